@@ -1,1 +1,6 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+pub use fcos_burn_data as data;
+pub use fcos_burn_loss as loss;
+pub use fcos_burn_model as model;
+pub use fcos_burn_train as train;

@@ -1,1 +1,19 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+pub mod assignment;
+pub mod config;
+pub mod fcos;
+pub mod fpn;
+pub mod head;
+pub mod nms;
+pub mod norm;
+pub mod postprocess;
+pub mod pyramid;
+pub mod resnet;
+pub mod weights;
+
+pub use config::{ConfigError, FcosConfig};
+pub use fcos::{Fcos, FcosOutput};
+pub use nms::Detection;
+pub use postprocess::ImageFrame;
+pub use weights::WeightsError;

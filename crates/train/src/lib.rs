@@ -1,1 +1,28 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+pub mod artifacts;
+pub mod checkpoint;
+pub mod config;
+pub mod correlation;
+pub mod detector;
+pub mod device;
+pub mod drawing;
+pub mod error;
+pub mod evaluation;
+mod font;
+pub mod learner;
+pub mod loader;
+pub mod metrics;
+pub mod optimization;
+pub mod plots;
+pub mod progress;
+mod recorder;
+pub mod run;
+pub mod training;
+
+pub use burn::train::Interrupter;
+pub use config::RunConfig;
+pub use detector::Detector;
+pub use error::Error;
+pub use evaluation::Evaluation;
+pub use training::{Outcome, resume, train};

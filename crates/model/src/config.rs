@@ -1,0 +1,235 @@
+//! Configuration of the whole detector, with presets.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    assignment::AssignmentConfig,
+    fpn::{ExtraLevelsFrom, FpnConfig},
+    head::{FcosHeadConfig, RegressionForm},
+    norm::NormKind,
+    postprocess::PostprocessConfig,
+    pyramid::LocationOffset,
+    resnet::{ResNetConfig, ResNetDepth, StrideIn},
+};
+
+/// Configuration of an [`Fcos`](crate::Fcos) detector.
+///
+/// ```
+/// use fcos_burn_model::{FcosConfig, resnet::ResNetDepth};
+///
+/// let mut config = FcosConfig::small(3);
+/// config.backbone.depth = ResNetDepth::ResNet34;
+/// config.validate()?;
+/// # Ok::<(), fcos_burn_model::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FcosConfig {
+    /// Number of classes, without a background class.
+    pub num_classes: usize,
+    /// The feature extractor.
+    pub backbone: ResNetConfig,
+    /// The feature pyramid.
+    pub fpn: FpnConfig,
+    /// The two sub-nets.
+    pub head: FcosHeadConfig,
+    /// Position of a location in its cell.
+    pub location_offset: LocationOffset,
+    /// Which location learns which object.
+    pub assignment: AssignmentConfig,
+    /// From predictions to detections.
+    pub postprocess: PostprocessConfig,
+}
+
+/// A value that a detector cannot be built with.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{field} is {value}, but must be {requirement}")]
+pub struct ConfigError {
+    /// Path of the field in the configuration.
+    pub field: &'static str,
+    /// The value found.
+    pub value: String,
+    /// What is allowed.
+    pub requirement: &'static str,
+}
+
+impl FcosConfig {
+    /// The detector of the paper: FCOS_R_50_FPN_1x without the centre-ness branch.
+    ///
+    /// ResNet-50 with the stride in the first 1×1, frozen batch norm, stem and
+    /// layer1 frozen; 256 channels; P6 and P7 from P5; towers of four
+    /// convolutions; exponential distances; no centre sampling.
+    pub fn paper(num_classes: usize) -> Self {
+        Self {
+            num_classes,
+            backbone: ResNetConfig {
+                depth: ResNetDepth::ResNet50,
+                stride_in: StrideIn::FirstConv,
+                norm: NormKind::Frozen,
+                frozen_stages: 2,
+            },
+            fpn: FpnConfig {
+                channels: 256,
+                extra_levels_from: ExtraLevelsFrom::P5,
+            },
+            head: FcosHeadConfig {
+                tower_depth: 4,
+                regression: RegressionForm::Exp,
+                centerness: None,
+                prior: 0.01,
+            },
+            location_offset: LocationOffset::HalfStride,
+            assignment: AssignmentConfig {
+                range_bounds: [64.0, 128.0, 256.0, 512.0],
+                center_sampling_radius: None,
+            },
+            postprocess: PostprocessConfig {
+                score_threshold: 0.05,
+                candidates_per_level: 1000,
+                nms_iou_threshold: 0.6,
+                detections_per_image: 100,
+            },
+        }
+    }
+
+    /// A detector that trains from scratch on a CPU in minutes: ResNet-18 with
+    /// trained batch norm, 128 channels, towers of two convolutions, distances
+    /// normalised by the stride, centre sampling with radius 1.5, and level ranges
+    /// of half the usual size for images of 100 to 300 pixels.
+    pub fn small(num_classes: usize) -> Self {
+        let paper = Self::paper(num_classes);
+        Self {
+            backbone: ResNetConfig {
+                depth: ResNetDepth::ResNet18,
+                stride_in: StrideIn::MiddleConv,
+                norm: NormKind::Batch,
+                frozen_stages: 0,
+            },
+            fpn: FpnConfig {
+                channels: 128,
+                ..paper.fpn
+            },
+            head: FcosHeadConfig {
+                tower_depth: 2,
+                regression: RegressionForm::NormalizedRelu,
+                ..paper.head
+            },
+            assignment: AssignmentConfig {
+                range_bounds: [32.0, 64.0, 128.0, 256.0],
+                center_sampling_radius: Some(1.5),
+            },
+            ..paper
+        }
+    }
+
+    /// Checks every value on which building or running the detector depends.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let positive = |field, value: usize| ensure(value > 0, field, value, "at least 1");
+        positive("num_classes", self.num_classes)?;
+        positive("fpn.channels", self.fpn.channels)?;
+        positive(
+            "postprocess.candidates_per_level",
+            self.postprocess.candidates_per_level,
+        )?;
+        positive(
+            "postprocess.detections_per_image",
+            self.postprocess.detections_per_image,
+        )?;
+        ensure(
+            self.backbone.frozen_stages <= 5,
+            "backbone.frozen_stages",
+            self.backbone.frozen_stages,
+            "at most 5 (stem and four stages)",
+        )?;
+        ensure(
+            self.head.prior > 0.0 && self.head.prior < 1.0,
+            "head.prior",
+            self.head.prior,
+            "between 0 and 1, both excluded",
+        )?;
+        let bounds = &self.assignment.range_bounds;
+        ensure(
+            bounds[0] > 0.0
+                && bounds.windows(2).all(|pair| pair[0] < pair[1])
+                && bounds.iter().all(|bound| bound.is_finite()),
+            "assignment.range_bounds",
+            format!("{bounds:?}"),
+            "positive, finite and ascending",
+        )?;
+        if let Some(radius) = self.assignment.center_sampling_radius {
+            ensure(
+                radius.is_finite() && radius > 0.0,
+                "assignment.center_sampling_radius",
+                radius,
+                "positive and finite",
+            )?;
+        }
+        for (field, value) in [
+            (
+                "postprocess.score_threshold",
+                self.postprocess.score_threshold,
+            ),
+            (
+                "postprocess.nms_iou_threshold",
+                self.postprocess.nms_iou_threshold,
+            ),
+        ] {
+            ensure(
+                (0.0..=1.0).contains(&value),
+                field,
+                value,
+                "between 0 and 1",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn ensure(
+    holds: bool,
+    field: &'static str,
+    value: impl ToString,
+    requirement: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(ConfigError {
+            field,
+            value: value.to_string(),
+            requirement,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid() {
+        assert_eq!(FcosConfig::paper(80).validate(), Ok(()));
+        assert_eq!(FcosConfig::small(1).validate(), Ok(()));
+    }
+
+    #[test]
+    fn errors_name_field_and_value() {
+        let mut config = FcosConfig::small(3);
+        config.head.prior = f64::NAN;
+        let error = config.validate().map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err("head.prior is NaN, but must be between 0 and 1, both excluded".into())
+        );
+        let mut config = FcosConfig::small(3);
+        config.assignment.range_bounds = [64.0, 32.0, 128.0, 256.0];
+        assert_eq!(
+            config.validate().map_err(|error| error.field),
+            Err("assignment.range_bounds")
+        );
+    }
+}

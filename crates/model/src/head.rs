@@ -1,0 +1,257 @@
+//! The FCOS head: a classification and a regression tower, shared by all levels
+//! (Tian et al., 2019, section 3).
+
+use burn::{
+    module::{Module, Param},
+    nn::{GroupNorm, GroupNormConfig, Initializer, conv::Conv2d},
+    tensor::{Device, Tensor, activation::relu},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{fpn::conv_with_zero_bias, norm::group_count, pyramid::STRIDES};
+
+/// How the regression output `x` of a level with stride `s` and learnt scale `a`
+/// becomes a distance in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegressionForm {
+    /// `exp(a·x)` (FCOS, section 3.1). The exponent is limited to
+    /// [`MAX_EXPONENT`], so that no output overflows.
+    Exp,
+    /// `max(a·x, 0)·s`, distances normalised by the stride (FCOS's
+    /// `norm_reg_targets`; torchvision).
+    NormalizedRelu,
+}
+
+/// Largest exponent of [`RegressionForm::Exp`]: e^12 is about 163,000 pixels, far
+/// above any image side, and its square, a box area, is far below f32's limit.
+pub const MAX_EXPONENT: f32 = 12.0;
+
+/// On which tower the centre-ness branch stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CenternessBranch {
+    /// On the classification tower, as first published.
+    Classification,
+    /// On the regression tower (FCOS's `centerness_on_reg`; torchvision).
+    Regression,
+}
+
+/// Configuration of an [`FcosHead`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FcosHeadConfig {
+    /// 3×3 convolutions with group normalisation and ReLU in each tower.
+    pub tower_depth: usize,
+    /// Form of the distances.
+    pub regression: RegressionForm,
+    /// The centre-ness branch, if there is one.
+    pub centerness: Option<CenternessBranch>,
+    /// Probability that every class starts with at every location (focal loss
+    /// paper, section 4.1), in (0, 1).
+    pub prior: f64,
+}
+
+impl FcosHeadConfig {
+    /// Builds the head over levels of `channels`, with N(0, 0.01) weights.
+    pub fn init(&self, channels: usize, num_classes: usize, device: &Device) -> FcosHead {
+        let conv = |channels_out| head_conv([channels, channels_out], device);
+        let tower = || -> Vec<TowerLayer> {
+            (0..self.tower_depth)
+                .map(|_| TowerLayer {
+                    conv: conv(channels),
+                    norm: GroupNormConfig::new(group_count(channels), channels).init(device),
+                })
+                .collect()
+        };
+        let mut class_logits = conv(num_classes);
+        class_logits.bias = Some(
+            Initializer::Constant {
+                value: -((1.0 - self.prior) / self.prior).ln(),
+            }
+            .init([num_classes], device),
+        );
+        FcosHead {
+            class_tower: tower(),
+            box_tower: tower(),
+            class_logits,
+            distances: conv(4),
+            centerness: self.centerness.map(|_| conv(1)),
+            scales: STRIDES
+                .iter()
+                .map(|_| Initializer::Ones.init([1], device))
+                .collect(),
+            regression: self.regression,
+            centerness_branch: self.centerness,
+        }
+    }
+}
+
+fn head_conv(channels: [usize; 2], device: &Device) -> Conv2d {
+    let initializer = Initializer::Normal {
+        mean: 0.0,
+        std: 0.01,
+    };
+    conv_with_zero_bias(channels, 3, 1, initializer, device)
+}
+
+/// The two towers and their predictors. Built by [`FcosHeadConfig::init`].
+#[derive(Module, Debug)]
+pub struct FcosHead {
+    class_tower: Vec<TowerLayer>,
+    box_tower: Vec<TowerLayer>,
+    class_logits: Conv2d,
+    distances: Conv2d,
+    centerness: Option<Conv2d>,
+    scales: Vec<Param<Tensor<1>>>,
+    #[module(skip)]
+    regression: RegressionForm,
+    #[module(skip)]
+    centerness_branch: Option<CenternessBranch>,
+}
+
+/// What the head predicts for one level of `[height, width]` locations.
+#[derive(Clone, Debug)]
+pub struct LevelPrediction {
+    /// Logits of the classes, `[batch, classes, height, width]`.
+    pub class_logits: Tensor<4>,
+    /// Distances left, top, right, bottom from the location to the box sides in
+    /// pixels, none negative, `[batch, 4, height, width]`.
+    pub distances: Tensor<4>,
+    /// Logit of the centre-ness, `[batch, 1, height, width]`.
+    pub centerness_logits: Option<Tensor<4>>,
+}
+
+impl FcosHead {
+    /// Predicts every level.
+    ///
+    /// # Shapes
+    ///
+    /// - `levels`: P3 to P7, `[batch, channels, height, width]` each
+    pub fn forward(&self, levels: Vec<Tensor<4>>) -> Vec<LevelPrediction> {
+        levels
+            .into_iter()
+            .enumerate()
+            .map(|(level, features)| self.forward_level(level, features))
+            .collect()
+    }
+
+    fn forward_level(&self, level: usize, features: Tensor<4>) -> LevelPrediction {
+        let class_features = run_tower(&self.class_tower, features.clone());
+        let box_features = run_tower(&self.box_tower, features);
+        let centerness_logits = self.centerness.as_ref().map(|conv| {
+            conv.forward(match self.centerness_branch {
+                Some(CenternessBranch::Regression) => box_features.clone(),
+                _ => class_features.clone(),
+            })
+        });
+        let scaled =
+            self.distances.forward(box_features) * self.scales[level].val().reshape([1, 1, 1, 1]);
+        LevelPrediction {
+            class_logits: self.class_logits.forward(class_features),
+            distances: match self.regression {
+                RegressionForm::Exp => scaled.clamp_max(MAX_EXPONENT).exp(),
+                RegressionForm::NormalizedRelu => relu(scaled).mul_scalar(STRIDES[level] as f32),
+            },
+            centerness_logits,
+        }
+    }
+}
+
+fn run_tower(tower: &[TowerLayer], features: Tensor<4>) -> Tensor<4> {
+    tower
+        .iter()
+        .fold(features, |features, layer| layer.forward(features))
+}
+
+#[derive(Module, Debug)]
+struct TowerLayer {
+    conv: Conv2d,
+    norm: GroupNorm,
+}
+
+impl TowerLayer {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        relu(self.norm.forward(self.conv.forward(input)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pyramid::level_sizes;
+
+    fn config(regression: RegressionForm) -> FcosHeadConfig {
+        FcosHeadConfig {
+            tower_depth: 1,
+            regression,
+            centerness: Some(CenternessBranch::Regression),
+            prior: 0.01,
+        }
+    }
+
+    fn levels(device: &Device) -> Vec<Tensor<4>> {
+        level_sizes([40, 24])
+            .iter()
+            .map(|&[height, width]| Tensor::ones([2, 8, height, width], device))
+            .collect()
+    }
+
+    #[test]
+    fn every_class_starts_near_its_prior() {
+        let device = Device::flex();
+        let predictions = config(RegressionForm::Exp)
+            .init(8, 3, &device)
+            .forward(levels(&device));
+        assert_eq!(predictions[0].class_logits.dims(), [2, 3, 5, 3]);
+        let probabilities = burn::tensor::activation::sigmoid(predictions[0].class_logits.clone());
+        for p in probabilities.into_data().iter::<f32>() {
+            assert!((p - 0.01).abs() < 0.005, "{p}");
+        }
+    }
+
+    #[test]
+    fn the_learnt_scale_and_the_stride_act_on_their_own_level() {
+        let device = Device::flex();
+        let mut head = config(RegressionForm::NormalizedRelu).init(8, 3, &device);
+        head.distances.bias = Some(Param::from_tensor(Tensor::from_floats(
+            [1.0, 2.0, 3.0, 4.0],
+            &device,
+        )));
+        head.distances.weight = Param::from_tensor(head.distances.weight.val().zeros_like());
+        head.scales[1] = Param::from_tensor(Tensor::from_floats([0.5], &device));
+        let predictions = head.forward(levels(&device));
+        let first_row = |level: usize| -> Vec<f32> {
+            predictions[level]
+                .distances
+                .clone()
+                .slice([0..1, 0..4, 0..1, 0..1])
+                .into_data()
+                .iter::<f32>()
+                .collect()
+        };
+        assert_eq!(first_row(0), [8.0, 16.0, 24.0, 32.0]);
+        assert_eq!(first_row(1), [8.0, 16.0, 24.0, 32.0]);
+        assert_eq!(first_row(2), [32.0, 64.0, 96.0, 128.0]);
+    }
+
+    #[test]
+    fn exponential_distances_stay_finite() {
+        let device = Device::flex();
+        let mut head = config(RegressionForm::Exp).init(8, 3, &device);
+        head.distances.bias = Some(Param::from_tensor(Tensor::from_floats(
+            [1e4, -1e4, 0.0, 1.0],
+            &device,
+        )));
+        head.distances.weight = Param::from_tensor(head.distances.weight.val().zeros_like());
+        for prediction in head.forward(levels(&device)) {
+            assert!(
+                prediction
+                    .distances
+                    .into_data()
+                    .iter::<f32>()
+                    .all(|d| d.is_finite() && d >= 0.0)
+            );
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Non-maximum suppression on the host.
+
+/// A scored box of one class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detection {
+    /// `[x1, y1, x2, y2]` in pixels.
+    pub bbox: [f32; 4],
+    /// 0-based class.
+    pub label: usize,
+    /// Score in [0, 1].
+    pub score: f32,
+}
+
+/// Greedy non-maximum suppression within each class.
+///
+/// Returns the detections that stay, by descending score; equal scores keep their
+/// order in `detections`. A detection goes if its IoU with a better one of its
+/// class that stays is greater than `iou_threshold`.
+pub fn batched_nms(mut detections: Vec<Detection>, iou_threshold: f32) -> Vec<Detection> {
+    detections.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<Detection> = Vec::new();
+    for candidate in detections {
+        let suppressed = kept.iter().any(|better| {
+            better.label == candidate.label && iou(&better.bbox, &candidate.bbox) > iou_threshold
+        });
+        if !suppressed {
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+/// Intersection over union of two boxes `[x1, y1, x2, y2]`; 0 where the union has
+/// no area.
+pub fn iou(a: &[f32; 4], b: &[f32; 4]) -> f32 {
+    let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
+    let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
+    let intersection = width * height;
+    let area = |r: &[f32; 4]| (r[2] - r[0]) * (r[3] - r[1]);
+    let union = area(a) + area(b) - intersection;
+    if union > 0.0 {
+        intersection / union
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detection(bbox: [f32; 4], label: usize, score: f32) -> Detection {
+        Detection { bbox, label, score }
+    }
+
+    #[test]
+    fn only_worse_boxes_of_the_same_class_go() {
+        let best = detection([0.0, 0.0, 10.0, 10.0], 0, 0.9);
+        let overlapping = detection([1.0, 0.0, 11.0, 10.0], 0, 0.8);
+        let other_class = detection([1.0, 0.0, 11.0, 10.0], 1, 0.7);
+        let touching = detection([10.0, 0.0, 20.0, 10.0], 0, 0.6);
+        let kept = batched_nms(vec![touching, other_class, overlapping, best], 0.6);
+        assert_eq!(kept, [best, other_class, touching]);
+    }
+
+    #[test]
+    fn an_overlap_at_the_threshold_stays() {
+        // Intersection 60, union 100.
+        let a = detection([0.0, 0.0, 10.0, 8.0], 0, 0.9);
+        let b = detection([0.0, 2.0, 10.0, 10.0], 0, 0.8);
+        assert_eq!(batched_nms(vec![a, b], 0.6).len(), 2);
+        assert_eq!(batched_nms(vec![a, b], 0.59).len(), 1);
+    }
+
+    #[test]
+    fn a_suppressed_box_suppresses_nothing() {
+        let first = detection([0.0, 0.0, 10.0, 10.0], 0, 0.9);
+        let middle = detection([3.0, 0.0, 13.0, 10.0], 0, 0.8);
+        let last = detection([6.0, 0.0, 16.0, 10.0], 0, 0.7);
+        // Neighbours overlap by 7/13, first and last by 4/16.
+        assert_eq!(batched_nms(vec![first, middle, last], 0.5), [first, last]);
+    }
+
+    #[test]
+    fn equal_scores_keep_their_order() {
+        let first = detection([0.0, 0.0, 10.0, 10.0], 0, 0.5);
+        let second = detection([0.0, 0.0, 10.0, 9.0], 0, 0.5);
+        assert_eq!(batched_nms(vec![first, second], 0.5), [first]);
+        assert_eq!(batched_nms(vec![second, first], 0.5), [second]);
+    }
+}

@@ -1,0 +1,79 @@
+//! Normalisation layers of the backbone, as one type.
+
+use burn::{
+    module::Module,
+    nn::{BatchNorm, BatchNormConfig, GroupNorm, GroupNormConfig},
+    tensor::{Device, Tensor},
+};
+use serde::{Deserialize, Serialize};
+
+/// Which normalisation the backbone uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormKind {
+    /// Batch normalisation with fixed statistics and fixed affine parameters, as
+    /// detectors use it that start from a pretrained backbone.
+    Frozen,
+    /// Batch normalisation trained with the statistics of the batch.
+    Batch,
+    /// Group normalisation (Wu & He, 2018) with 32 groups, or the largest number
+    /// below that which divides the channels.
+    Group,
+}
+
+/// A normalisation layer over `[batch, channels, height, width]`.
+///
+/// A frozen batch norm is a [`BatchNorm`] whose parameters take no gradient and
+/// whose training flag is off, so that it runs on its stored statistics.
+#[derive(Module, Debug)]
+pub enum Norm {
+    /// Batch normalisation, frozen or trained.
+    Batch(BatchNorm),
+    /// Group normalisation.
+    Group(GroupNorm),
+}
+
+impl NormKind {
+    pub(crate) fn init(self, channels: usize, device: &Device) -> Norm {
+        match self {
+            Self::Frozen => Norm::Batch(BatchNormConfig::new(channels).init(device).freeze()),
+            Self::Batch => Norm::Batch(BatchNormConfig::new(channels).init(device)),
+            Self::Group => {
+                Norm::Group(GroupNormConfig::new(group_count(channels), channels).init(device))
+            }
+        }
+    }
+}
+
+/// The number of groups for `channels`: 32, or the largest divisor of `channels`
+/// below that.
+pub(crate) fn group_count(channels: usize) -> usize {
+    (1..=channels.min(32))
+        .rev()
+        .find(|groups| channels.is_multiple_of(*groups))
+        .unwrap_or(1)
+}
+
+impl Norm {
+    /// Normalises `input`, of shape `[batch, channels, height, width]`.
+    pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Batch(norm) => norm.forward(input),
+            Self::Group(norm) => norm.forward(input),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_divide_the_channels() {
+        assert_eq!(group_count(256), 32);
+        assert_eq!(group_count(64), 32);
+        assert_eq!(group_count(48), 24);
+        assert_eq!(group_count(8), 8);
+        assert_eq!(group_count(97), 1);
+    }
+}

@@ -1,0 +1,333 @@
+//! ResNet as a feature extractor (He et al., 2016): stem and four stages, no
+//! classifier.
+
+use burn::{
+    module::Module,
+    nn::{
+        Initializer, PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+        pool::{MaxPool2d, MaxPool2dConfig},
+    },
+    tensor::{Device, Tensor, activation::relu},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::norm::{Norm, NormKind};
+
+/// The number of weighted layers of a [`ResNet`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResNetDepth {
+    /// 18 layers in basic blocks.
+    ResNet18,
+    /// 34 layers in basic blocks.
+    ResNet34,
+    /// 50 layers in bottleneck blocks.
+    ResNet50,
+    /// 101 layers in bottleneck blocks.
+    ResNet101,
+}
+
+impl ResNetDepth {
+    /// Blocks in each of the four stages.
+    pub const fn blocks(self) -> [usize; 4] {
+        match self {
+            Self::ResNet18 => [2, 2, 2, 2],
+            Self::ResNet34 | Self::ResNet50 => [3, 4, 6, 3],
+            Self::ResNet101 => [3, 4, 23, 3],
+        }
+    }
+
+    /// Output channels of a block over its inner width: 1 for basic, 4 for
+    /// bottleneck blocks.
+    pub const fn expansion(self) -> usize {
+        match self {
+            Self::ResNet18 | Self::ResNet34 => 1,
+            Self::ResNet50 | Self::ResNet101 => 4,
+        }
+    }
+
+    /// Channels of the features C2, C3, C4 and C5.
+    pub const fn channels(self) -> [usize; 4] {
+        let expansion = self.expansion();
+        [
+            WIDTHS[0] * expansion,
+            WIDTHS[1] * expansion,
+            WIDTHS[2] * expansion,
+            WIDTHS[3] * expansion,
+        ]
+    }
+}
+
+const WIDTHS: [usize; 4] = [64, 128, 256, 512];
+
+/// Where a bottleneck that halves the resolution has its stride.
+///
+/// Basic blocks always stride in their first 3×3 convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrideIn {
+    /// In the first 1×1 convolution: the original MSRA weights, Caffe and FCOS.
+    FirstConv,
+    /// In the 3×3 convolution: torchvision, "ResNet v1.5".
+    MiddleConv,
+}
+
+/// Configuration of a [`ResNet`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResNetConfig {
+    /// Number of layers.
+    pub depth: ResNetDepth,
+    /// Place of the stride in bottleneck blocks.
+    pub stride_in: StrideIn,
+    /// Normalisation after every convolution.
+    pub norm: NormKind,
+    /// How many of stem, layer1, … layer4 take no gradient, from the stem on: 0
+    /// trains everything, 2 freezes stem and layer1 as FCOS does, 5 freezes all.
+    pub frozen_stages: usize,
+}
+
+impl ResNetConfig {
+    /// Builds the network with He-normal convolutions (fan out) on `device`.
+    pub fn init(&self, device: &Device) -> ResNet {
+        let freeze = |stage| stage < self.frozen_stages;
+        let stem = ConvNorm::new([3, 64], 7, 2, self.norm, device);
+        let mut channels = 64;
+        let stages = (0..4)
+            .map(|index| {
+                let stride = if index == 0 { 1 } else { 2 };
+                let stage = self.stage(index, channels, stride, device);
+                channels = self.depth.channels()[index];
+                if freeze(index + 1) {
+                    stage.freeze()
+                } else {
+                    stage
+                }
+            })
+            .collect();
+        ResNet {
+            stem: if freeze(0) { stem.freeze() } else { stem },
+            pool: MaxPool2dConfig::new([3, 3])
+                .with_strides([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(),
+            stages,
+        }
+    }
+
+    fn stage(&self, index: usize, channels_in: usize, stride: usize, device: &Device) -> Stage {
+        let width = WIDTHS[index];
+        let channels_out = self.depth.channels()[index];
+        let blocks = (0..self.depth.blocks()[index])
+            .map(|block| {
+                let (channels_in, stride) = match block {
+                    0 => (channels_in, stride),
+                    _ => (channels_out, 1),
+                };
+                Block::new(self, channels_in, width, stride, device)
+            })
+            .collect();
+        Stage { blocks }
+    }
+}
+
+/// ResNet without its classifier. Built by [`ResNetConfig::init`].
+#[derive(Module, Debug)]
+pub struct ResNet {
+    stem: ConvNorm,
+    pool: MaxPool2d,
+    stages: Vec<Stage>,
+}
+
+impl ResNet {
+    /// Extracts the features C2, C3, C4 and C5.
+    ///
+    /// # Shapes
+    ///
+    /// - `images`: `[batch, 3, height, width]`, any size
+    /// - output: four tensors `[batch, channels, ⌈height/s⌉, ⌈width/s⌉]` at the
+    ///   strides s = 4, 8, 16, 32, with [`ResNetDepth::channels`]
+    pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut features = self.pool.forward(relu(self.stem.forward(images)));
+        self.stages
+            .iter()
+            .map(|stage| {
+                features = stage.forward(features.clone());
+                features.clone()
+            })
+            .collect()
+    }
+}
+
+#[derive(Module, Debug)]
+struct Stage {
+    blocks: Vec<Block>,
+}
+
+impl Stage {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.blocks
+            .iter()
+            .fold(input, |features, block| block.forward(features))
+    }
+}
+
+/// A residual block: two (basic) or three (bottleneck) convolutions beside a
+/// shortcut, which is a projection where the shape changes.
+#[derive(Module, Debug)]
+struct Block {
+    convs: Vec<ConvNorm>,
+    shortcut: Option<ConvNorm>,
+}
+
+impl Block {
+    fn new(
+        config: &ResNetConfig,
+        channels_in: usize,
+        width: usize,
+        stride: usize,
+        device: &Device,
+    ) -> Self {
+        let conv =
+            |channels, kernel, stride| ConvNorm::new(channels, kernel, stride, config.norm, device);
+        let channels_out = width * config.depth.expansion();
+        let convs = if config.depth.expansion() == 1 {
+            vec![
+                conv([channels_in, width], 3, stride),
+                conv([width, width], 3, 1),
+            ]
+        } else {
+            let (first, middle) = match config.stride_in {
+                StrideIn::FirstConv => (stride, 1),
+                StrideIn::MiddleConv => (1, stride),
+            };
+            vec![
+                conv([channels_in, width], 1, first),
+                conv([width, width], 3, middle),
+                conv([width, channels_out], 1, 1),
+            ]
+        };
+        let shortcut = (stride != 1 || channels_in != channels_out)
+            .then(|| conv([channels_in, channels_out], 1, stride));
+        Self { convs, shortcut }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let shortcut = match &self.shortcut {
+            Some(projection) => projection.forward(input.clone()),
+            None => input.clone(),
+        };
+        let mut features = input;
+        for (index, conv) in self.convs.iter().enumerate() {
+            features = conv.forward(features);
+            if index + 1 < self.convs.len() {
+                features = relu(features);
+            }
+        }
+        relu(features + shortcut)
+    }
+}
+
+#[derive(Module, Debug)]
+struct ConvNorm {
+    conv: Conv2d,
+    norm: Norm,
+}
+
+impl ConvNorm {
+    fn new(
+        channels: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        norm: NormKind,
+        device: &Device,
+    ) -> Self {
+        let padding = kernel / 2;
+        Self {
+            conv: Conv2dConfig::new(channels, [kernel, kernel])
+                .with_stride([stride, stride])
+                .with_padding(PaddingConfig2d::Explicit(
+                    padding, padding, padding, padding,
+                ))
+                .with_bias(false)
+                .with_initializer(Initializer::KaimingNormal {
+                    gain: std::f64::consts::SQRT_2,
+                    fan_out_only: true,
+                })
+                .init(device),
+            norm: norm.init(channels[1], device),
+        }
+    }
+
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        self.norm.forward(self.conv.forward(input))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(depth: ResNetDepth) -> ResNetConfig {
+        ResNetConfig {
+            depth,
+            stride_in: StrideIn::MiddleConv,
+            norm: NormKind::Batch,
+            frozen_stages: 0,
+        }
+    }
+
+    /// Parameter counts of torchvision's models less their fc layer
+    /// (512 · 1000 + 1000, or 2048 · 1000 + 1000), running statistics added, which
+    /// Burn counts and torchvision keeps as buffers: two values a channel of every
+    /// batch norm, as many as its affine parameters.
+    #[test]
+    fn parameter_counts_match_the_published_models() {
+        let device = Device::flex();
+        for (depth, published, fc, norm_channels) in [
+            (ResNetDepth::ResNet18, 11_689_512, 513_000, 4_800),
+            (ResNetDepth::ResNet34, 21_797_672, 513_000, 8_512),
+            (ResNetDepth::ResNet50, 25_557_032, 2_049_000, 26_560),
+            (ResNetDepth::ResNet101, 44_549_160, 2_049_000, 52_672),
+        ] {
+            let count = config(depth).init(&device).num_params();
+            assert_eq!(count, published - fc + 2 * norm_channels, "{depth:?}");
+        }
+    }
+
+    #[test]
+    fn feature_sizes_round_up_at_odd_inputs() {
+        let device = Device::flex();
+        let features = config(ResNetDepth::ResNet18)
+            .init(&device)
+            .valid()
+            .forward(Tensor::zeros([1, 3, 75, 50], &device));
+        let dims: Vec<_> = features.iter().map(|f| f.dims()).collect();
+        assert_eq!(
+            dims,
+            [
+                [1, 64, 19, 13],
+                [1, 128, 10, 7],
+                [1, 256, 5, 4],
+                [1, 512, 3, 2]
+            ]
+        );
+    }
+
+    #[test]
+    fn frozen_stages_take_no_gradient() {
+        let device = Device::flex().autodiff();
+        let model = ResNetConfig {
+            frozen_stages: 2,
+            ..config(ResNetDepth::ResNet18)
+        }
+        .init(&device);
+        let features = model.forward(Tensor::ones([1, 3, 32, 32], &device));
+        let grads = features[3].clone().sum().backward();
+        let weight = |conv: &ConvNorm| conv.conv.weight.val().grad(&grads).is_some();
+        assert!(!weight(&model.stem));
+        assert!(!weight(&model.stages[0].blocks[0].convs[0]));
+        assert!(weight(&model.stages[1].blocks[0].convs[0]));
+    }
+}

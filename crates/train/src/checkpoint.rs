@@ -1,0 +1,242 @@
+//! Checkpoints: model, optimiser and schedule after each epoch.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use burn::{
+    module::Module,
+    optim::OptimizerRecord,
+    lr_scheduler::LrSchedulerRecord,
+    store::ModuleRecord,
+    train::{
+        checkpoint::{
+            Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction,
+            CheckpointingStrategy,
+        },
+        metric::store::EventStoreClient,
+    },
+};
+use fcos_burn_model::Fcos;
+
+use crate::{
+    error::Error,
+    evaluation::{CocoFigure, SharedEvaluator},
+    run::EpochRow,
+};
+
+/// Epochs whose checkpoint is kept. The last but one is a whole one while the last
+/// is being written.
+const KEPT: usize = 2;
+
+/// The folder of a run's checkpoints: for each epoch `N` that is kept, the files
+/// `model-N.bpk`, `optim-N.bpk` and `scheduler-N.bpk`.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    path: PathBuf,
+}
+
+impl Checkpoints {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn model(&self) -> RecordFiles {
+        self.files("model")
+    }
+
+    pub(crate) fn optimizer(&self) -> RecordFiles {
+        self.files("optim")
+    }
+
+    pub(crate) fn scheduler(&self) -> RecordFiles {
+        self.files("scheduler")
+    }
+
+    fn files(&self, name: &'static str) -> RecordFiles {
+        RecordFiles {
+            dir: self.path.clone(),
+            name,
+        }
+    }
+
+    /// The last epoch whose checkpoint is whole and fits `model`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is none, naming what is wrong with the last one.
+    pub fn last(&self, model: &Fcos) -> Result<usize, Error> {
+        let mut epochs: Vec<usize> = fs::read_dir(&self.path)
+            .map_err(Error::io(&self.path))?
+            .filter_map(|entry| {
+                let name = entry.ok()?.file_name();
+                let epoch = name.to_str()?.strip_prefix("scheduler-")?;
+                epoch.strip_suffix(".bpk")?.parse().ok()
+            })
+            .collect();
+        epochs.sort_unstable_by(|a, b| b.cmp(a));
+        let mut reason = None;
+        for epoch in epochs {
+            match self.check(epoch, model) {
+                Ok(()) => return Ok(epoch),
+                Err(error) => {
+                    reason.get_or_insert(error);
+                }
+            }
+        }
+        Err(reason.unwrap_or_else(|| Error::Run {
+            path: self.path.clone(),
+            cause: "holds no checkpoint to go on from".to_owned(),
+        }))
+    }
+
+    fn check(&self, epoch: usize, model: &Fcos) -> Result<(), Error> {
+        let unusable = |files: &RecordFiles, cause: String| Error::Run {
+            path: files.path(epoch),
+            cause: format!("cannot be used to go on: {cause}"),
+        };
+        let files = self.model();
+        let record: ModuleRecord = files
+            .restore(epoch)
+            .map_err(|error| unusable(&files, error.to_string()))?;
+        model
+            .clone()
+            .try_load_record(record)
+            .map_err(|error| unusable(&files, error.to_string()))?;
+        let files = self.optimizer();
+        Checkpointer::<OptimizerRecord>::restore(&files, epoch)
+            .map_err(|error| unusable(&files, error.to_string()))?;
+        let files = self.scheduler();
+        Checkpointer::<LrSchedulerRecord>::restore(&files, epoch)
+            .map_err(|error| unusable(&files, error.to_string()))?;
+        Ok(())
+    }
+}
+
+/// The files of one record over the epochs. Each appears whole or not at all.
+#[derive(Clone, Debug)]
+pub(crate) struct RecordFiles {
+    dir: PathBuf,
+    name: &'static str,
+}
+
+impl RecordFiles {
+    fn path(&self, epoch: usize) -> PathBuf {
+        self.dir.join(format!("{}-{epoch}.bpk", self.name))
+    }
+}
+
+impl<R: Checkpoint> Checkpointer<R> for RecordFiles {
+    fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
+        save_whole(&self.path(epoch), record)
+    }
+
+    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
+        match fs::remove_file(self.path(epoch)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(CheckpointerError::IOError(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
+        R::load(self.path(epoch))
+    }
+}
+
+fn save_whole<R: Checkpoint>(path: &Path, record: R) -> Result<(), CheckpointerError> {
+    let partial = path.with_extension("partial");
+    record.save(partial.clone())?;
+    fs::rename(&partial, path).map_err(CheckpointerError::IOError)
+}
+
+/// Saves the model of each epoch, and that of the best one as the run's weights too.
+pub(crate) struct ModelFiles {
+    pub(crate) files: RecordFiles,
+    pub(crate) best_path: PathBuf,
+    pub(crate) best: BestEpoch,
+}
+
+impl Checkpointer<ModuleRecord> for ModelFiles {
+    fn save(&self, epoch: usize, record: ModuleRecord) -> Result<(), CheckpointerError> {
+        if self.best.is(epoch) {
+            save_whole(&self.best_path, record.clone())?;
+        }
+        self.files.save(epoch, record)
+    }
+
+    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
+        Checkpointer::<ModuleRecord>::delete(&self.files, epoch)
+    }
+
+    fn restore(&self, epoch: usize) -> Result<ModuleRecord, CheckpointerError> {
+        self.files.restore(epoch)
+    }
+}
+
+/// The epoch with the best AP so far, shared by those who find and who save it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BestEpoch(Arc<AtomicUsize>);
+
+impl BestEpoch {
+    fn is(&self, epoch: usize) -> bool {
+        self.0.load(Ordering::SeqCst) == epoch
+    }
+}
+
+/// Saves every epoch, keeps the last ones, and finds the best by AP: the first
+/// epoch, until another has a higher one.
+pub(crate) struct KeepLastAndBest {
+    evaluator: SharedEvaluator,
+    best: BestEpoch,
+    best_ap: Option<f64>,
+}
+
+impl KeepLastAndBest {
+    /// Goes on after the epochs of `rows`.
+    pub(crate) fn new(evaluator: SharedEvaluator, best: BestEpoch, rows: &[EpochRow]) -> Self {
+        let mut strategy = Self {
+            evaluator,
+            best,
+            best_ap: None,
+        };
+        for row in rows {
+            strategy.consider(row.epoch, row.ap());
+        }
+        strategy
+    }
+
+    fn consider(&mut self, epoch: usize, ap: Option<f64>) {
+        let first = self.best.is(0);
+        if first || ap > self.best_ap {
+            self.best.0.store(epoch, Ordering::SeqCst);
+            self.best_ap = ap;
+        }
+    }
+}
+
+impl CheckpointingStrategy for KeepLastAndBest {
+    fn checkpointing(
+        &mut self,
+        epoch: usize,
+        _store: &EventStoreClient,
+    ) -> Vec<CheckpointingAction> {
+        self.consider(epoch, self.evaluator.figure(CocoFigure::AP));
+        let mut actions = vec![CheckpointingAction::Save];
+        if epoch > KEPT {
+            actions.push(CheckpointingAction::Delete(epoch - KEPT));
+        }
+        actions
+    }
+}

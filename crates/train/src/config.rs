@@ -1,0 +1,475 @@
+//! The configuration of a training: everything that is needed to run it again.
+
+use std::path::{Path, PathBuf};
+
+use fcos_burn_data::{
+    Category, DetectionDataset, Normalization,
+    shapes::{ShapesConfig, ShapesSplit},
+    transforms::{HorizontalFlip, Pipeline, Resize, Transform},
+};
+use fcos_burn_loss::{BoxLoss, FcosObjectiveConfig};
+use fcos_burn_model::FcosConfig;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    device::{DeviceName, Precision},
+    error::{Error, InvalidConfig},
+    optimization::{Milestones, OptimizationConfig, Warmup, WarmupShape},
+};
+
+/// How images become the network's input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputConfig {
+    /// The size, in training and in detection.
+    pub resize: Resize,
+    /// Random changes to the resized image, in training only.
+    pub augmentation: Vec<Transform>,
+    /// The pixel values.
+    pub normalization: Normalization,
+    /// Height and width are padded to a multiple of this.
+    pub size_multiple: usize,
+}
+
+/// Where the images and annotations are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataSource {
+    /// The built-in set, generated from a seed.
+    Shapes(ShapesConfig),
+    /// A folder in COCO, VOC or YOLO layout.
+    Folder(PathBuf),
+    /// COCO annotation files and image folders, named one by one.
+    Coco {
+        /// Folder of the training images.
+        train_images: PathBuf,
+        /// Annotations of the training images.
+        train_annotations: PathBuf,
+        /// Folder of the validation images.
+        val_images: PathBuf,
+        /// Annotations of the validation images.
+        val_annotations: PathBuf,
+    },
+}
+
+impl DataSource {
+    /// A name for runs on this data.
+    pub fn name(&self) -> String {
+        let stem = match self {
+            Self::Shapes(_) => return "shapes".to_owned(),
+            Self::Folder(dir) => dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_owned())),
+            Self::Coco { train_annotations, .. } => train_annotations.file_stem().map(ToOwned::to_owned),
+        };
+        stem.map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    }
+
+    /// Opens one split by its name. The built-in set and files named one by one
+    /// have the splits `train` and `val`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the source has no such split, or its files cannot be read.
+    pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
+        let unknown = || InvalidConfig {
+            field: "split",
+            value: split.to_owned(),
+            requirement: "train or val",
+        };
+        Ok(match (self, split) {
+            (Self::Folder(dir), split) => DetectionDataset::open(dir, Some(split))?,
+            (Self::Shapes(config), "train") => {
+                DetectionDataset::shapes(config, ShapesSplit::Train)?
+            }
+            (Self::Shapes(config), "val") => DetectionDataset::shapes(config, ShapesSplit::Val)?,
+            (
+                Self::Coco {
+                    train_images,
+                    train_annotations,
+                    ..
+                },
+                "train",
+            ) => DetectionDataset::coco(train_images, train_annotations)?,
+            (
+                Self::Coco {
+                    val_images,
+                    val_annotations,
+                    ..
+                },
+                "val",
+            ) => DetectionDataset::coco(val_images, val_annotations)?,
+            _ => return Err(unknown().into()),
+        })
+    }
+}
+
+/// The data of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Where it is.
+    pub source: DataSource,
+    /// Split to train on.
+    pub train_split: String,
+    /// Split to validate on.
+    pub val_split: String,
+    /// The classes of the data, in the order of the model's. Found when the
+    /// training starts; needed to use its weights without the data.
+    pub categories: Vec<Category>,
+}
+
+impl DataConfig {
+    /// The built-in set.
+    pub fn shapes(config: ShapesConfig) -> Self {
+        Self::new(DataSource::Shapes(config), "train", "val")
+    }
+
+    /// A folder in COCO, VOC or YOLO layout. A split that is not named is the one
+    /// called `train` or `val`, else the first whose name starts so, and for the
+    /// validation else the one called `test`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder is no data set, or has no such split.
+    pub fn folder(dir: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
+        let splits = fcos_burn_data::splits(dir)?;
+        let find = |names: [&str; 2]| {
+            let equal = |name: &&str| splits.iter().find(|split| split == name);
+            let starting = |name: &&str| splits.iter().find(|split| split.starts_with(name));
+            names
+                .iter()
+                .find_map(|name| equal(name).or_else(|| starting(name)))
+        };
+        let choose = |named: Option<&str>, names, purpose| match named {
+            Some(name) => Ok(name.to_owned()),
+            None => find(names).cloned().ok_or_else(|| Error::Run {
+                path: dir.to_owned(),
+                cause: format!(
+                    "has no split for the {purpose} by its name: name one of {}",
+                    splits.join(", ")
+                ),
+            }),
+        };
+        Ok(Self::new(
+            DataSource::Folder(dir.to_owned()),
+            choose(train, ["train", "train"], "training")?,
+            choose(val, ["val", "test"], "validation")?,
+        ))
+    }
+
+    /// COCO annotation files and image folders, named one by one.
+    pub fn coco(
+        train_images: PathBuf,
+        train_annotations: PathBuf,
+        val_images: PathBuf,
+        val_annotations: PathBuf,
+    ) -> Self {
+        let source = DataSource::Coco {
+            train_images,
+            train_annotations,
+            val_images,
+            val_annotations,
+        };
+        Self::new(source, "train", "val")
+    }
+
+    fn new(
+        source: DataSource,
+        train_split: impl Into<String>,
+        val_split: impl Into<String>,
+    ) -> Self {
+        Self {
+            source,
+            train_split: train_split.into(),
+            val_split: val_split.into(),
+            categories: Vec::new(),
+        }
+    }
+}
+
+/// How long a training lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Duration {
+    /// Passes over the training split.
+    Epochs(usize),
+    /// Batches, rounded up to whole epochs.
+    Iterations(usize),
+}
+
+impl Duration {
+    /// The number of epochs, each of `iterations_per_epoch` batches.
+    pub fn epochs(self, iterations_per_epoch: usize) -> usize {
+        match self {
+            Self::Epochs(epochs) => epochs,
+            Self::Iterations(iterations) => iterations.div_ceil(iterations_per_epoch.max(1)),
+        }
+    }
+}
+
+/// Everything that is needed to run a training again.
+///
+/// The number of classes comes from the data: what stands in `model` is set when
+/// the training starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The images.
+    pub data: DataConfig,
+    /// The detector.
+    pub model: FcosConfig,
+    /// The losses.
+    pub objective: FcosObjectiveConfig,
+    /// The network's input.
+    pub input: InputConfig,
+    /// The optimiser.
+    pub optimization: OptimizationConfig,
+    /// The length.
+    pub duration: Duration,
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Threads that load images; 0 loads on the training's own thread.
+    pub workers: usize,
+    /// The source of all random numbers.
+    pub seed: u64,
+    /// Where it computes.
+    pub device: DeviceName,
+    /// In which number format it computes.
+    pub precision: Precision,
+}
+
+impl RunConfig {
+    /// The paper's training: [`FcosConfig::paper`] with focal loss and
+    /// −ln((I + 1)/(U + 1)), 90,000 iterations of 16 images whose short side is 800
+    /// and whose long side is at most 1333 pixels.
+    ///
+    /// No association loss is set: the paper's has β = k = 1.
+    pub fn paper() -> Self {
+        Self {
+            data: DataConfig::shapes(ShapesConfig::default()),
+            model: FcosConfig::paper(1),
+            objective: FcosObjectiveConfig::new(),
+            input: InputConfig {
+                resize: Resize::ShortSide {
+                    short: 800,
+                    long: 1333,
+                },
+                augmentation: vec![Transform::HorizontalFlip(HorizontalFlip {
+                    probability: 0.5,
+                })],
+                normalization: Normalization::Caffe,
+                size_multiple: 32,
+            },
+            optimization: OptimizationConfig {
+                learning_rate: 0.01,
+                momentum: 0.9,
+                weight_decay: 1e-4,
+                bias_weight_decay: 0.0,
+                bias_learning_rate_factor: 2.0,
+                warmup: Warmup {
+                    iterations: 500,
+                    factor: 1.0 / 3.0,
+                    shape: WarmupShape::Constant,
+                },
+                milestones: Milestones::Iterations(vec![60_000, 80_000]),
+                milestone_factor: 0.1,
+                max_gradient_norm: None,
+            },
+            duration: Duration::Iterations(90_000),
+            batch_size: 16,
+            workers: 2,
+            seed: 0,
+            device: DeviceName::CPU,
+            precision: Precision::F32,
+        }
+    }
+
+    /// A training from scratch that takes minutes on a CPU: [`FcosConfig::small`]
+    /// with PSE (β = k = 1) and GIoU, on the built-in set.
+    pub fn small() -> Self {
+        let shapes = ShapesConfig::default();
+        let paper = Self::paper();
+        Self {
+            model: FcosConfig::small(1),
+            objective: FcosObjectiveConfig::new()
+                .with_box_loss(BoxLoss::Giou)
+                .with_association(Some(Default::default())),
+            input: InputConfig {
+                resize: Resize::Fixed {
+                    width: shapes.width,
+                    height: shapes.height,
+                },
+                normalization: Normalization::ImageNet,
+                ..paper.input
+            },
+            optimization: OptimizationConfig {
+                bias_weight_decay: 1e-4,
+                bias_learning_rate_factor: 1.0,
+                warmup: Warmup {
+                    iterations: 100,
+                    factor: 0.01,
+                    shape: WarmupShape::Linear,
+                },
+                milestones: Milestones::Fractions(vec![0.7, 0.9]),
+                max_gradient_norm: Some(10.0),
+                ..paper.optimization
+            },
+            duration: Duration::Epochs(12),
+            batch_size: 8,
+            workers: 1,
+            ..paper
+        }
+    }
+
+    /// Checks every value that the data does not decide.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let length = match self.duration {
+            Duration::Epochs(length) | Duration::Iterations(length) => length,
+        };
+        for (field, value) in [
+            ("duration", length),
+            ("batch_size", self.batch_size),
+            ("input.size_multiple", self.input.size_multiple),
+        ] {
+            if value == 0 {
+                return Err(InvalidConfig {
+                    field,
+                    value: "0".to_owned(),
+                    requirement: "at least 1",
+                }
+                .into());
+            }
+        }
+        Pipeline::new(self.input.augmentation.clone())?;
+        Pipeline::evaluation(self.input.resize)?;
+        self.optimization.validate()?;
+        self.model.validate()?;
+        self.objective.init()?;
+        Ok(())
+    }
+
+    /// Replaces the values that the JSON file at `path` gives, at any depth, and
+    /// keeps the others.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and the place in it that is no JSON, the field that is
+    /// unknown or the value that does not fit.
+    pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let changes = serde_json::from_str(&text).map_err(Error::json(path))?;
+        let mut merged = serde_json::to_value(self).map_err(Error::json(path))?;
+        merge(&mut merged, changes);
+        let config: Self = serde_json::from_value(merged.clone()).map_err(Error::json(path))?;
+        let read = serde_json::to_value(&config).map_err(Error::json(path))?;
+        match unread_key(&merged, &read) {
+            None => Ok(config),
+            Some(key) => Err(Error::Json {
+                path: path.to_owned(),
+                cause: format!("unknown field `{key}`"),
+            }),
+        }
+    }
+}
+
+/// Puts `changes` into `value`, object by object.
+///
+/// An object with one key is a variant of an enum; another key is another variant
+/// and replaces it.
+fn merge(value: &mut Value, changes: Value) {
+    match (value, changes) {
+        (Value::Object(value), Value::Object(changes)) => {
+            if value.len() == 1 && changes.len() == 1 && value.keys().ne(changes.keys()) {
+                value.clear();
+            }
+            for (key, change) in changes {
+                match value.get_mut(&key) {
+                    Some(old) => merge(old, change),
+                    None => {
+                        value.insert(key, change);
+                    }
+                }
+            }
+        }
+        (value, changes) => *value = changes,
+    }
+}
+
+/// The path of a key of `given` that reading it did not take.
+fn unread_key(given: &Value, read: &Value) -> Option<String> {
+    let (Value::Object(given), Value::Object(read)) = (given, read) else {
+        return None;
+    };
+    given.iter().find_map(|(key, value)| match read.get(key) {
+        None => Some(key.clone()),
+        Some(read) => unread_key(value, read).map(|rest| format!("{key}.{rest}")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn merged(json: &str) -> Result<RunConfig, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("changes.json");
+        std::fs::write(&path, json).unwrap();
+        RunConfig::small()
+            .merge_file(&path)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn presets_are_valid_and_round_trip() {
+        for config in [RunConfig::paper(), RunConfig::small()] {
+            config.validate().unwrap();
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<RunConfig>(&json).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_nothing_else() {
+        let config = merged(
+            r#"{"batch_size": 2, "optimization": {"learning_rate": 0.5},
+                "duration": {"iterations": 7}}"#,
+        )
+        .unwrap();
+        let mut expected = RunConfig::small();
+        expected.batch_size = 2;
+        expected.optimization.learning_rate = 0.5;
+        expected.duration = Duration::Iterations(7);
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn unknown_fields_and_values_of_another_kind_are_named() {
+        for (json, part) in [
+            (r#"{"batchsize": 2}"#, "batchsize"),
+            (r#"{"objective": {"lambda": 1.0, "lamda": 2.0}}"#, "objective.lamda"),
+            (r#"{"model": {"fpn": {"channels": "many"}}}"#, "many"),
+            (r#"{"batch_size": 2"#, "line 1"),
+        ] {
+            let error = merged(json).unwrap_err();
+            assert!(error.contains(part) && error.contains("changes.json"), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let mut config = RunConfig::small();
+        config.duration = Duration::Epochs(0);
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(error, "duration is 0, but must be at least 1");
+        let mut config = RunConfig::small();
+        config.optimization.momentum = 1.0;
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.starts_with("optimization.momentum is 1"), "{error}");
+    }
+}

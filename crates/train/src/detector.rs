@@ -1,0 +1,233 @@
+//! A trained detector with all that is needed to use it.
+
+use std::{path::{Path, PathBuf}, sync::Arc};
+
+use burn::{data::dataloader::DataLoader, module::Module, tensor::Device};
+use fcos_burn_data::{Category, DetectionDataset, SampleOrder};
+use fcos_burn_model::{Detection, Fcos};
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    config::{InputConfig, RunConfig},
+    device::{DeviceName, Precision},
+    error::Error,
+    loader::{BatchLoader, Collate, DetectCollate, EpochPlan},
+    evaluation::xywh,
+    run::{RunFolder, read_json, write_json},
+};
+
+/// A detector on a device, with its classes and the way it takes images.
+///
+/// ```no_run
+/// use std::{path::{Path, PathBuf}, sync::Arc};
+/// use fcos_burn_train::{Detector, device::{DeviceName, Precision}};
+///
+/// let detector = Detector::load(Path::new("runs/shapes"), DeviceName::CPU, Precision::F32)?;
+/// let image = image::open("photo.jpg")?.into_rgb8();
+/// for detection in detector.detect(vec![image])?.concat() {
+///     let category = &detector.categories()[detection.label];
+///     println!("{} {:.2} {:?}", category.name, detection.score, detection.bbox);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Detector {
+    model: Fcos,
+    collate: DetectCollate,
+    categories: Vec<Category>,
+    device: Device,
+}
+
+impl Detector {
+    /// Puts a model to use.
+    pub fn new(model: &Fcos, input: InputConfig, categories: Vec<Category>, device: Device) -> Self {
+        Self {
+            model: model.valid(),
+            collate: DetectCollate { input },
+            categories,
+            device,
+        }
+    }
+
+    /// Loads the best weights of a run's folder, or a weights file that lies in
+    /// one, beside its `config.json`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration or the weights cannot be read or do not fit
+    /// together, or the device cannot be had.
+    pub fn load(weights: &Path, device: DeviceName, precision: Precision) -> Result<Self, Error> {
+        let (config, file) = resolve_weights(weights)?;
+        let device = device.open(precision)?;
+        let model = config.model.init(&device)?.load(&file)?;
+        Ok(Self::new(
+            &model,
+            config.input,
+            config.data.categories,
+            device,
+        ))
+    }
+
+    /// The classes, in the order of the detections' labels.
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
+    }
+
+    /// Detects objects in images. Boxes are xyxy in the pixels of each image, by
+    /// descending score.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an image cannot be resized.
+    pub fn detect(&self, images: Vec<RgbImage>) -> Result<Vec<Vec<Detection>>, Error> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        let batch = DetectCollate::to_device(self.collate.images(images)?, &self.device);
+        Ok(self.model.detect(batch.images, &batch.frames))
+    }
+
+    /// Detects objects in all images of a data set, in its order. `progress` is
+    /// told the number of images done after each batch.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the data set has other classes, or an image cannot be read.
+    pub fn detect_dataset(
+        &self,
+        dataset: &Arc<DetectionDataset>,
+        batch_size: usize,
+        workers: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
+        self.check_categories(dataset)?;
+        let plan = EpochPlan {
+            batch_size,
+            workers,
+            order: SampleOrder::Sequential,
+            seed: 0,
+            range: 0..dataset.len(),
+            max_batches: None,
+        };
+        let loader = BatchLoader::new(
+            dataset.clone(),
+            self.collate.clone(),
+            plan,
+            self.device.clone(),
+            1,
+        );
+        let mut detections = Vec::with_capacity(dataset.len());
+        for batch in loader.iter() {
+            let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
+            let found = self.model.detect(batch.images, &batch.frames);
+            detections.extend(batch.indices.into_iter().zip(found));
+            progress(detections.len());
+        }
+        Ok(detections)
+    }
+
+    fn check_categories(&self, dataset: &DetectionDataset) -> Result<(), Error> {
+        let names = |categories: &[Category]| -> Vec<String> {
+            categories.iter().map(|c| c.name.clone()).collect()
+        };
+        let (model, data) = (names(&self.categories), names(dataset.categories()));
+        if model == data {
+            return Ok(());
+        }
+        Err(Error::Classes {
+            model,
+            data,
+            data_name: dataset.name().to_owned(),
+        })
+    }
+}
+
+/// The detections of one image as `detect` writes them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageDetections {
+    /// The image file.
+    pub file: String,
+    /// Width of the image in pixels.
+    pub width: u32,
+    /// Height of the image in pixels.
+    pub height: u32,
+    /// What was found, by descending score.
+    pub detections: Vec<CategoryDetection>,
+}
+
+/// A detection with its category.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CategoryDetection {
+    /// Name of the category.
+    pub category: String,
+    /// Id of the category in the annotations that the detector was trained on.
+    pub category_id: u64,
+    /// Score in [0, 1].
+    pub score: f32,
+    /// Left, top, width and height in pixels of the image.
+    pub bbox: [f64; 4],
+}
+
+impl ImageDetections {
+    /// The detections of the image in `file`, of `(width, height)` pixels.
+    pub fn new(
+        file: &Path,
+        (width, height): (u32, u32),
+        detections: &[Detection],
+        categories: &[Category],
+    ) -> Self {
+        let detections = detections
+            .iter()
+            .filter_map(|detection| {
+                let category = categories.get(detection.label)?;
+                Some(CategoryDetection {
+                    category: category.name.clone(),
+                    category_id: category.id,
+                    score: detection.score,
+                    bbox: xywh(detection.bbox),
+                })
+            })
+            .collect();
+        Self {
+            file: file.display().to_string(),
+            width,
+            height,
+            detections,
+        }
+    }
+}
+
+/// Writes detections as a JSON list with one object an image.
+///
+/// # Errors
+///
+/// Names the file if it cannot be written.
+pub fn write_detections(path: &Path, images: &[ImageDetections]) -> Result<(), Error> {
+    write_json(path, &images)
+}
+
+/// The configuration and the weights file that `weights`, a run's folder or a
+/// weights file, stands for.
+///
+/// # Errors
+///
+/// Fails if `weights` is neither, or the configuration cannot be read.
+pub fn resolve_weights(
+    weights: &Path,
+) -> Result<(RunConfig, PathBuf), Error> {
+    if weights.is_dir() {
+        let (folder, config) = RunFolder::open(weights)?;
+        return Ok((config, folder.model_path()));
+    }
+    // A file that is not there is the first thing to tell.
+    std::fs::File::open(weights).map_err(Error::io(weights))?;
+    let config = weights.with_file_name("config.json");
+    if !config.is_file() {
+        return Err(Error::Run {
+            path: config,
+            cause: "not found: it tells which model the weights beside it are of".to_owned(),
+        });
+    }
+    Ok((read_json(&config)?, weights.to_owned()))
+}

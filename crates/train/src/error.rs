@@ -1,0 +1,125 @@
+//! What can go wrong in training, evaluation and inference.
+
+use std::path::{Path, PathBuf};
+
+use fcos_burn_data::DataError;
+use fcos_burn_loss::LossConfigError;
+use fcos_burn_model::{ConfigError, WeightsError};
+
+use crate::{device::DeviceError, plots::PlotError};
+
+/// A value that no training can be run with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} is {value}, but must be {requirement}")]
+pub struct InvalidConfig {
+    /// Path of the field in the configuration.
+    pub field: &'static str,
+    /// The value found.
+    pub value: String,
+    /// What is allowed.
+    pub requirement: &'static str,
+}
+
+/// Why a training, an evaluation or a detection failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The data could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The device cannot be had.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The configuration has a value out of its range.
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    /// The detector cannot be built as configured.
+    #[error("model.{0}")]
+    Model(#[from] ConfigError),
+    /// The objective cannot be built as configured.
+    #[error("objective: {0}")]
+    Objective(#[from] LossConfigError),
+    /// Weights could not be saved or loaded.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A plot could not be drawn.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+    /// A JSON file does not hold what it should.
+    #[error("{}: {cause}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The place and the reason.
+        cause: String,
+    },
+    /// A picture could not be written.
+    #[error("cannot write {}: {cause}", path.display())]
+    Picture {
+        /// The file.
+        path: PathBuf,
+        /// The encoder's reason.
+        cause: String,
+    },
+    /// A folder is no run, or a run that cannot be used so.
+    #[error("{}: {cause}", path.display())]
+    Run {
+        /// The folder or file.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// The model was trained on other classes than the data has.
+    #[error("the model's classes are {}, but those of {data_name} are {}", list(model), list(data))]
+    Classes {
+        /// The model's classes.
+        model: Vec<String>,
+        /// The data's classes.
+        data: Vec<String>,
+        /// The data set.
+        data_name: String,
+    },
+    /// The data set has nothing to train or evaluate on.
+    #[error("{0} has no images")]
+    NoImages(String),
+    /// The evaluation failed.
+    #[error("evaluation failed: {0}")]
+    Evaluation(String),
+    /// The training stopped on an error.
+    #[error("training stopped: {0}")]
+    Training(String),
+}
+
+/// Names for a message: all of a few, the first of many.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=SHOWN => shown,
+        more => format!("{shown} and {} more", more - SHOWN),
+    }
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::Json {
+            path,
+            cause: error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,411 @@
+//! COCO evaluation of detections, and how well their scores know their IoU.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fcos_burn_data::DetectionDataset;
+use fcos_burn_model::{Detection, nms::iou};
+use hotcoco::{COCO, COCOeval, params::IouType};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    correlation::{kendall, pearson, spearman},
+    error::Error,
+    run::write_json,
+};
+
+/// A figure of the COCO evaluation of boxes.
+///
+/// AP averages over the IoU thresholds 0.50, 0.55, … 0.95 with at most 100
+/// detections an image; small objects are below 32² pixels of the original image,
+/// large ones from 96² on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CocoFigure {
+    /// Average precision.
+    AP,
+    /// AP at IoU 0.50.
+    AP50,
+    /// AP at IoU 0.75.
+    AP75,
+    /// AP at IoU 0.90 (the paper, Table I).
+    AP90,
+    /// AP of small objects.
+    APS,
+    /// AP of medium objects.
+    APM,
+    /// AP of large objects.
+    APL,
+    /// Average recall with 1 detection an image.
+    AR1,
+    /// Average recall with 10 detections an image.
+    AR10,
+    /// Average recall with 100 detections an image.
+    AR100,
+    /// AR of small objects.
+    ARS,
+    /// AR of medium objects.
+    ARM,
+    /// AR of large objects.
+    ARL,
+}
+
+impl CocoFigure {
+    /// All figures, in the order of COCO's table.
+    pub const ALL: [Self; 13] = [
+        Self::AP,
+        Self::AP50,
+        Self::AP75,
+        Self::AP90,
+        Self::APS,
+        Self::APM,
+        Self::APL,
+        Self::AR1,
+        Self::AR10,
+        Self::AR100,
+        Self::ARS,
+        Self::ARM,
+        Self::ARL,
+    ];
+
+    /// The figure's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AP => "AP",
+            Self::AP50 => "AP50",
+            Self::AP75 => "AP75",
+            Self::AP90 => "AP90",
+            Self::APS => "APS",
+            Self::APM => "APM",
+            Self::APL => "APL",
+            Self::AR1 => "AR1",
+            Self::AR10 => "AR10",
+            Self::AR100 => "AR100",
+            Self::ARS => "ARS",
+            Self::ARM => "ARM",
+            Self::ARL => "ARL",
+        }
+    }
+
+    /// The figure's name in hotcoco's report, which has no AP90.
+    fn key(self) -> Option<&'static str> {
+        Some(match self {
+            Self::AP90 => return None,
+            Self::APS => "APs",
+            Self::APM => "APm",
+            Self::APL => "APl",
+            Self::ARS => "ARs",
+            Self::ARM => "ARm",
+            Self::ARL => "ARl",
+            other => other.name(),
+        })
+    }
+}
+
+/// Rank and linear correlation of the scores of detections with their IoU
+/// (the paper, Table II). `None` where it is not defined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ScoreCorrelation {
+    /// Pearson's correlation coefficient.
+    #[serde(rename = "PCC")]
+    pub pearson: Option<f64>,
+    /// Spearman's rank correlation coefficient.
+    #[serde(rename = "SCC")]
+    pub spearman: Option<f64>,
+    /// Kendall's rank correlation coefficient τ-b.
+    #[serde(rename = "KCC")]
+    pub kendall: Option<f64>,
+}
+
+/// The evaluation of a data set's detections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// COCO's figures as fractions; `None` where there is no ground truth for one
+    /// (pycocotools prints −1).
+    pub figures: BTreeMap<CocoFigure, Option<f64>>,
+    /// AP of each class that has ground truth, by name.
+    pub class_ap: BTreeMap<String, f64>,
+    /// Correlation of score and IoU over all detections.
+    pub correlation: ScoreCorrelation,
+    /// Number of images.
+    pub images: usize,
+    /// Number of detections.
+    pub detections: usize,
+    /// Precision at [`recall`](Self::recall), averaged over the classes, by IoU
+    /// threshold.
+    #[serde(skip)]
+    pub precision: BTreeMap<&'static str, Vec<f64>>,
+    /// Recall thresholds of the curves.
+    #[serde(skip)]
+    pub recall: Vec<f64>,
+    /// Score and IoU of each detection.
+    #[serde(skip)]
+    pub score_iou: Vec<(f64, f64)>,
+}
+
+/// The IoU thresholds whose precision–recall curves an evaluation keeps.
+const CURVES: [&str; 3] = ["0.50", "0.75", "0.90"];
+
+impl Evaluation {
+    /// Evaluates `detections`, pairs of an image's index and what was found in it,
+    /// boxes in original pixels.
+    ///
+    /// The IoU of a detection is its largest with a ground-truth box of its class
+    /// in its image, crowds left out, and 0 where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the evaluation itself does, which names the cause.
+    pub fn new(
+        dataset: &DetectionDataset,
+        detections: &[(usize, Vec<Detection>)],
+    ) -> Result<Self, Error> {
+        let failed = |error: hotcoco::Error| Error::Evaluation(error.to_string());
+        let truth = COCO::from_dataset(dataset.to_coco());
+        let results = results(dataset, detections)?;
+        let count = results.len();
+        let annotations = results
+            .into_iter()
+            .map(|result| hotcoco::Annotation {
+                image_id: result.image_id,
+                category_id: result.category_id,
+                bbox: Some(result.bbox),
+                score: Some(result.score),
+                ..Default::default()
+            })
+            .collect();
+        let results = truth.load_res_anns(annotations).map_err(failed)?;
+        let mut evaluator = COCOeval::new(truth, results, IouType::Bbox);
+        evaluator.evaluate().map_err(failed)?;
+        evaluator.accumulate();
+        // This computes what the report is made of; `summarize` would print it.
+        evaluator.summarize_lines();
+        let report = evaluator.report().map_err(failed)?;
+
+        let defined = |value: f64| (value >= 0.0).then_some(value);
+        let curve = |threshold: &str| report.curves.get(&format!("pr@{threshold}"));
+        let ap90 = curve("0.90")
+            .map(|precision| precision.iter().sum::<f64>() / precision.len() as f64)
+            .and_then(defined);
+        let figures = CocoFigure::ALL
+            .into_iter()
+            .map(|figure| {
+                let value = match figure.key() {
+                    Some(key) => report.metrics.get(key).copied().and_then(defined),
+                    None => ap90,
+                };
+                (figure, value)
+            })
+            .collect();
+        let score_iou = score_iou(dataset, detections)?;
+        let (scores, ious): (Vec<f64>, Vec<f64>) = score_iou.iter().copied().unzip();
+        Ok(Self {
+            figures,
+            class_ap: report
+                .per_class
+                .iter()
+                .filter_map(|(name, values)| Some((name.clone(), *values.get("AP")?)))
+                .collect(),
+            correlation: ScoreCorrelation {
+                pearson: pearson(&scores, &ious),
+                spearman: spearman(&scores, &ious),
+                kendall: kendall(&scores, &ious),
+            },
+            images: dataset.len(),
+            detections: count,
+            precision: CURVES
+                .iter()
+                .filter_map(|threshold| Some((*threshold, curve(threshold)?.clone())))
+                .collect(),
+            recall: report.curves.get("rec_thrs").cloned().unwrap_or_default(),
+            score_iou,
+        })
+    }
+
+    /// Writes the figures as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Names the file if it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), Error> {
+        write_json(path, self)
+    }
+
+    /// A figure as a fraction, if it is defined.
+    pub fn figure(&self, figure: CocoFigure) -> Option<f64> {
+        self.figures.get(&figure).copied().flatten()
+    }
+
+    /// The figures in percent, the correlations and the AP of each class, as a
+    /// table for a terminal. Undefined values are shown as a dash.
+    pub fn table(&self) -> String {
+        let cell = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
+        let percent = |value: Option<f64>| cell(value.map(|v| format!("{:.1}", 100.0 * v)));
+        let plain = |value: Option<f64>| cell(value.map(|v| format!("{v:.3}")));
+        let mut columns: Vec<(&str, String)> = CocoFigure::ALL
+            .into_iter()
+            .map(|figure| (figure.name(), percent(self.figure(figure))))
+            .collect();
+        columns.extend([
+            ("PCC", plain(self.correlation.pearson)),
+            ("SCC", plain(self.correlation.spearman)),
+            ("KCC", plain(self.correlation.kendall)),
+        ]);
+        let mut table = String::new();
+        let mut row = |pick: &dyn Fn(&(&str, String)) -> String| {
+            let cells: Vec<String> = columns
+                .iter()
+                .map(|column| format!("{:>5}", pick(column)))
+                .collect();
+            let _ = writeln!(table, "{}", cells.join(" "));
+        };
+        row(&|(name, _)| (*name).to_owned());
+        row(&|(_, value)| value.clone());
+        let width = self.class_ap.keys().map(|name| name.chars().count()).max();
+        for (name, ap) in &self.class_ap {
+            let _ = writeln!(
+                table,
+                "{name:<width$} AP {:>5.1}",
+                100.0 * ap,
+                width = width.unwrap_or(0)
+            );
+        }
+        table
+    }
+}
+
+/// One detection in COCO's results format.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CocoResult {
+    /// The image's id in the annotations.
+    pub image_id: u64,
+    /// The category's id in the annotations.
+    pub category_id: u64,
+    /// Left, top, width and height in pixels of the original image.
+    pub bbox: [f64; 4],
+    /// Score in [0, 1].
+    pub score: f64,
+}
+
+/// `detections` of a data set in COCO's results format.
+///
+/// # Errors
+///
+/// Fails if an image or a class is not the data set's.
+pub fn results(
+    dataset: &DetectionDataset,
+    detections: &[(usize, Vec<Detection>)],
+) -> Result<Vec<CocoResult>, Error> {
+    let mut results = Vec::new();
+    for (image, detections) in detections {
+        let image_id = dataset.record(*image)?.id;
+        for detection in detections {
+            let category = dataset.categories().get(detection.label).ok_or_else(|| {
+                Error::Evaluation(format!(
+                    "the model found class {}, but {} has {} classes",
+                    detection.label,
+                    dataset.name(),
+                    dataset.categories().len()
+                ))
+            })?;
+            results.push(CocoResult {
+                image_id,
+                category_id: category.id,
+                bbox: xywh(detection.bbox),
+                score: detection.score.into(),
+            });
+        }
+    }
+    Ok(results)
+}
+
+/// A box as COCO writes it: left, top, width, height.
+pub(crate) fn xywh(bbox: [f32; 4]) -> [f64; 4] {
+    let [x1, y1, x2, y2] = bbox.map(f64::from);
+    [x1, y1, x2 - x1, y2 - y1]
+}
+
+fn score_iou(
+    dataset: &DetectionDataset,
+    detections: &[(usize, Vec<Detection>)],
+) -> Result<Vec<(f64, f64)>, Error> {
+    let mut pairs = Vec::new();
+    for (image, detections) in detections {
+        let objects = &dataset.record(*image)?.objects;
+        for detection in detections {
+            let best = objects
+                .iter()
+                .filter(|object| object.label == detection.label && !object.iscrowd)
+                .map(|object| {
+                    let bbox = object.bbox;
+                    iou(&detection.bbox, &[bbox.x1, bbox.y1, bbox.x2, bbox.y2])
+                })
+                .fold(0.0, f32::max);
+            pairs.push((detection.score.into(), best.into()));
+        }
+    }
+    Ok(pairs)
+}
+
+/// The evaluator that the COCO metrics of a training share.
+#[derive(Clone)]
+pub struct SharedEvaluator {
+    dataset: Arc<DetectionDataset>,
+    state: Arc<Mutex<EvaluatorState>>,
+}
+
+#[derive(Default)]
+struct EvaluatorState {
+    detections: BTreeMap<usize, Vec<Detection>>,
+    evaluation: Option<Evaluation>,
+}
+
+impl SharedEvaluator {
+    /// An evaluator over `dataset`.
+    pub fn new(dataset: Arc<DetectionDataset>) -> Self {
+        Self {
+            dataset,
+            state: Arc::default(),
+        }
+    }
+
+    /// Takes the detections of some images. The first ones after an evaluation
+    /// start the next; an image that was taken already is not taken again.
+    pub fn add(&self, images: &[(usize, Vec<Detection>)]) {
+        let mut state = self.lock();
+        if state.evaluation.take().is_some() {
+            state.detections.clear();
+        }
+        for (image, detections) in images {
+            state
+                .detections
+                .entry(*image)
+                .or_insert_with(|| detections.clone());
+        }
+    }
+
+    /// A figure over what was taken, if it is defined.
+    pub fn figure(&self, figure: CocoFigure) -> Option<f64> {
+        self.evaluation()?.figure(figure)
+    }
+
+    /// The evaluation of what was taken; `None`, with a line in the log, if it fails.
+    pub fn evaluation(&self) -> Option<Evaluation> {
+        let mut state = self.lock();
+        if state.evaluation.is_none() {
+            let detections: Vec<_> = std::mem::take(&mut state.detections).into_iter().collect();
+            match Evaluation::new(&self.dataset, &detections) {
+                Ok(evaluation) => state.evaluation = Some(evaluation),
+                Err(error) => log::error!("{error}"),
+            }
+        }
+        state.evaluation.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, EvaluatorState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,367 @@
+//! Batches for training and for detection, made by worker threads.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use burn::{
+    data::{
+        dataloader::{DataLoader, DataLoaderIterator, Progress},
+        dataset::DatasetError,
+    },
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use fcos_burn_data::{
+    DataError, DetectionDataset, ImageBatch, Loader, LoaderError, SampleOrder, epoch_order,
+    sample_rng, stack,
+    transforms::{Pipeline, Sample},
+};
+use fcos_burn_model::{
+    ImageFrame,
+    assignment::{AssignmentConfig, assign},
+    pyramid::{LocationOffset, Locations},
+};
+
+use crate::{
+    config::InputConfig,
+    learner::{DetectBatch, TrainBatch},
+};
+
+/// How samples become a batch: on a worker first, then on the device.
+pub trait Collate: Clone + Send + Sync + 'static {
+    /// The batch on the host.
+    type Host: Send + 'static;
+    /// The batch on the device.
+    type Batch: Send + 'static;
+
+    /// Makes the batch of these images in this epoch.
+    ///
+    /// # Errors
+    ///
+    /// Names the image that cannot be read or transformed.
+    fn collate(
+        &self,
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        epoch: u64,
+    ) -> Result<Self::Host, DataError>;
+
+    /// Copies the batch to `device`.
+    fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
+}
+
+/// Augmented images with the targets of their locations.
+#[derive(Clone, Debug)]
+pub struct TrainCollate {
+    /// Size and normalisation.
+    pub input: InputConfig,
+    /// Random changes to the resized images.
+    pub augmentation: Pipeline,
+    /// Which location learns which object.
+    pub assignment: AssignmentConfig,
+    /// Position of a location in its cell.
+    pub location_offset: LocationOffset,
+    /// Seed of the augmentation.
+    pub seed: u64,
+}
+
+/// A [`TrainBatch`] on the host.
+pub struct HostTrainBatch {
+    images: TensorData,
+    labels: TensorData,
+    boxes: TensorData,
+    distances: TensorData,
+}
+
+impl Collate for TrainCollate {
+    type Host = HostTrainBatch;
+    type Batch = TrainBatch;
+
+    fn collate(
+        &self,
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        epoch: u64,
+    ) -> Result<HostTrainBatch, DataError> {
+        let samples = indices
+            .iter()
+            .map(|&index| {
+                let mut rng = sample_rng(self.seed, epoch, index);
+                let sample = dataset.sample(index)?;
+                self.augmentation
+                    .apply(self.input.resize.apply(sample)?, &mut rng)
+            })
+            .collect::<Result<Vec<Sample>, DataError>>()?;
+        let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
+        let [_, _, height, width] = batch.shape;
+        let locations = Locations::new([height, width], self.location_offset);
+        let rows = samples.len() * locations.len();
+        let mut labels: Vec<i32> = Vec::with_capacity(rows);
+        let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
+        let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
+        for sample in &samples {
+            let objects: Vec<_> = sample
+                .boxes()
+                .iter()
+                .zip(sample.labels())
+                .map(|(bbox, &label)| ([bbox.x1, bbox.y1, bbox.x2, bbox.y2], label))
+                .collect();
+            let assignment = assign(&objects, &locations, &self.assignment);
+            for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
+                boxes.extend([x1, y1, x2, y2]);
+                distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
+            }
+            labels.extend(assignment.labels);
+        }
+        Ok(HostTrainBatch {
+            images: images_data(batch),
+            labels: TensorData::new(labels, [rows]),
+            boxes: TensorData::new(boxes, [rows, 4]),
+            distances: TensorData::new(distances, [rows, 4]),
+        })
+    }
+
+    fn to_device(host: HostTrainBatch, device: &Device) -> TrainBatch {
+        TrainBatch {
+            images: Tensor::from_data(host.images, device),
+            labels: Tensor::<1, Int>::from_data(host.labels, device),
+            boxes: Tensor::from_data(host.boxes, device),
+            distances: Tensor::from_data(host.distances, device),
+        }
+    }
+}
+
+/// Resized images as they are.
+#[derive(Clone, Debug)]
+pub struct DetectCollate {
+    /// Size and normalisation; the augmentation is not applied.
+    pub input: InputConfig,
+}
+
+/// A [`DetectBatch`] on the host.
+pub struct HostDetectBatch {
+    images: TensorData,
+    frames: Vec<ImageFrame>,
+    indices: Vec<usize>,
+}
+
+impl DetectCollate {
+    /// Makes a batch of images that belong to no data set.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an image cannot be resized.
+    pub fn images(&self, images: Vec<image::RgbImage>) -> Result<HostDetectBatch, DataError> {
+        let side = |(width, height): (u32, u32)| [height as usize, width as usize];
+        let mut frames = Vec::with_capacity(images.len());
+        let mut samples = Vec::with_capacity(images.len());
+        for image in images {
+            let original_size = side(image.dimensions());
+            let sample = self
+                .input
+                .resize
+                .apply(Sample::new(image, Vec::new(), Vec::new()))?;
+            frames.push(ImageFrame {
+                input_size: side(sample.image().dimensions()),
+                original_size,
+            });
+            samples.push(sample);
+        }
+        let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
+        Ok(HostDetectBatch {
+            images: images_data(batch),
+            indices: (0..frames.len()).collect(),
+            frames,
+        })
+    }
+}
+
+impl Collate for DetectCollate {
+    type Host = HostDetectBatch;
+    type Batch = DetectBatch;
+
+    fn collate(
+        &self,
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        _epoch: u64,
+    ) -> Result<HostDetectBatch, DataError> {
+        let images = indices
+            .iter()
+            .map(|&index| dataset.image(index))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(HostDetectBatch {
+            indices: indices.to_vec(),
+            ..self.images(images)?
+        })
+    }
+
+    fn to_device(host: HostDetectBatch, device: &Device) -> DetectBatch {
+        DetectBatch {
+            images: Tensor::from_data(host.images, device),
+            frames: host.frames,
+            indices: host.indices,
+        }
+    }
+}
+
+fn images_data(batch: ImageBatch) -> TensorData {
+    TensorData::new(batch.data, batch.shape)
+}
+
+/// A data loader of burn-train over a detection data set.
+///
+/// The batches of an epoch depend on the seed and the epoch alone, not on the
+/// number of workers. Each call of `iter` starts the next epoch.
+#[derive(Debug)]
+pub struct BatchLoader<C> {
+    dataset: Arc<DetectionDataset>,
+    collate: C,
+    plan: EpochPlan,
+    device: Device,
+    next_epoch: AtomicU64,
+}
+
+/// Which images an epoch takes, and how.
+#[derive(Clone, Debug)]
+pub struct EpochPlan {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Worker threads; 0 loads on the thread that asks.
+    pub workers: usize,
+    /// Order of the images.
+    pub order: SampleOrder,
+    /// Seed of the order.
+    pub seed: u64,
+    /// The part of the order that this loader takes, as burn-train divides it
+    /// among devices.
+    pub range: Range<usize>,
+    /// Batches over all epochs, if the last epoch is to end before its images do.
+    pub max_batches: Option<usize>,
+}
+
+impl EpochPlan {
+    /// The batches of an epoch, counted from 1, over a data set of `len` images.
+    fn batches(&self, len: usize, epoch: u64) -> Vec<Vec<usize>> {
+        let order = epoch_order(len, self.seed, epoch, self.order);
+        let mut batches: Vec<Vec<usize>> = order[self.range.clone()]
+            .chunks(self.batch_size)
+            .map(<[usize]>::to_vec)
+            .collect();
+        if let Some(max_batches) = self.max_batches {
+            let before = (epoch as usize).saturating_sub(1) * batches.len();
+            batches.truncate(max_batches.saturating_sub(before));
+        }
+        batches
+    }
+}
+
+impl<C: Collate> BatchLoader<C> {
+    /// A loader whose first `iter` is `first_epoch`, counted from 1.
+    pub fn new(
+        dataset: Arc<DetectionDataset>,
+        collate: C,
+        plan: EpochPlan,
+        device: Device,
+        first_epoch: u64,
+    ) -> Self {
+        Self {
+            dataset,
+            collate,
+            plan,
+            device,
+            next_epoch: AtomicU64::new(first_epoch),
+        }
+    }
+
+    fn with(&self, device: Device, range: Range<usize>) -> Self {
+        Self {
+            dataset: self.dataset.clone(),
+            collate: self.collate.clone(),
+            plan: EpochPlan {
+                range,
+                ..self.plan.clone()
+            },
+            device,
+            next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<C::Batch> + 'a> {
+        let epoch = self.next_epoch.fetch_add(1, Ordering::SeqCst);
+        let batches = self.plan.batches(self.dataset.len(), epoch);
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+        let dataset = self.dataset.clone();
+        let collate = self.collate.clone();
+        let loader = Loader::new(batches.len(), self.plan.workers, move |batch| {
+            collate.collate(&dataset, &batches[batch], epoch)
+        });
+        Box::new(BatchIterator::<C> {
+            loader: Some(loader),
+            device: &self.device,
+            taken: 0,
+            loaded: 0,
+            total: sizes.iter().sum(),
+            sizes,
+        })
+    }
+
+    fn num_items(&self) -> usize {
+        self.plan.range.len()
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<C::Batch>> {
+        Arc::new(self.with(device.clone(), self.plan.range.clone()))
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<C::Batch>> {
+        let first = self.plan.range.start;
+        Arc::new(self.with(self.device.clone(), first + start..first + end))
+    }
+}
+
+type HostLoader<C> = Loader<<C as Collate>::Host, DataError>;
+
+struct BatchIterator<'a, C: Collate> {
+    /// The loader, or why its threads could not be started, until that is told.
+    loader: Option<std::io::Result<HostLoader<C>>>,
+    device: &'a Device,
+    sizes: Vec<usize>,
+    taken: usize,
+    loaded: usize,
+    total: usize,
+}
+
+impl<C: Collate> Iterator for BatchIterator<'_, C> {
+    type Item = Result<C::Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = match self.loader.as_mut()? {
+            Ok(loader) => loader.next()?,
+            Err(_) => {
+                let error = self.loader.take()?.err()?;
+                return Some(Err(DatasetError::new(error)));
+            }
+        };
+        self.loaded += self.sizes.get(self.taken).copied().unwrap_or(0);
+        self.taken += 1;
+        Some(match next {
+            Ok(host) => Ok(C::to_device(host, self.device)),
+            // Which batch it was says nothing to a user; the cause names the file.
+            Err(LoaderError::Failed { source, .. }) => Err(DatasetError::new(source)),
+            Err(panicked) => Err(DatasetError::new(panicked)),
+        })
+    }
+}
+
+impl<C: Collate> DataLoaderIterator<C::Batch> for BatchIterator<'_, C> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.loaded, self.total, Some("images".to_owned()))
+    }
+}

@@ -1,0 +1,423 @@
+//! Stochastic gradient descent: its configuration, the learning rate schedule,
+//! parameter groups and clipping.
+
+use burn::{
+    lr_scheduler::{
+        LrScheduler, LrSchedulerRecord,
+        module_lr_scheduler::ModuleLrScheduler,
+    },
+    module::{Module, ModuleVisitor, Param, ParamGroup},
+    optim::{
+        GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
+        momentum::MomentumConfig,
+    },
+    tensor::Tensor,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::InvalidConfig;
+
+/// SGD with momentum and its learning rate schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizationConfig {
+    /// Learning rate after the warm-up.
+    pub learning_rate: f64,
+    /// Momentum, without dampening.
+    pub momentum: f64,
+    /// Weight decay of all parameters but the biases.
+    pub weight_decay: f64,
+    /// Weight decay of biases, those of normalisation layers included.
+    pub bias_weight_decay: f64,
+    /// Learning rate of biases as a multiple of that of the other parameters.
+    pub bias_learning_rate_factor: f64,
+    /// The first iterations.
+    pub warmup: Warmup,
+    /// When the learning rate drops.
+    pub milestones: Milestones,
+    /// What the learning rate is multiplied by at each milestone.
+    pub milestone_factor: f64,
+    /// Gradients whose norm over all parameters exceeds this are scaled down to
+    /// it; `None` never scales.
+    pub max_gradient_norm: Option<f32>,
+}
+
+/// The learning rate's start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warmup {
+    /// Number of iterations; 0 for no warm-up.
+    pub iterations: usize,
+    /// Learning rate of the first iteration over the one after the warm-up.
+    pub factor: f64,
+    /// How it goes on from there.
+    pub shape: WarmupShape,
+}
+
+/// The course of the learning rate in the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WarmupShape {
+    /// The same for all iterations (FCOS).
+    Constant,
+    /// Rising in equal steps.
+    Linear,
+}
+
+/// Where the learning rate drops.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Milestones {
+    /// At these iterations.
+    Iterations(Vec<usize>),
+    /// After these shares of all iterations.
+    Fractions(Vec<f64>),
+}
+
+impl OptimizationConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        let finite = |value: f64| value.is_finite() && value >= 0.0;
+        let checks = [
+            (
+                "optimization.learning_rate",
+                self.learning_rate,
+                self.learning_rate.is_finite() && self.learning_rate > 0.0,
+                "positive and finite",
+            ),
+            (
+                "optimization.momentum",
+                self.momentum,
+                (0.0..1.0).contains(&self.momentum),
+                "at least 0 and below 1",
+            ),
+            (
+                "optimization.weight_decay",
+                self.weight_decay,
+                finite(self.weight_decay),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.bias_weight_decay",
+                self.bias_weight_decay,
+                finite(self.bias_weight_decay),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.bias_learning_rate_factor",
+                self.bias_learning_rate_factor,
+                finite(self.bias_learning_rate_factor),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.warmup.factor",
+                self.warmup.factor,
+                finite(self.warmup.factor),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.milestone_factor",
+                self.milestone_factor,
+                finite(self.milestone_factor),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.max_gradient_norm",
+                self.max_gradient_norm.unwrap_or(1.0).into(),
+                self.max_gradient_norm
+                    .is_none_or(|norm| norm.is_finite() && norm > 0.0),
+                "positive and finite",
+            ),
+        ];
+        for (field, value, holds, requirement) in checks {
+            if !holds {
+                return Err(InvalidConfig {
+                    field,
+                    value: value.to_string(),
+                    requirement,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The schedule of the parameters that are no biases.
+    pub fn schedule(&self, total_iterations: usize) -> LearningRateSchedule {
+        LearningRateSchedule {
+            base: self.learning_rate,
+            warmup: self.warmup.clone(),
+            milestones: match &self.milestones {
+                Milestones::Iterations(milestones) => milestones.clone(),
+                Milestones::Fractions(shares) => shares
+                    .iter()
+                    .map(|share| (share * total_iterations as f64).round() as usize)
+                    .collect(),
+            },
+            factor: self.milestone_factor,
+            iteration: 0,
+        }
+    }
+
+    /// The schedules of all parameters.
+    pub fn scheduler(&self, total_iterations: usize) -> ModuleLrScheduler {
+        let schedule = self.schedule(total_iterations);
+        let biases = LearningRateSchedule {
+            base: schedule.base * self.bias_learning_rate_factor,
+            ..schedule.clone()
+        };
+        ModuleLrScheduler::new(schedule).with_group(bias_group(), biases)
+    }
+
+    /// The optimiser of all parameters.
+    pub fn optimizer(&self) -> ModuleOptimizer {
+        let sgd = |weight_decay: f64| {
+            SgdConfig::new()
+                .with_momentum(Some(
+                    MomentumConfig::new()
+                        .with_momentum(self.momentum)
+                        .with_dampening(0.0),
+                ))
+                .with_weight_decay(
+                    (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay as f32)),
+                )
+                .build()
+        };
+        ModuleOptimizer::from(sgd(self.weight_decay)).with_group(
+            bias_group(),
+            sgd(self.bias_weight_decay),
+            None,
+        )
+    }
+}
+
+/// Biases of convolutions and of normalisation layers, by their path.
+fn bias_group() -> ParamGroup {
+    ParamGroup::from_any_predicates(vec![".bias", ".beta"])
+}
+
+/// The learning rate as a function of the iteration.
+#[derive(Clone, Debug)]
+pub struct LearningRateSchedule {
+    base: f64,
+    warmup: Warmup,
+    milestones: Vec<usize>,
+    factor: f64,
+    iteration: usize,
+}
+
+impl LearningRateSchedule {
+    /// The learning rate of an iteration, counted from 0.
+    pub fn at(&self, iteration: usize) -> f64 {
+        let passed = self
+            .milestones
+            .iter()
+            .filter(|milestone| iteration >= **milestone)
+            .count();
+        let warmup = &self.warmup;
+        let factor = if iteration >= warmup.iterations {
+            1.0
+        } else {
+            match warmup.shape {
+                WarmupShape::Constant => warmup.factor,
+                WarmupShape::Linear => {
+                    let progress = iteration as f64 / warmup.iterations as f64;
+                    warmup.factor + (1.0 - warmup.factor) * progress
+                }
+            }
+        };
+        self.base * factor * self.factor.powi(passed as i32)
+    }
+}
+
+impl LrScheduler for LearningRateSchedule {
+    fn step(&mut self) -> f64 {
+        let rate = self.at(self.iteration);
+        self.iteration += 1;
+        rate
+    }
+
+    fn to_record(&self) -> LrSchedulerRecord {
+        LrSchedulerRecord::new().with_scalar("iteration", self.iteration)
+    }
+
+    fn load_record(&mut self, record: LrSchedulerRecord) {
+        if let Some(iteration) = record.scalar("iteration") {
+            self.iteration = iteration;
+        }
+    }
+}
+
+/// Scales all gradients of `module` by the same factor, so that their common L2
+/// norm is at most `max_norm`.
+///
+/// Nothing is read back to the host.
+pub fn clip_gradient_norm<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    max_norm: f32,
+) -> GradientsParams {
+    let mut norm = SquaredNorm {
+        gradients: &gradients,
+        sum: None,
+    };
+    module.visit(&mut norm);
+    let Some(sum) = norm.sum else {
+        return gradients;
+    };
+    // The smallest normal number keeps 0 / 0 from arising where all gradients are 0.
+    let factor = (sum.sqrt() + f32::MIN_POSITIVE).recip().mul_scalar(max_norm);
+    let mut scaling = Scaling {
+        gradients,
+        factor: factor.clamp_max(1.0),
+    };
+    module.visit(&mut scaling);
+    scaling.gradients
+}
+
+struct SquaredNorm<'a> {
+    gradients: &'a GradientsParams,
+    sum: Option<Tensor<1>>,
+}
+
+impl ModuleVisitor for SquaredNorm<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.get::<D>(param.id) {
+            let squared = gradient.square().sum();
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum + squared,
+                None => squared,
+            });
+        }
+    }
+}
+
+struct Scaling {
+    gradients: GradientsParams,
+    factor: Tensor<1>,
+}
+
+impl ModuleVisitor for Scaling {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let scaled = gradient * self.factor.clone().unsqueeze();
+            self.gradients.register(param.id, scaled);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::{nn::LinearConfig, tensor::Device};
+
+    use super::*;
+
+    fn paper() -> OptimizationConfig {
+        crate::config::RunConfig::paper().optimization
+    }
+
+    #[test]
+    fn the_paper_warms_up_at_a_third_and_drops_twice() {
+        let schedule = paper().schedule(90_000);
+        for (iteration, rate) in [
+            (0, 0.01 / 3.0),
+            (499, 0.01 / 3.0),
+            (500, 0.01),
+            (59_999, 0.01),
+            (60_000, 0.001),
+            (80_000, 0.0001),
+            (89_999, 0.0001),
+        ] {
+            assert!((schedule.at(iteration) - rate).abs() < 1e-12, "{iteration}");
+        }
+    }
+
+    #[test]
+    fn a_linear_warmup_rises_in_equal_steps() {
+        let mut config = paper();
+        config.warmup = Warmup {
+            iterations: 4,
+            factor: 0.0,
+            shape: WarmupShape::Linear,
+        };
+        config.milestones = Milestones::Fractions(vec![0.75]);
+        let schedule = config.schedule(8);
+        let rates: Vec<f64> = (0..8).map(|i| schedule.at(i) / 0.01).collect();
+        let expected = [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 0.1, 0.1];
+        for (rate, expected) in rates.iter().zip(expected) {
+            assert!((rate - expected).abs() < 1e-12, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_goes_on_from_its_record() {
+        let mut schedule = paper().schedule(90_000);
+        for _ in 0..60_000 {
+            schedule.step();
+        }
+        let mut resumed = paper().schedule(90_000);
+        resumed.load_record(schedule.to_record());
+        assert_eq!(resumed.step(), schedule.step());
+    }
+
+    #[test]
+    fn clipping_scales_all_gradients_by_one_factor() {
+        let device = Device::flex().autodiff();
+        let layer = LinearConfig::new(3, 2).init(&device);
+        let loss = layer
+            .forward(Tensor::from_floats([[1.0, 2.0, 2.0]], &device))
+            .sum();
+        let gradients = || GradientsParams::from_grads(loss.clone().backward(), &layer);
+        let norm = |gradients: &GradientsParams| -> f32 {
+            let weight: f32 = gradients
+                .get::<2>(layer.weight.id)
+                .map_or(0.0, |g| g.square().sum().into_scalar());
+            let bias: f32 = layer
+                .bias
+                .as_ref()
+                .and_then(|bias| gradients.get::<1>(bias.id))
+                .map_or(0.0, |g| g.square().sum().into_scalar());
+            (weight + bias).sqrt()
+        };
+        // Every weight's gradient is its input, every bias' is 1: √(2·9 + 2).
+        let full = 20f32.sqrt();
+        assert!((norm(&gradients()) - full).abs() < 1e-5);
+        assert!((norm(&clip_gradient_norm(&layer, gradients(), 2.0)) - 2.0).abs() < 1e-5);
+        let untouched = clip_gradient_norm(&layer, gradients(), 100.0);
+        assert!((norm(&untouched) - full).abs() < 1e-5);
+    }
+
+    /// Weights move by rate · (gradient + decay · weight), biases by twice the rate
+    /// and without decay.
+    #[test]
+    fn biases_have_their_own_rate_and_decay() {
+        #[derive(burn::module::Module, Debug)]
+        struct Net {
+            layer: burn::nn::Linear,
+        }
+        let device = Device::flex().autodiff();
+        let net = Net {
+            layer: LinearConfig::new(1, 1).init(&device),
+        };
+        let values = |net: &Net| -> [f32; 2] {
+            let weight = net.layer.weight.val().into_scalar::<f32>();
+            let bias = net.layer.bias.as_ref().map(|b| b.val().into_scalar::<f32>());
+            [weight, bias.unwrap_or(f32::NAN)]
+        };
+        let [weight, bias] = values(&net);
+        let mut config = paper();
+        config.warmup.iterations = 0;
+        config.weight_decay = 0.5;
+        let loss = net.layer.forward(Tensor::from_floats([[3.0]], &device)).sum();
+        let gradients = GradientsParams::from_grads(loss.backward(), &net);
+        let net = config
+            .optimizer()
+            .step(config.scheduler(10).step(), net, gradients);
+        let [new_weight, new_bias] = values(&net);
+        assert!((new_weight - (weight - 0.01 * (3.0 + 0.5 * weight))).abs() < 1e-6);
+        assert!((new_bias - (bias - 0.02)).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,168 @@
+//! The folder of a training run.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    checkpoint::Checkpoints,
+    config::RunConfig,
+    error::Error,
+    evaluation::{CocoFigure, Evaluation},
+};
+
+/// A run's folder and the places in it.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+/// What an epoch gave: a row of `metrics.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// The epoch, counted from 1.
+    pub epoch: usize,
+    /// Seconds that its training and validation took.
+    pub seconds: f64,
+    /// Learning rate of its last iteration.
+    pub learning_rate: f64,
+    /// Means of the training step's figures, by name.
+    pub train: BTreeMap<String, f64>,
+    /// The validation, if it could be evaluated.
+    pub validation: Option<Evaluation>,
+}
+
+impl EpochRow {
+    /// AP of the validation, if it is defined.
+    pub fn ap(&self) -> Option<f64> {
+        self.validation.as_ref()?.figure(CocoFigure::AP)
+    }
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run, with its configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder holds a run already or cannot be written.
+    pub fn create(path: &Path, config: &RunConfig) -> Result<Self, Error> {
+        let folder = Self {
+            path: path.to_owned(),
+        };
+        if folder.config_path().exists() {
+            return Err(Error::Run {
+                path: path.to_owned(),
+                cause: "holds a run already: go on with --resume, or choose another --output"
+                    .to_owned(),
+            });
+        }
+        for dir in [
+            folder.path.clone(),
+            folder.plots_path(),
+            folder.detections_path(),
+            folder.checkpoints().path().to_owned(),
+        ] {
+            fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
+        }
+        write_json(&folder.config_path(), config)?;
+        Ok(folder)
+    }
+
+    /// Opens the folder of a run and reads its configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder is no run's.
+    pub fn open(path: &Path) -> Result<(Self, RunConfig), Error> {
+        let folder = Self {
+            path: path.to_owned(),
+        };
+        let config = folder.config_path();
+        if !config.is_file() {
+            return Err(Error::Run {
+                path: path.to_owned(),
+                cause: "is no run folder: it has no config.json".to_owned(),
+            });
+        }
+        let config = read_json(&config)?;
+        Ok((folder, config))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The configuration.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("config.json")
+    }
+
+    /// The weights of the epoch with the best AP.
+    pub fn model_path(&self) -> PathBuf {
+        self.path.join("model.bpk")
+    }
+
+    /// The rows of all epochs.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.json")
+    }
+
+    /// The best epoch's detections in COCO's results format.
+    pub fn results_path(&self) -> PathBuf {
+        self.path.join("results.json")
+    }
+
+    /// The plots.
+    pub fn plots_path(&self) -> PathBuf {
+        self.path.join("plots")
+    }
+
+    /// Pictures with the best epoch's detections.
+    pub fn detections_path(&self) -> PathBuf {
+        self.path.join("detections")
+    }
+
+    /// What was told while training.
+    pub fn log_path(&self) -> PathBuf {
+        self.path.join("train.log")
+    }
+
+    /// The checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.path.join("checkpoint"))
+    }
+
+    /// Reads the rows of the epochs so far.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is there, but cannot be read.
+    pub fn read_metrics(&self) -> Result<Vec<EpochRow>, Error> {
+        let path = self.metrics_path();
+        if path.exists() {
+            read_json(&path)
+        } else {
+            Ok(Vec::new())
+        }
+    }
+}
+
+/// Reads a JSON file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let text = fs::read_to_string(path).map_err(Error::io(path))?;
+    serde_json::from_str(&text).map_err(Error::json(path))
+}
+
+/// Writes a JSON file that appears whole or not at all.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+    let mut text = serde_json::to_vec_pretty(value).map_err(Error::json(path))?;
+    text.push(b'\n');
+    let partial = path.with_extension("partial");
+    fs::write(&partial, text).map_err(Error::io(&partial))?;
+    fs::rename(&partial, path).map_err(Error::io(path))
+}

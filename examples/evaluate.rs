@@ -1,0 +1,87 @@
+//! Evaluates a detector on a split of a data set.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use fcos_burn::train::{
+    Detector, Error, Evaluation, RunConfig, artifacts::write_results, detector::resolve_weights,
+};
+use fcos_burn_examples::{DataArgs, DeviceArgs, exit};
+
+/// Evaluate a detector: COCO's figures with AP90, and how its scores correlate
+/// with the IoU of its boxes.
+///
+/// The table goes to standard output, progress to standard error.
+#[derive(Parser, Debug)]
+#[command(name = "evaluate")]
+struct Cli {
+    /// A run's folder, or its model.bpk
+    #[arg(long, value_name = "RUN|FILE")]
+    weights: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Split to evaluate on [default: the one that the run was validated on]
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Images in a batch [default: as in training]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: Option<u16>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Write the detections in COCO's results format
+    #[arg(long, value_name = "JSON")]
+    output: Option<PathBuf>,
+    /// Write the ground truth in COCO's annotation format, for other tools
+    #[arg(long, value_name = "JSON")]
+    ground_truth: Option<PathBuf>,
+    /// Write the evaluation as JSON
+    #[arg(long, value_name = "JSON")]
+    report: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    let (config, _) = resolve_weights(&cli.weights)?;
+    let (device, precision) = cli.device.resolve();
+    let detector = Detector::load(&cli.weights, device, precision)?;
+    let dataset = Arc::new(open_split(cli, &config)?);
+    eprintln!("{dataset}");
+    if !dataset.report().is_clean() {
+        eprintln!("{}", dataset.report());
+    }
+    if let Some(path) = &cli.ground_truth {
+        dataset.write_coco(path)?;
+    }
+    let batch_size = cli.batch_size.map_or(config.batch_size, usize::from);
+    let mut told = 0;
+    let detections =
+        detector.detect_dataset(&dataset, batch_size, config.workers, |images| {
+            let tenth = images * 10 / dataset.len().max(1);
+            if tenth > told {
+                told = tenth;
+                eprintln!("{images}/{} images", dataset.len());
+            }
+        })?;
+    let evaluation = Evaluation::new(&dataset, &detections)?;
+    if let Some(path) = &cli.output {
+        write_results(path, &dataset, &detections)?;
+    }
+    if let Some(path) = &cli.report {
+        evaluation.write(path)?;
+    }
+    print!("{}", evaluation.table());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_split(
+    cli: &Cli,
+    config: &RunConfig,
+) -> Result<fcos_burn::data::DetectionDataset, Error> {
+    let split = cli.split.as_deref();
+    let data = cli.data.config(split, split)?;
+    let data = data.as_ref().unwrap_or(&config.data);
+    data.source.open(split.unwrap_or(&data.val_split))
+}
