@@ -1,0 +1,132 @@
+use burn::tensor::Tensor;
+use burn::tensor::activation::log_sigmoid;
+
+use crate::boxes::columns;
+
+/// How central a location is in its box, the target of the centre-ness branch of
+/// [FCOS](https://arxiv.org/abs/1904.01355), eq. (3) there:
+///
+/// ```text
+/// √( min(l, r) / max(l, r) · min(t, b) / max(t, b) )
+/// ```
+///
+/// It is 1 at the centre and falls to 0 at the border. It is 0 outside the box, where any distance
+/// is negative, and in a box without area.
+///
+/// # Shapes
+///
+/// - distances: `[num_locations, 4]`, to the left, top, right and bottom edge, in any unit
+/// - output: `[num_locations]`, in `[0, 1]`
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use fcos_burn_loss::centerness_target;
+///
+/// let distances = Tensor::<2>::from_floats([[1.0, 2.0, 4.0, 2.0]], &Device::flex());
+/// assert_eq!(centerness_target(distances).into_scalar::<f32>(), 0.5);
+/// ```
+pub fn centerness_target(distances: Tensor<2>) -> Tensor<1> {
+    let [num_locations, _] = distances.dims();
+    let outside = distances.clone().min_dim(1).lower_equal_scalar(0.0);
+    // The root's gradient is infinite at 0: outside rows take a centre's distances through it.
+    let distances = distances.mask_fill(outside.clone().expand([num_locations, 4]), 1.0);
+    let left_top = distances.clone().slice_dim(1, 0..2);
+    let right_bottom = distances.slice_dim(1, 2..4);
+
+    let shorter = left_top.clone().min_pair(right_bottom.clone());
+    let longer = left_top.max_pair(right_bottom);
+    let [horizontal, vertical] = columns((shorter / longer).sqrt());
+    (horizontal * vertical)
+        .mask_fill(outside, 0.0)
+        .squeeze_dim(1)
+}
+
+/// Binary cross-entropy of centre-ness logits against their targets, unreduced and stable at any
+/// logit.
+///
+/// # Shapes
+///
+/// - logits: `[num_locations]`
+/// - targets: `[num_locations]`, in `[0, 1]`
+/// - output: `[num_locations]`
+pub fn centerness_loss(logits: Tensor<1>, targets: Tensor<1>) -> Tensor<1> {
+    targets.neg().add_scalar(1.0) * logits.clone() - log_sigmoid(logits)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::reference::{
+        assert_close, assert_finite, gradient, sigmoid, tensor1, tensor2, values,
+    };
+
+    #[test]
+    fn target_worked_by_hand() {
+        let device = Device::flex();
+        let distances = [
+            // The centre, and a centre of another shape.
+            [3.0, 3.0, 3.0, 3.0],
+            [8.0, 1.0, 8.0, 1.0],
+            // √(1/4 · 2/2), √(2/8 · 1/9).
+            [1.0, 2.0, 4.0, 2.0],
+            [8.0, 9.0, 2.0, 1.0],
+            // On the border, outside along one axis, outside along both, an empty box.
+            [0.0, 2.0, 4.0, 2.0],
+            [-1.0, 2.0, 4.0, 2.0],
+            [-1.0, -2.0, 4.0, 5.0],
+            [0.0, 0.0, 0.0, 0.0],
+        ];
+        let expected = [1.0, 1.0, 0.5, 1.0 / 6.0, 0.0, 0.0, 0.0, 0.0];
+        let actual = centerness_target(tensor2(&distances, &device));
+        assert_close(&values(actual), &expected, 1e-6);
+        assert_finite(&gradient(tensor2(&distances, &device), centerness_target));
+    }
+
+    #[test]
+    fn loss_is_the_cross_entropy_of_its_probability() {
+        let device = Device::flex();
+        let logits = [-4.0, -0.5, 0.0, 1.0, 3.0];
+        let targets = [0.1, 0.0, 0.5, 1.0, 0.7];
+        let expected: Vec<f64> = logits
+            .iter()
+            .zip(targets)
+            .map(|(&o, t): (&f64, f64)| -t * sigmoid(o).ln() - (1.0 - t) * (1.0 - sigmoid(o)).ln())
+            .collect();
+        let forward = |logits| centerness_loss(logits, tensor1(&targets, &device));
+        assert_close(&values(forward(tensor1(&logits, &device))), &expected, 1e-6);
+
+        let slope: Vec<f64> = logits
+            .iter()
+            .zip(targets)
+            .map(|(&o, t)| sigmoid(o) - t)
+            .collect();
+        assert_close(&gradient(tensor1(&logits, &device), forward), &slope, 1e-6);
+    }
+
+    #[test]
+    fn extreme_logits_cost_their_distance() {
+        let device = Device::flex();
+        let logits = [1e4, -1e4, 1e4, -1e4, 100.0];
+        let targets = [1.0, 0.0, 0.0, 1.0, 0.5];
+        let forward = |logits| centerness_loss(logits, tensor1(&targets, &device));
+        let expected = [0.0, 0.0, 1e4, 1e4, 50.0];
+        assert_close(&values(forward(tensor1(&logits, &device))), &expected, 1e-6);
+        let slope = gradient(tensor1(&logits, &device), forward);
+        assert_close(&slope, &[0.0, 0.0, 1.0, -1.0, 0.5], 1e-6);
+    }
+
+    #[test]
+    fn no_locations_have_no_loss() {
+        let device = Device::flex();
+        assert_eq!(
+            centerness_target(Tensor::zeros([0, 4], &device)).dims(),
+            [0]
+        );
+        let none = || Tensor::<1>::zeros([0], &device);
+        assert!(gradient(none(), |logits| centerness_loss(logits, none())).is_empty());
+    }
+}

@@ -1,0 +1,246 @@
+use burn::config::Config;
+use burn::tensor::activation::log_sigmoid;
+use burn::tensor::{FloatDType, Int, Tensor};
+
+use crate::LossConfigError;
+use crate::error::{fraction, non_negative};
+
+/// Configuration of the [sigmoid focal loss](SigmoidFocalLoss), made by
+/// [`init`](SigmoidFocalLossConfig::init).
+#[derive(Config, Copy, Debug, PartialEq)]
+pub struct SigmoidFocalLossConfig {
+    /// Weight `α` of positive elements, in `[0, 1]`; negative elements weigh `1 − α`.
+    #[config(default = 0.25)]
+    pub alpha: f64,
+    /// Focusing exponent `γ ≥ 0`. At 0 the loss is the α-balanced binary cross-entropy.
+    #[config(default = 2.0)]
+    pub gamma: f64,
+}
+
+impl SigmoidFocalLossConfig {
+    /// Makes the loss.
+    ///
+    /// # Errors
+    ///
+    /// [`LossConfigError::OutOfRange`] if `alpha` lies outside `[0, 1]`, or if `gamma` is negative
+    /// or not finite.
+    pub fn init(&self) -> Result<SigmoidFocalLoss, LossConfigError> {
+        fraction("alpha", self.alpha)?;
+        non_negative("gamma", self.gamma)?;
+        Ok(SigmoidFocalLoss {
+            alpha: self.alpha,
+            gamma: self.gamma,
+        })
+    }
+}
+
+/// The sigmoid focal loss, one independent binary classifier a class. Eq. (4), after
+/// [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002):
+///
+/// ```text
+/// L(p̂, p) = −α (1 − p̂)^γ ln p̂            if p = 1
+/// L(p̂, p) = −(1 − α) p̂^γ ln(1 − p̂)       if p = 0
+/// ```
+///
+/// where `p̂ = σ(logit)`. It is computed from the logit, so that neither end of the sigmoid
+/// saturates the loss or its gradient.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use fcos_burn_loss::SigmoidFocalLossConfig;
+///
+/// # fn main() -> Result<(), fcos_burn_loss::LossConfigError> {
+/// let device = Device::flex();
+/// let logits = Tensor::<2>::zeros([1, 2], &device);
+/// let targets = Tensor::<2>::from_floats([[1.0, 0.0]], &device);
+///
+/// let loss = SigmoidFocalLossConfig::new().init()?.forward(logits, targets);
+/// // At p̂ = ½: (0.25 + 0.75) · ½² · ln 2.
+/// assert!((loss.sum().into_scalar::<f32>() - 0.25 * 2f32.ln()).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SigmoidFocalLoss {
+    alpha: f64,
+    gamma: f64,
+}
+
+impl SigmoidFocalLoss {
+    /// The loss of every element, unreduced.
+    ///
+    /// # Shapes
+    ///
+    /// - logits: `[num_locations, num_classes]`
+    /// - targets: `[num_locations, num_classes]`, each 0 or 1
+    /// - output: `[num_locations, num_classes]`
+    pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
+        // With z the logit towards the target's side, p_t = σ(z) is the probability given to the
+        // truth, and both classes share one formula: −α_t (1 − p_t)^γ ln p_t. Sign and weight are
+        // constants, off the tape; only z, ln p_t and the modulation are on it.
+        let sign = targets.clone().mul_scalar(2.0).sub_scalar(1.0);
+        let negated_alpha_t = targets
+            .mul_scalar(1.0 - 2.0 * self.alpha)
+            .sub_scalar(1.0 - self.alpha);
+
+        let z = logits * sign;
+        let log_pt = log_sigmoid(z.clone());
+        let weighted = log_pt.clone() * negated_alpha_t;
+        if self.gamma == 0.0 {
+            return weighted;
+        }
+        // ln(1 − p_t) = ln σ(−z) = ln σ(z) − z. Its exponential, unlike a power of 1 − p_t, has a
+        // finite gradient at p_t = 1 for γ < 1.
+        let modulation = (log_pt - z).mul_scalar(self.gamma).exp();
+        weighted * modulation
+    }
+
+    /// The loss of every element against class labels, unreduced.
+    ///
+    /// # Shapes
+    ///
+    /// - logits: `[num_locations, num_classes]`
+    /// - labels: `[num_locations]`, each in `0..num_classes`, or negative for background
+    /// - output: `[num_locations, num_classes]`
+    pub fn forward_with_labels(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
+        let [num_locations, num_classes] = logits.dims();
+        // `Tensor::one_hot` reads the labels back to the host and rejects negative ones.
+        let classes = Tensor::<1, Int>::arange(0..num_classes as i64, &labels.device())
+            .unsqueeze_dim::<2>(0)
+            .expand([num_locations, num_classes]);
+        let targets = labels
+            .unsqueeze_dim::<2>(1)
+            .expand([num_locations, num_classes])
+            .equal(classes)
+            .cast(FloatDType::F32);
+        self.forward(logits, targets)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::reference::{
+        assert_close, assert_finite, focal, gradient, sigmoid, tensor2, values,
+    };
+
+    const LOGITS: [[f64; 3]; 3] = [[-6.0, -1.5, 0.0], [0.3, 2.0, 5.0], [-0.2, 7.0, -3.0]];
+    const TARGETS: [[f64; 3]; 3] = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]];
+    const LABELS: [i64; 3] = [0, 2, -1];
+
+    fn loss(alpha: f64, gamma: f64) -> SigmoidFocalLoss {
+        SigmoidFocalLossConfig { alpha, gamma }.init().unwrap()
+    }
+
+    fn each_element(f: impl Fn(f64, bool) -> f64) -> Vec<f64> {
+        LOGITS
+            .as_flattened()
+            .iter()
+            .zip(TARGETS.as_flattened())
+            .map(|(&logit, &target)| f(logit, target == 1.0))
+            .collect()
+    }
+
+    #[test]
+    fn is_equation_4() {
+        let device = Device::flex();
+        for (alpha, gamma) in [(0.25, 2.0), (0.5, 0.0), (0.9, 0.5), (0.0, 1.0), (1.0, 3.0)] {
+            let actual =
+                loss(alpha, gamma).forward(tensor2(&LOGITS, &device), tensor2(&TARGETS, &device));
+            let expected = each_element(|logit, target| focal(logit, target, alpha, gamma));
+            assert_close(&values(actual), &expected, 2e-6);
+        }
+    }
+
+    #[test]
+    fn gradient_is_the_slope_of_equation_4() {
+        let device = Device::flex();
+        for (alpha, gamma) in [(0.25, 2.0), (0.25, 0.5)] {
+            let actual = gradient(tensor2(&LOGITS, &device), |logits| {
+                loss(alpha, gamma).forward(logits, tensor2(&TARGETS, &device))
+            });
+            let h = 1e-5;
+            let expected = each_element(|logit, target| {
+                (focal(logit + h, target, alpha, gamma) - focal(logit - h, target, alpha, gamma))
+                    / (2.0 * h)
+            });
+            assert_close(&actual, &expected, 2e-6);
+        }
+    }
+
+    #[test]
+    fn gradient_without_focusing_is_equation_10() {
+        let device = Device::flex();
+        let logits = [[-5.0], [-0.7], [0.0], [1.0], [6.0]];
+        let actual = gradient(tensor2(&logits, &device), |logits| {
+            let targets = logits.ones_like();
+            loss(0.25, 0.0).forward(logits, targets)
+        });
+        let expected = logits.map(|[o]| 0.25 * (sigmoid(o) - 1.0));
+        assert_close(&actual, &expected, 1e-6);
+    }
+
+    #[test]
+    fn labels_stand_for_one_hot_rows() {
+        let device = Device::flex();
+        let loss = loss(0.25, 2.0);
+        let dense = loss.forward(tensor2(&LOGITS, &device), tensor2(&TARGETS, &device));
+        let labelled = loss.forward_with_labels(
+            tensor2(&LOGITS, &device),
+            Tensor::from_ints(LABELS, &device),
+        );
+        assert_eq!(values(dense), values(labelled));
+    }
+
+    #[test]
+    fn extreme_logits_stay_exact() {
+        let device = Device::flex();
+        let logits = [[100.0, -100.0], [1e4, -1e4]];
+        for gamma in [0.0, 0.5, 2.0] {
+            let run = |target: f64| {
+                let forward = |logits: Tensor<2>| {
+                    let targets = logits.full_like(target);
+                    loss(0.25, gamma).forward(logits, targets)
+                };
+                let value = values(forward(tensor2(&logits, &device)));
+                (value, gradient(tensor2(&logits, &device), forward))
+            };
+            let (value, slope) = run(1.0);
+            assert_close(&value, &[0.0, 25.0, 0.0, 2500.0], 1e-6);
+            assert_close(&slope, &[0.0, -0.25, 0.0, -0.25], 1e-6);
+            let (value, slope) = run(0.0);
+            assert_close(&value, &[75.0, 0.0, 7500.0, 0.0], 1e-6);
+            assert_close(&slope, &[0.75, 0.0, 0.75, 0.0], 1e-6);
+        }
+    }
+
+    #[test]
+    fn no_locations_have_no_loss() {
+        let device = Device::flex();
+        let slope = gradient(Tensor::<2>::zeros([0, 3], &device), |logits| {
+            let labels = Tensor::<1, Int>::zeros([0], &device);
+            let output = loss(0.25, 2.0).forward_with_labels(logits, labels);
+            assert_eq!(output.dims(), [0, 3]);
+            output
+        });
+        assert_finite(&slope);
+    }
+
+    #[test]
+    fn rejects_what_is_no_loss() {
+        for (alpha, gamma, field) in [
+            (-0.1, 2.0, "alpha"),
+            (1.1, 2.0, "alpha"),
+            (f64::NAN, 2.0, "alpha"),
+            (0.25, -1.0, "gamma"),
+            (0.25, f64::INFINITY, "gamma"),
+        ] {
+            let error = SigmoidFocalLossConfig { alpha, gamma }.init().unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
+        }
+    }
+}
