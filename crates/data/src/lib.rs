@@ -1,1 +1,23 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod bbox;
+mod dataset;
+mod error;
+mod formats;
+mod loader;
+mod normalize;
+mod random;
+mod report;
+pub mod shapes;
+pub mod transforms;
+
+pub use batch::{ImageBatch, stack};
+pub use bbox::BoundingBox;
+pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object};
+pub use error::DataError;
+pub use formats::splits;
+pub use loader::{Loader, LoaderError};
+pub use normalize::Normalization;
+pub use random::{SampleOrder, epoch_order, sample_rng};
+pub use report::{Finding, LoadReport, Tally};

@@ -1,0 +1,121 @@
+//! From bytes to the numbers that a network was trained on.
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+/// How pixels become a network's input: it goes with the weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalization {
+    /// torchvision's: RGB between 0 and 1, less the mean `[0.485, 0.456, 0.406]`, over the deviation
+    /// `[0.229, 0.224, 0.225]`.
+    #[default]
+    ImageNet,
+    /// Caffe's and Detectron's, of the MSRA weights: BGR between 0 and 255, less `[102.9801, 115.9465, 122.7717]`.
+    Caffe,
+}
+
+/// An output channel: `value = scale·byte + offset`, the byte being that of channel `source` of an RGB pixel.
+#[derive(Clone, Copy)]
+struct Channel {
+    source: usize,
+    scale: f32,
+    offset: f32,
+}
+
+impl Normalization {
+    /// Writes the image as three planes, `out[channel][row][column]`, into the upper left corner of planes of
+    /// `plane_width` columns and `out.len() / 3 / plane_width` rows; what lies beyond the image is left as it is.
+    ///
+    /// Rows and columns of the image that `out` has no room for are left out.
+    ///
+    /// ```
+    /// use fcos_burn_data::Normalization;
+    /// let image = image::RgbImage::from_pixel(1, 1, image::Rgb([0, 0, 255]));
+    /// let mut out = [0.0; 3];
+    /// Normalization::Caffe.write_chw(&image, 1, &mut out);
+    /// assert_eq!(out, [255.0 - 102.9801, -115.9465, -122.7717]);
+    /// ```
+    pub fn write_chw(self, image: &RgbImage, plane_width: usize, out: &mut [f32]) {
+        let plane = out.len() / 3;
+        if plane == 0 || plane_width == 0 || image.width() == 0 {
+            return;
+        }
+        let row_bytes = 3 * image.width() as usize;
+        for (channel, plane) in self.channels().into_iter().zip(out.chunks_exact_mut(plane)) {
+            let rows = image.as_raw().chunks_exact(row_bytes);
+            for (pixels, values) in rows.zip(plane.chunks_exact_mut(plane_width)) {
+                let bytes = pixels.iter().skip(channel.source).step_by(3);
+                for (value, byte) in values.iter_mut().zip(bytes) {
+                    *value = channel.scale * f32::from(*byte) + channel.offset;
+                }
+            }
+        }
+    }
+
+    fn channels(self) -> [Channel; 3] {
+        match self {
+            Self::ImageNet => {
+                let channel = |source, mean: f32, deviation: f32| Channel {
+                    source,
+                    scale: 1.0 / (255.0 * deviation),
+                    offset: -mean / deviation,
+                };
+                [
+                    channel(0, 0.485, 0.229),
+                    channel(1, 0.456, 0.224),
+                    channel(2, 0.406, 0.225),
+                ]
+            }
+            Self::Caffe => {
+                let channel = |source, mean: f32| Channel {
+                    source,
+                    scale: 1.0,
+                    offset: -mean,
+                };
+                [
+                    channel(2, 102.9801),
+                    channel(1, 115.9465),
+                    channel(0, 122.7717),
+                ]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    #[test]
+    fn image_net_matches_its_definition() {
+        let image = RgbImage::from_pixel(1, 1, Rgb([255, 128, 0]));
+        let mut out = [0.0; 3];
+        Normalization::ImageNet.write_chw(&image, 1, &mut out);
+        let expected = [
+            (1.0 - 0.485) / 0.229,
+            (128.0 / 255.0 - 0.456) / 0.224,
+            -0.406 / 0.225,
+        ];
+        assert!(
+            out.iter()
+                .zip(expected)
+                .all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-5),
+            "{out:?}"
+        );
+    }
+
+    #[test]
+    fn planes_are_written_row_by_row_into_the_corner() {
+        let image = RgbImage::from_fn(2, 2, |x, y| Rgb([x as u8 + 2 * y as u8, 10, 20]));
+        let mut out = [-1.0; 3 * 3 * 4];
+        Normalization::Caffe.write_chw(&image, 4, &mut out);
+        let red = &out[2 * 12..];
+        let value = |byte: f32| byte - 122.7717;
+        assert_eq!(red[..4], [value(0.0), value(1.0), -1.0, -1.0]);
+        assert_eq!(red[4..8], [value(2.0), value(3.0), -1.0, -1.0]);
+        assert_eq!(red[8..], [-1.0; 4]);
+    }
+}

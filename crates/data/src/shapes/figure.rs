@@ -1,0 +1,187 @@
+//! The outlines: which points of the plane belong to an object or a stroke.
+
+/// The classes of the generated set, in the order of their labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ShapeKind {
+    Circle,
+    Square,
+    Triangle,
+    Star,
+    Cross,
+    Ring,
+}
+
+impl ShapeKind {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Circle,
+        Self::Square,
+        Self::Triangle,
+        Self::Star,
+        Self::Cross,
+        Self::Ring,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Circle => "circle",
+            Self::Square => "square",
+            Self::Triangle => "triangle",
+            Self::Star => "star",
+            Self::Cross => "cross",
+            Self::Ring => "ring",
+        }
+    }
+
+    /// Whether the shape of half-length 1 about the origin contains the point.
+    fn contains(self, u: f32, v: f32) -> bool {
+        match self {
+            Self::Circle => u * u + v * v <= 1.0,
+            Self::Square => u.abs() <= 1.0 && v.abs() <= 1.0,
+            Self::Triangle => v <= 1.0 && 2.0 * u.abs() <= v + 1.0,
+            Self::Star => star_contains(u, v),
+            Self::Cross => u.abs().min(v.abs()) <= 0.3 && u.abs().max(v.abs()) <= 1.0,
+            Self::Ring => (0.3..=1.0).contains(&(u * u + v * v)),
+        }
+    }
+}
+
+/// A five-pointed star with its tips on the unit circle, one of them at (0, -1), and its notches at half that radius.
+///
+/// The star is symmetric about five axes: folding the point over three of them brings it beside one edge.
+fn star_contains(u: f32, v: f32) -> bool {
+    const COS_36: f32 = 0.809_017;
+    const SIN_36: f32 = 0.587_785_25;
+    const NOTCH: f32 = 0.5;
+    let (mut x, mut y) = (u.abs(), -v);
+    for (nx, ny) in [(COS_36, -SIN_36), (-COS_36, -SIN_36)] {
+        let beyond = 2.0 * (nx * x + ny * y).max(0.0);
+        x -= beyond * nx;
+        y -= beyond * ny;
+    }
+    x = x.abs();
+    // The edge from the tip (0, 1) to the notch at 36 degrees from it.
+    let (edge_x, edge_y) = (NOTCH * SIN_36, NOTCH * COS_36 - 1.0);
+    edge_x * (y - 1.0) - edge_y * x <= 0.0
+}
+
+/// Left, top, right and bottom of a region, in pixels.
+pub(super) type Extent = [f32; 4];
+
+/// A shape in its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figure {
+    pub kind: ShapeKind,
+    pub centre: [f32; 2],
+    /// Half the length along the shape's own axes, in pixels.
+    pub half: [f32; 2],
+    /// Cosine and sine of its rotation.
+    pub rotation: [f32; 2],
+}
+
+impl Figure {
+    pub(super) fn contains(&self, x: f32, y: f32) -> bool {
+        let ([cx, cy], [cos, sin]) = (self.centre, self.rotation);
+        let (dx, dy) = (x - cx, y - cy);
+        self.kind.contains(
+            (cos * dx + sin * dy) / self.half[0],
+            (cos * dy - sin * dx) / self.half[1],
+        )
+    }
+
+    /// Edges that the shape does not cross.
+    pub(super) fn extent(&self) -> Extent {
+        let ([cx, cy], [cos, sin], [a, b]) = (self.centre, self.rotation.map(f32::abs), self.half);
+        let (reach_x, reach_y) = (cos * a + sin * b, sin * a + cos * b);
+        [cx - reach_x, cy - reach_y, cx + reach_x, cy + reach_y]
+    }
+}
+
+/// A line through points, with round joints.
+#[derive(Debug, Clone)]
+pub(super) struct Stroke {
+    pub points: Vec<[f32; 2]>,
+    /// Half its width, in pixels.
+    pub radius: f32,
+}
+
+impl Stroke {
+    pub(super) fn contains(&self, x: f32, y: f32) -> bool {
+        self.points.windows(2).any(|ends| {
+            let ([ax, ay], [bx, by]) = (ends[0], ends[1]);
+            let (dx, dy) = (bx - ax, by - ay);
+            let length = (dx * dx + dy * dy).max(f32::MIN_POSITIVE);
+            let along = (((x - ax) * dx + (y - ay) * dy) / length).clamp(0.0, 1.0);
+            let (ex, ey) = (x - ax - along * dx, y - ay - along * dy);
+            ex * ex + ey * ey <= self.radius * self.radius
+        })
+    }
+
+    pub(super) fn extent(&self) -> Extent {
+        let empty = [
+            f32::INFINITY,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NEG_INFINITY,
+        ];
+        let [x1, y1, x2, y2] = self.points.iter().fold(empty, |[x1, y1, x2, y2], [x, y]| {
+            [x1.min(*x), y1.min(*y), x2.max(*x), y2.max(*y)]
+        });
+        [
+            x1 - self.radius,
+            y1 - self.radius,
+            x2 + self.radius,
+            y2 + self.radius,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Share of the square `[-1, 1]²` that a shape covers.
+    fn covered(kind: ShapeKind) -> f32 {
+        let n = 400;
+        let at = |i: usize| (i as f32 + 0.5) * 2.0 / n as f32 - 1.0;
+        let hits = (0..n * n)
+            .filter(|i| kind.contains(at(i % n), at(i / n)))
+            .count();
+        hits as f32 / (n * n) as f32
+    }
+
+    #[test]
+    fn areas_are_those_of_the_plane_figures() {
+        let pi = std::f32::consts::PI;
+        // Ten triangles between centre, tip and notch: ½·1·½·sin 36° each; the square's area is 4.
+        let star = 10.0 * 0.25 * (pi / 5.0).sin() / 4.0;
+        // Two bars of 2 x 0.6 less their common square.
+        let cross = (2.0 * 1.2 - 0.36) / 4.0;
+        let expected = [pi / 4.0, 1.0, 0.5, star, cross, 0.7 * pi / 4.0];
+        for (kind, area) in ShapeKind::ALL.into_iter().zip(expected) {
+            assert!(
+                (covered(kind) - area).abs() < 3e-3,
+                "{}: {} is not {area}",
+                kind.name(),
+                covered(kind)
+            );
+        }
+    }
+
+    #[test]
+    fn a_turned_figure_stays_within_its_extent() {
+        for kind in ShapeKind::ALL {
+            let figure = Figure {
+                kind,
+                centre: [20.0, 20.0],
+                half: [12.0, 5.0],
+                rotation: [0.6, -0.8],
+            };
+            let [x1, y1, x2, y2] = figure.extent();
+            for i in 0..160 * 160 {
+                let (x, y) = ((i % 160) as f32 / 4.0, (i / 160) as f32 / 4.0);
+                let within = (x1..=x2).contains(&x) && (y1..=y2).contains(&y);
+                assert!(within || !figure.contains(x, y), "{kind:?} at {x}, {y}");
+            }
+        }
+    }
+}

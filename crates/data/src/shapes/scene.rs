@@ -1,0 +1,459 @@
+//! What is in an image, how it is drawn, and what of it can be seen.
+
+use image::{Rgb, RgbImage};
+use rand::{Rng, RngExt};
+
+use super::ShapesConfig;
+use super::figure::{Figure, ShapeKind, Stroke};
+use super::paint::{Color, Paint, mix, unit_vector};
+use super::raster::{GRID, Raster, Visible};
+
+/// Smallest visible share of an object that is annotated.
+const MIN_VISIBLE: f64 = 0.25;
+
+/// Everything in an image; the seed of its noise too, so that it renders the same each time.
+#[derive(Debug, Clone)]
+pub(super) struct Scene {
+    width: u32,
+    height: u32,
+    ground: Ground,
+    /// From the bottom up.
+    layers: Vec<(Outline, Paint)>,
+    noise: Noise,
+}
+
+#[derive(Debug, Clone)]
+enum Outline {
+    Object(Figure),
+    Clutter(Stroke),
+}
+
+/// What is behind everything: a texture with soft spots of light and shade.
+#[derive(Debug, Clone)]
+struct Ground {
+    paint: Paint,
+    blobs: Vec<Blob>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Blob {
+    centre: [f32; 2],
+    radius: f32,
+    color: Color,
+    strength: f32,
+}
+
+impl Ground {
+    fn draw(size: [f32; 2], rng: &mut impl Rng) -> Self {
+        let base = color(rng, 30.0..225.0);
+        let accent = nearby(base, 40.0, rng);
+        let paint = match rng.random_range(0..4_u32) {
+            0 => Paint::gradient(base, accent, size[0], rng),
+            1 => Paint::stripes(
+                base,
+                nearby(base, 20.0, rng),
+                rng.random_range(10.0..40.0),
+                rng,
+            ),
+            2 => Paint::spots(base, accent, rng.random_range(4.0..12.0), rng),
+            _ => Paint::spots(base, accent, rng.random_range(25.0..60.0), rng),
+        };
+        let blob = |rng: &mut _| Blob {
+            centre: point(size, rng),
+            radius: RngExt::random_range(rng, 0.15..0.5) * size[0],
+            color: nearby(base, 60.0, rng),
+            strength: RngExt::random_range(rng, 0.2..0.7),
+        };
+        let blobs = (0..rng.random_range(0..4_u32))
+            .map(|_| blob(&mut *rng))
+            .collect();
+        Self { paint, blobs }
+    }
+
+    fn color(&self, x: f32, y: f32) -> Color {
+        self.blobs
+            .iter()
+            .fold(self.paint.color(x, y), |below, blob| {
+                let (dx, dy) = (x - blob.centre[0], y - blob.centre[1]);
+                let near = (1.0 - (dx * dx + dy * dy) / (blob.radius * blob.radius)).max(0.0);
+                mix(below, blob.color, blob.strength * near * near)
+            })
+    }
+}
+
+/// Independent noise on every channel of every pixel.
+#[derive(Debug, Clone)]
+struct Noise<R = rand_chacha::ChaCha8Rng> {
+    deviation: f32,
+    rng: R,
+}
+
+impl<R: Rng> Noise<R> {
+    /// About normal: the sum of four bytes, whose deviation is 147.8.
+    fn next(&mut self) -> f32 {
+        let sum: u16 = self
+            .rng
+            .next_u32()
+            .to_le_bytes()
+            .into_iter()
+            .map(u16::from)
+            .sum();
+        (f32::from(sum) - 510.0) * (self.deviation / 147.8)
+    }
+}
+
+impl Scene {
+    /// Draws a scene at random.
+    pub(super) fn draw(config: &ShapesConfig, rng: &mut rand_chacha::ChaCha8Rng) -> Self {
+        let size = [config.width as f32, config.height as f32];
+        let ground = Ground::draw(size, rng);
+        let mut layers = Vec::new();
+        let strokes = rng.random_range(0..=config.max_strokes);
+        // One stroke in four crosses in front of the objects.
+        let in_front = strokes / 4;
+        layers.extend((in_front..strokes).map(|_| stroke(size, &ground, rng)));
+        for _ in 0..rng.random_range(1..=config.max_objects) {
+            layers.push(object(config, size, &ground, rng));
+        }
+        layers.extend((0..in_front).map(|_| stroke(size, &ground, rng)));
+        let noise = Noise {
+            deviation: rng.random_range(0.0..=config.noise),
+            rng: rng.clone(),
+        };
+        Self {
+            width: config.width,
+            height: config.height,
+            ground,
+            layers,
+            noise,
+        }
+    }
+
+    /// The objects that can be seen well enough to be asked for.
+    pub(super) fn visible_objects(&self) -> Vec<(ShapeKind, Visible)> {
+        let visible = self.rasterize().visible();
+        let objects = self
+            .layers
+            .iter()
+            .zip(visible)
+            .filter_map(|((outline, _), visible)| match outline {
+                Outline::Object(figure) => Some((figure.kind, visible?)),
+                Outline::Clutter(_) => None,
+            });
+        objects
+            .filter(|(_, visible)| visible.share >= MIN_VISIBLE)
+            .collect()
+    }
+
+    /// The pixels.
+    pub(super) fn render(&self) -> RgbImage {
+        let raster = self.rasterize();
+        let mut noise = self.noise.clone();
+        RgbImage::from_fn(self.width, self.height, |x, y| {
+            let color = self.pixel(&raster, x, y);
+            // The cast saturates.
+            Rgb(color.map(|value| (value + noise.next() + 0.5) as u8))
+        })
+    }
+
+    fn rasterize(&self) -> Raster {
+        let mut raster = Raster::new(self.width, self.height);
+        for (outline, _) in &self.layers {
+            match outline {
+                Outline::Object(figure) => {
+                    raster.cover(figure.extent(), |x, y| figure.contains(x, y))
+                }
+                Outline::Clutter(stroke) => {
+                    raster.cover(stroke.extent(), |x, y| stroke.contains(x, y))
+                }
+            }
+        }
+        raster
+    }
+
+    /// The colours of the layers on top within a pixel, each by its share of the pixel.
+    fn pixel(&self, raster: &Raster, x: u32, y: u32) -> Color {
+        let (centre_x, centre_y) = (x as f32 + 0.5, y as f32 + 0.5);
+        let color_of = |layer: u8| match usize::from(layer).checked_sub(1) {
+            None => self.ground.color(centre_x, centre_y),
+            Some(layer) => self.layers[layer].1.color(centre_x, centre_y),
+        };
+        let mut sum = [0.0; 3];
+        let mut last: Option<(u8, Color)> = None;
+        for layer in raster.pixel(x as usize, y as usize).flatten().copied() {
+            let color = match last {
+                Some((known, color)) if known == layer => color,
+                _ => color_of(layer),
+            };
+            last = Some((layer, color));
+            sum = std::array::from_fn(|channel| sum[channel] + color[channel]);
+        }
+        sum.map(|value| value / (GRID * GRID) as f32)
+    }
+}
+
+fn object(
+    config: &ShapesConfig,
+    size: [f32; 2],
+    ground: &Ground,
+    rng: &mut impl Rng,
+) -> (Outline, Paint) {
+    let kind = ShapeKind::ALL[rng.random_range(0..ShapeKind::ALL.len())];
+    // Small objects are more frequent than large ones, as in photographs.
+    let draw: f32 = rng.random();
+    let length = config.min_size + (config.largest_object() - config.min_size) * draw * draw;
+    let aspect: f32 = rng.random_range(0.5..=1.0);
+    let centre = [0, 1].map(|axis| {
+        // At most a fifth of the length may leave the image on either side.
+        let margin = (0.3 * length).min(0.5 * size[axis]);
+        rng.random_range(margin..=size[axis] - margin)
+    });
+    let half = if rng.random() {
+        [0.5 * length, 0.5 * length * aspect]
+    } else {
+        [0.5 * length * aspect, 0.5 * length]
+    };
+    // A third of the objects stand upright, as most things do.
+    let rotation = if rng.random_range(0..3_u32) == 0 {
+        [1.0, 0.0]
+    } else {
+        unit_vector(rng)
+    };
+    let behind = ground.color(centre[0], centre[1]);
+    let paint = if rng.random::<f32>() < config.low_contrast {
+        Paint::flat(shifted(behind, 24.0, rng))
+    } else {
+        Paint::textured(contrasting(behind, rng), centre, length, rng)
+    };
+    (
+        Outline::Object(Figure {
+            kind,
+            centre,
+            half,
+            rotation,
+        }),
+        paint,
+    )
+}
+
+/// A straight line, an angle, or a curve.
+fn stroke(size: [f32; 2], ground: &Ground, rng: &mut impl Rng) -> (Outline, Paint) {
+    let ends = [point(size, rng), point(size, rng)];
+    let points = match rng.random_range(0..3_u32) {
+        0 => ends.to_vec(),
+        1 => vec![ends[0], point(size, rng), ends[1]],
+        _ => {
+            let control = point(size, rng);
+            let at = |t: f32| {
+                let weights = [(1.0 - t) * (1.0 - t), 2.0 * t * (1.0 - t), t * t];
+                [0, 1].map(|axis| {
+                    weights[0] * ends[0][axis]
+                        + weights[1] * control[axis]
+                        + weights[2] * ends[1][axis]
+                })
+            };
+            (0..=16).map(|step| at(step as f32 / 16.0)).collect()
+        }
+    };
+    let radius = rng.random_range(0.4..1.6);
+    let color = shifted(
+        ground.color(points[0][0], points[0][1]),
+        rng.random_range(20.0..90.0),
+        rng,
+    );
+    (
+        Outline::Clutter(Stroke { points, radius }),
+        Paint::flat(color),
+    )
+}
+
+fn point(size: [f32; 2], rng: &mut impl Rng) -> [f32; 2] {
+    size.map(|side| rng.random_range(0.0..=side))
+}
+
+fn color(rng: &mut impl Rng, range: std::ops::Range<f32>) -> Color {
+    [(); 3].map(|()| rng.random_range(range.clone()))
+}
+
+/// A colour at most `distance` away in each channel.
+fn nearby(color: Color, distance: f32, rng: &mut impl Rng) -> Color {
+    color.map(|value| value + rng.random_range(-distance..=distance))
+}
+
+/// A colour `distance` brighter or darker, whichever stays in range.
+fn shifted(color: Color, distance: f32, rng: &mut impl Rng) -> Color {
+    let brightness = color.iter().sum::<f32>() / 3.0;
+    let up = if (distance..=255.0 - distance).contains(&brightness) {
+        rng.random()
+    } else {
+        brightness < 127.5
+    };
+    let shift = if up { distance } else { -distance };
+    color.map(|value| value + shift)
+}
+
+/// A colour well away from `other`.
+fn contrasting(other: Color, rng: &mut impl Rng) -> Color {
+    const FAR: f32 = 110.0;
+    const TRIES: usize = 16;
+    let distance = |color: Color| {
+        color
+            .iter()
+            .zip(other)
+            .map(|(a, b)| (a - b).abs())
+            .sum::<f32>()
+    };
+    let tries = (0..TRIES).map(|_| color(rng, 10.0..245.0));
+    let mut farthest = other;
+    for candidate in tries {
+        if distance(candidate) > distance(farthest) {
+            farthest = candidate;
+        }
+        if distance(farthest) >= FAR {
+            break;
+        }
+    }
+    farthest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{BoundingBox, sample_rng};
+
+    const BLACK: Paint = Paint::flat([0.0; 3]);
+    const WHITE: Paint = Paint::flat([255.0; 3]);
+
+    fn black(layers: Vec<(Outline, Paint)>) -> Scene {
+        let ground = Ground {
+            paint: BLACK,
+            blobs: Vec::new(),
+        };
+        Scene {
+            width: 64,
+            height: 48,
+            ground,
+            layers,
+            noise: Noise {
+                deviation: 0.0,
+                rng: sample_rng(0, 0, 0),
+            },
+        }
+    }
+
+    fn figure(
+        kind: ShapeKind,
+        centre: [f32; 2],
+        half: [f32; 2],
+        rotation: [f32; 2],
+    ) -> (Outline, Paint) {
+        (
+            Outline::Object(Figure {
+                kind,
+                centre,
+                half,
+                rotation,
+            }),
+            WHITE,
+        )
+    }
+
+    fn upright(centre: [f32; 2], half: [f32; 2]) -> (Outline, Paint) {
+        figure(ShapeKind::Square, centre, half, [1.0, 0.0])
+    }
+
+    #[test]
+    fn an_upright_square_has_its_own_box_and_area() {
+        let objects = black(vec![upright([20.0, 16.0], [8.0, 4.0])]).visible_objects();
+        let bbox = BoundingBox::new(12.0, 12.0, 28.0, 20.0);
+        assert_eq!(
+            objects,
+            [(
+                ShapeKind::Square,
+                Visible {
+                    bbox,
+                    area: 128.0,
+                    share: 1.0
+                }
+            )]
+        );
+    }
+
+    #[test]
+    fn boxes_are_tight_around_the_drawn_pixels() {
+        for kind in ShapeKind::ALL {
+            for (index, half) in [[15.0, 9.0], [6.3, 12.1], [3.7, 4.4]]
+                .into_iter()
+                .enumerate()
+            {
+                let rotation = unit_vector(&mut sample_rng(1, 0, index));
+                let scene = black(vec![figure(kind, [31.3, 23.8], half, rotation)]);
+                let bbox = scene.visible_objects()[0].1.bbox;
+                let image = scene.render();
+                let lit = || {
+                    image
+                        .enumerate_pixels()
+                        .filter(|(_, _, pixel)| pixel[0] > 0)
+                };
+                let left = lit().map(|(x, _, _)| x).min().map(|x| x as f32);
+                let right = lit().map(|(x, _, _)| x).max().map(|x| x as f32 + 1.0);
+                let top = lit().map(|(_, y, _)| y).min().map(|y| y as f32);
+                let bottom = lit().map(|(_, y, _)| y).max().map(|y| y as f32 + 1.0);
+                // The box ends inside the outermost pixels that the shape touches.
+                let expected = [
+                    bbox.x1.floor(),
+                    bbox.y1.floor(),
+                    bbox.x2.ceil(),
+                    bbox.y2.ceil(),
+                ];
+                assert_eq!([left, top, right, bottom], expected.map(Some), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn edges_are_antialiased() {
+        let image = black(vec![upright([20.0, 16.5], [8.25, 4.5])]).render();
+        let row: Vec<u8> = (10..14).map(|x| image.get_pixel(x, 16)[0]).collect();
+        assert_eq!(row, [0, 64, 255, 255]);
+    }
+
+    #[test]
+    fn later_objects_hide_earlier_ones() {
+        let hidden_by = |width: f32| {
+            // The second square covers the first from the left up to `width` of its 16 pixels.
+            black(vec![
+                upright([20.0, 16.0], [8.0, 4.0]),
+                upright([12.0 + width - 10.0, 16.0], [10.0, 10.0]),
+            ])
+            .visible_objects()
+        };
+        let objects = hidden_by(10.0);
+        assert_eq!(objects[0].1.bbox, BoundingBox::new(22.0, 12.0, 28.0, 20.0));
+        assert_eq!((objects[0].1.area, objects[0].1.share), (48.0, 0.375));
+        assert_eq!(hidden_by(12.0).len(), 2, "a quarter is still visible");
+        assert_eq!(
+            hidden_by(12.25).len(),
+            1,
+            "less than a quarter is not annotated"
+        );
+    }
+
+    #[test]
+    fn an_object_that_leaves_the_image_is_boxed_inside_it() {
+        let objects = black(vec![upright([60.0, 24.0], [8.0, 8.0])]).visible_objects();
+        assert_eq!(objects[0].1.bbox, BoundingBox::new(52.0, 16.0, 64.0, 32.0));
+        assert_eq!(objects[0].1.share, 0.75);
+    }
+
+    #[test]
+    fn clutter_is_drawn_but_no_object() {
+        let stroke = Stroke {
+            points: vec![[5.0, 5.0], [40.0, 30.0]],
+            radius: 2.0,
+        };
+        let scene = black(vec![(Outline::Clutter(stroke), WHITE)]);
+        assert!(scene.visible_objects().is_empty());
+        assert_eq!(scene.render().get_pixel(5, 5)[0], 255);
+    }
+}
