@@ -262,7 +262,7 @@ impl Positives {
     /// on empty boxes, forward and backward.
     fn boxes(&self, boxes: Tensor<2>) -> Tensor<2> {
         let background = self.background.clone().unsqueeze_dim::<2>(1);
-        let shape = boxes.dims();
+        let shape = boxes.shape();
         boxes.mask_fill(background.expand(shape), 0.0)
     }
 
@@ -511,7 +511,7 @@ mod tests {
 
     /// Every third row is background.
     fn mixed(row: usize) -> i64 {
-        (row % 3) as i64 - i64::from(row % 3 == 0)
+        (row % 3) as i64 - i64::from(row.is_multiple_of(3))
     }
 
     #[test]
