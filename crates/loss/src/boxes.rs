@@ -1,3 +1,5 @@
+use core::ops::Range;
+
 use burn::tensor::Tensor;
 
 /// Areas (px²), squared lengths (px²) and sides (px) below this count as zero.
@@ -14,8 +16,8 @@ impl<const D: usize> Corners<D> {
     /// Splits `xyxy` boxes, whose last dimension has size 4.
     pub(crate) fn split(boxes: Tensor<D>) -> Self {
         Self {
-            min: boxes.clone().slice_dim(D - 1, 0..2),
-            max: boxes.slice_dim(D - 1, 2..4),
+            min: slice_columns(boxes.clone(), 0..2),
+            max: slice_columns(boxes, 2..4),
         }
     }
 
@@ -85,7 +87,18 @@ pub(crate) fn ratio<const D: usize>(numerator: Tensor<D>, denominator: Tensor<D>
 /// The two columns of a `[.., 2]` tensor, each `[.., 1]`.
 pub(crate) fn columns<const D: usize>(pairs: Tensor<D>) -> [Tensor<D>; 2] {
     [
-        pairs.clone().slice_dim(D - 1, 0..1),
-        pairs.slice_dim(D - 1, 1..2),
+        slice_columns(pairs.clone(), 0..1),
+        slice_columns(pairs, 1..2),
     ]
+}
+
+/// Slices the last dimension. Unlike `Tensor::slice`, it leaves an empty tensor on the tape, so that
+/// a batch without boxes can still be differentiated.
+pub(crate) fn slice_columns<const D: usize>(tensor: Tensor<D>, columns: Range<usize>) -> Tensor<D> {
+    let mut shape = tensor.shape();
+    if shape.num_elements() > 0 {
+        return tensor.slice_dim(D - 1, columns);
+    }
+    shape[D - 1] = columns.len();
+    tensor.sum_dim(D - 1).expand(shape)
 }

@@ -1,7 +1,7 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_sigmoid;
 
-use crate::boxes::columns;
+use crate::boxes::{columns, slice_columns};
 
 /// How central a location is in its box, the target of the centre-ness branch of
 /// [FCOS](https://arxiv.org/abs/1904.01355), eq. (3) there:
@@ -26,12 +26,12 @@ use crate::boxes::columns;
 /// assert_eq!(centerness_target(distances).into_scalar::<f32>(), 0.5);
 /// ```
 pub fn centerness_target(distances: Tensor<2>) -> Tensor<1> {
-    let [num_locations, _] = distances.dims();
+    let shape = distances.shape();
     let outside = distances.clone().min_dim(1).lower_equal_scalar(0.0);
     // The root's gradient is infinite at 0: outside rows take a centre's distances through it.
-    let distances = distances.mask_fill(outside.clone().expand([num_locations, 4]), 1.0);
-    let left_top = distances.clone().slice_dim(1, 0..2);
-    let right_bottom = distances.slice_dim(1, 2..4);
+    let distances = distances.mask_fill(outside.clone().expand(shape), 1.0);
+    let left_top = slice_columns(distances.clone(), 0..2);
+    let right_bottom = slice_columns(distances, 2..4);
 
     let shorter = left_top.clone().min_pair(right_bottom.clone());
     let longer = left_top.max_pair(right_bottom);

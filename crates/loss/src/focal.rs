@@ -103,14 +103,13 @@ impl SigmoidFocalLoss {
     /// - labels: `[num_locations]`, each in `0..num_classes`, or negative for background
     /// - output: `[num_locations, num_classes]`
     pub fn forward_with_labels(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-        let [num_locations, num_classes] = logits.dims();
+        let shape = logits.shape();
         // `Tensor::one_hot` reads the labels back to the host and rejects negative ones.
-        let classes = Tensor::<1, Int>::arange(0..num_classes as i64, &labels.device())
-            .unsqueeze_dim::<2>(0)
-            .expand([num_locations, num_classes]);
+        let classes = Tensor::<1, Int>::arange(0..shape[1] as i64, &labels.device())
+            .expand::<2, _>(shape.clone());
         let targets = labels
             .unsqueeze_dim::<2>(1)
-            .expand([num_locations, num_classes])
+            .expand::<2, _>(shape)
             .equal(classes)
             .cast(FloatDType::F32);
         self.forward(logits, targets)

@@ -1,4 +1,4 @@
-use burn::tensor::Tensor;
+use burn::tensor::{Shape, Tensor};
 
 use crate::boxes::{Corners, Overlap};
 
@@ -35,9 +35,10 @@ pub fn aligned_iou(a: Tensor<2>, b: Tensor<2>) -> Tensor<1> {
 /// - b: `[m, 4]`, `xyxy` in pixels
 /// - output: `[n, m]`, in `[0, 1]`
 pub fn pairwise_iou(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
-    let ([n, _], [m, _]) = (a.dims(), b.dims());
-    let a = a.unsqueeze_dim::<3>(1).expand([n, m, 4]);
-    let b = b.unsqueeze_dim::<3>(0).expand([n, m, 4]);
+    // `expand` takes a size of 0 in a `Shape`, but not in an array.
+    let pairs = Shape::from([a.dims()[0], b.dims()[0], 4]);
+    let a = a.unsqueeze_dim::<3>(1).expand::<3, _>(pairs.clone());
+    let b = b.expand::<3, _>(pairs);
     Overlap::between(Corners::split(a), Corners::split(b))
         .iou()
         .squeeze_dim(2)

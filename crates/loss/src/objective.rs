@@ -81,13 +81,13 @@ pub struct Targets {
 impl Targets {
     /// What the losses on these targets are divided by when they are a whole batch.
     pub fn normalizer(&self) -> Normalizer {
-        let positive = Positives::of(&self.labels);
+        let positives = Positives::of(&self.labels);
         Normalizer {
-            num_positives: positive.weights.clone().sum(),
             centerness_sum: self
                 .centerness
                 .clone()
-                .map(|centerness| positive.sum(centerness)),
+                .map(|centerness| positives.sum(centerness)),
+            num_positives: positives.count,
         }
     }
 }
@@ -223,15 +223,14 @@ impl FcosObjective {
             classification.clone() + localization.clone(),
             |sum, term| sum + term.clone(),
         );
-        let num_positives = positives.weights.clone().sum();
         LossParts {
             classification,
             association,
             localization,
             centerness,
             total,
-            mean_iou: positives.sum(ious) / num_positives.clone().clamp_min(1.0),
-            num_positives,
+            mean_iou: positives.sum(ious) / positives.count.clone().clamp_min(1.0),
+            num_positives: positives.count,
         }
     }
 }
@@ -240,15 +239,15 @@ impl FcosObjective {
 struct Positives {
     /// Its complement.
     background: Tensor<1, Bool>,
-    /// 1 for a positive location, 0 for background.
-    weights: Tensor<1>,
+    /// Its sum, one element.
+    count: Tensor<1>,
 }
 
 impl Positives {
     fn of(labels: &Tensor<1, Int>) -> Self {
         let background = labels.clone().lower_scalar(0);
         Self {
-            weights: background.clone().bool_not().cast(FloatDType::F32),
+            count: background.clone().bool_not().cast(FloatDType::F32).sum(),
             background,
         }
     }
@@ -262,7 +261,7 @@ impl Positives {
     /// on empty boxes, forward and backward.
     fn boxes(&self, boxes: Tensor<2>) -> Tensor<2> {
         let background = self.background.clone().unsqueeze_dim::<2>(1);
-        let shape = boxes.dims();
+        let shape = boxes.shape();
         boxes.mask_fill(background.expand(shape), 0.0)
     }
 
@@ -511,7 +510,7 @@ mod tests {
 
     /// Every third row is background.
     fn mixed(row: usize) -> i64 {
-        (row % 3) as i64 - i64::from(row % 3 == 0)
+        (row % 3) as i64 - i64::from(row.is_multiple_of(3))
     }
 
     #[test]
