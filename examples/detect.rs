@@ -104,7 +104,7 @@ fn image_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut files = Vec::new();
     for entry in fs::read_dir(input).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.is_file() && fcos_burn::data::is_image_name(&path) {
+        if path.is_file() && fcos_burn::data::is_image(&path) {
             files.push(path);
         }
     }

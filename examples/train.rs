@@ -37,7 +37,8 @@ struct Cli {
     /// JSON file with values to change, as in a run's config.json
     #[arg(long, value_name = "JSON")]
     config: Option<PathBuf>,
-    /// Backbone [default: small: resnet18, paper: resnet50]
+    /// Backbone as published [default: small: resnet18 of half the width, paper:
+    /// resnet50]
     #[arg(long, value_enum)]
     backbone: Option<Backbone>,
     /// Association loss [default: small: pse, paper: none]
@@ -71,7 +72,7 @@ struct Cli {
     /// Images in a batch [default: small: 8, paper: 16]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     batch_size: Option<usize>,
-    /// Learning rate after the warm-up [default: 0.01]
+    /// Learning rate after the warm-up [default: small: 0.001, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Threads that load images [default: small: 1, paper: 2]
@@ -177,6 +178,7 @@ impl Cli {
             config.data = data;
         }
         if let Some(backbone) = self.backbone {
+            config.model.backbone.width = 64;
             config.model.backbone.depth = match backbone {
                 Backbone::ResNet18 => ResNetDepth::ResNet18,
                 Backbone::ResNet34 => ResNetDepth::ResNet34,

@@ -257,7 +257,7 @@ impl DetectionDataset {
                     index,
                     len: self.len(),
                 })?;
-                let image = decode(path)?;
+                let image = read_image(path)?;
                 let (annotated, found) = ((record.width, record.height), image.dimensions());
                 if annotated != found {
                     return Err(DataError::SizeMismatch {
@@ -348,8 +348,13 @@ impl fmt::Display for DetectionDataset {
     }
 }
 
-/// Decodes the image at `path`, by its content rather than by its extension.
-fn decode(path: &Path) -> Result<RgbImage, DataError> {
+/// Decodes the image at `path`, by its content rather than by its extension, without applying an EXIF orientation: the
+/// pixels that [`DetectionDataset::image`] would give.
+///
+/// # Errors
+///
+/// A file that cannot be read or decoded.
+pub fn read_image(path: &Path) -> Result<RgbImage, DataError> {
     let reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
         .map_err(DataError::io(path))?;

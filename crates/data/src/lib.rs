@@ -14,9 +14,9 @@ pub mod transforms;
 
 pub use batch::{ImageBatch, stack};
 pub use bbox::BoundingBox;
-pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object};
+pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object, read_image};
 pub use error::DataError;
-pub use formats::splits;
+pub use formats::{is_image, splits};
 pub use loader::{Loader, LoaderError};
 pub use normalize::Normalization;
 pub use random::{SampleOrder, epoch_order, sample_rng};

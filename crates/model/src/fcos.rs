@@ -4,7 +4,7 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
 };
-use fcos_burn_loss::objective::Predictions;
+use fcos_burn_loss::Predictions;
 
 use crate::{
     config::{ConfigError, FcosConfig},
@@ -38,7 +38,7 @@ impl FcosConfig {
     /// Fails where [`validate`](Self::validate) does.
     pub fn init(&self, device: &Device) -> Result<Fcos, ConfigError> {
         self.validate()?;
-        let [_, c3, c4, c5] = self.backbone.depth.channels();
+        let [_, c3, c4, c5] = self.backbone.channels();
         Ok(Fcos {
             backbone: self.backbone.init(device),
             fpn: self.fpn.init([c3, c4, c5], device),

@@ -21,10 +21,15 @@ pub enum RegressionForm {
     /// `max(a·x, 0)·s`, distances normalised by the stride (FCOS's
     /// `norm_reg_targets`; torchvision).
     NormalizedRelu,
+    /// `exp(a·x)·s`, with the exponent limited likewise. Unlike the two above it
+    /// starts with boxes of the size of their level's cells, whose overlap has a
+    /// gradient from the first step on.
+    NormalizedExp,
 }
 
-/// Largest exponent of [`RegressionForm::Exp`]: e^12 is about 163,000 pixels, far
-/// above any image side, and its square, a box area, is far below f32's limit.
+/// Largest exponent of the exponential [`RegressionForm`]s: e^12 is about 163,000,
+/// as pixels far above any image side, and a box area of such sides, times strides,
+/// is far below f32's limit.
 pub const MAX_EXPONENT: f32 = 12.0;
 
 /// On which tower the centre-ness branch stands.
@@ -147,11 +152,15 @@ impl FcosHead {
         });
         let scaled =
             self.distances.forward(box_features) * self.scales[level].val().reshape([1, 1, 1, 1]);
+        let stride = STRIDES[level] as f32;
         LevelPrediction {
             class_logits: self.class_logits.forward(class_features),
             distances: match self.regression {
                 RegressionForm::Exp => scaled.clamp_max(MAX_EXPONENT).exp(),
-                RegressionForm::NormalizedRelu => relu(scaled).mul_scalar(STRIDES[level] as f32),
+                RegressionForm::NormalizedRelu => relu(scaled).mul_scalar(stride),
+                RegressionForm::NormalizedExp => {
+                    scaled.clamp_max(MAX_EXPONENT).exp().mul_scalar(stride)
+                }
             },
             centerness_logits,
         }
@@ -211,6 +220,20 @@ mod tests {
     }
 
     #[test]
+    fn stride_normalised_exponentials_start_as_one_cell() {
+        let device = Device::flex();
+        let predictions = config(RegressionForm::NormalizedExp)
+            .init(8, 3, &device)
+            .forward(levels(&device));
+        for (prediction, stride) in predictions.iter().zip(STRIDES) {
+            for distance in prediction.distances.clone().into_data().iter::<f32>() {
+                let cells = distance / stride as f32;
+                assert!((0.5..2.0).contains(&cells), "{cells} cells");
+            }
+        }
+    }
+
+    #[test]
     fn the_learnt_scale_and_the_stride_act_on_their_own_level() {
         let device = Device::flex();
         let mut head = config(RegressionForm::NormalizedRelu).init(8, 3, &device);
@@ -237,8 +260,14 @@ mod tests {
 
     #[test]
     fn exponential_distances_stay_finite() {
+        for form in [RegressionForm::Exp, RegressionForm::NormalizedExp] {
+            assert_finite(form);
+        }
+    }
+
+    fn assert_finite(form: RegressionForm) {
         let device = Device::flex();
-        let mut head = config(RegressionForm::Exp).init(8, 3, &device);
+        let mut head = config(form).init(8, 3, &device);
         head.distances.bias = Some(Param::from_tensor(Tensor::from_floats(
             [1e4, -1e4, 0.0, 1.0],
             &device,

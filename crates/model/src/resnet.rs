@@ -46,20 +46,7 @@ impl ResNetDepth {
             Self::ResNet50 | Self::ResNet101 => 4,
         }
     }
-
-    /// Channels of the features C2, C3, C4 and C5.
-    pub const fn channels(self) -> [usize; 4] {
-        let expansion = self.expansion();
-        [
-            WIDTHS[0] * expansion,
-            WIDTHS[1] * expansion,
-            WIDTHS[2] * expansion,
-            WIDTHS[3] * expansion,
-        ]
-    }
 }
-
-const WIDTHS: [usize; 4] = [64, 128, 256, 512];
 
 /// Where a bottleneck that halves the resolution has its stride.
 ///
@@ -79,6 +66,9 @@ pub enum StrideIn {
 pub struct ResNetConfig {
     /// Number of layers.
     pub depth: ResNetDepth,
+    /// Channels of the stem, which double from stage to stage: 64 in the published
+    /// networks.
+    pub width: usize,
     /// Place of the stride in bottleneck blocks.
     pub stride_in: StrideIn,
     /// Normalisation after every convolution.
@@ -89,16 +79,21 @@ pub struct ResNetConfig {
 }
 
 impl ResNetConfig {
+    /// Channels of the features C2, C3, C4 and C5.
+    pub fn channels(&self) -> [usize; 4] {
+        [1, 2, 4, 8].map(|factor| factor * self.width * self.depth.expansion())
+    }
+
     /// Builds the network with He-normal convolutions (fan out) on `device`.
     pub fn init(&self, device: &Device) -> ResNet {
         let freeze = |stage| stage < self.frozen_stages;
-        let stem = ConvNorm::new([3, 64], 7, 2, self.norm, device);
-        let mut channels = 64;
+        let stem = ConvNorm::new([3, self.width], 7, 2, self.norm, device);
+        let mut channels = self.width;
         let stages = (0..4)
             .map(|index| {
                 let stride = if index == 0 { 1 } else { 2 };
                 let stage = self.stage(index, channels, stride, device);
-                channels = self.depth.channels()[index];
+                channels = self.channels()[index];
                 if freeze(index + 1) {
                     stage.freeze()
                 } else {
@@ -117,8 +112,8 @@ impl ResNetConfig {
     }
 
     fn stage(&self, index: usize, channels_in: usize, stride: usize, device: &Device) -> Stage {
-        let width = WIDTHS[index];
-        let channels_out = self.depth.channels()[index];
+        let channels_out = self.channels()[index];
+        let width = channels_out / self.depth.expansion();
         let blocks = (0..self.depth.blocks()[index])
             .map(|block| {
                 let (channels_in, stride) = match block {
@@ -147,7 +142,7 @@ impl ResNet {
     ///
     /// - `images`: `[batch, 3, height, width]`, any size
     /// - output: four tensors `[batch, channels, ⌈height/s⌉, ⌈width/s⌉]` at the
-    ///   strides s = 4, 8, 16, 32, with [`ResNetDepth::channels`]
+    ///   strides s = 4, 8, 16, 32, with [`ResNetConfig::channels`]
     pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let mut features = self.pool.forward(relu(self.stem.forward(images)));
         self.stages
@@ -272,6 +267,7 @@ mod tests {
     fn config(depth: ResNetDepth) -> ResNetConfig {
         ResNetConfig {
             depth,
+            width: 64,
             stride_in: StrideIn::MiddleConv,
             norm: NormKind::Batch,
             frozen_stages: 0,

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     device::{DeviceName, Precision},
     error::{Error, InvalidConfig},
-    optimization::{Milestones, OptimizationConfig, Warmup, WarmupShape},
+    optimization::{Milestones, OptimizationConfig, Optimizer, Warmup, WarmupShape},
 };
 
 /// How images become the network's input.
@@ -132,7 +132,7 @@ impl DataConfig {
     ///
     /// Fails if the folder is no data set, or has no such split.
     pub fn folder(dir: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
-        let splits = fcos_burn_data::splits(dir)?;
+        let (_, splits) = fcos_burn_data::splits(dir)?;
         let find = |names: [&str; 2]| {
             let equal = |name: &&str| splits.iter().find(|split| split == name);
             let starting = |name: &&str| splits.iter().find(|split| split.starts_with(name));
@@ -261,8 +261,8 @@ impl RunConfig {
                 size_multiple: 32,
             },
             optimization: OptimizationConfig {
+                optimizer: Optimizer::Sgd { momentum: 0.9 },
                 learning_rate: 0.01,
-                momentum: 0.9,
                 weight_decay: 1e-4,
                 bias_weight_decay: 0.0,
                 bias_learning_rate_factor: 2.0,
@@ -285,7 +285,7 @@ impl RunConfig {
     }
 
     /// A training from scratch that takes minutes on a CPU: [`FcosConfig::small`]
-    /// with PSE (β = k = 1) and GIoU, on the built-in set.
+    /// with PSE (β = k = 1), GIoU and AdamW, on the built-in set.
     pub fn small() -> Self {
         let shapes = ShapesConfig::default();
         let paper = Self::paper();
@@ -303,10 +303,13 @@ impl RunConfig {
                 ..paper.input
             },
             optimization: OptimizationConfig {
-                bias_weight_decay: 1e-4,
+                optimizer: Optimizer::AdamW,
+                learning_rate: 1e-3,
+                weight_decay: 0.05,
+                bias_weight_decay: 0.0,
                 bias_learning_rate_factor: 1.0,
                 warmup: Warmup {
-                    iterations: 100,
+                    iterations: 50,
                     factor: 0.01,
                     shape: WarmupShape::Linear,
                 },
@@ -468,8 +471,8 @@ mod tests {
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(error, "duration is 0, but must be at least 1");
         let mut config = RunConfig::small();
-        config.optimization.momentum = 1.0;
+        config.optimization.optimizer = Optimizer::Sgd { momentum: 1.0 };
         let error = config.validate().unwrap_err().to_string();
-        assert!(error.starts_with("optimization.momentum is 1"), "{error}");
+        assert!(error.contains("momentum is 1, but must be"), "{error}");
     }
 }

@@ -1,5 +1,5 @@
-//! Stochastic gradient descent: its configuration, the learning rate schedule,
-//! parameter groups and clipping.
+//! The optimiser: its configuration, the learning rate schedule, parameter groups
+//! and clipping.
 
 use burn::{
     lr_scheduler::{
@@ -8,7 +8,7 @@ use burn::{
     },
     module::{Module, ModuleVisitor, Param, ParamGroup},
     optim::{
-        GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
+        AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
         momentum::MomentumConfig,
     },
     tensor::Tensor,
@@ -17,14 +17,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::InvalidConfig;
 
-/// SGD with momentum and its learning rate schedule.
+/// The rule that turns gradients into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Momentum, without dampening, in [0, 1).
+        momentum: f64,
+    },
+    /// Adam with decoupled weight decay (Loshchilov & Hutter, 2019), with its
+    /// authors' β₁ = 0.9 and β₂ = 0.999.
+    AdamW,
+}
+
+/// The optimiser and its learning rate schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizationConfig {
+    /// The rule of a step.
+    pub optimizer: Optimizer,
     /// Learning rate after the warm-up.
     pub learning_rate: f64,
-    /// Momentum, without dampening.
-    pub momentum: f64,
     /// Weight decay of all parameters but the biases.
     pub weight_decay: f64,
     /// Weight decay of biases, those of normalisation layers included.
@@ -82,6 +96,10 @@ impl OptimizationConfig {
     /// Names the first field that is out of its range.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
         let finite = |value: f64| value.is_finite() && value >= 0.0;
+        let momentum = match self.optimizer {
+            Optimizer::Sgd { momentum } => momentum,
+            Optimizer::AdamW => 0.0,
+        };
         let checks = [
             (
                 "optimization.learning_rate",
@@ -90,9 +108,9 @@ impl OptimizationConfig {
                 "positive and finite",
             ),
             (
-                "optimization.momentum",
-                self.momentum,
-                (0.0..1.0).contains(&self.momentum),
+                "optimization.optimizer.sgd.momentum",
+                momentum,
+                (0.0..1.0).contains(&momentum),
                 "at least 0 and below 1",
             ),
             (
@@ -174,21 +192,32 @@ impl OptimizationConfig {
 
     /// The optimiser of all parameters.
     pub fn optimizer(&self) -> ModuleOptimizer {
-        let sgd = |weight_decay: f64| {
-            SgdConfig::new()
-                .with_momentum(Some(
-                    MomentumConfig::new()
-                        .with_momentum(self.momentum)
-                        .with_dampening(0.0),
-                ))
-                .with_weight_decay(
-                    (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay as f32)),
-                )
-                .build()
-        };
-        ModuleOptimizer::from(sgd(self.weight_decay)).with_group(
+        match self.optimizer {
+            Optimizer::Sgd { momentum } => self.grouped(|weight_decay| {
+                let momentum = MomentumConfig::new()
+                    .with_momentum(momentum)
+                    .with_dampening(0.0);
+                SgdConfig::new()
+                    .with_momentum(Some(momentum))
+                    .with_weight_decay(
+                        (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)),
+                    )
+                    .build()
+            }),
+            Optimizer::AdamW => self.grouped(|weight_decay| {
+                AdamWConfig::new()
+                    .with_epsilon(1e-8)
+                    .with_weight_decay(weight_decay)
+                    .build()
+            }),
+        }
+    }
+
+    /// An optimiser made for the weight decay of each of the two groups.
+    fn grouped<O: burn::optim::Optimizer>(&self, make: impl Fn(f32) -> O) -> ModuleOptimizer {
+        ModuleOptimizer::from(make(self.weight_decay as f32)).with_group(
             bias_group(),
-            sgd(self.bias_weight_decay),
+            make(self.bias_weight_decay as f32),
             None,
         )
     }

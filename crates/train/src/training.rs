@@ -185,10 +185,8 @@ impl Run {
         let epochs = config.duration.epochs(per_epoch);
         let done = checkpoint.unwrap_or(0);
         let log = TrainLog::open(&self.folder.log_path())?;
-        let tell = |line: &str| {
-            log.line(line)
-                .map_err(Error::io(&self.folder.log_path()))
-        };
+        let log_path = self.folder.log_path();
+        let tell = |line: &str| log.line(line).map_err(Error::io(&log_path));
         tell(&format!("train: {}", self.data.train))?;
         tell(&format!("validation: {}", self.data.val))?;
         for dataset in [&self.data.train, &self.data.val] {

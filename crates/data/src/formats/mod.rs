@@ -123,7 +123,7 @@ fn files_with_extension(dir: &Path, extension: &str) -> Result<Vec<PathBuf>, Dat
 }
 
 /// Whether the name is that of an image that can be decoded.
-fn is_image(path: &Path) -> bool {
+pub fn is_image(path: &Path) -> bool {
     const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|found| {
