@@ -1,3 +1,5 @@
 //! x
 
 pub mod correlation;
+pub mod drawing;
+mod font;
