@@ -3,3 +3,4 @@
 pub mod correlation;
 pub mod drawing;
 mod font;
+pub mod plots;
