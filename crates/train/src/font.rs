@@ -1,0 +1,57 @@
+//! The one embedded font, for plots and for labels on pictures.
+//!
+//! A subset of DejaVu Sans (`assets/DejaVuSans-subset.ttf`, licence beside it), so
+//! that text looks the same on machines without any font installed. A character
+//! outside the subset shows as an empty box.
+
+use std::sync::OnceLock;
+
+use ab_glyph::{FontRef, InvalidFont};
+use plotters::style::{FontFamily, FontStyle, register_font};
+
+static BYTES: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
+
+/// A list in the manner of CSS, because an SVG file carries it as it stands.
+const FAMILY: &str = "DejaVu Sans, sans-serif";
+
+/// The font itself.
+pub(crate) fn face() -> Result<FontRef<'static>, InvalidFont> {
+    FontRef::try_from_slice(BYTES)
+}
+
+/// The font as a family known to plotters.
+pub(crate) fn family() -> Result<FontFamily<'static>, InvalidFont> {
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    let registered =
+        REGISTERED.get_or_init(|| register_font(FAMILY, FontStyle::Normal, BYTES).is_ok());
+    if *registered {
+        Ok(FontFamily::Name(FAMILY))
+    } else {
+        Err(InvalidFont)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use ab_glyph::{Font, GlyphId};
+
+    use super::*;
+
+    #[test]
+    fn has_every_character_that_the_crate_writes() {
+        let font = face().unwrap();
+        let printable = (' '..='~').chain('\u{a1}'..='ÿ');
+        for c in printable.chain("αβγλρτ←↑→↓≥≤²–—…−±×".chars()) {
+            assert_ne!(font.glyph_id(c), GlyphId(0), "no glyph for {c:?}");
+        }
+    }
+
+    #[test]
+    fn is_known_to_plotters() {
+        let font = plotters::style::FontDesc::new(family().unwrap(), 20.0, FontStyle::Normal);
+        let (width, height) = font.box_size("score ≥ 0.5").unwrap();
+        assert!(width > 60 && height > 10, "{width} × {height}");
+    }
+}
