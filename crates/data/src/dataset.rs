@@ -137,7 +137,8 @@ impl DetectionDataset {
     ///
     /// # Errors
     ///
-    /// A file that cannot be read or is not COCO, ids that are not unique, images that are missing.
+    /// A file that cannot be read or is not COCO (a `NaN` among the numbers of a box too), image or category ids that are
+    /// not unique, images that are missing.
     pub fn coco(
         images_dir: impl AsRef<Path>,
         annotations: impl AsRef<Path>,
@@ -146,6 +147,9 @@ impl DetectionDataset {
     }
 
     /// Reads one split of a VOC folder: `JPEGImages/`, `Annotations/*.xml`, `ImageSets/Main/{split}.txt`.
+    ///
+    /// VOC's corners name pixels, counted from 1 and both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. A box
+    /// with `xmin = xmax` or `ymin = ymax` counts as one without extent; one with `xmin > xmax` is malformed.
     ///
     /// # Errors
     ///

@@ -110,6 +110,9 @@ pub(crate) fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionD
     require_images(&paths)?;
 
     let mut report = LoadReport::default();
+    for warning in coco.load_warnings() {
+        report.note(warning.as_str());
+    }
     let mut images = records(&dataset, &paths)?;
     let mut categories: Vec<Category> = dataset
         .categories
@@ -120,11 +123,6 @@ pub(crate) fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionD
         })
         .collect();
     categories.sort_by_key(|category| category.id);
-    for category in &mut categories {
-        if category.name.is_empty() {
-            category.name = COCO::placeholder_cat_name(category.id);
-        }
-    }
     fill(&mut images, dataset.annotations, &categories, &mut report);
     renumber_if_ambiguous(&mut images, &mut report);
 

@@ -37,7 +37,7 @@ pub fn splits(dir: impl AsRef<Path>) -> Result<(Layout, Vec<String>), DataError>
     Ok((layout, names))
 }
 
-/// The layout of the data set in `dir`, by what is in it.
+/// The layout of the data set in `dir`, by what is in it; never [`Layout::Shapes`].
 pub(crate) fn recognise(dir: &Path) -> Result<Layout, DataError> {
     if !dir.is_dir() {
         return Err(DataError::MissingFolder {

@@ -258,7 +258,7 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
         .collect())
 }
 
-/// The images in a folder or in a list, sorted by name.
+/// The images in a folder, sorted by name, or in a list, in its order.
 fn images_of(place: &Path) -> Result<Vec<PathBuf>, DataError> {
     if place.is_file() {
         let base = place.parent().unwrap_or(Path::new(""));

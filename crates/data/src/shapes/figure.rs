@@ -64,8 +64,19 @@ fn star_contains(u: f32, v: f32) -> bool {
     edge_x * (y - 1.0) - edge_y * x <= 0.0
 }
 
-/// Left, top, right and bottom of a region, in pixels.
-pub(super) type Extent = [f32; 4];
+/// A region of the plane, in pixels.
+pub(super) trait Region {
+    fn contains(&self, x: f32, y: f32) -> bool;
+
+    /// Left, top, right and bottom edges that the region does not cross.
+    fn extent(&self) -> [f32; 4];
+
+    /// Left and right ends that the region does not cross on the row at `y`.
+    fn span(&self, _y: f32) -> [f32; 2] {
+        let [left, _, right, _] = self.extent();
+        [left, right]
+    }
+}
 
 /// A shape in its place.
 #[derive(Debug, Clone, Copy)]
@@ -78,8 +89,8 @@ pub(super) struct Figure {
     pub rotation: [f32; 2],
 }
 
-impl Figure {
-    pub(super) fn contains(&self, x: f32, y: f32) -> bool {
+impl Region for Figure {
+    fn contains(&self, x: f32, y: f32) -> bool {
         let ([cx, cy], [cos, sin]) = (self.centre, self.rotation);
         let (dx, dy) = (x - cx, y - cy);
         self.kind.contains(
@@ -88,50 +99,53 @@ impl Figure {
         )
     }
 
-    /// Edges that the shape does not cross.
-    pub(super) fn extent(&self) -> Extent {
+    fn extent(&self) -> [f32; 4] {
         let ([cx, cy], [cos, sin], [a, b]) = (self.centre, self.rotation.map(f32::abs), self.half);
         let (reach_x, reach_y) = (cos * a + sin * b, sin * a + cos * b);
         [cx - reach_x, cy - reach_y, cx + reach_x, cy + reach_y]
     }
 }
 
-/// A line through points, with round joints.
-#[derive(Debug, Clone)]
-pub(super) struct Stroke {
-    pub points: Vec<[f32; 2]>,
+/// A piece of a line with round ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    pub ends: [[f32; 2]; 2],
     /// Half its width, in pixels.
     pub radius: f32,
 }
 
-impl Stroke {
-    pub(super) fn contains(&self, x: f32, y: f32) -> bool {
-        self.points.windows(2).any(|ends| {
-            let ([ax, ay], [bx, by]) = (ends[0], ends[1]);
-            let (dx, dy) = (bx - ax, by - ay);
-            let length = (dx * dx + dy * dy).max(f32::MIN_POSITIVE);
-            let along = (((x - ax) * dx + (y - ay) * dy) / length).clamp(0.0, 1.0);
-            let (ex, ey) = (x - ax - along * dx, y - ay - along * dy);
-            ex * ex + ey * ey <= self.radius * self.radius
-        })
+impl Region for Segment {
+    fn contains(&self, x: f32, y: f32) -> bool {
+        let [[ax, ay], [bx, by]] = self.ends;
+        let (dx, dy) = (bx - ax, by - ay);
+        let length = (dx * dx + dy * dy).max(f32::MIN_POSITIVE);
+        let along = (((x - ax) * dx + (y - ay) * dy) / length).clamp(0.0, 1.0);
+        let (ex, ey) = (x - ax - along * dx, y - ay - along * dy);
+        ex * ex + ey * ey <= self.radius * self.radius
     }
 
-    pub(super) fn extent(&self) -> Extent {
-        let empty = [
-            f32::INFINITY,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            f32::NEG_INFINITY,
-        ];
-        let [x1, y1, x2, y2] = self.points.iter().fold(empty, |[x1, y1, x2, y2], [x, y]| {
-            [x1.min(*x), y1.min(*y), x2.max(*x), y2.max(*y)]
-        });
+    fn extent(&self) -> [f32; 4] {
+        let [[ax, ay], [bx, by]] = self.ends;
+        let reach = self.radius;
         [
-            x1 - self.radius,
-            y1 - self.radius,
-            x2 + self.radius,
-            y2 + self.radius,
+            ax.min(bx) - reach,
+            ay.min(by) - reach,
+            ax.max(bx) + reach,
+            ay.max(by) + reach,
         ]
+    }
+
+    /// Where the row meets the endless line of the same width: a long slanting line fills little of its extent.
+    fn span(&self, y: f32) -> [f32; 2] {
+        let [[ax, ay], [bx, by]] = self.ends;
+        let (dx, dy) = (bx - ax, by - ay);
+        let [left, _, right, _] = self.extent();
+        if dy == 0.0 {
+            return [left, right];
+        }
+        let middle = ax + (y - ay) / dy * dx;
+        let reach = self.radius * (dx * dx + dy * dy).sqrt() / dy.abs();
+        [left.max(middle - reach), right.min(middle + reach)]
     }
 }
 
@@ -164,6 +178,25 @@ mod tests {
                 kind.name(),
                 covered(kind)
             );
+        }
+    }
+
+    #[test]
+    fn a_segment_stays_within_its_spans() {
+        for ends in [
+            [[5.0, 5.0], [35.0, 30.0]],
+            [[30.0, 5.0], [5.0, 9.0]],
+            [[8.0, 9.0], [8.0, 9.0]],
+        ] {
+            let segment = Segment { ends, radius: 2.5 };
+            for i in 0..160 * 160 {
+                let (x, y) = ((i % 160) as f32 / 4.0, (i / 160) as f32 / 4.0);
+                let [left, right] = segment.span(y);
+                assert!(
+                    (left - 1e-3..=right + 1e-3).contains(&x) || !segment.contains(x, y),
+                    "{ends:?} at {x}, {y}"
+                );
+            }
         }
     }
 

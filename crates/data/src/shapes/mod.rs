@@ -237,6 +237,31 @@ mod tests {
     }
 
     #[test]
+    fn images_are_the_same_bytes_on_every_machine() {
+        let config = ShapesConfig {
+            seed: 3,
+            train_images: 4,
+            val_images: 0,
+            width: 64,
+            height: 48,
+            max_objects: 6,
+            min_size: 8.0,
+            max_size: 0.8,
+            max_strokes: 4,
+            low_contrast: 0.2,
+            noise: 10.0,
+        };
+        let train = DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap();
+        // FNV-1a.
+        let digest = (0..4)
+            .flat_map(|index| train.image(index).unwrap().into_raw())
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+            });
+        assert_eq!(digest, 0x075e_3731_13bf_1dce);
+    }
+
+    #[test]
     fn every_class_and_a_wide_range_of_sizes_occur() {
         let train = DetectionDataset::shapes(&small(), ShapesSplit::Train).unwrap();
         let objects: Vec<&Object> = train

@@ -1,10 +1,10 @@
 //! Which layer is on top at each point of a fine grid over the image.
 
-use super::figure::Extent;
+use super::figure::Region;
 use crate::BoundingBox;
 
 /// Grid points along each side of a pixel.
-pub(super) const GRID: usize = 4;
+const GRID: usize = 4;
 
 /// Grid points in a pixel.
 const POINTS: usize = GRID * GRID;
@@ -24,7 +24,7 @@ pub(super) struct Visible {
 pub(super) struct Raster {
     width: usize,
     height: usize,
-    top: Vec<u8>,
+    top: Vec<u16>,
     /// Grid points of each layer, hidden and outside ones too.
     totals: Vec<usize>,
 }
@@ -40,24 +40,27 @@ impl Raster {
         }
     }
 
-    /// Puts a layer on top of the others: all points of `extent` that `contains` says.
-    pub(super) fn cover(&mut self, [x1, y1, x2, y2]: Extent, contains: impl Fn(f32, f32) -> bool) {
-        let layer = self.totals.len() as u8;
+    /// Puts a region on top of the others, as the next layer.
+    pub(super) fn cover(&mut self, region: &impl Region) {
+        let layer = self.totals.len() as u16;
         let grid = GRID as f32;
         let range = |low: f32, high: f32| (low * grid).floor() as i32..(high * grid).ceil() as i32;
         let (columns, rows) = (self.width * GRID, self.height * GRID);
         let mut total = 0;
-        for row in range(y1, y2) {
+        let [_, top, _, bottom] = region.extent();
+        for row in range(top, bottom) {
             let y = (row as f32 + 0.5) / grid;
-            for column in range(x1, x2) {
-                if contains((column as f32 + 0.5) / grid, y) {
-                    total += 1;
-                    if let (Ok(row), Ok(column)) = (usize::try_from(row), usize::try_from(column))
-                        && row < rows
-                        && column < columns
-                    {
-                        self.top[row * columns + column] = layer;
-                    }
+            let [left, right] = region.span(y);
+            for column in range(left, right) {
+                if !region.contains((column as f32 + 0.5) / grid, y) {
+                    continue;
+                }
+                total += 1;
+                if let (Ok(row), Ok(column)) = (usize::try_from(row), usize::try_from(column))
+                    && row < rows
+                    && column < columns
+                {
+                    self.top[row * columns + column] = layer;
                 }
             }
         }
@@ -69,11 +72,14 @@ impl Raster {
         let mut found = vec![(0_usize, [usize::MAX, usize::MAX, 0, 0]); self.totals.len()];
         let columns = self.width * GRID;
         for (row, line) in self.top.chunks_exact(columns).enumerate() {
-            for (column, layer) in line.iter().enumerate() {
-                let (count, [x1, y1, x2, y2]) = &mut found[usize::from(*layer)];
-                *count += 1;
-                (*x1, *y1) = ((*x1).min(column), (*y1).min(row));
-                (*x2, *y2) = ((*x2).max(column + 1), (*y2).max(row + 1));
+            let mut start = 0;
+            for run in line.chunk_by(|a, b| a == b) {
+                let end = start + run.len();
+                let (count, [x1, y1, x2, y2]) = &mut found[usize::from(run[0])];
+                *count += run.len();
+                (*x1, *y1) = ((*x1).min(start), (*y1).min(row));
+                (*x2, *y2) = ((*x2).max(end), (*y2).max(row + 1));
+                start = end;
             }
         }
         let layers = found.into_iter().zip(&self.totals).skip(1);
@@ -89,12 +95,14 @@ impl Raster {
             .collect()
     }
 
-    /// The layers on top at the grid points of a pixel.
-    pub(super) fn pixel(&self, x: usize, y: usize) -> impl Iterator<Item = &[u8]> {
+    /// The layers on top within a pixel, each with a share of the pixel; a layer may come several times.
+    pub(super) fn pixel(&self, x: usize, y: usize) -> impl Iterator<Item = (u16, f32)> {
         let columns = self.width * GRID;
-        (0..GRID).map(move |row| {
+        let rows = (0..GRID).map(move |row| {
             let start = (y * GRID + row) * columns + x * GRID;
             &self.top[start..start + GRID]
-        })
+        });
+        let runs = rows.flat_map(|row| row.chunk_by(|a, b| a == b));
+        runs.map(|run| (run[0], run.len() as f32 / POINTS as f32))
     }
 }

@@ -4,9 +4,9 @@ use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt};
 
 use super::ShapesConfig;
-use super::figure::{Figure, ShapeKind, Stroke};
+use super::figure::{Figure, Segment, ShapeKind};
 use super::paint::{Color, Paint, mix, unit_vector};
-use super::raster::{GRID, Raster, Visible};
+use super::raster::{Raster, Visible};
 
 /// Smallest visible share of an object that is annotated.
 const MIN_VISIBLE: f64 = 0.25;
@@ -25,7 +25,7 @@ pub(super) struct Scene {
 #[derive(Debug, Clone)]
 enum Outline {
     Object(Figure),
-    Clutter(Stroke),
+    Clutter(Segment),
 }
 
 /// What is behind everything: a texture with soft spots of light and shade.
@@ -111,11 +111,11 @@ impl Scene {
         let strokes = rng.random_range(0..=config.max_strokes);
         // One stroke in four crosses in front of the objects.
         let in_front = strokes / 4;
-        layers.extend((in_front..strokes).map(|_| stroke(size, &ground, rng)));
+        layers.extend((in_front..strokes).flat_map(|_| stroke(size, &ground, rng)));
         for _ in 0..rng.random_range(1..=config.max_objects) {
             layers.push(object(config, size, &ground, rng));
         }
-        layers.extend((0..in_front).map(|_| stroke(size, &ground, rng)));
+        layers.extend((0..in_front).flat_map(|_| stroke(size, &ground, rng)));
         let noise = Noise {
             deviation: rng.random_range(0.0..=config.noise),
             rng: rng.clone(),
@@ -160,12 +160,8 @@ impl Scene {
         let mut raster = Raster::new(self.width, self.height);
         for (outline, _) in &self.layers {
             match outline {
-                Outline::Object(figure) => {
-                    raster.cover(figure.extent(), |x, y| figure.contains(x, y))
-                }
-                Outline::Clutter(stroke) => {
-                    raster.cover(stroke.extent(), |x, y| stroke.contains(x, y))
-                }
+                Outline::Object(figure) => raster.cover(figure),
+                Outline::Clutter(segment) => raster.cover(segment),
             }
         }
         raster
@@ -174,21 +170,21 @@ impl Scene {
     /// The colours of the layers on top within a pixel, each by its share of the pixel.
     fn pixel(&self, raster: &Raster, x: u32, y: u32) -> Color {
         let (centre_x, centre_y) = (x as f32 + 0.5, y as f32 + 0.5);
-        let color_of = |layer: u8| match usize::from(layer).checked_sub(1) {
+        let color_of = |layer: u16| match usize::from(layer).checked_sub(1) {
             None => self.ground.color(centre_x, centre_y),
             Some(layer) => self.layers[layer].1.color(centre_x, centre_y),
         };
         let mut sum = [0.0; 3];
-        let mut last: Option<(u8, Color)> = None;
-        for layer in raster.pixel(x as usize, y as usize).flatten().copied() {
+        let mut last: Option<(u16, Color)> = None;
+        for (layer, share) in raster.pixel(x as usize, y as usize) {
             let color = match last {
                 Some((known, color)) if known == layer => color,
                 _ => color_of(layer),
             };
             last = Some((layer, color));
-            sum = std::array::from_fn(|channel| sum[channel] + color[channel]);
+            sum = std::array::from_fn(|channel| sum[channel] + share * color[channel]);
         }
-        sum.map(|value| value / (GRID * GRID) as f32)
+        sum
     }
 }
 
@@ -201,7 +197,7 @@ fn object(
     let kind = ShapeKind::ALL[rng.random_range(0..ShapeKind::ALL.len())];
     // Small objects are more frequent than large ones, as in photographs.
     let draw: f32 = rng.random();
-    let length = config.min_size + (config.largest_object() - config.min_size) * draw * draw;
+    let length = config.min_size + (config.largest_object() - config.min_size) * draw * draw.sqrt();
     let aspect: f32 = rng.random_range(0.5..=1.0);
     let centre = [0, 1].map(|axis| {
         // At most a fifth of the length may leave the image on either side.
@@ -236,8 +232,8 @@ fn object(
     )
 }
 
-/// A straight line, an angle, or a curve.
-fn stroke(size: [f32; 2], ground: &Ground, rng: &mut impl Rng) -> (Outline, Paint) {
+/// A straight line, an angle, or a curve, as segments of one colour.
+fn stroke(size: [f32; 2], ground: &Ground, rng: &mut impl Rng) -> Vec<(Outline, Paint)> {
     let ends = [point(size, rng), point(size, rng)];
     let points = match rng.random_range(0..3_u32) {
         0 => ends.to_vec(),
@@ -261,10 +257,13 @@ fn stroke(size: [f32; 2], ground: &Ground, rng: &mut impl Rng) -> (Outline, Pain
         rng.random_range(20.0..90.0),
         rng,
     );
-    (
-        Outline::Clutter(Stroke { points, radius }),
-        Paint::flat(color),
-    )
+    let segments = points.windows(2).map(|ends| Segment {
+        ends: [ends[0], ends[1]],
+        radius,
+    });
+    segments
+        .map(|segment| (Outline::Clutter(segment), Paint::flat(color)))
+        .collect()
 }
 
 fn point(size: [f32; 2], rng: &mut impl Rng) -> [f32; 2] {
@@ -448,11 +447,11 @@ mod tests {
 
     #[test]
     fn clutter_is_drawn_but_no_object() {
-        let stroke = Stroke {
-            points: vec![[5.0, 5.0], [40.0, 30.0]],
+        let segment = Segment {
+            ends: [[5.0, 5.0], [40.0, 30.0]],
             radius: 2.0,
         };
-        let scene = black(vec![(Outline::Clutter(stroke), WHITE)]);
+        let scene = black(vec![(Outline::Clutter(segment), WHITE)]);
         assert!(scene.visible_objects().is_empty());
         assert_eq!(scene.render().get_pixel(5, 5)[0], 255);
     }

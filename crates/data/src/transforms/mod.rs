@@ -262,11 +262,13 @@ mod tests {
             Transform::VerticalFlip(flip),
         ])
         .unwrap();
+        let mut followed = 0;
         for index in 0..60 {
             let sample = pipeline
                 .apply(scene(), &mut sample_rng(1, 0, index))
                 .unwrap();
             let [bbox] = sample.boxes()[..] else { continue };
+            followed += 1;
             assert_close(bbox, bright_box(sample.image()), 1.01);
             // Clipping by the crop cannot be undone; what it left maps back into the original box.
             let (back, original) = (
@@ -282,6 +284,7 @@ mod tests {
                 "{back:?}"
             );
         }
+        assert!(followed > 40, "only {followed} boxes survived their crop");
     }
 
     #[test]

@@ -1,0 +1,507 @@
+//! Reading folders written here: what is kept, what is dropped and reported, and what each failure says.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+
+use fcos_burn_data::{BoundingBox, DataError, DetectionDataset, Finding, Layout, splits};
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn write_image(path: impl AsRef<Path>, width: u32, height: u32) {
+    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    RgbImage::from_pixel(width, height, Rgb([9, 90, 200]))
+        .save(path)
+        .unwrap();
+}
+
+/// The message, which must fit on one line.
+fn message<T>(result: Result<T, DataError>) -> String {
+    let message = result.err().expect("an error").to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+fn names(dataset: &DetectionDataset) -> Vec<&str> {
+    dataset
+        .categories()
+        .iter()
+        .map(|category| category.name.as_str())
+        .collect()
+}
+
+/// Categories 7 and 3, in that order; image 20 before image 10.
+fn coco_json() -> Value {
+    json!({
+        "images": [
+            {"id": 20, "file_name": "b.png", "width": 40, "height": 30},
+            {"id": 10, "file_name": "a.png", "width": 20, "height": 10},
+        ],
+        "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}],
+        "annotations": [
+            {"id": 501, "image_id": 10, "category_id": 7, "bbox": [1, 2, 3, 4], "area": 7.5, "iscrowd": 0},
+            {"id": 502, "image_id": 20, "category_id": 3, "bbox": [30, 20, 15, 5], "area": 75.0, "iscrowd": 1},
+            {"id": 503, "image_id": 20, "category_id": 3, "bbox": [5, 5, 0, 5], "area": 0.0},
+            {"id": 504, "image_id": 20, "category_id": 3, "bbox": [41, 5, 5, 5], "area": 25.0},
+            {"id": 505, "image_id": 99, "category_id": 3, "bbox": [1, 1, 5, 5]},
+            {"id": 506, "image_id": 10, "category_id": 4, "bbox": [1, 1, 5, 5]},
+            {"id": 507, "image_id": 10, "category_id": 3},
+        ],
+    })
+}
+
+fn coco_folder(layout: impl Fn(&Path, &str)) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    layout(dir.path(), &coco_json().to_string());
+    dir
+}
+
+fn write_coco_images(folder: &Path) {
+    write_image(folder.join("a.png"), 20, 10);
+    write_image(folder.join("b.png"), 40, 30);
+}
+
+#[test]
+fn coco_keeps_ids_and_reports_what_it_drops() {
+    let dir = coco_folder(|dir, json| {
+        write(dir.join("gt.json"), json);
+        write_coco_images(&dir.join("pictures"));
+    });
+    let dataset =
+        DetectionDataset::coco(dir.path().join("pictures"), dir.path().join("gt.json")).unwrap();
+
+    let ids: Vec<u64> = dataset
+        .categories()
+        .iter()
+        .map(|category| category.id)
+        .collect();
+    assert_eq!((ids, names(&dataset)), (vec![3, 7], vec!["cat", "dog"]));
+    let [b, a] = dataset.images() else {
+        panic!("two images")
+    };
+    assert_eq!(
+        (a.id, a.file_name.as_str(), a.width, a.height),
+        (10, "a.png", 20, 10)
+    );
+    let [dog] = &a.objects[..] else {
+        panic!("one object")
+    };
+    assert_eq!(
+        (dog.id, dog.label, dog.area, dog.iscrowd),
+        (501, 1, 7.5, false)
+    );
+    assert_eq!(dog.bbox, BoundingBox::new(1.0, 2.0, 4.0, 6.0));
+    let [crowd] = &b.objects[..] else {
+        panic!("one object")
+    };
+    assert_eq!(
+        (crowd.id, crowd.bbox, crowd.iscrowd),
+        (502, BoundingBox::new(30.0, 20.0, 40.0, 25.0), true)
+    );
+
+    assert_eq!(dataset.report().dropped(), 5);
+    let found: Vec<_> = dataset
+        .report()
+        .findings()
+        .map(|(finding, tally)| (finding, &tally.examples[..]))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Finding::NoExtent, &["b.png annotation 503".to_string()][..]),
+            (Finding::Outside, &["b.png annotation 504".to_string()][..]),
+            (Finding::NoBox, &["a.png annotation 507".to_string()][..]),
+            (
+                Finding::UnknownImage,
+                &["image 99 annotation 505".to_string()][..]
+            ),
+            (
+                Finding::UnknownCategory,
+                &["a.png annotation 506".to_string()][..]
+            ),
+            (Finding::Clipped, &["b.png annotation 502".to_string()][..]),
+        ]
+    );
+
+    assert_eq!(dataset.image(1).unwrap().dimensions(), (20, 10));
+    assert!(
+        dataset.sample(0).unwrap().boxes().is_empty(),
+        "crowds are not trained on"
+    );
+    assert_eq!(dataset.sample(1).unwrap().labels(), [1]);
+}
+
+#[test]
+fn ground_truth_survives_writing_and_reading() {
+    let dir = coco_folder(|dir, json| {
+        write(dir.join("gt.json"), json);
+        write_coco_images(dir);
+    });
+    let dataset = DetectionDataset::coco(dir.path(), dir.path().join("gt.json")).unwrap();
+    let copy = dir.path().join("copy.json");
+    dataset.write_coco(&copy).unwrap();
+    let read = DetectionDataset::coco(dir.path(), &copy).unwrap();
+    assert_eq!(
+        (read.categories(), read.images()),
+        (dataset.categories(), dataset.images())
+    );
+    assert!(read.report().is_clean());
+    let json: Value = serde_json::from_str(&fs::read_to_string(&copy).unwrap()).unwrap();
+    assert_eq!(
+        json["annotations"][0]["bbox"],
+        json!([30.0, 20.0, 10.0, 5.0])
+    );
+    assert_eq!(json["annotations"][0]["category_id"], 3);
+}
+
+#[test]
+fn coco_folders_are_recognised() {
+    let official = coco_folder(|dir, json| {
+        write(dir.join("annotations/instances_train2017.json"), json);
+        write(dir.join("annotations/instances_val2017.json"), json);
+        write(dir.join("annotations/captions_val2017.json"), "{}");
+        write_coco_images(&dir.join("train2017"));
+        write_coco_images(&dir.join("images/val2017"));
+    });
+    assert_eq!(
+        splits(official.path()).unwrap(),
+        (Layout::Coco, vec!["train2017".into(), "val2017".into()])
+    );
+    for split in ["train2017", "val2017"] {
+        let dataset = DetectionDataset::open(official.path(), Some(split)).unwrap();
+        assert_eq!((dataset.layout(), dataset.len()), (Layout::Coco, 2));
+        dataset.image(0).unwrap();
+    }
+    let unnamed = message(DetectionDataset::open(official.path(), None));
+    assert!(
+        unnamed.ends_with("this COCO data set has several splits, name one of: train2017, val2017"),
+        "{unnamed}"
+    );
+    let unknown = message(DetectionDataset::open(official.path(), Some("test")));
+    assert!(
+        unknown.ends_with("this COCO data set has no split 'test'; it has: train2017, val2017"),
+        "{unknown}"
+    );
+
+    let roboflow = coco_folder(|dir, json| {
+        write(dir.join("valid/_annotations.coco.json"), json);
+        write_coco_images(&dir.join("valid"));
+    });
+    DetectionDataset::open(roboflow.path(), None)
+        .unwrap()
+        .image(0)
+        .unwrap();
+    let plain = coco_folder(|dir, json| {
+        write(dir.join("annotations.json"), json);
+        write_coco_images(dir);
+    });
+    DetectionDataset::open(plain.path(), None)
+        .unwrap()
+        .image(0)
+        .unwrap();
+}
+
+#[test]
+fn absent_sizes_are_read_and_absent_ids_are_given() {
+    let dir = TempDir::new().unwrap();
+    write_coco_images(dir.path());
+    let json = json!({
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "categories": [{"id": 0, "name": "thing"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 0, "bbox": [0, 0, 4, 5]},
+            {"image_id": 1, "category_id": 0, "bbox": [15, 0, 9, 5]},
+        ],
+    });
+    write(dir.path().join("annotations.json"), json.to_string());
+    let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+    let image = &dataset.images()[0];
+    assert_eq!((image.width, image.height), (20, 10));
+    let objects: Vec<_> = image
+        .objects
+        .iter()
+        .map(|object| (object.id, object.area))
+        .collect();
+    assert_eq!(objects, [(1, 20.0), (2, 25.0)]);
+    assert!(
+        dataset
+            .report()
+            .notes()
+            .iter()
+            .any(|note| note.contains("renumbered from 1"))
+    );
+}
+
+#[test]
+fn coco_failures_name_the_file_and_the_cause() {
+    let dir = coco_folder(|dir, json| {
+        write(dir.join("gt.json"), json);
+        write_image(dir.join("a.png"), 20, 10);
+    });
+    let path = |name: &str| dir.path().join(name);
+    let read = |name: &str| message(DetectionDataset::coco(dir.path(), path(name)));
+    let starts = |message: &str, name: &str| {
+        assert!(
+            message.starts_with(path(name).to_str().unwrap()),
+            "{message}"
+        )
+    };
+
+    let missing_image = read("gt.json");
+    starts(&missing_image, "b.png");
+    assert!(
+        missing_image.ends_with("no such image (1 of 2 annotated images are missing)"),
+        "{missing_image}"
+    );
+
+    write(path("list.json"), "[1, 2]");
+    write(path("empty.json"), "{}");
+    write(path("text.json"), "annotations");
+    write(
+        path("nan.json"),
+        coco_json().to_string().replace("[1,2,3,4]", "[1,NaN,3,4]"),
+    );
+    let mut repeated = coco_json();
+    repeated["images"][0]["id"] = json!(10);
+    write(path("repeated.json"), repeated.to_string());
+    for (name, cause) in [
+        ("list.json", "not COCO annotations"),
+        ("empty.json", "not COCO annotations: no images are listed"),
+        ("text.json", "not COCO annotations"),
+        ("repeated.json", "image id 10 is given to two images"),
+        ("nan.json", "invalid type: null, expected f64"),
+        ("absent.json", ""),
+    ] {
+        let message = read(name);
+        starts(&message, name);
+        assert!(message.contains(cause), "{message}");
+    }
+}
+
+#[test]
+fn broken_images_are_named() {
+    let dir = coco_folder(|dir, json| {
+        write(dir.join("annotations.json"), json);
+        write(dir.join("b.png"), "this is text");
+        write_image(dir.join("a.png"), 10, 20);
+    });
+    let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+    let text = message(dataset.image(0));
+    assert!(
+        text.starts_with(dir.path().join("b.png").to_str().unwrap()),
+        "{text}"
+    );
+    let rotated = message(dataset.image(1));
+    assert!(
+        rotated.ends_with("a.png: the image is 10x20 pixels but was annotated as 20x10"),
+        "{rotated}"
+    );
+    assert_eq!(
+        message(dataset.image(2)),
+        "image 2 was asked of a data set of 2"
+    );
+}
+
+fn voc_xml(file_name: &str, objects: &[(&str, [i32; 4])]) -> String {
+    let objects: String = objects
+        .iter()
+        .map(|(name, [x1, y1, x2, y2])| {
+            format!(
+                "<object><name>{name}</name><difficult>0</difficult><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin>\
+                 <xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox></object>"
+            )
+        })
+        .collect();
+    format!(
+        "<annotation><filename>{file_name}</filename><size><width>20</width><height>10</height></size>{objects}</annotation>"
+    )
+}
+
+fn voc_folder() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    for stem in ["a", "b", "c"] {
+        write_image(path.join(format!("JPEGImages/{stem}.png")), 20, 10);
+    }
+    write(
+        path.join("Annotations/a.xml"),
+        voc_xml("a.png", &[("zebra", [1, 1, 4, 5]), ("zebra", [7, 7, 7, 9])]),
+    );
+    // A stale name, as after renaming: the annotation file's own name decides.
+    write(
+        path.join("Annotations/b.xml"),
+        voc_xml("old.jpg", &[("ant", [0, 1, 20, 10])]),
+    );
+    write(path.join("Annotations/c.xml"), voc_xml("c.png", &[]));
+    write(path.join("ImageSets/Main/train.txt"), "a\nc\n");
+    write(path.join("ImageSets/Main/val.txt"), "b\n");
+    write(path.join("ImageSets/Main/ant_train.txt"), "a -1\nc -1\n");
+    dir
+}
+
+#[test]
+fn voc_splits_share_their_classes() {
+    let dir = voc_folder();
+    assert_eq!(
+        splits(dir.path()).unwrap(),
+        (Layout::Voc, vec!["train".into(), "val".into()])
+    );
+    let train = DetectionDataset::open(dir.path(), Some("train")).unwrap();
+    let val = DetectionDataset::open(dir.path(), Some("val")).unwrap();
+    assert_eq!((train.len(), val.len()), (2, 1));
+    assert_eq!(names(&train), ["ant", "zebra"]);
+    assert_eq!(train.categories(), val.categories());
+
+    let [zebra] = &train.images()[0].objects[..] else {
+        panic!("one object")
+    };
+    // Pixels 1 to 4 and 1 to 5, both inclusive and counted from 1.
+    assert_eq!(
+        (zebra.bbox, zebra.label, zebra.area),
+        (BoundingBox::new(0.0, 0.0, 4.0, 5.0), 1, 20.0)
+    );
+    assert_eq!(
+        train.report().tally(Finding::NoExtent).examples,
+        ["a.png object 2"]
+    );
+    assert!(train.images()[1].objects.is_empty());
+
+    assert_eq!(val.images()[0].file_name, "b.png");
+    assert_eq!(
+        val.images()[0].objects[0].bbox,
+        BoundingBox::new(0.0, 0.0, 20.0, 10.0)
+    );
+    assert_eq!(val.report().tally(Finding::Clipped).count, 1);
+    val.image(0).unwrap();
+}
+
+#[test]
+fn voc_failures_name_the_file_and_the_cause() {
+    let dir = voc_folder();
+    let unknown = message(DetectionDataset::open(dir.path(), Some("test")));
+    assert!(
+        unknown.ends_with("this VOC data set has no split 'test'; it has: train, val"),
+        "{unknown}"
+    );
+    write(dir.path().join("ImageSets/Main/val.txt"), "b\nnobody\n");
+    let listed = message(DetectionDataset::voc(dir.path(), Some("val")));
+    assert!(
+        listed.contains("val.txt:2: 'nobody' has no annotation file"),
+        "{listed}"
+    );
+    fs::remove_file(dir.path().join("JPEGImages/a.png")).unwrap();
+    let missing = message(DetectionDataset::voc(dir.path(), Some("train")));
+    assert!(missing.contains("a.png: no such image"), "{missing}");
+    write(dir.path().join("Annotations/c.xml"), "<annotation><object>");
+    let malformed = message(DetectionDataset::voc(dir.path(), Some("train")));
+    assert!(malformed.contains("c.xml"), "{malformed}");
+}
+
+fn yolo_folder(yaml: &str) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path();
+    write_image(path.join("images/train/a.png"), 20, 10);
+    write_image(path.join("images/train/b.png"), 20, 10);
+    write_image(path.join("images/val/c.png"), 40, 40);
+    write(
+        path.join("labels/train/a.txt"),
+        "1 0.5 0.5 0.2 0.4\n\n0 0.1 0.5 0.4 0.2\n0 0.5 0.5 0 0\n",
+    );
+    write(path.join("labels/val/c.txt"), "0 0.25 0.25 0.5 0.5\n");
+    if !yaml.is_empty() {
+        write(path.join("data.yaml"), yaml);
+    }
+    dir
+}
+
+#[test]
+fn yolo_is_read_with_and_without_its_yaml() {
+    let block = "path: ../elsewhere\ntrain: images/train\nval: images/val\n\n# classes\nnames:\n  0: cat\n  1: dog\n";
+    let flow = "train: ../images/train\nval: [images/val]\nnc: 2\nnames: ['cat', \"dog\"]\n";
+    let listless = yolo_folder("");
+    write(listless.path().join("classes.txt"), "cat\ndog\n");
+    for dir in [yolo_folder(block), yolo_folder(flow), listless] {
+        assert_eq!(
+            splits(dir.path()).unwrap(),
+            (Layout::Yolo, vec!["train".into(), "val".into()])
+        );
+        let train = DetectionDataset::open(dir.path(), Some("train")).unwrap();
+        assert_eq!(names(&train), ["cat", "dog"]);
+        assert_eq!(
+            train.len(),
+            2,
+            "an image without a label file is an image without objects"
+        );
+        let [dog, cat] = &train.images()[0].objects[..] else {
+            panic!("two objects")
+        };
+        assert_eq!(
+            (dog.bbox, dog.label, dog.area),
+            (BoundingBox::new(8.0, 3.0, 12.0, 7.0), 1, 16.0)
+        );
+        assert_eq!(
+            (cat.bbox, cat.label),
+            (BoundingBox::new(0.0, 4.0, 6.0, 6.0), 0)
+        );
+        assert_eq!(
+            train.report().tally(Finding::NoExtent).examples,
+            ["images/train/a.png line 4"]
+        );
+        assert_eq!(
+            train.report().tally(Finding::Clipped).examples,
+            ["images/train/a.png line 3"]
+        );
+        assert!(train.images()[1].objects.is_empty());
+        let val = DetectionDataset::open(dir.path(), Some("val")).unwrap();
+        assert_eq!(
+            val.images()[0].objects[0].bbox,
+            BoundingBox::new(0.0, 0.0, 20.0, 20.0)
+        );
+        val.image(0).unwrap();
+    }
+}
+
+#[test]
+fn yolo_failures_name_the_file_and_the_cause() {
+    let unnamed = yolo_folder("");
+    assert!(
+        message(DetectionDataset::open(unnamed.path(), Some("train")))
+            .contains("the classes have no names")
+    );
+    let gap = yolo_folder("train: images/train\nnames:\n  0: cat\n  2: dog\n");
+    let error = message(DetectionDataset::open(gap.path(), Some("train")));
+    assert!(
+        error.ends_with("data.yaml: the keys of 'names' are not 0, 1, 2, …"),
+        "{error}"
+    );
+    let broken = yolo_folder("train: [images\nnames: {");
+    assert!(message(DetectionDataset::open(broken.path(), Some("train"))).contains("data.yaml: "));
+
+    let dir = yolo_folder("train: images/train\nval: images/absent\nnames: [cat]\n");
+    let error = message(DetectionDataset::open(dir.path(), Some("train")));
+    assert!(
+        error.ends_with("a.txt:1: class 1 is not one of the 1 classes, which count from 0"),
+        "{error}"
+    );
+    let error = message(DetectionDataset::open(dir.path(), Some("val")));
+    assert!(error.ends_with("images/absent: no such folder"), "{error}");
+    write(dir.path().join("images/train/b.png"), "text");
+    assert!(message(DetectionDataset::open(dir.path(), Some("train"))).contains("b.png: "));
+}
+
+#[test]
+fn folders_that_are_no_data_set_say_what_was_expected() {
+    let dir = TempDir::new().unwrap();
+    let missing = message(DetectionDataset::open(dir.path().join("nowhere"), None));
+    assert!(missing.ends_with("nowhere: no such folder"), "{missing}");
+    let empty = message(DetectionDataset::open(dir.path(), None));
+    assert!(empty.contains("not a data set: expected COCO"), "{empty}");
+    assert!(splits(dir.path()).is_err());
+}
