@@ -57,14 +57,13 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     }
     let batch_size = cli.batch_size.map_or(config.batch_size, usize::from);
     let mut told = 0;
-    let detections =
-        detector.detect_dataset(&dataset, batch_size, config.workers, |images| {
-            let tenth = images * 10 / dataset.len().max(1);
-            if tenth > told {
-                told = tenth;
-                eprintln!("{images}/{} images", dataset.len());
-            }
-        })?;
+    let detections = detector.detect_dataset(&dataset, batch_size, config.workers, |images| {
+        let tenth = images * 10 / dataset.len().max(1);
+        if tenth > told {
+            told = tenth;
+            eprintln!("{images}/{} images", dataset.len());
+        }
+    })?;
     let evaluation = Evaluation::new(&dataset, &detections)?;
     if let Some(path) = &cli.output {
         write_results(path, &dataset, &detections)?;
@@ -76,10 +75,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_split(
-    cli: &Cli,
-    config: &RunConfig,
-) -> Result<fcos_burn::data::DetectionDataset, Error> {
+fn open_split(cli: &Cli, config: &RunConfig) -> Result<fcos_burn::data::DetectionDataset, Error> {
     let split = cli.split.as_deref();
     let data = cli.data.config(split, split)?;
     let data = data.as_ref().unwrap_or(&config.data);

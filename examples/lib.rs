@@ -44,7 +44,12 @@ impl DataArgs {
         train_split: Option<&str>,
         val_split: Option<&str>,
     ) -> Result<Option<DataConfig>, Error> {
-        if let (Some(train_images), Some(train_annotations), Some(val_images), Some(val_annotations)) = (
+        if let (
+            Some(train_images),
+            Some(train_annotations),
+            Some(val_images),
+            Some(val_annotations),
+        ) = (
             &self.train_images,
             &self.train_annotations,
             &self.val_images,

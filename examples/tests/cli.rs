@@ -32,7 +32,10 @@ fn assert_fails(name: &str, args: &[&str], code: i32, parts: &[&str]) {
     assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
     assert!(!text.contains("panicked"), "{text}");
     for part in parts {
-        assert!(text.contains(part), "{args:?} does not tell '{part}': {text}");
+        assert!(
+            text.contains(part),
+            "{args:?} does not tell '{part}': {text}"
+        );
     }
     if code == 1 {
         let errors: Vec<_> = text.lines().filter(|l| l.starts_with("error: ")).collect();
@@ -177,7 +180,12 @@ fn wrong_data_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("run");
     let data = |data: &str, parts: &[&str]| {
-        assert_fails("train", &["--data", data, "--output", path(&output)], 1, parts);
+        assert_fails(
+            "train",
+            &["--data", data, "--output", path(&output)],
+            1,
+            parts,
+        );
     };
     data("no/such/folder", &["no/such/folder"]);
     let empty = dir.path().join("empty");
@@ -251,7 +259,12 @@ fn wrong_values_are_named() {
     let below = file.join("run");
     assert_fails("train", &["--output", path(&below)], 1, &["file/run"]);
     assert_fails("evaluate", &["--weights", "no/run"], 1, &["no/run"]);
-    assert_fails("train", &["--resume", path(dir.path())], 1, &["config.json"]);
+    assert_fails(
+        "train",
+        &["--resume", path(dir.path())],
+        1,
+        &["config.json"],
+    );
 }
 
 #[test]

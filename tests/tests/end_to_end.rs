@@ -5,11 +5,7 @@
 use std::{path::Path, sync::Arc, thread, time::Duration};
 
 use fcos_burn::{
-    data::{
-        DetectionDataset,
-        shapes::{ShapesConfig, ShapesSplit},
-        transforms::Resize,
-    },
+    data::{shapes::ShapesConfig, transforms::Resize},
     loss::AssociationLoss,
     train::{
         Detector, Evaluation, Interrupter, Outcome, RunConfig,
@@ -71,16 +67,14 @@ fn the_loss_falls_and_the_best_epoch_is_kept() {
     assert_eq!(rows.len(), 3);
     assert!(rows[2].train["Loss"] < rows[0].train["Loss"], "{rows:?}");
     assert!(rows[0].train.contains_key("Association loss"));
-    let best = rows.iter().filter_map(EpochRow::ap).fold(f64::NAN, f64::max);
+    let best = rows
+        .iter()
+        .filter_map(EpochRow::ap)
+        .fold(f64::NAN, f64::max);
     assert_eq!(evaluation.figure(CocoFigure::AP), Some(best));
 
     let detector = Detector::load(&folder, DeviceName::CPU, Precision::F32).unwrap();
-    let shapes = ShapesConfig::default();
-    let same = match &tiny().data.source {
-        config::DataSource::Shapes(shapes) => shapes.clone(),
-        _ => shapes,
-    };
-    let val = Arc::new(DetectionDataset::shapes(&same, ShapesSplit::Val).unwrap());
+    let val = Arc::new(tiny().data.source.open("val").unwrap());
     let detections = detector.detect_dataset(&val, 4, 0, |_| {}).unwrap();
     let again = Evaluation::new(&val, &detections).unwrap();
     assert_eq!(again.figures, evaluation.figures);
@@ -131,7 +125,11 @@ fn every_variant_of_the_objective_trains() {
     let dir = tempfile::tempdir().unwrap();
     let variants: [(&str, Option<AssociationLoss>, bool); 3] = [
         ("none", None, false),
-        ("pce", Some(AssociationLoss::Pce { beta: 0.5, k: 1.5 }), false),
+        (
+            "pce",
+            Some(AssociationLoss::Pce { beta: 0.5, k: 1.5 }),
+            false,
+        ),
         ("centerness", None, true),
     ];
     for (name, association, centerness) in variants {

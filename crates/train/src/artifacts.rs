@@ -89,7 +89,12 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         y_range: None,
     }
     .save(&folder.plots_path().join("losses"))?;
-    let figures = [CocoFigure::AP, CocoFigure::AP50, CocoFigure::AP75, CocoFigure::AP90];
+    let figures = [
+        CocoFigure::AP,
+        CocoFigure::AP50,
+        CocoFigure::AP75,
+        CocoFigure::AP90,
+    ];
     LineChart {
         title: "Validation".to_owned(),
         x_label: "Epoch".to_owned(),

@@ -10,14 +10,13 @@ use std::{
 };
 
 use burn::{
+    lr_scheduler::LrSchedulerRecord,
     module::Module,
     optim::OptimizerRecord,
-    lr_scheduler::LrSchedulerRecord,
     store::ModuleRecord,
     train::{
         checkpoint::{
-            Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction,
-            CheckpointingStrategy,
+            Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
         },
         metric::store::EventStoreClient,
     },

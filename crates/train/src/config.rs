@@ -58,10 +58,18 @@ impl DataSource {
     pub fn name(&self) -> String {
         let stem = match self {
             Self::Shapes(_) => return "shapes".to_owned(),
-            Self::Folder(dir) => dir.canonicalize().ok().and_then(|dir| Some(dir.file_name()?.to_owned())),
-            Self::Coco { train_annotations, .. } => train_annotations.file_stem().map(ToOwned::to_owned),
+            Self::Folder(dir) => dir
+                .canonicalize()
+                .ok()
+                .and_then(|dir| Some(dir.file_name()?.to_owned())),
+            Self::Coco {
+                train_annotations, ..
+            } => train_annotations.file_stem().map(ToOwned::to_owned),
         };
-        stem.map_or_else(|| "run".to_owned(), |stem| stem.to_string_lossy().into_owned())
+        stem.map_or_else(
+            || "run".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        )
     }
 
     /// Opens one split by its name. The built-in set and files named one by one
@@ -455,12 +463,18 @@ mod tests {
     fn unknown_fields_and_values_of_another_kind_are_named() {
         for (json, part) in [
             (r#"{"batchsize": 2}"#, "batchsize"),
-            (r#"{"objective": {"lambda": 1.0, "lamda": 2.0}}"#, "objective.lamda"),
+            (
+                r#"{"objective": {"lambda": 1.0, "lamda": 2.0}}"#,
+                "objective.lamda",
+            ),
             (r#"{"model": {"fpn": {"channels": "many"}}}"#, "many"),
             (r#"{"batch_size": 2"#, "line 1"),
         ] {
             let error = merged(json).unwrap_err();
-            assert!(error.contains(part) && error.contains("changes.json"), "{error}");
+            assert!(
+                error.contains(part) && error.contains("changes.json"),
+                "{error}"
+            );
         }
     }
 

@@ -1,6 +1,9 @@
 //! A trained detector with all that is needed to use it.
 
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::{data::dataloader::DataLoader, module::Module, tensor::Device};
 use fcos_burn_data::{Category, DetectionDataset, SampleOrder};
@@ -12,8 +15,8 @@ use crate::{
     config::{InputConfig, RunConfig},
     device::{DeviceName, Precision},
     error::Error,
-    loader::{BatchLoader, Collate, DetectCollate, EpochPlan},
     evaluation::xywh,
+    loader::{BatchLoader, Collate, DetectCollate, EpochPlan},
     run::{RunFolder, read_json, write_json},
 };
 
@@ -41,7 +44,12 @@ pub struct Detector {
 
 impl Detector {
     /// Puts a model to use.
-    pub fn new(model: &Fcos, input: InputConfig, categories: Vec<Category>, device: Device) -> Self {
+    pub fn new(
+        model: &Fcos,
+        input: InputConfig,
+        categories: Vec<Category>,
+        device: Device,
+    ) -> Self {
         Self {
             model: model.valid(),
             collate: DetectCollate { input },
@@ -213,9 +221,7 @@ pub fn write_detections(path: &Path, images: &[ImageDetections]) -> Result<(), E
 /// # Errors
 ///
 /// Fails if `weights` is neither, or the configuration cannot be read.
-pub fn resolve_weights(
-    weights: &Path,
-) -> Result<(RunConfig, PathBuf), Error> {
+pub fn resolve_weights(weights: &Path) -> Result<(RunConfig, PathBuf), Error> {
     if weights.is_dir() {
         let (folder, config) = RunFolder::open(weights)?;
         return Ok((config, folder.model_path()));

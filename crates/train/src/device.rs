@@ -276,9 +276,13 @@ mod tests {
     #[test]
     fn unknown_names_list_the_known_ones() {
         for name in ["gpu", "cuda:x", "cuda:-1", ""] {
-            let error = name.parse::<DeviceName>().map_err(|error| error.to_string());
+            let error = name
+                .parse::<DeviceName>()
+                .map_err(|error| error.to_string());
             assert!(
-                error.as_ref().is_err_and(|text| text.contains("cpu") && text.contains("cuda")),
+                error
+                    .as_ref()
+                    .is_err_and(|text| text.contains("cpu") && text.contains("cuda")),
                 "{error:?}"
             );
         }
@@ -287,14 +291,18 @@ mod tests {
     #[test]
     fn the_processor_opens_and_a_second_one_does_not() {
         assert!(DeviceName::CPU.open(Precision::F32).is_ok());
-        let second = "cpu:1".parse::<DeviceName>().and_then(|name| name.open(Precision::F32));
+        let second = "cpu:1"
+            .parse::<DeviceName>()
+            .and_then(|name| name.open(Precision::F32));
         assert!(matches!(second, Err(DeviceError::NotThere { .. })));
     }
 
     #[cfg(not(feature = "cuda"))]
     #[test]
     fn a_backend_that_is_not_built_in_names_its_feature() {
-        let error = "cuda".parse::<DeviceName>().and_then(|name| name.open(Precision::F32));
+        let error = "cuda"
+            .parse::<DeviceName>()
+            .and_then(|name| name.open(Precision::F32));
         assert_eq!(
             error.map(|_| ()).map_err(|error| error.to_string()),
             Err("device 'cuda' is not built in: build with --features cuda".to_owned())

@@ -78,7 +78,11 @@ pub enum Error {
         cause: String,
     },
     /// The model was trained on other classes than the data has.
-    #[error("the model's classes are {}, but those of {data_name} are {}", list(model), list(data))]
+    #[error(
+        "the model's classes are {}, but those of {data_name} are {}",
+        list(model),
+        list(data)
+    )]
     Classes {
         /// The model's classes.
         model: Vec<String>,

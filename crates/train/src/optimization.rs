@@ -2,10 +2,7 @@
 //! and clipping.
 
 use burn::{
-    lr_scheduler::{
-        LrScheduler, LrSchedulerRecord,
-        module_lr_scheduler::ModuleLrScheduler,
-    },
+    lr_scheduler::{LrScheduler, LrSchedulerRecord, module_lr_scheduler::ModuleLrScheduler},
     module::{Module, ModuleVisitor, Param, ParamGroup},
     optim::{
         AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
@@ -298,7 +295,9 @@ pub fn clip_gradient_norm<M: Module>(
         return gradients;
     };
     // The smallest normal number keeps 0 / 0 from arising where all gradients are 0.
-    let factor = (sum.sqrt() + f32::MIN_POSITIVE).recip().mul_scalar(max_norm);
+    let factor = (sum.sqrt() + f32::MIN_POSITIVE)
+        .recip()
+        .mul_scalar(max_norm);
     let mut scaling = Scaling {
         gradients,
         factor: factor.clamp_max(1.0),
@@ -396,10 +395,10 @@ mod tests {
     fn clipping_scales_all_gradients_by_one_factor() {
         let device = Device::flex().autodiff();
         let layer = LinearConfig::new(3, 2).init(&device);
-        let loss = layer
-            .forward(Tensor::from_floats([[1.0, 2.0, 2.0]], &device))
-            .sum();
-        let gradients = || GradientsParams::from_grads(loss.clone().backward(), &layer);
+        let gradients = || {
+            let input = Tensor::<2>::from_floats([[1.0, 2.0, 2.0]], &device);
+            GradientsParams::from_grads(layer.forward(input).sum().backward(), &layer)
+        };
         let norm = |gradients: &GradientsParams| -> f32 {
             let weight: f32 = gradients
                 .get::<2>(layer.weight.id)
@@ -433,14 +432,21 @@ mod tests {
         };
         let values = |net: &Net| -> [f32; 2] {
             let weight = net.layer.weight.val().into_scalar::<f32>();
-            let bias = net.layer.bias.as_ref().map(|b| b.val().into_scalar::<f32>());
+            let bias = net
+                .layer
+                .bias
+                .as_ref()
+                .map(|b| b.val().into_scalar::<f32>());
             [weight, bias.unwrap_or(f32::NAN)]
         };
         let [weight, bias] = values(&net);
         let mut config = paper();
         config.warmup.iterations = 0;
         config.weight_decay = 0.5;
-        let loss = net.layer.forward(Tensor::from_floats([[3.0]], &device)).sum();
+        let loss = net
+            .layer
+            .forward(Tensor::<2>::from_floats([[3.0]], &device))
+            .sum();
         let gradients = GradientsParams::from_grads(loss.backward(), &net);
         let net = config
             .optimizer()

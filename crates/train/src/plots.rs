@@ -465,7 +465,7 @@ mod tests {
             line_chart(&[&[]]),
             line_chart(&[&[(f64::NAN, 0.0)]]),
         ] {
-            assert_eq!(coloured_rows(&chart), []);
+            assert!(coloured_rows(&chart).is_empty());
             assert!(svg_of(&chart).contains("0.5") || svg_of(&chart).contains("0.4"));
         }
         png(&scatter_chart(Vec::new())).unwrap();

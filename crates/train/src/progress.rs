@@ -99,7 +99,13 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for LineRenderer<W> {
     fn update_epoch(&mut self, epoch: usize) {
         let figures: Vec<String> = [CocoFigure::AP, CocoFigure::AP50, CocoFigure::AP75]
             .iter()
-            .filter_map(|figure| Some(format!("{} {:.1}", figure.name(), self.value(figure.name())?)))
+            .filter_map(|figure| {
+                Some(format!(
+                    "{} {:.1}",
+                    figure.name(),
+                    self.value(figure.name())?
+                ))
+            })
             .collect();
         let line = format!("epoch {epoch}/{}  {}", self.epochs, figures.join("  "));
         self.line(&line);

@@ -158,7 +158,8 @@ impl MetricLogger for RunRecorder {
         }
         if let Err(error) = self.record(summary.epoch_number) {
             self.failure.set(error);
-            self.interrupter.stop(Some("the run folder cannot be written"));
+            self.interrupter
+                .stop(Some("the run folder cannot be written"));
         }
     }
 }

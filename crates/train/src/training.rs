@@ -1,15 +1,16 @@
 //! Training a detector from its configuration to its run folder.
 
-use std::{io::IsTerminal, path::Path, sync::Arc};
+use std::{
+    io::IsTerminal,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
     optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler,
     tensor::{Device, Tensor},
-    train::{
-        Interrupter, Learner as BurnLearner, SupervisedTraining,
-        metric::LearningRateMetric,
-    },
+    train::{Interrupter, Learner as BurnLearner, SupervisedTraining, metric::LearningRateMetric},
 };
 use fcos_burn_data::{DetectionDataset, SampleOrder, transforms::Pipeline};
 use fcos_burn_model::Fcos;
@@ -153,6 +154,9 @@ impl Splits {
 
 /// The model with weights drawn from the configuration's seed.
 fn initial_model(config: &RunConfig, device: &Device) -> Result<Fcos, Error> {
+    // The random state is the process's, and other trainings may want it too.
+    static RANDOM_STATE: Mutex<()> = Mutex::new(());
+    let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
     let device = device.clone().autodiff();
     device.seed(config.seed);
     let model = config.model.init(&device)?;
@@ -350,13 +354,7 @@ impl Run {
         let collate = DetectCollate {
             input: self.config.input.clone(),
         };
-        BatchLoader::new(
-            self.data.val.clone(),
-            collate,
-            plan,
-            self.device.clone(),
-            1,
-        )
+        BatchLoader::new(self.data.val.clone(), collate, plan, self.device.clone(), 1)
     }
 
     /// Evaluates the best epoch and writes what the run shows.

@@ -1,5 +1,7 @@
 //! The outlines: which points of the plane belong to an object or a stroke.
 
+use super::paint::Color;
+
 /// The classes of the generated set, in the order of their labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ShapeKind {
@@ -29,6 +31,18 @@ impl ShapeKind {
             Self::Star => "star",
             Self::Cross => "cross",
             Self::Ring => "ring",
+        }
+    }
+
+    /// The colour that most objects of the class have, more or less.
+    pub(super) fn typical_color(self) -> Color {
+        match self {
+            Self::Circle => [215.0, 60.0, 55.0],
+            Self::Square => [55.0, 95.0, 210.0],
+            Self::Triangle => [225.0, 205.0, 60.0],
+            Self::Star => [180.0, 65.0, 190.0],
+            Self::Cross => [60.0, 170.0, 75.0],
+            Self::Ring => [70.0, 200.0, 205.0],
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! What makes it a test of a detector: sizes from a few pixels to most of the image, any rotation, aspect ratios up to 2,
 //! objects that hide parts of others or leave the image, textures, low contrast, noise, and lines and curves that are no
-//! objects. A box encloses what is *visible* of its object, as COCO's boxes do; an object of which less than a quarter is
+//! objects. Colours tell a class most of the time, but not always. A box encloses what is *visible* of its object, as COCO's boxes do; an object of which less than a quarter is
 //! visible is drawn but not annotated.
 
 mod figure;
@@ -48,6 +48,8 @@ pub struct ShapesConfig {
     pub max_strokes: usize,
     /// Share of objects that hardly differ in colour from the ground.
     pub low_contrast: f32,
+    /// Share of the other objects that have the colour typical of their class; the rest have any.
+    pub typical_color: f32,
     /// Largest standard deviation of the noise on each channel, of 255.
     pub noise: f32,
 }
@@ -58,14 +60,15 @@ impl Default for ShapesConfig {
             seed: 0,
             train_images: 600,
             val_images: 150,
-            width: 160,
-            height: 128,
-            max_objects: 8,
+            width: 128,
+            height: 96,
+            max_objects: 6,
             min_size: 8.0,
             max_size: 0.8,
-            max_strokes: 6,
-            low_contrast: 0.15,
-            noise: 12.0,
+            max_strokes: 4,
+            low_contrast: 0.1,
+            typical_color: 0.8,
+            noise: 8.0,
         }
     }
 }
@@ -106,6 +109,9 @@ impl ShapesConfig {
         }
         if !(0.0..=1.0).contains(&self.low_contrast) {
             return refuse("shapes.low_contrast", "is not a share between 0 and 1");
+        }
+        if !(0.0..=1.0).contains(&self.typical_color) {
+            return refuse("shapes.typical_color", "is not a share between 0 and 1");
         }
         if !(0.0..=64.0).contains(&self.noise) {
             return refuse("shapes.noise", "is not between 0 and 64");
@@ -249,6 +255,7 @@ mod tests {
             max_size: 0.8,
             max_strokes: 4,
             low_contrast: 0.2,
+            typical_color: 0.5,
             noise: 10.0,
         };
         let train = DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap();
@@ -258,7 +265,7 @@ mod tests {
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
             });
-        assert_eq!(digest, 0x075e_3731_13bf_1dce);
+        assert_eq!(digest, 0xa08b_4555_5db6_fbd3);
     }
 
     #[test]

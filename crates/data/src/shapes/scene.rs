@@ -45,7 +45,8 @@ struct Blob {
 
 impl Ground {
     fn draw(size: [f32; 2], rng: &mut impl Rng) -> Self {
-        let base = color(rng, 30.0..225.0);
+        // Muted, as most surroundings are: a grey with a tint.
+        let base = nearby([rng.random_range(45.0..210.0); 3], 35.0, rng);
         let accent = nearby(base, 40.0, rng);
         let paint = match rng.random_range(0..4_u32) {
             0 => Paint::gradient(base, accent, size[0], rng),
@@ -195,9 +196,7 @@ fn object(
     rng: &mut impl Rng,
 ) -> (Outline, Paint) {
     let kind = ShapeKind::ALL[rng.random_range(0..ShapeKind::ALL.len())];
-    // Small objects are more frequent than large ones, as in photographs.
-    let draw: f32 = rng.random();
-    let length = config.min_size + (config.largest_object() - config.min_size) * draw * draw.sqrt();
+    let length = rng.random_range(config.min_size..=config.largest_object());
     let aspect: f32 = rng.random_range(0.5..=1.0);
     let centre = [0, 1].map(|axis| {
         // At most a fifth of the length may leave the image on either side.
@@ -218,6 +217,8 @@ fn object(
     let behind = ground.color(centre[0], centre[1]);
     let paint = if rng.random::<f32>() < config.low_contrast {
         Paint::flat(shifted(behind, 24.0, rng))
+    } else if rng.random::<f32>() < config.typical_color {
+        Paint::textured(nearby(kind.typical_color(), 30.0, rng), centre, length, rng)
     } else {
         Paint::textured(contrasting(behind, rng), centre, length, rng)
     };
