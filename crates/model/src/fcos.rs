@@ -263,12 +263,12 @@ mod tests {
             .map(|c| c.into_data().iter::<f32>().collect())
             .unwrap_or_default();
         let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
-        for image in 0..2 {
+        for (image, detections) in detections.iter().enumerate() {
             let key = |bbox: [f32; 4], label: usize, score: f32| {
                 let values = [bbox[0], bbox[1], bbox[2], bbox[3], score];
                 (label, values.map(|v| (v * 1000.0).round() as i64))
             };
-            let mut found: Vec<_> = detections[image]
+            let mut found: Vec<_> = detections
                 .iter()
                 .map(|d| key(d.bbox, d.label, d.score))
                 .collect();

@@ -139,7 +139,7 @@ pub enum StepFigure {
 #[derive(Clone, Debug)]
 pub enum StepOutput {
     /// Not read yet: the figures in the order given, `[figures]`.
-    Pending(Vec<StepFigure>, Tensor<1>),
+    Pending(Vec<StepFigure>, Box<Tensor<1>>),
     /// On the host.
     Ready(Vec<(StepFigure, f64)>),
 }
@@ -159,7 +159,7 @@ impl StepOutput {
             .into_iter()
             .filter_map(|(figure, value)| Some((figure, value?.detach().inner())))
             .unzip();
-        Self::Pending(figures, Tensor::cat(values, 0))
+        Self::Pending(figures, Box::new(Tensor::cat(values, 0)))
     }
 
     /// The figures that have been read.
