@@ -1,1 +1,6 @@
-//! Tests that cross crates.
+//! Tests that cross crates, and the examples of the project's README.
+
+/// Holds the README, whose examples run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -5,19 +5,20 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
-/// Runs an example that cargo built beside this test.
-fn run(name: &str, args: &[&str]) -> Output {
+/// An example that cargo built beside this test.
+fn example(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
-    let path = path.join("examples").join(name);
-    Command::new(&path)
-        .args(args)
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    Command::new(path.join("examples").join(name))
+}
+
+fn run(name: &str, args: &[&str]) -> Output {
+    example(name).args(args).output().unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -265,6 +266,34 @@ fn wrong_values_are_named() {
         1,
         &["config.json"],
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_130_and_tells_how_to_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("tiny.json");
+    fs::write(&config, TINY).unwrap();
+    let folder = dir.path().join("run");
+    let mut child = example("train")
+        .args(["--config", path(&config), "--epochs", "100000"])
+        .args(["--output", path(&folder)])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let first = folder.join("checkpoint").join("scheduler-1.bpk");
+    while !first.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "train ended by itself");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let text = stderr(&output);
+    assert!(text.contains("--resume"), "{text}");
 }
 
 #[test]
