@@ -90,7 +90,7 @@ struct Cli {
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
     /// Go on with the run in this folder; only --device can change
-    #[arg(long, value_name = "DIR", exclusive = false, conflicts_with_all = [
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "config", "backbone", "association",
         "beta", "k", "centerness", "box_loss", "image_size", "short_side", "epochs", "batch_size",
         "lr", "workers", "seed", "weights", "precision", "output",
