@@ -58,11 +58,8 @@ impl Fcos {
     ///   batch are padded with zeros at the right and the bottom
     pub fn forward(&self, images: Tensor<4>) -> FcosOutput {
         let [_, _, height, width] = images.dims();
-        let mut features = self.backbone.forward(images).into_iter().skip(1);
-        let levels = match (features.next(), features.next(), features.next()) {
-            (Some(c3), Some(c4), Some(c5)) => self.fpn.forward([c3, c4, c5]),
-            _ => unreachable!("the backbone has four stages"),
-        };
+        let [_, c3, c4, c5] = self.backbone.forward(images);
+        let levels = self.fpn.forward([c3, c4, c5]);
         FcosOutput {
             levels: self.head.forward(levels),
             locations: Locations::new([height, width], self.location_offset),

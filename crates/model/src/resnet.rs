@@ -89,18 +89,16 @@ impl ResNetConfig {
         let freeze = |stage| stage < self.frozen_stages;
         let stem = ConvNorm::new([3, self.width], 7, 2, self.norm, device);
         let mut channels = self.width;
-        let stages = (0..4)
-            .map(|index| {
-                let stride = if index == 0 { 1 } else { 2 };
-                let stage = self.stage(index, channels, stride, device);
-                channels = self.channels()[index];
-                if freeze(index + 1) {
-                    stage.freeze()
-                } else {
-                    stage
-                }
-            })
-            .collect();
+        let stages = std::array::from_fn(|index| {
+            let stride = if index == 0 { 1 } else { 2 };
+            let stage = self.stage(index, channels, stride, device);
+            channels = self.channels()[index];
+            if freeze(index + 1) {
+                stage.freeze()
+            } else {
+                stage
+            }
+        });
         ResNet {
             stem: if freeze(0) { stem.freeze() } else { stem },
             pool: MaxPool2dConfig::new([3, 3])
@@ -132,7 +130,7 @@ impl ResNetConfig {
 pub struct ResNet {
     stem: ConvNorm,
     pool: MaxPool2d,
-    stages: Vec<Stage>,
+    stages: [Stage; 4],
 }
 
 impl ResNet {
@@ -143,15 +141,12 @@ impl ResNet {
     /// - `images`: `[batch, 3, height, width]`, any size
     /// - output: four tensors `[batch, channels, ⌈height/s⌉, ⌈width/s⌉]` at the
     ///   strides s = 4, 8, 16, 32, with [`ResNetConfig::channels`]
-    pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+    pub fn forward(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
         let mut features = self.pool.forward(relu(self.stem.forward(images)));
-        self.stages
-            .iter()
-            .map(|stage| {
-                features = stage.forward(features.clone());
-                features.clone()
-            })
-            .collect()
+        std::array::from_fn(|stage| {
+            features = self.stages[stage].forward(features.clone());
+            features.clone()
+        })
     }
 }
 
