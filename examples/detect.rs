@@ -9,7 +9,7 @@ use std::{
 use clap::Parser;
 use fcos_burn::train::{
     Detector, Error,
-    artifacts::{picture, picture_name, save_picture},
+    artifacts::{PictureNames, picture, save_picture},
     detector::{ImageDetections, write_detections},
 };
 use fcos_burn_examples::{DeviceArgs, exit};
@@ -49,9 +49,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         path: cli.output.clone(),
         source,
     })?;
+    keep_images(&files, &cli.output)?;
+    let mut names = PictureNames::default();
     let mut found = Vec::with_capacity(files.len());
     for (index, file) in files.iter().enumerate() {
-        match detect(&detector, file, &cli.output) {
+        match detect(&detector, file, &cli.output.join(names.name(file))) {
             Ok(detections) => {
                 eprintln!(
                     "{}/{} {}: {} objects",
@@ -79,17 +81,34 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     })
 }
 
-fn detect(detector: &Detector, file: &Path, output: &Path) -> Result<ImageDetections, Error> {
+fn detect(detector: &Detector, file: &Path, drawing: &Path) -> Result<ImageDetections, Error> {
     let image = fcos_burn::data::read_image(file)?;
     let detections = detector.detect(vec![image.clone()])?.concat();
     let drawn = picture(&image, &detections, detector.categories());
-    save_picture(&output.join(picture_name(file)), &drawn)?;
+    save_picture(drawing, &drawn)?;
     Ok(ImageDetections::new(
         file,
         image.dimensions(),
         &detections,
         detector.categories(),
     ))
+}
+
+/// Refuses to draw into the folder of the images, where pictures could replace them.
+fn keep_images(files: &[PathBuf], output: &Path) -> Result<(), Error> {
+    let canonical = |path: &Path| {
+        fs::canonicalize(path).map_err(|source| Error::Io {
+            path: path.to_owned(),
+            source,
+        })
+    };
+    let output = canonical(output)?;
+    for file in files {
+        if canonical(file)?.parent() == Some(&output) {
+            return Err(Error::OutputIsInput(output));
+        }
+    }
+    Ok(())
 }
 
 /// The image itself, or the images of a folder by name.

@@ -99,6 +99,7 @@ fn train_evaluate_and_detect_work_together() {
         "plots/ap.png",
         "plots/precision-recall.svg",
         "plots/score-iou.png",
+        "plots/detections.png",
     ] {
         assert!(run_folder.join(file).is_file(), "no {file}");
     }
@@ -118,17 +119,18 @@ fn train_evaluate_and_detect_work_together() {
     let blank = image::RgbImage::from_pixel(50, 30, image::Rgb([90, 120, 60]));
     blank.save(images.join("blank.png")).unwrap();
     let drawn = dir.path().join("drawn");
-    let output = run(
-        "detect",
-        &[
+    let weights = path(&run_folder);
+    let detect = |output| {
+        [
             "--weights",
-            path(&run_folder),
+            weights,
             "--input",
             path(&images),
             "--output",
-            path(&drawn),
-        ],
-    );
+            output,
+        ]
+    };
+    let output = run("detect", &detect(path(&drawn)));
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(drawn.join("blank.png").is_file());
     let json = fs::read_to_string(drawn.join("detections.json")).unwrap();
@@ -138,18 +140,13 @@ fn train_evaluate_and_detect_work_together() {
     assert!(json[0]["detections"].is_array());
 
     fs::write(images.join("text.jpg"), "no image").unwrap();
+    assert_fails("detect", &detect(path(&drawn)), 1, &["text.jpg"]);
+    let in_place = images.join("../images");
     assert_fails(
         "detect",
-        &[
-            "--weights",
-            path(&run_folder),
-            "--input",
-            path(&images),
-            "--output",
-            path(&drawn),
-        ],
+        &detect(path(&in_place)),
         1,
-        &["text.jpg"],
+        &["images", "another folder"],
     );
 
     // Weights of another shape, beside the configuration of the first.

@@ -1,13 +1,13 @@
 //! What a finished run shows: results, plots and pictures.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use fcos_burn_data::{Category, DetectionDataset};
 use fcos_burn_model::Detection;
 use image::RgbImage;
 
 use crate::{
-    drawing::{Annotation, annotated},
+    drawing::{Annotation, annotated, contact_sheet},
     error::Error,
     evaluation::{CocoFigure, Evaluation, results},
     learner::StepFigure,
@@ -20,6 +20,10 @@ const PICTURES: usize = 12;
 
 /// Detections below this score are not drawn.
 pub const DRAWN_SCORE: f32 = 0.3;
+
+/// Pictures side by side on the sheet of all, and the pixels between them.
+const SHEET_COLUMNS: usize = 4;
+const SHEET_GAP: u32 = 8;
 
 /// Shorter side in pixels that pictures are enlarged to, so that labels can be read.
 const PICTURE_SIDE: u32 = 480;
@@ -40,11 +44,18 @@ pub fn write_artifacts(
     write_evaluation_plots(&folder.plots_path(), evaluation)?;
     // Evenly spread over the data set, which may be sorted.
     let step = detections.len().div_ceil(PICTURES).max(1);
+    let mut names = PictureNames::default();
+    let mut pictures = Vec::new();
     for (index, detections) in detections.iter().step_by(step) {
         let record = dataset.record(*index)?;
         let picture = picture(&dataset.image(*index)?, detections, dataset.categories());
-        let name = picture_name(Path::new(&record.file_name));
+        let name = names.name(Path::new(&record.file_name));
         save_picture(&folder.detections_path().join(name), &picture)?;
+        pictures.push(picture);
+    }
+    if !pictures.is_empty() {
+        let sheet = contact_sheet(&pictures, SHEET_COLUMNS, SHEET_GAP);
+        save_picture(&folder.plots_path().join("detections.png"), &sheet)?;
     }
     Ok(())
 }
@@ -166,10 +177,35 @@ pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Categor
     annotated(image, &annotations, PICTURE_SIDE)
 }
 
-/// The name of the picture of an image: its own, without folders, as PNG.
-pub fn picture_name(file: &Path) -> String {
-    let stem = file.file_stem().unwrap_or(file.as_os_str());
-    format!("{}.png", stem.to_string_lossy())
+/// Names pictures after their images, each name once.
+///
+/// ```
+/// use std::path::Path;
+/// use fcos_burn_train::artifacts::PictureNames;
+///
+/// let mut names = PictureNames::default();
+/// assert_eq!(names.name(Path::new("street/1.jpg")), "1.png");
+/// assert_eq!(names.name(Path::new("harbour/1.jpg")), "1-2.png");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PictureNames {
+    /// In lower case: not every file system tells `a.png` from `A.png`.
+    taken: HashSet<String>,
+}
+
+impl PictureNames {
+    /// The image's name without folders, as PNG; numbered if an earlier image has it.
+    pub fn name(&mut self, file: &Path) -> String {
+        let stem = file.file_stem().unwrap_or(file.as_os_str());
+        let stem = stem.to_string_lossy();
+        let mut name = format!("{stem}.png");
+        let mut number = 1;
+        while !self.taken.insert(name.to_lowercase()) {
+            number += 1;
+            name = format!("{stem}-{number}.png");
+        }
+        name
+    }
 }
 
 /// Writes a picture.

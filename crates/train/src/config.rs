@@ -325,7 +325,7 @@ impl RunConfig {
                 max_gradient_norm: Some(10.0),
                 ..paper.optimization
             },
-            duration: Duration::Epochs(12),
+            duration: Duration::Epochs(6),
             batch_size: 8,
             workers: 1,
             ..paper

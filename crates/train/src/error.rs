@@ -94,6 +94,9 @@ pub enum Error {
     /// The data set has nothing to train or evaluate on.
     #[error("{0} has no images")]
     NoImages(String),
+    /// Pictures with boxes would be written over the images they show.
+    #[error("the images are in {0}: choose another folder for the pictures")]
+    OutputIsInput(PathBuf),
     /// The evaluation failed.
     #[error("evaluation failed: {0}")]
     Evaluation(String),

@@ -58,17 +58,17 @@ impl Default for ShapesConfig {
     fn default() -> Self {
         Self {
             seed: 0,
-            train_images: 600,
+            train_images: 900,
             val_images: 150,
             width: 128,
             height: 96,
-            max_objects: 6,
+            max_objects: 3,
             min_size: 8.0,
             max_size: 0.8,
             max_strokes: 4,
-            low_contrast: 0.1,
-            typical_color: 0.8,
-            noise: 8.0,
+            low_contrast: 0.05,
+            typical_color: 1.0,
+            noise: 6.0,
         }
     }
 }
