@@ -11,7 +11,9 @@ use fcos_burn::{
     data::transforms::Resize,
     loss::{AssociationLoss, BoxLoss},
     model::{head::CenternessBranch, resnet::ResNetDepth},
-    train::{Error, Interrupter, Outcome, RunConfig, config::Duration, resume, train},
+    train::{
+        Error, Interrupter, Outcome, RunConfig, config::Duration, device::DeviceName, resume, train,
+    },
 };
 use fcos_burn_examples::{DataArgs, DeviceArgs, exit};
 
@@ -66,7 +68,7 @@ struct Cli {
     /// Upper bound of the longer side
     #[arg(long, value_name = "PIXELS", requires = "short_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
     long_side: Option<u32>,
-    /// Passes over the training split [default: small: 12, paper: 90,000 iterations]
+    /// Passes over the training split [default: small: 4, paper: 90,000 iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     epochs: Option<usize>,
     /// Images in a batch [default: small: 8, paper: 16]
@@ -84,16 +86,28 @@ struct Cli {
     /// Weights to start from: a run's folder or its model.bpk
     #[arg(long, value_name = "RUN|FILE")]
     weights: Option<PathBuf>,
+    /// Devices that share every batch, such as cuda:0,cuda:1; the same one may come
+    /// several times [default: small: cpu,cpu, paper: cpu]
+    #[arg(
+        long,
+        value_name = "DEVICE,…",
+        value_delimiter = ',',
+        conflicts_with = "device"
+    )]
+    devices: Option<Vec<DeviceName>>,
+    /// Compute each device's share of a batch in N steps, to save memory
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    accumulate: Option<usize>,
     #[command(flatten)]
     device: DeviceArgs,
     /// Folder of the run [default: runs/NAME after the data]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Go on with the run in this folder; only --device can change
+    /// Go on with the run in this folder; only --device or --devices can change
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "config", "backbone", "association",
         "beta", "k", "centerness", "box_loss", "image_size", "short_side", "epochs", "batch_size",
-        "lr", "workers", "seed", "weights", "precision", "output",
+        "lr", "workers", "seed", "weights", "accumulate", "precision", "output",
     ])]
     resume: Option<PathBuf>,
 }
@@ -134,10 +148,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let interrupter = Interrupter::new();
     stop_on_ctrl_c(interrupter.clone());
     let (folder, outcome) = match &cli.resume {
-        Some(folder) => (
-            folder.clone(),
-            resume(folder, cli.device.device, interrupter)?,
-        ),
+        Some(folder) => (folder.clone(), resume(folder, cli.devices(), interrupter)?),
         None => {
             let config = cli.run_config()?;
             let folder = match &cli.output {
@@ -217,13 +228,21 @@ impl Cli {
         if let Some(seed) = self.seed {
             config.seed = seed;
         }
-        if let Some(device) = self.device.device {
-            config.device = device;
+        if let Some(devices) = self.devices() {
+            config.devices = devices;
+        }
+        if let Some(steps) = self.accumulate {
+            config.accumulate = steps;
         }
         if let Some(precision) = self.device.precision {
             config.precision = precision;
         }
         Ok(config)
+    }
+
+    fn devices(&self) -> Option<Vec<DeviceName>> {
+        let one = self.device.device.map(|device| vec![device]);
+        self.devices.clone().or(one)
     }
 
     fn set_association(&self, config: &mut RunConfig) {

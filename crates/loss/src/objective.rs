@@ -1,5 +1,5 @@
 use burn::config::Config;
-use burn::tensor::{Bool, FloatDType, Int, Tensor};
+use burn::tensor::{Bool, Device, FloatDType, Int, Tensor};
 
 use crate::error::non_negative;
 use crate::{
@@ -94,16 +94,41 @@ impl Targets {
 
 /// What the losses are divided by: sums over a whole batch, over all devices that share it.
 ///
-/// [`FcosObjective::forward`] takes those of its own rows. Where several devices hold a part of the
-/// batch each, sum both numbers over the devices and call
-/// [`FcosObjective::forward_normalized`]; divide them by the number of devices first if the
-/// gradients are then averaged rather than summed.
+/// [`FcosObjective::forward`] takes those of its own rows. Where a batch is computed in parts, on
+/// several devices or one after another, [`join`](Self::join) those of all parts and call
+/// [`FcosObjective::forward_normalized`] for each part; divide both numbers by the number of parts
+/// first if the gradients are then averaged rather than summed.
 #[derive(Clone, Debug)]
 pub struct Normalizer {
     /// `N_pos`, the number of positive locations, one element. Below 1 it counts as 1.
     pub num_positives: Tensor<1>,
     /// Sum of the centre-ness targets of the positive locations, one element.
     pub centerness_sum: Option<Tensor<1>>,
+}
+
+impl Normalizer {
+    /// The normaliser of two parts of a batch together, on the device of `self`.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        let device = self.num_positives.device();
+        let other = other.to_device(&device);
+        Self {
+            num_positives: self.num_positives + other.num_positives,
+            centerness_sum: match (self.centerness_sum, other.centerness_sum) {
+                (Some(sum), Some(other)) => Some(sum + other),
+                _ => None,
+            },
+        }
+    }
+
+    /// The same on another device.
+    #[must_use]
+    pub fn to_device(self, device: &Device) -> Self {
+        Self {
+            num_positives: self.num_positives.to_device(device),
+            centerness_sum: self.centerness_sum.map(|sum| sum.to_device(device)),
+        }
+    }
 }
 
 /// The terms of the objective, one element each.
@@ -281,8 +306,6 @@ fn assert_rows(name: &str, rows: usize, expected: usize) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-    use burn::tensor::Device;
 
     use super::*;
     use crate::reference::{

@@ -50,6 +50,11 @@ impl FcosConfig {
 }
 
 impl Fcos {
+    /// Whether the head has a centre-ness branch.
+    pub fn predicts_centerness(&self) -> bool {
+        self.head.predicts_centerness()
+    }
+
     /// Predicts for a batch of normalised images.
     ///
     /// # Shapes

@@ -128,6 +128,11 @@ pub struct LevelPrediction {
 }
 
 impl FcosHead {
+    /// Whether there is a centre-ness branch.
+    pub fn predicts_centerness(&self) -> bool {
+        self.centerness.is_some()
+    }
+
     /// Predicts every level.
     ///
     /// # Shapes

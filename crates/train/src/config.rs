@@ -234,14 +234,18 @@ pub struct RunConfig {
     pub optimization: OptimizationConfig,
     /// The length.
     pub duration: Duration,
-    /// Images in a batch.
+    /// Images in a batch, over all devices: those of one step of the optimiser.
     pub batch_size: usize,
     /// Threads that load images; 0 loads on the training's own thread.
     pub workers: usize,
     /// The source of all random numbers.
     pub seed: u64,
-    /// Where it computes.
-    pub device: DeviceName,
+    /// Where it computes: each takes a share of every batch, on a thread of its own.
+    /// A device may come several times. The first has the optimiser, and validates.
+    pub devices: Vec<DeviceName>,
+    /// In how many steps, one after another, each device computes its share of a
+    /// batch: more take less memory.
+    pub accumulate: usize,
     /// In which number format it computes.
     pub precision: Precision,
 }
@@ -287,7 +291,8 @@ impl RunConfig {
             batch_size: 16,
             workers: 2,
             seed: 0,
-            device: DeviceName::CPU,
+            devices: vec![DeviceName::CPU],
+            accumulate: 1,
             precision: Precision::F32,
         }
     }
@@ -325,9 +330,11 @@ impl RunConfig {
                 max_gradient_norm: Some(10.0),
                 ..paper.optimization
             },
-            duration: Duration::Epochs(6),
+            duration: Duration::Epochs(4),
             batch_size: 8,
             workers: 1,
+            // Small images leave cores idle that a second share of the batch uses.
+            devices: vec![DeviceName::CPU; 2],
             ..paper
         }
     }
@@ -344,6 +351,7 @@ impl RunConfig {
         for (field, value) in [
             ("duration", length),
             ("batch_size", self.batch_size),
+            ("accumulate", self.accumulate),
             ("input.size_multiple", self.input.size_multiple),
         ] {
             if value == 0 {
@@ -354,6 +362,14 @@ impl RunConfig {
                 }
                 .into());
             }
+        }
+        if self.devices.is_empty() {
+            return Err(InvalidConfig {
+                field: "devices",
+                value: "empty".to_owned(),
+                requirement: "a list of at least one device",
+            }
+            .into());
         }
         Pipeline::new(self.input.augmentation.clone())?;
         Pipeline::evaluation(self.input.resize)?;

@@ -5,14 +5,16 @@ use std::fmt;
 use burn::{
     lr_scheduler::module_lr_scheduler::ModuleLearningRate,
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
-    optim::{GradientsParams, ModuleOptimizer},
-    tensor::{Device, ExecutionError, FloatDType, Int, Tensor},
+    optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer},
+    tensor::{Device, ExecutionError, FloatDType, Int, Tensor, TensorData},
     train::{InferenceStep, ItemLazy, TrainOutput, TrainStep},
 };
-use fcos_burn_loss::{FcosObjective, LossParts, Predictions, Targets, centerness_target};
+use fcos_burn_loss::{
+    FcosObjective, LossParts, Normalizer, Predictions, Targets, centerness_target,
+};
 use fcos_burn_model::{Detection, Fcos, ImageFrame};
 
-use crate::optimization::clip_gradient_norm;
+use crate::{device_group::DeviceGroup, optimization::clip_gradient_norm};
 
 /// A detector with what it is trained by.
 ///
@@ -23,15 +25,23 @@ pub struct Learner {
     detector: Fcos,
     objective: FcosObjective,
     max_gradient_norm: Option<f32>,
+    devices: DeviceGroup,
 }
 
 impl Learner {
-    /// Puts a detector and its objective together.
-    pub fn new(detector: Fcos, objective: FcosObjective, max_gradient_norm: Option<f32>) -> Self {
+    /// Puts a detector and its objective together. The detector is on the first of
+    /// `devices`, all of which have autodiff.
+    pub fn new(
+        detector: Fcos,
+        objective: FcosObjective,
+        max_gradient_norm: Option<f32>,
+        devices: DeviceGroup,
+    ) -> Self {
         Self {
             detector,
             objective,
             max_gradient_norm,
+            devices,
         }
     }
 
@@ -91,18 +101,41 @@ impl fmt::Display for Learner {
     }
 }
 
-/// Images and what to learn from them, on a device.
+/// Images and what to learn from them, on the host.
+///
+/// The parts are computed side by side on the devices of a [`Learner`], as many at a
+/// time as there are devices, the others after them. Losses and gradients are those
+/// of the whole batch: divided by the positives of all parts, and summed. Only the
+/// statistics of batch normalisation are of a part.
 #[derive(Clone, Debug)]
 pub struct TrainBatch {
-    /// `[batch, 3, height, width]`, normalised.
-    pub images: Tensor<4>,
-    /// Class of each location, −1 for background, `[batch · locations]`.
-    pub labels: Tensor<1, Int>,
-    /// Box of each location in input pixels, xyxy, `[batch · locations, 4]`.
-    pub boxes: Tensor<2>,
+    /// The parts, at least one.
+    pub parts: Vec<BatchPart>,
+}
+
+/// Some images of a batch and what to learn from them.
+#[derive(Clone, Debug)]
+pub struct BatchPart {
+    /// `[images, 3, height, width]`, normalised.
+    pub images: TensorData,
+    /// Class of each location, −1 for background, `[images · locations]`.
+    pub labels: TensorData,
+    /// Box of each location in input pixels, xyxy, `[images · locations, 4]`.
+    pub boxes: TensorData,
     /// Distances from each location to the sides of its box, left, top, right,
-    /// bottom, `[batch · locations, 4]`, for the centre-ness.
-    pub distances: Tensor<2>,
+    /// bottom, `[images · locations, 4]`, for the centre-ness.
+    pub distances: TensorData,
+}
+
+impl BatchPart {
+    fn targets(&self, centerness: bool, device: &Device) -> Targets {
+        let distances = || Tensor::from_data(self.distances.clone(), device);
+        Targets {
+            labels: Tensor::<1, Int>::from_data(self.labels.clone(), device),
+            boxes: Tensor::from_data(self.boxes.clone(), device),
+            centerness: centerness.then(|| centerness_target(distances())),
+        }
+    }
 }
 
 /// Images to detect in, on a device.
@@ -138,7 +171,8 @@ pub enum StepFigure {
 /// What a training step gives, on the device until it is asked for.
 #[derive(Clone, Debug)]
 pub enum StepOutput {
-    /// Not read yet: the figures in the order given, `[figures]`.
+    /// Not read yet: the figures in the order given, `[figures]`, the mean IoU still
+    /// a sum.
     Pending(Vec<StepFigure>, Box<Tensor<1>>),
     /// On the host.
     Ready(Vec<(StepFigure, f64)>),
@@ -146,6 +180,8 @@ pub enum StepOutput {
 
 impl StepOutput {
     fn new(parts: LossParts) -> Self {
+        // IoUs are summed, so that the figures of a batch's parts add up.
+        let iou_sum = parts.mean_iou * parts.num_positives.clone();
         let named = [
             (StepFigure::Loss, Some(parts.total)),
             (StepFigure::Classification, Some(parts.classification)),
@@ -153,13 +189,24 @@ impl StepOutput {
             (StepFigure::Association, parts.association),
             (StepFigure::Centerness, parts.centerness),
             (StepFigure::Positives, Some(parts.num_positives)),
-            (StepFigure::MeanIou, Some(parts.mean_iou)),
+            (StepFigure::MeanIou, Some(iou_sum)),
         ];
         let (figures, values): (Vec<_>, Vec<_>) = named
             .into_iter()
             .filter_map(|(figure, value)| Some((figure, value?.detach().inner())))
             .unzip();
         Self::Pending(figures, Box::new(Tensor::cat(values, 0)))
+    }
+
+    /// The figures of two parts of a batch together, on the device of `self`.
+    fn join(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Pending(figures, values), Self::Pending(_, more)) => {
+                let more = more.to_device(&values.device());
+                Self::Pending(figures, Box::new(*values + more))
+            }
+            (part, _) => part,
+        }
     }
 
     /// The figures that have been read.
@@ -176,9 +223,19 @@ impl ItemLazy for StepOutput {
         match self {
             Self::Pending(figures, values) => {
                 let values = values.try_into_data()?;
-                Ok(Self::Ready(
-                    figures.into_iter().zip(values.iter::<f64>()).collect(),
-                ))
+                let mut figures: Vec<_> = figures.into_iter().zip(values.iter::<f64>()).collect();
+                let positives = figures
+                    .iter()
+                    .find_map(|(figure, value)| {
+                        (*figure == StepFigure::Positives).then_some(*value)
+                    })
+                    .unwrap_or(0.0);
+                for (figure, value) in &mut figures {
+                    if *figure == StepFigure::MeanIou {
+                        *value /= positives.max(1.0);
+                    }
+                }
+                Ok(Self::Ready(figures))
             }
             ready => Ok(ready),
         }
@@ -198,20 +255,24 @@ impl ItemLazy for DetectOutput {
     }
 }
 
-impl TrainStep for Learner {
-    type Input = TrainBatch;
-    type Output = StepOutput;
+/// The gradients of a part of a batch, and its figures.
+struct PartStep {
+    gradients: GradientsParams,
+    output: StepOutput,
+}
 
-    fn step(&self, batch: TrainBatch) -> TrainOutput<StepOutput> {
-        let predictions = self.detector.forward(batch.images).into_predictions();
-        let targets = Targets {
-            labels: batch.labels,
-            boxes: batch.boxes,
-            centerness: predictions
-                .centerness_logits
-                .is_some()
-                .then(|| centerness_target(batch.distances)),
-        };
+impl PartStep {
+    /// The part's share in the step of a batch whose losses `normalizer` divides.
+    fn new(
+        detector: &Fcos,
+        objective: FcosObjective,
+        part: BatchPart,
+        normalizer: Normalizer,
+        device: &Device,
+    ) -> Self {
+        let images = Tensor::from_data(part.images.clone(), device);
+        let predictions = detector.forward(images).into_predictions();
+        let targets = part.targets(predictions.centerness_logits.is_some(), device);
         // The objective sums over all locations, which 16 bits cannot hold.
         let predictions = Predictions {
             class_logits: predictions.class_logits.cast(FloatDType::F32),
@@ -220,9 +281,71 @@ impl TrainStep for Learner {
                 .centerness_logits
                 .map(|logits| logits.cast(FloatDType::F32)),
         };
-        let parts = self.objective.forward(predictions, targets);
+        let parts = objective.forward_normalized(predictions, targets, normalizer);
         let gradients = parts.total.backward();
-        TrainOutput::new(self, gradients, StepOutput::new(parts))
+        Self {
+            gradients: GradientsParams::from_grads(gradients, detector),
+            output: StepOutput::new(parts),
+        }
+    }
+}
+
+impl Learner {
+    /// What the losses of all parts are divided by, on the first device.
+    fn normalizer(&self, batch: &TrainBatch, device: &Device) -> Option<Normalizer> {
+        let centerness = self.detector.predicts_centerness();
+        batch
+            .parts
+            .iter()
+            .map(|part| part.targets(centerness, device).normalizer())
+            .reduce(Normalizer::join)
+    }
+}
+
+impl TrainStep for Learner {
+    type Input = TrainBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: TrainBatch) -> TrainOutput<StepOutput> {
+        let devices = self.devices.devices();
+        let main = &devices[0];
+        let normalizer = self.normalizer(&batch, main);
+        let mut gradients = GradientsAccumulator::new();
+        let mut output: Option<StepOutput> = None;
+        let mut parts = batch.parts.into_iter();
+        loop {
+            // A round ends before the next begins: the running statistics of batch
+            // normalisation would else depend on which device is faster.
+            let round: Vec<BatchPart> = parts.by_ref().take(devices.len()).collect();
+            let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
+                break;
+            };
+            let alone = devices.len() == 1;
+            let (detector, objective) = (self.detector.clone(), self.objective);
+            let normalizer = normalizer.clone();
+            let steps = self.devices.map(round, move |device, part| {
+                let detector = detector.clone();
+                let detector = if alone {
+                    detector
+                } else {
+                    detector.fork(device)
+                };
+                let normalizer = normalizer.clone().to_device(device);
+                PartStep::new(&detector, objective, part, normalizer, device)
+            });
+            for step in steps {
+                let step_gradients = step.gradients.to_device(main, &self.detector);
+                gradients.accumulate(&self.detector, step_gradients);
+                output = Some(match output.take() {
+                    Some(output) => output.join(step.output),
+                    None => step.output,
+                });
+            }
+        }
+        TrainOutput {
+            grads: gradients.grads(),
+            item: output.unwrap_or_else(|| StepOutput::Ready(Vec::new())),
+        }
     }
 
     fn optimize(
@@ -247,6 +370,123 @@ impl InferenceStep for Learner {
         let detections = self.detector.detect(batch.images, &batch.frames);
         DetectOutput {
             images: batch.indices.into_iter().zip(detections).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::{module::Param, train::ItemLazy};
+    use fcos_burn_data::{
+        DetectionDataset,
+        shapes::{ShapesConfig, ShapesSplit},
+        transforms::Pipeline,
+    };
+    use fcos_burn_loss::{AssociationLoss, FcosObjectiveConfig};
+    use fcos_burn_model::{FcosConfig, head::CenternessBranch, norm::NormKind};
+
+    use super::*;
+    use crate::{
+        config::RunConfig,
+        loader::{Collate, TrainCollate},
+    };
+
+    fn detector() -> FcosConfig {
+        let mut config = FcosConfig::small(6);
+        config.backbone.width = 8;
+        // The statistics of batch normalisation are of a part.
+        config.backbone.norm = NormKind::Group;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        config.head.centerness = Some(CenternessBranch::Regression);
+        config
+    }
+
+    fn batch(config: &FcosConfig, images: usize, parts: usize) -> TrainBatch {
+        let shapes = ShapesConfig {
+            train_images: images,
+            width: 64,
+            height: 64,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap();
+        let collate = TrainCollate {
+            input: RunConfig::small().input,
+            augmentation: Pipeline::new(Vec::new()).unwrap(),
+            assignment: config.assignment.clone(),
+            location_offset: config.location_offset,
+            seed: 0,
+            parts,
+        };
+        let indices: Vec<usize> = (0..images).collect();
+        collate.collate(&dataset, &indices, 1).unwrap()
+    }
+
+    #[derive(Default)]
+    struct Gradients<'a> {
+        of: Option<&'a GradientsParams>,
+        values: Vec<f32>,
+    }
+
+    impl ModuleVisitor for Gradients<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self.of.and_then(|all| all.get::<D>(param.id));
+            if let Some(gradient) = gradient {
+                self.values.extend(gradient.into_data().iter::<f32>());
+            }
+        }
+    }
+
+    /// The gradients and figures of a step over `images` images in `parts` parts on
+    /// as many `devices`.
+    fn step(
+        detector: &Fcos,
+        config: &FcosConfig,
+        images: usize,
+        [devices, parts]: [usize; 2],
+    ) -> (Vec<f32>, Vec<(StepFigure, f64)>) {
+        let objective = FcosObjectiveConfig::new()
+            .with_association(Some(AssociationLoss::default()))
+            .init()
+            .unwrap();
+        let devices = DeviceGroup::new(vec![Device::flex().autodiff(); devices]).unwrap();
+        let learner = Learner::new(detector.clone(), objective, None, devices);
+        let output = TrainStep::step(&learner, batch(config, images, parts));
+        let mut gradients = Gradients {
+            of: Some(&output.grads),
+            values: Vec::new(),
+        };
+        detector.visit(&mut gradients);
+        let values = gradients.values;
+        let figures = output.item.sync().unwrap().figures().to_vec();
+        (values, figures)
+    }
+
+    #[test]
+    fn parts_and_devices_give_the_step_of_the_whole_batch() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        device.seed(5);
+        let detector = config.init(&device).unwrap();
+        let (whole, figures) = step(&detector, &config, 5, [1, 1]);
+        let largest = whole.iter().fold(0.0_f32, |max, g| max.max(g.abs()));
+        assert!(largest > 0.01, "{largest}");
+        // One device in steps; several at once; both; and more devices than images.
+        for layout in [[1, 3], [2, 2], [2, 4], [8, 8]] {
+            let (gradients, part_figures) = step(&detector, &config, 5, layout);
+            assert_eq!(gradients.len(), whole.len());
+            for (part, whole) in gradients.iter().zip(&whole) {
+                assert!((part - whole).abs() < 1e-4 * largest, "{part} {whole}");
+            }
+            for ((name, part), (expected, whole)) in part_figures.iter().zip(&figures) {
+                assert_eq!(name, expected);
+                assert!(
+                    (part - whole).abs() < 1e-4 * whole.abs().max(1.0),
+                    "{name:?}"
+                );
+            }
         }
     }
 }

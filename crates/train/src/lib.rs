@@ -6,6 +6,7 @@ pub mod config;
 pub mod correlation;
 pub mod detector;
 pub mod device;
+pub mod device_group;
 pub mod drawing;
 pub mod error;
 pub mod evaluation;

@@ -13,7 +13,7 @@ use burn::{
         dataloader::{DataLoader, DataLoaderIterator, Progress},
         dataset::DatasetError,
     },
-    tensor::{Device, Int, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
 };
 use fcos_burn_data::{
     DataError, DetectionDataset, ImageBatch, Loader, LoaderError, SampleOrder, epoch_order,
@@ -28,7 +28,7 @@ use fcos_burn_model::{
 
 use crate::{
     config::InputConfig,
-    learner::{DetectBatch, TrainBatch},
+    learner::{BatchPart, DetectBatch, TrainBatch},
 };
 
 /// How samples become a batch: on a worker first, then on the device.
@@ -67,18 +67,13 @@ pub struct TrainCollate {
     pub location_offset: LocationOffset,
     /// Seed of the augmentation.
     pub seed: u64,
-}
-
-/// A [`TrainBatch`] on the host.
-pub struct HostTrainBatch {
-    images: TensorData,
-    labels: TensorData,
-    boxes: TensorData,
-    distances: TensorData,
+    /// Into how many parts of about the same size a batch is divided, at least 1. A
+    /// batch of fewer images has a part for each.
+    pub parts: usize,
 }
 
 impl Collate for TrainCollate {
-    type Host = HostTrainBatch;
+    type Host = TrainBatch;
     type Batch = TrainBatch;
 
     fn collate(
@@ -86,7 +81,7 @@ impl Collate for TrainCollate {
         dataset: &DetectionDataset,
         indices: &[usize],
         epoch: u64,
-    ) -> Result<HostTrainBatch, DataError> {
+    ) -> Result<TrainBatch, DataError> {
         let samples = indices
             .iter()
             .map(|&index| {
@@ -99,38 +94,51 @@ impl Collate for TrainCollate {
         let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
         let [_, _, height, width] = batch.shape;
         let locations = Locations::new([height, width], self.location_offset);
+        // All parts are padded to the size of the batch: padding is background that
+        // the classifier learns, and a part's would else differ from the batch's.
+        let image_len = 3 * height * width;
+        let part_len = samples.len().div_ceil(self.parts.max(1)).max(1);
+        let parts = samples
+            .chunks(part_len)
+            .zip(batch.data.chunks((part_len * image_len).max(1)))
+            .map(|(samples, pixels)| {
+                let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
+                self.part(images, samples, &locations)
+            })
+            .collect();
+        Ok(TrainBatch { parts })
+    }
+
+    fn to_device(host: TrainBatch, _device: &Device) -> TrainBatch {
+        host
+    }
+}
+
+impl TrainCollate {
+    fn part(&self, images: TensorData, samples: &[Sample], locations: &Locations) -> BatchPart {
         let rows = samples.len() * locations.len();
         let mut labels: Vec<i32> = Vec::with_capacity(rows);
         let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
         let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
-        for sample in &samples {
+        for sample in samples {
             let objects: Vec<_> = sample
                 .boxes()
                 .iter()
                 .zip(sample.labels())
                 .map(|(bbox, &label)| ([bbox.x1, bbox.y1, bbox.x2, bbox.y2], label))
                 .collect();
-            let assignment = assign(&objects, &locations, &self.assignment);
+            let assignment = assign(&objects, locations, &self.assignment);
             for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);
                 distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
             }
             labels.extend(assignment.labels);
         }
-        Ok(HostTrainBatch {
-            images: images_data(batch),
+        BatchPart {
+            images,
             labels: TensorData::new(labels, [rows]),
             boxes: TensorData::new(boxes, [rows, 4]),
             distances: TensorData::new(distances, [rows, 4]),
-        })
-    }
-
-    fn to_device(host: HostTrainBatch, device: &Device) -> TrainBatch {
-        TrainBatch {
-            images: Tensor::from_data(host.images, device),
-            labels: Tensor::<1, Int>::from_data(host.labels, device),
-            boxes: Tensor::from_data(host.boxes, device),
-            distances: Tensor::from_data(host.distances, device),
         }
     }
 }

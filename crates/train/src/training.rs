@@ -21,6 +21,7 @@ use crate::{
     config::{Duration, RunConfig},
     detector::{Detector, resolve_weights},
     device::DeviceName,
+    device_group::DeviceGroup,
     error::Error,
     evaluation::{CocoFigure, Evaluation, SharedEvaluator},
     learner::{Learner, StepFigure},
@@ -59,8 +60,8 @@ pub fn train(
 ) -> Result<Outcome, Error> {
     config.validate()?;
     let data = Splits::open(&mut config)?;
-    let device = config.device.open(config.precision)?;
-    let mut model = initial_model(&config, &device)?;
+    let devices = open_devices(&config)?;
+    let mut model = initial_model(&config, &devices[0])?;
     if let Some(weights) = weights {
         let (_, file) = resolve_weights(weights)?;
         model = model.load(&file)?;
@@ -70,7 +71,7 @@ pub fn train(
         config,
         folder,
         data,
-        device,
+        devices,
         interrupter,
     }
     .launch(model, None)
@@ -78,18 +79,18 @@ pub fn train(
 
 /// Goes on with the run in `path` after its last whole epoch.
 ///
-/// `device` replaces the device of the configuration.
+/// `devices`, if any, replace those of the configuration.
 ///
 /// # Errors
 ///
 /// As [`train`]; also if the folder has no whole checkpoint, or all epochs are done.
 pub fn resume(
     path: &Path,
-    device: Option<DeviceName>,
+    devices: Option<Vec<DeviceName>>,
     interrupter: Interrupter,
 ) -> Result<Outcome, Error> {
     let (folder, mut config) = RunFolder::open(path)?;
-    config.device = device.unwrap_or(config.device);
+    config.devices = devices.unwrap_or(config.devices);
     config.validate()?;
     let classes = config.model.num_classes;
     let data = Splits::open(&mut config)?;
@@ -103,14 +104,14 @@ pub fn resume(
             ),
         });
     }
-    let device = config.device.open(config.precision)?;
-    let model = initial_model(&config, &device)?;
+    let devices = open_devices(&config)?;
+    let model = initial_model(&config, &devices[0])?;
     let epoch = folder.checkpoints().last(&model)?;
     Run {
         config,
         folder,
         data,
-        device,
+        devices,
         interrupter,
     }
     .launch(model, Some(epoch))
@@ -152,6 +153,11 @@ impl Splits {
     }
 }
 
+fn open_devices(config: &RunConfig) -> Result<Vec<Device>, Error> {
+    let open = |name: &DeviceName| Ok(name.open(config.precision)?);
+    config.devices.iter().map(open).collect()
+}
+
 /// The model with weights drawn from the configuration's seed.
 fn initial_model(config: &RunConfig, device: &Device) -> Result<Fcos, Error> {
     // The random state is the process's, and other trainings may want it too.
@@ -178,7 +184,7 @@ struct Run {
     config: RunConfig,
     folder: RunFolder,
     data: Splits,
-    device: Device,
+    devices: Vec<Device>,
     interrupter: Interrupter,
 }
 
@@ -199,10 +205,15 @@ impl Run {
             }
         }
         tell(&format!(
-            "{} parameters, {per_epoch} iterations an epoch, epochs {} to {epochs}, device {}",
+            "{} parameters, {per_epoch} iterations an epoch, epochs {} to {epochs}, on {}",
             model.num_params(),
             done + 1,
-            config.device,
+            config
+                .devices
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
         ))?;
         if done < epochs && !self.fit(model.clone(), checkpoint, per_epoch, &log)? {
             tell("interrupted")?;
@@ -279,6 +290,8 @@ impl Run {
             model,
             config.objective.init()?,
             config.optimization.max_gradient_norm,
+            DeviceGroup::new(self.devices.iter().map(|d| d.clone().autodiff()).collect())
+                .map_err(|error| Error::Training(error.to_string()))?,
         );
         let scheduler: ModuleLrScheduler = config.optimization.scheduler(total_iterations);
         let result = training.launch(BurnLearner::new(
@@ -324,6 +337,7 @@ impl Run {
             assignment: config.model.assignment.clone(),
             location_offset: config.model.location_offset,
             seed: config.seed,
+            parts: config.devices.len() * config.accumulate,
         };
         let plan = EpochPlan {
             batch_size: config.batch_size,
@@ -337,7 +351,7 @@ impl Run {
             self.data.train.clone(),
             collate,
             plan,
-            self.device.clone(),
+            self.devices[0].clone(),
             epochs_done as u64 + 1,
         ))
     }
@@ -354,7 +368,13 @@ impl Run {
         let collate = DetectCollate {
             input: self.config.input.clone(),
         };
-        BatchLoader::new(self.data.val.clone(), collate, plan, self.device.clone(), 1)
+        BatchLoader::new(
+            self.data.val.clone(),
+            collate,
+            plan,
+            self.devices[0].clone(),
+            1,
+        )
     }
 
     /// Evaluates the best epoch and writes what the run shows.
@@ -367,7 +387,7 @@ impl Run {
             &model.load(&self.folder.model_path())?,
             self.config.input.clone(),
             self.config.data.categories.clone(),
-            self.device.clone(),
+            self.devices[0].clone(),
         );
         let detections = detector.detect_dataset(
             &self.data.val,

@@ -58,17 +58,17 @@ impl Default for ShapesConfig {
     fn default() -> Self {
         Self {
             seed: 0,
-            train_images: 900,
+            train_images: 2000,
             val_images: 150,
             width: 128,
             height: 96,
             max_objects: 3,
             min_size: 8.0,
-            max_size: 0.8,
-            max_strokes: 4,
-            low_contrast: 0.05,
+            max_size: 0.9,
+            max_strokes: 3,
+            low_contrast: 0.02,
             typical_color: 1.0,
-            noise: 6.0,
+            noise: 5.0,
         }
     }
 }
@@ -270,7 +270,11 @@ mod tests {
 
     #[test]
     fn every_class_and_a_wide_range_of_sizes_occur() {
-        let train = DetectionDataset::shapes(&small(), ShapesSplit::Train).unwrap();
+        let config = ShapesConfig {
+            train_images: 400,
+            ..ShapesConfig::default()
+        };
+        let train = DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap();
         let objects: Vec<&Object> = train
             .images()
             .iter()
@@ -291,7 +295,11 @@ mod tests {
         let length = |object: &&Object| object.bbox.width().max(object.bbox.height());
         assert!(objects.iter().any(|object| length(object) < 14.0));
         assert!(objects.iter().any(|object| length(object) > 80.0));
-        assert!(objects.iter().all(|object| object.bbox == object.bbox.clip(160, 128) && object.bbox.has_extent()));
+        assert!(
+            objects
+                .iter()
+                .all(|object| object.bbox == object.bbox.clip(128, 96) && object.bbox.has_extent())
+        );
         assert!(
             objects
                 .iter()

@@ -1,0 +1,123 @@
+//! Several devices that compute at the same time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::Device;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+/// Devices that share the work of a batch, each driven by a thread of its own.
+///
+/// The same device may stand in it several times: two shares of a batch keep two
+/// cores busier than the operations of one share do.
+///
+/// The threads are those of one pool, in which the operations of a CPU run too, so
+/// that they need not be handed over to another pool and waited for. A device always
+/// has the same thread, because batch normalisation keeps its running statistics by
+/// thread.
+#[derive(Clone, Debug)]
+pub struct DeviceGroup {
+    devices: Vec<Device>,
+    threads: Arc<ThreadPool>,
+}
+
+impl DeviceGroup {
+    /// Starts the threads, one for every core, or every device if there are more.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a thread cannot be started.
+    pub fn new(devices: Vec<Device>) -> Result<Self, ThreadPoolBuildError> {
+        let threads = rayon::current_num_threads().max(devices.len());
+        let threads = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|index| format!("device-{index}"))
+            .build()?;
+        Ok(Self {
+            devices,
+            threads: Arc::new(threads),
+        })
+    }
+
+    /// The devices.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// Computes `work` of each item on the device of its index, all at the same
+    /// time, and returns the results in the order of the items.
+    ///
+    /// # Panics
+    ///
+    /// If there are more items than devices, or if `work` panics.
+    pub fn map<I, O, F>(&self, items: Vec<I>, work: F) -> Vec<O>
+    where
+        I: Send,
+        O: Send,
+        F: Fn(&Device, I) -> O + Sync,
+    {
+        assert!(
+            items.len() <= self.devices.len(),
+            "{} items for {} devices",
+            items.len(),
+            self.devices.len()
+        );
+        let items: Vec<Mutex<Option<I>>> = items
+            .into_iter()
+            .map(|item| Mutex::new(Some(item)))
+            .collect();
+        let results = self.threads.broadcast(|thread| {
+            let index = thread.index();
+            let item = items.get(index)?;
+            let item = item.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+            Some(work(&self.devices[index], item))
+        });
+        results.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        collections::HashSet,
+        panic::{self, AssertUnwindSafe},
+        thread,
+    };
+
+    use super::*;
+
+    fn group(devices: usize) -> DeviceGroup {
+        DeviceGroup::new(vec![Device::flex(); devices]).unwrap()
+    }
+
+    #[test]
+    fn results_keep_the_order_and_every_device_its_thread() {
+        let group = group(3);
+        let mut seen = HashSet::new();
+        for _ in 0..2 {
+            let results = group.map(vec![30, 10, 20], |_, milliseconds| {
+                thread::sleep(std::time::Duration::from_millis(milliseconds));
+                (milliseconds, thread::current().id())
+            });
+            let (items, threads): (Vec<_>, Vec<_>) = results.into_iter().unzip();
+            assert_eq!(items, [30, 10, 20]);
+            seen.extend(threads);
+        }
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_group_goes_on() {
+        let group = group(2);
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(|_| {}));
+        let caught = panic::catch_unwind(AssertUnwindSafe(|| {
+            group.map(vec![0, 1], |_, item| assert!(item == 0, "no {item}"))
+        }));
+        panic::set_hook(hook);
+        let message = caught.unwrap_err().downcast::<String>().unwrap();
+        assert_eq!(*message, "no 1");
+        assert_eq!(group.map(vec![1, 2], |_, item| item), [1, 2]);
+    }
+}
