@@ -1,7 +1,12 @@
 //! Images of different sizes in one array.
 
-use crate::Normalization;
-use crate::transforms::{Geometry, Sample};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::F32x3;
+use fast_image_resize::{ImageError, ResizeError, ResizeOptions, Resizer};
+use image::RgbImage;
+
+use crate::transforms::{Geometry, Interpolation, Resize, Sample};
+use crate::{DataError, Normalization};
 
 /// Normalised images, padded to one size.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,40 +36,108 @@ pub struct ImageBatch {
 /// assert_eq!(batch.sizes, [[100, 40], [60, 90]]);
 /// ```
 pub fn stack(samples: &[Sample], normalization: Normalization, multiple: usize) -> ImageBatch {
-    let sizes: Vec<[u32; 2]> = samples
-        .iter()
-        .map(|sample| sample.image().dimensions().into())
-        .collect();
-    let padded = |side: usize| {
-        let largest = sizes
-            .iter()
-            .map(|size| size[side] as usize)
-            .max()
-            .unwrap_or(0);
-        largest.next_multiple_of(multiple.max(1))
-    };
-    let (width, height) = (padded(0), padded(1));
-    let volume = 3 * height * width;
-    let mut data = vec![0.0; samples.len() * volume];
-    for (index, sample) in samples.iter().enumerate() {
-        normalization.write_chw(
-            sample.image(),
-            width,
-            &mut data[index * volume..(index + 1) * volume],
-        );
+    let sizes = samples.iter().map(|sample| sample.image().dimensions());
+    let mut batch = ImageBatch::zeros(sizes, multiple);
+    for (sample, (planes, width)) in samples.iter().zip(batch.images()) {
+        normalization.write_chw(sample.image(), width, planes);
     }
-    let geometries = samples.iter().map(Sample::geometry).collect();
-    ImageBatch {
-        data,
-        shape: [samples.len(), 3, height, width],
-        sizes,
-        geometries,
+    batch.geometries = samples.iter().map(Sample::geometry).collect();
+    batch
+}
+
+/// As [`stack`], of images that are resized after normalisation and pointwise, as torchvision's detectors do: values
+/// between bytes are kept.
+///
+/// # Errors
+///
+/// [`DataError::Resize`].
+pub fn stack_resized(
+    images: &[RgbImage],
+    resize: Resize,
+    normalization: Normalization,
+    multiple: usize,
+) -> Result<ImageBatch, DataError> {
+    let target = |image: &RgbImage| resize.target(image.width(), image.height());
+    let mut batch = ImageBatch::zeros(images.iter().map(target), multiple);
+    for (image, (planes, plane_width)) in images.iter().zip(batch.images()) {
+        let (width, height) = target(image);
+        let resized =
+            resized(image, (width, height), normalization).map_err(|source| DataError::Resize {
+                from: image.dimensions(),
+                to: (width, height),
+                source,
+            })?;
+        let plane_len = planes.len() / 3;
+        for (channel, plane) in planes.chunks_exact_mut(plane_len.max(1)).enumerate() {
+            let rows = resized.pixels().chunks_exact(width as usize);
+            for (pixels, values) in rows.zip(plane.chunks_exact_mut(plane_width)) {
+                for (value, pixel) in values.iter_mut().zip(pixels) {
+                    *value = pixel.0[channel];
+                }
+            }
+        }
+    }
+    batch.geometries = images
+        .iter()
+        .map(|image| {
+            let (width, height) = target(image);
+            Geometry {
+                scale: [
+                    width as f32 / image.width() as f32,
+                    height as f32 / image.height() as f32,
+                ],
+                offset: [0.0, 0.0],
+            }
+        })
+        .collect();
+    Ok(batch)
+}
+
+fn resized(
+    image: &RgbImage,
+    (width, height): (u32, u32),
+    normalization: Normalization,
+) -> Result<TypedImage<'static, F32x3>, ResizeError> {
+    let pixels: Vec<F32x3> = normalization.pixels(image).map(F32x3::new).collect();
+    let source = TypedImageRef::new(image.width(), image.height(), &pixels)
+        .map_err(|_| ImageError::UnsupportedPixelType)?;
+    let mut target = TypedImage::new(width, height);
+    let options = ResizeOptions::new().resize_alg(Interpolation::Pointwise.algorithm());
+    Resizer::new().resize_typed(&source, &mut target, &options)?;
+    Ok(target)
+}
+
+impl ImageBatch {
+    /// A batch for images of these sizes, `(width, height)`, all values 0.
+    fn zeros(sizes: impl Iterator<Item = (u32, u32)>, multiple: usize) -> Self {
+        let sizes: Vec<[u32; 2]> = sizes.map(Into::into).collect();
+        let padded = |side: usize| {
+            let sides = sizes.iter().map(|size| size[side] as usize);
+            sides.max().unwrap_or(0).next_multiple_of(multiple.max(1))
+        };
+        let shape = [sizes.len(), 3, padded(1), padded(0)];
+        Self {
+            data: vec![0.0; shape.iter().product()],
+            shape,
+            sizes,
+            geometries: Vec::new(),
+        }
+    }
+
+    /// The planes of each image, and their width.
+    fn images(&mut self) -> impl Iterator<Item = (&mut [f32], usize)> {
+        let [_, channels, height, width] = self.shape;
+        self.data
+            .chunks_exact_mut((channels * height * width).max(1))
+            .map(move |planes| (planes, width))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage};
+    #![allow(clippy::unwrap_used)]
+
+    use image::Rgb;
 
     use super::*;
 
@@ -93,6 +166,34 @@ mod tests {
         ];
         assert_eq!(batch.data[..16], expected);
         assert_eq!(batch.data[48..52], [-102.9801, -102.9801, 0.0, 0.0]);
+    }
+
+    /// Of `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`: a row of `[0, 10, 20, 90]` at three
+    /// and at six pixels.
+    #[test]
+    fn pointwise_resizing_is_that_of_torch() {
+        let image = RgbImage::from_fn(4, 1, |x, _| Rgb([[0, 10, 20, 90][x as usize]; 3]));
+        for (width, expected) in [
+            (3, &[1.666_666_7, 15.0, 78.333_33][..]),
+            (6, &[0.0, 5.0, 11.666_667, 18.333_334, 55.0, 90.0]),
+        ] {
+            let resize = Resize::Fixed { width, height: 1 };
+            let batch = stack_resized(
+                std::slice::from_ref(&image),
+                resize,
+                Normalization::Caffe,
+                1,
+            )
+            .unwrap();
+            assert_eq!(batch.shape, [1, 3, 1, width as usize]);
+            for (value, expected) in batch.data.iter().zip(expected) {
+                assert!(
+                    (value + 102.9801 - expected).abs() < 1e-4,
+                    "{:?}",
+                    batch.data
+                );
+            }
+        }
     }
 
     #[test]

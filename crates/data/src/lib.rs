@@ -12,7 +12,7 @@ mod report;
 pub mod shapes;
 pub mod transforms;
 
-pub use batch::{ImageBatch, stack};
+pub use batch::{ImageBatch, stack, stack_resized};
 pub use bbox::BoundingBox;
 pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object, read_image};
 pub use error::DataError;

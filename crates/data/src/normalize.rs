@@ -53,6 +53,15 @@ impl Normalization {
         }
     }
 
+    /// The image's pixels, row by row, in the order of the channels.
+    pub(crate) fn pixels(self, image: &RgbImage) -> impl Iterator<Item = [f32; 3]> {
+        let channels = self.channels();
+        image.pixels().map(move |pixel| {
+            channels
+                .map(|channel| channel.scale * f32::from(pixel[channel.source]) + channel.offset)
+        })
+    }
+
     fn channels(self) -> [Channel; 3] {
         match self {
             Self::ImageNet => {

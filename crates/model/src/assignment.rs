@@ -2,6 +2,8 @@
 //!
 //! Runs on the host, so that a loader's workers can do it off the device's path.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::pyramid::{LEVELS, LevelGrid, Locations};
@@ -53,15 +55,17 @@ pub struct Assignment {
 /// (with centre sampling: also strictly inside the centre region) and if the
 /// largest of its four distances falls into its level's range. Of several
 /// candidates the object with the smallest area wins, the earlier one where areas
-/// are equal. Boxes without a positive, finite area are nobody's.
+/// are equal. As in the original code, sides are a pixel longer in an area than in a
+/// box, which tells apart boxes of one area: the rounder one is smaller. Boxes without
+/// a positive, finite area are nobody's.
 ///
 /// ```
 /// use fcos_burn_model::{
 ///     assignment::{AssignmentConfig, assign},
-///     pyramid::{LocationOffset, Locations},
+///     pyramid::{LocationRule, Locations},
 /// };
 ///
-/// let locations = Locations::new([64, 64], LocationOffset::HalfStride);
+/// let locations = Locations::new([64, 64], LocationRule::HalfStride);
 /// let config = AssignmentConfig {
 ///     range_bounds: [64.0, 128.0, 256.0, 512.0],
 ///     center_sampling_radius: None,
@@ -84,7 +88,7 @@ pub fn assign(
     let mut smallest_area = vec![f32::INFINITY; count];
     for &(bbox, label) in objects {
         let [x1, y1, x2, y2] = bbox;
-        let area = (x2 - x1) * (y2 - y1);
+        let area = (x2 - x1 + 1.0) * (y2 - y1 + 1.0);
         if !(area.is_finite() && x2 > x1 && y2 > y1) {
             continue;
         }
@@ -129,22 +133,28 @@ fn cells_inside(
     grid: &LevelGrid,
     [x1, y1, x2, y2]: [f32; 4],
 ) -> impl Iterator<Item = usize> + use<> {
-    let cells = |low: f32, high: f32, count: usize| {
-        let position = |cell: &usize| (cell * grid.stride + grid.offset) as f32;
-        let start = (0..count).take_while(|cell| position(cell) <= low).count();
-        let end = (0..count).take_while(|cell| position(cell) < high).count();
-        start..end
-    };
-    let columns = cells(x1, x2, grid.width);
+    let columns = strictly_between(x1, x2, grid.width, |index| grid.column(index));
     let width = grid.width;
-    cells(y1, y2, grid.height)
+    strictly_between(y1, y2, grid.height, |index| grid.row(index))
         .flat_map(move |row| columns.clone().map(move |column| row * width + column))
+}
+
+/// The indices below `count` whose ascending positions lie between `low` and `high`.
+fn strictly_between(
+    low: f32,
+    high: f32,
+    count: usize,
+    position: impl Fn(usize) -> f32,
+) -> Range<usize> {
+    let start = (0..count).take_while(|&i| position(i) <= low).count();
+    let end = (0..count).take_while(|&i| position(i) < high).count();
+    start..end
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pyramid::LocationOffset;
+    use crate::pyramid::LocationRule;
 
     fn config(center_sampling_radius: Option<f32>) -> AssignmentConfig {
         AssignmentConfig {
@@ -154,7 +164,7 @@ mod tests {
     }
 
     fn locations(height: usize, width: usize) -> Locations {
-        Locations::new([height, width], LocationOffset::HalfStride)
+        Locations::new([height, width], LocationRule::HalfStride)
     }
 
     /// The locations that `label` got, as `(level stride, [x, y])`.

@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     assignment::AssignmentConfig,
     fpn::{ExtraLevelsFrom, FpnConfig},
-    head::{FcosHeadConfig, RegressionForm},
+    head::{CenternessBranch, FcosHeadConfig, RegressionForm},
     norm::NormKind,
-    postprocess::PostprocessConfig,
-    pyramid::LocationOffset,
+    postprocess::{PostprocessConfig, Thresholded},
+    pyramid::LocationRule,
     resnet::{ResNetConfig, ResNetDepth, StrideIn},
 };
 
@@ -33,8 +33,8 @@ pub struct FcosConfig {
     pub fpn: FpnConfig,
     /// The two sub-nets.
     pub head: FcosHeadConfig,
-    /// Position of a location in its cell.
-    pub location_offset: LocationOffset,
+    /// Where on the input the locations stand.
+    pub location_rule: LocationRule,
     /// Which location learns which object.
     pub assignment: AssignmentConfig,
     /// From predictions to detections.
@@ -67,6 +67,7 @@ impl FcosConfig {
                 width: 64,
                 stride_in: StrideIn::FirstConv,
                 norm: NormKind::Frozen,
+                norm_epsilon: 0.0,
                 frozen_stages: 2,
             },
             fpn: FpnConfig {
@@ -76,21 +77,56 @@ impl FcosConfig {
             head: FcosHeadConfig {
                 tower_depth: 4,
                 regression: RegressionForm::Exp,
+                learnt_scales: true,
                 centerness: None,
                 prior: 0.01,
             },
-            location_offset: LocationOffset::HalfStride,
+            location_rule: LocationRule::HalfStride,
             assignment: AssignmentConfig {
                 range_bounds: [64.0, 128.0, 256.0, 512.0],
                 center_sampling_radius: None,
             },
             postprocess: PostprocessConfig {
                 score_threshold: 0.05,
+                thresholded: Thresholded::ClassProbability,
                 candidates_per_level: 1000,
                 nms_iou_threshold: 0.6,
                 detections_per_image: 100,
             },
         }
+    }
+
+    /// The detector of the original FCOS code as first published: [`paper`](Self::paper)
+    /// with the centre-ness branch on the classification tower.
+    pub fn fcos(num_classes: usize) -> Self {
+        let mut config = Self::paper(num_classes);
+        config.head.centerness = Some(CenternessBranch::Classification);
+        config
+    }
+
+    /// The improved detector of the original FCOS code (its `imprv` models): the
+    /// centre-ness branch on the regression tower, distances normalised by the stride
+    /// and centre sampling with radius 1.5.
+    pub fn fcos_improved(num_classes: usize) -> Self {
+        let mut config = Self::paper(num_classes);
+        config.head.centerness = Some(CenternessBranch::Regression);
+        config.head.regression = RegressionForm::NormalizedRelu;
+        config.assignment.center_sampling_radius = Some(1.5);
+        config
+    }
+
+    /// torchvision's `fcos_resnet50_fpn` with a pretrained backbone: the stride in the
+    /// 3×3 convolutions, no learnt scales, locations in the corners of evenly spaced
+    /// cells, and scores, centre-ness included, above 0.2.
+    pub fn torchvision(num_classes: usize) -> Self {
+        let mut config = Self::fcos_improved(num_classes);
+        config.backbone.stride_in = StrideIn::MiddleConv;
+        config.backbone.norm_epsilon = 1e-5;
+        config.head.learnt_scales = false;
+        config.location_rule = LocationRule::Torchvision;
+        config.postprocess.score_threshold = 0.2;
+        config.postprocess.thresholded = Thresholded::Score;
+        config
     }
 
     /// A detector that trains from scratch on a CPU in minutes: ResNet-18 of half
@@ -105,6 +141,7 @@ impl FcosConfig {
                 width: 32,
                 stride_in: StrideIn::MiddleConv,
                 norm: NormKind::Batch,
+                norm_epsilon: 1e-5,
                 frozen_stages: 0,
             },
             fpn: FpnConfig {
@@ -153,6 +190,14 @@ impl FcosConfig {
             "head.prior",
             self.head.prior,
             "between 0 and 1, both excluded",
+        )?;
+        let epsilon = self.backbone.norm_epsilon;
+        ensure(
+            epsilon.is_finite()
+                && (epsilon > 0.0 || epsilon == 0.0 && self.backbone.norm == NormKind::Frozen),
+            "backbone.norm_epsilon",
+            epsilon,
+            "positive and finite, or 0 for a frozen normalisation",
         )?;
         let bounds = &self.assignment.range_bounds;
         ensure(
@@ -215,8 +260,15 @@ mod tests {
 
     #[test]
     fn presets_are_valid() {
-        assert_eq!(FcosConfig::paper(80).validate(), Ok(()));
-        assert_eq!(FcosConfig::small(1).validate(), Ok(()));
+        for preset in [
+            FcosConfig::paper,
+            FcosConfig::fcos,
+            FcosConfig::fcos_improved,
+            FcosConfig::torchvision,
+            FcosConfig::small,
+        ] {
+            assert_eq!(preset(80).validate(), Ok(()));
+        }
     }
 
     #[test]

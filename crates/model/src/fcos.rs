@@ -12,7 +12,7 @@ use crate::{
     head::{FcosHead, LevelPrediction},
     nms::Detection,
     postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
-    pyramid::{LocationOffset, Locations},
+    pyramid::{LocationRule, Locations},
     resnet::ResNet,
 };
 
@@ -24,7 +24,7 @@ pub struct Fcos {
     fpn: Fpn,
     head: FcosHead,
     #[module(skip)]
-    location_offset: LocationOffset,
+    location_rule: LocationRule,
     #[module(skip)]
     postprocess: PostprocessConfig,
 }
@@ -43,13 +43,18 @@ impl FcosConfig {
             backbone: self.backbone.init(device),
             fpn: self.fpn.init([c3, c4, c5], device),
             head: self.head.init(self.fpn.channels, self.num_classes, device),
-            location_offset: self.location_offset,
+            location_rule: self.location_rule,
             postprocess: self.postprocess.clone(),
         })
     }
 }
 
 impl Fcos {
+    /// The feature extractor.
+    pub fn backbone(&self) -> &ResNet {
+        &self.backbone
+    }
+
     /// Whether the head has a centre-ness branch.
     pub fn predicts_centerness(&self) -> bool {
         self.head.predicts_centerness()
@@ -67,7 +72,7 @@ impl Fcos {
         let levels = self.fpn.forward([c3, c4, c5]);
         FcosOutput {
             levels: self.head.forward(levels),
-            locations: Locations::new([height, width], self.location_offset),
+            locations: Locations::new([height, width], self.location_rule),
         }
     }
 
@@ -218,7 +223,7 @@ impl HostMap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::CenternessBranch;
+    use crate::{head::CenternessBranch, postprocess::Thresholded};
 
     fn tiny() -> FcosConfig {
         let mut config = FcosConfig::small(3);
@@ -247,6 +252,7 @@ mod tests {
             .unwrap_or_else(|error| panic!("{error}"));
         let everything = PostprocessConfig {
             score_threshold: 0.0,
+            thresholded: Thresholded::ClassProbability,
             candidates_per_level: usize::MAX,
             nms_iou_threshold: 1.0,
             detections_per_image: usize::MAX,

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{fpn::conv_with_zero_bias, norm::group_count, pyramid::STRIDES};
 
-/// How the regression output `x` of a level with stride `s` and learnt scale `a`
+/// How the regression output `x` of a level with stride `s` and learnt scale `a` (1
+/// where none is learnt)
 /// becomes a distance in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -50,6 +51,9 @@ pub struct FcosHeadConfig {
     pub tower_depth: usize,
     /// Form of the distances.
     pub regression: RegressionForm,
+    /// Whether a level's regression output is multiplied by a factor that is learnt
+    /// for the level (FCOS; torchvision has none).
+    pub learnt_scales: bool,
     /// The centre-ness branch, if there is one.
     pub centerness: Option<CenternessBranch>,
     /// Probability that every class starts with at every location (focal loss
@@ -84,6 +88,7 @@ impl FcosHeadConfig {
             centerness: self.centerness.map(|_| conv(1)),
             scales: STRIDES
                 .iter()
+                .filter(|_| self.learnt_scales)
                 .map(|_| Initializer::Ones.init([1], device))
                 .collect(),
             regression: self.regression,
@@ -155,8 +160,11 @@ impl FcosHead {
                 _ => class_features.clone(),
             })
         });
-        let scaled =
-            self.distances.forward(box_features) * self.scales[level].val().reshape([1, 1, 1, 1]);
+        let distances = self.distances.forward(box_features);
+        let scaled = match self.scales.get(level) {
+            Some(scale) => distances * scale.val().reshape([1, 1, 1, 1]),
+            None => distances,
+        };
         let stride = STRIDES[level] as f32;
         LevelPrediction {
             class_logits: self.class_logits.forward(class_features),
@@ -199,6 +207,7 @@ mod tests {
         FcosHeadConfig {
             tower_depth: 1,
             regression,
+            learnt_scales: true,
             centerness: Some(CenternessBranch::Regression),
             prior: 0.01,
         }

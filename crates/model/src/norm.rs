@@ -34,13 +34,21 @@ pub enum Norm {
 }
 
 impl NormKind {
-    pub(crate) fn init(self, channels: usize, device: &Device) -> Norm {
+    pub(crate) fn init(self, channels: usize, epsilon: f64, device: &Device) -> Norm {
+        // The layer's own configuration refuses 0, which is right for statistics of a
+        // batch, but not for stored ones.
+        let batch = || BatchNorm {
+            epsilon,
+            ..BatchNormConfig::new(channels).init(device)
+        };
         match self {
-            Self::Frozen => Norm::Batch(BatchNormConfig::new(channels).init(device).freeze()),
-            Self::Batch => Norm::Batch(BatchNormConfig::new(channels).init(device)),
-            Self::Group => {
-                Norm::Group(GroupNormConfig::new(group_count(channels), channels).init(device))
-            }
+            Self::Frozen => Norm::Batch(batch().freeze()),
+            Self::Batch => Norm::Batch(batch()),
+            Self::Group => Norm::Group(
+                GroupNormConfig::new(group_count(channels), channels)
+                    .with_epsilon(epsilon)
+                    .init(device),
+            ),
         }
     }
 }

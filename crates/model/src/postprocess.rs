@@ -11,14 +11,27 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PostprocessConfig {
-    /// Class probabilities up to this are dropped.
+    /// Candidates up to this are dropped.
     pub score_threshold: f32,
+    /// What the threshold is compared with.
+    pub thresholded: Thresholded,
     /// Best candidates of each level that enter the suppression.
     pub candidates_per_level: usize,
     /// IoU above which the worse of two boxes of a class is suppressed.
     pub nms_iou_threshold: f32,
     /// Most detections of an image.
     pub detections_per_image: usize,
+}
+
+/// The number that has to exceed the score threshold. Without a centre-ness branch it
+/// is the same either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Thresholded {
+    /// The class probability p̂ alone (FCOS).
+    ClassProbability,
+    /// The score √(p̂·c) (torchvision).
+    Score,
 }
 
 /// How an image was put into the network: what is needed to map boxes back.
@@ -39,13 +52,25 @@ impl ImageFrame {
         }
     }
 
-    /// Clips a box in input pixels to the image and maps it to original pixels.
-    fn to_original(self, bbox: [f32; 4]) -> [f32; 4] {
+    /// Clips a box in input pixels to the image.
+    fn clip(self, [x1, y1, x2, y2]: [f32; 4]) -> [f32; 4] {
         let [height, width] = self.input_size.map(|side| side as f32);
-        let [original_height, original_width] = self.original_size.map(|side| side as f32);
-        let x = |value: f32| value.clamp(0.0, width) * (original_width / width);
-        let y = |value: f32| value.clamp(0.0, height) * (original_height / height);
-        [x(bbox[0]), y(bbox[1]), x(bbox[2]), y(bbox[3])]
+        let x = |value: f32| value.clamp(0.0, width);
+        let y = |value: f32| value.clamp(0.0, height);
+        [x(x1), y(y1), x(x2), y(y2)]
+    }
+
+    /// Maps a box in input pixels to original pixels.
+    fn to_original(self, [x1, y1, x2, y2]: [f32; 4]) -> [f32; 4] {
+        let [vertical, horizontal] = std::array::from_fn(|axis| {
+            self.original_size[axis] as f32 / self.input_size[axis] as f32
+        });
+        [
+            x1 * horizontal,
+            y1 * vertical,
+            x2 * horizontal,
+            y2 * vertical,
+        ]
     }
 }
 
@@ -64,8 +89,8 @@ pub struct LevelValues<'a> {
 
 /// The detections of one image, by descending score, in original pixels.
 ///
-/// Without centre-ness a score is the class probability p̂; with it, candidates
-/// pass the threshold by p̂, are ranked by p̂·c, and score √(p̂·c).
+/// Without centre-ness a score is the class probability p̂; with it, √(p̂·c). Boxes
+/// are clipped to the image, then suppressed, then mapped to the original.
 pub fn detect(
     levels: &[LevelValues<'_>],
     frame: ImageFrame,
@@ -75,12 +100,15 @@ pub fn detect(
         .iter()
         .flat_map(|level| level_candidates(level, config))
         .map(|candidate| Detection {
-            bbox: frame.to_original(candidate.bbox),
+            bbox: frame.clip(candidate.bbox),
             ..candidate
         })
         .collect();
     let mut detections = batched_nms(candidates, config.nms_iou_threshold);
     detections.truncate(config.detections_per_image);
+    for detection in &mut detections {
+        detection.bbox = frame.to_original(detection.bbox);
+    }
     detections
 }
 
@@ -88,8 +116,13 @@ pub fn detect(
 fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<Detection> {
     let count = level.grid.len();
     // The logistic function is monotone: comparing logits spares it for the many
-    // locations that see nothing.
-    let threshold = logit(config.score_threshold);
+    // locations that see nothing. A score √(p̂·c) above the threshold needs p̂ above its
+    // square.
+    let least = match (config.thresholded, level.centerness_logits) {
+        (Thresholded::Score, Some(_)) => config.score_threshold.powi(2),
+        _ => config.score_threshold,
+    };
+    let threshold = logit(least);
     let mut ranked: Vec<(f32, usize)> = level
         .class_logits
         .iter()
@@ -103,8 +136,16 @@ fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<
             };
             (score, index)
         })
+        .filter(|(score, _)| {
+            config.thresholded == Thresholded::ClassProbability || *score > config.score_threshold
+        })
         .collect();
-    let by_score = |a: &(f32, usize), b: &(f32, usize)| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1));
+    // Equal scores go by location, then by class.
+    let place = |index: usize| (index % count, index / count);
+    let by_score = |a: &(f32, usize), b: &(f32, usize)| {
+        b.0.total_cmp(&a.0)
+            .then_with(|| place(a.1).cmp(&place(b.1)))
+    };
     if ranked.len() > config.candidates_per_level {
         ranked.select_nth_unstable_by(config.candidates_per_level, by_score);
         ranked.truncate(config.candidates_per_level);
@@ -146,12 +187,14 @@ mod tests {
         height: 1,
         width: 3,
         stride: 8,
+        spacing: [8, 8],
         offset: 4,
     };
 
     fn config() -> PostprocessConfig {
         PostprocessConfig {
             score_threshold: 0.05,
+            thresholded: Thresholded::ClassProbability,
             candidates_per_level: 1000,
             nms_iou_threshold: 0.6,
             detections_per_image: 100,
@@ -217,6 +260,32 @@ mod tests {
         let expected = |p: f32, c: f32| (sigmoid(p) * sigmoid(c)).sqrt();
         // The third class probability, 0.029, is below the threshold.
         assert_eq!(scores, [expected(1.0, 2.0), expected(2.0, -2.0)]);
+    }
+
+    #[test]
+    fn the_score_admits_where_it_is_thresholded() {
+        let distances = [1.0; 12];
+        let level = LevelValues {
+            grid: GRID,
+            // Scores of about 0.11, 0.66 and 0.23.
+            class_logits: &[1.0, 0.0, -2.9],
+            distances: &distances,
+            centerness_logits: Some(&[-4.0, 2.0, 9.0]),
+        };
+        let mut config = PostprocessConfig {
+            score_threshold: 0.2,
+            thresholded: Thresholded::Score,
+            ..config()
+        };
+        let columns = |config: &PostprocessConfig| -> Vec<f32> {
+            detect(&[level], ImageFrame::unscaled([8, 24]), config)
+                .iter()
+                .map(|d| (d.bbox[0] + d.bbox[2]) / 2.0)
+                .collect()
+        };
+        assert_eq!(columns(&config), [12.0, 20.0]);
+        config.thresholded = Thresholded::ClassProbability;
+        assert_eq!(columns(&config), [12.0, 4.0]);
     }
 
     #[test]

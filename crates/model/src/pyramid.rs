@@ -15,22 +15,36 @@ pub fn level_sizes([height, width]: [usize; 2]) -> [[usize; 2]; LEVELS] {
     STRIDES.map(|stride| [height.div_ceil(stride), width.div_ceil(stride)])
 }
 
-/// Where in its cell of `stride` × `stride` pixels a location lies.
+/// Where on the input the locations of a level stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum LocationOffset {
-    /// At the centre, `(⌊s/2⌋ + x·s, ⌊s/2⌋ + y·s)` (FCOS, section 3.1).
+pub enum LocationRule {
+    /// At the centres of cells of `s` × `s` pixels, `(⌊s/2⌋ + x·s, ⌊s/2⌋ + y·s)`, with
+    /// the level's stride `s` (FCOS, section 3.1).
     HalfStride,
-    /// At the corner, `(x·s, y·s)` (torchvision).
-    Zero,
+    /// At the corners of as many cells as fit evenly, `(x·⌊W/w⌋, y·⌊H/h⌋)`, for an
+    /// input of `W` × `H` pixels and a level of `w` × `h` cells (torchvision). Where
+    /// the stride divides the input, that is `(x·s, y·s)`.
+    Torchvision,
 }
 
-impl LocationOffset {
-    /// The offset in pixels for a level of `stride`.
-    pub fn pixels(self, stride: usize) -> usize {
-        match self {
-            Self::HalfStride => stride / 2,
-            Self::Zero => 0,
+impl LocationRule {
+    /// The grid of a level of `stride` whose map is `size` (`[height, width]`) cells
+    /// for an input of `input_size`.
+    fn grid(self, stride: usize, size: [usize; 2], input_size: [usize; 2]) -> LevelGrid {
+        let (spacing, offset) = match self {
+            Self::HalfStride => ([stride; 2], stride / 2),
+            Self::Torchvision => (
+                std::array::from_fn(|axis| input_size[axis] / size[axis].max(1)),
+                0,
+            ),
+        };
+        LevelGrid {
+            height: size[0],
+            width: size[1],
+            stride,
+            spacing,
+            offset,
         }
     }
 }
@@ -49,8 +63,10 @@ pub struct LevelGrid {
     pub height: usize,
     /// Columns of the map.
     pub width: usize,
-    /// Distance between neighbours in pixels.
+    /// Stride of the level in input pixels.
     pub stride: usize,
+    /// Distance between neighbouring rows and between neighbouring columns in pixels.
+    pub spacing: [usize; 2],
     /// Coordinate of the first row and column in pixels.
     pub offset: usize,
 }
@@ -68,24 +84,30 @@ impl LevelGrid {
 
     /// The pixel coordinates `[x, y]` of the location `index`, counted row by row.
     pub fn location(&self, index: usize) -> [f32; 2] {
-        let coordinate = |cell| (cell * self.stride + self.offset) as f32;
         [
-            coordinate(index % self.width),
-            coordinate(index / self.width),
+            self.column(index % self.width),
+            self.row(index / self.width),
         ]
+    }
+
+    /// The `x` of a column in pixels.
+    pub fn column(&self, index: usize) -> f32 {
+        (index * self.spacing[1] + self.offset) as f32
+    }
+
+    /// The `y` of a row in pixels.
+    pub fn row(&self, index: usize) -> f32 {
+        (index * self.spacing[0] + self.offset) as f32
     }
 }
 
 impl Locations {
     /// The locations for inputs of `[height, width]` pixels.
-    pub fn new(input_size: [usize; 2], offset: LocationOffset) -> Self {
+    pub fn new(input_size: [usize; 2], rule: LocationRule) -> Self {
         let sizes = level_sizes(input_size);
         Self {
-            levels: std::array::from_fn(|level| LevelGrid {
-                height: sizes[level][0],
-                width: sizes[level][1],
-                stride: STRIDES[level],
-                offset: offset.pixels(STRIDES[level]),
+            levels: std::array::from_fn(|level| {
+                rule.grid(STRIDES[level], sizes[level], input_size)
             }),
         }
     }
@@ -119,7 +141,7 @@ mod tests {
 
     #[test]
     fn locations_follow_levels_and_rows() {
-        let locations = Locations::new([16, 24], LocationOffset::HalfStride);
+        let locations = Locations::new([16, 24], LocationRule::HalfStride);
         let all: Vec<_> = locations.iter().collect();
         assert_eq!(
             all,
@@ -140,12 +162,14 @@ mod tests {
         assert_eq!(locations.len(), all.len());
     }
 
+    /// Of torchvision's anchor generator, an input of 800 × 1344 pixels.
     #[test]
-    fn torchvision_locations_start_in_the_corner() {
-        let locations = Locations::new([8, 16], LocationOffset::Zero);
-        assert_eq!(
-            locations.iter().take(2).collect::<Vec<_>>(),
-            [[0.0, 0.0], [8.0, 0.0]]
-        );
+    fn torchvision_spaces_the_coarse_levels_evenly() {
+        let locations = Locations::new([800, 1344], LocationRule::Torchvision);
+        let spacings = locations.levels().map(|grid| grid.spacing);
+        assert_eq!(spacings, [[8, 8], [16, 16], [32, 32], [61, 64], [114, 122]]);
+        let p7 = locations.levels()[4];
+        assert_eq!(p7.location(0), [0.0, 0.0]);
+        assert_eq!(p7.location(p7.width + 1), [122.0, 114.0]);
     }
 }

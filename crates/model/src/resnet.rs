@@ -29,6 +29,14 @@ pub enum ResNetDepth {
 }
 
 impl ResNetDepth {
+    /// All depths.
+    pub const ALL: [Self; 4] = [
+        Self::ResNet18,
+        Self::ResNet34,
+        Self::ResNet50,
+        Self::ResNet101,
+    ];
+
     /// Blocks in each of the four stages.
     pub const fn blocks(self) -> [usize; 4] {
         match self {
@@ -73,6 +81,9 @@ pub struct ResNetConfig {
     pub stride_in: StrideIn,
     /// Normalisation after every convolution.
     pub norm: NormKind,
+    /// What the normalisation adds to a variance, above 0 unless it is frozen: 1e-5 in
+    /// PyTorch, 0 in the frozen batch norm of FCOS's original code.
+    pub norm_epsilon: f64,
     /// How many of stem, layer1, … layer4 take no gradient, from the stem on: 0
     /// trains everything, 2 freezes stem and layer1 as FCOS does, 5 freezes all.
     pub frozen_stages: usize,
@@ -87,7 +98,7 @@ impl ResNetConfig {
     /// Builds the network with He-normal convolutions (fan out) on `device`.
     pub fn init(&self, device: &Device) -> ResNet {
         let freeze = |stage| stage < self.frozen_stages;
-        let stem = ConvNorm::new([3, self.width], 7, 2, self.norm, device);
+        let stem = ConvNorm::new(self, [3, self.width], 7, 2, device);
         let mut channels = self.width;
         let stages = std::array::from_fn(|index| {
             let stride = if index == 0 { 1 } else { 2 };
@@ -180,7 +191,7 @@ impl Block {
         device: &Device,
     ) -> Self {
         let conv =
-            |channels, kernel, stride| ConvNorm::new(channels, kernel, stride, config.norm, device);
+            |channels, kernel, stride| ConvNorm::new(config, channels, kernel, stride, device);
         let channels_out = width * config.depth.expansion();
         let convs = if config.depth.expansion() == 1 {
             vec![
@@ -227,10 +238,10 @@ struct ConvNorm {
 
 impl ConvNorm {
     fn new(
+        config: &ResNetConfig,
         channels: [usize; 2],
         kernel: usize,
         stride: usize,
-        norm: NormKind,
         device: &Device,
     ) -> Self {
         let padding = kernel / 2;
@@ -246,7 +257,7 @@ impl ConvNorm {
                     fan_out_only: true,
                 })
                 .init(device),
-            norm: norm.init(channels[1], device),
+            norm: config.norm.init(channels[1], config.norm_epsilon, device),
         }
     }
 
@@ -265,6 +276,7 @@ mod tests {
             width: 64,
             stride_in: StrideIn::MiddleConv,
             norm: NormKind::Batch,
+            norm_epsilon: 1e-5,
             frozen_stages: 0,
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fcos_burn_data::{
     Category, DetectionDataset, Normalization,
     shapes::{ShapesConfig, ShapesSplit},
-    transforms::{HorizontalFlip, Pipeline, Resize, Transform},
+    transforms::{HorizontalFlip, Interpolation, Pipeline, Resize, Transform},
 };
 use fcos_burn_loss::{BoxLoss, FcosObjectiveConfig};
 use fcos_burn_model::FcosConfig;
@@ -24,6 +24,9 @@ use crate::{
 pub struct InputConfig {
     /// The size, in training and in detection.
     pub resize: Resize,
+    /// How resized pixels are computed.
+    #[serde(default)]
+    pub interpolation: Interpolation,
     /// Random changes to the resized image, in training only.
     pub augmentation: Vec<Transform>,
     /// The pixel values.
@@ -266,6 +269,7 @@ impl RunConfig {
                     short: 800,
                     long: 1333,
                 },
+                interpolation: Interpolation::Antialiased,
                 augmentation: vec![Transform::HorizontalFlip(HorizontalFlip {
                     probability: 0.5,
                 })],

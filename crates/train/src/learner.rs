@@ -416,7 +416,7 @@ mod tests {
             input: RunConfig::small().input,
             augmentation: Pipeline::new(Vec::new()).unwrap(),
             assignment: config.assignment.clone(),
-            location_offset: config.location_offset,
+            location_rule: config.location_rule,
             seed: 0,
             parts,
         };

@@ -17,13 +17,13 @@ use burn::{
 };
 use fcos_burn_data::{
     DataError, DetectionDataset, ImageBatch, Loader, LoaderError, SampleOrder, epoch_order,
-    sample_rng, stack,
-    transforms::{Pipeline, Sample},
+    sample_rng, stack, stack_resized,
+    transforms::{Interpolation, Pipeline, Sample},
 };
 use fcos_burn_model::{
     ImageFrame,
     assignment::{AssignmentConfig, assign},
-    pyramid::{LocationOffset, Locations},
+    pyramid::{LocationRule, Locations},
 };
 
 use crate::{
@@ -63,8 +63,8 @@ pub struct TrainCollate {
     pub augmentation: Pipeline,
     /// Which location learns which object.
     pub assignment: AssignmentConfig,
-    /// Position of a location in its cell.
-    pub location_offset: LocationOffset,
+    /// Where on the input the locations stand.
+    pub location_rule: LocationRule,
     /// Seed of the augmentation.
     pub seed: u64,
     /// Into how many parts of about the same size a batch is divided, at least 1. A
@@ -87,13 +87,13 @@ impl Collate for TrainCollate {
             .map(|&index| {
                 let mut rng = sample_rng(self.seed, epoch, index);
                 let sample = dataset.sample(index)?;
-                self.augmentation
-                    .apply(self.input.resize.apply(sample)?, &mut rng)
+                let sample = self.input.resize.apply(sample, self.input.interpolation)?;
+                self.augmentation.apply(sample, &mut rng)
             })
             .collect::<Result<Vec<Sample>, DataError>>()?;
         let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
         let [_, _, height, width] = batch.shape;
-        let locations = Locations::new([height, width], self.location_offset);
+        let locations = Locations::new([height, width], self.location_rule);
         // All parts are padded to the size of the batch: padding is background that
         // the classifier learns, and a part's would else differ from the batch's.
         let image_len = 3 * height * width;
@@ -164,22 +164,36 @@ impl DetectCollate {
     ///
     /// Fails if an image cannot be resized.
     pub fn images(&self, images: Vec<image::RgbImage>) -> Result<HostDetectBatch, DataError> {
-        let side = |(width, height): (u32, u32)| [height as usize, width as usize];
-        let mut frames = Vec::with_capacity(images.len());
-        let mut samples = Vec::with_capacity(images.len());
-        for image in images {
-            let original_size = side(image.dimensions());
-            let sample = self
-                .input
-                .resize
-                .apply(Sample::new(image, Vec::new(), Vec::new()))?;
-            frames.push(ImageFrame {
-                input_size: side(sample.image().dimensions()),
-                original_size,
-            });
-            samples.push(sample);
-        }
-        let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
+        let input = &self.input;
+        let original_sizes: Vec<_> = images.iter().map(|image| image.dimensions()).collect();
+        let batch = match input.interpolation {
+            Interpolation::Antialiased => {
+                let samples = images
+                    .into_iter()
+                    .map(|image| {
+                        let sample = Sample::new(image, Vec::new(), Vec::new());
+                        input.resize.apply(sample, input.interpolation)
+                    })
+                    .collect::<Result<Vec<Sample>, DataError>>()?;
+                stack(&samples, input.normalization, input.size_multiple)
+            }
+            Interpolation::Pointwise => stack_resized(
+                &images,
+                input.resize,
+                input.normalization,
+                input.size_multiple,
+            )?,
+        };
+        let side = |[width, height]: [u32; 2]| [height as usize, width as usize];
+        let frames: Vec<ImageFrame> = batch
+            .sizes
+            .iter()
+            .zip(original_sizes)
+            .map(|(&size, original)| ImageFrame {
+                input_size: side(size),
+                original_size: side(original.into()),
+            })
+            .collect();
         Ok(HostDetectBatch {
             images: images_data(batch),
             indices: (0..frames.len()).collect(),

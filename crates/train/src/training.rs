@@ -335,7 +335,7 @@ impl Run {
             input: config.input.clone(),
             augmentation: Pipeline::new(config.input.augmentation.clone())?,
             assignment: config.model.assignment.clone(),
-            location_offset: config.model.location_offset,
+            location_rule: config.model.location_rule,
             seed: config.seed,
             parts: config.devices.len() * config.accumulate,
         };

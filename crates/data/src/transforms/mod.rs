@@ -31,7 +31,7 @@ pub use color::ColorJitter;
 pub use crop::RandomCrop;
 pub use flip::{HorizontalFlip, VerticalFlip};
 pub use geometry::Geometry;
-pub use resize::{Resize, ScaleJitter};
+pub use resize::{Interpolation, Resize, ScaleJitter};
 pub use sample::Sample;
 
 use crate::DataError;
@@ -62,7 +62,7 @@ impl Transform {
     /// [`DataError::Resize`].
     pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Result<Sample, DataError> {
         match self {
-            Self::Resize(resize) => resize.apply(sample),
+            Self::Resize(resize) => resize.apply(sample, Interpolation::Antialiased),
             Self::ScaleJitter(jitter) => jitter.apply(sample, rng),
             Self::RandomCrop(crop) => Ok(crop.apply(sample, rng)),
             Self::HorizontalFlip(flip) => Ok(flip.apply(sample, rng)),
@@ -298,7 +298,7 @@ mod tests {
             let sample = pipeline
                 .apply(scene(), &mut sample_rng(2, 0, index))
                 .unwrap();
-            assert_eq!(sample.image().dimensions(), (100, 67));
+            assert_eq!(sample.image().dimensions(), (100, 66));
             assert_close(
                 sample.geometry().invert(sample.boxes()[0]),
                 scene().boxes()[0],

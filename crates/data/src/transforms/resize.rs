@@ -12,7 +12,27 @@ use crate::DataError;
 /// The largest side that a configuration may ask for.
 const MAX_SIDE: u32 = 1 << 15;
 
-/// Resizes every image to a size, or into one. Bilinear, with antialiasing when shrinking, as PIL does.
+/// How the pixels of a resized image are computed. Bilinear either way, and the same where an image grows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpolation {
+    /// Over all pixels that a new one covers, as PIL and Detectron do.
+    #[default]
+    Antialiased,
+    /// Between the four pixels around the centre of a new one, as torchvision's detectors do.
+    Pointwise,
+}
+
+impl Interpolation {
+    pub(crate) fn algorithm(self) -> ResizeAlg {
+        match self {
+            Self::Antialiased => ResizeAlg::Convolution(FilterType::Bilinear),
+            Self::Pointwise => ResizeAlg::Interpolation(FilterType::Bilinear),
+        }
+    }
+}
+
+/// Resizes every image to a size, or into one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
@@ -23,8 +43,8 @@ pub enum Resize {
         /// Height in pixels.
         height: u32,
     },
-    /// The aspect ratio kept: the shorter side becomes `short`, or less where the longer one would exceed `long`; sizes
-    /// round to the nearest pixel, as in Detectron.
+    /// The aspect ratio kept: the shorter side becomes `short`, or less where the longer one would exceed `long`; a
+    /// part of a pixel is cut off, as in FCOS and torchvision.
     ShortSide {
         /// Pixels of the shorter side.
         short: u32,
@@ -39,7 +59,7 @@ impl Resize {
     /// ```
     /// use fcos_burn_data::transforms::Resize;
     /// let resize = Resize::ShortSide { short: 800, long: 1333 };
-    /// assert_eq!(resize.target(640, 480), (1067, 800));
+    /// assert_eq!(resize.target(640, 480), (1066, 800));
     /// assert_eq!(resize.target(2000, 500), (1333, 333));
     /// ```
     pub fn target(&self, width: u32, height: u32) -> (u32, u32) {
@@ -49,7 +69,8 @@ impl Resize {
                 let (shorter, longer) =
                     (f64::from(width.min(height)), f64::from(width.max(height)));
                 let factor = (f64::from(short) / shorter).min(f64::from(long) / longer);
-                (scaled(width, factor), scaled(height, factor))
+                let side = |side: u32| ((f64::from(side) * factor) as u32).max(1);
+                (side(width), side(height))
             }
         }
     }
@@ -59,9 +80,9 @@ impl Resize {
     /// # Errors
     ///
     /// [`DataError::Resize`].
-    pub fn apply(&self, sample: Sample) -> Result<Sample, DataError> {
+    pub fn apply(&self, sample: Sample, interpolation: Interpolation) -> Result<Sample, DataError> {
         let (width, height) = sample.image().dimensions();
-        resize_to(sample, self.target(width, height))
+        resize_to(sample, self.target(width, height), interpolation)
     }
 
     pub(super) fn validate(&self) -> Result<(), DataError> {
@@ -105,7 +126,12 @@ impl ScaleJitter {
     pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Result<Sample, DataError> {
         let factor = f64::from(rng.random_range(self.min..=self.max));
         let (width, height) = sample.image().dimensions();
-        resize_to(sample, (scaled(width, factor), scaled(height, factor)))
+        let side = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
+        resize_to(
+            sample,
+            (side(width), side(height)),
+            Interpolation::Antialiased,
+        )
     }
 
     pub(super) fn validate(&self) -> Result<(), DataError> {
@@ -114,19 +140,21 @@ impl ScaleJitter {
     }
 }
 
-fn scaled(size: u32, factor: f64) -> u32 {
-    ((f64::from(size) * factor).round() as u32).max(1)
-}
-
-fn resize_to(sample: Sample, (width, height): (u32, u32)) -> Result<Sample, DataError> {
+fn resize_to(
+    sample: Sample,
+    (width, height): (u32, u32),
+    interpolation: Interpolation,
+) -> Result<Sample, DataError> {
     let (old_width, old_height) = sample.image().dimensions();
     if (old_width, old_height) == (width, height) {
         return Ok(sample);
     }
-    let image = resample(sample.image(), width, height).map_err(|source| DataError::Resize {
-        from: (old_width, old_height),
-        to: (width, height),
-        source,
+    let image = resample(sample.image(), (width, height), interpolation).map_err(|source| {
+        DataError::Resize {
+            from: (old_width, old_height),
+            to: (width, height),
+            source,
+        }
     })?;
     let scale = [
         width as f32 / old_width as f32,
@@ -143,8 +171,8 @@ fn resize_to(sample: Sample, (width, height): (u32, u32)) -> Result<Sample, Data
 
 fn resample(
     image: &RgbImage,
-    width: u32,
-    height: u32,
+    (width, height): (u32, u32),
+    interpolation: Interpolation,
 ) -> Result<RgbImage, fast_image_resize::ResizeError> {
     let unsupported = fast_image_resize::ImageError::UnsupportedPixelType;
     let source = ImageRef::new(
@@ -155,7 +183,7 @@ fn resample(
     )
     .map_err(|_| unsupported)?;
     let mut target = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = ResizeOptions::new().resize_alg(interpolation.algorithm());
     Resizer::new().resize(&source, &mut target, &options)?;
     RgbImage::from_raw(width, height, target.into_vec()).ok_or(unsupported.into())
 }
@@ -173,7 +201,8 @@ mod tests {
         let stripes = RgbImage::from_fn(64, 8, |x, _| {
             Rgb(if x % 2 == 0 { [0; 3] } else { [200; 3] })
         });
-        let halved = resample(&stripes, 32, 4).unwrap();
+        let halve = |interpolation| resample(&stripes, (32, 4), interpolation).unwrap();
+        let halved = halve(Interpolation::Antialiased);
         // Without antialiasing, every second column would survive alone: 0 or 200.
         assert!(
             halved
@@ -183,7 +212,7 @@ mod tests {
         );
         let flat = RgbImage::from_pixel(33, 17, Rgb([7, 99, 201]));
         assert!(
-            resample(&flat, 50, 9)
+            resample(&flat, (50, 9), Interpolation::Antialiased)
                 .unwrap()
                 .pixels()
                 .all(|pixel| *pixel == Rgb([7, 99, 201]))
@@ -198,7 +227,9 @@ mod tests {
         };
         assert_eq!(resize.target(200, 160), (125, 100));
         assert_eq!(resize.target(160, 200), (100, 125));
-        assert_eq!(resize.target(400, 100), (150, 38));
+        assert_eq!(resize.target(400, 100), (150, 37));
         assert_eq!(resize.target(10_000, 1), (150, 1));
+        // Half a pixel is cut off.
+        assert_eq!(resize.target(400, 102), (150, 38));
     }
 }

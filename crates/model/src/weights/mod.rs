@@ -1,9 +1,17 @@
-//! Saving and loading weights.
+//! Saving and loading weights, this crate's own and others'.
+
+mod checkpoint;
+mod layout;
+mod tensors;
 
 use std::path::{Path, PathBuf};
 
-use burn::{module::Module, store::ModuleRecord};
+use burn::module::Module;
 
+pub use self::{
+    checkpoint::{Checkpoint, Loaded},
+    layout::Layout,
+};
 use crate::Fcos;
 
 /// Why weights could not be saved or loaded.
@@ -24,6 +32,27 @@ pub enum WeightsError {
         path: PathBuf,
         /// What went wrong.
         cause: String,
+    },
+    /// The file holds weights of a network that is not known.
+    #[error("the tensors in {path} have the names of no network that is known here: {names}")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// Some of the names.
+        names: String,
+    },
+    /// The weights' classifier is for another number of classes.
+    #[error(
+        "the weights in {path} are for {file} classes, but the model has {model}: \
+         keep all but the classifier (--new-classifier), or choose another file"
+    )]
+    Classes {
+        /// The file.
+        path: PathBuf,
+        /// The file's number of classes.
+        file: usize,
+        /// The model's number of classes.
+        model: usize,
     },
     /// The weights belong to another model.
     #[error("the weights in {path} do not fit this model: {cause}")]
@@ -57,21 +86,14 @@ impl Fcos {
         std::fs::rename(&partial, path).map_err(|error| failed(error.to_string()))
     }
 
-    /// Replaces all weights and running statistics by those in a burnpack file.
+    /// Replaces all weights and running statistics by those in a file of any kind that
+    /// [`Checkpoint`] knows.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read, is no burnpack file, or holds other
-    /// tensors than this model has.
+    /// As [`Checkpoint::open`] and [`Checkpoint::load`].
     pub fn load(self, path: &Path) -> Result<Self, WeightsError> {
-        let record = ModuleRecord::load(path).map_err(|error| WeightsError::Read {
-            path: path.to_owned(),
-            cause: error.to_string(),
-        })?;
-        self.try_load_record(record)
-            .map_err(|error| WeightsError::Mismatch {
-                path: path.to_owned(),
-                cause: error.to_string(),
-            })
+        let (model, _) = Checkpoint::open(path)?.load(self)?;
+        Ok(model)
     }
 }

@@ -1,0 +1,57 @@
+"""Writes the fixtures of the parity tests.
+
+    python -m venv venv && venv/bin/pip install torch torchvision numpy pillow safetensors
+    git clone https://github.com/tianzhi0549/FCOS fcos
+    venv/bin/python tests/reference/generate.py --fcos fcos
+
+Everything comes from a formula or a seed: a second run writes the same numbers, up
+to the rounding of another version of PyTorch.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import assignment
+import losses
+import network
+import nms
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def save(name, tensors, **metadata):
+    arrays = {key: np.ascontiguousarray(value) for key, value in tensors.items()}
+    metadata = {key: json.dumps(value) for key, value in metadata.items()}
+    path = FIXTURES / f"{name}.safetensors"
+    save_file(arrays, path, metadata)
+    print(f"{path.name}: {len(arrays)} tensors, {path.stat().st_size} bytes")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fcos", type=Path, required=True, help="checkout of the original FCOS code")
+    parser.add_argument("--only", nargs="*", help="names of the fixtures to write")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    FIXTURES.mkdir(exist_ok=True)
+    writers = {
+        "network": lambda: network.write(save, FIXTURES),
+        "nms": lambda: nms.write(save),
+        "losses": lambda: losses.write(save),
+        "assignment": lambda: assignment.write(save, arguments.fcos),
+    }
+    for name in arguments.only or writers:
+        writers[name]()
+
+
+if __name__ == "__main__":
+    main()

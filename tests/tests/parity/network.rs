@@ -1,0 +1,293 @@
+//! torchvision's FCOS: outputs of every level, and detections from an image file.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fcos_burn::{
+    data::{Normalization, read_image, stack_resized, transforms::Resize},
+    model::{
+        Fcos, FcosConfig, ImageFrame,
+        head::LevelPrediction,
+        resnet::{ResNetDepth, StrideIn},
+        weights::{Checkpoint, Layout},
+    },
+};
+
+use crate::{
+    fixture::{self, Fixture},
+    formula,
+};
+
+static NETWORK: LazyLock<Fixture> = LazyLock::new(|| Fixture::open("network"));
+
+/// The names and shapes of a state dict of torchvision's FCOS.
+fn names(resnet: &str) -> Vec<(String, Vec<usize>)> {
+    let names: HashMap<String, Vec<(String, Vec<usize>)>> =
+        serde_json::from_str(&NETWORK.metadata["names"]).unwrap();
+    names[resnet].clone()
+}
+
+/// The detector with weights by the formula, read from a file with torchvision's names.
+fn detector(resnet: &str, stride_in: StrideIn) -> (Fcos, FcosConfig) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("weights");
+    formula::write_safetensors(&path, &names(resnet), str::to_owned);
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert_eq!(checkpoint.layout(), Layout::Torchvision);
+    let mut config = checkpoint.detector().unwrap();
+    config.backbone.stride_in = stride_in;
+    let model = config.init(&Device::flex()).unwrap();
+    let (model, loaded) = checkpoint.load(model).unwrap();
+    assert_eq!(loaded.taken, names(resnet).len());
+    assert!(loaded.kept.is_empty() && loaded.left == 0, "{loaded}");
+    (model, config)
+}
+
+fn compare_outputs(case: &str, resnet: &str, stride_in: StrideIn) {
+    let (model, _) = detector(resnet, stride_in);
+    for (height, width) in [(64, 96), (75, 50)] {
+        let image = formula::image(&format!("input.{height}x{width}"), height, width);
+        let image = TensorData::new(image, [1, 3, height, width]);
+        let output = model.forward(Tensor::from_data(image, &Device::flex()));
+        for (level, prediction) in output.levels.into_iter().enumerate() {
+            let LevelPrediction {
+                class_logits,
+                distances,
+                centerness_logits,
+            } = prediction;
+            for (name, map) in [
+                ("class_logits", class_logits),
+                ("distances", distances),
+                ("centerness_logits", centerness_logits.unwrap()),
+            ] {
+                let key = format!("{case}.{height}x{width}.p{}.{name}", level + 3);
+                assert_eq!(map.dims().to_vec(), NETWORK.array(&key).shape, "{key}");
+                let expected = NETWORK.floats(&key);
+                let largest = expected.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
+                for (found, expected) in map.into_data().iter::<f32>().zip(&expected) {
+                    let error = (found - expected).abs() / largest;
+                    assert!(error < 1e-4, "{key}: {found} instead of {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn resnet18_outputs_are_torchvisions() {
+    compare_outputs("resnet18", "resnet18", StrideIn::MiddleConv);
+}
+
+#[test]
+fn resnet50_outputs_are_torchvisions() {
+    compare_outputs("resnet50", "resnet50", StrideIn::MiddleConv);
+}
+
+#[test]
+fn resnet50_outputs_with_the_stride_in_the_first_convolution() {
+    compare_outputs("resnet50-first", "resnet50", StrideIn::FirstConv);
+}
+
+/// Boxes in pixels of the original image, labels and scores of `model.eval()(images)`.
+fn compare_detections(resnet: &str, file: &str, tolerance: Tolerance) {
+    let (model, config) = detector(resnet, StrideIn::MiddleConv);
+    let image = read_image(&fixture::folder().join(format!("photograph.{file}"))).unwrap();
+    let resize = Resize::ShortSide {
+        short: 200,
+        long: 333,
+    };
+    let batch = stack_resized(
+        std::slice::from_ref(&image),
+        resize,
+        Normalization::ImageNet,
+        32,
+    )
+    .unwrap();
+    let [width, height] = batch.sizes[0].map(|side| side as usize);
+    let frame = ImageFrame {
+        input_size: [height, width],
+        original_size: [image.height() as usize, image.width() as usize],
+    };
+    let images = Tensor::from_data(TensorData::new(batch.data, batch.shape), &Device::flex());
+    let found = model
+        .forward(images)
+        .detect(&[frame], &config.postprocess)
+        .concat();
+
+    let expected = Fixture::open("detections");
+    let key = |name: &str| format!("{resnet}.{file}.{name}");
+    let boxes = expected.boxes(&key("boxes"));
+    let scores = expected.floats(&key("scores"));
+    let labels = expected.integers(&key("labels"));
+    assert_eq!(found.len(), boxes.len());
+    let last = scores.iter().fold(1.0_f32, |last, score| last.min(*score));
+    for (rank, detection) in found.iter().enumerate() {
+        // Which is the hundredth depends on the rounding too.
+        if detection.score <= last + tolerance.score {
+            assert!(rank > 80, "{resnet} {file}: {rank}");
+            continue;
+        }
+        // Where scores are closer than the tolerance, either order is right.
+        let same = (0..boxes.len()).find(|&other| {
+            (scores[other] - scores[rank]).abs() <= tolerance.score
+                && labels[other] as usize == detection.label
+                && (detection.score - scores[other]).abs() <= tolerance.score
+                && detection
+                    .bbox
+                    .iter()
+                    .zip(boxes[other])
+                    .all(|(found, expected)| (found - expected).abs() <= tolerance.pixels)
+        });
+        assert!(
+            same.is_some(),
+            "{resnet} {file}: detection {rank} is {detection:?}, torchvision's {:?} {} {}",
+            boxes[rank],
+            labels[rank],
+            scores[rank],
+        );
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Tolerance {
+    score: f32,
+    pixels: f32,
+}
+
+/// The rounding of 32-bit floats, through fifty layers.
+const ROUNDING: Tolerance = Tolerance {
+    score: 2e-5,
+    pixels: 2e-3,
+};
+
+#[test]
+fn detections_are_torchvisions() {
+    compare_detections("resnet18", "png", ROUNDING);
+    compare_detections("resnet50", "png", ROUNDING);
+}
+
+/// The two decoders round differently, by a level or two of 255 here and there.
+#[test]
+fn detections_in_a_jpeg_are_torchvisions() {
+    let tolerance = Tolerance {
+        score: 5e-3,
+        pixels: 0.5,
+    };
+    compare_detections("resnet18", "jpg", tolerance);
+    compare_detections("resnet50", "jpg", tolerance);
+}
+
+/// The original code's names: every tensor lands where torchvision's of the same
+/// weight does.
+#[test]
+fn the_original_codes_names_lead_to_the_same_parameters() {
+    let (expected, config) = detector("resnet50", StrideIn::MiddleConv);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fcos");
+    let mut names = names("resnet50");
+    for level in 0..5 {
+        names.push((format!("scales.{level}.scale"), vec![1]));
+    }
+    formula::write_safetensors(&path, &names, original_name);
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert_eq!(checkpoint.layout(), Layout::Fcos);
+    let own = checkpoint.detector().unwrap();
+    assert_eq!(own, FcosConfig::fcos(5));
+    let mut with_scales = config.clone();
+    with_scales.head.learnt_scales = true;
+    let model = with_scales.init(&Device::flex()).unwrap();
+    let (model, loaded) = checkpoint.load(model).unwrap();
+    assert_eq!(loaded.taken, names.len());
+
+    let image = || {
+        let image = formula::image("input.64x96", 64, 96);
+        Tensor::from_data(TensorData::new(image, [1, 3, 64, 96]), &Device::flex())
+    };
+    let levels = model.forward(image()).levels.into_iter();
+    for (level, (found, expected)) in levels.zip(expected.forward(image()).levels).enumerate() {
+        let scale = formula::weight(&format!("scales.{level}.scale"), &[1])[0];
+        let values = |map: Tensor<4>| map.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(values(found.class_logits), values(expected.class_logits));
+        for (found, expected) in values(found.distances)
+            .into_iter()
+            .zip(values(expected.distances))
+        {
+            // ReLU commutes with a factor if that is positive; else it leaves zeros.
+            let scaled = if scale > 0.0 { expected * scale } else { found };
+            assert!((found - scaled).abs() <= 1e-4 * scaled.abs().max(1.0));
+        }
+    }
+}
+
+/// torchvision's name as the original code has it, in a checkpoint of a training.
+fn original_name(name: &str) -> String {
+    let name = name
+        .replace("backbone.body.conv1", "backbone.body.stem.conv1")
+        .replace("backbone.body.bn1", "backbone.body.stem.bn1")
+        .replace("extra_blocks", "top_blocks")
+        .replace("head.classification_head.conv", "rpn.head.cls_tower")
+        .replace("head.classification_head.cls_logits", "rpn.head.cls_logits")
+        .replace("head.regression_head.conv", "rpn.head.bbox_tower")
+        .replace("head.regression_head.bbox_reg", "rpn.head.bbox_pred")
+        .replace("head.regression_head.bbox_ctrness", "rpn.head.centerness");
+    let name = (0..3).fold(name, |name, level| {
+        name.replace(
+            &format!("inner_blocks.{level}.0"),
+            &format!("fpn_inner{}", level + 2),
+        )
+        .replace(
+            &format!("layer_blocks.{level}.0"),
+            &format!("fpn_layer{}", level + 2),
+        )
+    });
+    let name = if name.starts_with("scales.") {
+        format!("rpn.head.{name}")
+    } else {
+        name
+    };
+    format!("model.module.{name}")
+}
+
+/// torchvision's classification networks have the names of the detector's body, less
+/// their beginning, and a last layer of their own.
+#[test]
+fn a_classification_network_becomes_the_backbone() {
+    let (expected, config) = detector("resnet18", StrideIn::MiddleConv);
+    let body = "backbone.body.";
+    let mut names: Vec<_> = names("resnet18")
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(body))
+        .collect();
+    let taken = names.len();
+    names.push(("fc.weight".to_owned(), vec![10, 512]));
+    names.push(("fc.bias".to_owned(), vec![10]));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("resnet");
+    formula::write_safetensors(&path, &names, |name| {
+        name.strip_prefix(body).unwrap_or(name).to_owned()
+    });
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    assert_eq!(checkpoint.layout(), Layout::TorchvisionResNet);
+    assert_eq!(
+        (checkpoint.num_classes(), checkpoint.detector()),
+        (None, None)
+    );
+    let backbone = checkpoint.backbone(config.backbone.clone()).unwrap();
+    assert_eq!(backbone.depth, ResNetDepth::ResNet18);
+    let model = config.init(&Device::flex()).unwrap();
+    let (model, loaded) = checkpoint.load(model).unwrap();
+    assert_eq!(loaded.taken, taken);
+    assert!(
+        loaded
+            .kept
+            .iter()
+            .all(|path| !path.starts_with("backbone."))
+    );
+
+    let image = || Tensor::<4>::ones([1, 3, 64, 64], &Device::flex());
+    let features = |model: &Fcos| -> Vec<f32> {
+        let [.., c5] = model.backbone().forward(image());
+        c5.into_data().try_to_vec().unwrap()
+    };
+    assert_eq!(features(&model), features(&expected));
+}
