@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use fcos_burn::train::{
-    Detector, Error, Evaluation, RunConfig, artifacts::write_results, detector::resolve_weights,
+    Detector, DetectorFile, Error, Evaluation, RunConfig, artifacts::write_results,
 };
 use fcos_burn_examples::{DataArgs, DeviceArgs, exit};
 
@@ -23,7 +23,7 @@ struct Cli {
     /// Split to evaluate on [default: the one that the run was validated on]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Images in a batch [default: as in training]
+    /// Images in a batch [default: as in training, 1 for weights from elsewhere]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: Option<u16>,
     #[command(flatten)]
@@ -44,10 +44,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let (config, _) = resolve_weights(&cli.weights)?;
+    let run = DetectorFile::open(&cli.weights)?.run;
     let (device, precision) = cli.device.resolve();
     let detector = Detector::load(&cli.weights, device, precision)?;
-    let dataset = Arc::new(open_split(cli, &config)?);
+    let dataset = Arc::new(open_split(cli, run.as_ref())?);
     eprintln!("{dataset}");
     if !dataset.report().is_clean() {
         eprintln!("{}", dataset.report());
@@ -55,9 +55,10 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     if let Some(path) = &cli.ground_truth {
         dataset.write_coco(path)?;
     }
-    let batch_size = cli.batch_size.map_or(config.batch_size, usize::from);
+    let (batch_size, workers) = run.map_or((1, 1), |run| (run.batch_size, run.workers));
+    let batch_size = cli.batch_size.map_or(batch_size, usize::from);
     let mut told = 0;
-    let detections = detector.detect_dataset(&dataset, batch_size, config.workers, |images| {
+    let detections = detector.detect_dataset(&dataset, batch_size, workers, |images| {
         let tenth = images * 10 / dataset.len().max(1);
         if tenth > told {
             told = tenth;
@@ -75,9 +76,16 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn open_split(cli: &Cli, config: &RunConfig) -> Result<fcos_burn::data::DetectionDataset, Error> {
+fn open_split(
+    cli: &Cli,
+    run: Option<&RunConfig>,
+) -> Result<fcos_burn::data::DetectionDataset, Error> {
     let split = cli.split.as_deref();
-    let data = cli.data.config(split, split)?;
-    let data = data.as_ref().unwrap_or(&config.data);
+    let named = cli.data.config(split, split)?;
+    let data = named.or_else(|| run.map(|run| run.data.clone()));
+    let data = data.ok_or_else(|| Error::Run {
+        path: cli.weights.clone(),
+        cause: "tells of no data to evaluate on: name it with --data".to_owned(),
+    })?;
     data.source.open(split.unwrap_or(&data.val_split))
 }

@@ -12,14 +12,15 @@ use fcos_burn::{
     loss::{AssociationLoss, BoxLoss},
     model::{head::CenternessBranch, resnet::ResNetDepth},
     train::{
-        Error, Interrupter, Outcome, RunConfig, config::Duration, device::DeviceName, resume, train,
+        Error, InitialWeights, Interrupter, Outcome, RunConfig, config::Duration,
+        device::DeviceName, resume, train,
     },
 };
 use fcos_burn_examples::{DataArgs, DeviceArgs, exit};
 
 /// Train an FCOS detector with the association loss.
 ///
-/// A preset gives all values; --config changes some, flags the rest. Progress goes
+/// A preset gives all values; --weights, --config and flags change some, in this order. Progress goes
 /// to standard error, the best epoch's table to standard output.
 #[derive(Parser, Debug)]
 #[command(name = "train")]
@@ -83,9 +84,13 @@ struct Cli {
     /// Seed of all random numbers [default: 0]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Weights to start from: a run's folder or its model.bpk
+    /// Weights to start from, and the model that they are of: a run's folder, or a file
+    /// of this project, of torchvision's FCOS or ResNets, or of the original FCOS code
     #[arg(long, value_name = "RUN|FILE")]
     weights: Option<PathBuf>,
+    /// Start with a new classifier, for other classes than the weights are for
+    #[arg(long, requires = "weights")]
+    new_classifier: bool,
     /// Devices that share every batch, such as cuda:0,cuda:1; the same one may come
     /// several times [default: small: cpu,cpu, paper: cpu]
     #[arg(
@@ -107,7 +112,7 @@ struct Cli {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "config", "backbone", "association",
         "beta", "k", "centerness", "box_loss", "image_size", "short_side", "epochs", "batch_size",
-        "lr", "workers", "seed", "weights", "accumulate", "precision", "output",
+        "lr", "workers", "seed", "weights", "new_classifier", "accumulate", "precision", "output",
     ])]
     resume: Option<PathBuf>,
 }
@@ -155,7 +160,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
                 Some(folder) => folder.clone(),
                 None => free_folder(&config),
             };
-            let outcome = train(config, &folder, cli.weights.as_deref(), interrupter)?;
+            let weights = cli.weights.clone().map(match cli.new_classifier {
+                true => InitialWeights::Body,
+                false => InitialWeights::All,
+            });
+            let outcome = train(config, &folder, weights.as_ref(), interrupter)?;
             (folder, outcome)
         }
     };
@@ -181,6 +190,9 @@ impl Cli {
             Preset::Small => RunConfig::small(),
             Preset::Paper => RunConfig::paper(),
         };
+        if let Some(weights) = &self.weights {
+            config = config.with_model_of(weights)?;
+        }
         if let Some(path) = &self.config {
             config = config.merge_file(path)?;
         }

@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+use fcos_burn::{
+    model::{FcosConfig, resnet::ResNetDepth},
+    train::device::{DeviceName, Precision},
+};
+
 /// An example that cargo built beside this test.
 fn example(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
@@ -170,6 +175,92 @@ fn train_evaluate_and_detect_work_together() {
         &["--output", path(&run_folder)],
         1,
         &["holds a run already"],
+    );
+}
+
+/// Weights for five labels under torchvision's names, in a file that does not say so.
+fn torchvision_weights(dir: &Path) -> PathBuf {
+    let file = dir.join("weights.bin");
+    let mut config = FcosConfig::torchvision(5);
+    config.backbone.depth = ResNetDepth::ResNet18;
+    config.fpn.channels = 32;
+    config.head.tower_depth = 1;
+    let device = DeviceName::CPU.open(Precision::F32).unwrap();
+    let detector = config.init(&device).unwrap();
+    detector.export_torchvision(&file).unwrap();
+    file
+}
+
+#[test]
+fn weights_of_torchvision_are_taken_by_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = torchvision_weights(dir.path());
+    let image = dir.path().join("grey.png");
+    image::RgbImage::from_pixel(48, 32, image::Rgb([99; 3]))
+        .save(&image)
+        .unwrap();
+    let drawn = dir.path().join("drawn");
+    let output = run(
+        "detect",
+        &[
+            "--weights",
+            path(&weights),
+            "--input",
+            path(&image),
+            "--output",
+            path(&drawn),
+        ],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    assert_fails(
+        "evaluate",
+        &["--weights", path(&weights)],
+        1,
+        &["weights.bin", "--data"],
+    );
+    assert_fails(
+        "evaluate",
+        &["--weights", path(&weights), "--data", "shapes"],
+        1,
+        &["class 4", "circle"],
+    );
+
+    // Six classes instead of five.
+    let config = dir.path().join("few.json");
+    fs::write(
+        &config,
+        r#"{"data": {"source": {"shapes": {"train_images": 2, "val_images": 1}}}}"#,
+    )
+    .unwrap();
+    let run_folder = dir.path().join("run");
+    let train = [
+        "--weights",
+        path(&weights),
+        "--config",
+        path(&config),
+        "--image-size",
+        "64x64",
+        "--epochs",
+        "1",
+        "--output",
+        path(&run_folder),
+    ];
+    assert_fails(
+        "train",
+        &train,
+        1,
+        &["5 classes", "has 6", "--new-classifier"],
+    );
+    let output = run("train", &[&train[..], &["--new-classifier"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("torchvision's FCOS"), "{told}");
+    assert!(told.contains("head.class_logits.weight"), "{told}");
+    let config = fs::read_to_string(run_folder.join("config.json")).unwrap();
+    assert!(
+        config.contains(r#""interpolation": "pointwise""#),
+        "{config}"
     );
 }
 

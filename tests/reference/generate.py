@@ -20,6 +20,7 @@ from safetensors.numpy import save_file
 sys.path.insert(0, str(Path(__file__).parent))
 
 import assignment
+import checkpoints
 import losses
 import network
 import nms
@@ -45,6 +46,7 @@ def main():
     FIXTURES.mkdir(exist_ok=True)
     writers = {
         "network": lambda: network.write(save, FIXTURES),
+        "checkpoints": lambda: checkpoints.write(FIXTURES),
         "nms": lambda: nms.write(save),
         "losses": lambda: losses.write(save),
         "assignment": lambda: assignment.write(save, arguments.fcos),

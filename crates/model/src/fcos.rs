@@ -60,6 +60,17 @@ impl Fcos {
         self.head.predicts_centerness()
     }
 
+    /// How this detector's computation differs from that of torchvision's FCOS.
+    pub(crate) fn unlike_torchvision(&self) -> Vec<&'static str> {
+        let mut differences = self.backbone.unlike_torchvision();
+        differences.extend(self.fpn.unlike_torchvision());
+        differences.extend(self.head.unlike_torchvision());
+        if self.location_rule != LocationRule::Torchvision {
+            differences.push("its locations stand elsewhere");
+        }
+        differences
+    }
+
     /// Predicts for a batch of normalised images.
     ///
     /// # Shapes

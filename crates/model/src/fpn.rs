@@ -98,6 +98,11 @@ pub struct Fpn {
 }
 
 impl Fpn {
+    /// How the computation differs from that of torchvision's FCOS.
+    pub(crate) fn unlike_torchvision(&self) -> Option<&'static str> {
+        (self.extra_levels_from != ExtraLevelsFrom::P5).then_some("its P6 comes from C5")
+    }
+
     /// Merges the features top-down and adds the two extra levels.
     ///
     /// # Shapes

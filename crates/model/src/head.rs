@@ -133,6 +133,30 @@ pub struct LevelPrediction {
 }
 
 impl FcosHead {
+    /// How the computation differs from that of torchvision's FCOS.
+    pub(crate) fn unlike_torchvision(&self) -> Vec<&'static str> {
+        let groups = |layer: &TowerLayer| layer.norm.num_groups;
+        let towers = || self.class_tower.iter().chain(&self.box_tower);
+        [
+            (!self.scales.is_empty(), "its levels have learnt scales"),
+            (
+                self.regression != RegressionForm::NormalizedRelu,
+                "its distances are no ReLU times the stride",
+            ),
+            (
+                self.centerness_branch != Some(CenternessBranch::Regression),
+                "it has no centre-ness branch on the regression tower",
+            ),
+            (
+                towers().any(|layer| groups(layer) != 32),
+                "its towers have no 32 groups",
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(differs, how)| differs.then_some(how))
+        .collect()
+    }
+
     /// Whether there is a centre-ness branch.
     pub fn predicts_centerness(&self) -> bool {
         self.centerness.is_some()

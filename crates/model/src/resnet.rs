@@ -145,6 +145,24 @@ pub struct ResNet {
 }
 
 impl ResNet {
+    /// How the computation differs from that of torchvision's ResNet.
+    pub(crate) fn unlike_torchvision(&self) -> Vec<&'static str> {
+        let mut differences = Vec::new();
+        if !matches!(&self.stem.norm, Norm::Batch(norm) if norm.epsilon == 1e-5) {
+            differences.push("its backbone has no batch norm with an epsilon of 1e-5");
+        }
+        let [first, ..] = self.stages[1].blocks[0].convs.as_slice() else {
+            return differences;
+        };
+        if first.conv.weight.dims()[2..] == [1, 1] && first.conv.stride != [1, 1] {
+            differences.push("its bottlenecks have their stride in the first convolution");
+        }
+        if self.stem.conv.weight.dims()[0] != 64 {
+            differences.push("its backbone is not 64 channels wide");
+        }
+        differences
+    }
+
     /// Extracts the features C2, C3, C4 and C5.
     ///
     /// # Shapes

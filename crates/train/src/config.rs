@@ -8,11 +8,16 @@ use fcos_burn_data::{
     transforms::{HorizontalFlip, Interpolation, Pipeline, Resize, Transform},
 };
 use fcos_burn_loss::{BoxLoss, FcosObjectiveConfig};
-use fcos_burn_model::FcosConfig;
+use fcos_burn_model::{
+    FcosConfig,
+    resnet::{ResNetConfig, StrideIn},
+    weights::{Checkpoint, Layout},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    detector_file::DetectorFile,
     device::{DeviceName, Precision},
     error::{Error, InvalidConfig},
     optimization::{Milestones, OptimizationConfig, Optimizer, Warmup, WarmupShape},
@@ -33,6 +38,35 @@ pub struct InputConfig {
     pub normalization: Normalization,
     /// Height and width are padded to a multiple of this.
     pub size_multiple: usize,
+}
+
+impl InputConfig {
+    /// The original FCOS code's, and the paper's: a short side of 800 and a long side of
+    /// at most 1333 pixels, Caffe's pixel values, flips in training.
+    pub fn fcos() -> Self {
+        Self {
+            resize: Resize::ShortSide {
+                short: 800,
+                long: 1333,
+            },
+            interpolation: Interpolation::Antialiased,
+            augmentation: vec![Transform::HorizontalFlip(HorizontalFlip {
+                probability: 0.5,
+            })],
+            normalization: Normalization::Caffe,
+            size_multiple: 32,
+        }
+    }
+
+    /// That of torchvision's detectors: sizes as in [`fcos`](Self::fcos), resized
+    /// pointwise, and the pixel values of its classification networks.
+    pub fn torchvision() -> Self {
+        Self {
+            interpolation: Interpolation::Pointwise,
+            normalization: Normalization::ImageNet,
+            ..Self::fcos()
+        }
+    }
 }
 
 /// Where the images and annotations are.
@@ -264,18 +298,7 @@ impl RunConfig {
             data: DataConfig::shapes(ShapesConfig::default()),
             model: FcosConfig::paper(1),
             objective: FcosObjectiveConfig::new(),
-            input: InputConfig {
-                resize: Resize::ShortSide {
-                    short: 800,
-                    long: 1333,
-                },
-                interpolation: Interpolation::Antialiased,
-                augmentation: vec![Transform::HorizontalFlip(HorizontalFlip {
-                    probability: 0.5,
-                })],
-                normalization: Normalization::Caffe,
-                size_multiple: 32,
-            },
+            input: InputConfig::fcos(),
             optimization: OptimizationConfig {
                 optimizer: Optimizer::Sgd { momentum: 0.9 },
                 learning_rate: 0.01,
@@ -341,6 +364,39 @@ impl RunConfig {
             devices: vec![DeviceName::CPU; 2],
             ..paper
         }
+    }
+
+    /// The same training with the model of other weights, which it may then start from:
+    /// all of a whole detector's, its input too; of a backbone alone its depth, width,
+    /// stride and pixel values.
+    ///
+    /// # Errors
+    ///
+    /// As [`DetectorFile::open`]; also if a backbone is of no depth that is known.
+    pub fn with_model_of(mut self, weights: &Path) -> Result<Self, Error> {
+        if !weights.is_dir() {
+            let checkpoint = Checkpoint::open(weights)?;
+            if checkpoint.layout() == Layout::TorchvisionResNet {
+                let backbone = checkpoint.backbone(self.model.backbone.clone());
+                self.model.backbone = ResNetConfig {
+                    stride_in: StrideIn::MiddleConv,
+                    norm_epsilon: 1e-5,
+                    ..backbone.ok_or_else(|| Error::Run {
+                        path: weights.to_owned(),
+                        cause: "is a ResNet of no depth that is known".to_owned(),
+                    })?
+                };
+                self.input.normalization = Normalization::ImageNet;
+                return Ok(self);
+            }
+        }
+        let file = DetectorFile::open(weights)?;
+        self.model = file.model;
+        self.input = InputConfig {
+            augmentation: self.input.augmentation,
+            ..file.input
+        };
+        Ok(self)
     }
 
     /// Checks every value that the data does not decide.

@@ -1,9 +1,6 @@
 //! A trained detector with all that is needed to use it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
 use burn::{data::dataloader::DataLoader, module::Module, tensor::Device};
 use fcos_burn_data::{Category, DetectionDataset, SampleOrder};
@@ -12,12 +9,13 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{InputConfig, RunConfig},
+    config::InputConfig,
+    detector_file::DetectorFile,
     device::{DeviceName, Precision},
     error::Error,
     evaluation::xywh,
     loader::{BatchLoader, Collate, DetectCollate, EpochPlan},
-    run::{RunFolder, read_json, write_json},
+    run::write_json,
 };
 
 /// A detector on a device, with its classes and the way it takes images.
@@ -58,23 +56,18 @@ impl Detector {
         }
     }
 
-    /// Loads the best weights of a run's folder, or a weights file that lies in
-    /// one, beside its `config.json`.
+    /// Loads a detector from whatever [`DetectorFile::open`] knows: the best weights of
+    /// a run's folder, or a weights file.
     ///
     /// # Errors
     ///
     /// Fails if the configuration or the weights cannot be read or do not fit
     /// together, or the device cannot be had.
     pub fn load(weights: &Path, device: DeviceName, precision: Precision) -> Result<Self, Error> {
-        let (config, file) = resolve_weights(weights)?;
+        let file = DetectorFile::open(weights)?;
         let device = device.open(precision)?;
-        let model = config.model.init(&device)?.load(&file)?;
-        Ok(Self::new(
-            &model,
-            config.input,
-            config.data.categories,
-            device,
-        ))
+        let model = file.model.init(&device)?.load(&file.weights)?;
+        Ok(Self::new(&model, file.input, file.categories, device))
     }
 
     /// The classes, in the order of the detections' labels.
@@ -96,12 +89,15 @@ impl Detector {
         Ok(self.model.detect(batch.images, &batch.frames))
     }
 
-    /// Detects objects in all images of a data set, in its order. `progress` is
-    /// told the number of images done after each batch.
+    /// Detects objects in all images of a data set, in its order. Labels are the data
+    /// set's, classes going by their names; what is found of a class that the data set
+    /// does not have is left out. `progress` is told the number of images done after
+    /// each batch.
     ///
     /// # Errors
     ///
-    /// Fails if the data set has other classes, or an image cannot be read.
+    /// Fails if the data set has a class that the detector does not know, or an image
+    /// cannot be read.
     pub fn detect_dataset(
         &self,
         dataset: &Arc<DetectionDataset>,
@@ -109,7 +105,7 @@ impl Detector {
         workers: usize,
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
-        self.check_categories(dataset)?;
+        let labels = self.labels_in(dataset)?;
         let plan = EpochPlan {
             batch_size,
             workers,
@@ -129,25 +125,40 @@ impl Detector {
         for batch in loader.iter() {
             let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
             let found = self.model.detect(batch.images, &batch.frames);
+            let found = found.into_iter().map(|detections| {
+                let known = detections.into_iter().filter_map(|detection| {
+                    let label = *labels.get(detection.label)?;
+                    Some(Detection {
+                        label: label?,
+                        ..detection
+                    })
+                });
+                known.collect()
+            });
             detections.extend(batch.indices.into_iter().zip(found));
             progress(detections.len());
         }
         Ok(detections)
     }
 
-    fn check_categories(&self, dataset: &DetectionDataset) -> Result<(), Error> {
+    /// For each of the detector's labels that of the class of the same name in
+    /// `dataset`.
+    fn labels_in(&self, dataset: &DetectionDataset) -> Result<Vec<Option<usize>>, Error> {
         let names = |categories: &[Category]| -> Vec<String> {
             categories.iter().map(|c| c.name.clone()).collect()
         };
         let (model, data) = (names(&self.categories), names(dataset.categories()));
-        if model == data {
-            return Ok(());
+        if data.iter().any(|name| !model.contains(name)) {
+            return Err(Error::Classes {
+                model,
+                data,
+                data_name: dataset.name().to_owned(),
+            });
         }
-        Err(Error::Classes {
-            model,
-            data,
-            data_name: dataset.name().to_owned(),
-        })
+        Ok(model
+            .iter()
+            .map(|name| data.iter().position(|known| known == name))
+            .collect())
     }
 }
 
@@ -213,27 +224,4 @@ impl ImageDetections {
 /// Names the file if it cannot be written.
 pub fn write_detections(path: &Path, images: &[ImageDetections]) -> Result<(), Error> {
     write_json(path, &images)
-}
-
-/// The configuration and the weights file that `weights`, a run's folder or a
-/// weights file, stands for.
-///
-/// # Errors
-///
-/// Fails if `weights` is neither, or the configuration cannot be read.
-pub fn resolve_weights(weights: &Path) -> Result<(RunConfig, PathBuf), Error> {
-    if weights.is_dir() {
-        let (folder, config) = RunFolder::open(weights)?;
-        return Ok((config, folder.model_path()));
-    }
-    // A file that is not there is the first thing to tell.
-    std::fs::File::open(weights).map_err(Error::io(weights))?;
-    let config = weights.with_file_name("config.json");
-    if !config.is_file() {
-        return Err(Error::Run {
-            path: config,
-            cause: "not found: it tells which model the weights beside it are of".to_owned(),
-        });
-    }
-    Ok((read_json(&config)?, weights.to_owned()))
 }

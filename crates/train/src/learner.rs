@@ -270,9 +270,9 @@ impl PartStep {
         normalizer: Normalizer,
         device: &Device,
     ) -> Self {
-        let images = Tensor::from_data(part.images.clone(), device);
+        let targets = part.targets(detector.predicts_centerness(), device);
+        let images = Tensor::from_data(part.images, device);
         let predictions = detector.forward(images).into_predictions();
-        let targets = part.targets(predictions.centerness_logits.is_some(), device);
         // The objective sums over all locations, which 16 bits cannot hold.
         let predictions = Predictions {
             class_logits: predictions.class_logits.cast(FloatDType::F32),
@@ -320,18 +320,14 @@ impl TrainStep for Learner {
             let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
                 break;
             };
-            let alone = devices.len() == 1;
-            let (detector, objective) = (self.detector.clone(), self.objective);
-            let normalizer = normalizer.clone();
-            let steps = self.devices.map(round, move |device, part| {
-                let detector = detector.clone();
-                let detector = if alone {
-                    detector
-                } else {
-                    detector.fork(device)
+            let steps = self.devices.map(round, |device, part| {
+                let detector = self.detector.clone();
+                let detector = match devices.len() {
+                    1 => detector,
+                    _ => detector.fork(device),
                 };
                 let normalizer = normalizer.clone().to_device(device);
-                PartStep::new(&detector, objective, part, normalizer, device)
+                PartStep::new(&detector, self.objective, part, normalizer, device)
             });
             for step in steps {
                 let step_gradients = step.gradients.to_device(main, &self.detector);

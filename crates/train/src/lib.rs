@@ -2,9 +2,11 @@
 
 pub mod artifacts;
 pub mod checkpoint;
+mod coco_classes;
 pub mod config;
 pub mod correlation;
 pub mod detector;
+pub mod detector_file;
 pub mod device;
 pub mod device_group;
 pub mod drawing;
@@ -24,6 +26,7 @@ pub mod training;
 pub use burn::train::Interrupter;
 pub use config::RunConfig;
 pub use detector::Detector;
+pub use detector_file::DetectorFile;
 pub use error::Error;
 pub use evaluation::Evaluation;
-pub use training::{Outcome, resume, train};
+pub use training::{InitialWeights, Outcome, resume, train};

@@ -2,7 +2,7 @@
 
 use std::{
     io::IsTerminal,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -13,13 +13,13 @@ use burn::{
     train::{Interrupter, Learner as BurnLearner, SupervisedTraining, metric::LearningRateMetric},
 };
 use fcos_burn_data::{DetectionDataset, SampleOrder, transforms::Pipeline};
-use fcos_burn_model::Fcos;
+use fcos_burn_model::{Fcos, weights::Checkpoint};
 
 use crate::{
     artifacts::write_artifacts,
     checkpoint::{BestEpoch, KeepLastAndBest, ModelFiles},
     config::{Duration, RunConfig},
-    detector::{Detector, resolve_weights},
+    detector::Detector,
     device::DeviceName,
     device_group::DeviceGroup,
     error::Error,
@@ -32,6 +32,33 @@ use crate::{
     run::{RunFolder, write_json},
 };
 
+/// The weights that a training starts from: a run's folder, or a weights file of any
+/// kind that [`Checkpoint`] knows.
+#[derive(Clone, Debug)]
+pub enum InitialWeights {
+    /// All that are there; of a classification network, those of the backbone.
+    All(PathBuf),
+    /// All but the classifier's, for other classes.
+    Body(PathBuf),
+}
+
+impl InitialWeights {
+    fn load(&self, model: Fcos) -> Result<Fcos, Error> {
+        let (Self::All(path) | Self::Body(path)) = self;
+        let file = match path.is_dir() {
+            true => RunFolder::open(path)?.0.model_path(),
+            false => path.clone(),
+        };
+        let checkpoint = Checkpoint::open(&file)?;
+        let (model, loaded) = match self {
+            Self::All(_) => checkpoint.load(model)?,
+            Self::Body(_) => checkpoint.load_body(model)?,
+        };
+        eprintln!("{loaded}");
+        Ok(model)
+    }
+}
+
 /// How a training ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -43,8 +70,8 @@ pub enum Outcome {
 
 /// Trains a detector and writes its run folder to `output`.
 ///
-/// With `weights`, a run's folder or weights file of the same model, training
-/// starts from these. `interrupter` stops the training after the current
+/// With `weights`, which are of the same model (see [`RunConfig::with_model_of`]),
+/// training starts from these. `interrupter` stops the training after the current
 /// iteration. Progress goes to a dashboard where standard output is a terminal,
 /// to standard error as lines elsewhere.
 ///
@@ -55,7 +82,7 @@ pub enum Outcome {
 pub fn train(
     mut config: RunConfig,
     output: &Path,
-    weights: Option<&Path>,
+    weights: Option<&InitialWeights>,
     interrupter: Interrupter,
 ) -> Result<Outcome, Error> {
     config.validate()?;
@@ -63,8 +90,7 @@ pub fn train(
     let devices = open_devices(&config)?;
     let mut model = initial_model(&config, &devices[0])?;
     if let Some(weights) = weights {
-        let (_, file) = resolve_weights(weights)?;
-        model = model.load(&file)?;
+        model = weights.load(model)?;
     }
     let folder = RunFolder::create(output, &config)?;
     Run {

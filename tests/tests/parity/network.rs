@@ -291,3 +291,70 @@ fn a_classification_network_becomes_the_backbone() {
     };
     assert_eq!(features(&model), features(&expected));
 }
+
+/// PyTorch's files, of a training and in half precision, hold what a safetensors file of
+/// the same weights does.
+#[test]
+fn files_of_pytorch_are_read() {
+    let narrow = |shape: &[usize]| -> Vec<usize> {
+        let side = |&side: &usize| if side >= 64 { side / 16 } else { side };
+        shape.iter().map(side).collect()
+    };
+    let names: Vec<_> = names("resnet18")
+        .into_iter()
+        .map(|(name, shape)| (name, narrow(&shape)))
+        .collect();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("narrow");
+    formula::write_safetensors(&path, &names, str::to_owned);
+    let logits = |path: &std::path::Path, beside: usize| -> Vec<f32> {
+        let checkpoint = Checkpoint::open(path).unwrap();
+        assert_eq!(checkpoint.layout(), Layout::Torchvision);
+        let config = checkpoint.detector().unwrap();
+        assert_eq!((config.backbone.width, config.fpn.channels), (4, 16));
+        let model = config.init(&Device::flex()).unwrap();
+        let (model, loaded) = checkpoint.load(model).unwrap();
+        assert_eq!((loaded.taken, loaded.left), (names.len(), beside));
+        let image = Tensor::ones([1, 3, 32, 32], &Device::flex());
+        let level = model.forward(image).levels.remove(0);
+        level.class_logits.into_data().try_to_vec().unwrap()
+    };
+    let expected = logits(&path, 0);
+    // The optimiser's momentum is no weight.
+    assert_eq!(
+        logits(&fixture::folder().join("checkpoint.pth"), 1),
+        expected
+    );
+    let half = logits(&fixture::folder().join("legacy.pth"), 0);
+    assert_ne!(half, expected);
+    for (half, expected) in half.iter().zip(&expected) {
+        assert!((half - expected).abs() < 0.02 * expected.abs().max(1.0));
+    }
+}
+
+/// What is written is what was read, under the same names, and no more.
+#[test]
+fn an_export_has_torchvisions_names_and_the_same_values() {
+    let (model, _) = detector("resnet18", StrideIn::MiddleConv);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("export.safetensors");
+    model.export_torchvision(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let found = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut counters = 0;
+    for (name, view) in found.iter() {
+        if let Some(norm) = name.strip_suffix("num_batches_tracked") {
+            assert!(found.tensor(&format!("{norm}running_mean")).is_ok());
+            counters += 1;
+            continue;
+        }
+        let expected = formula::weight(name, view.shape());
+        let (values, _) = view.data().as_chunks();
+        let values: Vec<f32> = values.iter().map(|v| f32::from_le_bytes(*v)).collect();
+        assert_eq!(values, expected, "{name}");
+    }
+    let mut names: Vec<String> = names("resnet18").into_iter().map(|(n, _)| n).collect();
+    names.retain(|name| found.tensor(name).is_err());
+    assert!(names.is_empty(), "{names:?}");
+    assert_eq!(counters, 20);
+}

@@ -372,3 +372,205 @@ impl ModuleVisitor for Shapes {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{collections::HashMap, fs};
+
+    use burn::tensor::Device;
+    use safetensors::{Dtype, tensor::TensorView};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn tiny(num_classes: usize) -> FcosConfig {
+        let mut config = FcosConfig::small(num_classes);
+        config.backbone.width = 4;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        config
+    }
+
+    fn detector(config: &FcosConfig) -> Fcos {
+        config.init(&Device::flex()).unwrap()
+    }
+
+    /// The weights of a detector with three classes, in a file of any name.
+    fn saved(dir: &TempDir) -> PathBuf {
+        let path = dir.path().join("holiday.jpg");
+        detector(&tiny(3)).save(&path).unwrap();
+        path
+    }
+
+    fn values(model: &Fcos, path: &str) -> Vec<f32> {
+        use burn::store::{ModuleSnapshot, bridge};
+        let tensors = model.collect(None, None, true);
+        let tensor = tensors.into_iter().find(|t| t.name == path).unwrap();
+        bridge::into_data(tensor).unwrap().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn own_files_come_back_whatever_they_are_called() {
+        let dir = TempDir::new().unwrap();
+        let checkpoint = Checkpoint::open(&saved(&dir)).unwrap();
+        assert_eq!(checkpoint.layout(), Layout::FcosBurn);
+        assert_eq!(checkpoint.num_classes(), Some(3));
+        assert_eq!(checkpoint.detector(), None);
+        let (_, loaded) = checkpoint.load(detector(&tiny(3))).unwrap();
+        assert_eq!((loaded.kept.len(), loaded.left), (0, 0), "{loaded}");
+    }
+
+    #[test]
+    fn another_number_of_classes_is_named_and_the_body_can_be_kept() {
+        let dir = TempDir::new().unwrap();
+        let checkpoint = Checkpoint::open(&saved(&dir)).unwrap();
+        let error = checkpoint.load(detector(&tiny(7))).unwrap_err().to_string();
+        for part in ["holiday.jpg", "3 classes", "has 7", "--new-classifier"] {
+            assert!(error.contains(part), "{error}");
+        }
+        let fresh = detector(&tiny(7));
+        let own_bias = values(&fresh, "head.class_logits.bias");
+        let (model, loaded) = checkpoint.load_body(fresh).unwrap();
+        assert_eq!(
+            loaded.kept,
+            ["head.class_logits.weight", "head.class_logits.bias"]
+        );
+        assert_eq!(values(&model, "head.class_logits.bias"), own_bias);
+        let (original, _) = checkpoint.load(detector(&tiny(3))).unwrap();
+        for path in ["backbone.stem.conv.weight", "head.distances.weight"] {
+            assert_eq!(values(&model, path), values(&original, path));
+        }
+    }
+
+    #[test]
+    fn tensors_that_do_not_fit_are_listed() {
+        let dir = TempDir::new().unwrap();
+        let checkpoint = Checkpoint::open(&saved(&dir)).unwrap();
+        let mut config = tiny(3);
+        config.head.tower_depth = 2;
+        config.head.learnt_scales = false;
+        config.backbone.width = 2;
+        let error = checkpoint.load(detector(&config)).unwrap_err();
+        let WeightsError::Mismatch { cause, .. } = error else {
+            panic!("{error}");
+        };
+        for part in [
+            "missing: head.class_tower.1.conv.weight",
+            "backbone.stem.conv.weight is [4, 3, 7, 7], the model's [2, 3, 7, 7]",
+            "unexpected: head.scales.0",
+            "more",
+        ] {
+            assert!(cause.contains(part), "{cause}");
+        }
+    }
+
+    #[test]
+    fn frozen_parameters_stay_frozen() {
+        let dir = TempDir::new().unwrap();
+        let mut config = tiny(3);
+        config.backbone.frozen_stages = 5;
+        config.backbone.norm = NormKind::Frozen;
+        let device = Device::flex().autodiff();
+        let model = config.init(&device).unwrap().load(&saved(&dir)).unwrap();
+        let [.., c5] = model
+            .backbone()
+            .forward(Tensor::ones([1, 3, 32, 32], &device));
+        assert!(!c5.is_require_grad());
+        let output = model.forward(Tensor::ones([1, 3, 32, 32], &device));
+        let total = output.levels.into_iter().map(|l| l.class_logits.sum());
+        let gradients = total.reduce(|a, b| a + b).unwrap().backward();
+        let mut trained = Trained {
+            gradients: &gradients,
+            path: Vec::new(),
+            found: Vec::new(),
+        };
+        model.visit(&mut trained);
+        assert!(trained.found.iter().any(|path| path.starts_with("head.")));
+        assert!(
+            !trained
+                .found
+                .iter()
+                .any(|path| path.starts_with("backbone."))
+        );
+    }
+
+    struct Trained<'a> {
+        gradients: &'a burn::tensor::Gradients,
+        path: Vec<String>,
+        found: Vec<String>,
+    }
+
+    impl ModuleVisitor for Trained<'_> {
+        fn enter_module(&mut self, name: &str, _container_type: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container_type: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if param.val().grad(self.gradients).is_some() {
+                self.found.push(self.path.join("."));
+            }
+        }
+    }
+
+    #[test]
+    fn files_that_are_no_whole_weights_are_named() {
+        let dir = TempDir::new().unwrap();
+        let whole = fs::read(saved(&dir)).unwrap();
+        // A header that promises more than there is, and one that is no JSON.
+        let mut hostile = u64::MAX.to_le_bytes().to_vec();
+        hostile.extend(b"{\"a\": 1}");
+        let mut broken = 8_u64.to_le_bytes().to_vec();
+        broken.extend(b"{\"a\": 1 and so on");
+        for (name, bytes) in [
+            ("empty", Vec::new()),
+            ("text", b"a letter to a friend".to_vec()),
+            ("short", whole[..10].to_vec()),
+            ("half", whole[..whole.len() / 2].to_vec()),
+            ("hostile", hostile),
+            ("broken", broken),
+            ("archive", b"PK\x03\x04 and nothing else".to_vec()),
+            ("pickle", vec![0x80, 2, b'}', b'.']),
+        ] {
+            let path = dir.path().join(name);
+            fs::write(&path, bytes).unwrap();
+            let error = Checkpoint::open(&path)
+                .and_then(|checkpoint| checkpoint.load(detector(&tiny(3))))
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
+        let missing = dir.path().join("missing");
+        let error = Checkpoint::open(&missing).unwrap_err().to_string();
+        assert!(error.contains("missing"), "{error}");
+    }
+
+    #[test]
+    fn networks_that_are_not_known_are_told_by_their_tensors() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("model.safetensors");
+        let bytes = [0; 8];
+        let view = TensorView::new(Dtype::F32, vec![2], &bytes).unwrap();
+        let views = HashMap::from([("transformer.layer.0.bias", view)]);
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        let error = Checkpoint::open(&path).unwrap_err().to_string();
+        assert!(error.contains("transformer.layer.0.bias"), "{error}");
+    }
+
+    #[test]
+    fn what_torchvision_cannot_compute_is_not_exported() {
+        let dir = TempDir::new().unwrap();
+        let error = detector(&tiny(3))
+            .export_torchvision(&dir.path().join("x.safetensors"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("learnt scales"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -1,6 +1,7 @@
 //! Saving and loading weights, this crate's own and others'.
 
 mod checkpoint;
+mod export;
 mod layout;
 mod tensors;
 
@@ -53,6 +54,12 @@ pub enum WeightsError {
         file: usize,
         /// The model's number of classes.
         model: usize,
+    },
+    /// torchvision's detector cannot compute what this one does.
+    #[error("torchvision's FCOS cannot compute what this detector does: {differences}")]
+    NotTorchvision {
+        /// How this one differs.
+        differences: String,
     },
     /// The weights belong to another model.
     #[error("the weights in {path} do not fit this model: {cause}")]

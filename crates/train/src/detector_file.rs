@@ -1,0 +1,132 @@
+//! What a run's folder or a weights file holds: the detector, its input, its classes.
+
+use std::path::{Path, PathBuf};
+
+use fcos_burn_data::Category;
+use fcos_burn_model::{
+    FcosConfig,
+    weights::{Checkpoint, Layout},
+};
+
+use crate::{
+    coco_classes::COCO_CLASSES,
+    config::{InputConfig, RunConfig},
+    error::Error,
+    run::{RunFolder, read_json},
+};
+
+/// A detector on disk: a run of this project, or another project's weights file.
+#[derive(Clone, Debug)]
+pub struct DetectorFile {
+    /// The weights.
+    pub weights: PathBuf,
+    /// The detector that they are of.
+    pub model: FcosConfig,
+    /// How it takes images.
+    pub input: InputConfig,
+    /// Its classes, in the order of its labels.
+    pub categories: Vec<Category>,
+    /// The run that the weights come from, if it is one of this project.
+    pub run: Option<RunConfig>,
+}
+
+impl DetectorFile {
+    /// Finds out what `path` is: the folder of a run, its weights file, or a weights
+    /// file of [another project](Layout).
+    ///
+    /// Of another project's file, the input is that of the project's own inference,
+    /// and the classes are COCO's where their number is (torchvision counts the ids of
+    /// COCO, from 0 to 90), else numbered.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `path` is none of these, if it cannot be read, or if it holds a
+    /// backbone alone.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if path.is_dir() {
+            let (folder, config) = RunFolder::open(path)?;
+            return Ok(Self::of_run(config, folder.model_path()));
+        }
+        let checkpoint = Checkpoint::open(path)?;
+        if checkpoint.layout() == Layout::FcosBurn {
+            let config = path.with_file_name("config.json");
+            if !config.is_file() {
+                return Err(Error::Run {
+                    path: config,
+                    cause: "not found: it tells which model the weights beside it are of"
+                        .to_owned(),
+                });
+            }
+            return Ok(Self::of_run(read_json(&config)?, path.to_owned()));
+        }
+        let model = checkpoint.detector().ok_or_else(|| Error::Run {
+            path: path.to_owned(),
+            cause: format!(
+                "holds no whole detector, but {}: a training can start from it",
+                checkpoint.layout()
+            ),
+        })?;
+        Ok(Self {
+            weights: path.to_owned(),
+            categories: categories(checkpoint.layout(), model.num_classes),
+            input: match checkpoint.layout() {
+                Layout::Torchvision => InputConfig::torchvision(),
+                _ => InputConfig::fcos(),
+            },
+            model,
+            run: None,
+        })
+    }
+
+    fn of_run(config: RunConfig, weights: PathBuf) -> Self {
+        Self {
+            weights,
+            model: config.model.clone(),
+            input: config.input.clone(),
+            categories: config.data.categories.clone(),
+            run: Some(config),
+        }
+    }
+}
+
+fn categories(layout: Layout, count: usize) -> Vec<Category> {
+    let coco = || COCO_CLASSES.iter().map(|&(id, name)| (id, name.to_owned()));
+    let named: Vec<(u64, String)> = match (layout, count) {
+        (Layout::Fcos, 80) => coco().collect(),
+        (Layout::Torchvision, 91) => {
+            let mut named: Vec<_> = (0..91).map(|id| (id, format!("class {id}"))).collect();
+            for (id, name) in coco() {
+                named[id as usize].1 = name;
+            }
+            named
+        }
+        // The original code's label 0 is the first class, torchvision's the background.
+        (Layout::Fcos, _) => (1..=count as u64)
+            .map(|id| (id, format!("class {id}")))
+            .collect(),
+        _ => (0..count as u64)
+            .map(|id| (id, format!("class {id}")))
+            .collect(),
+    };
+    named
+        .into_iter()
+        .map(|(id, name)| Category { id, name })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_have_cocos_names_where_they_are_cocos() {
+        let torchvision = categories(Layout::Torchvision, 91);
+        assert_eq!(torchvision.len(), 91);
+        assert_eq!((torchvision[18].id, &*torchvision[18].name), (18, "dog"));
+        assert_eq!(torchvision[12].name, "class 12");
+        let fcos = categories(Layout::Fcos, 80);
+        assert_eq!((fcos[79].id, &*fcos[79].name), (90, "toothbrush"));
+        let own = categories(Layout::Fcos, 2);
+        assert_eq!((own[1].id, &*own[1].name), (2, "class 2"));
+    }
+}
