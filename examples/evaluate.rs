@@ -44,9 +44,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let run = DetectorFile::open(&cli.weights)?.run;
+    let mut file = DetectorFile::open(&cli.weights)?;
+    let run = file.run.take();
     let (device, precision) = cli.device.resolve();
-    let detector = Detector::load(&cli.weights, device, precision)?;
+    let detector = Detector::from_file(file, device, precision)?;
     let dataset = Arc::new(open_split(cli, run.as_ref())?);
     eprintln!("{dataset}");
     if !dataset.report().is_clean() {

@@ -20,8 +20,8 @@ use fcos_burn_examples::{DataArgs, DeviceArgs, exit};
 
 /// Train an FCOS detector with the association loss.
 ///
-/// A preset gives all values; --weights, --config and flags change some, in this order. Progress goes
-/// to standard error, the best epoch's table to standard output.
+/// A preset gives all values; --weights, --config and flags change some, in this
+/// order. Progress goes to standard error, the best epoch's table to standard output.
 #[derive(Parser, Debug)]
 #[command(name = "train")]
 struct Cli {

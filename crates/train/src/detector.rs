@@ -64,7 +64,19 @@ impl Detector {
     /// Fails if the configuration or the weights cannot be read or do not fit
     /// together, or the device cannot be had.
     pub fn load(weights: &Path, device: DeviceName, precision: Precision) -> Result<Self, Error> {
-        let file = DetectorFile::open(weights)?;
+        Self::from_file(DetectorFile::open(weights)?, device, precision)
+    }
+
+    /// Loads the detector that `file` describes.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the weights cannot be read or do not fit, or the device cannot be had.
+    pub fn from_file(
+        file: DetectorFile,
+        device: DeviceName,
+        precision: Precision,
+    ) -> Result<Self, Error> {
         let device = device.open(precision)?;
         let model = file.model.init(&device)?.load(&file.weights)?;
         Ok(Self::new(&model, file.input, file.categories, device))

@@ -10,7 +10,8 @@ use safetensors::{Dtype, SafeTensors};
 
 /// The folder of the fixtures.
 pub fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+    // Cargo runs tests in the folder of their package.
+    Path::new("fixtures").to_owned()
 }
 
 /// Arrays by name.

@@ -14,7 +14,7 @@ use burn::{
 
 use super::{
     WeightsError,
-    layout::{Layout, is_classifier},
+    layout::{CLASS_WEIGHT, Layout, is_classifier},
     tensors::{self, Tensors},
 };
 use crate::{
@@ -35,10 +35,10 @@ const LISTED: usize = 12;
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use fcos_burn_model::{WeightsError, weights::Checkpoint};
+/// use fcos_burn_model::weights::Checkpoint;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let checkpoint = Checkpoint::open("fcos_resnet50_fpn_coco.pth".as_ref())?;
-/// let config = checkpoint.detector().expect("a whole detector");
+/// let config = checkpoint.detector().ok_or("only a backbone")?;
 /// let (detector, loaded) = checkpoint.load(config.init(&Device::flex())?)?;
 /// println!("{loaded}");
 /// # Ok(())
@@ -123,7 +123,7 @@ impl Checkpoint {
 
     /// The number of classes of the file's classifier; `None` for a backbone alone.
     pub fn num_classes(&self) -> Option<usize> {
-        self.shape("head.class_logits.weight")?.first().copied()
+        self.shape(CLASS_WEIGHT)?.first().copied()
     }
 
     /// The detector that another project's file holds: its layers by their names and
@@ -191,7 +191,7 @@ impl Checkpoint {
         let parameters = parameters(&model);
         let classes = parameters
             .iter()
-            .find(|parameter| parameter.path == "head.class_logits.weight")
+            .find(|parameter| parameter.path == CLASS_WEIGHT)
             .and_then(|parameter| parameter.shape.first().copied());
         match (self.num_classes(), classes) {
             (Some(file), Some(model)) if file != model => Err(WeightsError::Classes {

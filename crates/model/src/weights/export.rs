@@ -1,6 +1,6 @@
 //! Weights for others.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use burn::{
     store::{ModuleSnapshot, bridge},
@@ -8,7 +8,7 @@ use burn::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use super::{WeightsError, layout::Layout};
+use super::{WeightsError, layout::Layout, write_whole};
 use crate::Fcos;
 
 /// A tensor as bytes.
@@ -74,9 +74,8 @@ impl Fcos {
             .map_err(|error| failed(error.to_string()))?;
         // The reader of Hugging Face's libraries asks for it.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let partial = path.with_extension("partial");
-        safetensors::serialize_to_file(views, Some(metadata), &partial)
-            .map_err(|error| failed(error.to_string()))?;
-        fs::rename(&partial, path).map_err(|error| failed(error.to_string()))
+        write_whole(path, |partial| {
+            safetensors::serialize_to_file(views, Some(metadata), partial)
+        })
     }
 }

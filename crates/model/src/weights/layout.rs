@@ -26,13 +26,12 @@ impl fmt::Display for Layout {
     }
 }
 
-/// The classifier's parameters.
-const CLASSIFIER: &str = "head.class_logits.";
+/// Path of the weight whose first dimension is the number of classes.
+pub(super) const CLASS_WEIGHT: &str = "head.class_logits.weight";
 
-/// Whether the parameter at `path` belongs to the layer whose size is the number of
-/// classes.
+/// Whether the parameter at `path` belongs to the layer of [`CLASS_WEIGHT`].
 pub(super) fn is_classifier(path: &str) -> bool {
-    path.starts_with(CLASSIFIER)
+    path.starts_with("head.class_logits.")
 }
 
 impl Layout {
@@ -49,7 +48,7 @@ impl Layout {
     /// before it.
     pub(super) fn marker(self) -> &'static str {
         match self {
-            Self::FcosBurn => "head.class_logits.weight",
+            Self::FcosBurn => CLASS_WEIGHT,
             Self::Torchvision => "head.classification_head.cls_logits.weight",
             Self::Fcos => "rpn.head.cls_logits.weight",
             Self::TorchvisionResNet => "layer4.0.conv1.weight",

@@ -81,16 +81,7 @@ impl Fcos {
     ///
     /// Names the file if it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
-        let failed = |cause: String| WeightsError::Write {
-            path: path.to_owned(),
-            cause,
-        };
-        let partial = path.with_extension("partial");
-        self.clone()
-            .into_record()
-            .save(&partial)
-            .map_err(|error| failed(error.to_string()))?;
-        std::fs::rename(&partial, path).map_err(|error| failed(error.to_string()))
+        write_whole(path, |partial| self.clone().into_record().save(partial))
     }
 
     /// Replaces all weights and running statistics by those in a file of any kind that
@@ -103,4 +94,19 @@ impl Fcos {
         let (model, _) = Checkpoint::open(path)?.load(self)?;
         Ok(model)
     }
+}
+
+/// Writes a file that appears whole or not at all: `write` gets a path beside `path`,
+/// which is then renamed.
+fn write_whole<E: ToString>(
+    path: &Path,
+    write: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), WeightsError> {
+    let failed = |cause: String| WeightsError::Write {
+        path: path.to_owned(),
+        cause,
+    };
+    let partial = path.with_extension("partial");
+    write(&partial).map_err(|error| failed(error.to_string()))?;
+    std::fs::rename(&partial, path).map_err(|error| failed(error.to_string()))
 }
