@@ -73,6 +73,9 @@ impl Fcos {
 
     /// Predicts for a batch of normalised images.
     ///
+    /// Convolutions compute in the number format of `images`; parameters, normalisation
+    /// and predictions are in 32 bits.
+    ///
     /// # Shapes
     ///
     /// - `images`: `[batch, 3, height, width]`, any size; smaller images of a

@@ -16,6 +16,8 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::mixed_precision::convolve;
+
 /// The map from which the level P6 is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -115,7 +117,7 @@ impl Fpn {
         let mut inner: Vec<Tensor<4>> = features
             .into_iter()
             .zip(&self.lateral)
-            .map(|(feature, lateral)| lateral.forward(feature))
+            .map(|(feature, lateral)| convolve(lateral, feature))
             .collect();
         for level in (1..inner.len()).rev() {
             let [_, _, height, width] = inner[level - 1].dims();
@@ -130,14 +132,14 @@ impl Fpn {
         let mut levels: Vec<Tensor<4>> = inner
             .into_iter()
             .zip(&self.output)
-            .map(|(feature, output)| output.forward(feature))
+            .map(|(feature, output)| convolve(output, feature))
             .collect();
         let source = match self.extra_levels_from {
             ExtraLevelsFrom::P5 => levels[2].clone(),
             ExtraLevelsFrom::C5 => c5,
         };
-        let p6 = self.p6.forward(source);
-        let p7 = self.p7.forward(relu(p6.clone()));
+        let p6 = convolve(&self.p6, source);
+        let p7 = convolve(&self.p7, relu(p6.clone()));
         levels.extend([p6, p7]);
         levels
     }

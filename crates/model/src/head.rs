@@ -4,11 +4,16 @@
 use burn::{
     module::{Module, Param},
     nn::{GroupNorm, GroupNormConfig, Initializer, conv::Conv2d},
-    tensor::{Device, Tensor, activation::relu},
+    tensor::{Device, FloatDType, Tensor, activation::relu},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{fpn::conv_with_zero_bias, norm::group_count, pyramid::STRIDES};
+use crate::{
+    fpn::conv_with_zero_bias,
+    mixed_precision::{convolve, in_f32},
+    norm::group_count,
+    pyramid::STRIDES,
+};
 
 /// How the regression output `x` of a level with stride `s` and learnt scale `a` (1
 /// where none is learnt)
@@ -120,7 +125,7 @@ pub struct FcosHead {
     centerness_branch: Option<CenternessBranch>,
 }
 
-/// What the head predicts for one level of `[height, width]` locations.
+/// What the head predicts for one level of `[height, width]` locations, in 32 bits.
 #[derive(Clone, Debug)]
 pub struct LevelPrediction {
     /// Logits of the classes, `[batch, classes, height, width]`.
@@ -176,8 +181,11 @@ impl FcosHead {
     }
 
     fn forward_level(&self, level: usize, features: Tensor<4>) -> LevelPrediction {
-        let class_features = run_tower(&self.class_tower, features.clone());
-        let box_features = run_tower(&self.box_tower, features);
+        // The last layers compute in 32 bits: an exponent or a logit of 16 has an error
+        // that boxes and scores would show.
+        let tower = |tower, features| run_tower(tower, features).cast(FloatDType::F32);
+        let class_features = tower(&self.class_tower, features.clone());
+        let box_features = tower(&self.box_tower, features);
         let centerness_logits = self.centerness.as_ref().map(|conv| {
             conv.forward(match self.centerness_branch {
                 Some(CenternessBranch::Regression) => box_features.clone(),
@@ -218,7 +226,8 @@ struct TowerLayer {
 
 impl TowerLayer {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        relu(self.norm.forward(self.conv.forward(input)))
+        let features = convolve(&self.conv, input);
+        relu(in_f32(features, |features| self.norm.forward(features)))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod config;
 pub mod fcos;
 pub mod fpn;
 pub mod head;
+mod mixed_precision;
 pub mod nms;
 pub mod norm;
 pub mod postprocess;

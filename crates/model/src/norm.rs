@@ -7,6 +7,8 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::mixed_precision::in_f32;
+
 /// Which normalisation the backbone uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -66,8 +68,8 @@ impl Norm {
     /// Normalises `input`, of shape `[batch, channels, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::Batch(norm) => norm.forward(input),
-            Self::Group(norm) => norm.forward(input),
+            Self::Batch(norm) => in_f32(input, |input| norm.forward(input)),
+            Self::Group(norm) => in_f32(input, |input| norm.forward(input)),
         }
     }
 }

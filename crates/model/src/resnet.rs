@@ -12,7 +12,10 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::norm::{Norm, NormKind};
+use crate::{
+    mixed_precision::convolve,
+    norm::{Norm, NormKind},
+};
 
 /// The number of weighted layers of a [`ResNet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,7 +283,7 @@ impl ConvNorm {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(self.conv.forward(input))
+        self.norm.forward(convolve(&self.conv, input))
     }
 }
 

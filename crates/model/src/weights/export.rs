@@ -3,6 +3,7 @@
 use std::{collections::HashMap, path::Path};
 
 use burn::{
+    module::Module,
     store::{ModuleSnapshot, bridge},
     tensor::DType,
 };
@@ -42,7 +43,8 @@ impl Fcos {
             cause,
         };
         let mut entries = Vec::new();
-        for tensor in self.collect(None, None, true) {
+        // The last training step's running statistics are pending until then.
+        for tensor in self.valid().collect(None, None, true) {
             let Some(name) = Layout::Torchvision.name(&tensor.name) else {
                 continue;
             };

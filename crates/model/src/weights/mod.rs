@@ -81,7 +81,9 @@ impl Fcos {
     ///
     /// Names the file if it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
-        write_whole(path, |partial| self.clone().into_record().save(partial))
+        // The last training step's running statistics are pending until then.
+        let model = self.valid();
+        write_whole(path, |partial| model.into_record().save(partial))
     }
 
     /// Replaces all weights and running statistics by those in a file of any kind that
