@@ -283,8 +283,13 @@ pub struct RunConfig {
     /// In how many steps, one after another, each device computes its share of a
     /// batch: more take less memory.
     pub accumulate: usize,
-    /// In which number format it computes.
+    /// In which number format activations are. Weights, losses and the optimiser are in
+    /// 32 bits.
     pub precision: Precision,
+    /// Whether the backward pass computes again what is cheap to compute, rather than
+    /// keep it: it takes less memory, and longer.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
 }
 
 impl RunConfig {
@@ -321,6 +326,7 @@ impl RunConfig {
             devices: vec![DeviceName::CPU],
             accumulate: 1,
             precision: Precision::F32,
+            gradient_checkpointing: false,
         }
     }
 
@@ -390,13 +396,21 @@ impl RunConfig {
                 return Ok(self);
             }
         }
-        let file = DetectorFile::open(weights)?;
-        self.model = file.model;
-        self.input = InputConfig {
-            augmentation: self.input.augmentation,
-            ..file.input
-        };
-        Ok(self)
+        Ok(self.with_model(DetectorFile::open(weights)?))
+    }
+
+    /// The same training with the model and the input of `file`; images are still
+    /// augmented as before.
+    #[must_use]
+    pub fn with_model(self, file: DetectorFile) -> Self {
+        Self {
+            model: file.model,
+            input: InputConfig {
+                augmentation: self.input.augmentation,
+                ..file.input
+            },
+            ..self
+        }
     }
 
     /// Checks every value that the data does not decide.

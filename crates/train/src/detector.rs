@@ -14,6 +14,7 @@ use crate::{
     device::{DeviceName, Precision},
     error::Error,
     evaluation::xywh,
+    learner::DetectBatch,
     loader::{BatchLoader, Collate, DetectCollate, EpochPlan},
     run::write_json,
 };
@@ -24,7 +25,7 @@ use crate::{
 /// use std::{path::{Path, PathBuf}, sync::Arc};
 /// use fcos_burn_train::{Detector, device::{DeviceName, Precision}};
 ///
-/// let detector = Detector::load(Path::new("runs/shapes"), DeviceName::CPU, Precision::F32)?;
+/// let detector = Detector::load(Path::new("runs/shapes"), &DeviceName::CPU, Precision::F32)?;
 /// let image = image::open("photo.jpg")?.into_rgb8();
 /// for detection in detector.detect(vec![image])?.concat() {
 ///     let category = &detector.categories()[detection.label];
@@ -38,21 +39,24 @@ pub struct Detector {
     collate: DetectCollate,
     categories: Vec<Category>,
     device: Device,
+    precision: Precision,
 }
 
 impl Detector {
-    /// Puts a model to use.
+    /// Puts a model on `device` to use, with activations in `precision`.
     pub fn new(
         model: &Fcos,
         input: InputConfig,
         categories: Vec<Category>,
         device: Device,
+        precision: Precision,
     ) -> Self {
         Self {
             model: model.valid(),
             collate: DetectCollate { input },
             categories,
             device,
+            precision,
         }
     }
 
@@ -63,7 +67,7 @@ impl Detector {
     ///
     /// Fails if the configuration or the weights cannot be read or do not fit
     /// together, or the device cannot be had.
-    pub fn load(weights: &Path, device: DeviceName, precision: Precision) -> Result<Self, Error> {
+    pub fn load(weights: &Path, device: &DeviceName, precision: Precision) -> Result<Self, Error> {
         Self::from_file(DetectorFile::open(weights)?, device, precision)
     }
 
@@ -74,12 +78,18 @@ impl Detector {
     /// Fails if the weights cannot be read or do not fit, or the device cannot be had.
     pub fn from_file(
         file: DetectorFile,
-        device: DeviceName,
+        device: &DeviceName,
         precision: Precision,
     ) -> Result<Self, Error> {
         let device = device.open(precision)?;
         let model = file.model.init(&device)?.load(&file.weights)?;
-        Ok(Self::new(&model, file.input, file.categories, device))
+        Ok(Self::new(
+            &model,
+            file.input,
+            file.categories,
+            device,
+            precision,
+        ))
     }
 
     /// The classes, in the order of the detections' labels.
@@ -98,7 +108,12 @@ impl Detector {
             return Ok(Vec::new());
         }
         let batch = DetectCollate::to_device(self.collate.images(images)?, &self.device);
-        Ok(self.model.detect(batch.images, &batch.frames))
+        Ok(self.detect_batch(batch))
+    }
+
+    fn detect_batch(&self, batch: DetectBatch) -> Vec<Vec<Detection>> {
+        let images = self.precision.cast(batch.images);
+        self.model.detect(images, &batch.frames)
     }
 
     /// Detects objects in all images of a data set, in its order. Labels are the data
@@ -136,8 +151,8 @@ impl Detector {
         let mut detections = Vec::with_capacity(dataset.len());
         for batch in loader.iter() {
             let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
-            let found = self.model.detect(batch.images, &batch.frames);
-            let found = found.into_iter().map(|detections| {
+            let indices = batch.indices.clone();
+            let found = self.detect_batch(batch).into_iter().map(|detections| {
                 let known = detections.into_iter().filter_map(|detection| {
                     let label = *labels.get(detection.label)?;
                     Some(Detection {
@@ -147,7 +162,7 @@ impl Detector {
                 });
                 known.collect()
             });
-            detections.extend(batch.indices.into_iter().zip(found));
+            detections.extend(indices.into_iter().zip(found));
             progress(detections.len());
         }
         Ok(detections)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use fcos_burn_data::Category;
 use fcos_burn_model::{
     FcosConfig,
+    head::FcosHeadConfig,
     weights::{Checkpoint, Layout},
 };
 
@@ -76,6 +77,37 @@ impl DetectorFile {
             model,
             run: None,
         })
+    }
+
+    /// The same weights as an improved (`imprv`) model of the original FCOS code, whose
+    /// files have the names and shapes of the others': centre-ness on the regression
+    /// tower, distances normalised by the stride, centre sampling.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is none of that code with a centre-ness branch.
+    pub fn improved_fcos(self) -> Result<Self, Error> {
+        let plain = FcosConfig::fcos(self.model.num_classes);
+        let improved = FcosConfig::fcos_improved(self.model.num_classes);
+        if self.run.is_some()
+            || self.model.location_rule != plain.location_rule
+            || self.model.head.centerness != plain.head.centerness
+        {
+            return Err(Error::Run {
+                path: self.weights,
+                cause: "is no checkpoint of the original FCOS code with a centre-ness branch"
+                    .to_owned(),
+            });
+        }
+        let model = FcosConfig {
+            head: FcosHeadConfig {
+                tower_depth: self.model.head.tower_depth,
+                ..improved.head
+            },
+            assignment: improved.assignment,
+            ..self.model
+        };
+        Ok(Self { model, ..self })
     }
 
     fn of_run(config: RunConfig, weights: PathBuf) -> Self {

@@ -6,15 +6,21 @@ use burn::{
     lr_scheduler::module_lr_scheduler::ModuleLearningRate,
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
     optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer},
-    tensor::{Device, ExecutionError, FloatDType, Int, Tensor, TensorData},
+    tensor::{Device, ExecutionError, Int, Tensor, TensorData},
     train::{InferenceStep, ItemLazy, TrainOutput, TrainStep},
 };
-use fcos_burn_loss::{
-    FcosObjective, LossParts, Normalizer, Predictions, Targets, centerness_target,
+use fcos_burn_loss::{FcosObjective, LossParts, Normalizer, Targets, centerness_target};
+use fcos_burn_model::{
+    Detection, Fcos, ImageFrame,
+    assignment::{AssignmentConfig, assign},
+    pyramid::Locations,
 };
-use fcos_burn_model::{Detection, Fcos, ImageFrame};
 
-use crate::{device_group::DeviceGroup, optimization::clip_gradient_norm};
+use crate::{
+    device::Precision,
+    device_group::DeviceGroup,
+    optimization::{clip_gradient_norm, scale_gradients},
+};
 
 /// A detector with what it is trained by.
 ///
@@ -24,25 +30,38 @@ use crate::{device_group::DeviceGroup, optimization::clip_gradient_norm};
 pub struct Learner {
     detector: Fcos,
     objective: FcosObjective,
-    max_gradient_norm: Option<f32>,
     devices: DeviceGroup,
+    max_gradient_norm: Option<f32>,
+    precision: Precision,
 }
 
 impl Learner {
     /// Puts a detector and its objective together. The detector is on the first of
-    /// `devices`, all of which have autodiff.
-    pub fn new(
-        detector: Fcos,
-        objective: FcosObjective,
-        max_gradient_norm: Option<f32>,
-        devices: DeviceGroup,
-    ) -> Self {
+    /// `devices`, all of which have autodiff. Gradients are not clipped, and everything
+    /// computes in 32 bits.
+    pub fn new(detector: Fcos, objective: FcosObjective, devices: DeviceGroup) -> Self {
         Self {
             detector,
             objective,
-            max_gradient_norm,
             devices,
+            max_gradient_norm: None,
+            precision: Precision::F32,
         }
+    }
+
+    /// The same, with the gradient's norm limited as by [`clip_gradient_norm`].
+    #[must_use]
+    pub fn with_max_gradient_norm(self, max_gradient_norm: Option<f32>) -> Self {
+        Self {
+            max_gradient_norm,
+            ..self
+        }
+    }
+
+    /// The same, with activations in another number format.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The detector alone.
@@ -128,6 +147,34 @@ pub struct BatchPart {
 }
 
 impl BatchPart {
+    /// Images, `[images, 3, height, width]` and normalised, with what the locations of
+    /// each learn from its objects, boxes in input pixels and classes.
+    pub fn new(
+        images: TensorData,
+        objects: &[Vec<([f32; 4], usize)>],
+        locations: &Locations,
+        assignment: &AssignmentConfig,
+    ) -> Self {
+        let rows = objects.len() * locations.len();
+        let mut labels: Vec<i32> = Vec::with_capacity(rows);
+        let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
+        let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
+        for objects in objects {
+            let assigned = assign(objects, locations, assignment);
+            for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assigned.boxes) {
+                boxes.extend([x1, y1, x2, y2]);
+                distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
+            }
+            labels.extend(assigned.labels);
+        }
+        Self {
+            images,
+            labels: TensorData::new(labels, [rows]),
+            boxes: TensorData::new(boxes, [rows, 4]),
+            distances: TensorData::new(distances, [rows, 4]),
+        }
+    }
+
     fn targets(&self, centerness: bool, device: &Device) -> Targets {
         let distances = || Tensor::from_data(self.distances.clone(), device);
         Targets {
@@ -268,21 +315,18 @@ impl PartStep {
         objective: FcosObjective,
         part: BatchPart,
         normalizer: Normalizer,
+        precision: Precision,
         device: &Device,
     ) -> Self {
         let targets = part.targets(detector.predicts_centerness(), device);
-        let images = Tensor::from_data(part.images, device);
+        let images = precision.cast(Tensor::from_data(part.images, device));
         let predictions = detector.forward(images).into_predictions();
-        // The objective sums over all locations, which 16 bits cannot hold.
-        let predictions = Predictions {
-            class_logits: predictions.class_logits.cast(FloatDType::F32),
-            boxes: predictions.boxes.cast(FloatDType::F32),
-            centerness_logits: predictions
-                .centerness_logits
-                .map(|logits| logits.cast(FloatDType::F32)),
-        };
         let parts = objective.forward_normalized(predictions, targets, normalizer);
-        let gradients = parts.total.backward();
+        let scaled = match precision.loss_scale() {
+            1.0 => parts.total.clone(),
+            scale => parts.total.clone().mul_scalar(scale),
+        };
+        let gradients = scaled.backward();
         Self {
             gradients: GradientsParams::from_grads(gradients, detector),
             output: StepOutput::new(parts),
@@ -327,7 +371,15 @@ impl TrainStep for Learner {
                     _ => detector.fork(device),
                 };
                 let normalizer = normalizer.clone().to_device(device);
-                PartStep::new(&detector, self.objective, part, normalizer, device)
+                let objective = self.objective;
+                PartStep::new(
+                    &detector,
+                    objective,
+                    part,
+                    normalizer,
+                    self.precision,
+                    device,
+                )
             });
             for step in steps {
                 let step_gradients = step.gradients.to_device(main, &self.detector);
@@ -338,8 +390,12 @@ impl TrainStep for Learner {
                 });
             }
         }
+        let grads = match self.precision.loss_scale() {
+            1.0 => gradients.grads(),
+            scale => scale_gradients(&self.detector, gradients.grads(), 1.0 / scale),
+        };
         TrainOutput {
-            grads: gradients.grads(),
+            grads,
             item: output.unwrap_or_else(|| StepOutput::Ready(Vec::new())),
         }
     }
@@ -363,7 +419,8 @@ impl InferenceStep for Learner {
     type Output = DetectOutput;
 
     fn step(&self, batch: DetectBatch) -> DetectOutput {
-        let detections = self.detector.detect(batch.images, &batch.frames);
+        let images = self.precision.cast(batch.images);
+        let detections = self.detector.detect(images, &batch.frames);
         DetectOutput {
             images: batch.indices.into_iter().zip(detections).collect(),
         }
@@ -436,7 +493,7 @@ mod tests {
     }
 
     /// The gradients and figures of a step over `images` images in `parts` parts on
-    /// as many `devices`.
+    /// as many devices like the detector's.
     fn step(
         detector: &Fcos,
         config: &FcosConfig,
@@ -447,8 +504,9 @@ mod tests {
             .with_association(Some(AssociationLoss::default()))
             .init()
             .unwrap();
-        let devices = DeviceGroup::new(vec![Device::flex().autodiff(); devices]).unwrap();
-        let learner = Learner::new(detector.clone(), objective, None, devices);
+        let device = detector.devices()[0].clone();
+        let devices = DeviceGroup::new(vec![device; devices]).unwrap();
+        let learner = Learner::new(detector.clone(), objective, devices);
         let output = TrainStep::step(&learner, batch(config, images, parts));
         let mut gradients = Gradients {
             of: Some(&output.grads),
@@ -484,5 +542,22 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn what_is_computed_twice_gives_the_same_gradients() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        device.seed(5);
+        let kept = config.init(&device).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let weights = dir.path().join("model.bpk");
+        kept.clone().save(&weights).unwrap();
+        let device = device.gradient_checkpointing();
+        let computed_again = config.init(&device).unwrap().load(&weights).unwrap();
+        assert_eq!(
+            step(&kept, &config, 2, [1, 1]),
+            step(&computed_again, &config, 2, [1, 1])
+        );
     }
 }

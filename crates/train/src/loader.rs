@@ -22,7 +22,7 @@ use fcos_burn_data::{
 };
 use fcos_burn_model::{
     ImageFrame,
-    assignment::{AssignmentConfig, assign},
+    assignment::AssignmentConfig,
     pyramid::{LocationRule, Locations},
 };
 
@@ -103,7 +103,8 @@ impl Collate for TrainCollate {
             .zip(batch.data.chunks((part_len * image_len).max(1)))
             .map(|(samples, pixels)| {
                 let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
-                self.part(images, samples, &locations)
+                let objects: Vec<Vec<_>> = samples.iter().map(objects).collect();
+                BatchPart::new(images, &objects, &locations, &self.assignment)
             })
             .collect();
         Ok(TrainBatch { parts })
@@ -114,33 +115,14 @@ impl Collate for TrainCollate {
     }
 }
 
-impl TrainCollate {
-    fn part(&self, images: TensorData, samples: &[Sample], locations: &Locations) -> BatchPart {
-        let rows = samples.len() * locations.len();
-        let mut labels: Vec<i32> = Vec::with_capacity(rows);
-        let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
-        let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
-        for sample in samples {
-            let objects: Vec<_> = sample
-                .boxes()
-                .iter()
-                .zip(sample.labels())
-                .map(|(bbox, &label)| ([bbox.x1, bbox.y1, bbox.x2, bbox.y2], label))
-                .collect();
-            let assignment = assign(&objects, locations, &self.assignment);
-            for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
-                boxes.extend([x1, y1, x2, y2]);
-                distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
-            }
-            labels.extend(assignment.labels);
-        }
-        BatchPart {
-            images,
-            labels: TensorData::new(labels, [rows]),
-            boxes: TensorData::new(boxes, [rows, 4]),
-            distances: TensorData::new(distances, [rows, 4]),
-        }
-    }
+/// Box and class of each object.
+fn objects(sample: &Sample) -> Vec<([f32; 4], usize)> {
+    sample
+        .boxes()
+        .iter()
+        .zip(sample.labels())
+        .map(|(bbox, &label)| ([bbox.x1, bbox.y1, bbox.x2, bbox.y2], label))
+        .collect()
 }
 
 /// Resized images as they are.

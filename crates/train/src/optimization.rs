@@ -306,6 +306,31 @@ pub fn clip_gradient_norm<M: Module>(
     scaling.gradients
 }
 
+/// Multiplies all gradients of `module` by `factor`.
+pub fn scale_gradients<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    factor: f32,
+) -> GradientsParams {
+    let mut scaling = ConstantScaling { gradients, factor };
+    module.visit(&mut scaling);
+    scaling.gradients
+}
+
+struct ConstantScaling {
+    gradients: GradientsParams,
+    factor: f32,
+}
+
+impl ModuleVisitor for ConstantScaling {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.gradients.remove::<D>(param.id) {
+            let scaled = gradient.mul_scalar(self.factor);
+            self.gradients.register(param.id, scaled);
+        }
+    }
+}
+
 struct SquaredNorm<'a> {
     gradients: &'a GradientsParams,
     sum: Option<Tensor<1>>,

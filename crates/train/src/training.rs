@@ -20,7 +20,7 @@ use crate::{
     checkpoint::{BestEpoch, KeepLastAndBest, ModelFiles},
     config::{Duration, RunConfig},
     detector::Detector,
-    device::DeviceName,
+    device::{DeviceName, Precision},
     device_group::DeviceGroup,
     error::Error,
     evaluation::{CocoFigure, Evaluation, SharedEvaluator},
@@ -179,23 +179,37 @@ impl Splits {
     }
 }
 
+/// The devices of the configuration, as they are trained on.
 fn open_devices(config: &RunConfig) -> Result<Vec<Device>, Error> {
-    let open = |name: &DeviceName| Ok(name.open(config.precision)?);
+    let open = |name: &DeviceName| Ok(differentiating(config, name.open(config.precision)?));
     config.devices.iter().map(open).collect()
 }
 
+fn differentiating(config: &RunConfig, device: Device) -> Device {
+    match config.gradient_checkpointing {
+        true => device.autodiff().gradient_checkpointing(),
+        false => device.autodiff(),
+    }
+}
+
 /// The model with weights drawn from the configuration's seed.
+///
+/// The processor draws them where it is built in, so that all devices start from the
+/// same.
 fn initial_model(config: &RunConfig, device: &Device) -> Result<Fcos, Error> {
     // The random state is the process's, and other trainings may want it too.
     static RANDOM_STATE: Mutex<()> = Mutex::new(());
     let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
-    let device = device.clone().autodiff();
-    device.seed(config.seed);
-    let model = config.model.init(&device)?;
+    let host = DeviceName::CPU
+        .open(Precision::F32)
+        .unwrap_or_else(|_| device.clone().without_autodiff());
+    let host = differentiating(config, host);
+    host.seed(config.seed);
+    let model = config.model.init(&host)?;
     // Parameters are drawn when first used; that is now, before anything else
     // draws from the same source.
     model.visit(&mut Draw);
-    Ok(model)
+    Ok(model.fork(device))
 }
 
 struct Draw;
@@ -315,10 +329,11 @@ impl Run {
         let learner = Learner::new(
             model,
             config.objective.init()?,
-            config.optimization.max_gradient_norm,
-            DeviceGroup::new(self.devices.iter().map(|d| d.clone().autodiff()).collect())
+            DeviceGroup::new(self.devices.clone())
                 .map_err(|error| Error::Training(error.to_string()))?,
-        );
+        )
+        .with_max_gradient_norm(config.optimization.max_gradient_norm)
+        .with_precision(config.precision);
         let scheduler: ModuleLrScheduler = config.optimization.scheduler(total_iterations);
         let result = training.launch(BurnLearner::new(
             learner,
@@ -377,7 +392,7 @@ impl Run {
             self.data.train.clone(),
             collate,
             plan,
-            self.devices[0].clone(),
+            self.devices[0].clone().without_autodiff(),
             epochs_done as u64 + 1,
         ))
     }
@@ -398,7 +413,7 @@ impl Run {
             self.data.val.clone(),
             collate,
             plan,
-            self.devices[0].clone(),
+            self.devices[0].clone().without_autodiff(),
             1,
         )
     }
@@ -413,7 +428,8 @@ impl Run {
             &model.load(&self.folder.model_path())?,
             self.config.input.clone(),
             self.config.data.categories.clone(),
-            self.devices[0].clone(),
+            self.devices[0].clone().without_autodiff(),
+            self.config.precision,
         );
         let detections = detector.detect_dataset(
             &self.data.val,
