@@ -12,7 +12,7 @@ use fcos_burn::train::{
     artifacts::{PictureNames, picture, save_picture},
     detector::{ImageDetections, write_detections},
 };
-use fcos_burn_examples::{DeviceArgs, exit};
+use fcos_burn_examples::{DeviceArgs, WeightsArgs, exit};
 
 /// Detect objects in an image, or in all images of a folder.
 ///
@@ -21,9 +21,8 @@ use fcos_burn_examples::{DeviceArgs, exit};
 #[derive(Parser, Debug)]
 #[command(name = "detect")]
 struct Cli {
-    /// A run's folder, or its model.bpk
-    #[arg(long, value_name = "RUN|FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
     /// The image, or a folder of images
     #[arg(long, value_name = "IMAGE|DIR")]
     input: PathBuf,
@@ -43,7 +42,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let (device, precision) = cli.device.resolve();
-    let detector = Detector::load(&cli.weights, device, precision)?;
+    let detector = Detector::from_file(cli.weights.open()?, &device, precision)?;
     let files = image_files(&cli.input)?;
     fs::create_dir_all(&cli.output).map_err(|source| Error::Io {
         path: cli.output.clone(),

@@ -3,10 +3,8 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use fcos_burn::train::{
-    Detector, DetectorFile, Error, Evaluation, RunConfig, artifacts::write_results,
-};
-use fcos_burn_examples::{DataArgs, DeviceArgs, exit};
+use fcos_burn::train::{Detector, Error, Evaluation, RunConfig, artifacts::write_results};
+use fcos_burn_examples::{DataArgs, DeviceArgs, WeightsArgs, exit};
 
 /// Evaluate a detector: COCO's figures with AP90, and how its scores correlate
 /// with the IoU of its boxes.
@@ -15,9 +13,8 @@ use fcos_burn_examples::{DataArgs, DeviceArgs, exit};
 #[derive(Parser, Debug)]
 #[command(name = "evaluate")]
 struct Cli {
-    /// A run's folder, or its model.bpk
-    #[arg(long, value_name = "RUN|FILE")]
-    weights: PathBuf,
+    #[command(flatten)]
+    weights: WeightsArgs,
     #[command(flatten)]
     data: DataArgs,
     /// Split to evaluate on [default: the one that the run was validated on]
@@ -44,10 +41,10 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let mut file = DetectorFile::open(&cli.weights)?;
+    let mut file = cli.weights.open()?;
     let run = file.run.take();
     let (device, precision) = cli.device.resolve();
-    let detector = Detector::from_file(file, device, precision)?;
+    let detector = Detector::from_file(file, &device, precision)?;
     let dataset = Arc::new(open_split(cli, run.as_ref())?);
     eprintln!("{dataset}");
     if !dataset.report().is_clean() {
@@ -85,7 +82,7 @@ fn open_split(
     let named = cli.data.config(split, split)?;
     let data = named.or_else(|| run.map(|run| run.data.clone()));
     let data = data.ok_or_else(|| Error::Run {
-        path: cli.weights.clone(),
+        path: cli.weights.weights.clone(),
         cause: "tells of no data to evaluate on: name it with --data".to_owned(),
     })?;
     data.source.open(split.unwrap_or(&data.val_split))

@@ -1,14 +1,14 @@
 //! What the command lines share.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{ffi::OsStr, io::Write, path::PathBuf, process::ExitCode};
 
-use clap::Args;
+use clap::{Arg, Args, Command, builder::TypedValueParser};
 use fcos_burn::{
     data::shapes::ShapesConfig,
     train::{
-        Error,
+        DetectorFile, Error,
         config::DataConfig,
-        device::{DeviceName, Precision},
+        device::{DeviceName, Precision, available},
     },
 };
 
@@ -72,14 +72,43 @@ impl DataArgs {
     }
 }
 
+/// Which detector.
+#[derive(Args, Clone, Debug)]
+pub struct WeightsArgs {
+    /// A run's folder or its model.bpk, or a file of torchvision's FCOS or the original
+    /// FCOS code, .pth or .safetensors
+    #[arg(long, value_name = "RUN|FILE")]
+    pub weights: PathBuf,
+    /// The weights are of an improved (imprv) model of the original FCOS code, whose
+    /// files look like the others'
+    #[arg(long)]
+    pub improved_fcos: bool,
+}
+
+impl WeightsArgs {
+    /// Finds out what the weights are of.
+    ///
+    /// # Errors
+    ///
+    /// Fails if they cannot be read, or are of something else than said.
+    pub fn open(&self) -> Result<DetectorFile, Error> {
+        let file = DetectorFile::open(&self.weights)?;
+        match self.improved_fcos {
+            true => file.improved_fcos(),
+            false => Ok(file),
+        }
+    }
+}
+
 /// Where to compute.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// cpu, cuda, wgpu or vulkan, with :INDEX for any but the first [default: cpu]
-    #[arg(long, value_name = "DEVICE")]
+    /// cpu, cuda, wgpu or vulkan, cuda:1 for a certain one, ws://HOST:PORT for one of
+    /// a Burn server; list tells what there is [default: cpu]
+    #[arg(long, value_name = "DEVICE|list", value_parser = DeviceParser)]
     pub device: Option<DeviceName>,
-    /// f32, bf16 or f16 [default: f32]
-    #[arg(long, value_parser = parse_precision)]
+    /// Number format of activations: f32, bf16 or f16 [default: f32]
+    #[arg(long, value_name = "FORMAT", value_parser = parse_precision)]
     pub precision: Option<Precision>,
 }
 
@@ -87,9 +116,34 @@ impl DeviceArgs {
     /// The device and the format, or their defaults.
     pub fn resolve(&self) -> (DeviceName, Precision) {
         (
-            self.device.unwrap_or(DeviceName::CPU),
+            self.device.clone().unwrap_or(DeviceName::CPU),
             self.precision.unwrap_or_default(),
         )
+    }
+}
+
+/// Takes a device's name. `list` ends the command as `--help` does, whatever else it
+/// lacks, with the devices that were found.
+#[derive(Clone, Debug)]
+pub struct DeviceParser;
+
+impl TypedValueParser for DeviceParser {
+    type Value = DeviceName;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<DeviceName, clap::Error> {
+        if value == "list" {
+            // As an error of clap's it would be printed as one.
+            let list: String = available().iter().map(ToString::to_string).collect();
+            let written = std::io::stdout().write_all(list.as_bytes());
+            std::process::exit(i32::from(written.is_err()));
+        }
+        let parse = |text: &str| text.parse::<DeviceName>();
+        parse.parse_ref(command, argument, value)
     }
 }
 

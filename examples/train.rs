@@ -12,7 +12,7 @@ use fcos_burn::{
     loss::{AssociationLoss, BoxLoss},
     model::{head::CenternessBranch, resnet::ResNetDepth},
     train::{
-        Error, InitialWeights, Interrupter, Outcome, RunConfig, config::Duration,
+        DetectorFile, Error, InitialWeights, Interrupter, Outcome, RunConfig, config::Duration,
         device::DeviceName, resume, train,
     },
 };
@@ -88,6 +88,10 @@ struct Cli {
     /// of this project, of torchvision's FCOS or ResNets, or of the original FCOS code
     #[arg(long, value_name = "RUN|FILE")]
     weights: Option<PathBuf>,
+    /// The weights are of an improved (imprv) model of the original FCOS code, whose
+    /// files look like the others'
+    #[arg(long, requires = "weights")]
+    improved_fcos: bool,
     /// Start with a new classifier, for other classes than the weights are for
     #[arg(long, requires = "weights")]
     new_classifier: bool,
@@ -103,6 +107,9 @@ struct Cli {
     /// Compute each device's share of a batch in N steps, to save memory
     #[arg(long, value_name = "N", value_parser = parse_count)]
     accumulate: Option<usize>,
+    /// Compute again in the backward pass what is cheap to compute, to save memory
+    #[arg(long)]
+    gradient_checkpointing: bool,
     #[command(flatten)]
     device: DeviceArgs,
     /// Folder of the run [default: runs/NAME after the data]
@@ -112,7 +119,8 @@ struct Cli {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "config", "backbone", "association",
         "beta", "k", "centerness", "box_loss", "image_size", "short_side", "epochs", "batch_size",
-        "lr", "workers", "seed", "weights", "new_classifier", "accumulate", "precision", "output",
+        "lr", "workers", "seed", "weights", "improved_fcos",
+        "new_classifier", "accumulate", "gradient_checkpointing", "precision", "output",
     ])]
     resume: Option<PathBuf>,
 }
@@ -191,7 +199,10 @@ impl Cli {
             Preset::Paper => RunConfig::paper(),
         };
         if let Some(weights) = &self.weights {
-            config = config.with_model_of(weights)?;
+            config = match self.improved_fcos {
+                true => config.with_model(DetectorFile::open(weights)?.improved_fcos()?),
+                false => config.with_model_of(weights)?,
+            };
         }
         if let Some(path) = &self.config {
             config = config.merge_file(path)?;
@@ -246,6 +257,7 @@ impl Cli {
         if let Some(steps) = self.accumulate {
             config.accumulate = steps;
         }
+        config.gradient_checkpointing |= self.gradient_checkpointing;
         if let Some(precision) = self.device.precision {
             config.precision = precision;
         }
@@ -253,7 +265,7 @@ impl Cli {
     }
 
     fn devices(&self) -> Option<Vec<DeviceName>> {
-        let one = self.device.device.map(|device| vec![device]);
+        let one = self.device.device.clone().map(|device| vec![device]);
         self.devices.clone().or(one)
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use fcos_burn::{
     model::{FcosConfig, resnet::ResNetDepth},
-    train::device::{DeviceName, Precision},
+    train::device::{DeviceError, DeviceName, Precision},
 };
 
 /// An example that cargo built beside this test.
@@ -265,6 +265,31 @@ fn weights_of_torchvision_are_taken_by_every_command() {
 }
 
 #[test]
+fn what_torchvision_can_compute_is_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = torchvision_weights(dir.path());
+    let exported = dir.path().join("exported.safetensors");
+    let args = ["--weights", path(&weights), "--output", path(&exported)];
+    let output = run("export", &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(fs::read(&exported).unwrap(), fs::read(&weights).unwrap());
+
+    let run_folder = trained(dir.path());
+    assert_fails(
+        "export",
+        &["--weights", path(&run_folder), "--output", path(&exported)],
+        1,
+        &["torchvision's FCOS cannot compute"],
+    );
+    assert_fails(
+        "export",
+        &["--weights", path(&weights), "--output", "/dev/null/weights"],
+        1,
+        &["/dev/null/weights"],
+    );
+}
+
+#[test]
 fn wrong_data_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("run");
@@ -397,5 +422,156 @@ fn help_names_the_defaults() {
         for part in parts {
             assert!(text.contains(part), "{name}: {text}");
         }
+    }
+}
+
+#[test]
+fn devices_are_listed_whatever_else_is_missing() {
+    for name in ["train", "evaluate", "detect"] {
+        let output = run(name, &["--device", "list"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let list = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<_> = list.lines().collect();
+        assert!(
+            lines[0].starts_with("cpu") && lines[0].contains("f32"),
+            "{list}"
+        );
+        // Each backend has its lines, found or not.
+        for backend in ["cuda", "wgpu", "vulkan"] {
+            assert!(lines.iter().any(|line| line.starts_with(backend)), "{list}");
+        }
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_one_line() {
+    for device in [
+        "cpu:1",
+        "cuda:77",
+        "wgpu:77",
+        "vulkan:77",
+        "ws://localhost:9",
+    ] {
+        let device_name: DeviceName = device.parse().unwrap();
+        let part = match device_name.open(Precision::F32).unwrap_err() {
+            DeviceError::NotBuilt { .. } => "is not built in: build with --features",
+            _ => "is not there",
+        };
+        assert_fails("train", &["--device", device], 1, &[device, part]);
+    }
+}
+
+/// Devices of a server that runs as a process of its own.
+#[cfg(feature = "remote")]
+mod remote {
+    use std::{
+        io::{BufRead, BufReader},
+        process::Child,
+    };
+
+    use fcos_burn::train::device::TOKEN_VARIABLE;
+
+    use super::*;
+
+    const TOKEN: &str = "open sesame";
+
+    struct Server {
+        process: Child,
+        address: String,
+    }
+
+    impl Server {
+        fn start() -> Self {
+            let mut process = example("serve")
+                .args(["--listen", "127.0.0.1:0"])
+                .env(TOKEN_VARIABLE, TOKEN)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+            let address = lines.next().unwrap().unwrap();
+            assert!(address.starts_with("ws://127.0.0.1:"), "{address}");
+            Self { process, address }
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.process.kill().unwrap();
+            self.process.wait().unwrap();
+        }
+    }
+
+    fn train(dir: &Path, name: &str, devices: &str) -> serde_json::Value {
+        let config = dir.join("tiny.json");
+        fs::write(&config, TINY).unwrap();
+        let folder = dir.join(name);
+        let output = example("train")
+            .args([
+                "--config",
+                path(&config),
+                "--epochs",
+                "1",
+                "--devices",
+                devices,
+            ])
+            .args(["--output", path(&folder)])
+            .env(TOKEN_VARIABLE, TOKEN)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let rows = fs::read_to_string(folder.join("metrics.json")).unwrap();
+        serde_json::from_str(&rows).unwrap()
+    }
+
+    /// One device there, and one there with one here: the losses are those of the
+    /// processor, whose seed draws the same weights.
+    #[test]
+    fn a_training_on_a_server_is_that_on_the_processor() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start();
+        let expected = train(dir.path(), "here", "cpu,cpu");
+        for (name, devices) in [
+            ("there", format!("{0},{0}", server.address)),
+            ("both", format!("cpu,{}", server.address)),
+        ] {
+            let found = train(dir.path(), name, &devices);
+            for (figure, expected) in expected[0]["train"].as_object().unwrap() {
+                let found = found[0]["train"][figure].as_f64().unwrap();
+                let expected = expected.as_f64().unwrap();
+                let error = (found - expected).abs() / expected.abs().max(1e-3);
+                assert!(error < 1e-4, "{devices}, {figure}: {found} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn strangers_are_kept_off() {
+        let server = Server::start();
+        assert_fails(
+            "train",
+            &["--device", &server.address],
+            1,
+            &[&server.address],
+        );
+        assert_fails(
+            "train",
+            &["--device", &format!("{}/7", server.address)],
+            1,
+            &["is not there"],
+        );
+        // Without a secret, on an address that others reach.
+        let output = example("serve")
+            .args(["--listen", "0.0.0.0:0"])
+            .env_remove(TOKEN_VARIABLE)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).contains(TOKEN_VARIABLE),
+            "{}",
+            stderr(&output)
+        );
     }
 }

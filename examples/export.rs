@@ -1,0 +1,38 @@
+//! Writes a detector's weights for PyTorch.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use fcos_burn::train::{
+    Error,
+    device::{DeviceName, Precision},
+};
+use fcos_burn_examples::{WeightsArgs, exit};
+
+/// Write a detector's weights under the names of torchvision's FCOS, as .safetensors.
+///
+/// load_state_dict of a torchvision FCOS with the same ResNet and number of classes
+/// takes them. A detector that computes what torchvision's cannot is refused, with the
+/// differences.
+#[derive(Parser, Debug)]
+#[command(name = "export")]
+struct Cli {
+    #[command(flatten)]
+    weights: WeightsArgs,
+    /// The file to write
+    #[arg(long, value_name = "SAFETENSORS")]
+    output: PathBuf,
+}
+
+fn main() -> ExitCode {
+    exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    let file = cli.weights.open()?;
+    let device = DeviceName::CPU.open(Precision::F32)?;
+    let model = file.model.init(&device)?.load(&file.weights)?;
+    model.export_torchvision(&cli.output)?;
+    println!("{}", cli.output.display());
+    Ok(ExitCode::SUCCESS)
+}
