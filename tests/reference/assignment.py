@@ -1,52 +1,12 @@
 """Targets of the original FCOS code on random scenes."""
 
-import importlib.util
-import sys
-import types
-
 import numpy as np
 import torch
 
+import original
+
 SCENES = 1000
 STRIDES = [8, 16, 32, 64, 128]
-
-
-def load(path, name):
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def original(checkout):
-    """The code that computes targets, without what it never calls for that."""
-    root = checkout / "fcos_core"
-    for name in [
-        "fcos_core",
-        "fcos_core.layers",
-        "fcos_core.modeling",
-        "fcos_core.modeling.rpn",
-        "fcos_core.modeling.rpn.fcos",
-        "fcos_core.modeling.rpn.utils",
-        "fcos_core.modeling.matcher",
-        "fcos_core.modeling.utils",
-        "fcos_core.structures",
-        "fcos_core.structures.boxlist_ops",
-    ]:
-        module = sys.modules.setdefault(name, types.ModuleType(name))
-        module.__path__ = []
-    unused = lambda *arguments: None
-    sys.modules["fcos_core.layers"].IOULoss = unused
-    sys.modules["fcos_core.layers"].SigmoidFocalLoss = unused
-    sys.modules["fcos_core.modeling.rpn.utils"].concat_box_prediction_layers = unused
-    sys.modules["fcos_core.modeling.matcher"].Matcher = unused
-    sys.modules["fcos_core.modeling.utils"].cat = unused
-    sys.modules["fcos_core.structures.boxlist_ops"].boxlist_iou = unused
-    sys.modules["fcos_core.structures.boxlist_ops"].cat_boxlist = unused
-    boxes = load(root / "structures" / "bounding_box.py", "fcos_core.structures.bounding_box")
-    loss = load(root / "modeling" / "rpn" / "fcos" / "loss.py", "fcos_core.modeling.rpn.fcos.loss")
-    return loss.FCOSLossComputation, boxes.BoxList
 
 
 def locations(height, width):
@@ -92,7 +52,8 @@ def scene(generator, index):
 
 
 def write(save, checkout):
-    Computation, BoxList = original(checkout)
+    code = original.load(checkout)
+    Computation, BoxList = code.loss.FCOSLossComputation, code.boxes.BoxList
     generator = np.random.default_rng(23)
     boxes, counts, sizes = [], [], []
     found = {"plain": [], "radius": []}

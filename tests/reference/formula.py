@@ -29,7 +29,7 @@ def uniform(name: str, count: int) -> np.ndarray:
 
 
 def tensor(name: str, shape) -> torch.Tensor:
-    """The weight called `name` in torchvision's state dict.
+    """The weight called `name` in a state dict of torchvision or the original FCOS code.
 
     Convolutions keep the size of what passes through them; statistics and affine
     parameters stay away from 0, so that no layer is dead.
@@ -47,7 +47,9 @@ def tensor(name: str, shape) -> torch.Tensor:
         values = u - 4.0
     elif name.endswith("bbox_reg.bias"):
         values = 1.0 + u
-    elif name.endswith(".weight"):
+    elif name.endswith("bbox_pred.bias"):
+        values = 2.0 + u
+    elif name.endswith((".weight", ".scale")):
         values = 0.75 + 0.5 * u
     else:
         values = 0.2 * u - 0.1

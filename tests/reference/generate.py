@@ -1,6 +1,6 @@
 """Writes the fixtures of the parity tests.
 
-    python -m venv venv && venv/bin/pip install torch torchvision numpy pillow safetensors
+    python -m venv venv && venv/bin/pip install torch torchvision numpy pillow safetensors pycocotools scipy
     git clone https://github.com/tianzhi0549/FCOS fcos
     venv/bin/python tests/reference/generate.py --fcos fcos
 
@@ -21,9 +21,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import assignment
 import checkpoints
+import evaluation
 import losses
 import network
 import nms
+import step
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 
@@ -50,6 +52,8 @@ def main():
         "nms": lambda: nms.write(save),
         "losses": lambda: losses.write(save),
         "assignment": lambda: assignment.write(save, arguments.fcos),
+        "evaluation": lambda: evaluation.write(FIXTURES),
+        "step": lambda: step.write(save, arguments.fcos),
     }
     for name in arguments.only or writers:
         writers[name]()

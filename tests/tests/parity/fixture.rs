@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 /// The folder of the fixtures.
 pub fn folder() -> PathBuf {
@@ -57,6 +57,19 @@ impl Fixture {
         self.arrays
             .get(name)
             .unwrap_or_else(|| panic!("{} has no {name}", self.file))
+    }
+
+    /// Writes the arrays whose names begin with `prefix` to a file, without it.
+    pub fn write(&self, prefix: &str, path: &Path) {
+        let views: HashMap<&str, TensorView<'_>> = self
+            .arrays
+            .iter()
+            .filter_map(|(name, array)| {
+                let view = TensorView::new(array.dtype, array.shape.clone(), &array.bytes);
+                Some((name.strip_prefix(prefix)?, view.unwrap()))
+            })
+            .collect();
+        safetensors::serialize_to_file(views, None, path).unwrap();
     }
 
     pub fn floats(&self, name: &str) -> Vec<f32> {

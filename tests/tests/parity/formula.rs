@@ -18,7 +18,7 @@ pub fn uniform(name: &str, count: usize) -> impl Iterator<Item = f64> {
     })
 }
 
-/// The weight called `name` in torchvision's state dict.
+/// The weight called `name` in a state dict of torchvision or the original FCOS code.
 pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     let volume: usize = shape.iter().product();
     let value = |u: f64| {
@@ -38,7 +38,9 @@ pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
             u - 4.0
         } else if name.ends_with("bbox_reg.bias") {
             1.0 + u
-        } else if name.ends_with(".weight") {
+        } else if name.ends_with("bbox_pred.bias") {
+            2.0 + u
+        } else if name.ends_with(".weight") || name.ends_with(".scale") {
             0.75 + 0.5 * u
         } else {
             0.2 * u - 0.1

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod assignment;
+mod evaluation;
 mod fixture;
 mod formula;
 mod losses;
 mod network;
 mod nms;
+mod step;

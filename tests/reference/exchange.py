@@ -1,0 +1,97 @@
+"""Weights both ways between PyTorch and the programs, at full size.
+
+    cargo build --release --examples
+    venv/bin/python tests/reference/exchange.py --programs target/release/examples --image IMAGE...
+
+torchvision's FCOS with a ResNet-50 detects in the images, short side 800. `detect` finds
+the same with the weights that torch.save wrote; `export` writes them again, and
+PyTorch loads that file and computes the same, bit for bit.
+"""
+
+import argparse
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torchvision.models import resnet50
+
+import network
+
+# What 32 bits and another order of summation change, in pixels of the image and in
+# score. Detections whose scores are nearer than this may change places.
+PIXELS, SCORE = 0.05, 1e-4
+
+
+def program(programs, name, *arguments):
+    subprocess.run([programs / name, *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
+
+
+def compare(found, expected):
+    """The numbers of both, and the largest differences of those that are in both."""
+    found = [
+        (d["category_id"], d["score"], np.array(d["bbox"]) + [0, 0, *d["bbox"][:2]]) for d in found
+    ]
+    rows = zip(expected["labels"], expected["scores"], expected["boxes"])
+    pixels = score = 0.0
+    unmatched = list(found)
+    for rank, (label, value, box) in enumerate(rows):
+        near = [
+            (abs(box - other[2]).max(), index)
+            for index, other in enumerate(unmatched)
+            if other[0] == label and abs(other[1] - value) <= SCORE
+        ]
+        if near and min(near)[0] <= PIXELS:
+            distance, index = min(near)
+            pixels = max(pixels, distance)
+            score = max(score, abs(unmatched.pop(index)[1] - value))
+        else:
+            # The last may be cut off in another place.
+            last = expected["scores"][-1]
+            assert value <= last + SCORE, f"detection {rank} is missing: {label} {value} {box}"
+    print(
+        f"{len(found)} detections, PyTorch {len(expected['scores'])},"
+        f" {len(unmatched)} of them others; the rest within {pixels:.4f} px and {score:.1e}"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", type=Path, required=True)
+    parser.add_argument("--image", type=Path, nargs="+", required=True)
+    arguments = parser.parse_args()
+    torch.set_num_threads(2)
+    model, _ = network.detector(resnet50)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        torch.save(model.state_dict(), folder / "fcos.pth")
+        exported = folder / "exported.safetensors"
+        program(arguments.programs, "export", "--weights", folder / "fcos.pth", "--output", exported)
+        again, _ = network.detector(resnet50)
+        with torch.no_grad():
+            for value in again.state_dict().values():
+                value.zero_()
+        again.load_state_dict(load_file(exported))
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, again.state_dict()[name]), name
+        for path in arguments.image:
+            image = Image.open(path).convert("RGB")
+            expected = network.detections(model, image)
+            other = network.detections(again, image)
+            assert all((expected[key] == other[key]).all() for key in expected)
+            program(
+                arguments.programs,
+                "detect",
+                *("--weights", folder / "fcos.pth", "--input", path, "--output", folder / "drawn"),
+            )
+            found = json.loads((folder / "drawn" / "detections.json").read_text())
+            print(f"{path.name}, {image.width} x {image.height}:", end=" ")
+            compare(found[0]["detections"], expected)
+
+
+if __name__ == "__main__":
+    main()

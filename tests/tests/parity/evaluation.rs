@@ -1,0 +1,106 @@
+//! pycocotools' figures of a results file, and scipy's correlations.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    time::{Duration, Instant},
+};
+
+use fcos_burn::{
+    data::DetectionDataset,
+    model::Detection,
+    train::{
+        Evaluation,
+        correlation::{kendall, pearson, spearman},
+        evaluation::CocoFigure,
+    },
+};
+use serde_json::Value;
+
+use crate::{fixture, formula};
+
+fn json(name: &str) -> Value {
+    let path = fixture::folder().join("evaluation").join(name);
+    serde_json::from_reader(File::open(path).unwrap()).unwrap()
+}
+
+#[test]
+fn figures_are_those_of_pycocotools() {
+    // The images are looked for, but nothing reads them.
+    let images = tempfile::tempdir().unwrap();
+    for image in json("truth.json")["images"].as_array().unwrap() {
+        File::create(images.path().join(image["file_name"].as_str().unwrap())).unwrap();
+    }
+    let truth = fixture::folder().join("evaluation").join("truth.json");
+    let dataset = DetectionDataset::coco(images.path(), truth).unwrap();
+    let labels: HashMap<u64, usize> = dataset
+        .categories()
+        .iter()
+        .enumerate()
+        .map(|(label, category)| (category.id, label))
+        .collect();
+    let mut by_image: BTreeMap<u64, Vec<Detection>> = BTreeMap::new();
+    for result in json("results.json").as_array().unwrap() {
+        let [x, y, width, height] = [0, 1, 2, 3].map(|i| result["bbox"][i].as_f64().unwrap());
+        let detection = Detection {
+            bbox: [x, y, x + width, y + height].map(|side| side as f32),
+            label: labels[&result["category_id"].as_u64().unwrap()],
+            score: result["score"].as_f64().unwrap() as f32,
+        };
+        let image = result["image_id"].as_u64().unwrap();
+        by_image.entry(image).or_default().push(detection);
+    }
+    let detections: Vec<_> = dataset
+        .images()
+        .iter()
+        .enumerate()
+        .map(|(index, image)| (index, by_image.remove(&image.id).unwrap_or_default()))
+        .collect();
+    assert!(by_image.is_empty());
+
+    let evaluation = Evaluation::new(&dataset, &detections).unwrap();
+    assert_eq!((evaluation.images, evaluation.detections), (24, 2400));
+    let expected = &json("expected.json")["figures"];
+    for figure in CocoFigure::ALL {
+        let found = evaluation.figure(figure).unwrap();
+        let expected = expected[figure.name()].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-6, "{figure:?}: {found}");
+    }
+}
+
+/// A list with few values, and one that follows it in half of its places.
+fn pairs(count: usize, levels: f64) -> (Vec<f64>, Vec<f64>) {
+    let list = |index| -> Vec<f64> {
+        formula::uniform(&format!("correlation.{count}.{index}"), count).collect()
+    };
+    list(0)
+        .into_iter()
+        .zip(list(1))
+        .zip(list(2))
+        .map(|((x, y), follows)| {
+            let x = (x * levels).floor();
+            let y = (y * levels).floor();
+            (x, if follows < 0.5 { x } else { y })
+        })
+        .unzip()
+}
+
+#[test]
+fn correlations_are_those_of_scipy() {
+    let expected = json("expected.json");
+    let lists = expected["correlations"].as_array().unwrap();
+    assert_eq!(lists.len(), 5);
+    for list in lists {
+        let count = list[0].as_u64().unwrap() as usize;
+        let (x, y) = pairs(count, list[1].as_f64().unwrap());
+        let start = Instant::now();
+        let found = [pearson, spearman, kendall].map(|correlation| correlation(&x, &y));
+        let elapsed = start.elapsed();
+        for (index, found) in found.into_iter().enumerate() {
+            let expected = list[index + 2].as_f64().unwrap();
+            let error = (found.unwrap() - expected).abs();
+            assert!(error < 1e-9, "{list}: {found:?}");
+        }
+        assert!(elapsed < Duration::from_secs(1), "{count}: {elapsed:?}");
+    }
+}
