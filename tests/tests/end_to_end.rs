@@ -73,7 +73,7 @@ fn the_loss_falls_and_the_best_epoch_is_kept() {
         .fold(f64::NAN, f64::max);
     assert_eq!(evaluation.figure(CocoFigure::AP), Some(best));
 
-    let detector = Detector::load(&folder, DeviceName::CPU, Precision::F32).unwrap();
+    let detector = Detector::load(&folder, &DeviceName::CPU, Precision::F32).unwrap();
     let val = Arc::new(tiny().data.source.open("val").unwrap());
     let detections = detector.detect_dataset(&val, 4, 0, |_| {}).unwrap();
     let again = Evaluation::new(&val, &detections).unwrap();

@@ -1,0 +1,324 @@
+//! The same numbers on every device of this machine.
+//!
+//! Those that are built in and found are compared with the processor, and printed;
+//! so is what is skipped. All but the processor need a feature:
+//!
+//!     cargo test -p fcos-burn-tests --features wgpu --test backends -- --nocapture
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{path::Path, sync::LazyLock};
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    optim::GradientsParams,
+    tensor::{Device, Int, Tensor, TensorData},
+    train::{ItemLazy, TrainOutput, TrainStep},
+};
+use fcos_burn::{
+    data::{DetectionDataset, shapes::ShapesConfig, shapes::ShapesSplit, transforms::Pipeline},
+    loss::{AssociationLoss, BoxLoss, FcosObjectiveConfig, Predictions, Targets},
+    model::{Detection, Fcos, FcosConfig, ImageFrame, head::CenternessBranch, norm::NormKind},
+    train::{
+        RunConfig,
+        device::{DeviceName, Precision, available},
+        device_group::DeviceGroup,
+        learner::{Learner, StepFigure, TrainBatch},
+        loader::{Collate, TrainCollate},
+    },
+};
+
+const SIDE: usize = 64;
+const IMAGES: usize = 2;
+const STEPS: usize = 3;
+
+/// The processor, then every other device that was found.
+static DEVICES: LazyLock<Vec<DeviceName>> = LazyLock::new(|| {
+    let backends = available();
+    for backend in &backends {
+        let skipped = if backend.devices.is_empty() {
+            "skipped: "
+        } else {
+            ""
+        };
+        print!("{skipped}{backend}");
+    }
+    let found = backends.into_iter().flat_map(|backend| backend.devices);
+    let devices: Vec<DeviceName> = found.map(|device| device.name).collect();
+    assert_eq!(devices[0], DeviceName::CPU);
+    devices
+});
+
+fn config(norm: NormKind) -> FcosConfig {
+    let mut config = FcosConfig::small(3);
+    config.backbone.width = 8;
+    config.backbone.norm = norm;
+    config.fpn.channels = 8;
+    config.head.tower_depth = 1;
+    config.head.centerness = Some(CenternessBranch::Regression);
+    config
+}
+
+fn batch(config: &FcosConfig) -> TrainBatch {
+    let shapes = ShapesConfig {
+        train_images: IMAGES,
+        width: SIDE as u32,
+        height: SIDE as u32,
+        ..ShapesConfig::default()
+    };
+    let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap();
+    let collate = TrainCollate {
+        input: RunConfig::small().input,
+        augmentation: Pipeline::new(Vec::new()).unwrap(),
+        assignment: config.assignment.clone(),
+        location_rule: config.location_rule,
+        seed: 0,
+        parts: 1,
+    };
+    let indices: Vec<usize> = (0..IMAGES).collect();
+    collate.collate(&dataset, &indices, 1).unwrap()
+}
+
+/// Everything that a short training on a device gives.
+struct Training {
+    /// Largest of the predictions, and all of them, before the training.
+    logits: Vec<f32>,
+    boxes: Vec<f32>,
+    /// The first step's gradients, a list a parameter.
+    gradients: Vec<Vec<f32>>,
+    /// Every step's figures.
+    figures: Vec<Vec<(StepFigure, f64)>>,
+    /// What is found after it.
+    detections: Vec<Vec<Detection>>,
+}
+
+struct Gradients<'a> {
+    of: &'a GradientsParams,
+    values: Vec<Vec<f32>>,
+}
+
+impl ModuleVisitor for Gradients<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = self.of.get::<D>(param.id) {
+            self.values
+                .push(gradient.into_data().iter::<f32>().collect());
+        }
+    }
+}
+
+fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precision) -> Training {
+    let device = device.clone().autodiff();
+    let model: Fcos = config.init(&device).unwrap().load(weights).unwrap();
+    let batch = batch(config);
+    let images = |device: &Device| {
+        let images: TensorData = batch.parts[0].images.clone();
+        precision.cast(Tensor::<4>::from_data(images, device))
+    };
+    let predictions = model
+        .valid()
+        .forward(images(&device.clone().without_autodiff()));
+    let predictions = predictions.into_predictions();
+    let objective = FcosObjectiveConfig::new()
+        .with_association(Some(AssociationLoss::default()))
+        .init()
+        .unwrap();
+    let mut optimization = RunConfig::paper().optimization;
+    optimization.warmup.iterations = 0;
+    let mut optimizer = optimization.optimizer();
+    let mut scheduler = optimization.scheduler(STEPS);
+    let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
+    let mut learner = Learner::new(model, objective, devices).with_precision(precision);
+    let mut gradients = Vec::new();
+    let mut figures = Vec::new();
+    for step in 0..STEPS {
+        let TrainOutput { grads, item } = TrainStep::step(&learner, batch.clone());
+        if step == 0 {
+            let mut found = Gradients {
+                of: &grads,
+                values: Vec::new(),
+            };
+            learner.visit(&mut found);
+            gradients = found.values;
+        }
+        figures.push(item.sync().unwrap().figures().to_vec());
+        learner = optimizer.step(scheduler.step(), learner, grads);
+    }
+    let model = learner.into_detector().valid();
+    let frames = [ImageFrame::unscaled([SIDE, SIDE]); IMAGES];
+    let values = |data: TensorData| data.iter::<f32>().collect();
+    Training {
+        logits: values(predictions.class_logits.into_data()),
+        boxes: values(predictions.boxes.into_data()),
+        gradients,
+        figures,
+        detections: model.detect(images(&device.without_autodiff()), &frames),
+    }
+}
+
+/// The largest difference over the largest value.
+fn distance(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    assert!(found.iter().all(|value| value.is_finite()));
+    let largest = expected.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
+    let differences = found.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    differences.fold(0.0, f32::max) / largest.max(f32::MIN_POSITIVE)
+}
+
+/// The length of the difference of all gradients over that of the gradients.
+fn gradient_distance(found: &Training, expected: &Training) -> f32 {
+    let found = found.gradients.concat();
+    let expected = expected.gradients.concat();
+    assert_eq!(found.len(), expected.len());
+    let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+        values.map(|value| f64::from(value).powi(2)).sum()
+    };
+    let difference = squares(&mut found.iter().zip(&expected).map(|(a, b)| a - b));
+    (difference / squares(&mut expected.iter().copied())).sqrt() as f32
+}
+
+/// How far two trainings are apart: outputs, gradients, figures.
+fn distances(found: &Training, expected: &Training) -> [f32; 3] {
+    let outputs =
+        distance(&found.logits, &expected.logits).max(distance(&found.boxes, &expected.boxes));
+    let gradients = gradient_distance(found, expected);
+    let figures = found
+        .figures
+        .iter()
+        .flatten()
+        .zip(expected.figures.iter().flatten())
+        .map(|((name, found), (other, expected))| {
+            assert_eq!(name, other);
+            ((found - expected).abs() / expected.abs().max(1e-3)) as f32
+        })
+        .fold(0.0, f32::max);
+    [outputs, gradients, figures]
+}
+
+fn weights(config: &FcosConfig, path: &Path) {
+    let device = Device::flex();
+    device.seed(9);
+    config.init(&device).unwrap().save(path).unwrap();
+}
+
+#[test]
+fn devices_agree_with_the_processor() {
+    let dir = tempfile::tempdir().unwrap();
+    for norm in [NormKind::Frozen, NormKind::Batch] {
+        let config = config(norm);
+        let path = dir.path().join("weights");
+        weights(&config, &path);
+        let expected = train(&config, &path, &Device::flex(), Precision::F32);
+        assert!(expected.figures[2][0].1 < expected.figures[0][0].1);
+        for name in &DEVICES[1..] {
+            let device = name.open(Precision::F32).unwrap();
+            let found = train(&config, &path, &device, Precision::F32);
+            let [outputs, gradients, figures] = distances(&found, &expected);
+            println!("{name}, {norm:?}: outputs {outputs:e}, gradients {gradients:e}, {figures:e}");
+            assert!(outputs < 1e-4, "{name}: {outputs}");
+            assert!(gradients < 1e-3, "{name}: {gradients}");
+            assert!(figures < 1e-3, "{name}: {figures}");
+            let count = |training: &Training| training.detections.concat().len();
+            assert!(count(&found).abs_diff(count(&expected)) <= count(&expected) / 50 + 1);
+        }
+    }
+}
+
+/// Every format of every device stays near the 32 bits of the processor. Batch
+/// normalisation is frozen, since over two small images it magnifies any rounding.
+#[test]
+fn sixteen_bits_stay_near_thirty_two() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(NormKind::Frozen);
+    let path = dir.path().join("weights");
+    weights(&config, &path);
+    let expected = train(&config, &path, &Device::flex(), Precision::F32);
+    for (precision, limits) in [
+        (Precision::F16, [0.002, 0.1, 0.005]),
+        (Precision::Bf16, [0.005, 0.2, 0.02]),
+    ] {
+        for name in DEVICES.iter() {
+            let Ok(device) = name.open(precision) else {
+                println!("skipped: {name} does not compute in {precision}");
+                continue;
+            };
+            let found = train(&config, &path, &device, precision);
+            let distances = distances(&found, &expected);
+            println!("{name}, {precision}: outputs, gradients, figures {distances:?}");
+            for (distance, limit) in distances.into_iter().zip(limits) {
+                assert!(distance < limit, "{name}, {precision}: {distances:?}");
+            }
+        }
+    }
+}
+
+/// Logits of ±100, scores on their IoU and far from it, boxes without area and boxes that
+/// fit exactly, and no positive at all: value and gradient are finite, and the
+/// processor's.
+#[test]
+fn extremes_are_finite_on_every_device() {
+    let rows = 8;
+    let logits: Vec<f32> = (0..rows * 2)
+        .map(|i| [100.0, -100.0, 0.0, 30.0, -30.0][i % 5])
+        .collect();
+    let boxes = [
+        [0.0, 0.0, 10.0, 10.0],
+        [5.0, 5.0, 5.0, 5.0],
+        [9.0, 9.0, 1.0, 1.0],
+        [1e6, 1e6, 2e6, 2e6],
+    ];
+    let targets = [[0.0, 0.0, 10.0, 10.0], [5.0, 5.0, 5.0, 5.0]];
+    let boxes: Vec<f32> = (0..rows).flat_map(|i| boxes[i % 4]).collect();
+    let target_boxes: Vec<f32> = (0..rows).flat_map(|i| targets[i / 4 % 2]).collect();
+    let evaluate = |device: &Device, objective: &FcosObjectiveConfig, label: i32| -> Vec<f32> {
+        let device = device.clone().autodiff();
+        let matrix = |values: &[f32], columns| {
+            Tensor::<2>::from_data(TensorData::new(values.to_vec(), [rows, columns]), &device)
+        };
+        let logits = matrix(&logits, 2).require_grad();
+        let boxes = matrix(&boxes, 4).require_grad();
+        let centerness = Tensor::<1>::from_floats([100.0; 8], &device).require_grad();
+        let parts = objective.init().unwrap().forward(
+            Predictions {
+                class_logits: logits.clone(),
+                boxes: boxes.clone(),
+                centerness_logits: Some(centerness),
+            },
+            Targets {
+                labels: Tensor::<1, Int>::from_ints([label; 8], &device),
+                boxes: matrix(&target_boxes, 4),
+                centerness: Some(Tensor::from_floats(
+                    [0.0, 1.0].repeat(4).as_slice(),
+                    &device,
+                )),
+            },
+        );
+        let gradients = parts.total.backward();
+        let data = [
+            parts.total.into_data(),
+            logits.grad(&gradients).unwrap().into_data(),
+            boxes.grad(&gradients).unwrap().into_data(),
+        ];
+        data.iter().flat_map(|data| data.iter::<f32>()).collect()
+    };
+    for box_loss in BoxLoss::ALL {
+        for association in [
+            AssociationLoss::Pse { beta: 1.0, k: 1.0 },
+            AssociationLoss::Pce { beta: 1.0, k: 1.5 },
+        ] {
+            let objective = FcosObjectiveConfig::new()
+                .with_box_loss(box_loss)
+                .with_association(Some(association));
+            for label in [1, -1] {
+                let expected = evaluate(&Device::flex(), &objective, label);
+                for name in DEVICES.iter() {
+                    let device = name.open(Precision::F32).unwrap();
+                    let found = evaluate(&device, &objective, label);
+                    for (found, expected) in found.iter().zip(&expected) {
+                        assert!(found.is_finite(), "{name}, {objective:?}: {found}");
+                        let error = (found - expected).abs() / expected.abs().max(1.0);
+                        assert!(error < 1e-4, "{name}, {objective:?}: {found} {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
