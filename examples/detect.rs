@@ -42,7 +42,8 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let (device, precision) = cli.device.resolve();
-    let detector = Detector::from_file(cli.weights.open()?, &device, precision)?;
+    let (detector, loaded) = Detector::from_file(cli.weights.open()?, &device, precision)?;
+    eprintln!("{loaded}");
     let files = image_files(&cli.input)?;
     fs::create_dir_all(&cli.output).map_err(|source| Error::Io {
         path: cli.output.clone(),

@@ -44,7 +44,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let mut file = cli.weights.open()?;
     let run = file.run.take();
     let (device, precision) = cli.device.resolve();
-    let detector = Detector::from_file(file, &device, precision)?;
+    let (detector, loaded) = Detector::from_file(file, &device, precision)?;
+    eprintln!("{loaded}");
     let dataset = Arc::new(open_split(cli, run.as_ref())?);
     eprintln!("{dataset}");
     if !dataset.report().is_clean() {

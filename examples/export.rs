@@ -31,7 +31,8 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let file = cli.weights.open()?;
     let device = DeviceName::CPU.open(Precision::F32)?;
-    let model = file.model.init(&device)?.load(&file.weights)?;
+    let (model, loaded) = file.load(&device)?;
+    eprintln!("{loaded}");
     model.export_torchvision(&cli.output)?;
     println!("{}", cli.output.display());
     Ok(ExitCode::SUCCESS)

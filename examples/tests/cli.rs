@@ -212,6 +212,8 @@ fn weights_of_torchvision_are_taken_by_every_command() {
         ],
     );
     assert!(output.status.success(), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("tensors of torchvision's FCOS"), "{told}");
 
     assert_fails(
         "evaluate",
@@ -458,6 +460,8 @@ fn a_device_that_is_not_there_is_one_line() {
             _ => "is not there",
         };
         assert_fails("train", &["--device", device], 1, &[device, part]);
+        let told = stderr(&run("train", &["--device", device]));
+        assert_eq!(told.lines().count(), 1, "{told}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use burn::{data::dataloader::DataLoader, module::Module, tensor::Device};
 use fcos_burn_data::{Category, DetectionDataset, SampleOrder};
-use fcos_burn_model::{Detection, Fcos};
+use fcos_burn_model::{Detection, Fcos, weights::Loaded};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
@@ -68,10 +68,11 @@ impl Detector {
     /// Fails if the configuration or the weights cannot be read or do not fit
     /// together, or the device cannot be had.
     pub fn load(weights: &Path, device: &DeviceName, precision: Precision) -> Result<Self, Error> {
-        Self::from_file(DetectorFile::open(weights)?, device, precision)
+        let (detector, _) = Self::from_file(DetectorFile::open(weights)?, device, precision)?;
+        Ok(detector)
     }
 
-    /// Loads the detector that `file` describes.
+    /// Loads the detector that `file` describes, and tells what was taken from its weights.
     ///
     /// # Errors
     ///
@@ -80,16 +81,11 @@ impl Detector {
         file: DetectorFile,
         device: &DeviceName,
         precision: Precision,
-    ) -> Result<Self, Error> {
+    ) -> Result<(Self, Loaded), Error> {
         let device = device.open(precision)?;
-        let model = file.model.init(&device)?.load(&file.weights)?;
-        Ok(Self::new(
-            &model,
-            file.input,
-            file.categories,
-            device,
-            precision,
-        ))
+        let (model, loaded) = file.load(&device)?;
+        let detector = Self::new(&model, file.input, file.categories, device, precision);
+        Ok((detector, loaded))
     }
 
     /// The classes, in the order of the detections' labels.

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
 use fcos_burn_data::Category;
 use fcos_burn_model::{
-    FcosConfig,
+    Fcos, FcosConfig,
     head::FcosHeadConfig,
-    weights::{Checkpoint, Layout},
+    weights::{Checkpoint, Layout, Loaded},
 };
 
 use crate::{
@@ -108,6 +109,16 @@ impl DetectorFile {
             ..self.model
         };
         Ok(Self { model, ..self })
+    }
+
+    /// The detector on `device`, and what was taken from the file for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the weights cannot be read or do not fit.
+    pub fn load(&self, device: &Device) -> Result<(Fcos, Loaded), Error> {
+        let model = self.model.init(device)?;
+        Ok(Checkpoint::open(&self.weights)?.load(model)?)
     }
 
     fn of_run(config: RunConfig, weights: PathBuf) -> Self {

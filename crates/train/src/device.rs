@@ -146,11 +146,16 @@ impl DeviceName {
                 if !backend.is_built() {
                     return Err(self.not_built(backend.feature()));
                 }
+                let devices = backend.devices();
+                let count = match devices.len() {
+                    0 => return Err(self.not_there("this machine has none")),
+                    count => count,
+                };
                 match index {
                     None => backend.default_device(),
-                    Some(index) => backend.devices().into_iter().nth(*index),
+                    Some(index) => devices.into_iter().nth(*index),
                 }
-                .ok_or_else(|| self.not_there(&format!("found {}", backend.devices().len())))
+                .ok_or_else(|| self.not_there(&format!("this machine has {count}, counted from 0")))
             }
             Place::Remote { address, index } => self.connect(address, *index),
         }

@@ -86,8 +86,8 @@ pub fn train(
     interrupter: Interrupter,
 ) -> Result<Outcome, Error> {
     config.validate()?;
-    let data = Splits::open(&mut config)?;
     let devices = open_devices(&config)?;
+    let data = Splits::open(&mut config)?;
     let mut model = initial_model(&config, &devices[0])?;
     if let Some(weights) = weights {
         model = weights.load(model)?;
@@ -118,6 +118,7 @@ pub fn resume(
     let (folder, mut config) = RunFolder::open(path)?;
     config.devices = devices.unwrap_or(config.devices);
     config.validate()?;
+    let devices = open_devices(&config)?;
     let classes = config.model.num_classes;
     let data = Splits::open(&mut config)?;
     if config.model.num_classes != classes {
@@ -130,7 +131,6 @@ pub fn resume(
             ),
         });
     }
-    let devices = open_devices(&config)?;
     let model = initial_model(&config, &devices[0])?;
     let epoch = folder.checkpoints().last(&model)?;
     Run {
