@@ -73,7 +73,29 @@ def write(save):
         gap = lambda x: x.sigmoid() - k * ious
         put(f"pse.{name}", lambda x: beta * gap(x) ** 2, logits[:, 0])
         put(f"pce.{name}", lambda x: -beta * (1 - gap(x).abs()).log(), logits[:, 0])
-    # The whole of note 1: focal loss with gamma 0 on a positive, and PSE.
+    quality = one_hot * ious[:, None]
+    entropy = lambda x, y: binary_cross_entropy_with_logits(x, y, reduction="none")
+    put(
+        "quality-focal",
+        lambda x: entropy(x, quality) * (quality - x.sigmoid()).abs() ** 2,
+        logits,
+    )
+    put(
+        "varifocal",
+        lambda x: entropy(x, quality)
+        * torch.where(quality > 0, quality, 0.75 * x.sigmoid() ** 2),
+        logits,
+    )
+    put(
+        "soft-label-focal",
+        lambda x: torch.where(
+            one_hot > 0,
+            1.25 * entropy(x, quality),
+            0.75 * x.sigmoid() ** 2 * entropy(x, torch.zeros_like(x)),
+        ),
+        logits,
+    )
+    # Equation (11): focal loss with gamma 0 on a positive, and PSE.
     alpha, beta, k = 0.25, 1.0, 1.0
     put(
         "alpha-pse",

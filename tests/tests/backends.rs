@@ -23,7 +23,7 @@ use fcos_burn::{
         device::{DeviceName, Precision, available},
         device_group::DeviceGroup,
         learner::{Learner, StepFigure, TrainBatch},
-        loader::{Collate, TrainCollate},
+        loader::{BatchPlace, Collate, TrainCollate},
     },
 };
 
@@ -75,7 +75,11 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         parts: 1,
     };
     let indices: Vec<usize> = (0..IMAGES).collect();
-    collate.collate(&dataset, &indices, 1).unwrap()
+    let first = BatchPlace {
+        epoch: 1,
+        progress: 0.0,
+    };
+    collate.collate(&dataset, &indices, first).unwrap()
 }
 
 /// Everything that a short training on a device gives.

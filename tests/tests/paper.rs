@@ -16,7 +16,7 @@ use fcos_burn::{
         Normalization, stack,
         transforms::{HorizontalFlip, Resize, Sample, Transform},
     },
-    loss::{AssociationLoss, AssociationScore, BoxLoss},
+    loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
     model::{
         Fcos,
         fpn::ExtraLevelsFrom,
@@ -115,8 +115,12 @@ fn network_and_inference() {
 #[test]
 fn losses() {
     let objective = RunConfig::paper().objective;
-    assert_eq!(objective.focal.alpha, 0.25);
-    assert_eq!(objective.focal.gamma, 2.0);
+    let focal = ClassificationLoss::Focal {
+        alpha: 0.25,
+        gamma: 2.0,
+    };
+    assert_eq!(objective.classification, focal);
+    assert_eq!(objective.association_ramp, 0.0);
     assert_eq!(objective.box_loss, BoxLoss::IouPlusOne);
     assert_eq!(objective.lambda, 1.0);
     assert_eq!(

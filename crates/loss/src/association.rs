@@ -39,6 +39,7 @@ pub const PCE_DOMAIN_MARGIN: f64 = 0.01;
 ///
 /// so the classification loss holds the optimum *above* the line `p̂ = kÎ`, by a gap `α / (2βp̂)`
 /// that closes with larger `β` and widens as `p̂` falls.
+/// [`soft_label_focal`](crate::soft_label_focal) has none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
 pub enum AssociationLoss {
@@ -75,6 +76,21 @@ impl AssociationLoss {
         let (Self::Pse { beta, k } | Self::Pce { beta, k }) = *self;
         non_negative("beta", beta)?;
         positive("k", k)
+    }
+
+    /// The same loss with `factor` times the weight `β`.
+    #[must_use]
+    pub fn weighted(self, factor: f64) -> Self {
+        match self {
+            Self::Pse { beta, k } => Self::Pse {
+                beta: factor * beta,
+                k,
+            },
+            Self::Pce { beta, k } => Self::Pce {
+                beta: factor * beta,
+                k,
+            },
+        }
     }
 
     /// The loss of each positive location, unreduced.

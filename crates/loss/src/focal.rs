@@ -4,6 +4,7 @@ use burn::tensor::{FloatDType, Int, Tensor};
 
 use crate::LossConfigError;
 use crate::error::{fraction, non_negative};
+use crate::labels::own_class;
 
 /// Configuration of the [sigmoid focal loss](SigmoidFocalLoss), made by
 /// [`init`](SigmoidFocalLossConfig::init).
@@ -62,8 +63,8 @@ impl SigmoidFocalLossConfig {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SigmoidFocalLoss {
-    alpha: f64,
-    gamma: f64,
+    pub(crate) alpha: f64,
+    pub(crate) gamma: f64,
 }
 
 impl SigmoidFocalLoss {
@@ -103,15 +104,7 @@ impl SigmoidFocalLoss {
     /// - labels: `[num_locations]`, each in `0..num_classes`, or negative for background
     /// - output: `[num_locations, num_classes]`
     pub fn forward_with_labels(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-        let shape = logits.shape();
-        // `Tensor::one_hot` reads the labels back to the host and rejects negative ones.
-        let classes = Tensor::<1, Int>::arange(0..shape[1] as i64, &labels.device())
-            .expand::<2, _>(shape.clone());
-        let targets = labels
-            .unsqueeze_dim::<2>(1)
-            .expand::<2, _>(shape)
-            .equal(classes)
-            .cast(FloatDType::F32);
+        let targets = own_class(labels, logits.shape()).cast(FloatDType::F32);
         self.forward(logits, targets)
     }
 }

@@ -1,10 +1,10 @@
 use burn::config::Config;
 use burn::tensor::{Bool, Device, FloatDType, Int, Tensor};
 
-use crate::error::non_negative;
+use crate::error::{fraction, non_negative};
 use crate::{
-    AssociationLoss, AssociationScore, BoxLoss, LossConfigError, SigmoidFocalLoss,
-    SigmoidFocalLossConfig, aligned_iou, centerness_loss,
+    AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, LossConfigError, aligned_iou,
+    centerness_loss,
 };
 
 /// The least sum of centre-ness targets that is divided by.
@@ -18,9 +18,9 @@ const CENTERNESS_SUM_FLOOR: f64 = 1e-6;
 /// it is if the detector predicts it.
 #[derive(Config, Debug, PartialEq)]
 pub struct FcosObjectiveConfig {
-    /// Classification loss, eq. (4).
-    #[config(default = "SigmoidFocalLossConfig::new()")]
-    pub focal: SigmoidFocalLossConfig,
+    /// Classification loss; eq. (4) by default.
+    #[config(default = "ClassificationLoss::default()")]
+    pub classification: ClassificationLoss,
     /// Localisation loss in eq. (6).
     #[config(default = "BoxLoss::IouPlusOne")]
     pub box_loss: BoxLoss,
@@ -32,6 +32,10 @@ pub struct FcosObjectiveConfig {
     /// The score that the association loss ties to the IoU.
     #[config(default = "AssociationScore::MaxOverClasses")]
     pub association_score: AssociationScore,
+    /// The share of the training, in `[0, 1]`, over which the weight `β` of the association loss
+    /// rises from 0, linearly. Early on boxes fit badly, and their low IoU would hold scores down.
+    #[config(default = 0.0)]
+    pub association_ramp: f64,
 }
 
 impl FcosObjectiveConfig {
@@ -45,12 +49,15 @@ impl FcosObjectiveConfig {
         if let Some(association) = &self.association {
             association.validate()?;
         }
+        self.classification.validate()?;
+        fraction("association_ramp", self.association_ramp)?;
         Ok(FcosObjective {
-            focal: self.focal.init()?,
+            classification: self.classification,
             box_loss: self.box_loss,
             lambda: self.lambda,
             association: self.association,
             association_score: self.association_score,
+            association_ramp: self.association_ramp,
         })
     }
 }
@@ -134,7 +141,7 @@ impl Normalizer {
 /// The terms of the objective, one element each.
 #[derive(Clone, Debug)]
 pub struct LossParts {
-    /// Focal loss over all locations and classes, eq. (5).
+    /// Classification loss over all locations and classes, eq. (5).
     pub classification: Tensor<1>,
     /// Association loss over the positives, the second term of eq. (12).
     pub association: Option<Tensor<1>>,
@@ -153,7 +160,7 @@ pub struct LossParts {
 /// The training objective of FCOS with an association loss, eqs. (5), (6) and (12):
 ///
 /// ```text
-/// 1/N_pos Σ focal  +  1/N_pos Σ_pos association(P̂, Î)  +  λ/N_pos Σ_pos box loss
+/// 1/N_pos Σ classification  +  1/N_pos Σ_pos association(P̂, Î)  +  λ/N_pos Σ_pos box loss
 /// ```
 ///
 /// A detector with a centre-ness branch is trained as in the public code of
@@ -168,14 +175,29 @@ pub struct LossParts {
 /// Nothing here is specific to FCOS but the centre-ness branch: an anchor is a location too.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FcosObjective {
-    focal: SigmoidFocalLoss,
+    classification: ClassificationLoss,
     box_loss: BoxLoss,
     lambda: f64,
     association: Option<AssociationLoss>,
     association_score: AssociationScore,
+    association_ramp: f64,
 }
 
 impl FcosObjective {
+    /// The objective where the share `progress` of the training, in `[0, 1]`, is done: the
+    /// association loss has the weight of that place in its ramp.
+    #[must_use]
+    pub fn at(&self, progress: f64) -> Self {
+        if progress >= self.association_ramp {
+            return *self;
+        }
+        let weight = progress.max(0.0) / self.association_ramp;
+        Self {
+            association: self.association.map(|loss| loss.weighted(weight)),
+            ..*self
+        }
+    }
+
     /// The objective of a whole batch.
     ///
     /// # Panics
@@ -215,8 +237,8 @@ impl FcosObjective {
         let ious = aligned_iou(boxes.clone().detach(), target_boxes.clone());
 
         let classification = self
-            .focal
-            .forward_with_labels(class_logits.clone(), targets.labels.clone())
+            .classification
+            .forward(class_logits.clone(), targets.labels.clone(), ious.clone())
             .sum()
             / num_positives.clone();
         let association = self.association.map(|association| {
@@ -436,15 +458,25 @@ mod tests {
             let (mut weights, mut ious) = (0.0, 0.0);
             for row in 0..self.labels.len() {
                 let label = self.labels[row];
+                let (p, t) = (self.predicted[row], self.target[row]);
                 for (class, &logit) in self.logits[row].iter().enumerate() {
                     let positive = class as i64 == label;
-                    let SigmoidFocalLossConfig { alpha, gamma } = config.focal;
-                    expected.classification += focal(logit, positive, alpha, gamma);
+                    expected.classification += match config.classification {
+                        ClassificationLoss::Focal { alpha, gamma } => {
+                            focal(logit, positive, alpha, gamma)
+                        }
+                        ClassificationLoss::QualityFocal { beta } => {
+                            let q = if positive { iou(p, t) } else { 0.0 };
+                            let score = sigmoid(logit);
+                            let entropy = -q * score.ln() - (1.0 - q) * (1.0 - score).ln();
+                            (q - score).abs().powf(beta) * entropy
+                        }
+                        other => unimplemented!("{other:?}"),
+                    };
                 }
                 if label < 0 {
                     continue;
                 }
-                let (p, t) = (self.predicted[row], self.target[row]);
                 let weight = self.centerness.as_ref().map_or(1.0, |[_, t]| t[row]);
                 let box_loss = reference::box_loss(config.box_loss, p, t, ciou_weight(p, t));
                 expected.localization += config.lambda * weight * box_loss;
@@ -549,6 +581,7 @@ mod tests {
             paper(),
             paper().with_association_score(AssociationScore::GroundTruthClass),
             paper().with_association(Some(pce)).with_lambda(2.5),
+            FcosObjectiveConfig::new().with_classification(ClassificationLoss::QUALITY_FOCAL),
         ];
         for config in configs {
             for box_loss in BoxLoss::ALL {
@@ -563,8 +596,27 @@ mod tests {
     }
 
     #[test]
+    fn the_association_loss_rises_over_its_ramp() {
+        let scene = Scene::random(12, mixed);
+        let association = |config: &FcosObjectiveConfig, progress: f64| {
+            let objective = config.init().unwrap().at(progress);
+            columns(&objective.forward(scene.predictions(), scene.targets()))[1]
+        };
+        let whole = association(&paper(), 0.0);
+        let ramp = paper().with_association_ramp(0.4);
+        for (progress, share) in [(0.0, 0.0), (0.1, 0.25), (0.3, 0.75), (0.4, 1.0), (1.0, 1.0)] {
+            assert_close(&[association(&ramp, progress)], &[share * whole], 1e-6);
+        }
+    }
+
+    #[test]
     fn background_boxes_take_no_part() {
-        let config = paper();
+        for classification in [ClassificationLoss::default(), ClassificationLoss::VARIFOCAL] {
+            background_takes_no_part(&paper().with_classification(classification));
+        }
+    }
+
+    fn background_takes_no_part(config: &FcosObjectiveConfig) {
         let clean = Scene::random(12, mixed);
         let mut spoilt = clean.clone();
         let background = |row: &usize| mixed(*row) < 0;
@@ -573,7 +625,7 @@ mod tests {
             spoilt.target[row] = [[0.0; 4], NAN_BOX][turn % 2];
             spoilt.centerness.as_mut().unwrap()[1][row] = f64::NAN;
         }
-        let (clean, spoilt) = (clean.evaluate(&config), spoilt.evaluate(&config));
+        let (clean, spoilt) = (clean.evaluate(config), spoilt.evaluate(config));
         assert_eq!(columns(&clean.parts), columns(&spoilt.parts));
         assert_eq!(clean.class_gradient, spoilt.class_gradient);
         assert_eq!(clean.box_gradient, spoilt.box_gradient);
@@ -691,9 +743,10 @@ mod tests {
             (paper().with_lambda(-1.0), "lambda"),
             (paper().with_association(Some(wrong)), "k"),
             (
-                paper().with_focal(SigmoidFocalLossConfig::new().with_alpha(2.0)),
-                "alpha",
+                paper().with_classification(ClassificationLoss::QualityFocal { beta: 0.5 }),
+                "beta",
             ),
+            (paper().with_association_ramp(1.5), "association_ramp"),
         ] {
             let error = config.init().unwrap_err();
             assert!(

@@ -1,9 +1,7 @@
 //! Values and gradients of the losses.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fcos_burn::loss::{
-    AssociationLoss, BoxLoss, SigmoidFocalLossConfig, aligned_iou, centerness_loss,
-};
+use fcos_burn::loss::{AssociationLoss, BoxLoss, ClassificationLoss, aligned_iou, centerness_loss};
 
 use crate::fixture::Fixture;
 
@@ -52,15 +50,22 @@ fn compare<const D: usize, const E: usize>(
 }
 
 #[test]
-fn focal_loss_is_torchvisions() {
+fn classification_losses_are_torchs() {
     let fixture = Fixture::open("losses");
     let labels = TensorData::new(fixture.integers("labels"), [ROWS]);
     let labels = Tensor::<1, Int>::from_data(labels, &device());
-    let focal = SigmoidFocalLossConfig::new().init().unwrap();
-    let logits = tensor(&fixture, "logits", [ROWS, CLASSES]);
-    compare::<2, 2>(&fixture, "focal", logits, |logits| {
-        focal.forward_with_labels(logits, labels.clone())
-    });
+    let ious = tensor::<1>(&fixture, "ious", [ROWS]);
+    for (name, loss) in [
+        ("focal", ClassificationLoss::default()),
+        ("quality-focal", ClassificationLoss::QUALITY_FOCAL),
+        ("varifocal", ClassificationLoss::VARIFOCAL),
+        ("soft-label-focal", ClassificationLoss::SOFT_LABEL_FOCAL),
+    ] {
+        let logits = tensor(&fixture, "logits", [ROWS, CLASSES]);
+        compare::<2, 2>(&fixture, name, logits, |logits| {
+            loss.forward(logits, labels.clone(), ious.clone())
+        });
+    }
 }
 
 #[test]

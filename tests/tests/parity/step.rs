@@ -157,7 +157,10 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         .collect();
     let locations = Locations::new(size, config.location_rule);
     let part = BatchPart::new(images, &objects, &locations, &config.assignment);
-    TrainBatch { parts: vec![part] }
+    TrainBatch {
+        parts: vec![part],
+        progress: 0.0,
+    }
 }
 
 /// Writes the weights of a case to a file with the original code's names.
