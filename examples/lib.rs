@@ -1,5 +1,7 @@
 //! What the command lines share.
 
+mod training_args;
+
 use std::{ffi::OsStr, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Arg, Args, Command, builder::TypedValueParser};
@@ -11,6 +13,8 @@ use fcos_burn::{
         device::{DeviceName, Precision, available},
     },
 };
+
+pub use training_args::{TrainingArgs, stop_on_ctrl_c};
 
 /// Where the data is.
 #[derive(Args, Clone, Debug)]

@@ -151,6 +151,7 @@ fn write_evaluation_plots(dir: &Path, evaluation: &Evaluation) -> Result<(), Err
         x_range: (0.0, 1.0),
         y_range: (0.0, 1.0),
         points: evaluation.score_iou.clone(),
+        marked: Series::default(),
         diagonal: Some("score = IoU".to_owned()),
     }
     .save(&dir.join("score-iou"))?;

@@ -24,16 +24,17 @@ use burn::{
 use fcos_burn_model::Fcos;
 
 use crate::{
+    config::Keep,
     error::Error,
     evaluation::{CocoFigure, SharedEvaluator},
     run::EpochRow,
 };
 
-/// Epochs whose checkpoint is kept. The last but one is a whole one while the last
-/// is being written.
-const KEPT: usize = 2;
+/// Epochs whose checkpoint is there. The last but one is a whole one while the last is
+/// being written.
+const RETAINED: usize = 2;
 
-/// The folder of a run's checkpoints: for each epoch `N` that is kept, the files
+/// The folder of a run's checkpoints: for the last epochs `N`, the files
 /// `model-N.bpk`, `optim-N.bpk` and `scheduler-N.bpk`.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
@@ -160,17 +161,17 @@ fn save_whole<R: Checkpoint>(path: &Path, record: R) -> Result<(), CheckpointerE
     fs::rename(&partial, path).map_err(CheckpointerError::IOError)
 }
 
-/// Saves the model of each epoch, and that of the best one as the run's weights too.
+/// Saves the model of each epoch, and that of the one to keep as the run's weights too.
 pub(crate) struct ModelFiles {
     pub(crate) files: RecordFiles,
-    pub(crate) best_path: PathBuf,
-    pub(crate) best: BestEpoch,
+    pub(crate) kept_path: PathBuf,
+    pub(crate) kept: KeptEpoch,
 }
 
 impl Checkpointer<ModuleRecord> for ModelFiles {
     fn save(&self, epoch: usize, record: ModuleRecord) -> Result<(), CheckpointerError> {
-        if self.best.is(epoch) {
-            save_whole(&self.best_path, record.clone())?;
+        if self.kept.is(epoch) {
+            save_whole(&self.kept_path, record.clone())?;
         }
         self.files.save(epoch, record)
     }
@@ -184,30 +185,38 @@ impl Checkpointer<ModuleRecord> for ModelFiles {
     }
 }
 
-/// The epoch with the best AP so far, shared by those who find and who save it.
+/// The epoch whose weights are the run's so far, shared by those who find and who save
+/// it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct BestEpoch(Arc<AtomicUsize>);
+pub(crate) struct KeptEpoch(Arc<AtomicUsize>);
 
-impl BestEpoch {
+impl KeptEpoch {
     fn is(&self, epoch: usize) -> bool {
         self.0.load(Ordering::SeqCst) == epoch
     }
 }
 
-/// Saves every epoch, keeps the last ones, and finds the best by AP: the first
-/// epoch, until another has a higher one.
-pub(crate) struct KeepLastAndBest {
+/// Saves every epoch, deletes those before the last ones, and finds the one to keep. The
+/// best by AP is the first epoch, until another has a higher one.
+pub(crate) struct SaveEveryEpoch {
     evaluator: SharedEvaluator,
-    best: BestEpoch,
+    keep: Keep,
+    kept: KeptEpoch,
     best_ap: Option<f64>,
 }
 
-impl KeepLastAndBest {
+impl SaveEveryEpoch {
     /// Goes on after the epochs of `rows`.
-    pub(crate) fn new(evaluator: SharedEvaluator, best: BestEpoch, rows: &[EpochRow]) -> Self {
+    pub(crate) fn new(
+        evaluator: SharedEvaluator,
+        keep: Keep,
+        kept: KeptEpoch,
+        rows: &[EpochRow],
+    ) -> Self {
         let mut strategy = Self {
             evaluator,
-            best,
+            keep,
+            kept,
             best_ap: None,
         };
         for row in rows {
@@ -217,15 +226,15 @@ impl KeepLastAndBest {
     }
 
     fn consider(&mut self, epoch: usize, ap: Option<f64>) {
-        let first = self.best.is(0);
-        if first || ap > self.best_ap {
-            self.best.0.store(epoch, Ordering::SeqCst);
+        let first = self.kept.is(0);
+        if first || self.keep == Keep::Last || ap > self.best_ap {
+            self.kept.0.store(epoch, Ordering::SeqCst);
             self.best_ap = ap;
         }
     }
 }
 
-impl CheckpointingStrategy for KeepLastAndBest {
+impl CheckpointingStrategy for SaveEveryEpoch {
     fn checkpointing(
         &mut self,
         epoch: usize,
@@ -233,8 +242,8 @@ impl CheckpointingStrategy for KeepLastAndBest {
     ) -> Vec<CheckpointingAction> {
         self.consider(epoch, self.evaluator.figure(CocoFigure::AP));
         let mut actions = vec![CheckpointingAction::Save];
-        if epoch > KEPT {
-            actions.push(CheckpointingAction::Delete(epoch - KEPT));
+        if epoch > RETAINED {
+            actions.push(CheckpointingAction::Delete(epoch - RETAINED));
         }
         actions
     }

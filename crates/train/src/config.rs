@@ -252,6 +252,18 @@ impl Duration {
     }
 }
 
+/// Which epoch's weights are a run's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The first of those with the highest AP of the validation split.
+    #[default]
+    Best,
+    /// The last, whatever its AP: where the figures of the validation split are to be
+    /// reported, they must not choose.
+    Last,
+}
+
 /// Everything that is needed to run a training again.
 ///
 /// The number of classes comes from the data: what stands in `model` is set when
@@ -290,6 +302,9 @@ pub struct RunConfig {
     /// keep it: it takes less memory, and longer.
     #[serde(default)]
     pub gradient_checkpointing: bool,
+    /// Which epoch's weights are the run's.
+    #[serde(default)]
+    pub keep: Keep,
 }
 
 impl RunConfig {
@@ -327,6 +342,7 @@ impl RunConfig {
             accumulate: 1,
             precision: Precision::F32,
             gradient_checkpointing: false,
+            keep: Keep::Best,
         }
     }
 

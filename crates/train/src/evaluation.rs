@@ -9,10 +9,11 @@ use std::{
 
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_model::{Detection, nms::iou};
-use hotcoco::{COCO, COCOeval, params::IouType};
+use hotcoco::{COCO, COCOeval, EvalReport, params::IouType};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    calibration::{CALIBRATION_BINS, calibration_error},
     correlation::{kendall, pearson, spearman},
     error::Error,
     run::write_json,
@@ -130,6 +131,10 @@ pub struct Evaluation {
     pub class_ap: BTreeMap<String, f64>,
     /// Correlation of score and IoU over all detections.
     pub correlation: ScoreCorrelation,
+    /// [Calibration error](crate::calibration) of the scores as predictions of the IoU
+    /// over all detections; `None` without a detection.
+    #[serde(default)]
+    pub calibration_error: Option<f64>,
     /// Number of images.
     pub images: usize,
     /// Number of detections.
@@ -163,47 +168,12 @@ impl Evaluation {
         dataset: &DetectionDataset,
         detections: &[(usize, Vec<Detection>)],
     ) -> Result<Self, Error> {
-        let failed = |error: hotcoco::Error| Error::Evaluation(error.to_string());
-        let truth = COCO::from_dataset(dataset.to_coco());
         let results = results(dataset, detections)?;
-        let count = results.len();
-        let annotations = results
-            .into_iter()
-            .map(|result| hotcoco::Annotation {
-                image_id: result.image_id,
-                category_id: result.category_id,
-                bbox: Some(result.bbox),
-                score: Some(result.score),
-                ..Default::default()
-            })
-            .collect();
-        let results = truth.load_res_anns(annotations).map_err(failed)?;
-        let mut evaluator = COCOeval::new(truth, results, IouType::Bbox);
-        evaluator.evaluate().map_err(failed)?;
-        evaluator.accumulate();
-        // This computes what the report is made of; `summarize` would print it.
-        evaluator.summarize_lines();
-        let report = evaluator.report().map_err(failed)?;
-
-        let defined = |value: f64| (value >= 0.0).then_some(value);
-        let curve = |threshold: &str| report.curves.get(&format!("pr@{threshold}"));
-        let ap90 = curve("0.90")
-            .map(|precision| precision.iter().sum::<f64>() / precision.len() as f64)
-            .and_then(defined);
-        let figures = CocoFigure::ALL
-            .into_iter()
-            .map(|figure| {
-                let value = match figure.key() {
-                    Some(key) => report.metrics.get(key).copied().and_then(defined),
-                    None => ap90,
-                };
-                (figure, value)
-            })
-            .collect();
+        let report = coco_report(dataset.to_coco(), &results)?;
         let score_iou = score_iou(dataset, detections)?;
         let (scores, ious): (Vec<f64>, Vec<f64>) = score_iou.iter().copied().unzip();
         Ok(Self {
-            figures,
+            figures: figures(&report),
             class_ap: report
                 .per_class
                 .iter()
@@ -214,11 +184,12 @@ impl Evaluation {
                 spearman: spearman(&scores, &ious),
                 kendall: kendall(&scores, &ious),
             },
+            calibration_error: calibration_error(&scores, &ious, CALIBRATION_BINS),
             images: dataset.len(),
-            detections: count,
+            detections: results.len(),
             precision: CURVES
                 .iter()
-                .filter_map(|threshold| Some((*threshold, curve(threshold)?.clone())))
+                .filter_map(|threshold| Some((*threshold, curve(&report, threshold)?.clone())))
                 .collect(),
             recall: report.curves.get("rec_thrs").cloned().unwrap_or_default(),
             score_iou,
@@ -239,8 +210,8 @@ impl Evaluation {
         self.figures.get(&figure).copied().flatten()
     }
 
-    /// The figures in percent, the correlations and the AP of each class, as a
-    /// table for a terminal. Undefined values are shown as a dash.
+    /// The figures in percent, the correlations, the calibration error and the AP of
+    /// each class, as a table for a terminal. Undefined values are shown as a dash.
     pub fn table(&self) -> String {
         let cell = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
         let percent = |value: Option<f64>| cell(value.map(|v| format!("{:.1}", 100.0 * v)));
@@ -253,6 +224,7 @@ impl Evaluation {
             ("PCC", plain(self.correlation.pearson)),
             ("SCC", plain(self.correlation.spearman)),
             ("KCC", plain(self.correlation.kendall)),
+            ("ECE", plain(self.calibration_error)),
         ]);
         let mut table = String::new();
         let mut row = |pick: &dyn Fn(&(&str, String)) -> String| {
@@ -275,6 +247,52 @@ impl Evaluation {
         }
         table
     }
+}
+
+/// What hotcoco finds for `results` on the images and objects of `truth`.
+pub(crate) fn coco_report(
+    truth: hotcoco::Dataset,
+    results: &[CocoResult],
+) -> Result<EvalReport, Error> {
+    let failed = |error: hotcoco::Error| Error::Evaluation(error.to_string());
+    let truth = COCO::from_dataset(truth);
+    let annotations = results.iter().map(|result| hotcoco::Annotation {
+        image_id: result.image_id,
+        category_id: result.category_id,
+        bbox: Some(result.bbox),
+        score: Some(result.score),
+        ..Default::default()
+    });
+    let results = truth.load_res_anns(annotations.collect()).map_err(failed)?;
+    let mut evaluator = COCOeval::new(truth, results, IouType::Bbox);
+    evaluator.evaluate().map_err(failed)?;
+    evaluator.accumulate();
+    // This computes what the report is made of; `summarize` would print it.
+    evaluator.summarize_lines();
+    evaluator.report().map_err(failed)
+}
+
+/// All of COCO's figures in a report; `None` where there is no ground truth for one.
+pub(crate) fn figures(report: &EvalReport) -> BTreeMap<CocoFigure, Option<f64>> {
+    let defined = |value: f64| (value >= 0.0).then_some(value);
+    let ap90 = curve(report, "0.90")
+        .map(|precision| precision.iter().sum::<f64>() / precision.len() as f64)
+        .and_then(defined);
+    CocoFigure::ALL
+        .into_iter()
+        .map(|figure| {
+            let value = match figure.key() {
+                Some(key) => report.metrics.get(key).copied().and_then(defined),
+                None => ap90,
+            };
+            (figure, value)
+        })
+        .collect()
+}
+
+/// Precision by recall at an IoU threshold.
+fn curve<'a>(report: &'a EvalReport, threshold: &str) -> Option<&'a Vec<f64>> {
+    report.curves.get(&format!("pr@{threshold}"))
 }
 
 /// One detection in COCO's results format.
@@ -328,7 +346,13 @@ pub(crate) fn xywh(bbox: [f32; 4]) -> [f64; 4] {
     [x1, y1, x2 - x1, y2 - y1]
 }
 
-fn score_iou(
+/// Score and IoU of each detection: the largest IoU with a ground-truth box of its class
+/// in its image, crowds left out, and 0 where there is none.
+///
+/// # Errors
+///
+/// Fails if an image is not the data set's.
+pub fn score_iou(
     dataset: &DetectionDataset,
     detections: &[(usize, Vec<Detection>)],
 ) -> Result<Vec<(f64, f64)>, Error> {

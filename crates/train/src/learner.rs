@@ -130,6 +130,9 @@ impl fmt::Display for Learner {
 pub struct TrainBatch {
     /// The parts, at least one.
     pub parts: Vec<BatchPart>,
+    /// The share of the training that is done before it, in `[0, 1]`: where in its ramp
+    /// the association loss is.
+    pub progress: f64,
 }
 
 /// Some images of a batch and what to learn from them.
@@ -354,6 +357,7 @@ impl TrainStep for Learner {
         let devices = self.devices.devices();
         let main = &devices[0];
         let normalizer = self.normalizer(&batch, main);
+        let objective = self.objective.at(batch.progress);
         let mut gradients = GradientsAccumulator::new();
         let mut output: Option<StepOutput> = None;
         let mut parts = batch.parts.into_iter();
@@ -371,7 +375,6 @@ impl TrainStep for Learner {
                     _ => detector.fork(device),
                 };
                 let normalizer = normalizer.clone().to_device(device);
-                let objective = self.objective;
                 PartStep::new(
                     &detector,
                     objective,
@@ -443,7 +446,7 @@ mod tests {
     use super::*;
     use crate::{
         config::RunConfig,
-        loader::{Collate, TrainCollate},
+        loader::{BatchPlace, Collate, TrainCollate},
     };
 
     fn detector() -> FcosConfig {
@@ -474,7 +477,11 @@ mod tests {
             parts,
         };
         let indices: Vec<usize> = (0..images).collect();
-        collate.collate(&dataset, &indices, 1).unwrap()
+        let first = BatchPlace {
+            epoch: 1,
+            progress: 0.0,
+        };
+        collate.collate(&dataset, &indices, first).unwrap()
     }
 
     #[derive(Default)]

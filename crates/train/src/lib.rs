@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod artifacts;
+pub mod calibration;
 pub mod checkpoint;
 mod coco_classes;
+pub mod comparison;
 pub mod config;
 pub mod correlation;
 pub mod detector;
@@ -21,6 +23,7 @@ pub mod plots;
 pub mod progress;
 mod recorder;
 pub mod run;
+pub mod statistics;
 pub mod training;
 
 pub use burn::train::Interrupter;

@@ -31,6 +31,16 @@ use crate::{
     learner::{BatchPart, DetectBatch, TrainBatch},
 };
 
+/// Where in a training a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchPlace {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The share of the training that is done before it, in `[0, 1]`; 0 where there is
+    /// none.
+    pub progress: f64,
+}
+
 /// How samples become a batch: on a worker first, then on the device.
 pub trait Collate: Clone + Send + Sync + 'static {
     /// The batch on the host.
@@ -38,7 +48,7 @@ pub trait Collate: Clone + Send + Sync + 'static {
     /// The batch on the device.
     type Batch: Send + 'static;
 
-    /// Makes the batch of these images in this epoch.
+    /// Makes the batch of these images.
     ///
     /// # Errors
     ///
@@ -47,7 +57,7 @@ pub trait Collate: Clone + Send + Sync + 'static {
         &self,
         dataset: &DetectionDataset,
         indices: &[usize],
-        epoch: u64,
+        place: BatchPlace,
     ) -> Result<Self::Host, DataError>;
 
     /// Copies the batch to `device`.
@@ -80,12 +90,12 @@ impl Collate for TrainCollate {
         &self,
         dataset: &DetectionDataset,
         indices: &[usize],
-        epoch: u64,
+        place: BatchPlace,
     ) -> Result<TrainBatch, DataError> {
         let samples = indices
             .iter()
             .map(|&index| {
-                let mut rng = sample_rng(self.seed, epoch, index);
+                let mut rng = sample_rng(self.seed, place.epoch, index);
                 let sample = dataset.sample(index)?;
                 let sample = self.input.resize.apply(sample, self.input.interpolation)?;
                 self.augmentation.apply(sample, &mut rng)
@@ -107,7 +117,10 @@ impl Collate for TrainCollate {
                 BatchPart::new(images, &objects, &locations, &self.assignment)
             })
             .collect();
-        Ok(TrainBatch { parts })
+        Ok(TrainBatch {
+            parts,
+            progress: place.progress,
+        })
     }
 
     fn to_device(host: TrainBatch, _device: &Device) -> TrainBatch {
@@ -192,7 +205,7 @@ impl Collate for DetectCollate {
         &self,
         dataset: &DetectionDataset,
         indices: &[usize],
-        _epoch: u64,
+        _place: BatchPlace,
     ) -> Result<HostDetectBatch, DataError> {
         let images = indices
             .iter()
@@ -257,10 +270,22 @@ impl EpochPlan {
             .map(<[usize]>::to_vec)
             .collect();
         if let Some(max_batches) = self.max_batches {
-            let before = (epoch as usize).saturating_sub(1) * batches.len();
-            batches.truncate(max_batches.saturating_sub(before));
+            batches.truncate(max_batches.saturating_sub(self.batches_before(epoch)));
         }
         batches
+    }
+
+    /// Batches of the epochs before `epoch`.
+    fn batches_before(&self, epoch: u64) -> usize {
+        (epoch as usize).saturating_sub(1) * self.range.len().div_ceil(self.batch_size)
+    }
+
+    fn place(&self, epoch: u64, batch: usize) -> BatchPlace {
+        let done = (self.batches_before(epoch) + batch) as f64;
+        BatchPlace {
+            epoch,
+            progress: self.max_batches.map_or(0.0, |all| done / all as f64),
+        }
     }
 }
 
@@ -303,8 +328,9 @@ impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
         let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
         let dataset = self.dataset.clone();
         let collate = self.collate.clone();
-        let loader = Loader::new(batches.len(), self.plan.workers, move |batch| {
-            collate.collate(&dataset, &batches[batch], epoch)
+        let plan = self.plan.clone();
+        let loader = Loader::new(batches.len(), plan.workers, move |batch| {
+            collate.collate(&dataset, &batches[batch], plan.place(epoch, batch))
         });
         Box::new(BatchIterator::<C> {
             loader: Some(loader),

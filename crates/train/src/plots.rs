@@ -32,14 +32,14 @@ use std::{fs, io};
 use image::{ImageFormat, RgbImage};
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::drawing::IntoDrawingArea;
-use plotters::style::WHITE;
+use plotters::style::{RGBColor, WHITE};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::font;
 use axis::{Axis, Scale, grouped};
 use canvas::{Canvas, Drawn, Style};
-use frame::{Entry, Frame, Headings, Key};
+use frame::{Entry, Frame, Headings, Key, MARGIN};
 
 mod axis;
 mod canvas;
@@ -123,8 +123,37 @@ pub struct ScatterChart {
     pub y_range: (f64, f64),
     /// `(x, y)` of the dots.
     pub points: Vec<(f64, f64)>,
+    /// Dots of another colour, over the others, with their legend. A sample takes the
+    /// same share of both.
+    pub marked: Series,
     /// The legend of a dashed line `y = x`; `None` for no such line.
     pub diagonal: Option<String>,
+}
+
+/// A function of two variables as colours, with lines over it, such as a loss over score
+/// and IoU.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HeatMap {
+    /// The line above the chart.
+    pub title: String,
+    /// What the x axis measures, with its unit.
+    pub x_label: String,
+    /// What the y axis measures, with its unit.
+    pub y_label: String,
+    /// What the colours measure, with its unit.
+    pub value_label: String,
+    /// Ends of the x axis.
+    pub x_range: (f64, f64),
+    /// Ends of the y axis.
+    pub y_range: (f64, f64),
+    /// Rows from the low end of the y axis on, each from the low end of the x axis on:
+    /// cells of equal size. Those that are not finite stay white, and are counted.
+    pub values: Vec<Vec<f64>>,
+    /// Ends of the colours; values beyond have the colour of the end, and are counted.
+    /// `None` (or an empty range) covers all values.
+    pub value_range: Option<(f64, f64)>,
+    /// Lines over the cells, cut off at the ends of the y axis.
+    pub lines: Vec<Series>,
 }
 
 impl LineChart {
@@ -150,6 +179,17 @@ impl LogLineChart {
 }
 
 impl ScatterChart {
+    /// Writes the chart to `STEM.svg` and `STEM.png`, in a folder that exists.
+    ///
+    /// # Errors
+    ///
+    /// [`PlotError`] names the file and the cause.
+    pub fn save(&self, stem: &Path) -> Result<(), PlotError> {
+        save(self, stem)
+    }
+}
+
+impl HeatMap {
     /// Writes the chart to `STEM.svg` and `STEM.png`, in a folder that exists.
     ///
     /// # Errors
@@ -280,6 +320,7 @@ impl LineChart {
             },
             &legend,
             (x, y),
+            MARGIN,
         )?;
         for (i, series) in self.series.iter().enumerate() {
             frame.line(&series.points, Style::of(i))?;
@@ -292,40 +333,126 @@ impl Chart for ScatterChart {
     const SIZE: (u32, u32) = (900, 900);
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
-        let x = Axis::over(self.x_range, self.points.iter().map(|p| p.0), Scale::Linear);
-        let y = Axis::over(self.y_range, self.points.iter().map(|p| p.1), Scale::Linear);
-        let finite: Vec<_> = self
-            .points
+        let points: Vec<_> = [&self.points, &self.marked.points]
+            .into_iter()
+            .enumerate()
+            .flat_map(|(group, points)| points.iter().map(move |point| (*point, group)))
+            .collect();
+        let xs = points.iter().map(|((x, _), _)| *x);
+        let x = Axis::over(self.x_range, xs, Scale::Linear);
+        let ys = points.iter().map(|((_, y), _)| *y);
+        let y = Axis::over(self.y_range, ys, Scale::Linear);
+        let finite: Vec<_> = points
             .iter()
-            .filter(|p| x.shows(p.0) && y.shows(p.1))
+            .filter(|(p, _)| x.shows(p.0) && y.shows(p.1))
             .copied()
             .collect();
         let inside: Vec<_> = finite
             .iter()
-            .filter(|p| x.covers(p.0) && y.covers(p.1))
+            .filter(|(p, _)| x.covers(p.0) && y.covers(p.1))
             .copied()
             .collect();
         let dots = sample(&inside);
 
-        let mut note = if dots.len() < self.points.len() {
+        let mut note = if dots.len() < points.len() {
             let shown = grouped(dots.len());
-            format!("{shown} of {}", count(self.points.len(), "point"))
+            format!("{shown} of {}", count(points.len(), "point"))
         } else {
             count(dots.len(), "point")
         };
         let left_out = reasons([
-            (self.points.len() - finite.len(), "not finite"),
+            (points.len() - finite.len(), "not finite"),
             (finite.len() - inside.len(), "outside the axes"),
         ]);
         if !left_out.is_empty() {
             note += &format!("; {left_out}");
         }
+        let marked = (!self.marked.name.is_empty()).then_some(Entry {
+            key: Key::Dot(1),
+            name: &self.marked.name,
+        });
+        let diagonal = self.diagonal.iter().map(|name| Entry {
+            key: Key::Dashes,
+            name,
+        });
+        let legend: Vec<Entry<'_>> = marked.into_iter().chain(diagonal).collect();
+        let frame = Frame::draw(
+            canvas,
+            Headings {
+                title: &self.title,
+                note: &note,
+                x: &self.x_label,
+                y: &self.y_label,
+            },
+            &legend,
+            (x, y),
+            MARGIN,
+        )?;
+        for colour in 0..2 {
+            let group = dots.iter().filter(|(_, group)| *group == colour);
+            frame.dots(group.map(|(point, _)| *point), colour)?;
+        }
+        if self.diagonal.is_some() {
+            frame.diagonal()?;
+        }
+        Ok(())
+    }
+}
+
+/// Number of colours of a heat map.
+const COLOURS: usize = 64;
+
+/// White, then darker and darker blues: lines are seen over all but the darkest.
+fn heat(share: f64) -> RGBColor {
+    const STOPS: [[f64; 3]; 4] = [
+        [255.0, 255.0, 255.0],
+        [158.0, 202.0, 225.0],
+        [33.0, 113.0, 181.0],
+        [8.0, 29.0, 88.0],
+    ];
+    let place = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
+    let stop = (place as usize).min(STOPS.len() - 2);
+    let part = place - stop as f64;
+    let [red, green, blue] = std::array::from_fn(|channel| {
+        let (from, to) = (STOPS[stop][channel], STOPS[stop + 1][channel]);
+        (from + part * (to - from)).round() as u8
+    });
+    RGBColor(red, green, blue)
+}
+
+impl Chart for HeatMap {
+    const SIZE: (u32, u32) = (1050, 900);
+
+    fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
+        let none = std::iter::empty::<f64>();
+        let x = Axis::over(self.x_range, none.clone(), Scale::Linear);
+        let y = Axis::over(self.y_range, none, Scale::Linear);
+        let values = self.values.iter().flatten().copied();
+        let finite = values.clone().filter(|value| Scale::Linear.shows(*value));
+        let ends = self.value_range.unwrap_or_else(|| {
+            finite
+                .clone()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                    (low.min(value), high.max(value))
+                })
+        });
+        let colours = Axis::over(ends, finite.clone(), Scale::Linear);
+        let beyond = finite.clone().filter(|value| !colours.covers(*value));
+        let note = reasons([
+            (
+                values.clone().count() - finite.clone().count(),
+                "not finite",
+            ),
+            (beyond.count(), "beyond the colours"),
+        ]);
         let legend: Vec<Entry<'_>> = self
-            .diagonal
+            .lines
             .iter()
-            .map(|name| Entry {
-                key: Key::Dashes,
-                name,
+            .enumerate()
+            .filter(|(_, line)| !line.name.is_empty())
+            .map(|(i, line)| Entry {
+                key: Key::Line(Style::over_blue(i)),
+                name: &line.name,
             })
             .collect();
         let frame = Frame::draw(
@@ -338,17 +465,32 @@ impl Chart for ScatterChart {
             },
             &legend,
             (x, y),
+            170.0,
         )?;
-        frame.dots(&dots)?;
-        if self.diagonal.is_some() {
-            frame.diagonal()?;
+        let step = |share: f64| (share * (COLOURS - 1) as f64).round() / (COLOURS - 1) as f64;
+        let colour = |value: &f64| match colours.position(*value) {
+            Some(share) => heat(step(share.clamp(0.0, 1.0))),
+            None => WHITE,
+        };
+        let cells: Vec<Vec<RGBColor>> = self
+            .values
+            .iter()
+            .map(|row| row.iter().map(colour).collect())
+            .collect();
+        frame.cells(&cells)?;
+        let bar: Vec<RGBColor> = (0..COLOURS)
+            .map(|step| heat(step as f64 / (COLOURS - 1) as f64))
+            .collect();
+        frame.colour_bar(&colours, &bar, &self.value_label)?;
+        for (i, line) in self.lines.iter().enumerate() {
+            frame.line(&line.points, Style::over_blue(i))?;
         }
         Ok(())
     }
 }
 
 /// At most [`MOST_DOTS`] of the points, in their order.
-fn sample(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+fn sample<T: Copy>(points: &[T]) -> Vec<T> {
     if points.len() <= MOST_DOTS {
         return points.to_vec();
     }
@@ -660,5 +802,38 @@ mod tests {
             ..with
         };
         assert!(dashes(&apart) < 5);
+    }
+
+    #[test]
+    fn a_heat_map_has_the_colours_of_its_values() {
+        let chart = HeatMap {
+            x_range: (0.0, 1.0),
+            y_range: (0.0, 1.0),
+            values: vec![vec![0.0, 1.0], vec![2.0, f64::NAN]],
+            value_range: Some((0.0, 1.5)),
+            ..HeatMap::default()
+        };
+        let text = svg_of(&chart);
+        assert!(
+            text.contains("1 not finite, 1 beyond the colours"),
+            "{text}"
+        );
+        let image = image::load_from_memory(&png(&chart).unwrap())
+            .unwrap()
+            .to_rgb8();
+        let (width, height) = HeatMap::SIZE;
+        // Within the four quarters of the frame, whatever its margins are.
+        let at = |x: f64, y: f64| {
+            let (x, y) = (x * f64::from(width), y * f64::from(height));
+            image.get_pixel(x as u32, y as u32).0
+        };
+        let colour = |share: f64| {
+            let RGBColor(red, green, blue) = heat((share * 63.0).round() / 63.0);
+            [red, green, blue]
+        };
+        assert_eq!(at(0.25, 0.75), colour(0.0));
+        assert_eq!(at(0.7, 0.75), colour(1.0 / 1.5));
+        assert_eq!(at(0.25, 0.25), colour(1.0));
+        assert_eq!(at(0.7, 0.25), [255; 3]);
     }
 }

@@ -102,7 +102,7 @@ impl RunFolder {
         self.path.join("config.json")
     }
 
-    /// The weights of the epoch with the best AP.
+    /// The weights of the epoch that [`RunConfig::keep`] says.
     pub fn model_path(&self) -> PathBuf {
         self.path.join("model.bpk")
     }
@@ -112,9 +112,28 @@ impl RunFolder {
         self.path.join("metrics.json")
     }
 
-    /// The best epoch's detections in COCO's results format.
+    /// Its detections in COCO's results format.
     pub fn results_path(&self) -> PathBuf {
         self.path.join("results.json")
+    }
+
+    /// The evaluation of [`model_path`](Self::model_path)'s weights: the last file that a
+    /// run writes.
+    pub fn evaluation_path(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
+    /// Reads the evaluation of a run that is finished; `None` of one that is not.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is there, but cannot be read.
+    pub fn read_evaluation(&self) -> Result<Option<Evaluation>, Error> {
+        let path = self.evaluation_path();
+        match path.exists() {
+            true => read_json(&path).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// The plots.
@@ -122,7 +141,7 @@ impl RunFolder {
         self.path.join("plots")
     }
 
-    /// Pictures with the best epoch's detections.
+    /// Pictures with its detections.
     pub fn detections_path(&self) -> PathBuf {
         self.path.join("detections")
     }

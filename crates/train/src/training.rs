@@ -17,8 +17,8 @@ use fcos_burn_model::{Fcos, weights::Checkpoint};
 
 use crate::{
     artifacts::write_artifacts,
-    checkpoint::{BestEpoch, KeepLastAndBest, ModelFiles},
-    config::{Duration, RunConfig},
+    checkpoint::{KeptEpoch, ModelFiles, SaveEveryEpoch},
+    config::{Duration, Keep, RunConfig},
     detector::Detector,
     device::{DeviceName, Precision},
     device_group::DeviceGroup,
@@ -281,8 +281,8 @@ impl Run {
         rows.retain(|row| row.epoch <= done);
 
         let evaluator = SharedEvaluator::new(self.data.val.clone());
-        let best = BestEpoch::default();
-        let strategy = KeepLastAndBest::new(evaluator.clone(), best.clone(), &rows);
+        let kept = KeptEpoch::default();
+        let strategy = SaveEveryEpoch::new(evaluator.clone(), config.keep, kept.clone(), &rows);
         let failure = Failure::default();
         let recorder = RunRecorder::new(
             self.folder.clone(),
@@ -306,8 +306,8 @@ impl Run {
         .with_custom_checkpointers(
             ModelFiles {
                 files: checkpoints.model(),
-                best_path: self.folder.model_path(),
-                best,
+                kept_path: self.folder.model_path(),
+                kept,
             },
             checkpoints.optimizer(),
             checkpoints.scheduler(),
@@ -418,7 +418,7 @@ impl Run {
         )
     }
 
-    /// Evaluates the best epoch and writes what the run shows.
+    /// Evaluates the epoch that is kept and writes what the run shows.
     fn finish(
         self,
         model: Fcos,
@@ -440,7 +440,12 @@ impl Run {
         let evaluation = Evaluation::new(&self.data.val, &detections)?;
         write_artifacts(&self.folder, &self.data.val, &detections, &evaluation)?;
         write_json(&self.folder.config_path(), &self.config)?;
-        tell(&format!("best epoch:\n{}", evaluation.table()))?;
+        evaluation.write(&self.folder.evaluation_path())?;
+        let kept = match self.config.keep {
+            Keep::Best => "best",
+            Keep::Last => "last",
+        };
+        tell(&format!("{kept} epoch:\n{}", evaluation.table()))?;
         Ok(Outcome::Finished(Box::new(evaluation)))
     }
 }

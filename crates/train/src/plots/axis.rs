@@ -116,7 +116,8 @@ fn is_wide(low: f64, high: f64) -> bool {
 }
 
 impl Scale {
-    fn shows(self, value: f64) -> bool {
+    /// Whether an axis of this kind can show a value.
+    pub fn shows(self, value: f64) -> bool {
         value.abs() <= LARGEST && (self == Self::Linear || value >= 1.0 / LARGEST)
     }
 

@@ -40,6 +40,14 @@ enum Marker {
 }
 
 impl Style {
+    /// Looks over a heat map, whose colours are blues.
+    pub fn over_blue(index: usize) -> Self {
+        Self {
+            colour: [PALETTE[1], INK][index % 2],
+            ..Self::of(index)
+        }
+    }
+
     pub fn of(index: usize) -> Self {
         let markers = [Marker::Disc, Marker::Triangle, Marker::Square];
         Self {
@@ -115,6 +123,12 @@ impl<DB: DrawingBackend> Canvas<DB> {
                 colour.filled(),
             )),
         }
+    }
+
+    /// Fills the rectangle between two corners.
+    pub fn fill(&self, from: (f64, f64), to: (f64, f64), colour: &RGBColor) -> Drawn<DB> {
+        self.area
+            .draw(&Rectangle::new([pixel(from), pixel(to)], colour.filled()))
     }
 
     pub fn dot(&self, at: (f64, f64), colour: &RGBAColor) -> Drawn<DB> {

@@ -3,7 +3,7 @@
 
 use plotters::backend::DrawingBackend;
 use plotters::drawing::DrawingAreaErrorKind;
-use plotters::style::Color;
+use plotters::style::{Color, RGBColor};
 
 use super::axis::Axis;
 use super::canvas::{
@@ -32,7 +32,12 @@ pub(super) struct Entry<'a> {
 pub(super) enum Key {
     Line(Style),
     Dashes,
+    /// In a colour of the palette.
+    Dot(usize),
 }
+
+/// Room at the right of a chart.
+pub(super) const MARGIN: f64 = 34.0;
 
 /// A chart without its data: the drawn headings and axes, and the rectangle that
 /// the axes enclose.
@@ -52,6 +57,7 @@ impl<'a, DB: DrawingBackend> Frame<'a, DB> {
         headings: Headings<'_>,
         legend: &[Entry<'_>],
         (x, y): (Axis, Axis),
+        margin: f64,
     ) -> Result<Self, DrawingAreaErrorKind<DB::ErrorType>> {
         let (width, height) = canvas.area.dim_in_pixel();
         let (width, height) = (f64::from(width), f64::from(height));
@@ -62,7 +68,7 @@ impl<'a, DB: DrawingBackend> Frame<'a, DB> {
             .map(|tick| canvas.width(&tick.label, TICK))
             .fold(0.0, f64::max);
         let left = 62.0 + widest;
-        let right = width - 34.0;
+        let right = width - margin;
         let bottom = height - 78.0;
 
         let mut top = 28.0;
@@ -149,9 +155,58 @@ impl<'a, DB: DrawingBackend> Frame<'a, DB> {
         Ok(())
     }
 
-    pub fn dots(&self, points: &[(f64, f64)]) -> Drawn<DB> {
-        for at in points.iter().filter_map(|p| self.place(*p)) {
-            self.canvas.dot(at, &PALETTE[0].mix(0.3))?;
+    /// Fills the frame with cells of equal size, row by row from the bottom, each from the
+    /// left. Neighbours of one colour are one rectangle.
+    pub fn cells(&self, rows: &[Vec<RGBColor>]) -> Drawn<DB> {
+        let down = (self.bottom - self.top) / rows.len() as f64;
+        for (row, cells) in rows.iter().enumerate() {
+            let across = (self.right - self.left) / cells.len() as f64;
+            let bottom = self.bottom - row as f64 * down;
+            let mut start = 0;
+            for run in cells.chunk_by(|a, b| a == b) {
+                let end = start + run.len();
+                let from = (self.left + start as f64 * across, bottom - down);
+                let to = (self.left + end as f64 * across, bottom);
+                self.canvas.fill(from, to, &run[0])?;
+                start = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Draws what the colours of [`cells`](Self::cells) mean at the right of the frame.
+    pub fn colour_bar(&self, values: &Axis, colours: &[RGBColor], label: &str) -> Drawn<DB> {
+        const WIDTH: f64 = 22.0;
+        let Self {
+            canvas,
+            top,
+            bottom,
+            ..
+        } = self;
+        let left = self.right + 26.0;
+        let height = (bottom - top) / colours.len() as f64;
+        for (step, colour) in colours.iter().enumerate() {
+            let low = bottom - step as f64 * height;
+            canvas.fill((left, low - height), (left + WIDTH, low), colour)?;
+        }
+        let mut widest: f64 = 0.0;
+        for tick in &values.ticks {
+            let Some(share) = values.position(tick.value) else {
+                continue;
+            };
+            let y = bottom - share * (bottom - top);
+            canvas.path(&[(left + WIDTH, y), (left + WIDTH + 6.0, y)], &INK, 1)?;
+            let at = (left + WIDTH + 11.0, y);
+            canvas.text(&tick.label, at, TICK, &INK, Anchor::LEFT)?;
+            widest = widest.max(canvas.width(&tick.label, TICK));
+        }
+        let centre = (left + WIDTH + 31.0 + widest, (top + bottom) / 2.0);
+        canvas.text(label, centre, LABEL, &INK, Anchor::UPWARDS)
+    }
+
+    pub fn dots(&self, points: impl Iterator<Item = (f64, f64)>, colour: usize) -> Drawn<DB> {
+        for at in points.filter_map(|point| self.place(point)) {
+            self.canvas.dot(at, &PALETTE[colour].mix(0.3))?;
         }
         Ok(())
     }
@@ -213,6 +268,7 @@ fn draw_legend<DB: DrawingBackend>(
                 canvas.marker((x + KEY / 2.0, y), style)?;
             }
             Key::Dashes => canvas.dashes(from, to)?,
+            Key::Dot(colour) => canvas.dot((x + KEY / 2.0, y), &PALETTE[colour].to_rgba())?,
         }
         canvas.text(entry.name, (x + KEY + 10.0, y), TICK, &INK, Anchor::LEFT)?;
         x += width;

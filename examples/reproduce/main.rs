@@ -1,0 +1,199 @@
+//! The paper's tables and figures, on any data set.
+
+mod figure2;
+mod figure3;
+mod rows;
+mod study;
+mod tables;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use fcos_burn::train::{Error, Interrupter, RunConfig, config::Keep, device::Precision};
+use fcos_burn_examples::{TrainingArgs, exit, stop_on_ctrl_c};
+
+use crate::{
+    rows::Row,
+    study::Study,
+    tables::{Column, Table},
+};
+
+/// Reproduce a table or a figure of the paper, on any data set that train takes.
+///
+/// A table trains every row with every seed, and is written as Markdown and JSON. Runs
+/// that are finished are not run again, and those that were stopped go on: the same
+/// command continues where it was interrupted. Figures are those of the last epoch.
+#[derive(Parser, Debug)]
+#[command(name = "reproduce")]
+struct Cli {
+    /// What to reproduce
+    #[arg(value_enum)]
+    what: What,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Number of seeds, counted from --seed
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// Train only these rows, by the names of their folders; the table has what is
+    /// finished
+    #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Bootstrap samples of the images for each run
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    resamples: usize,
+    /// Folder of the tables and of all runs [default: results/NAME after the data]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// COCO's figures without and with association losses, and their successors
+    Table1,
+    /// Correlation and calibration of score and IoU, of the same runs
+    Table2,
+    /// Slopes k and weights β of PSE
+    Table3,
+    /// Scores against IoUs of the candidates without and with PSE, for one seed
+    Figure2,
+    /// The losses of a positive over score and IoU, and how steep they are; trains nothing
+    Figure3,
+}
+
+/// What to make of which trainings.
+struct Plan {
+    rows: Vec<Row>,
+    /// `None` for all that are asked for.
+    seeds: Option<u64>,
+    show: Show,
+}
+
+enum Show {
+    Table {
+        title: &'static str,
+        file: &'static str,
+        columns: &'static [Column],
+    },
+    Candidates,
+}
+
+impl What {
+    /// `None` where nothing is trained.
+    fn plan(self) -> Option<Plan> {
+        let table = |title, file, rows, columns| Plan {
+            rows,
+            seeds: None,
+            show: Show::Table {
+                title,
+                file,
+                columns,
+            },
+        };
+        Some(match self {
+            Self::Table1 => table(
+                "Table 1: average precision and recall",
+                "table1",
+                Row::table1(),
+                &Column::TABLE1,
+            ),
+            Self::Table2 => table(
+                "Table 2: correlation and calibration of score and IoU",
+                "table2",
+                Row::table1(),
+                &Column::TABLE2,
+            ),
+            Self::Table3 => table(
+                "Table 3: slope k and weight β",
+                "table3",
+                Row::table3(),
+                &Column::TABLE3,
+            ),
+            Self::Figure2 => Plan {
+                rows: Row::figure2(),
+                seeds: Some(1),
+                show: Show::Candidates,
+            },
+            Self::Figure3 => return None,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.training.names_an_objective() {
+        usage(
+            ErrorKind::ArgumentConflict,
+            "each row has its own --association, --beta, --k, --association-score, \
+             --association-ramp and --classification-loss",
+        );
+    }
+    let plan = cli.what.plan();
+    if let Some(plan) = &plan {
+        let known: Vec<_> = plan.rows.iter().map(|row| row.name.as_str()).collect();
+        if let Some(unknown) = cli.only.iter().find(|name| !known.contains(&name.as_str())) {
+            usage(
+                ErrorKind::InvalidValue,
+                &format!("no row '{unknown}': expected {}", known.join(", ")),
+            );
+        }
+    }
+    exit(run(&cli, plan))
+}
+
+fn usage(kind: ErrorKind, message: &str) -> ! {
+    Cli::command().error(kind, message).exit()
+}
+
+fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
+    let config = RunConfig {
+        keep: Keep::Last,
+        ..cli.training.config()?
+    };
+    let output = match (&cli.output, &plan) {
+        (Some(output), _) => output.clone(),
+        (None, Some(_)) => Path::new("results").join(config.data.source.name()),
+        (None, None) => PathBuf::from("results"),
+    };
+    std::fs::create_dir_all(&output).map_err(|source| Error::Io {
+        path: output.clone(),
+        source,
+    })?;
+    let Some(plan) = plan else {
+        let device = config.devices[0].open(Precision::F32)?;
+        figure3::write(&output, &device)?;
+        println!("{}", output.display());
+        return Ok(ExitCode::SUCCESS);
+    };
+    let interrupter = Interrupter::new();
+    stop_on_ctrl_c(interrupter.clone());
+    let study = Study {
+        config,
+        weights: cli.training.initial_weights(),
+        rows: plan.rows,
+        seeds: plan.seeds.unwrap_or(cli.seeds),
+        folder: output.join("runs"),
+    };
+    if !study.train(&cli.only, &interrupter)? {
+        eprintln!("interrupted: the same command goes on");
+        return Ok(ExitCode::from(130));
+    }
+    match plan.show {
+        Show::Table {
+            title,
+            file,
+            columns,
+        } => {
+            let table = Table::new(title, &study, columns, cli.resamples)?;
+            table.write(&output.join(file))?;
+            print!("{}", table.markdown());
+        }
+        Show::Candidates => {
+            figure2::write(&output, &study, &study.config.devices[0])?;
+            println!("{}", output.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,189 @@
+//! Many trainings, each once.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use fcos_burn::train::{
+    Error, Evaluation, InitialWeights, Interrupter, Outcome, RunConfig, resume,
+    run::{EpochRow, RunFolder},
+    train,
+};
+use serde_json::Value;
+
+use crate::rows::Row;
+
+/// Rows times seeds, and where their runs are.
+pub struct Study {
+    /// All trainings but for objective and seed.
+    pub config: RunConfig,
+    /// What they start from.
+    pub weights: Option<InitialWeights>,
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Number of seeds, counted from the configuration's.
+    pub seeds: u64,
+    /// The folder of all runs: `ROW/seed-SEED` in it.
+    pub folder: PathBuf,
+}
+
+/// A run that is finished.
+pub struct FinishedRun {
+    /// Its seed.
+    pub seed: u64,
+    /// Its folder.
+    pub folder: RunFolder,
+    /// The evaluation of its last epoch.
+    pub evaluation: Evaluation,
+    /// Its epochs.
+    pub epochs: Vec<EpochRow>,
+}
+
+impl Study {
+    /// Trains what is not trained yet, row by row for each seed, so that all rows have
+    /// the same seeds for as long as possible. `false` if it was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// Names the run that fails, or whose folder is of another configuration.
+    pub fn train(&self, only: &[String], interrupter: &Interrupter) -> Result<bool, Error> {
+        let seeds = self.config.seed..self.config.seed + self.seeds;
+        let mut left = Vec::new();
+        for seed in seeds {
+            for row in &self.rows {
+                let wanted = only.is_empty() || only.contains(&row.name);
+                if wanted && self.finished(row, seed)?.is_none() {
+                    left.push((row, seed));
+                }
+            }
+        }
+        let started = Instant::now();
+        for (done, (row, seed)) in left.iter().enumerate() {
+            let rest = left.len() - done;
+            let estimate = match done {
+                0 => String::new(),
+                _ => format!(
+                    ", about {} left",
+                    hours(started.elapsed() / done as u32 * rest as u32)
+                ),
+            };
+            eprintln!(
+                "== {}, seed {seed}: run {} of {}{estimate}",
+                row.label,
+                done + 1,
+                left.len()
+            );
+            let folder = self.path(row, *seed);
+            let outcome = match folder.join("config.json").exists() {
+                // A run that was stopped before its first checkpoint has nothing to go on from.
+                true if RunFolder::open(&folder)?.0.read_metrics()?.is_empty() => {
+                    std::fs::remove_dir_all(&folder).map_err(|source| Error::Io {
+                        path: folder.clone(),
+                        source,
+                    })?;
+                    self.start(row, *seed, interrupter)?
+                }
+                true => resume(&folder, None, interrupter.clone())?,
+                false => self.start(row, *seed, interrupter)?,
+            };
+            if let Outcome::Interrupted = outcome {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn start(&self, row: &Row, seed: u64, interrupter: &Interrupter) -> Result<Outcome, Error> {
+        let config = RunConfig {
+            seed,
+            ..row.apply(&self.config)
+        };
+        train(
+            config,
+            &self.path(row, seed),
+            self.weights.as_ref(),
+            interrupter.clone(),
+        )
+    }
+
+    /// The finished runs of a row, by seed.
+    ///
+    /// # Errors
+    ///
+    /// Names the run whose files cannot be read, or that is of another configuration.
+    pub fn finished_runs(&self, row: &Row) -> Result<Vec<FinishedRun>, Error> {
+        let seeds = self.config.seed..self.config.seed + self.seeds;
+        let runs = seeds.map(|seed| self.finished(row, seed));
+        runs.filter_map(Result::transpose).collect()
+    }
+
+    fn finished(&self, row: &Row, seed: u64) -> Result<Option<FinishedRun>, Error> {
+        let path = self.path(row, seed);
+        if !path.join("config.json").exists() {
+            return Ok(None);
+        }
+        let (folder, found) = RunFolder::open(&path)?;
+        let mut wanted = RunConfig {
+            seed,
+            ..row.apply(&self.config)
+        };
+        // The data decides these, and as many other devices or workers compute the same.
+        wanted.data.categories = found.data.categories.clone();
+        wanted.model.num_classes = found.model.num_classes;
+        wanted.workers = found.workers;
+        if wanted.devices.len() == found.devices.len() {
+            wanted.devices = found.devices.clone();
+        }
+        if let Some(key) = difference(&json(&found, &path)?, &json(&wanted, &path)?) {
+            return Err(Error::Run {
+                path,
+                cause: format!("was trained with another {key}: choose another --output"),
+            });
+        }
+        let Some(evaluation) = folder.read_evaluation()? else {
+            return Ok(None);
+        };
+        Ok(Some(FinishedRun {
+            seed,
+            epochs: folder.read_metrics()?,
+            folder,
+            evaluation,
+        }))
+    }
+
+    fn path(&self, row: &Row, seed: u64) -> PathBuf {
+        self.folder.join(&row.name).join(format!("seed-{seed}"))
+    }
+}
+
+fn json(config: &RunConfig, path: &Path) -> Result<Value, Error> {
+    serde_json::to_value(config).map_err(|error| Error::Json {
+        path: path.to_owned(),
+        cause: error.to_string(),
+    })
+}
+
+/// The path of the first key whose values differ.
+fn difference(a: &Value, b: &Value) -> Option<String> {
+    let (Value::Object(a), Value::Object(b)) = (a, b) else {
+        return (a != b).then(String::new);
+    };
+    let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+    keys.into_iter().find_map(|key| {
+        let (a, b) = (a.get(key), b.get(key));
+        let rest = difference(a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null))?;
+        Some(match rest.as_str() {
+            "" => key.clone(),
+            rest => format!("{key}.{rest}"),
+        })
+    })
+}
+
+fn hours(duration: Duration) -> String {
+    let minutes = duration.as_secs().div_ceil(60);
+    match minutes / 60 {
+        0 => format!("{minutes} min"),
+        hours => format!("{hours} h {} min", minutes % 60),
+    }
+}

@@ -1,0 +1,386 @@
+//! Tables of a study: mean and spread over seeds, and what of the differences is more
+//! than chance.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
+
+use fcos_burn::{
+    data::DetectionDataset,
+    train::{
+        Error, Evaluation, RunConfig,
+        comparison::paired_bootstrap,
+        evaluation::{CocoFigure, CocoResult},
+        statistics::{Summary, percentile_interval},
+    },
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::study::{FinishedRun, Study};
+
+/// Probability of all intervals.
+const CONFIDENCE: f64 = 0.95;
+
+/// A column of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Column {
+    Coco(CocoFigure),
+    Pearson,
+    Spearman,
+    Kendall,
+    Calibration,
+}
+
+impl Column {
+    /// The paper's Table I.
+    pub const TABLE1: [Self; 10] = [
+        Self::Coco(CocoFigure::AP),
+        Self::Coco(CocoFigure::AP50),
+        Self::Coco(CocoFigure::AP75),
+        Self::Coco(CocoFigure::AP90),
+        Self::Coco(CocoFigure::APS),
+        Self::Coco(CocoFigure::APM),
+        Self::Coco(CocoFigure::APL),
+        Self::Coco(CocoFigure::AR1),
+        Self::Coco(CocoFigure::AR10),
+        Self::Coco(CocoFigure::AR100),
+    ];
+    /// The paper's Table II, and the calibration error.
+    pub const TABLE2: [Self; 4] = [
+        Self::Pearson,
+        Self::Spearman,
+        Self::Kendall,
+        Self::Calibration,
+    ];
+    /// The paper's Table III.
+    pub const TABLE3: [Self; 4] = [
+        Self::Coco(CocoFigure::AP),
+        Self::Coco(CocoFigure::AP50),
+        Self::Coco(CocoFigure::AP75),
+        Self::Coco(CocoFigure::AP90),
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Coco(figure) => figure.name(),
+            Self::Pearson => "PCC",
+            Self::Spearman => "SCC",
+            Self::Kendall => "KCC",
+            Self::Calibration => "ECE",
+        }
+    }
+
+    fn of(self, evaluation: &Evaluation) -> Option<f64> {
+        match self {
+            Self::Coco(figure) => evaluation.figure(figure),
+            Self::Pearson => evaluation.correlation.pearson,
+            Self::Spearman => evaluation.correlation.spearman,
+            Self::Kendall => evaluation.correlation.kendall,
+            Self::Calibration => evaluation.calibration_error,
+        }
+    }
+
+    /// COCO's figures are shown in per cent.
+    fn shown(self, value: f64) -> String {
+        match self {
+            Self::Coco(_) => format!("{:.1}", 100.0 * value),
+            _ => format!("{value:.3}"),
+        }
+    }
+
+    fn shown_signed(self, value: f64) -> String {
+        match self {
+            Self::Coco(_) => format!("{:+.1}", 100.0 * value),
+            _ => format!("{value:+.3}"),
+        }
+    }
+}
+
+/// A table, with all that it is made of.
+#[derive(Serialize)]
+pub struct Table {
+    title: String,
+    data: String,
+    /// The configuration of the first row's first seed.
+    configuration: Option<RunConfig>,
+    rows: Vec<TableRow>,
+    #[serde(skip)]
+    columns: Vec<Column>,
+}
+
+#[derive(Serialize)]
+struct TableRow {
+    name: String,
+    label: String,
+    runs: Vec<Run>,
+    /// Over seeds, by column.
+    summary: BTreeMap<&'static str, Summary>,
+    /// To the first row, paired by seed, by column.
+    difference: BTreeMap<&'static str, Difference>,
+}
+
+#[derive(Serialize)]
+struct Run {
+    seed: u64,
+    seconds: f64,
+    evaluation: Evaluation,
+    /// The difference to the first row's run of the same seed, and its interval over
+    /// resampled images, by COCO figure.
+    bootstrap: BTreeMap<CocoFigure, BootstrapInterval>,
+}
+
+#[derive(Serialize)]
+struct Difference {
+    #[serde(flatten)]
+    summary: Summary,
+    /// Half the width of the 95 % interval of Student's t.
+    margin: Option<f64>,
+}
+
+/// A difference of two runs and its 95 % interval over resampled images.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct BootstrapInterval {
+    difference: f64,
+    interval: [f64; 2],
+}
+
+impl Table {
+    /// The table of the runs of `study` that are finished; `resamples` bootstrap samples
+    /// of the images for each run.
+    ///
+    /// # Errors
+    ///
+    /// Names the run whose files cannot be read.
+    pub fn new(
+        title: &str,
+        study: &Study,
+        columns: &[Column],
+        resamples: usize,
+    ) -> Result<Self, Error> {
+        let data = &study.config.data;
+        let dataset = Arc::new(data.source.open(&data.val_split)?);
+        let mut baseline = Vec::new();
+        let mut configuration = None;
+        let mut rows = Vec::new();
+        for row in &study.rows {
+            let finished = study.finished_runs(row)?;
+            if rows.is_empty() {
+                baseline = study.finished_runs(row)?;
+                if let Some(first) = baseline.first() {
+                    configuration = Some(read_json(&first.folder.config_path())?);
+                }
+            }
+            if finished.is_empty() {
+                continue;
+            }
+            let same = rows.is_empty();
+            let paired = |run: &FinishedRun| baseline.iter().find(|base| base.seed == run.seed);
+            let mut summary = BTreeMap::new();
+            let mut difference = BTreeMap::new();
+            for &column in columns {
+                let values: Vec<f64> = finished
+                    .iter()
+                    .filter_map(|run| column.of(&run.evaluation))
+                    .collect();
+                if let Some(values) = Summary::of(&values) {
+                    summary.insert(column.name(), values);
+                }
+                let differences: Vec<f64> = finished
+                    .iter()
+                    .filter_map(|run| {
+                        let base = column.of(&paired(run)?.evaluation)?;
+                        Some(column.of(&run.evaluation)? - base)
+                    })
+                    .collect();
+                if let (false, Some(summary)) = (same, Summary::of(&differences)) {
+                    let margin = summary.margin(CONFIDENCE);
+                    difference.insert(column.name(), Difference { summary, margin });
+                }
+            }
+            let runs = finished
+                .iter()
+                .map(|run| {
+                    let bootstrap = match paired(run) {
+                        Some(base) if !same => bootstrap(&dataset, run, base, resamples)?,
+                        _ => BTreeMap::new(),
+                    };
+                    Ok(Run {
+                        seed: run.seed,
+                        seconds: run.epochs.iter().map(|epoch| epoch.seconds).sum(),
+                        evaluation: run.evaluation.clone(),
+                        bootstrap,
+                    })
+                })
+                .collect::<Result<_, Error>>()?;
+            rows.push(TableRow {
+                name: row.name.clone(),
+                label: row.label.clone(),
+                runs,
+                summary,
+                difference,
+            });
+        }
+        Ok(Self {
+            title: title.to_owned(),
+            data: dataset.to_string(),
+            configuration,
+            rows,
+            columns: columns.to_vec(),
+        })
+    }
+
+    /// Writes `stem.md` and `stem.json`.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be written.
+    pub fn write(&self, stem: &Path) -> Result<(), Error> {
+        let json = stem.with_extension("json");
+        let text = serde_json::to_string_pretty(self).map_err(|error| Error::Json {
+            path: json.clone(),
+            cause: error.to_string(),
+        })?;
+        for (path, text) in [
+            (json, text + "\n"),
+            (stem.with_extension("md"), self.markdown()),
+        ] {
+            std::fs::write(&path, text).map_err(|source| Error::Io { path, source })?;
+        }
+        Ok(())
+    }
+
+    /// The table as Markdown: mean ± standard deviation over seeds, then the differences
+    /// to the first row with both intervals.
+    pub fn markdown(&self) -> String {
+        let mut text = format!("# {}\n\n{}\n\n", self.title, self.data);
+        let seeds = self.rows.iter().map(|row| row.runs.len()).max();
+        let _ = writeln!(
+            text,
+            "Mean ± standard deviation over up to {} seeds, of each run's last epoch; COCO's figures in per cent.\n",
+            seeds.unwrap_or(0)
+        );
+        self.header(&mut text, "", "seeds");
+        for row in &self.rows {
+            let cells = self.columns.iter().map(|column| {
+                row.summary.get(column.name()).map(|summary| {
+                    let mean = column.shown(summary.mean);
+                    match summary.deviation {
+                        Some(deviation) => format!("{mean} ± {}", column.shown(deviation)),
+                        None => mean,
+                    }
+                })
+            });
+            line(&mut text, &row.label, &row.runs.len().to_string(), cells);
+        }
+        let Some(first) = self.rows.first() else {
+            return text;
+        };
+        if self.rows.iter().all(|row| row.difference.is_empty()) {
+            return text;
+        }
+        let _ = writeln!(
+            text,
+            "\nDifference to \"{}\", paired by seed, with its 95 % interval over seeds (Student's t). An interval that \
+             holds 0 tells nothing; its half width is what as many seeds can resolve.\n",
+            first.label
+        );
+        self.header(&mut text, "", "pairs");
+        for row in &self.rows[1..] {
+            let pairs = row.difference.values().map(|d| d.summary.count).max();
+            let cells = self.columns.iter().map(|column| {
+                row.difference.get(column.name()).map(|difference| {
+                    let mean = column.shown_signed(difference.summary.mean);
+                    match difference.margin {
+                        Some(margin) => format!("{mean} ± {}", column.shown(margin)),
+                        None => mean,
+                    }
+                })
+            });
+            line(
+                &mut text,
+                &row.label,
+                &pairs.unwrap_or(0).to_string(),
+                cells,
+            );
+        }
+        self.bootstrap_table(&mut text, &first.label);
+        text
+    }
+
+    fn bootstrap_table(&self, text: &mut String, baseline: &str) {
+        let shown: Vec<CocoFigure> = self
+            .columns
+            .iter()
+            .filter_map(|column| match column {
+                Column::Coco(figure) => Some(*figure),
+                _ => None,
+            })
+            .take(4)
+            .collect();
+        if shown.is_empty() {
+            return;
+        }
+        let _ = writeln!(
+            text,
+            "\nDifference of each run to that of \"{baseline}\" with the same seed, with its 95 % interval over \
+             resampled images (paired bootstrap with replacement, an image drawn twice counts twice): what other images \
+             would change, not another seed.\n"
+        );
+        let names: Vec<_> = shown.iter().map(|figure| figure.name()).collect();
+        let _ = writeln!(text, "| | seed | {} |", names.join(" | "));
+        let _ = writeln!(text, "|---|---|{}", "---|".repeat(shown.len()));
+        for row in &self.rows[1..] {
+            for run in &row.runs {
+                let cells = shown.iter().map(|figure| {
+                    run.bootstrap.get(figure).map(|found| {
+                        let [low, high] = found.interval.map(|value| 100.0 * value);
+                        format!("{:+.1} [{low:+.1}, {high:+.1}]", 100.0 * found.difference)
+                    })
+                });
+                line(text, &row.label, &run.seed.to_string(), cells);
+            }
+        }
+    }
+
+    fn header(&self, text: &mut String, first: &str, second: &str) {
+        let names: Vec<_> = self.columns.iter().map(|column| column.name()).collect();
+        let _ = writeln!(text, "| {first} | {second} | {} |", names.join(" | "));
+        let _ = writeln!(text, "|---|---|{}", "---|".repeat(names.len()));
+    }
+}
+
+fn line(text: &mut String, first: &str, second: &str, cells: impl Iterator<Item = Option<String>>) {
+    let cells: Vec<String> = cells
+        .map(|cell| cell.unwrap_or_else(|| "–".to_owned()))
+        .collect();
+    let _ = writeln!(text, "| {first} | {second} | {} |", cells.join(" | "));
+}
+
+fn bootstrap(
+    dataset: &DetectionDataset,
+    run: &FinishedRun,
+    baseline: &FinishedRun,
+    resamples: usize,
+) -> Result<BTreeMap<CocoFigure, BootstrapInterval>, Error> {
+    let results: Vec<CocoResult> = read_json(&run.folder.results_path())?;
+    let without: Vec<CocoResult> = read_json(&baseline.folder.results_path())?;
+    let lists = paired_bootstrap(dataset, &results, &without, resamples, run.seed)?;
+    let intervals = lists.into_iter().filter_map(|(figure, differences)| {
+        let of = |run: &FinishedRun| run.evaluation.figure(figure);
+        let found = BootstrapInterval {
+            difference: of(run)? - of(baseline)?,
+            interval: percentile_interval(&differences, CONFIDENCE)?,
+        };
+        Some((figure, found))
+    });
+    Ok(intervals.collect())
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    serde_json::from_str(&text).map_err(|error| Error::Json {
+        path: path.to_owned(),
+        cause: error.to_string(),
+    })
+}
