@@ -1,5 +1,6 @@
 //! What the command lines share.
 
+pub mod reproduction;
 mod training_args;
 
 use std::{ffi::OsStr, io::Write, path::PathBuf, process::ExitCode};

@@ -12,6 +12,7 @@ use crate::{
     fpn::conv_with_zero_bias,
     mixed_precision::{convolve, in_f32},
     norm::group_count,
+    operations::group_norm,
     pyramid::STRIDES,
 };
 
@@ -187,19 +188,20 @@ impl FcosHead {
         let class_features = tower(&self.class_tower, features.clone());
         let box_features = tower(&self.box_tower, features);
         let centerness_logits = self.centerness.as_ref().map(|conv| {
-            conv.forward(match self.centerness_branch {
-                Some(CenternessBranch::Regression) => box_features.clone(),
-                _ => class_features.clone(),
-            })
+            let features = match self.centerness_branch {
+                Some(CenternessBranch::Regression) => &box_features,
+                _ => &class_features,
+            };
+            convolve(conv, features.clone())
         });
-        let distances = self.distances.forward(box_features);
+        let distances = convolve(&self.distances, box_features);
         let scaled = match self.scales.get(level) {
             Some(scale) => distances * scale.val().reshape([1, 1, 1, 1]),
             None => distances,
         };
         let stride = STRIDES[level] as f32;
         LevelPrediction {
-            class_logits: self.class_logits.forward(class_features),
+            class_logits: convolve(&self.class_logits, class_features),
             distances: match self.regression {
                 RegressionForm::Exp => scaled.clamp_max(MAX_EXPONENT).exp(),
                 RegressionForm::NormalizedRelu => relu(scaled).mul_scalar(stride),
@@ -227,7 +229,9 @@ struct TowerLayer {
 impl TowerLayer {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let features = convolve(&self.conv, input);
-        relu(in_f32(features, |features| self.norm.forward(features)))
+        relu(in_f32(features, |features| {
+            group_norm(&self.norm, features)
+        }))
     }
 }
 

@@ -8,6 +8,7 @@ pub mod head;
 mod mixed_precision;
 pub mod nms;
 pub mod norm;
+mod operations;
 pub mod postprocess;
 pub mod pyramid;
 pub mod resnet;

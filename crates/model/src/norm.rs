@@ -7,7 +7,10 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::mixed_precision::in_f32;
+use crate::{
+    mixed_precision::in_f32,
+    operations::{batch_norm_train, group_norm},
+};
 
 /// Which normalisation the backbone uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,11 +70,44 @@ pub(crate) fn group_count(channels: usize) -> usize {
 impl Norm {
     /// Normalises `input`, of shape `[batch, channels, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        in_f32(input, |input| match self {
+            Self::Batch(norm) if norm.training.is_enabled() && input.device().is_autodiff() => {
+                train(norm, input)
+            }
+            Self::Batch(norm) => norm.forward(input),
+            Self::Group(norm) => group_norm(norm, input),
+        })
+    }
+
+    /// The scale and shift of each channel that this layer comes down to on `device`; `None`
+    /// where it takes the statistics of its input.
+    pub(crate) fn scale_and_shift(&self, device: &Device) -> Option<[Tensor<1>; 2]> {
         match self {
-            Self::Batch(norm) => in_f32(input, |input| norm.forward(input)),
-            Self::Group(norm) => in_f32(input, |input| norm.forward(input)),
+            Self::Batch(norm) if !(norm.training.is_enabled() && device.is_autodiff()) => {
+                let [mean, variance] = [&norm.running_mean, &norm.running_var]
+                    .map(|statistic| statistic.value().to_device(device));
+                let scale = norm.gamma.val() / variance.add_scalar(norm.epsilon).sqrt();
+                let shift = norm.beta.val() - mean * scale.clone();
+                Some([scale, shift])
+            }
+            _ => None,
         }
     }
+}
+
+/// [`BatchNorm::forward`] in training.
+fn train(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+    let device = input.device();
+    let (output, mean, variance) =
+        batch_norm_train(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    for (state, found) in [(&norm.running_mean, mean), (&norm.running_var, variance)] {
+        let kept = state
+            .value_sync()
+            .to_device(&device)
+            .mul_scalar(1.0 - norm.momentum);
+        state.update((kept + found.detach().mul_scalar(norm.momentum)).detach());
+    }
+    output
 }
 
 #[cfg(test)]

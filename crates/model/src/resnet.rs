@@ -8,12 +8,12 @@ use burn::{
         conv::{Conv2d, Conv2dConfig},
         pool::{MaxPool2d, MaxPool2dConfig},
     },
-    tensor::{Device, Tensor, activation::relu},
+    tensor::{DType, Device, Tensor, activation::relu},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    mixed_precision::convolve,
+    mixed_precision::{convolve, convolve_with},
     norm::{Norm, NormKind},
 };
 
@@ -283,7 +283,18 @@ impl ConvNorm {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        self.norm.forward(convolve(&self.conv, input))
+        let stored = match input.dtype() {
+            DType::F32 => self.norm.scale_and_shift(&input.device()),
+            // A product of weights in 16 bits would round what is normalised in 32.
+            _ => None,
+        };
+        match stored {
+            Some([scale, shift]) => {
+                let weight = self.conv.weight.val() * scale.reshape([-1, 1, 1, 1]);
+                convolve_with(&self.conv, weight, Some(shift), input)
+            }
+            None => self.norm.forward(convolve(&self.conv, input)),
+        }
     }
 }
 

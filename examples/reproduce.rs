@@ -1,11 +1,5 @@
 //! The paper's tables and figures, on any data set.
 
-mod figure2;
-mod figure3;
-mod rows;
-mod study;
-mod tables;
-
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,12 +7,15 @@ use std::{
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use fcos_burn::train::{Error, Interrupter, RunConfig, config::Keep, device::Precision};
-use fcos_burn_examples::{TrainingArgs, exit, stop_on_ctrl_c};
-
-use crate::{
-    rows::Row,
-    study::Study,
-    tables::{Column, Table},
+use fcos_burn_examples::{
+    TrainingArgs, exit,
+    reproduction::{
+        figure2, figure3,
+        rows::Row,
+        study::Study,
+        tables::{Column, Table},
+    },
+    stop_on_ctrl_c,
 };
 
 /// Reproduce a table or a figure of the paper, on any data set that train takes.

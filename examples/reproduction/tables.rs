@@ -1,7 +1,7 @@
 //! Tables of a study: mean and spread over seeds, and what of the differences is more
 //! than chance.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Command, sync::Arc};
 
 use fcos_burn::{
     data::DetectionDataset,
@@ -14,7 +14,7 @@ use fcos_burn::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::study::{FinishedRun, Study};
+use super::study::{FinishedRun, Study};
 
 /// Probability of all intervals.
 const CONFIDENCE: f64 = 0.95;
@@ -99,6 +99,8 @@ impl Column {
 pub struct Table {
     title: String,
     data: String,
+    /// Of the sources when the table was made, with `-dirty` if they were changed.
+    commit: Option<String>,
     /// The configuration of the first row's first seed.
     configuration: Option<RunConfig>,
     rows: Vec<TableRow>,
@@ -221,6 +223,7 @@ impl Table {
         Ok(Self {
             title: title.to_owned(),
             data: dataset.to_string(),
+            commit: commit(),
             configuration,
             rows,
             columns: columns.to_vec(),
@@ -345,6 +348,17 @@ impl Table {
         let _ = writeln!(text, "| {first} | {second} | {} |", names.join(" | "));
         let _ = writeln!(text, "|---|---|{}", "---|".repeat(names.len()));
     }
+}
+
+/// `None` where the sources are in no repository.
+fn commit() -> Option<String> {
+    let output = Command::new("git")
+        .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe"])
+        .args(["--always", "--dirty", "--abbrev=40", "--exclude=*"])
+        .output()
+        .ok()?;
+    let commit = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| commit.trim().to_owned())
 }
 
 fn line(text: &mut String, first: &str, second: &str, cells: impl Iterator<Item = Option<String>>) {

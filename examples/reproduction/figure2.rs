@@ -16,7 +16,7 @@ use fcos_burn::{
     },
 };
 
-use crate::study::{FinishedRun, Study};
+use super::study::{FinishedRun, Study};
 
 /// Score and IoU of a marked candidate differ by more than this.
 const INCONSISTENT: f64 = 0.3;

@@ -12,7 +12,7 @@ use fcos_burn::train::{
 };
 use serde_json::Value;
 
-use crate::rows::Row;
+use super::rows::Row;
 
 /// Rows times seeds, and where their runs are.
 pub struct Study {

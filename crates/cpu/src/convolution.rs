@@ -1,0 +1,292 @@
+//! The operation and its derivative.
+
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, Flex, TensorMetadata,
+        autodiff::{
+            NodeId,
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        tensor::FloatTensor,
+    },
+    tensor::{DType, Tensor, module, ops::ConvOptions},
+};
+
+use crate::{
+    flex::{is_f32_on_flex, tensor, values},
+    geometry::Geometry,
+    images::{Images, matrix, matrix_mut},
+    lowered, planes, winograd,
+};
+
+/// The convolution of `input`, `[batch, channels, height, width]`, with `weight`,
+/// `[filters, channels, kernel height, kernel width]`, plus `bias`, `[filters]`:
+/// `[batch, filters, output height, output width]`, as Burn's
+/// [`conv2d`](burn::tensor::module::conv2d).
+///
+/// In 32 bits on Burn's Flex backend, with one group and the same padding on both sides, it
+/// is computed by this crate, with autodiff or without; anything else by the backend.
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other, as Burn's.
+pub fn conv2d(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let Some(geometry) = geometry(&input, &weight, &options) else {
+        return module::conv2d(input, weight, bias, options);
+    };
+    let [input, weight] = [input, weight].map(Tensor::into_dispatch);
+    Tensor::from_dispatch(match bias {
+        Some(bias) => {
+            let bias = bias.into_dispatch();
+            <Dispatch as ConvolutionOps>::convolution_with_bias(input, weight, bias, geometry)
+        }
+        None => <Dispatch as ConvolutionOps>::convolution(input, weight, geometry),
+    })
+}
+
+/// `None` for what this crate does not compute.
+fn geometry(input: &Tensor<4>, weight: &Tensor<4>, options: &ConvOptions<2>) -> Option<Geometry> {
+    let [_, channels, height, width] = input.dims();
+    let [_, weight_channels, kernel_height, kernel_width] = weight.dims();
+    let plain = is_f32_on_flex(input)
+        && weight.dtype() == DType::F32
+        && options.groups == 1
+        && !options.is_asymmetric()
+        && channels == weight_channels
+        && input.shape().num_elements() > 0
+        && weight.shape().num_elements() > 0;
+    if !plain {
+        return None;
+    }
+    Geometry::new(
+        [height, width],
+        [kernel_height, kernel_width],
+        options.stride,
+        options.padding_begin(),
+        options.dilation,
+    )
+}
+
+/// The operation for the backends that have it.
+#[backend_extension(Flex, Autodiff)]
+trait ConvolutionOps: Backend {
+    fn convolution(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    fn convolution_with_bias(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+}
+
+impl ConvolutionOps for Flex {
+    fn convolution(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        compute(input, weight, None, &geometry)
+    }
+
+    fn convolution_with_bias(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        compute(input, weight, Some(bias), &geometry)
+    }
+}
+
+fn compute(
+    input: FloatTensor<Flex>,
+    weight: FloatTensor<Flex>,
+    bias: Option<FloatTensor<Flex>>,
+    geometry: &Geometry,
+) -> FloatTensor<Flex> {
+    let [batch, channels, _, _] = input.shape().dims();
+    let [filters, _, _, _] = weight.shape().dims();
+    let (input, weight) = (input.to_contiguous(), weight.to_contiguous());
+    let bias = bias.map(|bias| bias.to_contiguous());
+    let images = Images::new(values(&input), channels, geometry.input);
+    let output = forward(images, values(&weight), bias.as_ref().map(values), geometry);
+    let [height, width] = geometry.output;
+    tensor(output, [batch, filters, height, width])
+}
+
+impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
+    fn convolution(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let nodes = [input.node(), weight.node()];
+        match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&input), prep.checkpoint(&weight), geometry);
+                let [input, weight] = [input, weight].map(|tensor| tensor.into_primitive());
+                prep.finish(state, Flex::convolution(input, weight, geometry))
+            }
+            OpsKind::UnTracked(prep) => {
+                let [input, weight] = [input, weight].map(|tensor| tensor.into_primitive());
+                prep.finish(Flex::convolution(input, weight, geometry))
+            }
+        }
+    }
+
+    fn convolution_with_bias(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let nodes = [input.node(), weight.node(), bias.node()];
+        match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(mut prep) => {
+                let state = (prep.checkpoint(&input), prep.checkpoint(&weight), geometry);
+                let [input, weight, bias] =
+                    [input, weight, bias].map(|tensor| tensor.into_primitive());
+                prep.finish(
+                    state,
+                    Flex::convolution_with_bias(input, weight, bias, geometry),
+                )
+            }
+            OpsKind::UnTracked(prep) => {
+                let [input, weight, bias] =
+                    [input, weight, bias].map(|tensor| tensor.into_primitive());
+                prep.finish(Flex::convolution_with_bias(input, weight, bias, geometry))
+            }
+        }
+    }
+}
+
+/// Input and weight, by their nodes, and the sizes.
+type State = (NodeId, NodeId, Geometry);
+
+#[derive(Debug)]
+struct Convolution;
+
+impl Backward<Flex, 2> for Convolution {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        register(grads, checkpointer, ops.state, parents, &gradient);
+    }
+}
+
+impl Backward<Flex, 3> for Convolution {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let [input, weight, bias] = ops.parents.map(|parent| parent.map(|node| node.id));
+        if let Some(bias) = bias {
+            grads.register::<Flex>(bias, bias_gradient(&gradient));
+        }
+        register(grads, checkpointer, ops.state, [input, weight], &gradient);
+    }
+}
+
+/// Registers the gradients of input and weight, of those that need one.
+fn register(
+    grads: &mut Gradients,
+    checkpointer: &mut Checkpointer,
+    (input, weight, geometry): State,
+    [input_parent, weight_parent]: [Option<NodeId>; 2],
+    gradient: &FloatTensor<Flex>,
+) {
+    let input = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(input);
+    let weight = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(weight);
+    let [batch, channels, _, _] = input.shape().dims::<4>();
+    let shape: [usize; 4] = weight.shape().dims();
+    let gradient = Images::new(values(gradient), shape[0], geometry.output);
+    if let Some(node) = input_parent {
+        let weight = weight.to_contiguous();
+        let found = input_gradient(gradient, values(&weight), channels, &geometry);
+        let [height, width] = geometry.input;
+        grads.register::<Flex>(node, tensor(found, [batch, channels, height, width]));
+    }
+    if let Some(node) = weight_parent {
+        let input = input.to_contiguous();
+        let images = Images::new(values(&input), channels, geometry.input);
+        let found = weight_gradient(images, gradient, &geometry);
+        grads.register::<Flex>(node, tensor(found, shape));
+    }
+}
+
+fn forward(input: Images, weight: &[f32], bias: Option<&[f32]>, geometry: &Geometry) -> Vec<f32> {
+    let taps = input.channels() * geometry.taps();
+    let filters = weight.len() / taps;
+    let [height, width] = geometry.output;
+    let mut output = vec![0.0; input.batch() * filters * height * width];
+    if winograd::suits(geometry, input.batch(), input.channels(), filters) {
+        winograd::forward(input, weight, bias, geometry, &mut output);
+    } else {
+        let weight = matrix(weight, filters, taps);
+        lowered::forward(input, weight, bias, geometry, &mut output);
+    }
+    output
+}
+
+fn input_gradient(
+    output_gradient: Images,
+    weight: &[f32],
+    channels: usize,
+    geometry: &Geometry,
+) -> Vec<f32> {
+    let filters = output_gradient.channels();
+    let taps = geometry.taps();
+    match geometry.transposed() {
+        Some(transposed) => {
+            let flipped = lowered::flipped(weight, filters, channels, taps);
+            forward(output_gradient, &flipped, None, &transposed)
+        }
+        None => {
+            let [height, width] = geometry.input;
+            let mut gradient = vec![0.0; output_gradient.batch() * channels * height * width];
+            let weight = matrix(weight, filters, channels * taps);
+            lowered::input_gradient(output_gradient, weight, geometry, &mut gradient);
+            gradient
+        }
+    }
+}
+
+fn weight_gradient(input: Images, output_gradient: Images, geometry: &Geometry) -> Vec<f32> {
+    let (channels, filters) = (input.channels(), output_gradient.channels());
+    let taps = channels * geometry.taps();
+    let mut gradient = vec![0.0; filters * taps];
+    if winograd::suits(geometry, input.batch(), channels, filters) {
+        winograd::weight_gradient(input, output_gradient, geometry, &mut gradient);
+    } else {
+        let weight = matrix_mut(&mut gradient, filters, taps);
+        lowered::weight_gradient(input, output_gradient, geometry, weight);
+    }
+    gradient
+}
+
+fn bias_gradient(output_gradient: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    let [_, filters, height, width] = output_gradient.shape().dims();
+    let planes = planes::map(values(output_gradient), height * width, |_, plane| {
+        planes::sum(plane, plane, |gradient, _| gradient)
+    });
+    let mut sums = vec![0.0; filters];
+    for (index, sum) in planes.into_iter().enumerate() {
+        sums[index % filters] += sum;
+    }
+    tensor(sums, [filters])
+}

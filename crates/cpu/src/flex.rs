@@ -1,0 +1,27 @@
+//! Tensors of Burn's Flex backend as slices.
+
+use burn::{
+    backend::{DispatchTensorKind, Flex, tensor::FloatTensor},
+    tensor::{DType, Shape, Tensor, TensorData},
+};
+
+/// Whether a tensor is of 32 bits on this backend, with autodiff or without.
+pub fn is_f32_on_flex(tensor: &Tensor<4>) -> bool {
+    let on_flex = match tensor.clone().into_dispatch().kind {
+        DispatchTensorKind::Flex(_) => true,
+        DispatchTensorKind::Autodiff(inner) => matches!(*inner, DispatchTensorKind::Flex(_)),
+        #[allow(unreachable_patterns, reason = "where no other backend is built in")]
+        _ => false,
+    };
+    on_flex && tensor.dtype() == DType::F32
+}
+
+/// The values of a contiguous tensor of 32 bits.
+pub fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
+    tensor.as_slice().unwrap_or_default()
+}
+
+/// A tensor of these values.
+pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(values, Shape::from(shape)))
+}

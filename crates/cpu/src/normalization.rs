@@ -1,0 +1,378 @@
+//! Batch and group normalisation.
+
+use std::sync::Arc;
+
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, Flex, TensorMetadata,
+        autodiff::{
+            NodeId,
+            checkpoint::{
+                base::Checkpointer, retro_forward::RetroForward, state::BackwardStates,
+                strategy::CheckpointStrategy,
+            },
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        tensor::FloatTensor,
+    },
+    nn::GroupNorm,
+    tensor::{Tensor, module},
+};
+
+use crate::{
+    flex::{is_f32_on_flex, tensor, values},
+    planes,
+};
+
+/// Normalises `input`, `[batch, channels, height, width]`, by the mean and variance of each
+/// channel in the batch, times `gamma` plus `beta`, `[channels]`. Returns these means and
+/// (biased) variances too, as Burn's
+/// [`batch_norm_train`](burn::tensor::module::batch_norm_train).
+///
+/// # Panics
+///
+/// Panics if the shapes do not fit each other.
+pub fn batch_norm_train(
+    input: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
+    if !is_f32_on_flex(&input) || input.shape().num_elements() == 0 {
+        let result = module::batch_norm_train(input, gamma, beta, epsilon);
+        return (result.output, result.mean, result.variance);
+    }
+    normalize(input, gamma, beta, Sets::Channels, epsilon)
+}
+
+/// The output of `layer` for `input`, `[batch, channels, height, width]`: normalised by the
+/// mean and variance of each group of channels in each image (Wu & He, 2018).
+///
+/// # Panics
+///
+/// Panics if `input` has other channels than the layer.
+pub fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
+    match (&layer.gamma, &layer.beta) {
+        (Some(gamma), Some(beta)) if is_f32_on_flex(&input) && input.shape().num_elements() > 0 => {
+            let sets = Sets::Groups(layer.num_groups);
+            normalize(input, gamma.val(), beta.val(), sets, layer.epsilon).0
+        }
+        _ => layer.forward(input),
+    }
+}
+
+fn normalize(
+    input: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    sets: Sets,
+    epsilon: f64,
+) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
+    let channels = input.dims()[1];
+    assert_eq!(
+        [gamma.dims(), beta.dims()],
+        [[channels]; 2],
+        "a value for each channel"
+    );
+    let (output, mean, variance) = <Dispatch as NormalizationOps>::normalize(
+        input.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+        sets,
+        epsilon as f32,
+    );
+    (
+        Tensor::from_dispatch(output),
+        Tensor::from_dispatch(mean),
+        Tensor::from_dispatch(variance),
+    )
+}
+
+/// What is normalised together.
+#[derive(Clone, Copy, Debug)]
+enum Sets {
+    /// A channel of all images.
+    Channels,
+    /// One of so many groups of channels of an image.
+    Groups(usize),
+}
+
+#[backend_extension(Flex, Autodiff)]
+trait NormalizationOps: Backend {
+    /// The output, and the mean and variance of each set.
+    fn normalize(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        sets: Sets,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+}
+
+impl NormalizationOps for Flex {
+    fn normalize(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        sets: Sets,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let input = input.to_contiguous();
+        let sets = Layout::new(input.shape().dims(), sets);
+        let moments = sets.moments(values(&input));
+        let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
+        let output = sets.normalized(
+            values(&input),
+            values(&gamma),
+            values(&beta),
+            &moments,
+            epsilon,
+        );
+        let [mean, variance] = [0, 1].map(|moment| {
+            let values: Vec<f32> = moments.iter().map(|moments| moments[moment]).collect();
+            let count = values.len();
+            tensor(values, [count])
+        });
+        (tensor(output, sets.shape), mean, variance)
+    }
+}
+
+impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
+    fn normalize(
+        input: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        sets: Sets,
+        epsilon: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (output, mean, variance) = Flex::normalize(
+            input.primitive().clone(),
+            gamma.primitive().clone(),
+            beta.primitive().clone(),
+            sets,
+            epsilon,
+        );
+        let again = Again {
+            input: input.id(),
+            gamma: gamma.id(),
+            beta: beta.id(),
+            sets,
+            epsilon,
+        };
+        let output = match Normalization
+            .prepare::<C>([input.node(), gamma.node(), beta.node()])
+            .memory_bound()
+            .retro_forward(again)
+            .parents([&input, &gamma, &beta])
+            .stateful()
+        {
+            OpsKind::Tracked(mut prep) => {
+                let state = State {
+                    input: prep.checkpoint(&input),
+                    gamma: prep.checkpoint(&gamma),
+                    mean: values(&mean).into(),
+                    variance: values(&variance).into(),
+                    sets,
+                    epsilon,
+                };
+                prep.finish(state, output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        };
+        let [mean, variance] = [mean, variance].map(FloatTensor::<Self>::new);
+        (output, mean, variance)
+    }
+}
+
+/// The forward pass, when gradient checkpointing runs it again.
+#[derive(Debug)]
+struct Again {
+    input: NodeId,
+    gamma: NodeId,
+    beta: NodeId,
+    sets: Sets,
+    epsilon: f32,
+}
+
+impl RetroForward for Again {
+    fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
+        let [input, gamma, beta] = [self.input, self.gamma, self.beta]
+            .map(|node| states.get_state::<FloatTensor<Flex>>(&node));
+        let (output, _, _) = Flex::normalize(input, gamma, beta, self.sets, self.epsilon);
+        states.save(out_node, output);
+    }
+}
+
+#[derive(Debug)]
+struct Normalization;
+
+#[derive(Clone, Debug)]
+struct State {
+    input: NodeId,
+    gamma: NodeId,
+    mean: Arc<[f32]>,
+    variance: Arc<[f32]>,
+    sets: Sets,
+    epsilon: f32,
+}
+
+impl Backward<Flex, 3> for Normalization {
+    type State = State;
+
+    fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let state = ops.state;
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let [input, gamma] = [state.input, state.gamma].map(|node| {
+            let tensor = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(node);
+            tensor.to_contiguous()
+        });
+        let layout = Layout::new(input.shape().dims(), state.sets);
+        let scales: Vec<[f32; 2]> = (state.mean.iter().zip(&*state.variance))
+            .map(|(mean, variance)| [*mean, (variance + state.epsilon).sqrt().recip()])
+            .collect();
+        let [input_node, gamma_node, beta_node] = ops.parents.map(|node| node.map(|node| node.id));
+        let (input, gamma, gradient) = (values(&input), values(&gamma), values(&gradient));
+        let sums = layout.gradient_sums(input, gradient, &scales);
+        let channels = layout.shape[1];
+        for (node, which) in [(beta_node, 0), (gamma_node, 1)] {
+            let Some(node) = node else { continue };
+            let mut gradient = vec![0.0; channels];
+            for (plane, sums) in sums.iter().enumerate() {
+                gradient[plane % channels] += sums[which];
+            }
+            grads.register::<Flex>(node, tensor(gradient, [channels]));
+        }
+        if let Some(node) = input_node {
+            let found = layout.input_gradient(input, gradient, gamma, &scales, &sums);
+            grads.register::<Flex>(node, tensor(found, layout.shape));
+        }
+    }
+}
+
+/// Which plane is of which set.
+struct Layout {
+    shape: [usize; 4],
+    sets: Sets,
+}
+
+impl Layout {
+    fn new(shape: [usize; 4], sets: Sets) -> Self {
+        Self { shape, sets }
+    }
+
+    fn pixels(&self) -> usize {
+        self.shape[2] * self.shape[3]
+    }
+
+    fn set_of(&self, plane: usize) -> usize {
+        let channels = self.shape[1];
+        match self.sets {
+            Sets::Channels => plane % channels,
+            Sets::Groups(groups) => plane / (channels / groups),
+        }
+    }
+
+    /// Number of sets, and of values in each.
+    fn counts(&self) -> (usize, f32) {
+        let sets = match self.sets {
+            Sets::Channels => self.shape[1],
+            Sets::Groups(groups) => self.shape[0] * groups,
+        };
+        let values: usize = self.shape.iter().product();
+        (sets, (values / sets) as f32)
+    }
+
+    /// Mean and variance of each set, from those of its planes (Chan et al., 1983).
+    fn moments(&self, input: &[f32]) -> Vec<[f32; 2]> {
+        let pixels = self.pixels() as f32;
+        let of_planes = planes::map(input, self.pixels(), |_, plane| {
+            let mean = planes::sum(plane, plane, |a, _| a) / pixels;
+            let squares = planes::sum(plane, plane, |a, _| (a - mean) * (a - mean));
+            [mean, squares]
+        });
+        let (sets, count) = self.counts();
+        let mut moments = vec![[0.0; 2]; sets];
+        for (plane, [mean, _]) in of_planes.iter().enumerate() {
+            moments[self.set_of(plane)][0] += mean * (pixels / count);
+        }
+        for (plane, [mean, squares]) in of_planes.iter().enumerate() {
+            let [of_set, variance] = &mut moments[self.set_of(plane)];
+            let distance = mean - *of_set;
+            *variance += (squares + pixels * distance * distance) / count;
+        }
+        moments
+    }
+
+    fn normalized(
+        &self,
+        input: &[f32],
+        gamma: &[f32],
+        beta: &[f32],
+        moments: &[[f32; 2]],
+        epsilon: f32,
+    ) -> Vec<f32> {
+        let pixels = self.pixels();
+        let mut output = vec![0.0; input.len()];
+        planes::fill(&mut output, pixels, |plane, output| {
+            let channel = plane % self.shape[1];
+            let [mean, variance] = moments[self.set_of(plane)];
+            let scale = gamma[channel] * (variance + epsilon).sqrt().recip();
+            let shift = beta[channel];
+            let input = &input[plane * pixels..][..pixels];
+            for (output, input) in output.iter_mut().zip(input) {
+                *output = (input - mean) * scale + shift;
+            }
+        });
+        output
+    }
+
+    /// The sum over each plane of the output's gradient, and of that times the normalised
+    /// input, given mean and inverse deviation of each set.
+    fn gradient_sums(&self, input: &[f32], gradient: &[f32], scales: &[[f32; 2]]) -> Vec<[f32; 2]> {
+        let pixels = self.pixels();
+        planes::map(gradient, pixels, |plane, gradient| {
+            let [mean, scale] = scales[self.set_of(plane)];
+            let input = &input[plane * pixels..][..pixels];
+            [
+                planes::sum(gradient, gradient, |gradient, _| gradient),
+                scale * planes::sum(gradient, input, |gradient, input| gradient * (input - mean)),
+            ]
+        })
+    }
+
+    /// The gradient of the input: with the normalised input x̂ and the gradient g of what is
+    /// normalised, (g − mean g − x̂ · mean g x̂) / deviation, means over the set.
+    fn input_gradient(
+        &self,
+        input: &[f32],
+        gradient: &[f32],
+        gamma: &[f32],
+        scales: &[[f32; 2]],
+        sums: &[[f32; 2]],
+    ) -> Vec<f32> {
+        let (pixels, channels) = (self.pixels(), self.shape[1]);
+        let (sets, count) = self.counts();
+        let mut means = vec![[0.0; 2]; sets];
+        for (plane, sums) in sums.iter().enumerate() {
+            let means = &mut means[self.set_of(plane)];
+            for (mean, sum) in means.iter_mut().zip(sums) {
+                *mean += gamma[plane % channels] * sum / count;
+            }
+        }
+        let mut found = vec![0.0; input.len()];
+        planes::fill(&mut found, pixels, |plane, found| {
+            let set = self.set_of(plane);
+            let ([mean, scale], [shift, slope]) = (scales[set], means[set]);
+            let of_gradient = gamma[plane % channels] * scale;
+            let (of_input, shift) = (scale * scale * slope, scale * shift);
+            let planes = plane * pixels..(plane + 1) * pixels;
+            let values = input[planes.clone()].iter().zip(&gradient[planes]);
+            for (found, (input, gradient)) in found.iter_mut().zip(values) {
+                *found = gradient * of_gradient - (input - mean) * of_input - shift;
+            }
+        });
+        found
+    }
+}

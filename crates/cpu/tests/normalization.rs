@@ -1,0 +1,171 @@
+//! Normalisation and its gradients against Burn's.
+
+use burn::{
+    module::Param,
+    nn::{GroupNorm, GroupNormConfig},
+    tensor::{Device, Tensor, TensorData, module},
+};
+use fcos_burn_cpu::{batch_norm_train, group_norm};
+
+const EPSILON: f64 = 1e-5;
+
+/// Numbers without a pattern between `mean` − 2 and `mean` + 2.
+fn numbers(count: usize, seed: usize, mean: f32) -> Vec<f32> {
+    let number = |index: usize| ((index + seed * 7919) as f32 * 78.233).sin() * 43_758.547;
+    (0..count)
+        .map(|index| mean + 4.0 * (number(index).fract().abs() - 0.5))
+        .collect()
+}
+
+/// Outputs of `layer` for a input, and the gradients of input, gamma and beta given the
+/// gradient of the first output.
+fn results<const N: usize>(
+    shape: [usize; 4],
+    device: &Device,
+    layer: impl Fn(Tensor<4>, Tensor<1>, Tensor<1>) -> (Tensor<4>, [Tensor<1>; N]),
+) -> Vec<Vec<f32>> {
+    let count = shape.iter().product();
+    let input = Tensor::<4>::from_data(TensorData::new(numbers(count, 1, 3.0), shape), device);
+    let input = input.require_grad();
+    let [gamma, beta] = [(2, 1.0), (3, 0.0)].map(|(seed, mean)| {
+        let numbers = TensorData::new(numbers(shape[1], seed, mean), [shape[1]]);
+        Tensor::<1>::from_data(numbers, device).require_grad()
+    });
+    let gradient = Tensor::<4>::from_data(TensorData::new(numbers(count, 4, 0.5), shape), device);
+    let (output, moments) = layer(input.clone(), gamma.clone(), beta.clone());
+    let gradients = (output.clone() * gradient).sum().backward();
+    let mut results = vec![output.into_data()];
+    results.extend(moments.map(|moment| moment.into_data()));
+    results.extend(input.grad(&gradients).map(|gradient| gradient.into_data()));
+    for parameter in [gamma, beta] {
+        results.extend(
+            parameter
+                .grad(&gradients)
+                .map(|gradient| gradient.into_data()),
+        );
+    }
+    results
+        .into_iter()
+        .map(|data| data.try_into_vec().expect("floats"))
+        .collect()
+}
+
+fn assert_same(found: &[Vec<f32>], wanted: &[Vec<f32>], what: &str) {
+    assert_eq!(found.len(), wanted.len());
+    for (part, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        assert_eq!(found.len(), wanted.len());
+        let largest = wanted
+            .iter()
+            .fold(1f32, |largest, value| largest.max(value.abs()));
+        for (found, wanted) in found.iter().zip(wanted) {
+            assert!(
+                // Burn's sums of many values are the less exact ones.
+                (found - wanted).abs() <= 5e-4 * largest,
+                "part {part} of {what}: {found} for {wanted}"
+            );
+        }
+    }
+}
+
+const SHAPES: [[usize; 4]; 5] = [
+    [2, 4, 3, 5],
+    [3, 8, 1, 1],
+    [1, 4, 40, 33],
+    [5, 12, 7, 8],
+    [2, 4, 130, 131],
+];
+
+fn devices() -> [Device; 2] {
+    let device = Device::flex().autodiff();
+    [device.clone(), device.gradient_checkpointing()]
+}
+
+#[test]
+fn batch_norm_is_as_in_burn() {
+    for (shape, device) in SHAPES
+        .iter()
+        .flat_map(|shape| devices().map(|device| (*shape, device)))
+    {
+        let found = results(shape, &device, |input, gamma, beta| {
+            let (output, mean, variance) = batch_norm_train(input, gamma, beta, EPSILON);
+            (output, [mean, variance])
+        });
+        let wanted = results(shape, &device, |input, gamma, beta| {
+            let result = module::batch_norm_train(input, gamma, beta, EPSILON);
+            (result.output, [result.mean, result.variance])
+        });
+        assert_eq!(found.len(), 6);
+        assert_same(&found, &wanted, &format!("{shape:?}"));
+    }
+}
+
+#[test]
+fn moments_are_exact_over_many_values() {
+    let (count, pixels) = (2 * 130 * 131, 130 * 131);
+    let values = numbers(count, 5, 3.0);
+    let exact: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+    let mean = exact.iter().sum::<f64>() / count as f64;
+    let variance = exact
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>()
+        / count as f64;
+    let device = Device::flex();
+    let input = Tensor::from_data(TensorData::new(values, [2, 1, 130, pixels / 130]), &device);
+    let one = || Tensor::<1>::ones([1], &device);
+    let (_, found_mean, found_variance) = batch_norm_train(input, one(), one(), EPSILON);
+    for (found, wanted) in [(found_mean, mean), (found_variance, variance)] {
+        let found: f32 = found.into_scalar();
+        assert!(
+            (f64::from(found) - wanted).abs() < 5e-7 * wanted,
+            "{found} for {wanted}"
+        );
+    }
+}
+
+#[test]
+fn group_norm_is_as_in_burn() {
+    for (shape, device) in SHAPES
+        .iter()
+        .flat_map(|shape| devices().map(|device| (*shape, device)))
+    {
+        for groups in [1, 2, 4] {
+            let layer = |gamma, beta| GroupNorm {
+                gamma: Some(Param::from_tensor(gamma)),
+                beta: Some(Param::from_tensor(beta)),
+                ..GroupNormConfig::new(groups, shape[1])
+                    .with_epsilon(EPSILON)
+                    .init(&device)
+            };
+            let found = results(shape, &device, |input, gamma, beta| {
+                (group_norm(&layer(gamma, beta), input), [])
+            });
+            let wanted = results(shape, &device, |input, gamma, beta| {
+                (layer(gamma, beta).forward(input), [])
+            });
+            assert_eq!(found.len(), 4);
+            assert_same(&found, &wanted, &format!("{shape:?}, {groups} groups"));
+        }
+    }
+}
+
+#[test]
+fn a_constant_input_has_finite_gradients() {
+    let device = Device::flex().autodiff();
+    let input = Tensor::<4>::full([2, 2, 3, 3], 7.0, &device).require_grad();
+    let ones = || Tensor::<1>::ones([2], &device);
+    let (output, _, variance) = batch_norm_train(input.clone(), ones(), ones(), EPSILON);
+    assert_eq!(
+        variance.into_data().try_into_vec::<f32>().expect("floats"),
+        [0.0, 0.0]
+    );
+    let gradients = (output.clone() * output).sum().backward();
+    let gradient = input.grad(&gradients).expect("a gradient").into_data();
+    assert!(
+        gradient
+            .try_into_vec::<f32>()
+            .expect("floats")
+            .iter()
+            .all(|g| g.is_finite())
+    );
+}

@@ -1,0 +1,7 @@
+//! The paper's tables and figures: many trainings, and what is made of them.
+
+pub mod figure2;
+pub mod figure3;
+pub mod rows;
+pub mod study;
+pub mod tables;
