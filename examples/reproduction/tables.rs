@@ -22,10 +22,15 @@ const CONFIDENCE: f64 = 0.95;
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Column {
+    /// One of COCO's figures.
     Coco(CocoFigure),
+    /// Pearson's correlation of score and IoU.
     Pearson,
+    /// Spearman's.
     Spearman,
+    /// Kendall's.
     Kendall,
+    /// The calibration error of the score as a prediction of the IoU.
     Calibration,
 }
 

@@ -118,6 +118,7 @@ pub fn parts(images: usize, rows: usize, size: usize) -> Vec<Vec<Segment>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

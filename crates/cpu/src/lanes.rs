@@ -1,6 +1,9 @@
 //! Values of several tiles at once, which the compiler turns into vector instructions.
 
-use std::ops::{Add, Mul, Sub};
+use std::{
+    array::from_fn,
+    ops::{Add, Mul, Sub},
+};
 
 /// How many.
 pub const LANES: usize = 16;
@@ -18,11 +21,7 @@ impl Lanes {
 
     #[inline(always)]
     fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        let mut result = [0.0; LANES];
-        for lane in 0..LANES {
-            result[lane] = f(self.0[lane], other.0[lane]);
-        }
-        Self(result)
+        Self(from_fn(|lane| f(self.0[lane], other.0[lane])))
     }
 }
 

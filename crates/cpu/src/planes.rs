@@ -57,8 +57,8 @@ pub fn sum(a: &[f32], b: &[f32], of: impl Fn(f32, f32) -> f32) -> f32 {
     let rest = a_lanes.remainder().iter().zip(b_lanes.remainder());
     let rest: f32 = rest.map(|(a, b)| of(*a, *b)).sum();
     for (a, b) in a_lanes.zip(b_lanes) {
-        for lane in 0..LANES {
-            sums.0[lane] += of(a[lane], b[lane]);
+        for (sum, (a, b)) in sums.0.iter_mut().zip(a.iter().zip(b)) {
+            *sum += of(*a, *b);
         }
     }
     sums.0.iter().sum::<f32>() + rest

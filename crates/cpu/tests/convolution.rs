@@ -1,4 +1,5 @@
 //! The convolutions and their gradients against those of Burn's Flex backend.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::tensor::{Device, Distribution, Tensor, module, ops::ConvOptions};
 use fcos_burn_cpu::conv2d;

@@ -1,4 +1,5 @@
 //! Normalisation and its gradients against Burn's.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::{
     module::Param,
