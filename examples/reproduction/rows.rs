@@ -38,6 +38,13 @@ impl Row {
         Self::new("none", "none")
     }
 
+    fn pce() -> Self {
+        Self {
+            association: Some(AssociationLoss::Pce { beta: 1.0, k: 1.0 }),
+            ..Self::new("pce", "PCE")
+        }
+    }
+
     fn pse(beta: f64, k: f64) -> Self {
         let association = Some(AssociationLoss::Pse { beta, k });
         let row = match (beta, k) {
@@ -46,6 +53,16 @@ impl Row {
             (beta, _) => Self::new(&format!("pse-beta{beta}"), &format!("PSE, β = {beta}")),
         };
         Self { association, ..row }
+    }
+
+    /// With the score of the object's class in place of the highest.
+    fn of_true_class(self) -> Self {
+        Self {
+            score: AssociationScore::GroundTruthClass,
+            name: format!("{}-ground-truth-class", self.name),
+            label: format!("{} of the true class", self.label),
+            ..self
+        }
     }
 
     /// The paper's Figure 2: without and with association.
@@ -61,20 +78,15 @@ impl Row {
         };
         vec![
             Self::baseline(),
-            Self {
-                association: Some(AssociationLoss::Pce { beta: 1.0, k: 1.0 }),
-                ..Self::new("pce", "PCE")
-            },
+            Self::pce(),
             Self::pse(1.0, 1.0),
-            Self {
-                score: AssociationScore::GroundTruthClass,
-                association: Some(AssociationLoss::default()),
-                ..Self::new("pse-ground-truth-class", "PSE of the true class")
-            },
+            Self::pce().of_true_class(),
+            Self::pse(1.0, 1.0).of_true_class(),
             Self {
                 ramp: RAMP,
-                association: Some(AssociationLoss::default()),
-                ..Self::new("pse-ramp", "PSE, β rising over the first half")
+                name: "pse-ramp".to_owned(),
+                label: "PSE, β rising over the first half".to_owned(),
+                ..Self::pse(1.0, 1.0)
             },
             classification(
                 "soft-label-focal",

@@ -19,6 +19,7 @@ use crate::{
     flex::{is_f32_on_flex, tensor, values},
     geometry::Geometry,
     images::{Images, matrix, matrix_mut},
+    lanes::sum,
     lowered, planes, winograd,
 };
 
@@ -232,10 +233,10 @@ fn register(
 fn forward(input: Images, weight: &[f32], bias: Option<&[f32]>, geometry: &Geometry) -> Vec<f32> {
     let taps = input.channels() * geometry.taps();
     let filters = weight.len() / taps;
-    let [height, width] = geometry.output;
-    let mut output = vec![0.0; input.batch() * filters * height * width];
+    let mut output = vec![0.0; input.batch() * filters * pixels(geometry.output)];
     if winograd::suits(geometry, input.batch(), input.channels(), filters) {
-        winograd::forward(input, weight, bias, geometry, &mut output);
+        let kernels = winograd::Kernels::new(weight, filters);
+        winograd::forward(input, &kernels, bias, geometry, &mut output);
     } else {
         let weight = matrix(weight, filters, taps);
         lowered::forward(input, weight, bias, geometry, &mut output);
@@ -249,21 +250,25 @@ fn input_gradient(
     channels: usize,
     geometry: &Geometry,
 ) -> Vec<f32> {
-    let filters = output_gradient.channels();
-    let taps = geometry.taps();
+    let (batch, filters) = (output_gradient.batch(), output_gradient.channels());
+    let mut gradient = vec![0.0; batch * channels * pixels(geometry.input)];
+    let matrix = matrix(weight, filters, channels * geometry.taps());
     match geometry.transposed() {
-        Some(transposed) => {
-            let flipped = lowered::flipped(weight, filters, channels, taps);
-            forward(output_gradient, &flipped, None, &transposed)
+        Some(transposed) if winograd::suits(&transposed, batch, filters, channels) => {
+            let kernels = winograd::Kernels::reversed(weight, filters);
+            winograd::forward(output_gradient, &kernels, None, &transposed, &mut gradient);
         }
-        None => {
-            let [height, width] = geometry.input;
-            let mut gradient = vec![0.0; output_gradient.batch() * channels * height * width];
-            let weight = matrix(weight, filters, channels * taps);
-            lowered::input_gradient(output_gradient, weight, geometry, &mut gradient);
-            gradient
+        Some(transposed) if transposed.is_pointwise() => {
+            let weight = matrix.reversed_axes();
+            lowered::forward(output_gradient, weight, None, &transposed, &mut gradient);
         }
+        _ => lowered::input_gradient(output_gradient, matrix, geometry, &mut gradient),
     }
+    gradient
+}
+
+fn pixels([height, width]: [usize; 2]) -> usize {
+    height * width
 }
 
 fn weight_gradient(input: Images, output_gradient: Images, geometry: &Geometry) -> Vec<f32> {
@@ -282,7 +287,7 @@ fn weight_gradient(input: Images, output_gradient: Images, geometry: &Geometry) 
 fn bias_gradient(output_gradient: &FloatTensor<Flex>) -> FloatTensor<Flex> {
     let [_, filters, height, width] = output_gradient.shape().dims();
     let planes = planes::map(values(output_gradient), height * width, |_, plane| {
-        planes::sum(plane, plane, |gradient, _| gradient)
+        sum(plane)
     });
     let mut sums = vec![0.0; filters];
     for (index, sum) in planes.into_iter().enumerate() {

@@ -1,53 +1,155 @@
-//! Values of several tiles at once, which the compiler turns into vector instructions.
+//! Vector instructions, those of the processor it runs on.
 
 use std::{
-    array::from_fn,
+    marker::PhantomData,
     ops::{Add, Mul, Sub},
 };
 
-/// How many.
+use pulp::{Arch, Simd, WithSimd};
+
+/// Tiles or channels that are transformed together: a multiple of every processor's lanes.
 pub const LANES: usize = 16;
 
-/// As many values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Lanes(pub [f32; LANES]);
+/// A value of each of them.
+pub type Lanes = [f32; LANES];
 
-impl Lanes {
-    /// The same value in all.
-    #[inline(always)]
-    pub fn splat(value: f32) -> Self {
-        Self([value; LANES])
-    }
-
-    #[inline(always)]
-    fn zip(self, other: Self, f: impl Fn(f32, f32) -> f32) -> Self {
-        Self(from_fn(|lane| f(self.0[lane], other.0[lane])))
-    }
+/// Values in a register.
+#[derive(Clone, Copy)]
+pub struct Vector<S: Simd> {
+    simd: S,
+    values: S::f32s,
 }
 
-impl Add for Lanes {
+impl<S: Simd> Add for Vector<S> {
     type Output = Self;
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        self.zip(other, |a, b| a + b)
+        let values = self.simd.add_f32s(self.values, other.values);
+        Self { values, ..self }
     }
 }
 
-impl Sub for Lanes {
+impl<S: Simd> Sub for Vector<S> {
     type Output = Self;
 
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
-        self.zip(other, |a, b| a - b)
+        let values = self.simd.sub_f32s(self.values, other.values);
+        Self { values, ..self }
     }
 }
 
-impl Mul<Lanes> for f32 {
-    type Output = Lanes;
+impl<S: Simd> Mul<Vector<S>> for f32 {
+    type Output = Vector<S>;
 
     #[inline(always)]
-    fn mul(self, lanes: Lanes) -> Lanes {
-        lanes.zip(lanes, |value, _| self * value)
+    fn mul(self, vector: Vector<S>) -> Vector<S> {
+        let factor = vector.simd.splat_f32s(self);
+        let values = vector.simd.mul_f32s(factor, vector.values);
+        Vector { values, ..vector }
+    }
+}
+
+/// A matrix T of `M` rows and `N` columns.
+pub trait Transform<const N: usize, const M: usize> {
+    /// T of a column.
+    fn apply<S: Simd>(column: [Vector<S>; N]) -> [Vector<S>; M];
+}
+
+/// T x Tᵀ of `N` × `N` values x, row by row, into `M` × `M`.
+pub fn sandwich<T: Transform<N, M>, const N: usize, const M: usize>(
+    input: &[Lanes],
+    output: &mut [Lanes],
+) {
+    Arch::new().dispatch(Sandwich::<T, N, M> {
+        input: &input[..N * N],
+        output: &mut output[..M * M],
+        transform: PhantomData,
+    });
+}
+
+struct Sandwich<'a, T, const N: usize, const M: usize> {
+    input: &'a [Lanes],
+    output: &'a mut [Lanes],
+    transform: PhantomData<T>,
+}
+
+impl<T: Transform<N, M>, const N: usize, const M: usize> WithSimd for Sandwich<'_, T, N, M> {
+    type Output = ();
+
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop, reason = "columns become rows")]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let zero = Vector {
+            simd,
+            values: simd.splat_f32s(0.0),
+        };
+        for part in 0..LANES / S::F32_LANES {
+            let mut half = [[zero; N]; M];
+            for j in 0..N {
+                let mut column = [zero; N];
+                for i in 0..N {
+                    column[i].values = S::as_simd_f32s(&self.input[i * N + j]).0[part];
+                }
+                let column = T::apply(column);
+                for i in 0..M {
+                    half[i][j] = column[i];
+                }
+            }
+            for i in 0..M {
+                let row = T::apply(half[i]);
+                for j in 0..M {
+                    S::as_mut_simd_f32s(&mut self.output[i * M + j]).0[part] = row[j].values;
+                }
+            }
+        }
+    }
+}
+
+/// The sum of `a`.
+pub fn sum(a: &[f32]) -> f32 {
+    Arch::new().dispatch(Sum(a))
+}
+
+/// The sum of the products of `a` less `a_mean` and `b` less `b_mean`.
+pub fn covariance(a: &[f32], a_mean: f32, b: &[f32], b_mean: f32) -> f32 {
+    Arch::new().dispatch(Covariance(a, a_mean, b, b_mean))
+}
+
+struct Sum<'a>(&'a [f32]);
+
+impl WithSimd for Sum<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let (vectors, rest) = S::as_simd_f32s(self.0);
+        let mut sum = simd.splat_f32s(0.0);
+        for values in vectors {
+            sum = simd.add_f32s(sum, *values);
+        }
+        simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()
+    }
+}
+
+struct Covariance<'a>(&'a [f32], f32, &'a [f32], f32);
+
+impl WithSimd for Covariance<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        let Self(a, a_mean, b, b_mean) = self;
+        let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
+        let means = [a_mean, b_mean].map(|mean| simd.splat_f32s(mean));
+        let mut sum = simd.splat_f32s(0.0);
+        for (a, b) in a.iter().zip(b) {
+            let (a, b) = (simd.sub_f32s(*a, means[0]), simd.sub_f32s(*b, means[1]));
+            sum = simd.mul_add_e_f32s(a, b, sum);
+        }
+        let rest = a_rest.iter().zip(b_rest);
+        let rest: f32 = rest.map(|(a, b)| (a - a_mean) * (b - b_mean)).sum();
+        simd.reduce_sum_f32s(sum) + rest
     }
 }

@@ -23,6 +23,7 @@ use burn::{
 
 use crate::{
     flex::{is_f32_on_flex, tensor, values},
+    lanes::{covariance, sum},
     planes,
 };
 
@@ -288,9 +289,8 @@ impl Layout {
     fn moments(&self, input: &[f32]) -> Vec<[f32; 2]> {
         let pixels = self.pixels() as f32;
         let of_planes = planes::map(input, self.pixels(), |_, plane| {
-            let mean = planes::sum(plane, plane, |a, _| a) / pixels;
-            let squares = planes::sum(plane, plane, |a, _| (a - mean) * (a - mean));
-            [mean, squares]
+            let mean = sum(plane) / pixels;
+            [mean, covariance(plane, mean, plane, mean)]
         });
         let (sets, count) = self.counts();
         let mut moments = vec![[0.0; 2]; sets];
@@ -335,10 +335,8 @@ impl Layout {
         planes::map(gradient, pixels, |plane, gradient| {
             let [mean, scale] = scales[self.set_of(plane)];
             let input = &input[plane * pixels..][..pixels];
-            [
-                planes::sum(gradient, gradient, |gradient, _| gradient),
-                scale * planes::sum(gradient, input, |gradient, input| gradient * (input - mean)),
-            ]
+            let product = covariance(gradient, 0.0, input, mean);
+            [sum(gradient), scale * product]
         })
     }
 

@@ -9,20 +9,17 @@
 //! The polynomials behind A, B and G are interpolated at 0, ±1/√2, ±√2 and ∞: their products
 //! round less than those of 0, ±1, ±2 and ∞, which are the usual choice.
 
-use std::{
-    array::from_fn,
-    f32::consts::{FRAC_1_SQRT_2, SQRT_2},
-};
+use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
 
-use ndarray::{Array3, ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis};
-use pulp::Arch;
+use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis};
+use pulp::Simd;
 use rayon::prelude::*;
 
 use crate::{
     buffer::Buffer,
     geometry::{Geometry, Segment, parts},
-    images::Images,
-    lanes::{LANES, Lanes},
+    images::{Images, matrix},
+    lanes::{LANES, Transform, Vector, sandwich},
     product::{multiply, multiply_add},
 };
 
@@ -59,17 +56,16 @@ pub fn suits(geometry: &Geometry, batch: usize, channels: usize, filters: usize)
         && 9 * height * width >= 2 * PRODUCTS * tiles
 }
 
-/// The convolution of `input` with `weight`, `[filters, channels, 3, 3]`, plus `bias`.
+/// The convolution of `input` with `kernels`, plus `bias`.
 pub fn forward(
     input: Images,
-    weight: &[f32],
+    kernels: &Kernels,
     bias: Option<&[f32]>,
     geometry: &Geometry,
     output: &mut [f32],
 ) {
     let channels = input.channels();
-    let filters = weight.len() / (9 * channels);
-    let kernels = transformed_kernels(weight, filters, channels);
+    let filters = kernels.product(0).nrows();
     let mut planes: Vec<Vec<&mut [f32]>> = Vec::new();
     planes.resize_with(filters, Vec::new);
     let pixels = geometry.output[0] * geometry.output[1];
@@ -79,21 +75,23 @@ pub fn forward(
     let [mut patches, mut products] = [Buffer::new(), Buffer::new()];
     for tiles in Tiles::blocks(input.batch(), geometry, channels + filters) {
         let mut patches = tiles.products(channels, &mut patches);
-        tiles.transform(input, geometry.padding, patch_transform, patches.view_mut());
+        tiles.transform::<Patch, PATCH>(input, geometry.padding, patches.view_mut());
         let mut products = tiles.products(filters, &mut products);
         products
             .outer_iter_mut()
             .into_par_iter()
-            .zip(kernels.outer_iter())
+            .enumerate()
             .zip(patches.outer_iter())
-            .for_each(|((products, kernels), patches)| multiply(products, kernels, patches));
+            .for_each(|((index, products), patches)| {
+                multiply(products, kernels.product(index), patches);
+            });
         planes
             .par_iter_mut()
             .zip(products.axis_iter(Axis(1)))
             .enumerate()
             .for_each(|(filter, (planes, products))| {
                 let bias = bias.map_or(0.0, |bias| bias[filter]);
-                Arch::new().dispatch(|| tiles.write(products, bias, geometry.output, planes));
+                tiles.write(products, bias, geometry.output, planes);
             });
     }
 }
@@ -107,17 +105,14 @@ pub fn weight_gradient(
 ) {
     let (channels, filters) = (input.channels(), output_gradient.channels());
     let [mut patches, mut gradients] = [Buffer::new(), Buffer::new()];
-    let mut sums = Array3::zeros((PRODUCTS, filters, channels));
+    let mut sums = Buffer::new();
+    let mut sums = tensor_mut(&mut sums, [PRODUCTS, filters, channels]);
+    sums.fill(0.0);
     for tiles in Tiles::blocks(input.batch(), geometry, channels + filters) {
         let mut patches = tiles.products(channels, &mut patches);
-        tiles.transform(input, geometry.padding, patch_transform, patches.view_mut());
+        tiles.transform::<Patch, PATCH>(input, geometry.padding, patches.view_mut());
         let mut gradients = tiles.products(filters, &mut gradients);
-        tiles.transform(
-            output_gradient,
-            [0, 0],
-            tile_gradient_transform,
-            gradients.view_mut(),
-        );
+        tiles.transform::<TileGradient, TILE>(output_gradient, [0, 0], gradients.view_mut());
         sums.outer_iter_mut()
             .into_par_iter()
             .zip(gradients.outer_iter())
@@ -130,7 +125,7 @@ pub fn weight_gradient(
         .par_chunks_exact_mut(9 * channels)
         .zip(sums.axis_iter(Axis(1)))
         .for_each(|(gradient, sums)| {
-            Arch::new().dispatch(|| write_kernels(sums, gradient));
+            write_kernels(sums, gradient);
         });
 }
 
@@ -163,20 +158,16 @@ impl Tiles {
     }
 
     /// `[products, channels, tiles]` of any content.
-    #[allow(clippy::expect_used, reason = "the buffer has the length of the shape")]
     fn products<'a>(&self, channels: usize, buffer: &'a mut Buffer) -> ArrayViewMut3<'a, f32> {
-        let shape = (PRODUCTS, channels, self.padded());
-        let values = buffer.of_length(shape.0 * shape.1 * shape.2);
-        ArrayViewMut3::from_shape(shape, values).expect("of the shape's length")
+        tensor_mut(buffer, [PRODUCTS, channels, self.padded()])
     }
 
-    /// Writes to `products` what `transform` makes of the `SIDE` × `SIDE` pixels that begin
-    /// at each tile less `padding`; 0 beyond the last tile.
-    fn transform<const SIDE: usize>(
+    /// Writes to `products` what `T` makes of the `SIDE` × `SIDE` pixels that begin at each
+    /// tile less `padding`; 0 beyond the last tile.
+    fn transform<T: Transform<SIDE, PATCH>, const SIDE: usize>(
         &self,
         images: Images,
         padding: [usize; 2],
-        transform: impl Fn([Lanes; SIDE]) -> [Lanes; PATCH] + Sync,
         mut products: ArrayViewMut3<f32>,
     ) {
         let width = self.across * TILE + SIDE - TILE;
@@ -188,23 +179,23 @@ impl Tiles {
             .for_each_init(Buffer::new, |pixels, (channel, mut products)| {
                 let pixels = self.collect(images, channel, padding, [SIDE, width], pixels);
                 let mut products = rows(&mut products);
-                Arch::new().dispatch(|| {
-                    for (block, places) in places.chunks_exact(LANES).enumerate() {
-                        let mut values = [[Lanes::splat(0.0); SIDE]; SIDE];
-                        for (lane, place) in places.iter().enumerate() {
-                            let pixels = &pixels[*place..][..(SIDE - 1) * width + SIDE];
-                            for (y, values) in values.iter_mut().enumerate() {
-                                for (x, values) in values.iter_mut().enumerate() {
-                                    values.0[lane] = pixels[y * width + x];
-                                }
+                let mut values = [[0.0; LANES]; PRODUCTS];
+                let mut transformed = [[0.0; LANES]; PRODUCTS];
+                for (block, places) in places.chunks_exact(LANES).enumerate() {
+                    for (lane, place) in places.iter().enumerate() {
+                        let pixels = &pixels[*place..][..(SIDE - 1) * width + SIDE];
+                        for y in 0..SIDE {
+                            let pixels = &pixels[y * width..][..SIDE];
+                            for (values, pixel) in values[y * SIDE..].iter_mut().zip(pixels) {
+                                values[lane] = *pixel;
                             }
                         }
-                        let values = sandwich(values, &transform);
-                        for (values, products) in values.as_flattened().iter().zip(&mut products) {
-                            products[block * LANES..][..LANES].copy_from_slice(&values.0);
-                        }
                     }
-                });
+                    sandwich::<T, SIDE, PATCH>(&values, &mut transformed);
+                    for (values, products) in transformed.iter().zip(&mut products) {
+                        products[block * LANES..][..LANES].copy_from_slice(values);
+                    }
+                }
             });
     }
 
@@ -249,80 +240,136 @@ impl Tiles {
     }
 
     /// Writes the tiles of one filter, given its products, to its planes of each image.
-    #[inline(always)]
     fn write(
         &self,
-        products: ArrayView2<f32>,
+        mut products: ArrayView2<f32>,
         bias: f32,
         [height, width]: [usize; 2],
         planes: &mut [&mut [f32]],
     ) {
-        let bias = Lanes::splat(bias);
+        debug_assert!(planes.iter().all(|plane| plane.len() == height * width));
+        let products = rows_of(&mut products);
         let tiles = self.rows.len() * self.across;
+        let mut values = [[0.0; LANES]; PRODUCTS];
+        let mut pixels = [[0.0; LANES]; TILE * TILE];
         for start in (0..tiles).step_by(LANES) {
-            let products = from_fn(|y| from_fn(|x| lanes_at(products, y * PATCH + x, start)));
-            let values = sandwich::<PATCH, TILE>(products, tile_transform)
-                .map(|row| row.map(|values| values + bias));
+            for (values, products) in values.iter_mut().zip(&products) {
+                values.copy_from_slice(&products[start..start + LANES]);
+            }
+            sandwich::<Tile, PATCH, TILE>(&values, &mut pixels);
             for (lane, tile) in (start..tiles.min(start + LANES)).enumerate() {
                 let (image, row) = self.rows[tile / self.across];
                 let (top, left) = (row * TILE, tile % self.across * TILE);
                 let plane = &mut planes[image][top * width..];
                 let count = TILE.min(width - left);
-                for (line, values) in plane.chunks_mut(width).zip(&values) {
-                    for (pixel, values) in line[left..left + count].iter_mut().zip(values) {
-                        *pixel = values.0[lane];
+                for (line, pixels) in plane.chunks_mut(width).zip(pixels.chunks_exact(TILE)) {
+                    for (pixel, values) in line[left..left + count].iter_mut().zip(pixels) {
+                        *pixel = values[lane] + bias;
                     }
                 }
             }
         }
-        debug_assert!(planes.iter().all(|plane| plane.len() == height * width));
     }
 }
 
-/// U of every kernel, `[products, filters, channels]`.
-fn transformed_kernels(weight: &[f32], filters: usize, channels: usize) -> Array3<f32> {
-    let mut kernels = Array3::zeros((PRODUCTS, filters, channels));
-    kernels
-        .axis_iter_mut(Axis(1))
-        .into_par_iter()
-        .zip(weight.par_chunks_exact(9 * channels))
-        .for_each(|(mut kernels, weight)| {
-            let mut kernels = rows(&mut kernels);
-            Arch::new().dispatch(|| {
+/// U of every kernel of a weight.
+pub struct Kernels {
+    /// `[products, filters, channels]` of the weight.
+    values: Buffer,
+    filters: usize,
+    channels: usize,
+    reversed: bool,
+}
+
+impl Kernels {
+    /// Those of `weight`, `[filters, channels, 3, 3]`.
+    pub fn new(weight: &[f32], filters: usize) -> Self {
+        Self::with_taps(weight, filters, false)
+    }
+
+    /// Those of the convolution that takes gradients of the output to gradients of the
+    /// input: with filters for channels, and each kernel read backwards.
+    pub fn reversed(weight: &[f32], filters: usize) -> Self {
+        Self::with_taps(weight, filters, true)
+    }
+
+    fn with_taps(weight: &[f32], filters: usize, reversed: bool) -> Self {
+        let channels = weight.len() / (9 * filters);
+        let mut buffer = Buffer::new();
+        tensor_mut(&mut buffer, [PRODUCTS, filters, channels])
+            .axis_iter_mut(Axis(1))
+            .into_par_iter()
+            .zip(weight.par_chunks_exact(9 * channels))
+            .for_each(|(mut kernels, weight)| {
+                let mut kernels = rows(&mut kernels);
+                let mut values = [[0.0; LANES]; 9];
+                let mut transformed = [[0.0; LANES]; PRODUCTS];
                 for (block, weight) in weight.chunks(9 * LANES).enumerate() {
-                    let mut values = [[Lanes::splat(0.0); 3]; 3];
                     for (lane, kernel) in weight.chunks_exact(9).enumerate() {
-                        for (values, weight) in values.as_flattened_mut().iter_mut().zip(kernel) {
-                            values.0[lane] = *weight;
+                        for (tap, weight) in kernel.iter().enumerate() {
+                            values[if reversed { 8 - tap } else { tap }][lane] = *weight;
                         }
                     }
-                    let values = sandwich(values, kernel_transform);
+                    sandwich::<Kernel, 3, PATCH>(&values, &mut transformed);
                     let count = weight.len() / 9;
-                    for (values, kernels) in values.as_flattened().iter().zip(&mut kernels) {
-                        kernels[block * LANES..][..count].copy_from_slice(&values.0[..count]);
+                    for (values, kernels) in transformed.iter().zip(&mut kernels) {
+                        kernels[block * LANES..][..count].copy_from_slice(&values[..count]);
                     }
                 }
             });
-        });
-    kernels
+        Self {
+            values: buffer,
+            filters,
+            channels,
+            reversed,
+        }
+    }
+
+    /// The factors of one product, `[filters, channels]` of the convolution.
+    fn product(&self, index: usize) -> ArrayView2<'_, f32> {
+        let length = self.filters * self.channels;
+        let factors = matrix(&self.values[index * length..], self.filters, self.channels);
+        match self.reversed {
+            true => factors.reversed_axes(),
+            false => factors,
+        }
+    }
+}
+
+/// A tensor of any content.
+#[allow(clippy::expect_used, reason = "the buffer has the length of the shape")]
+fn tensor_mut(buffer: &mut Buffer, shape: [usize; 3]) -> ArrayViewMut3<'_, f32> {
+    let values = buffer.of_length(shape.iter().product());
+    ArrayViewMut3::from_shape(shape, values).expect("of the shape's length")
 }
 
 /// Writes the gradients of the kernels of one filter, `[channels, 3, 3]`, given the sums of
 /// its products, `[products, channels]`.
-#[inline(always)]
-fn write_kernels(sums: ArrayView2<f32>, gradient: &mut [f32]) {
+fn write_kernels(mut sums: ArrayView2<f32>, gradient: &mut [f32]) {
+    let sums = rows_of(&mut sums);
+    let mut values = [[0.0; LANES]; PRODUCTS];
+    let mut transformed = [[0.0; LANES]; 9];
     for (block, gradient) in gradient.chunks_mut(9 * LANES).enumerate() {
-        let sums = from_fn(|y| from_fn(|x| lanes_at(sums, y * PATCH + x, block * LANES)));
-        let values = sandwich::<PATCH, 3>(sums, kernel_gradient_transform);
+        let count = gradient.len() / 9;
+        for (values, sums) in values.iter_mut().zip(&sums) {
+            values[..count].copy_from_slice(&sums[block * LANES..][..count]);
+        }
+        sandwich::<KernelGradient, PATCH, 3>(&values, &mut transformed);
         for (lane, kernel) in gradient.chunks_exact_mut(9).enumerate() {
-            for (gradient, values) in kernel.iter_mut().zip(values.as_flattened()) {
-                *gradient = values.0[lane];
+            for (gradient, values) in kernel.iter_mut().zip(&transformed) {
+                *gradient = values[lane];
             }
         }
     }
 }
 
 /// The rows of a matrix whose columns are contiguous.
+fn rows_of<'a>(matrix: &'a mut ArrayView2<'_, f32>) -> Vec<&'a [f32]> {
+    let rows = matrix.rows().into_iter();
+    rows.map(|row| row.to_slice().unwrap_or_default()).collect()
+}
+
+/// As [`rows_of`], to write to.
 fn rows<'a>(matrix: &'a mut ArrayViewMut2<'_, f32>) -> Vec<&'a mut [f32]> {
     matrix
         .rows_mut()
@@ -331,102 +378,91 @@ fn rows<'a>(matrix: &'a mut ArrayViewMut2<'_, f32>) -> Vec<&'a mut [f32]> {
         .collect()
 }
 
-/// The values of a row from `start` on, 0 where it ends.
-#[inline(always)]
-fn lanes_at(matrix: ArrayView2<f32>, row: usize, start: usize) -> Lanes {
-    let row = matrix
-        .index_axis_move(Axis(0), row)
-        .to_slice()
-        .unwrap_or_default();
-    let mut lanes = Lanes::splat(0.0);
-    for (lane, value) in lanes.0.iter_mut().zip(&row[start..]) {
-        *lane = *value;
-    }
-    lanes
-}
-
-/// T x Tᵀ, where `transform` is T of a column.
-#[inline(always)]
-fn sandwich<const N: usize, const M: usize>(
-    x: [[Lanes; N]; N],
-    transform: impl Fn([Lanes; N]) -> [Lanes; M],
-) -> [[Lanes; M]; M] {
-    let zero = Lanes::splat(0.0);
-    let mut half = [[zero; N]; M];
-    for j in 0..N {
-        let column = transform(from_fn(|i| x[i][j]));
-        for i in 0..M {
-            half[i][j] = column[i];
-        }
-    }
-    half.map(transform)
-}
-
 /// Bᵀ.
-#[inline(always)]
-fn patch_transform([a, b, c, d, e, f]: [Lanes; PATCH]) -> [Lanes; PATCH] {
-    let (near, near_odd) = (e - 2.0 * c, NEAR * (d - 2.0 * b));
-    let (far, far_odd) = (e - 0.5 * c, FAR * (d - 0.5 * b));
-    [
-        a - 2.5 * c + e,
-        near + near_odd,
-        near - near_odd,
-        far + far_odd,
-        far - far_odd,
-        b - 2.5 * d + f,
-    ]
+struct Patch;
+
+impl Transform<PATCH, PATCH> for Patch {
+    #[inline(always)]
+    fn apply<S: Simd>([a, b, c, d, e, f]: [Vector<S>; PATCH]) -> [Vector<S>; PATCH] {
+        let (near, near_odd) = (e - 2.0 * c, NEAR * (d - 2.0 * b));
+        let (far, far_odd) = (e - 0.5 * c, FAR * (d - 0.5 * b));
+        [
+            a - 2.5 * c + e,
+            near + near_odd,
+            near - near_odd,
+            far + far_odd,
+            far - far_odd,
+            b - 2.5 * d + f,
+        ]
+    }
 }
 
 /// Aᵀ.
-#[inline(always)]
-fn tile_transform([a, b, c, d, e, f]: [Lanes; PATCH]) -> [Lanes; TILE] {
-    let (near, near_odd) = (b + c, NEAR * (b - c));
-    let (far, far_odd) = (d + e, FAR * (d - e));
-    [
-        a + near + far,
-        near_odd + far_odd,
-        0.5 * near + 2.0 * far,
-        0.5 * near_odd + 2.0 * far_odd + f,
-    ]
+struct Tile;
+
+impl Transform<PATCH, TILE> for Tile {
+    #[inline(always)]
+    fn apply<S: Simd>([a, b, c, d, e, f]: [Vector<S>; PATCH]) -> [Vector<S>; TILE] {
+        let (near, near_odd) = (b + c, NEAR * (b - c));
+        let (far, far_odd) = (d + e, FAR * (d - e));
+        [
+            a + near + far,
+            near_odd + far_odd,
+            0.5 * near + 2.0 * far,
+            0.5 * near_odd + 2.0 * far_odd + f,
+        ]
+    }
 }
 
 /// A.
-#[inline(always)]
-fn tile_gradient_transform([a, b, c, d]: [Lanes; TILE]) -> [Lanes; PATCH] {
-    let (near, near_odd) = (a + 0.5 * c, NEAR * (b + 0.5 * d));
-    let (far, far_odd) = (a + 2.0 * c, FAR * (b + 2.0 * d));
-    [
-        a,
-        near + near_odd,
-        near - near_odd,
-        far + far_odd,
-        far - far_odd,
-        d,
-    ]
+struct TileGradient;
+
+impl Transform<TILE, PATCH> for TileGradient {
+    #[inline(always)]
+    fn apply<S: Simd>([a, b, c, d]: [Vector<S>; TILE]) -> [Vector<S>; PATCH] {
+        let (near, near_odd) = (a + 0.5 * c, NEAR * (b + 0.5 * d));
+        let (far, far_odd) = (a + 2.0 * c, FAR * (b + 2.0 * d));
+        [
+            a,
+            near + near_odd,
+            near - near_odd,
+            far + far_odd,
+            far - far_odd,
+            d,
+        ]
+    }
 }
 
 /// G.
-#[inline(always)]
-fn kernel_transform([a, b, c]: [Lanes; 3]) -> [Lanes; PATCH] {
-    let (near, near_odd) = ((-2.0 / 3.0) * (a + 0.5 * c), (-2.0 / 3.0 * NEAR) * b);
-    let (far, far_odd) = ((1.0 / 6.0) * (a + 2.0 * c), (1.0 / 6.0 * FAR) * b);
-    [
-        a,
-        near + near_odd,
-        near - near_odd,
-        far + far_odd,
-        far - far_odd,
-        c,
-    ]
+struct Kernel;
+
+impl Transform<3, PATCH> for Kernel {
+    #[inline(always)]
+    fn apply<S: Simd>([a, b, c]: [Vector<S>; 3]) -> [Vector<S>; PATCH] {
+        let (near, near_odd) = ((-2.0 / 3.0) * (a + 0.5 * c), (-2.0 / 3.0 * NEAR) * b);
+        let (far, far_odd) = ((1.0 / 6.0) * (a + 2.0 * c), (1.0 / 6.0 * FAR) * b);
+        [
+            a,
+            near + near_odd,
+            near - near_odd,
+            far + far_odd,
+            far - far_odd,
+            c,
+        ]
+    }
 }
 
 /// Gᵀ.
-#[inline(always)]
-fn kernel_gradient_transform([a, b, c, d, e, f]: [Lanes; PATCH]) -> [Lanes; 3] {
-    let (near, far) = (b + c, d + e);
-    [
-        a - (2.0 / 3.0) * near + (1.0 / 6.0) * far,
-        (-2.0 / 3.0 * NEAR) * (b - c) + (1.0 / 6.0 * FAR) * (d - e),
-        (1.0 / 3.0) * (far - near) + f,
-    ]
+struct KernelGradient;
+
+impl Transform<PATCH, 3> for KernelGradient {
+    #[inline(always)]
+    fn apply<S: Simd>([a, b, c, d, e, f]: [Vector<S>; PATCH]) -> [Vector<S>; 3] {
+        let (near, far) = (b + c, d + e);
+        [
+            a - (2.0 / 3.0) * near + (1.0 / 6.0) * far,
+            (-2.0 / 3.0 * NEAR) * (b - c) + (1.0 / 6.0 * FAR) * (d - e),
+            (1.0 / 3.0) * (far - near) + f,
+        ]
+    }
 }
