@@ -1,6 +1,7 @@
 //! Many trainings, each once.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use fcos_burn::train::{
     run::{EpochRow, RunFolder},
     train,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::rows::Row;
 
@@ -48,6 +49,7 @@ impl Study {
     ///
     /// Names the run that fails, or whose folder is of another configuration.
     pub fn train(&self, only: &[String], interrupter: &Interrupter) -> Result<bool, Error> {
+        self.keep_initial_weights()?;
         let seeds = self.config.seed..self.config.seed + self.seeds;
         let mut left = Vec::new();
         for seed in seeds {
@@ -92,6 +94,35 @@ impl Study {
             }
         }
         Ok(true)
+    }
+
+    /// Writes what the runs start from beside them, and refuses runs that started from
+    /// something else: their configurations do not tell.
+    fn keep_initial_weights(&self) -> Result<(), Error> {
+        let path = self.folder.join("initial-weights.json");
+        let io = |source| Error::Io {
+            path: path.clone(),
+            source,
+        };
+        let wanted = match &self.weights {
+            None => Value::Null,
+            Some(InitialWeights::All(weights)) => json!({ "all": weights }),
+            Some(InitialWeights::Body(weights)) => json!({ "body": weights }),
+        };
+        match std::fs::read(&path) {
+            Ok(found) if serde_json::from_slice::<Value>(&found).is_ok_and(|f| f == wanted) => {
+                Ok(())
+            }
+            Ok(_) => Err(Error::Run {
+                path: self.folder.clone(),
+                cause: "has runs that started from other weights: choose another --output".into(),
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                std::fs::create_dir_all(&self.folder).map_err(io)?;
+                std::fs::write(&path, wanted.to_string() + "\n").map_err(io)
+            }
+            Err(error) => Err(io(error)),
+        }
     }
 
     fn start(&self, row: &Row, seed: u64, interrupter: &Interrupter) -> Result<Outcome, Error> {

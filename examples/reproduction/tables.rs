@@ -8,7 +8,7 @@ use fcos_burn::{
     train::{
         Error, Evaluation, RunConfig,
         comparison::paired_bootstrap,
-        evaluation::{CocoFigure, CocoResult},
+        evaluation::{CocoFigure, CocoResult, class_agnostic_figures},
         statistics::{Summary, percentile_interval},
     },
 };
@@ -32,6 +32,8 @@ pub enum Column {
     Kendall,
     /// The calibration error of the score as a prediction of the IoU.
     Calibration,
+    /// AP where every class is taken for the same one.
+    ClassAgnosticAp,
 }
 
 impl Column {
@@ -48,12 +50,14 @@ impl Column {
         Self::Coco(CocoFigure::AR10),
         Self::Coco(CocoFigure::AR100),
     ];
-    /// The paper's Table II, and the calibration error.
-    pub const TABLE2: [Self; 4] = [
+    /// The paper's Table II, the calibration error, and AP with and without the classes.
+    pub const TABLE2: [Self; 6] = [
         Self::Pearson,
         Self::Spearman,
         Self::Kendall,
         Self::Calibration,
+        Self::Coco(CocoFigure::AP),
+        Self::ClassAgnosticAp,
     ];
     /// The paper's Table III.
     pub const TABLE3: [Self; 4] = [
@@ -70,30 +74,33 @@ impl Column {
             Self::Spearman => "SCC",
             Self::Kendall => "KCC",
             Self::Calibration => "ECE",
+            Self::ClassAgnosticAp => "AP of any class",
         }
     }
 
-    fn of(self, evaluation: &Evaluation) -> Option<f64> {
+    fn of(self, run: &Measured) -> Option<f64> {
+        let evaluation = &run.run.evaluation;
         match self {
             Self::Coco(figure) => evaluation.figure(figure),
             Self::Pearson => evaluation.correlation.pearson,
             Self::Spearman => evaluation.correlation.spearman,
             Self::Kendall => evaluation.correlation.kendall,
             Self::Calibration => evaluation.calibration_error,
+            Self::ClassAgnosticAp => run.class_agnostic_ap,
         }
     }
 
     /// COCO's figures are shown in per cent.
     fn shown(self, value: f64) -> String {
         match self {
-            Self::Coco(_) => format!("{:.1}", 100.0 * value),
+            Self::Coco(_) | Self::ClassAgnosticAp => format!("{:.1}", 100.0 * value),
             _ => format!("{value:.3}"),
         }
     }
 
     fn shown_signed(self, value: f64) -> String {
         match self {
-            Self::Coco(_) => format!("{:+.1}", 100.0 * value),
+            Self::Coco(_) | Self::ClassAgnosticAp => format!("{:+.1}", 100.0 * value),
             _ => format!("{value:+.3}"),
         }
     }
@@ -129,6 +136,7 @@ struct Run {
     seed: u64,
     seconds: f64,
     evaluation: Evaluation,
+    class_agnostic_ap: Option<f64>,
     /// The difference to the first row's run of the same seed, and its interval over
     /// resampled images, by COCO figure.
     bootstrap: BTreeMap<CocoFigure, BootstrapInterval>,
@@ -164,38 +172,33 @@ impl Table {
     ) -> Result<Self, Error> {
         let data = &study.config.data;
         let dataset = Arc::new(data.source.open(&data.val_split)?);
-        let mut baseline = Vec::new();
+        let mut baseline: Vec<Measured> = Vec::new();
         let mut configuration = None;
         let mut rows = Vec::new();
         for row in &study.rows {
-            let finished = study.finished_runs(row)?;
+            let finished = measured(&dataset, study.finished_runs(row)?)?;
             if rows.is_empty() {
-                baseline = study.finished_runs(row)?;
+                baseline.clone_from(&finished);
                 if let Some(first) = baseline.first() {
-                    configuration = Some(read_json(&first.folder.config_path())?);
+                    configuration = Some(read_json(&first.run.folder.config_path())?);
                 }
             }
             if finished.is_empty() {
                 continue;
             }
             let same = rows.is_empty();
-            let paired = |run: &FinishedRun| baseline.iter().find(|base| base.seed == run.seed);
+            let paired =
+                |run: &Measured| baseline.iter().find(|base| base.run.seed == run.run.seed);
             let mut summary = BTreeMap::new();
             let mut difference = BTreeMap::new();
             for &column in columns {
-                let values: Vec<f64> = finished
-                    .iter()
-                    .filter_map(|run| column.of(&run.evaluation))
-                    .collect();
+                let values: Vec<f64> = finished.iter().filter_map(|run| column.of(run)).collect();
                 if let Some(values) = Summary::of(&values) {
                     summary.insert(column.name(), values);
                 }
                 let differences: Vec<f64> = finished
                     .iter()
-                    .filter_map(|run| {
-                        let base = column.of(&paired(run)?.evaluation)?;
-                        Some(column.of(&run.evaluation)? - base)
-                    })
+                    .filter_map(|run| Some(column.of(run)? - column.of(paired(run)?)?))
                     .collect();
                 if let (false, Some(summary)) = (same, Summary::of(&differences)) {
                     let margin = summary.margin(CONFIDENCE);
@@ -210,9 +213,10 @@ impl Table {
                         _ => BTreeMap::new(),
                     };
                     Ok(Run {
-                        seed: run.seed,
-                        seconds: run.epochs.iter().map(|epoch| epoch.seconds).sum(),
-                        evaluation: run.evaluation.clone(),
+                        seed: run.run.seed,
+                        seconds: run.run.epochs.iter().map(|epoch| epoch.seconds).sum(),
+                        evaluation: run.run.evaluation.clone(),
+                        class_agnostic_ap: run.class_agnostic_ap,
                         bootstrap,
                     })
                 })
@@ -373,17 +377,38 @@ fn line(text: &mut String, first: &str, second: &str, cells: impl Iterator<Item 
     let _ = writeln!(text, "| {first} | {second} | {} |", cells.join(" | "));
 }
 
+/// A finished run and what its detections tell.
+#[derive(Clone)]
+struct Measured {
+    run: Arc<FinishedRun>,
+    results: Arc<Vec<CocoResult>>,
+    class_agnostic_ap: Option<f64>,
+}
+
+fn measured(dataset: &DetectionDataset, runs: Vec<FinishedRun>) -> Result<Vec<Measured>, Error> {
+    runs.into_iter()
+        .map(|run| {
+            let results: Vec<CocoResult> = read_json(&run.folder.results_path())?;
+            let figures = class_agnostic_figures(dataset, &results)?;
+            Ok(Measured {
+                class_agnostic_ap: figures[&CocoFigure::AP],
+                results: Arc::new(results),
+                run: Arc::new(run),
+            })
+        })
+        .collect()
+}
+
 fn bootstrap(
     dataset: &DetectionDataset,
-    run: &FinishedRun,
-    baseline: &FinishedRun,
+    run: &Measured,
+    baseline: &Measured,
     resamples: usize,
 ) -> Result<BTreeMap<CocoFigure, BootstrapInterval>, Error> {
-    let results: Vec<CocoResult> = read_json(&run.folder.results_path())?;
-    let without: Vec<CocoResult> = read_json(&baseline.folder.results_path())?;
-    let lists = paired_bootstrap(dataset, &results, &without, resamples, run.seed)?;
+    let (results, without) = (&run.results, &baseline.results);
+    let lists = paired_bootstrap(dataset, results, without, resamples, run.run.seed)?;
     let intervals = lists.into_iter().filter_map(|(figure, differences)| {
-        let of = |run: &FinishedRun| run.evaluation.figure(figure);
+        let of = |run: &Measured| run.run.evaluation.figure(figure);
         let found = BootstrapInterval {
             difference: of(run)? - of(baseline)?,
             interval: percentile_interval(&differences, CONFIDENCE)?,

@@ -483,6 +483,23 @@ fn a_table_trains_each_run_once() {
         "{}",
         stderr(&other)
     );
+    // Nor are runs that started elsewhere.
+    let trained = output.join("runs/none/seed-0");
+    let folder = path(&output);
+    assert_fails(
+        "reproduce",
+        &[
+            "table1",
+            "--weights",
+            path(&trained),
+            "--epochs",
+            "1",
+            "--output",
+            folder,
+        ],
+        1,
+        &["other weights"],
+    );
     assert_fails(
         "reproduce",
         &["table1", "--only", "nothing"],

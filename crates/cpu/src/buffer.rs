@@ -1,9 +1,6 @@
 //! Memory for intermediate results.
 
-use std::{
-    cell::RefCell,
-    ops::{Deref, DerefMut},
-};
+use std::{cell::RefCell, ops::Deref};
 
 /// Buffers that a thread keeps for the next layer: to get fresh memory from the system,
 /// page by page, would take longer than much of what is computed in it.
@@ -39,12 +36,6 @@ impl Deref for Buffer {
 
     fn deref(&self) -> &[f32] {
         &self.0
-    }
-}
-
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
     }
 }
 

@@ -152,7 +152,7 @@ impl Tiles {
         parts(batch, down, rows).into_iter().map(of_rows).collect()
     }
 
-    /// Their number, and some to fill the last [`Lanes`].
+    /// Their number, and some to fill all lanes.
     fn padded(&self) -> usize {
         (self.rows.len() * self.across).next_multiple_of(LANES)
     }

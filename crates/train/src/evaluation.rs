@@ -272,6 +272,35 @@ pub(crate) fn coco_report(
     evaluator.report().map_err(failed)
 }
 
+/// COCO's figures for `results` on `dataset` where every class is taken for the same one:
+/// what a detector finds and how well its boxes fit, whatever it calls it. `None` where
+/// there is no ground truth for a figure.
+///
+/// # Errors
+///
+/// Fails if the evaluation does, which names the cause.
+pub fn class_agnostic_figures(
+    dataset: &DetectionDataset,
+    results: &[CocoResult],
+) -> Result<BTreeMap<CocoFigure, Option<f64>>, Error> {
+    let mut truth = dataset.to_coco();
+    truth.categories.truncate(1);
+    let Some(category) = truth.categories.first().map(|category| category.id) else {
+        return Ok(CocoFigure::ALL.map(|figure| (figure, None)).into());
+    };
+    for annotation in &mut truth.annotations {
+        annotation.category_id = category;
+    }
+    let results: Vec<CocoResult> = results
+        .iter()
+        .map(|result| CocoResult {
+            category_id: category,
+            ..result.clone()
+        })
+        .collect();
+    Ok(figures(&coco_report(truth, &results)?))
+}
+
 /// All of COCO's figures in a report; `None` where there is no ground truth for one.
 pub(crate) fn figures(report: &EvalReport) -> BTreeMap<CocoFigure, Option<f64>> {
     let defined = |value: f64| (value >= 0.0).then_some(value);
@@ -431,5 +460,41 @@ impl SharedEvaluator {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, EvaluatorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+
+    use super::*;
+
+    #[test]
+    fn without_classes_a_wrong_one_is_no_mistake() {
+        let shapes = ShapesConfig {
+            train_images: 8,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap();
+        let truth = dataset.to_coco();
+        let results: Vec<CocoResult> = (truth.annotations.iter())
+            .map(|annotation| CocoResult {
+                image_id: annotation.image_id,
+                // Every second object has the class of the next.
+                category_id: 1 + (annotation.category_id - 1 + annotation.id % 2) % 6,
+                bbox: annotation.bbox.unwrap(),
+                score: 0.9,
+            })
+            .collect();
+        let with_classes = figures(&coco_report(truth, &results).unwrap())[&CocoFigure::AP];
+        assert!(with_classes.unwrap() < 0.8);
+        let without = class_agnostic_figures(&dataset, &results).unwrap();
+        assert!((without[&CocoFigure::AP].unwrap() - 1.0).abs() < 1e-9);
+        assert_eq!(
+            class_agnostic_figures(&dataset, &[]).unwrap()[&CocoFigure::AP],
+            Some(0.0)
+        );
     }
 }
