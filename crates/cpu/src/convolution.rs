@@ -40,12 +40,14 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let Some(geometry) = geometry(&input, &weight, &options) else {
+    let Some(geometry) = geometry(&input, &weight, bias.as_ref(), &options) else {
         return module::conv2d(input, weight, bias, options);
     };
+    let filters = weight.dims()[0];
     let [input, weight] = [input, weight].map(Tensor::into_dispatch);
     Tensor::from_dispatch(match bias {
         Some(bias) => {
+            assert_eq!(bias.dims(), [filters], "a bias for each filter");
             let bias = bias.into_dispatch();
             <Dispatch as ConvolutionOps>::convolution_with_bias(input, weight, bias, geometry)
         }
@@ -54,11 +56,17 @@ pub fn conv2d(
 }
 
 /// `None` for what this crate does not compute.
-fn geometry(input: &Tensor<4>, weight: &Tensor<4>, options: &ConvOptions<2>) -> Option<Geometry> {
+fn geometry(
+    input: &Tensor<4>,
+    weight: &Tensor<4>,
+    bias: Option<&Tensor<1>>,
+    options: &ConvOptions<2>,
+) -> Option<Geometry> {
     let [_, channels, height, width] = input.dims();
     let [_, weight_channels, kernel_height, kernel_width] = weight.dims();
     let plain = is_f32_on_flex(input)
         && weight.dtype() == DType::F32
+        && bias.is_none_or(|bias| bias.dtype() == DType::F32)
         && options.groups == 1
         && !options.is_asymmetric()
         && channels == weight_channels
@@ -134,18 +142,9 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
         weight: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        let nodes = [input.node(), weight.node()];
-        match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&input), prep.checkpoint(&weight), geometry);
-                let [input, weight] = [input, weight].map(|tensor| tensor.into_primitive());
-                prep.finish(state, Flex::convolution(input, weight, geometry))
-            }
-            OpsKind::UnTracked(prep) => {
-                let [input, weight] = [input, weight].map(|tensor| tensor.into_primitive());
-                prep.finish(Flex::convolution(input, weight, geometry))
-            }
-        }
+        let [x, w] = [&input, &weight].map(|tensor| tensor.primitive().clone());
+        let output = Flex::convolution(x, w, geometry);
+        record::<C, 2>([&input, &weight], geometry, output)
     }
 
     fn convolution_with_bias(
@@ -154,23 +153,32 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        let nodes = [input.node(), weight.node(), bias.node()];
-        match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(mut prep) => {
-                let state = (prep.checkpoint(&input), prep.checkpoint(&weight), geometry);
-                let [input, weight, bias] =
-                    [input, weight, bias].map(|tensor| tensor.into_primitive());
-                prep.finish(
-                    state,
-                    Flex::convolution_with_bias(input, weight, bias, geometry),
-                )
-            }
-            OpsKind::UnTracked(prep) => {
-                let [input, weight, bias] =
-                    [input, weight, bias].map(|tensor| tensor.into_primitive());
-                prep.finish(Flex::convolution_with_bias(input, weight, bias, geometry))
-            }
+        let [x, w, b] = [&input, &weight, &bias].map(|tensor| tensor.primitive().clone());
+        let output = Flex::convolution_with_bias(x, w, b, geometry);
+        record::<C, 3>([&input, &weight, &bias], geometry, output)
+    }
+}
+
+/// `output` as what comes of `parents`: input, weight and, where there are three, bias.
+fn record<C: CheckpointStrategy, const N: usize>(
+    parents: [&FloatTensor<Autodiff<Flex, C>>; N],
+    geometry: Geometry,
+    output: FloatTensor<Flex>,
+) -> FloatTensor<Autodiff<Flex, C>>
+where
+    Convolution: Backward<Flex, N, State = State>,
+{
+    let nodes = parents.map(|parent| parent.node());
+    match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let state = (
+                prep.checkpoint(parents[0]),
+                prep.checkpoint(parents[1]),
+                geometry,
+            );
+            prep.finish(state, output)
         }
+        OpsKind::UnTracked(prep) => prep.finish(output),
     }
 }
 
@@ -233,7 +241,7 @@ fn register(
 fn forward(input: Images, weight: &[f32], bias: Option<&[f32]>, geometry: &Geometry) -> Vec<f32> {
     let taps = input.channels() * geometry.taps();
     let filters = weight.len() / taps;
-    let mut output = vec![0.0; input.batch() * filters * pixels(geometry.output)];
+    let mut output = vec![0.0; input.batch() * filters * geometry.output_pixels()];
     if winograd::suits(geometry, input.batch(), input.channels(), filters) {
         let kernels = winograd::Kernels::new(weight, filters);
         winograd::forward(input, &kernels, bias, geometry, &mut output);
@@ -251,7 +259,7 @@ fn input_gradient(
     geometry: &Geometry,
 ) -> Vec<f32> {
     let (batch, filters) = (output_gradient.batch(), output_gradient.channels());
-    let mut gradient = vec![0.0; batch * channels * pixels(geometry.input)];
+    let mut gradient = vec![0.0; batch * channels * geometry.input_pixels()];
     let matrix = matrix(weight, filters, channels * geometry.taps());
     match geometry.transposed() {
         Some(transposed) if winograd::suits(&transposed, batch, filters, channels) => {
@@ -265,10 +273,6 @@ fn input_gradient(
         _ => lowered::input_gradient(output_gradient, matrix, geometry, &mut gradient),
     }
     gradient
-}
-
-fn pixels([height, width]: [usize; 2]) -> usize {
-    height * width
 }
 
 fn weight_gradient(input: Images, output_gradient: Images, geometry: &Geometry) -> Vec<f32> {
@@ -286,12 +290,8 @@ fn weight_gradient(input: Images, output_gradient: Images, geometry: &Geometry) 
 
 fn bias_gradient(output_gradient: &FloatTensor<Flex>) -> FloatTensor<Flex> {
     let [_, filters, height, width] = output_gradient.shape().dims();
-    let planes = planes::map(values(output_gradient), height * width, |_, plane| {
+    let of_planes = planes::map(values(output_gradient), height * width, |_, plane| {
         sum(plane)
     });
-    let mut sums = vec![0.0; filters];
-    for (index, sum) in planes.into_iter().enumerate() {
-        sums[index % filters] += sum;
-    }
-    tensor(sums, [filters])
+    tensor(planes::channel_sums(of_planes, filters), [filters])
 }

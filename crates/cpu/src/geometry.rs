@@ -44,6 +44,16 @@ impl Geometry {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// Pixels of a plane of the input.
+    pub fn input_pixels(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+
+    /// Pixels of a plane of the output.
+    pub fn output_pixels(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
     /// Whether a product with the input itself is the convolution.
     pub fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]

@@ -13,6 +13,7 @@ use crate::{
     buffer::Buffer,
     geometry::{Geometry, Segment, parts},
     images::{Images, matrix, matrix_mut, scratch},
+    planes,
     product::{multiply, multiply_add},
 };
 
@@ -95,7 +96,6 @@ pub fn input_gradient(
 ) {
     let taps = geometry.taps();
     let channels = weight.ncols() / taps;
-    let pixels = geometry.input[0] * geometry.input[1];
     let parts = parts(
         output_gradient.batch(),
         geometry.output[0],
@@ -103,12 +103,7 @@ pub fn input_gradient(
     );
     // A block of channels is scattered by one thread.
     let size = share(channels * taps).div_ceil(taps);
-    let mut planes: Vec<Vec<&mut [f32]>> = Vec::new();
-    planes.resize_with(channels.div_ceil(size), Vec::new);
-    for (plane, data) in input_gradient.chunks_exact_mut(pixels).enumerate() {
-        planes[plane % channels / size].push(data);
-    }
-    planes
+    planes::channel_blocks(input_gradient, geometry.input_pixels(), channels, size)
         .into_par_iter()
         .enumerate()
         .for_each(|(block, mut planes)| {
@@ -143,7 +138,7 @@ fn rows_of(columns: usize, geometry: &Geometry) -> usize {
 
 /// Parts of the output, so many that each thread has some.
 fn output_parts(batch: usize, geometry: &Geometry) -> Vec<Vec<Segment>> {
-    let pixels = batch * geometry.output[0] * geometry.output[1];
+    let pixels = batch * geometry.output_pixels();
     let share = pixels.div_ceil(rayon::current_num_threads());
     let columns = share.clamp(MIN_COLUMNS, COLUMNS);
     parts(batch, geometry.output[0], rows_of(columns, geometry))
@@ -161,7 +156,7 @@ fn strips<'a>(
     geometry: &Geometry,
     parts: &[Vec<Segment>],
 ) -> Vec<Vec<ArrayViewMut2<'a, f32>>> {
-    let pixels = geometry.output[0] * geometry.output[1];
+    let pixels = geometry.output_pixels();
     let mut images = output.chunks_exact_mut((filters * pixels).max(1));
     let mut rest: Option<ArrayViewMut2<f32>> = None;
     let mut strip = |segment: &Segment| {

@@ -18,7 +18,7 @@ use burn::{
         tensor::FloatTensor,
     },
     nn::GroupNorm,
-    tensor::{Tensor, module},
+    tensor::{DType, Tensor, module},
 };
 
 use crate::{
@@ -41,7 +41,7 @@ pub fn batch_norm_train(
     beta: Tensor<1>,
     epsilon: f64,
 ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
-    if !is_f32_on_flex(&input) || input.shape().num_elements() == 0 {
+    if !suits(&input, &gamma, &beta) {
         let result = module::batch_norm_train(input, gamma, beta, epsilon);
         return (result.output, result.mean, result.variance);
     }
@@ -56,12 +56,19 @@ pub fn batch_norm_train(
 /// Panics if `input` has other channels than the layer.
 pub fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
     match (&layer.gamma, &layer.beta) {
-        (Some(gamma), Some(beta)) if is_f32_on_flex(&input) && input.shape().num_elements() > 0 => {
+        (Some(gamma), Some(beta)) if suits(&input, gamma, beta) => {
             let sets = Sets::Groups(layer.num_groups);
             normalize(input, gamma.val(), beta.val(), sets, layer.epsilon).0
         }
         _ => layer.forward(input),
     }
+}
+
+/// Whether this crate computes it.
+fn suits(input: &Tensor<4>, gamma: &Tensor<1>, beta: &Tensor<1>) -> bool {
+    is_f32_on_flex(input)
+        && [gamma, beta].map(Tensor::dtype) == [DType::F32; 2]
+        && input.shape().num_elements() > 0
 }
 
 fn normalize(
@@ -239,10 +246,7 @@ impl Backward<Flex, 3> for Normalization {
         let channels = layout.shape[1];
         for (node, which) in [(beta_node, 0), (gamma_node, 1)] {
             let Some(node) = node else { continue };
-            let mut gradient = vec![0.0; channels];
-            for (plane, sums) in sums.iter().enumerate() {
-                gradient[plane % channels] += sums[which];
-            }
+            let gradient = planes::channel_sums(sums.iter().map(|sums| sums[which]), channels);
             grads.register::<Flex>(node, tensor(gradient, [channels]));
         }
         if let Some(node) = input_node {

@@ -27,3 +27,28 @@ pub fn fill(output: &mut [f32], pixels: usize, with: impl Fn(usize, &mut [f32]) 
         .enumerate()
         .for_each(|(plane, values)| with(plane, values));
 }
+
+/// What there is of each plane, added up over the images.
+pub fn channel_sums(of_planes: impl IntoIterator<Item = f32>, channels: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; channels];
+    for (plane, value) in of_planes.into_iter().enumerate() {
+        sums[plane % channels] += value;
+    }
+    sums
+}
+
+/// The planes of all images in blocks of `size` channels, for a task each; in a block image
+/// by image.
+pub fn channel_blocks(
+    values: &mut [f32],
+    pixels: usize,
+    channels: usize,
+    size: usize,
+) -> Vec<Vec<&mut [f32]>> {
+    let mut blocks = Vec::new();
+    blocks.resize_with(channels.div_ceil(size), Vec::new);
+    for (plane, values) in values.chunks_exact_mut(pixels).enumerate() {
+        blocks[plane % channels / size].push(values);
+    }
+    blocks
+}

@@ -20,6 +20,7 @@ use crate::{
     geometry::{Geometry, Segment, parts},
     images::{Images, matrix},
     lanes::{LANES, Transform, Vector, sandwich},
+    planes,
     product::{multiply, multiply_add},
 };
 
@@ -66,12 +67,7 @@ pub fn forward(
 ) {
     let channels = input.channels();
     let filters = kernels.product(0).nrows();
-    let mut planes: Vec<Vec<&mut [f32]>> = Vec::new();
-    planes.resize_with(filters, Vec::new);
-    let pixels = geometry.output[0] * geometry.output[1];
-    for (index, plane) in output.chunks_exact_mut(pixels).enumerate() {
-        planes[index % filters].push(plane);
-    }
+    let mut planes = planes::channel_blocks(output, geometry.output_pixels(), filters, 1);
     let [mut patches, mut products] = [Buffer::new(), Buffer::new()];
     for tiles in Tiles::blocks(input.batch(), geometry, channels + filters) {
         let mut patches = tiles.products(channels, &mut patches);

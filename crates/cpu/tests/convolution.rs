@@ -163,3 +163,19 @@ fn as_many_threads_compute_the_same_bits() {
         }
     }
 }
+
+#[test]
+#[should_panic(expected = "a bias for each filter")]
+fn a_bias_of_another_length_is_an_error() {
+    let device = Device::flex();
+    let (input, weight) = (
+        Tensor::ones([1, 2, 4, 4], &device),
+        Tensor::ones([3, 2, 1, 1], &device),
+    );
+    conv2d(
+        input,
+        weight,
+        Some(Tensor::ones([2], &device)),
+        options(1, 0, 1),
+    );
+}

@@ -71,9 +71,7 @@ impl Norm {
     /// Normalises `input`, of shape `[batch, channels, height, width]`.
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         in_f32(input, |input| match self {
-            Self::Batch(norm) if norm.training.is_enabled() && input.device().is_autodiff() => {
-                train(norm, input)
-            }
+            Self::Batch(norm) if trains(norm, &input.device()) => train(norm, input),
             Self::Batch(norm) => norm.forward(input),
             Self::Group(norm) => group_norm(norm, input),
         })
@@ -83,7 +81,7 @@ impl Norm {
     /// where it takes the statistics of its input.
     pub(crate) fn scale_and_shift(&self, device: &Device) -> Option<[Tensor<1>; 2]> {
         match self {
-            Self::Batch(norm) if !(norm.training.is_enabled() && device.is_autodiff()) => {
+            Self::Batch(norm) if !trains(norm, device) => {
                 let [mean, variance] = [&norm.running_mean, &norm.running_var]
                     .map(|statistic| statistic.value().to_device(device));
                 let scale = norm.gamma.val() / variance.add_scalar(norm.epsilon).sqrt();
@@ -93,6 +91,11 @@ impl Norm {
             _ => None,
         }
     }
+}
+
+/// Whether a layer takes the statistics of its input on `device`.
+fn trains(norm: &BatchNorm, device: &Device) -> bool {
+    norm.training.is_enabled() && device.is_autodiff()
 }
 
 /// [`BatchNorm::forward`] in training.
