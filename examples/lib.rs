@@ -1,5 +1,6 @@
 //! What the command lines share.
 
+pub mod benchmark;
 pub mod reproduction;
 mod training_args;
 

@@ -55,6 +55,21 @@ impl Fcos {
         &self.backbone
     }
 
+    /// The feature pyramid.
+    pub fn fpn(&self) -> &Fpn {
+        &self.fpn
+    }
+
+    /// The two sub-nets.
+    pub fn head(&self) -> &FcosHead {
+        &self.head
+    }
+
+    /// How predictions become detections.
+    pub fn postprocess(&self) -> &PostprocessConfig {
+        &self.postprocess
+    }
+
     /// Whether the head has a centre-ness branch.
     pub fn predicts_centerness(&self) -> bool {
         self.head.predicts_centerness()
@@ -219,10 +234,14 @@ struct HostMap {
 }
 
 impl From<Tensor<4>> for HostMap {
+    #[allow(
+        clippy::expect_used,
+        reason = "the values of any float tensor are floats"
+    )]
     fn from(map: Tensor<4>) -> Self {
         let [_, channels, height, width] = map.dims();
         Self {
-            values: map.into_data().iter::<f32>().collect(),
+            values: map.into_data().try_into_vec_as().expect("floats"),
             image_len: channels * height * width,
         }
     }

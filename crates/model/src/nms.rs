@@ -1,5 +1,7 @@
 //! Non-maximum suppression on the host.
 
+use std::collections::HashMap;
+
 /// A scored box of one class.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detection {
@@ -13,21 +15,26 @@ pub struct Detection {
 
 /// Greedy non-maximum suppression within each class.
 ///
-/// Returns the detections that stay, by descending score; equal scores keep their
+/// Gives the detections that stay, by descending score; equal scores keep their
 /// order in `detections`. A detection goes if its IoU with a better one of its
-/// class that stays is greater than `iou_threshold`.
-pub fn batched_nms(mut detections: Vec<Detection>, iou_threshold: f32) -> Vec<Detection> {
+/// class that stays is greater than `iou_threshold`. Those that are not asked for are not
+/// looked for.
+pub fn batched_nms(
+    mut detections: Vec<Detection>,
+    iou_threshold: f32,
+) -> impl Iterator<Item = Detection> {
     detections.sort_by(|a, b| b.score.total_cmp(&a.score));
-    let mut kept: Vec<Detection> = Vec::new();
-    for candidate in detections {
-        let suppressed = kept.iter().any(|better| {
-            better.label == candidate.label && iou(&better.bbox, &candidate.bbox) > iou_threshold
-        });
+    let mut kept: HashMap<usize, Vec<[f32; 4]>> = HashMap::new();
+    detections.into_iter().filter(move |candidate| {
+        let better = kept.entry(candidate.label).or_default();
+        let suppressed = better
+            .iter()
+            .any(|better| iou(better, &candidate.bbox) > iou_threshold);
         if !suppressed {
-            kept.push(candidate);
+            better.push(candidate.bbox);
         }
-    }
-    kept
+        !suppressed
+    })
 }
 
 /// Intersection over union of two boxes `[x1, y1, x2, y2]`; 0 where the union has
@@ -49,6 +56,10 @@ pub fn iou(a: &[f32; 4], b: &[f32; 4]) -> f32 {
 mod tests {
     use super::*;
 
+    fn kept(detections: &[Detection], iou_threshold: f32) -> Vec<Detection> {
+        batched_nms(detections.to_vec(), iou_threshold).collect()
+    }
+
     fn detection(bbox: [f32; 4], label: usize, score: f32) -> Detection {
         Detection { bbox, label, score }
     }
@@ -59,7 +70,7 @@ mod tests {
         let overlapping = detection([1.0, 0.0, 11.0, 10.0], 0, 0.8);
         let other_class = detection([1.0, 0.0, 11.0, 10.0], 1, 0.7);
         let touching = detection([10.0, 0.0, 20.0, 10.0], 0, 0.6);
-        let kept = batched_nms(vec![touching, other_class, overlapping, best], 0.6);
+        let kept = kept(&[touching, other_class, overlapping, best], 0.6);
         assert_eq!(kept, [best, other_class, touching]);
     }
 
@@ -68,8 +79,8 @@ mod tests {
         // Intersection 60, union 100.
         let a = detection([0.0, 0.0, 10.0, 8.0], 0, 0.9);
         let b = detection([0.0, 2.0, 10.0, 10.0], 0, 0.8);
-        assert_eq!(batched_nms(vec![a, b], 0.6).len(), 2);
-        assert_eq!(batched_nms(vec![a, b], 0.59).len(), 1);
+        assert_eq!(kept(&[a, b], 0.6).len(), 2);
+        assert_eq!(kept(&[a, b], 0.59).len(), 1);
     }
 
     #[test]
@@ -78,14 +89,14 @@ mod tests {
         let middle = detection([3.0, 0.0, 13.0, 10.0], 0, 0.8);
         let last = detection([6.0, 0.0, 16.0, 10.0], 0, 0.7);
         // Neighbours overlap by 7/13, first and last by 4/16.
-        assert_eq!(batched_nms(vec![first, middle, last], 0.5), [first, last]);
+        assert_eq!(kept(&[first, middle, last], 0.5), [first, last]);
     }
 
     #[test]
     fn equal_scores_keep_their_order() {
         let first = detection([0.0, 0.0, 10.0, 10.0], 0, 0.5);
         let second = detection([0.0, 0.0, 10.0, 9.0], 0, 0.5);
-        assert_eq!(batched_nms(vec![first, second], 0.5), [first]);
-        assert_eq!(batched_nms(vec![second, first], 0.5), [second]);
+        assert_eq!(kept(&[first, second], 0.5), [first]);
+        assert_eq!(kept(&[second, first], 0.5), [second]);
     }
 }

@@ -104,12 +104,13 @@ pub fn detect(
             ..candidate
         })
         .collect();
-    let mut detections = batched_nms(candidates, config.nms_iou_threshold);
-    detections.truncate(config.detections_per_image);
-    for detection in &mut detections {
-        detection.bbox = frame.to_original(detection.bbox);
-    }
-    detections
+    batched_nms(candidates, config.nms_iou_threshold)
+        .take(config.detections_per_image)
+        .map(|detection| Detection {
+            bbox: frame.to_original(detection.bbox),
+            ..detection
+        })
+        .collect()
 }
 
 /// The level's best candidates, boxes in input pixels.
@@ -123,6 +124,9 @@ fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<
         _ => config.score_threshold,
     };
     let threshold = logit(least);
+    let centerness: Option<Vec<f32>> = level
+        .centerness_logits
+        .map(|logits| logits.iter().copied().map(sigmoid).collect());
     let mut ranked: Vec<(f32, usize)> = level
         .class_logits
         .iter()
@@ -130,8 +134,8 @@ fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<
         .filter(|(_, logit)| **logit > threshold)
         .map(|(index, &class_logit)| {
             let probability = sigmoid(class_logit);
-            let score = match level.centerness_logits {
-                Some(centerness) => (probability * sigmoid(centerness[index % count])).sqrt(),
+            let score = match &centerness {
+                Some(centerness) => (probability * centerness[index % count]).sqrt(),
                 None => probability,
             };
             (score, index)

@@ -88,6 +88,11 @@ impl Detector {
         Ok((detector, loaded))
     }
 
+    /// The model.
+    pub fn model(&self) -> &Fcos {
+        &self.model
+    }
+
     /// The classes, in the order of the detections' labels.
     pub fn categories(&self) -> &[Category] {
         &self.categories

@@ -64,6 +64,11 @@ impl Learner {
         Self { precision, ..self }
     }
 
+    /// The detector.
+    pub fn detector(&self) -> &Fcos {
+        &self.detector
+    }
+
     /// The detector alone.
     pub fn into_detector(self) -> Fcos {
         self.detector
@@ -178,7 +183,8 @@ impl BatchPart {
         }
     }
 
-    fn targets(&self, centerness: bool, device: &Device) -> Targets {
+    /// What the objective takes, on `device`; centre-ness is computed where it is wanted.
+    pub fn targets(&self, centerness: bool, device: &Device) -> Targets {
         let distances = || Tensor::from_data(self.distances.clone(), device);
         Targets {
             labels: Tensor::<1, Int>::from_data(self.labels.clone(), device),

@@ -23,6 +23,7 @@ pub mod plots;
 pub mod progress;
 mod recorder;
 pub mod run;
+pub mod setup;
 pub mod statistics;
 pub mod training;
 
@@ -32,4 +33,5 @@ pub use detector::Detector;
 pub use detector_file::DetectorFile;
 pub use error::Error;
 pub use evaluation::Evaluation;
-pub use training::{InitialWeights, Outcome, resume, train};
+pub use setup::InitialWeights;
+pub use training::{Outcome, resume, train};

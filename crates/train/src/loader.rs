@@ -27,7 +27,7 @@ use fcos_burn_model::{
 };
 
 use crate::{
-    config::InputConfig,
+    config::{InputConfig, RunConfig},
     learner::{BatchPart, DetectBatch, TrainBatch},
 };
 
@@ -80,6 +80,24 @@ pub struct TrainCollate {
     /// Into how many parts of about the same size a batch is divided, at least 1. A
     /// batch of fewer images has a part for each.
     pub parts: usize,
+}
+
+impl TrainCollate {
+    /// That of a training.
+    ///
+    /// # Errors
+    ///
+    /// Names the transform that cannot be applied.
+    pub fn new(config: &RunConfig) -> Result<Self, DataError> {
+        Ok(Self {
+            input: config.input.clone(),
+            augmentation: Pipeline::new(config.input.augmentation.clone())?,
+            assignment: config.model.assignment.clone(),
+            location_rule: config.model.location_rule,
+            seed: config.seed,
+            parts: config.devices.len() * config.accumulate,
+        })
+    }
 }
 
 impl Collate for TrainCollate {

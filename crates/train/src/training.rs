@@ -1,27 +1,22 @@
 //! Training a detector from its configuration to its run folder.
 
-use std::{
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{io::IsTerminal, path::Path, sync::Arc};
 
 use burn::{
-    module::{Module, ModuleVisitor, Param},
+    module::Module,
     optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler,
-    tensor::{Device, Tensor},
+    tensor::Device,
     train::{Interrupter, Learner as BurnLearner, SupervisedTraining, metric::LearningRateMetric},
 };
-use fcos_burn_data::{DetectionDataset, SampleOrder, transforms::Pipeline};
-use fcos_burn_model::{Fcos, weights::Checkpoint};
+use fcos_burn_data::{DetectionDataset, SampleOrder};
+use fcos_burn_model::Fcos;
 
 use crate::{
     artifacts::write_artifacts,
     checkpoint::{KeptEpoch, ModelFiles, SaveEveryEpoch},
     config::{Duration, Keep, RunConfig},
     detector::Detector,
-    device::{DeviceName, Precision},
-    device_group::DeviceGroup,
+    device::DeviceName,
     error::Error,
     evaluation::{CocoFigure, Evaluation, SharedEvaluator},
     learner::{Learner, StepFigure},
@@ -30,34 +25,8 @@ use crate::{
     progress::LineRenderer,
     recorder::{Failure, RunRecorder, TrainLog},
     run::{RunFolder, write_json},
+    setup::{InitialWeights, initial_model, learner, open_devices},
 };
-
-/// The weights that a training starts from: a run's folder, or a weights file of any
-/// kind that [`Checkpoint`] knows.
-#[derive(Clone, Debug)]
-pub enum InitialWeights {
-    /// All that are there; of a classification network, those of the backbone.
-    All(PathBuf),
-    /// All but the classifier's, for other classes.
-    Body(PathBuf),
-}
-
-impl InitialWeights {
-    fn load(&self, model: Fcos) -> Result<Fcos, Error> {
-        let (Self::All(path) | Self::Body(path)) = self;
-        let file = match path.is_dir() {
-            true => RunFolder::open(path)?.0.model_path(),
-            false => path.clone(),
-        };
-        let checkpoint = Checkpoint::open(&file)?;
-        let (model, loaded) = match self {
-            Self::All(_) => checkpoint.load(model)?,
-            Self::Body(_) => checkpoint.load_body(model)?,
-        };
-        eprintln!("{loaded}");
-        Ok(model)
-    }
-}
 
 /// How a training ended.
 #[derive(Debug)]
@@ -179,47 +148,6 @@ impl Splits {
     }
 }
 
-/// The devices of the configuration, as they are trained on.
-fn open_devices(config: &RunConfig) -> Result<Vec<Device>, Error> {
-    let open = |name: &DeviceName| Ok(differentiating(config, name.open(config.precision)?));
-    config.devices.iter().map(open).collect()
-}
-
-fn differentiating(config: &RunConfig, device: Device) -> Device {
-    match config.gradient_checkpointing {
-        true => device.autodiff().gradient_checkpointing(),
-        false => device.autodiff(),
-    }
-}
-
-/// The model with weights drawn from the configuration's seed.
-///
-/// The processor draws them where it is built in, so that all devices start from the
-/// same.
-fn initial_model(config: &RunConfig, device: &Device) -> Result<Fcos, Error> {
-    // The random state is the process's, and other trainings may want it too.
-    static RANDOM_STATE: Mutex<()> = Mutex::new(());
-    let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
-    let host = DeviceName::CPU
-        .open(Precision::F32)
-        .unwrap_or_else(|_| device.clone().without_autodiff());
-    let host = differentiating(config, host);
-    host.seed(config.seed);
-    let model = config.model.init(&host)?;
-    // Parameters are drawn when first used; that is now, before anything else
-    // draws from the same source.
-    model.visit(&mut Draw);
-    Ok(model.fork(device))
-}
-
-struct Draw;
-
-impl ModuleVisitor for Draw {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        param.val();
-    }
-}
-
 struct Run {
     config: RunConfig,
     folder: RunFolder,
@@ -326,14 +254,7 @@ impl Run {
             training = training.renderer(Box::new(LineRenderer::new(std::io::stderr())));
         }
 
-        let learner = Learner::new(
-            model,
-            config.objective.init()?,
-            DeviceGroup::new(self.devices.clone())
-                .map_err(|error| Error::Training(error.to_string()))?,
-        )
-        .with_max_gradient_norm(config.optimization.max_gradient_norm)
-        .with_precision(config.precision);
+        let learner = learner(config, model, self.devices.clone())?;
         let scheduler: ModuleLrScheduler = config.optimization.scheduler(total_iterations);
         let result = training.launch(BurnLearner::new(
             learner,
@@ -372,14 +293,6 @@ impl Run {
         total_iterations: usize,
     ) -> Result<BatchLoader<TrainCollate>, Error> {
         let config = &self.config;
-        let collate = TrainCollate {
-            input: config.input.clone(),
-            augmentation: Pipeline::new(config.input.augmentation.clone())?,
-            assignment: config.model.assignment.clone(),
-            location_rule: config.model.location_rule,
-            seed: config.seed,
-            parts: config.devices.len() * config.accumulate,
-        };
         let plan = EpochPlan {
             batch_size: config.batch_size,
             workers: config.workers,
@@ -390,7 +303,7 @@ impl Run {
         };
         Ok(BatchLoader::new(
             self.data.train.clone(),
-            collate,
+            TrainCollate::new(config)?,
             plan,
             self.devices[0].clone().without_autodiff(),
             epochs_done as u64 + 1,

@@ -24,7 +24,7 @@ fn suppression_keeps_what_torchvision_keeps() {
             })
             .collect();
         let expected: Vec<Detection> = kept.iter().map(|&i| detections[i as usize]).collect();
-        let found = batched_nms(detections, thresholds[case]);
+        let found: Vec<Detection> = batched_nms(detections, thresholds[case]).collect();
         assert_eq!(
             found, expected,
             "case {case}, threshold {}",

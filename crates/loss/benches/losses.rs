@@ -1,0 +1,121 @@
+//! The losses of a step with 4,268 locations, two images of 320×320, and 80 classes, 200
+//! locations positive, with their gradients: `cargo bench -p fcos-burn-loss`.
+
+use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
+use divan::{Bencher, black_box};
+use fcos_burn_loss::{
+    AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, FcosObjectiveConfig,
+    Predictions, Targets,
+};
+
+fn main() {
+    divan::main();
+}
+
+const ROWS: usize = 4268;
+const CLASSES: usize = 80;
+const POSITIVES: usize = 200;
+
+const CLASSIFICATION: [ClassificationLoss; 4] = [
+    ClassificationLoss::Focal {
+        alpha: 0.25,
+        gamma: 2.0,
+    },
+    ClassificationLoss::QUALITY_FOCAL,
+    ClassificationLoss::VARIFOCAL,
+    ClassificationLoss::SOFT_LABEL_FOCAL,
+];
+
+const BOX: [BoxLoss; 6] = [
+    BoxLoss::Iou,
+    BoxLoss::IouPlusOne,
+    BoxLoss::LinearIou,
+    BoxLoss::Giou,
+    BoxLoss::Diou,
+    BoxLoss::Ciou,
+];
+
+const ASSOCIATION: [AssociationLoss; 2] = [
+    AssociationLoss::Pse { beta: 1.0, k: 1.0 },
+    AssociationLoss::Pce { beta: 1.0, k: 1.0 },
+];
+
+fn device() -> Device {
+    let device = Device::flex().autodiff();
+    device.seed(0);
+    device
+}
+
+fn random<const D: usize>(shape: [usize; D], [low, high]: [f64; 2]) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Uniform(low, high), &device())
+}
+
+fn logits(rows: usize) -> Tensor<2> {
+    random([rows, CLASSES], [-6.0, 0.0]).require_grad()
+}
+
+/// Boxes of at most 100 pixels, which overlap those of another call.
+fn boxes(rows: usize) -> Tensor<2> {
+    let corner = || random([rows, 2], [0.0, 40.0]);
+    Tensor::cat(vec![corner(), corner().add_scalar(60.0)], 1)
+}
+
+fn labels(rows: usize) -> Tensor<1, Int> {
+    let label = |row: usize| match row.is_multiple_of(rows.div_ceil(POSITIVES)) {
+        true => (row % CLASSES) as i32,
+        false => -1,
+    };
+    let labels: Vec<i32> = (0..rows).map(label).collect();
+    Tensor::from_data(TensorData::new(labels, [rows]), &device())
+}
+
+#[divan::bench(args = CLASSIFICATION)]
+fn classification(bencher: Bencher, loss: &ClassificationLoss) {
+    let (logits, labels) = (logits(ROWS), labels(ROWS));
+    let ious = random([ROWS], [0.0, 1.0]);
+    bencher.bench_local(|| {
+        let loss = loss.forward(logits.clone(), labels.clone(), ious.clone());
+        black_box(loss.sum().backward())
+    });
+}
+
+#[divan::bench(args = BOX)]
+fn boxes_of_positives(bencher: Bencher, loss: &BoxLoss) {
+    let (predicted, target) = (boxes(POSITIVES).require_grad(), boxes(POSITIVES));
+    bencher.bench_local(|| {
+        let loss = loss.forward(predicted.clone(), target.clone());
+        black_box(loss.sum().backward())
+    });
+}
+
+#[divan::bench(args = ASSOCIATION)]
+fn association(bencher: Bencher, loss: &AssociationLoss) {
+    let (logits, labels) = (logits(POSITIVES), labels(POSITIVES));
+    let ious = random([POSITIVES], [0.0, 1.0]);
+    bencher.bench_local(|| {
+        let scores = AssociationScore::MaxOverClasses.scores(logits.clone(), labels.clone());
+        black_box(loss.forward(scores, ious.clone()).sum().backward())
+    });
+}
+
+#[divan::bench]
+fn objective(bencher: Bencher) {
+    let objective = FcosObjectiveConfig::new()
+        .with_association(Some(AssociationLoss::default()))
+        .init();
+    let Ok(objective) = objective else { return };
+    let predictions = Predictions {
+        class_logits: logits(ROWS),
+        boxes: boxes(ROWS).require_grad(),
+        centerness_logits: None,
+    };
+    let targets = Targets {
+        labels: labels(ROWS),
+        boxes: boxes(ROWS),
+        centerness: None,
+    };
+    bencher.bench_local(|| {
+        let parts = objective.forward(predictions.clone(), targets.clone());
+        black_box(parts.total.backward())
+    });
+}

@@ -1,0 +1,101 @@
+//! Assignment, decoding and suppression for an image of 1088×800 with 80 classes:
+//! `cargo bench -p fcos-burn-model`.
+
+use burn::tensor::{Device, Distribution, Tensor};
+use divan::{Bencher, black_box};
+use fcos_burn_model::{
+    Detection, FcosConfig,
+    assignment::assign,
+    nms::batched_nms,
+    postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
+    pyramid::{LocationRule, Locations},
+};
+
+fn main() {
+    divan::main();
+}
+
+const SIZE: [usize; 2] = [800, 1088];
+const CLASSES: usize = 80;
+
+fn random(count: usize, [low, high]: [f64; 2]) -> Vec<f32> {
+    let device = Device::flex();
+    device.seed(count as u64);
+    let values = Tensor::<1>::random([count], Distribution::Uniform(low, high), &device);
+    values.into_data().iter::<f32>().collect()
+}
+
+/// Boxes of 10 to 400 pixels anywhere in the image.
+fn boxes(count: usize) -> Vec<[f32; 4]> {
+    let [x, y, width, height] = [
+        (0.0, SIZE[1] as f64),
+        (0.0, SIZE[0] as f64),
+        (10.0, 400.0),
+        (10.0, 400.0),
+    ]
+    .map(|(low, high)| random(count, [low, high]));
+    (0..count)
+        .map(|i| [x[i], y[i], x[i] + width[i], y[i] + height[i]])
+        .collect()
+}
+
+#[divan::bench(args = [1, 10, 100, 1000])]
+fn assignment(bencher: Bencher, objects: usize) {
+    let objects: Vec<_> = boxes(objects)
+        .into_iter()
+        .enumerate()
+        .map(|(index, bbox)| (bbox, index % CLASSES))
+        .collect();
+    let locations = Locations::new(SIZE, LocationRule::HalfStride);
+    let config = FcosConfig::paper(CLASSES).assignment;
+    bencher.bench_local(|| black_box(assign(&objects, &locations, &config)));
+}
+
+#[divan::bench(args = [100, 1000, 5000])]
+fn suppression(bencher: Bencher, candidates: usize) {
+    let scores = random(candidates, [0.0, 1.0]);
+    let detections: Vec<Detection> = boxes(candidates)
+        .into_iter()
+        .enumerate()
+        .map(|(index, bbox)| Detection {
+            bbox,
+            label: index % CLASSES,
+            score: scores[index],
+        })
+        .collect();
+    bencher.bench_local(|| black_box(batched_nms(detections.clone(), 0.6).count()));
+}
+
+/// Of random predictions, of which about so many of a thousand are above the threshold.
+#[divan::bench(args = [1, 100, 1000])]
+fn decoding_and_suppression(bencher: Bencher, above_of_a_thousand: u32) {
+    let config = PostprocessConfig {
+        score_threshold: 0.5,
+        ..FcosConfig::paper(CLASSES).postprocess
+    };
+    let locations = Locations::new(SIZE, LocationRule::HalfStride);
+    let share = f64::from(above_of_a_thousand) / 1000.0;
+    let maps: Vec<[Vec<f32>; 2]> = locations
+        .levels()
+        .iter()
+        .map(|grid| {
+            [
+                random(CLASSES * grid.len(), [share - 1.0, share]),
+                random(4 * grid.len(), [10.0, 200.0]),
+            ]
+        })
+        .collect();
+    let levels: Vec<LevelValues> = locations
+        .levels()
+        .iter()
+        .zip(&maps)
+        .map(|(&grid, [class_logits, distances])| LevelValues {
+            grid,
+            class_logits,
+            distances,
+            centerness_logits: None,
+        })
+        .collect();
+    let frame = ImageFrame::unscaled(SIZE);
+    bencher.bench_local(|| black_box(detect(&levels, frame, &config)));
+}
