@@ -6,7 +6,8 @@
 Both train and detect with the same weights, images, batch size and threads, one program
 after the other, in turn; a figure is the median over the rounds of ours / torchvision's
 (below 1: we are faster), with the least and the largest ratio of a round. The first losses
-and the detections of both are compared too: they compute the same.
+and the detections of both stand beside them: they compute the same, but that we weigh the
+box losses by centre-ness, as FCOS does, and torchvision does not.
 
 torch and torchvision come from PyPI, at the versions that the table names.
 """
@@ -35,18 +36,24 @@ CASES = {
 # JPEG files of one size that are resized to another.
 LOADING = {"files": (640, 480), "input": (320, 320), "batch": 4, "images": 256}
 
-# In a step each side has stages of its own; these are compared.
-TRAINING = ["backbone", "pyramid", "head", "loss", "backward", "optimizer", "step"]
+# Below the scores that new weights give, so that there is something to suppress.
+SCORE_THRESHOLD = 0.05
+
+# The stages that both sides have.
+STAGES = {
+    "training": ["backbone", "pyramid", "head", "loss", "backward", "optimizer", "step"],
+    "inference": ["preprocessing", "forward", "detections", "detect"],
+}
 
 
-def write_images(folder, count, size, objects, seed=0, suffix="png"):
+def write_images(folder, count, size, objects, classes=CLASSES, suffix="png"):
     """A data set in COCO layout: clouds of colour, and boxes anywhere."""
     import numpy as np
     from PIL import Image
 
     (folder / "images").mkdir(parents=True)
-    numbers = np.random.default_rng(seed)
-    draw = random.Random(seed)
+    numbers = np.random.default_rng(0)
+    draw = random.Random(0)
     width, height = size
     images, annotations = [], []
     for index in range(count):
@@ -64,13 +71,13 @@ def write_images(folder, count, size, objects, seed=0, suffix="png"):
                 {
                     "id": len(annotations) + 1,
                     "image_id": index + 1,
-                    "category_id": draw.randrange(CLASSES) + 1,
+                    "category_id": draw.randrange(classes) + 1,
                     "bbox": [draw.uniform(0, width - w), draw.uniform(0, height - h), w, h],
                     "area": w * h,
                     "iscrowd": 0,
                 }
             )
-    categories = [{"id": index + 1, "name": f"class {index}"} for index in range(CLASSES)]
+    categories = [{"id": index + 1, "name": f"class {index}"} for index in range(classes)]
     annotations = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(annotations))
 
@@ -99,8 +106,7 @@ def configuration():
     return {
         "model": {
             "backbone": {"norm": "batch", "frozen_stages": 0},
-            # Below the scores that new weights give, so that there is something to suppress.
-            "postprocess": {"score_threshold": 0.05},
+            "postprocess": {"score_threshold": SCORE_THRESHOLD},
         },
         "objective": {"box_loss": "giou", "association": None},
         "input": {"augmentation": []},
@@ -143,17 +149,31 @@ class Stopwatch:
 
 def torchvision_worker(case):
     """One round of torchvision's side, as JSON on standard output."""
+    import torch
+
+    torch.set_num_threads(case["threads"])
+    if case["part"] == "loading":
+        report = {workers: torchvision_loading(case, workers) for workers in (1, 2)}
+    else:
+        pictures, targets = read_images(Path(case["data"]))
+        model = detector(case["backbone"])
+        model.load_state_dict(torch.load(case["weights"], weights_only=True))
+        height, width = pictures[0].shape[:2]
+        model.transform.min_size = (min(width, height),)
+        model.transform.max_size = max(width, height)
+        clock = Stopwatch(case["warm_up"])
+        part = {"training": torchvision_training, "inference": torchvision_inference}
+        begin_peak()
+        report = part[case["part"]](case, model, pictures, targets, clock)
+        report["stages"] = clock.medians()
+    print(json.dumps(report))
+
+
+def read_images(folder):
     import numpy as np
     import torch
     from PIL import Image
 
-    torch.set_num_threads(case["threads"])
-    report = {"torch": torch.__version__}
-    if case["kind"] == "loading":
-        report["loading"] = {workers: torchvision_loading(case, workers) for workers in (1, 2)}
-        print(json.dumps(report))
-        return
-    folder = Path(case["data"])
     annotations = json.loads((folder / "annotations.json").read_text())
     pictures, targets = [], []
     for image in annotations["images"]:
@@ -164,84 +184,94 @@ def torchvision_worker(case):
         boxes[:, 2:] += boxes[:, :2]
         labels = torch.tensor([a["category_id"] - 1 for a in found])
         targets.append({"boxes": boxes, "labels": labels})
-    model = detector(case["backbone"])
-    model.load_state_dict(torch.load(case["weights"], weights_only=True))
-    height, width = pictures[0].shape[:2]
-    model.transform.min_size = (min(width, height),)
-    model.transform.max_size = max(width, height)
-    model.score_thresh = 0.05
+    return pictures, targets
 
-    def tensors():
-        return [torch.from_numpy(p).permute(2, 0, 1).to(torch.float32).div(255) for p in pictures]
 
-    rounds = range(case["warm_up"] + case["rounds"])
-    clock = Stopwatch(case["warm_up"])
+def tensors(pictures):
+    import torch
+
+    return [torch.from_numpy(p).permute(2, 0, 1).to(torch.float32).div(255) for p in pictures]
+
+
+def level_sizes(features):
+    return [feature.shape[-2] * feature.shape[-1] for feature in features]
+
+
+def torchvision_inference(case, model, pictures, _targets, clock):
+    import torch
+
     model.eval()
-    begin_peak()
+    model.score_thresh = SCORE_THRESHOLD
+
+    def forward(images):
+        features = list(model.backbone(images.tensors).values())
+        return features, model.head(features)
+
+    def postprocess(images, features, outputs):
+        anchors = model.anchor_generator(images, features)
+        sizes = level_sizes(features)
+        split = {name: list(values.split(sizes, dim=1)) for name, values in outputs.items()}
+        grouped = [list(boxes.split(sizes)) for boxes in anchors]
+        found = model.postprocess_detections(split, grouped, images.image_sizes)
+        original = [picture.shape[:2] for picture in pictures]
+        return model.transform.postprocess(found, images.image_sizes, original)
+
     with torch.inference_mode():
-        for _ in rounds:
-            detections = clock.time("detect", lambda: model(tensors()))
-            images, _ = clock.time("preprocessing", lambda: model.transform(tensors()))
+        for _ in range(case["warm_up"] + case["rounds"]):
+            images, _ = clock.time("preprocessing", lambda: model.transform(tensors(pictures)))
+            features, outputs = clock.time("forward", lambda: forward(images))
+            clock.time("detections", lambda: postprocess(images, features, outputs))
+            del images, features, outputs
+            detections = clock.time("detect", lambda: model(tensors(pictures)))
+    found = sum(len(found["boxes"]) for found in detections)
+    return {"detections": found, "peak_mib": peak_mib()}
 
-            def forward():
-                features = list(model.backbone(images.tensors).values())
-                return features, model.head(features)
 
-            features, outputs = clock.time("forward", forward)
-
-            def postprocess():
-                anchors = model.anchor_generator(images, features)
-                sizes = [f.shape[-2] * f.shape[-1] for f in features]
-                split = {k: list(v.split(sizes, dim=1)) for k, v in outputs.items()}
-                grouped = [list(a.split(sizes)) for a in anchors]
-                found = model.postprocess_detections(split, grouped, images.image_sizes)
-                original = [p.shape[:2] for p in pictures]
-                return model.transform.postprocess(found, images.image_sizes, original)
-
-            clock.time("detections", postprocess)
-    report["detections"] = sum(len(d["boxes"]) for d in detections)
-    report["scores"] = float(sum(d["scores"].sum() for d in detections))
-    report["inference_peak_mib"] = peak_mib()
+def torchvision_training(case, model, pictures, targets, clock):
+    import torch
 
     model.train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
-    images, targets = model.transform(tensors(), targets)
-    begin_peak()
-    for _ in rounds:
+    images, targets = model.transform(tensors(pictures), targets)
+    state = {name: values.clone() for name, values in model.state_dict().items()}
+    report = {}
+
+    def new_optimizer():
+        model.load_state_dict(state)
+        model.zero_grad()
+        return torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+
+    def loss(features, outputs):
+        anchors = model.anchor_generator(images, features)
+        losses = model.compute_loss(targets, outputs, anchors, level_sizes(features))
+        return sum(losses.values())
+
+    def stages(optimizer):
         body = clock.time("backbone", lambda: model.backbone.body(images.tensors))
         features = clock.time("pyramid", lambda: list(model.backbone.fpn(body).values()))
         outputs = clock.time("head", lambda: model.head(features))
-
-        def loss():
-            anchors = model.anchor_generator(images, features)
-            sizes = [f.shape[-2] * f.shape[-1] for f in features]
-            return sum(model.compute_loss(targets, outputs, anchors, sizes).values())
-
-        total = clock.time("loss", loss)
+        total = clock.time("loss", lambda: loss(features, outputs))
         optimizer.zero_grad()
         clock.time("backward", total.backward)
         clock.time("optimizer", optimizer.step)
-    del body, features, outputs, total
-    model.load_state_dict(torch.load(case["weights"], weights_only=True))
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+
+    def step(optimizer):
+        features = list(model.backbone(images.tensors).values())
+        total = loss(features, model.head(features))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        return total.item()
+
+    rounds = range(case["warm_up"] + case["rounds"])
+    optimizer = new_optimizer()
     for _ in rounds:
-
-        def step():
-            features = list(model.backbone(images.tensors).values())
-            outputs = model.head(features)
-            anchors = model.anchor_generator(images, features)
-            sizes = [f.shape[-2] * f.shape[-1] for f in features]
-            total = sum(model.compute_loss(targets, outputs, anchors, sizes).values())
-            optimizer.zero_grad()
-            total.backward()
-            optimizer.step()
-            return total.item()
-
-        first = clock.time("step", step)
+        first = clock.time("step", lambda: step(optimizer))
         report.setdefault("loss", first)
-    report["training_peak_mib"] = peak_mib()
-    report["stages"] = clock.medians()
-    print(json.dumps(report))
+    report["peak_mib"] = peak_mib()
+    optimizer = new_optimizer()
+    for _ in rounds:
+        stages(optimizer)
+    return report
 
 
 def torchvision_loading(case, workers):
@@ -296,23 +326,28 @@ def ours(arguments, case):
     files = [data / "images", data / "annotations.json"]
     width, height = case["input"]
     command = [
-        str(arguments.bench),
-        *("--preset", "paper", "--device", arguments.device, "--config", str(data / "config.json")),
+        *(str(arguments.bench), "--parts", case["part"], "--preset", "paper"),
+        *("--device", arguments.device, "--config", str(data / "config.json")),
         *("--train-images", str(files[0]), "--train-annotations", str(files[1])),
         *("--val-images", str(files[0]), "--val-annotations", str(files[1])),
         *("--image-size", f"{width}x{height}", "--batch-size", str(case["batch"])),
         *("--warm-up", str(case["warm_up"]), "--rounds", str(case["rounds"])),
     ]
-    if case["kind"] == "loading":
-        command += ["--parts", "loading", "--images", str(case["images"])]
-        return run(command, case["threads"])
-    return run([*command, "--weights", case["weights"], "--parts", "training,inference"], case["threads"])
+    if case["part"] == "loading":
+        command += ["--images", str(case["images"])]
+    else:
+        command += ["--weights", case["weights"]]
+    return run(command, case["threads"])[case["part"]]
 
 
-def stages(report):
-    """The medians of our side by torchvision's names."""
-    medians = {s["name"]: s["median"] for s in report["training"]["device"]}
-    return medians | {s["name"]: s["median"] for s in report["inference"]["stages"]}
+def theirs(case):
+    return run([sys.executable, __file__, "--worker", json.dumps(case)], case["threads"])
+
+
+def medians(report):
+    """Of our side's stages."""
+    stages = report["device"] if "device" in report else report["stages"]
+    return {stage["name"]: stage["median"] for stage in stages}
 
 
 def ratio(pairs):
@@ -330,7 +365,6 @@ def compare_network(arguments, name, folder):
     weights = folder / "weights.pth"
     torch.save(detector(backbone).state_dict(), weights)
     case = {
-        "kind": "network",
         "backbone": backbone,
         "batch": batch,
         "input": size,
@@ -340,43 +374,49 @@ def compare_network(arguments, name, folder):
         "warm_up": arguments.warm_up,
         "rounds": arguments.rounds,
     }
-    pairs = []
+    # Each part in a process of its own: what one leaves in memory is not the other's.
+    pairs = {part: [] for part in STAGES}
     for turn in range(arguments.turns):
         print(f"{name}: turn {turn + 1} of {arguments.turns}", file=sys.stderr)
-        first = ours(arguments, case)
-        second = run([sys.executable, __file__, "--worker", json.dumps(case)], arguments.threads)
-        pairs.append((first, second))
-    first, second = pairs[0]
-    values = {
-        "loss": (first["training"]["loss"], second["loss"]),
-        "detections": (first["inference"]["detections"], second["detections"]),
-    }
+        for part, found in pairs.items():
+            found.append((ours(arguments, case | {"part": part}), theirs(case | {"part": part})))
     rows = {}
-    for stage in [*TRAINING, "preprocessing", "forward", "detections", "detect"]:
-        milliseconds = [(stages(our)[stage], their["stages"][stage]) for our, their in pairs]
-        rows[stage] = {"milliseconds": milliseconds, "ratio": ratio(milliseconds)}
-    for part in ("training", "inference"):
-        mib = [(our[part]["peak_mib"], their[f"{part}_peak_mib"]) for our, their in pairs]
-        rows[f"{part} memory"] = {"mib": mib, "ratio": ratio(mib)}
-    share = lambda names, whole: statistics.median(
-        sum(stages(our)[n] for n in names) / stages(our)[whole] for our, _ in pairs
-    )
+    for part, stages in STAGES.items():
+        for stage in stages:
+            milliseconds = [(medians(our)[stage], their["stages"][stage]) for our, their in pairs[part]]
+            rows[stage] = {"milliseconds": milliseconds, "ratio": ratio(milliseconds)}
+        mib = [(our["peak_mib"], their["peak_mib"]) for our, their in pairs[part]]
+        rows[f"{part}, peak memory"] = {"mib": mib, "ratio": ratio(mib)}
+
+    def share(part, names, whole):
+        shares = [
+            sum(medians(our)[name] for name in names) / medians(our)[whole] for our, _ in pairs[part]
+        ]
+        return statistics.median(shares)
+
+    def values(part, name):
+        our, their = pairs[part][0]
+        return our[name], their[name]
+
     return {
-        "same": values,
+        "same": {
+            "loss": values("training", "loss"),
+            "detections": values("inference", "detections"),
+        },
         "rows": rows,
         "not the network": {
-            "training": share(["transfer", "loss"], "step"),
-            "inference": share(["preprocessing", "transfer", "detections"], "detect"),
+            "training": share("training", ["transfer", "loss"], "step"),
+            "inference": share("inference", ["preprocessing", "transfer", "detections"], "detect"),
         },
     }
 
 
 def compare_loading(arguments, folder):
     write_images(folder, LOADING["images"], LOADING["files"], objects=8, suffix="jpg")
-    changes = {"input": {"normalization": "image-net"}}
+    changes = {"input": {"normalization": "imagenet"}}
     (folder / "config.json").write_text(json.dumps(changes))
     case = LOADING | {
-        "kind": "loading",
+        "part": "loading",
         "data": str(folder),
         "threads": arguments.threads,
         "warm_up": 1,
@@ -385,13 +425,12 @@ def compare_loading(arguments, folder):
     pairs = []
     for turn in range(arguments.turns):
         print(f"loading: turn {turn + 1} of {arguments.turns}", file=sys.stderr)
-        first = ours(arguments, case)
-        second = run([sys.executable, __file__, "--worker", json.dumps(case)], arguments.threads)
-        pairs.append((first["loading"], second["loading"]))
+        pairs.append((ours(arguments, case), theirs(case)))
     rows = {}
     for index, workers in enumerate((1, 2)):
         rates = [(our[index]["median"], their[str(workers)]) for our, their in pairs]
-        rows[f"{workers} worker{'s' * (workers > 1)}"] = {"images_per_second": rates, "ratio": ratio(rates)}
+        name = "1 worker" if workers == 1 else f"{workers} workers"
+        rows[name] = {"images_per_second": rates, "ratio": ratio(rates)}
     return {"rows": rows}
 
 

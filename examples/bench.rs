@@ -1,6 +1,6 @@
 //! The stages of a training step and of inference, timed.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 use fcos_burn::train::{
@@ -10,8 +10,10 @@ use fcos_burn::train::{
 use fcos_burn_examples::{
     TrainingArgs,
     benchmark::{
+        evaluation::{self, EvaluationReport},
         inference::{self, InferenceReport},
         loading::{self, LoadingReport},
+        opening::{self, OpeningReport},
         stopwatch::Rounds,
         training::{self, TrainingReport},
     },
@@ -19,7 +21,7 @@ use fcos_burn_examples::{
 };
 use serde::Serialize;
 
-/// Time the stages of a training step, of inference and of loading.
+/// Time the stages of a training step, of inference, of loading, opening and evaluation.
 ///
 /// Takes the first batch of the training split, again and again, and prints JSON: for each
 /// stage the milliseconds of every round and their median, the device synchronised after
@@ -41,6 +43,12 @@ struct Cli {
     /// Images that the loader loads in a round, at most
     #[arg(long, value_name = "N", default_value_t = 256)]
     images: usize,
+    /// Made-up detections an image that are evaluated
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    detections: usize,
+    /// Where to write these detections, in COCO's results format
+    #[arg(long, value_name = "JSON")]
+    results: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +59,10 @@ enum Part {
     Inference,
     /// The loader alone, with one and two workers
     Loading,
+    /// Reading all annotations, and starting an epoch
+    Opening,
+    /// Evaluating made-up detections of all images
+    Evaluation,
 }
 
 #[derive(Serialize)]
@@ -59,11 +71,15 @@ struct Report {
     threads: usize,
     classes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
+    opening: Option<OpeningReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     training: Option<TrainingReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     inference: Option<InferenceReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     loading: Vec<LoadingReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation: Option<EvaluationReport>,
 }
 
 fn main() -> ExitCode {
@@ -71,56 +87,69 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let mut config = cli.training.config()?;
-    let dataset = config.data.source.open(&config.data.train_split)?;
-    eprintln!("{dataset}");
-    if dataset.is_empty() {
-        return Err(Error::NoImages(dataset.name().to_owned()));
-    }
-    config.model.num_classes = dataset.categories().len();
-    config.data.categories = dataset.categories().to_vec();
-    config.validate()?;
-    let report = measure(cli, &config, Arc::new(dataset))?;
+    let report = measure(cli, cli.training.config()?)?;
     let json = serde_json::to_string_pretty(&report)
         .map_err(|error| Error::Training(error.to_string()))?;
     println!("{json}");
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(
-    cli: &Cli,
-    config: &RunConfig,
-    dataset: Arc<fcos_burn::data::DetectionDataset>,
-) -> Result<Report, Error> {
+fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
+    config.validate()?;
     let rounds = Rounds {
         warm_up: cli.warm_up,
         measured: cli.rounds as usize,
     };
-    let mut model = initial_model(config, &open_devices(config)?[0])?;
-    if let Some(weights) = cli.training.initial_weights() {
-        model = weights.load(model)?;
-    }
+    let once = Rounds {
+        warm_up: 0,
+        measured: 1,
+    };
     let has = |part| cli.parts.contains(&part);
-    let training = has(Part::Training)
-        .then(|| training::measure(config, &model, &dataset, rounds))
-        .transpose()?;
-    let inference = has(Part::Inference)
-        .then(|| inference::measure(config, &model, &dataset, rounds))
-        .transpose()?;
+    let openings = if has(Part::Opening) { rounds } else { once };
+    let (dataset, opening) = opening::measure(&config, openings)?;
+    config.model.num_classes = dataset.categories().len();
+    config.data.categories = dataset.categories().to_vec();
+
+    let (mut training, mut inference) = (None, None);
+    if has(Part::Training) || has(Part::Inference) {
+        let mut model = initial_model(&config, &open_devices(&config)?[0])?;
+        if let Some(weights) = cli.training.initial_weights() {
+            model = weights.load(model)?;
+        }
+        // First, because what training frees does not all go back to the system.
+        if has(Part::Inference) {
+            inference = Some(inference::measure(&config, &model, &dataset, rounds)?);
+        }
+        if has(Part::Training) {
+            training = Some(training::measure(&config, &model, &dataset, rounds)?);
+        }
+    }
     let mut loading = Vec::new();
     if has(Part::Loading) {
         for workers in [1, 2] {
             loading.push(loading::measure(
-                config, &dataset, workers, cli.images, rounds,
+                &config, &dataset, workers, cli.images, rounds,
             )?);
         }
     }
+    let evaluation = match has(Part::Evaluation) {
+        true => Some(evaluation::measure(
+            &config,
+            &dataset,
+            cli.detections,
+            cli.results.as_deref(),
+            rounds,
+        )?),
+        false => None,
+    };
     Ok(Report {
         devices: config.devices.iter().map(ToString::to_string).collect(),
         threads: rayon::current_num_threads(),
         classes: config.model.num_classes,
+        opening: has(Part::Opening).then_some(opening),
         training,
         inference,
         loading,
+        evaluation,
     })
 }

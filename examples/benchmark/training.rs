@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 use burn::{
     module::Module,
     optim::GradientsParams,
-    tensor::Tensor,
+    tensor::{Device, Tensor},
     train::{ItemLazy, TrainStep},
 };
 use fcos_burn::{
@@ -41,11 +41,10 @@ pub struct TrainingReport {
     /// On the host, an image: `decode`, `resize`, `augment`, `assignment`; a batch:
     /// `batching`, all that a loader's worker does.
     pub host: Vec<Stage>,
-    /// Of a step on one device: `transfer`, `backbone`, `pyramid`, `head`, `loss`,
-    /// `backward`, `optimizer`; and `step`, all of them, on the devices of the
-    /// configuration.
+    /// `step`, on the devices of the configuration; and its stages on the first of them:
+    /// `transfer`, `backbone`, `pyramid`, `head`, `loss`, `backward`, `optimizer`.
     pub device: Vec<Stage>,
-    /// The most memory in use, in MiB.
+    /// The most memory in use in whole steps, in MiB.
     pub peak_mib: Option<f64>,
 }
 
@@ -79,35 +78,10 @@ pub fn measure(
 
     let devices = open_devices(config)?;
     let mut stopwatch = Stopwatch::new(&devices[0]);
-    let mut scheduler = config.optimization.scheduler(usize::MAX);
-    let mut optimizer = config.optimization.optimizer();
-    let mut learned = learner(config, model.clone(), devices.clone())?;
-    for _ in 0..rounds.warm_up + rounds.measured {
-        let gradients = stages(config, learned.detector(), &batch, &mut stopwatch)?;
-        learned = stopwatch.time("optimizer", || {
-            learned.optimize(&mut optimizer, scheduler.step(), gradients)
-        })?;
-    }
-    // Anew, so that the objective is that of the model as it was given.
-    let mut optimizer = config.optimization.optimizer();
-    let mut learned = learner(config, model.clone(), devices)?;
-    let batch = collate.collate(dataset, &indices, FIRST)?;
-    let mut figures = Vec::new();
-    for _ in 0..rounds.warm_up + rounds.measured {
-        let batch = batch.clone();
-        let (next, item) = stopwatch.time("step", || {
-            let output = TrainStep::step(&learned, batch);
-            let next = learned.optimize(&mut optimizer, scheduler.step(), output.grads);
-            (next, output.item)
-        })?;
-        learned = next;
-        let item = item
-            .sync()
-            .map_err(|error| Error::Training(error.to_string()))?;
-        if figures.is_empty() {
-            figures = item.figures().to_vec();
-        }
-    }
+    let divided = collate.collate(dataset, &indices, FIRST)?;
+    let figures = time_steps(config, model, &divided, &devices, rounds, &mut stopwatch)?;
+    let peak_mib = memory::peak_mib();
+    time_stages(config, model, &batch, &devices, rounds, &mut stopwatch)?;
     let figure = |wanted: StepFigure| {
         let found = figures.iter().find(|(figure, _)| *figure == wanted);
         found.map_or(f64::NAN, |(_, value)| *value)
@@ -123,7 +97,7 @@ pub fn measure(
         positives: figure(StepFigure::Positives),
         host,
         device: stopwatch.stages(rounds),
-        peak_mib: memory::peak_mib(),
+        peak_mib,
     })
 }
 
@@ -184,8 +158,60 @@ fn host_stages(
     Ok(stopwatch.stages(rounds))
 }
 
-/// All stages up to the gradients.
-fn stages(
+/// Times steps stage by stage.
+fn time_stages(
+    config: &RunConfig,
+    model: &Fcos,
+    batch: &TrainBatch,
+    devices: &[Device],
+    rounds: Rounds,
+    stopwatch: &mut Stopwatch,
+) -> Result<(), Error> {
+    let mut scheduler = config.optimization.scheduler(usize::MAX);
+    let mut optimizer = config.optimization.optimizer();
+    let mut learned = learner(config, model.clone(), devices.to_vec())?;
+    for _ in 0..rounds.warm_up + rounds.measured {
+        let gradients = gradients(config, learned.detector(), batch, stopwatch)?;
+        learned = stopwatch.time("optimizer", || {
+            learned.optimize(&mut optimizer, scheduler.step(), gradients)
+        })?;
+    }
+    Ok(())
+}
+
+/// Times whole steps; the figures of the first.
+fn time_steps(
+    config: &RunConfig,
+    model: &Fcos,
+    batch: &TrainBatch,
+    devices: &[Device],
+    rounds: Rounds,
+    stopwatch: &mut Stopwatch,
+) -> Result<Vec<(StepFigure, f64)>, Error> {
+    let mut scheduler = config.optimization.scheduler(usize::MAX);
+    let mut optimizer = config.optimization.optimizer();
+    let mut learned = learner(config, model.clone(), devices.to_vec())?;
+    let mut figures = Vec::new();
+    for _ in 0..rounds.warm_up + rounds.measured {
+        let batch = batch.clone();
+        let (next, item) = stopwatch.time("step", || {
+            let output = TrainStep::step(&learned, batch);
+            let next = learned.optimize(&mut optimizer, scheduler.step(), output.grads);
+            (next, output.item)
+        })?;
+        learned = next;
+        let item = item
+            .sync()
+            .map_err(|error| Error::Training(error.to_string()))?;
+        if figures.is_empty() {
+            figures = item.figures().to_vec();
+        }
+    }
+    Ok(figures)
+}
+
+/// Times all stages up to the gradients.
+fn gradients(
     config: &RunConfig,
     detector: &Fcos,
     batch: &TrainBatch,

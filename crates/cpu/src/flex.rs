@@ -1,9 +1,11 @@
 //! Tensors of Burn's Flex backend as slices.
 
 use burn::{
-    backend::{DispatchTensorKind, Flex, tensor::FloatTensor},
+    backend::{DispatchTensorKind, Flex, TensorMetadata, tensor::FloatTensor},
     tensor::{DType, Shape, Tensor, TensorData},
 };
+
+use crate::planes;
 
 /// Whether a tensor is of 32 bits on this backend, with autodiff or without.
 pub fn is_f32_on_flex(tensor: &Tensor<4>) -> bool {
@@ -24,4 +26,20 @@ pub fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
 /// A tensor of these values.
 pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
     FloatTensor::<Flex>::from_data(TensorData::new(values, Shape::from(shape)))
+}
+
+/// The tensor after `with` has changed its values, part by part in parallel, each part with
+/// the index of its first; in place where nobody else has them.
+pub fn change(
+    mut tensor: FloatTensor<Flex>,
+    with: impl Fn(usize, &mut [f32]) + Sync,
+) -> FloatTensor<Flex> {
+    let count = tensor.shape().num_elements();
+    let is_whole = tensor.is_contiguous() && tensor.storage::<f32>().len() == count;
+    if !is_whole {
+        let values = values(&tensor.to_contiguous()).to_vec();
+        tensor = FloatTensor::<Flex>::from_data(TensorData::new(values, tensor.shape()));
+    }
+    planes::parts(tensor.storage_mut(), with);
+    tensor
 }

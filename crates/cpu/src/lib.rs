@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod activation;
 mod buffer;
 mod convolution;
 mod flex;
@@ -12,5 +13,6 @@ mod planes;
 mod product;
 mod winograd;
 
+pub use activation::{add_relu, relu};
 pub use convolution::conv2d;
 pub use normalization::{batch_norm_train, group_norm};

@@ -1,4 +1,4 @@
-//! The planes of feature maps, in parallel.
+//! Feature maps in parallel.
 
 use rayon::prelude::*;
 
@@ -26,6 +26,14 @@ pub fn fill(output: &mut [f32], pixels: usize, with: impl Fn(usize, &mut [f32]) 
         .with_min_len((TASK / pixels).max(1))
         .enumerate()
         .for_each(|(plane, values)| with(plane, values));
+}
+
+/// Changes all values part by part, each with the index of its first.
+pub fn parts(values: &mut [f32], with: impl Fn(usize, &mut [f32]) + Sync) {
+    values
+        .par_chunks_mut(TASK)
+        .enumerate()
+        .for_each(|(part, values)| with(part * TASK, values));
 }
 
 /// What there is of each plane, added up over the images.

@@ -9,14 +9,13 @@ use burn::{
     },
     tensor::{
         Device, Tensor,
-        activation::relu,
         module::interpolate,
         ops::{InterpolateMode, InterpolateOptions},
     },
 };
 use serde::{Deserialize, Serialize};
 
-use crate::mixed_precision::convolve;
+use crate::{mixed_precision::convolve, operations::relu};
 
 /// The map from which the level P6 is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

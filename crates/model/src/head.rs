@@ -4,7 +4,7 @@
 use burn::{
     module::{Module, Param},
     nn::{GroupNorm, GroupNormConfig, Initializer, conv::Conv2d},
-    tensor::{Device, FloatDType, Tensor, activation::relu},
+    tensor::{Device, FloatDType, Tensor},
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::{
     fpn::conv_with_zero_bias,
     mixed_precision::{convolve, in_f32},
     norm::group_count,
-    operations::group_norm,
+    operations::{group_norm, relu},
     pyramid::STRIDES,
 };
 

@@ -2,19 +2,24 @@
 //! is built in.
 
 #[cfg(feature = "flex")]
-pub(crate) use fcos_burn_cpu::{batch_norm_train, conv2d, group_norm};
+pub(crate) use fcos_burn_cpu::{add_relu, batch_norm_train, conv2d, group_norm, relu};
 
 #[cfg(not(feature = "flex"))]
-pub(crate) use plain::{batch_norm_train, conv2d, group_norm};
+pub(crate) use plain::{add_relu, batch_norm_train, conv2d, group_norm, relu};
 
 #[cfg(not(feature = "flex"))]
 mod plain {
     use burn::{
         nn::GroupNorm,
-        tensor::{Tensor, module},
+        tensor::{Tensor, activation, module},
     };
 
+    pub(crate) use activation::relu;
     pub(crate) use module::conv2d;
+
+    pub(crate) fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
+        relu(a + b)
+    }
 
     pub(crate) fn batch_norm_train(
         input: Tensor<4>,

@@ -8,13 +8,14 @@ use burn::{
         conv::{Conv2d, Conv2dConfig},
         pool::{MaxPool2d, MaxPool2dConfig},
     },
-    tensor::{DType, Device, Tensor, activation::relu},
+    tensor::{DType, Device, Tensor},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     mixed_precision::{convolve, convolve_with},
     norm::{Norm, NormKind},
+    operations::{add_relu, relu},
 };
 
 /// The number of weighted layers of a [`ResNet`].
@@ -247,7 +248,7 @@ impl Block {
                 features = relu(features);
             }
         }
-        relu(features + shortcut)
+        add_relu(features, shortcut)
     }
 }
 

@@ -1,0 +1,93 @@
+//! Rectification and its gradients against Burn's.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use burn::tensor::{Device, Distribution, Tensor, activation};
+use fcos_burn_cpu::{add_relu, relu};
+
+const SHAPE: [usize; 4] = [2, 3, 70, 90];
+
+fn random(device: &Device) -> Tensor<4> {
+    Tensor::random(SHAPE, Distribution::Normal(0.0, 1.0), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("floats")
+}
+
+/// Output and the gradients of both inputs, where each is used once more, so that no
+/// result may be written over it.
+fn results(
+    [a, b, weight]: &[Tensor<4>; 3],
+    device: &Device,
+    layer: impl Fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
+) -> [Vec<f32>; 3] {
+    let [a, b, weight] =
+        [a, b, weight].map(|tensor| Tensor::<4>::from_data(tensor.to_data(), device));
+    let (a, b) = (a.require_grad(), b.require_grad());
+    let (double_a, double_b) = (a.clone() * 2.0, b.clone() * 2.0);
+    let output = layer(double_a.clone(), double_b.clone());
+    let sum = (output.clone() * weight + double_a * double_b).sum();
+    let gradients = sum.backward();
+    let [of_a, of_b] = [a, b].map(|tensor| values(tensor.grad(&gradients).expect("a gradient")));
+    [values(output), of_a, of_b]
+}
+
+#[test]
+fn outputs_and_gradients_are_those_of_burn() {
+    let device = Device::flex();
+    device.seed(1);
+    let tensors = [random(&device), random(&device), random(&device)];
+    for device in [
+        device.clone().autodiff(),
+        device.clone().autodiff().gradient_checkpointing(),
+    ] {
+        let compare = |ours: fn(Tensor<4>, Tensor<4>) -> Tensor<4>,
+                       burns: fn(Tensor<4>, Tensor<4>) -> Tensor<4>| {
+            let ours = results(&tensors, &device, ours);
+            assert!(ours == results(&tensors, &device, burns));
+        };
+        compare(|a, b| relu(a) * b, |a, b| activation::relu(a) * b);
+        compare(add_relu, |a, b| activation::relu(a + b));
+        // One tensor as both, and as its own gradient's way twice.
+        compare(
+            |a, _| add_relu(a.clone(), relu(a)),
+            |a, _| activation::relu(a.clone() + activation::relu(a)),
+        );
+    }
+}
+
+#[test]
+fn views_are_not_written_to() {
+    let device = Device::flex();
+    let whole = random(&device);
+    let before = values(whole.clone());
+    let part = whole.clone().slice([1..2, 0..3, 5..40, 0..90]);
+    let expected = values(activation::relu(part.clone()));
+    assert_eq!(values(relu(part.clone())), expected);
+    assert_eq!(values(relu(part.swap_dims(2, 3)).swap_dims(2, 3)), expected);
+    let first = whole.clone().narrow(0, 0, 1);
+    assert_eq!(
+        values(add_relu(first.clone(), first.clone())),
+        values(activation::relu(first * 2.0))
+    );
+    assert_eq!(values(whole), before);
+}
+
+#[test]
+fn nothing_is_hidden() {
+    let device = Device::flex().autodiff();
+    let input = Tensor::<4>::from_floats([[[[f32::NAN, -0.0, -1.0, f32::INFINITY]]]], &device);
+    let input = input.require_grad();
+    let output = relu(input.clone());
+    let gradient = values(
+        input
+            .grad(&output.clone().sum().backward())
+            .expect("a gradient"),
+    );
+    let output = values(output);
+    assert!(output[0].is_nan());
+    assert_eq!(output[1..], [0.0, 0.0, f32::INFINITY]);
+    assert_eq!(gradient, [1.0, 0.0, 0.0, 1.0]);
+    let empty = Tensor::<4>::zeros([0, 3, 2, 2], &device);
+    assert_eq!(relu(empty).dims(), [0, 3, 2, 2]);
+}
