@@ -76,10 +76,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Interrupted => {
-            eprintln!(
-                "interrupted: go on after the last whole epoch with --resume {}",
-                folder.display()
-            );
+            eprintln!("interrupted: go on with --resume {}", folder.display());
             Ok(ExitCode::from(130))
         }
     }

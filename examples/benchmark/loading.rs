@@ -7,7 +7,7 @@ use fcos_burn::{
     data::{DetectionDataset, SampleOrder},
     train::{
         Error, RunConfig,
-        loader::{BatchLoader, EpochPlan, TrainCollate},
+        loader::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
     },
 };
 use serde::Serialize;
@@ -50,7 +50,7 @@ pub fn measure(
     };
     let device = config.devices[0].open(config.precision)?;
     let collate = TrainCollate::new(config)?;
-    let loader = BatchLoader::new(dataset.clone(), collate, plan, device, 1);
+    let loader = BatchLoader::new(dataset.clone(), collate, plan, device, FirstBatch::START);
     let mut rates = Vec::new();
     for _ in 0..rounds.warm_up + rounds.measured {
         let start = Instant::now();

@@ -7,7 +7,7 @@ use fcos_burn::{
     data::{DetectionDataset, SampleOrder},
     train::{
         Error, RunConfig,
-        loader::{BatchLoader, EpochPlan, TrainCollate},
+        loader::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
     },
 };
 use serde::Serialize;
@@ -62,7 +62,13 @@ pub fn measure(
             max_batches: None,
         };
         let collate = TrainCollate::new(config)?;
-        let loader = BatchLoader::new(opened.clone(), collate, plan, device.clone(), 1);
+        let loader = BatchLoader::new(
+            opened.clone(),
+            collate,
+            plan,
+            device.clone(),
+            FirstBatch::START,
+        );
         stopwatch.time("epoch start", || {
             black_box(loader.iter());
         })?;

@@ -78,14 +78,6 @@ impl Study {
             );
             let folder = self.path(row, *seed);
             let outcome = match folder.join("config.json").exists() {
-                // A run that was stopped before its first checkpoint has nothing to go on from.
-                true if RunFolder::open(&folder)?.0.read_metrics()?.is_empty() => {
-                    std::fs::remove_dir_all(&folder).map_err(|source| Error::Io {
-                        path: folder.clone(),
-                        source,
-                    })?;
-                    self.start(row, *seed, interrupter)?
-                }
                 true => resume(&folder, None, interrupter.clone())?,
                 false => self.start(row, *seed, interrupter)?,
             };

@@ -105,7 +105,7 @@ fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
     let watcher = thread::spawn({
         let (interrupter, stopped) = (interrupter.clone(), stopped.clone());
         move || {
-            let first = stopped.join("checkpoint").join("scheduler-1.bpk");
+            let first = stopped.join("metrics.json");
             while !first.exists() {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -116,6 +116,9 @@ fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
     watcher.join().unwrap();
     assert!(matches!(outcome, Outcome::Interrupted));
     assert!(rows(&stopped).len() < 3);
+    // Epoch by epoch or in the middle of one: the step it was stopped after is kept.
+    let (folder, _) = RunFolder::open(&stopped).unwrap();
+    assert!(folder.checkpoints().iterations().unwrap()[0] >= 3);
     finished(resume(&stopped, None, Interrupter::new()).unwrap());
     assert_eq!(rows(&stopped), rows(&whole));
 }

@@ -115,7 +115,7 @@ impl<C: CheckpointStrategy> RectificationOps for Autodiff<Flex, C> {
         let nodes = [a.node(), b.node()];
         let output = Flex::add_rectify(a.into_primitive(), b.into_primitive());
         match Rectification.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(output.clone(), output),
+            OpsKind::Tracked(prep) => prep.finish(Kept::Output(output.clone()), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
@@ -147,31 +147,20 @@ enum Kept {
 #[derive(Debug)]
 struct Rectification;
 
-impl Backward<Flex, 1> for Rectification {
+impl<const INPUTS: usize> Backward<Flex, INPUTS> for Rectification {
     type State = Kept;
 
-    fn backward(self, ops: Ops<Kept, 1>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Kept, INPUTS>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let kept = match ops.state {
             Kept::Output(output) => output,
             Kept::Input(node) => checkpointer.retrieve_node_output(node),
         };
         let gradient = gradient(&kept, grads.consume::<Flex>(&ops.node));
-        for node in ops.parents.into_iter().flatten() {
-            grads.register::<Flex>(node.id, gradient.clone());
-        }
-    }
-}
-
-impl Backward<Flex, 2> for Rectification {
-    type State = FloatTensor<Flex>;
-
-    fn backward(
-        self,
-        ops: Ops<FloatTensor<Flex>, 2>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = gradient(&ops.state, grads.consume::<Flex>(&ops.node));
         for node in ops.parents.into_iter().flatten() {
             grads.register::<Flex>(node.id, gradient.clone());
         }

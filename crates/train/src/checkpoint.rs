@@ -1,44 +1,65 @@
-//! Checkpoints: model, optimiser and schedule after each epoch.
+//! Checkpoints: everything with which a training goes on after a step.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
 };
 
 use burn::{
-    lr_scheduler::LrSchedulerRecord,
     module::Module,
-    optim::OptimizerRecord,
+    optim::{ModuleOptimizer, OptimizerRecord},
     store::ModuleRecord,
-    train::{
-        checkpoint::{
-            Checkpoint, Checkpointer, CheckpointerError, CheckpointingAction, CheckpointingStrategy,
-        },
-        metric::store::EventStoreClient,
-    },
+    tensor::Bytes,
 };
 use fcos_burn_model::Fcos;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Keep,
     error::Error,
-    evaluation::{CocoFigure, SharedEvaluator},
-    run::EpochRow,
+    run::{read_json, write_json, write_synced},
 };
 
-/// Epochs whose checkpoint is there. The last but one is a whole one while the last is
-/// being written.
-const RETAINED: usize = 2;
+/// How many are kept: should the last one be unreadable, the one before it is there.
+const KEPT: usize = 2;
 
-/// The folder of a run's checkpoints: for the last epochs `N`, the files
-/// `model-N.bpk`, `optim-N.bpk` and `scheduler-N.bpk`.
+/// Where a training stands: after a step of the optimiser.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Steps since the training began.
+    pub iteration: usize,
+    /// What the epoch gave so far.
+    pub epoch: EpochSoFar,
+}
+
+/// What the steps of an epoch gave so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSoFar {
+    /// Number of steps.
+    pub steps: usize,
+    /// Sums of the steps' figures, by name.
+    pub sums: BTreeMap<String, f64>,
+    /// Steps whose gradient was scaled down.
+    pub clipped: usize,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// The folder of a run's checkpoints. Each is a folder named after the number of its
+/// steps, with `model.bpk`, `optimizer.bpk` and `position.json`, and appears whole or
+/// not at all.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     path: PathBuf,
+}
+
+/// A checkpoint that was read.
+pub(crate) struct Checkpoint {
+    pub(crate) position: Position,
+    pub(crate) model: Fcos,
+    pub(crate) optimizer: OptimizerRecord,
 }
 
 impl Checkpoints {
@@ -51,44 +72,75 @@ impl Checkpoints {
         &self.path
     }
 
-    pub(crate) fn model(&self) -> RecordFiles {
-        self.files("model")
+    /// What tells the data of the run from other data.
+    pub(crate) fn data_path(&self) -> PathBuf {
+        self.path.join("data.json")
     }
 
-    pub(crate) fn optimizer(&self) -> RecordFiles {
-        self.files("optim")
+    /// The numbers of steps of all checkpoints, the last one first.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be read.
+    pub fn iterations(&self) -> Result<Vec<usize>, Error> {
+        let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
+        let mut iterations: Vec<usize> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        iterations.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(iterations)
     }
 
-    pub(crate) fn scheduler(&self) -> RecordFiles {
-        self.files("scheduler")
-    }
-
-    fn files(&self, name: &'static str) -> RecordFiles {
-        RecordFiles {
-            dir: self.path.clone(),
-            name,
+    /// Writes a checkpoint, then removes all but the last ones.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be written; the checkpoints before it stay.
+    pub(crate) fn save(
+        &self,
+        position: &Position,
+        model: &Fcos,
+        optimizer: &ModuleOptimizer,
+    ) -> Result<(), Error> {
+        let partial = self.path.join("partial");
+        remove(&partial)?;
+        if let Err(error) = write(&partial, position, model, optimizer) {
+            // On a full disk, others need the space.
+            let _ = fs::remove_dir_all(&partial);
+            return Err(error);
         }
+        let whole = self.path.join(position.iteration.to_string());
+        self.discard(&whole)?;
+        fs::rename(&partial, &whole).map_err(Error::io(&whole))?;
+        for iteration in self.iterations()?.into_iter().skip(KEPT) {
+            self.discard(&self.path.join(iteration.to_string()))?;
+        }
+        Ok(())
     }
 
-    /// The last epoch whose checkpoint is whole and fits `model`.
+    /// Removes a checkpoint: what is left of it if that is cut short no longer has its
+    /// name.
+    fn discard(&self, checkpoint: &Path) -> Result<(), Error> {
+        if !checkpoint.exists() {
+            return Ok(());
+        }
+        let removed = self.path.join("removed");
+        remove(&removed)?;
+        fs::rename(checkpoint, &removed).map_err(Error::io(checkpoint))?;
+        remove(&removed)
+    }
+
+    /// The last checkpoint that can be read; its weights are in `model`, which is the
+    /// run's.
     ///
     /// # Errors
     ///
     /// Fails if there is none, naming what is wrong with the last one.
-    pub fn last(&self, model: &Fcos) -> Result<usize, Error> {
-        let mut epochs: Vec<usize> = fs::read_dir(&self.path)
-            .map_err(Error::io(&self.path))?
-            .filter_map(|entry| {
-                let name = entry.ok()?.file_name();
-                let epoch = name.to_str()?.strip_prefix("scheduler-")?;
-                epoch.strip_suffix(".bpk")?.parse().ok()
-            })
-            .collect();
-        epochs.sort_unstable_by(|a, b| b.cmp(a));
+    pub(crate) fn last(&self, model: &Fcos) -> Result<Checkpoint, Error> {
         let mut reason = None;
-        for epoch in epochs {
-            match self.check(epoch, model) {
-                Ok(()) => return Ok(epoch),
+        for iteration in self.iterations()? {
+            match self.read(iteration, model.clone()) {
+                Ok(checkpoint) => return Ok(checkpoint),
                 Err(error) => {
                     reason.get_or_insert(error);
                 }
@@ -100,151 +152,118 @@ impl Checkpoints {
         }))
     }
 
-    fn check(&self, epoch: usize, model: &Fcos) -> Result<(), Error> {
-        let unusable = |files: &RecordFiles, cause: String| Error::Run {
-            path: files.path(epoch),
-            cause: format!("cannot be used to go on: {cause}"),
+    fn read(&self, iteration: usize, model: Fcos) -> Result<Checkpoint, Error> {
+        let folder = self.path.join(iteration.to_string());
+        let path = folder.join(MODEL);
+        let record = ModuleRecord::load(&path).map_err(unusable(&path))?;
+        let model = model.try_load_record(record).map_err(unusable(&path))?;
+        let path = folder.join(OPTIMIZER);
+        let optimizer = OptimizerRecord::load(&path).map_err(unusable(&path))?;
+        Ok(Checkpoint {
+            position: read_json(&folder.join(POSITION))?,
+            model,
+            optimizer,
+        })
+    }
+}
+
+const MODEL: &str = "model.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const POSITION: &str = "position.json";
+
+fn write(
+    folder: &Path,
+    position: &Position,
+    model: &Fcos,
+    optimizer: &ModuleOptimizer,
+) -> Result<(), Error> {
+    fs::create_dir(folder).map_err(Error::io(folder))?;
+    let path = folder.join(MODEL);
+    write_synced(&path, &model_bytes(model, &path)?)?;
+    let path = folder.join(OPTIMIZER);
+    let record = optimizer.into_bytes().map_err(unusable(&path))?;
+    write_synced(&path, &record)?;
+    write_json(&folder.join(POSITION), position)
+}
+
+/// Weights as the bytes of a file, which errors name.
+pub(crate) fn model_bytes(model: &Fcos, path: &Path) -> Result<Bytes, Error> {
+    let record = model.clone().into_record();
+    record.into_bytes().map_err(unusable(path))
+}
+
+fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> Error + use<'_, E> {
+    |error| Error::Run {
+        path: path.to_owned(),
+        cause: format!("is no part of a checkpoint: {}", error.to_string()),
+    }
+}
+
+fn remove(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_model::FcosConfig;
+
+    use super::*;
+    use crate::{
+        config::RunConfig,
+        device::{DeviceName, Precision},
+    };
+
+    fn model() -> Fcos {
+        let mut config = FcosConfig::small(1);
+        config.backbone.width = 8;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        let device = DeviceName::CPU.open(Precision::F32).unwrap();
+        config.init(&device.autodiff()).unwrap()
+    }
+
+    #[test]
+    fn the_last_that_can_be_read_is_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path().to_owned());
+        let model = model();
+        let optimizer = RunConfig::small().optimization.optimizer();
+        for iteration in [0, 5, 9] {
+            let position = Position {
+                iteration,
+                ..Position::default()
+            };
+            checkpoints.save(&position, &model, &optimizer).unwrap();
+        }
+        assert_eq!(checkpoints.iterations().unwrap(), [9, 5]);
+        let last = || {
+            checkpoints
+                .last(&model)
+                .map(|found| found.position.iteration)
         };
-        let files = self.model();
-        let record: ModuleRecord = files
-            .restore(epoch)
-            .map_err(|error| unusable(&files, error.to_string()))?;
-        model
-            .clone()
-            .try_load_record(record)
-            .map_err(|error| unusable(&files, error.to_string()))?;
-        let files = self.optimizer();
-        Checkpointer::<OptimizerRecord>::restore(&files, epoch)
-            .map_err(|error| unusable(&files, error.to_string()))?;
-        let files = self.scheduler();
-        Checkpointer::<LrSchedulerRecord>::restore(&files, epoch)
-            .map_err(|error| unusable(&files, error.to_string()))?;
-        Ok(())
-    }
-}
-
-/// The files of one record over the epochs. Each appears whole or not at all.
-#[derive(Clone, Debug)]
-pub(crate) struct RecordFiles {
-    dir: PathBuf,
-    name: &'static str,
-}
-
-impl RecordFiles {
-    fn path(&self, epoch: usize) -> PathBuf {
-        self.dir.join(format!("{}-{epoch}.bpk", self.name))
-    }
-}
-
-impl<R: Checkpoint> Checkpointer<R> for RecordFiles {
-    fn save(&self, epoch: usize, record: R) -> Result<(), CheckpointerError> {
-        save_whole(&self.path(epoch), record)
-    }
-
-    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
-        match fs::remove_file(self.path(epoch)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(CheckpointerError::IOError(error))
-            }
-            _ => Ok(()),
+        // What a process leaves that is killed while it writes, or removes.
+        for left in ["partial", "removed"] {
+            fs::create_dir(dir.path().join(left)).unwrap();
+            fs::write(dir.path().join(left).join(MODEL), "half").unwrap();
         }
-    }
+        assert_eq!(last().unwrap(), 9);
+        checkpoints
+            .save(&Position::default(), &model, &optimizer)
+            .unwrap();
+        assert_eq!(last().unwrap(), 9);
 
-    fn restore(&self, epoch: usize) -> Result<R, CheckpointerError> {
-        R::load(self.path(epoch))
-    }
-}
-
-fn save_whole<R: Checkpoint>(path: &Path, record: R) -> Result<(), CheckpointerError> {
-    let partial = path.with_extension("partial");
-    record.save(partial.clone())?;
-    fs::rename(&partial, path).map_err(CheckpointerError::IOError)
-}
-
-/// Saves the model of each epoch, and that of the one to keep as the run's weights too.
-pub(crate) struct ModelFiles {
-    pub(crate) files: RecordFiles,
-    pub(crate) kept_path: PathBuf,
-    pub(crate) kept: KeptEpoch,
-}
-
-impl Checkpointer<ModuleRecord> for ModelFiles {
-    fn save(&self, epoch: usize, record: ModuleRecord) -> Result<(), CheckpointerError> {
-        if self.kept.is(epoch) {
-            save_whole(&self.kept_path, record.clone())?;
-        }
-        self.files.save(epoch, record)
-    }
-
-    fn delete(&self, epoch: usize) -> Result<(), CheckpointerError> {
-        Checkpointer::<ModuleRecord>::delete(&self.files, epoch)
-    }
-
-    fn restore(&self, epoch: usize) -> Result<ModuleRecord, CheckpointerError> {
-        self.files.restore(epoch)
-    }
-}
-
-/// The epoch whose weights are the run's so far, shared by those who find and who save
-/// it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KeptEpoch(Arc<AtomicUsize>);
-
-impl KeptEpoch {
-    fn is(&self, epoch: usize) -> bool {
-        self.0.load(Ordering::SeqCst) == epoch
-    }
-}
-
-/// Saves every epoch, deletes those before the last ones, and finds the one to keep. The
-/// best by AP is the first epoch, until another has a higher one.
-pub(crate) struct SaveEveryEpoch {
-    evaluator: SharedEvaluator,
-    keep: Keep,
-    kept: KeptEpoch,
-    best_ap: Option<f64>,
-}
-
-impl SaveEveryEpoch {
-    /// Goes on after the epochs of `rows`.
-    pub(crate) fn new(
-        evaluator: SharedEvaluator,
-        keep: Keep,
-        kept: KeptEpoch,
-        rows: &[EpochRow],
-    ) -> Self {
-        let mut strategy = Self {
-            evaluator,
-            keep,
-            kept,
-            best_ap: None,
-        };
-        for row in rows {
-            strategy.consider(row.epoch, row.ap());
-        }
-        strategy
-    }
-
-    fn consider(&mut self, epoch: usize, ap: Option<f64>) {
-        let first = self.kept.is(0);
-        if first || self.keep == Keep::Last || ap > self.best_ap {
-            self.kept.0.store(epoch, Ordering::SeqCst);
-            self.best_ap = ap;
-        }
-    }
-}
-
-impl CheckpointingStrategy for SaveEveryEpoch {
-    fn checkpointing(
-        &mut self,
-        epoch: usize,
-        _store: &EventStoreClient,
-    ) -> Vec<CheckpointingAction> {
-        self.consider(epoch, self.evaluator.figure(CocoFigure::AP));
-        let mut actions = vec![CheckpointingAction::Save];
-        if epoch > RETAINED {
-            actions.push(CheckpointingAction::Delete(epoch - RETAINED));
-        }
-        actions
+        // What a machine leaves that loses its power, if its disk lies.
+        let path = dir.path().join("9").join(MODEL);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(last().unwrap(), 5);
+        fs::write(dir.path().join("5").join(POSITION), "{").unwrap();
+        let error = last().unwrap_err().to_string();
+        assert!(error.contains("9/model.bpk"), "{error}");
     }
 }

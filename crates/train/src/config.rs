@@ -238,18 +238,8 @@ impl DataConfig {
 pub enum Duration {
     /// Passes over the training split.
     Epochs(usize),
-    /// Batches, rounded up to whole epochs.
+    /// Batches; the last epoch ends with the last of them.
     Iterations(usize),
-}
-
-impl Duration {
-    /// The number of epochs, each of `iterations_per_epoch` batches.
-    pub fn epochs(self, iterations_per_epoch: usize) -> usize {
-        match self {
-            Self::Epochs(epochs) => epochs,
-            Self::Iterations(iterations) => iterations.div_ceil(iterations_per_epoch.max(1)),
-        }
-    }
 }
 
 /// Which epoch's weights are a run's.

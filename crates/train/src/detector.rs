@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     evaluation::xywh,
     learner::DetectBatch,
-    loader::{BatchLoader, Collate, DetectCollate, EpochPlan},
+    loader::{BatchLoader, Collate, DetectCollate, EpochPlan, FirstBatch},
     run::write_json,
 };
 
@@ -147,7 +147,7 @@ impl Detector {
             self.collate.clone(),
             plan,
             self.device.clone(),
-            1,
+            FirstBatch::START,
         );
         let mut detections = Vec::with_capacity(dataset.len());
         for batch in loader.iter() {

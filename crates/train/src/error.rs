@@ -97,6 +97,30 @@ pub enum Error {
     /// Pictures with boxes would be written over the images they show.
     #[error("the images are in {0}: choose another folder for the pictures")]
     OutputIsInput(PathBuf),
+    /// The loss or the gradient of a training step is not finite. The weights are as
+    /// they were before it.
+    #[error(
+        "{} is {value} in iteration {iteration} (epoch {epoch}), with the images {}; {} has what it takes to compute it \
+         again. What usually helps: a lower learning rate, a longer warm-up, a lower limit of the gradient's norm, \
+         32-bit precision",
+        figure.to_lowercase(),
+        list(images),
+        kept.display()
+    )]
+    NotFinite {
+        /// The step, counted from 1 over all epochs.
+        iteration: usize,
+        /// The epoch, counted from 1.
+        epoch: usize,
+        /// The part of the loss, or the gradient's norm.
+        figure: &'static str,
+        /// What it is.
+        value: f64,
+        /// The files of the batch.
+        images: Vec<String>,
+        /// Where the step is kept.
+        kept: PathBuf,
+    },
     /// The evaluation failed.
     #[error("evaluation failed: {0}")]
     Evaluation(String),

@@ -3,9 +3,8 @@
 use std::fmt;
 
 use burn::{
-    lr_scheduler::module_lr_scheduler::ModuleLearningRate,
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
-    optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer},
+    optim::{GradientsAccumulator, GradientsParams},
     tensor::{Device, ExecutionError, Int, Tensor, TensorData},
     train::{InferenceStep, ItemLazy, TrainOutput, TrainStep},
 };
@@ -19,7 +18,7 @@ use fcos_burn_model::{
 use crate::{
     device::Precision,
     device_group::DeviceGroup,
-    optimization::{clip_gradient_norm, scale_gradients},
+    optimization::{clip_gradients, gradient_norm, scale_gradients},
 };
 
 /// A detector with what it is trained by.
@@ -49,7 +48,7 @@ impl Learner {
         }
     }
 
-    /// The same, with the gradient's norm limited as by [`clip_gradient_norm`].
+    /// The same, with the gradient's norm limited as by [`clip_gradients`].
     #[must_use]
     pub fn with_max_gradient_norm(self, max_gradient_norm: Option<f32>) -> Self {
         Self {
@@ -135,6 +134,8 @@ impl fmt::Display for Learner {
 pub struct TrainBatch {
     /// The parts, at least one.
     pub parts: Vec<BatchPart>,
+    /// Index of each image in its data set.
+    pub indices: Vec<usize>,
     /// The share of the training that is done before it, in `[0, 1]`: where in its ramp
     /// the association loss is.
     pub progress: f64,
@@ -222,6 +223,8 @@ pub enum StepFigure {
     Positives,
     /// Mean IoU of the positive locations' boxes.
     MeanIou,
+    /// Norm of the gradient over all parameters, before it is limited.
+    GradientNorm,
 }
 
 /// What a training step gives, on the device until it is asked for.
@@ -265,12 +268,40 @@ impl StepOutput {
         }
     }
 
+    /// The same with the gradient's norm, `[1]`.
+    fn with_gradient_norm(self, norm: Tensor<1>) -> Self {
+        match self {
+            Self::Pending(mut figures, values) => {
+                figures.push(StepFigure::GradientNorm);
+                Self::Pending(figures, Box::new(Tensor::cat(vec![*values, norm], 0)))
+            }
+            ready => ready,
+        }
+    }
+
     /// The figures that have been read.
     pub fn figures(&self) -> &[(StepFigure, f64)] {
         match self {
             Self::Pending(..) => &[],
             Self::Ready(figures) => figures,
         }
+    }
+
+    /// One of the figures, if it is there and has been read.
+    pub fn figure(&self, figure: StepFigure) -> Option<f64> {
+        let mut found = self.figures().iter();
+        found.find_map(|(name, value)| (*name == figure).then_some(*value))
+    }
+
+    /// The first figure that was read and is not finite: a part of the loss before the
+    /// whole.
+    pub fn not_finite(&self) -> Option<(StepFigure, f64)> {
+        let (whole, parts): (Vec<(StepFigure, f64)>, Vec<_>) = self
+            .figures()
+            .iter()
+            .filter(|(_, value)| !value.is_finite())
+            .partition(|(figure, _)| *figure == StepFigure::Loss);
+        parts.into_iter().chain(whole).next()
     }
 }
 
@@ -399,27 +430,18 @@ impl TrainStep for Learner {
                 });
             }
         }
-        let grads = match self.precision.loss_scale() {
+        let mut grads = match self.precision.loss_scale() {
             1.0 => gradients.grads(),
             scale => scale_gradients(&self.detector, gradients.grads(), 1.0 / scale),
         };
-        TrainOutput {
-            grads,
-            item: output.unwrap_or_else(|| StepOutput::Ready(Vec::new())),
+        let mut item = output.unwrap_or_else(|| StepOutput::Ready(Vec::new()));
+        if let Some(norm) = gradient_norm(&self.detector, &grads) {
+            if let Some(max_norm) = self.max_gradient_norm {
+                grads = clip_gradients(&self.detector, grads, norm.clone(), max_norm);
+            }
+            item = item.with_gradient_norm(norm);
         }
-    }
-
-    fn optimize(
-        self,
-        optimizer: &mut ModuleOptimizer,
-        learning_rate: ModuleLearningRate,
-        gradients: GradientsParams,
-    ) -> Self {
-        let gradients = match self.max_gradient_norm {
-            Some(max_norm) => clip_gradient_norm(&self, gradients, max_norm),
-            None => gradients,
-        };
-        optimizer.step(learning_rate, self, gradients)
+        TrainOutput { grads, item }
     }
 }
 

@@ -137,6 +137,7 @@ impl Collate for TrainCollate {
             .collect();
         Ok(TrainBatch {
             parts,
+            indices: indices.to_vec(),
             progress: place.progress,
         })
     }
@@ -258,6 +259,7 @@ pub struct BatchLoader<C> {
     collate: C,
     plan: EpochPlan,
     device: Device,
+    first: FirstBatch,
     next_epoch: AtomicU64,
 }
 
@@ -277,6 +279,20 @@ pub struct EpochPlan {
     pub range: Range<usize>,
     /// Batches over all epochs, if the last epoch is to end before its images do.
     pub max_batches: Option<usize>,
+}
+
+/// Where a loader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstBatch {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The batch of that epoch, counted from 0.
+    pub batch: usize,
+}
+
+impl FirstBatch {
+    /// The first of all.
+    pub const START: Self = Self { epoch: 1, batch: 0 };
 }
 
 impl EpochPlan {
@@ -308,20 +324,21 @@ impl EpochPlan {
 }
 
 impl<C: Collate> BatchLoader<C> {
-    /// A loader whose first `iter` is `first_epoch`, counted from 1.
+    /// A loader whose first `iter` begins with `first`.
     pub fn new(
         dataset: Arc<DetectionDataset>,
         collate: C,
         plan: EpochPlan,
         device: Device,
-        first_epoch: u64,
+        first: FirstBatch,
     ) -> Self {
         Self {
             dataset,
             collate,
             plan,
             device,
-            next_epoch: AtomicU64::new(first_epoch),
+            first,
+            next_epoch: AtomicU64::new(first.epoch),
         }
     }
 
@@ -334,6 +351,7 @@ impl<C: Collate> BatchLoader<C> {
                 ..self.plan.clone()
             },
             device,
+            first: self.first,
             next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::SeqCst)),
         }
     }
@@ -343,18 +361,23 @@ impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<C::Batch> + 'a> {
         let epoch = self.next_epoch.fetch_add(1, Ordering::SeqCst);
         let batches = self.plan.batches(self.dataset.len(), epoch);
+        let skipped = match epoch == self.first.epoch {
+            true => self.first.batch.min(batches.len()),
+            false => 0,
+        };
         let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
         let dataset = self.dataset.clone();
         let collate = self.collate.clone();
         let plan = self.plan.clone();
-        let loader = Loader::new(batches.len(), plan.workers, move |batch| {
+        let loader = Loader::new(batches.len() - skipped, plan.workers, move |job| {
+            let batch = skipped + job;
             collate.collate(&dataset, &batches[batch], plan.place(epoch, batch))
         });
         Box::new(BatchIterator::<C> {
             loader: Some(loader),
             device: &self.device,
-            taken: 0,
-            loaded: 0,
+            taken: skipped,
+            loaded: sizes[..skipped].iter().sum(),
             total: sizes.iter().sum(),
             sizes,
         })

@@ -27,6 +27,7 @@ impl StepFigure {
             Self::Centerness => "Centerness loss",
             Self::Positives => "Positives",
             Self::MeanIou => "Mean IoU",
+            Self::GradientNorm => "Gradient norm",
         }
     }
 }
@@ -80,11 +81,7 @@ impl Metric for StepMetric {
         output: &StepOutput,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        let value = output
-            .figures()
-            .iter()
-            .find_map(|(figure, value)| (*figure == self.figure).then_some(*value));
-        match value {
+        match output.figure(self.figure) {
             Some(value) => {
                 self.state.update(value, 1);
                 Ok(self.state.compute_update(self.format()))

@@ -277,27 +277,29 @@ impl LrScheduler for LearningRateSchedule {
     }
 }
 
-/// Scales all gradients of `module` by the same factor, so that their common L2
-/// norm is at most `max_norm`.
-///
-/// Nothing is read back to the host.
-pub fn clip_gradient_norm<M: Module>(
-    module: &M,
-    gradients: GradientsParams,
-    max_norm: f32,
-) -> GradientsParams {
+/// The L2 norm of all gradients of `module` together, `[1]`, on their device; `None` if
+/// there are none.
+pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
     let mut norm = SquaredNorm {
-        gradients: &gradients,
+        gradients,
         sum: None,
     };
     module.visit(&mut norm);
-    let Some(sum) = norm.sum else {
-        return gradients;
-    };
+    norm.sum.map(Tensor::sqrt)
+}
+
+/// Scales all gradients of `module` by the same factor, so that their common L2 norm,
+/// `[1]`, is at most `max_norm`.
+///
+/// Nothing is read back to the host.
+pub fn clip_gradients<M: Module>(
+    module: &M,
+    gradients: GradientsParams,
+    norm: Tensor<1>,
+    max_norm: f32,
+) -> GradientsParams {
     // The smallest normal number keeps 0 / 0 from arising where all gradients are 0.
-    let factor = (sum.sqrt() + f32::MIN_POSITIVE)
-        .recip()
-        .mul_scalar(max_norm);
+    let factor = (norm + f32::MIN_POSITIVE).recip().mul_scalar(max_norm);
     let mut scaling = Scaling {
         gradients,
         factor: factor.clamp_max(1.0),
@@ -364,6 +366,8 @@ impl ModuleVisitor for Scaling {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use burn::{nn::LinearConfig, tensor::Device};
 
     use super::*;
@@ -438,9 +442,14 @@ mod tests {
         // Every weight's gradient is its input, every bias' is 1: √(2·9 + 2).
         let full = 20f32.sqrt();
         assert!((norm(&gradients()) - full).abs() < 1e-5);
-        assert!((norm(&clip_gradient_norm(&layer, gradients(), 2.0)) - 2.0).abs() < 1e-5);
-        let untouched = clip_gradient_norm(&layer, gradients(), 100.0);
-        assert!((norm(&untouched) - full).abs() < 1e-5);
+        let found = gradient_norm(&layer, &gradients()).map_or(f32::NAN, Tensor::into_scalar);
+        assert!((found - full).abs() < 1e-5);
+        let clipped = |max_norm| {
+            let found = gradient_norm(&layer, &gradients()).unwrap();
+            norm(&clip_gradients(&layer, gradients(), found, max_norm))
+        };
+        assert!((clipped(2.0) - 2.0).abs() < 1e-5);
+        assert!((clipped(100.0) - full).abs() < 1e-5);
     }
 
     /// Weights move by rate · (gradient + decay · weight), biases by twice the rate

@@ -1,28 +1,21 @@
-//! Recording a run: a row an epoch in `metrics.json`, a line an epoch in `train.log`.
+//! What a run tells: a line an epoch in `train.log`, and the error that ends it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     fs::{File, OpenOptions},
     io::Write,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
 };
 
 use burn::train::{
-    Interrupter,
     logger::MetricLogger,
     metric::{
-        LearningRateMetric, Metric, MetricDefinition, MetricId, NumericEntry,
+        MetricDefinition, NumericEntry,
         store::{EpochSummary, MetricsUpdate, Split},
     },
 };
 
-use crate::{
-    error::Error,
-    evaluation::{CocoFigure, SharedEvaluator},
-    run::{EpochRow, RunFolder, write_json},
-};
+use crate::{error::Error, evaluation::CocoFigure, run::EpochRow};
 
 /// A text file of what happens, a line each.
 #[derive(Clone, Debug)]
@@ -49,7 +42,7 @@ impl TrainLog {
 pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
 
 impl Failure {
-    fn set(&self, error: Error) {
+    pub(crate) fn set(&self, error: Error) {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         slot.get_or_insert(error);
     }
@@ -59,79 +52,11 @@ impl Failure {
     }
 }
 
-/// The metric logger of burn-train that records a run.
-pub(crate) struct RunRecorder {
-    folder: RunFolder,
-    log: TrainLog,
-    evaluator: SharedEvaluator,
-    interrupter: Interrupter,
-    failure: Failure,
-    names: HashMap<MetricId, String>,
-    rows: Vec<EpochRow>,
-    train: BTreeMap<String, f64>,
-    learning_rate: f64,
-    epoch_start: Instant,
-}
+/// Keeps no metrics: without a logger, burn-train writes files of its own.
+pub(crate) struct NoMetricLog;
 
-impl RunRecorder {
-    pub(crate) fn new(
-        folder: RunFolder,
-        log: TrainLog,
-        evaluator: SharedEvaluator,
-        interrupter: Interrupter,
-        failure: Failure,
-        rows: Vec<EpochRow>,
-    ) -> Self {
-        Self {
-            folder,
-            log,
-            evaluator,
-            interrupter,
-            failure,
-            names: HashMap::new(),
-            rows,
-            train: BTreeMap::new(),
-            learning_rate: f64::NAN,
-            epoch_start: Instant::now(),
-        }
-    }
-
-    fn record(&mut self, epoch: usize) -> Result<(), Error> {
-        let row = EpochRow {
-            epoch,
-            seconds: self.epoch_start.elapsed().as_secs_f64(),
-            learning_rate: self.learning_rate,
-            train: std::mem::take(&mut self.train),
-            validation: self.evaluator.evaluation(),
-        };
-        self.epoch_start = Instant::now();
-        let path = self.folder.log_path();
-        self.log.line(&epoch_line(&row)).map_err(Error::io(&path))?;
-        self.rows.push(row);
-        write_json(&self.folder.metrics_path(), &self.rows)
-    }
-}
-
-impl MetricLogger for RunRecorder {
-    fn log(&mut self, update: MetricsUpdate, _epoch: usize, split: &Split) {
-        if *split != Split::Train {
-            return;
-        }
-        for metric in update.entries_numeric {
-            let Some(name) = self.names.get(&metric.entry.metric_id) else {
-                continue;
-            };
-            let is_learning_rate = *name == *LearningRateMetric::new().name();
-            match metric.numeric_entry {
-                Some(NumericEntry::Final(mean)) if !is_learning_rate => {
-                    self.train.insert(name.clone(), mean);
-                }
-                Some(NumericEntry::Final(_)) | None => {}
-                Some(entry) if is_learning_rate => self.learning_rate = entry.current(),
-                Some(_) => {}
-            }
-        }
-    }
+impl MetricLogger for NoMetricLog {
+    fn log(&mut self, _update: MetricsUpdate, _epoch: usize, _split: &Split) {}
 
     fn read_numeric(
         &mut self,
@@ -139,29 +64,12 @@ impl MetricLogger for RunRecorder {
         epoch: usize,
         _split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        self.rows
-            .iter()
-            .find(|row| row.epoch == epoch)
-            .and_then(|row| row.train.get(name))
-            .map(|value| vec![NumericEntry::Final(*value)])
-            .ok_or_else(|| format!("no {name} of epoch {epoch} is recorded"))
+        Err(format!("no {name} of epoch {epoch} is kept"))
     }
 
-    fn log_metric_definition(&mut self, definition: MetricDefinition) {
-        self.names
-            .insert(definition.metric_id, definition.name.to_string());
-    }
+    fn log_metric_definition(&mut self, _definition: MetricDefinition) {}
 
-    fn log_epoch_summary(&mut self, summary: EpochSummary) {
-        if summary.split != Split::Valid || self.interrupter.should_stop() {
-            return;
-        }
-        if let Err(error) = self.record(summary.epoch_number) {
-            self.failure.set(error);
-            self.interrupter
-                .stop(Some("the run folder cannot be written"));
-        }
-    }
+    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
 }
 
 /// An epoch on one line.
@@ -171,6 +79,9 @@ pub(crate) fn epoch_line(row: &EpochRow) -> String {
         line.push_str(&format!(", {} {value:.3}", name.to_lowercase()));
     }
     line.push_str(&format!(", learning rate {:.2e}", row.learning_rate));
+    if row.clipped_steps > 0 {
+        line.push_str(&format!(", {} steps clipped", row.clipped_steps));
+    }
     if let Some(validation) = &row.validation {
         for figure in [CocoFigure::AP, CocoFigure::AP50, CocoFigure::AP75] {
             match validation.figure(figure) {

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -32,6 +33,9 @@ pub struct EpochRow {
     pub learning_rate: f64,
     /// Means of the training step's figures, by name.
     pub train: BTreeMap<String, f64>,
+    /// Steps whose gradient was scaled down to the greatest norm that is allowed.
+    #[serde(default)]
+    pub clipped_steps: usize,
     /// The validation, if it could be evaluated.
     pub validation: Option<Evaluation>,
 }
@@ -44,12 +48,13 @@ impl EpochRow {
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run, with its configuration.
+    /// Makes the folder of a new run. It is a run's once it has a configuration, which is
+    /// written after the first checkpoint: what has one can be gone on with.
     ///
     /// # Errors
     ///
     /// Fails if the folder holds a run already or cannot be written.
-    pub fn create(path: &Path, config: &RunConfig) -> Result<Self, Error> {
+    pub fn create(path: &Path) -> Result<Self, Error> {
         let folder = Self {
             path: path.to_owned(),
         };
@@ -68,7 +73,6 @@ impl RunFolder {
         ] {
             fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
         }
-        write_json(&folder.config_path(), config)?;
         Ok(folder)
     }
 
@@ -151,6 +155,11 @@ impl RunFolder {
         self.path.join("train.log")
     }
 
+    /// The step that ended the run, if its loss or gradient was not finite.
+    pub fn failed_step_path(&self) -> PathBuf {
+        self.path.join("failed-step")
+    }
+
     /// The checkpoints.
     pub fn checkpoints(&self) -> Checkpoints {
         Checkpoints::new(self.path.join("checkpoint"))
@@ -181,7 +190,22 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let mut text = serde_json::to_vec_pretty(value).map_err(Error::json(path))?;
     text.push(b'\n');
+    write_whole(path, &text)
+}
+
+/// Writes a file that appears whole or not at all.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, text).map_err(Error::io(&partial))?;
+    write_synced(&partial, bytes)?;
     fs::rename(&partial, path).map_err(Error::io(path))
+}
+
+/// Writes a file that is on the disk when this returns.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(Error::io(path))
 }

@@ -1,30 +1,39 @@
 //! Training a detector from its configuration to its run folder.
 
-use std::{io::IsTerminal, path::Path, sync::Arc};
+use std::{
+    io::IsTerminal,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use burn::{
     module::Module,
-    optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler,
+    optim::OptimizerRecord,
     tensor::Device,
-    train::{Interrupter, Learner as BurnLearner, SupervisedTraining, metric::LearningRateMetric},
+    train::{
+        Interrupter, Learner as BurnLearner, SupervisedTraining, TrainingStrategy,
+        metric::LearningRateMetric,
+    },
 };
 use fcos_burn_data::{DetectionDataset, SampleOrder};
 use fcos_burn_model::Fcos;
 
 use crate::{
     artifacts::write_artifacts,
-    checkpoint::{KeptEpoch, ModelFiles, SaveEveryEpoch},
+    checkpoint::{EpochSoFar, Position},
     config::{Duration, Keep, RunConfig},
+    data_digest::{DataDigest, SplitDigest},
     detector::Detector,
     device::DeviceName,
+    epoch_loop::{EpochLoop, Start, Steps},
     error::Error,
     evaluation::{CocoFigure, Evaluation, SharedEvaluator},
     learner::{Learner, StepFigure},
-    loader::{BatchLoader, DetectCollate, EpochPlan, TrainCollate},
+    loader::{BatchLoader, DetectCollate, EpochPlan, FirstBatch, TrainCollate},
     metrics::{CocoMetric, StepMetric},
     progress::LineRenderer,
-    recorder::{Failure, RunRecorder, TrainLog},
-    run::{RunFolder, write_json},
+    recorder::{Failure, NoMetricLog, TrainLog},
+    run::{RunFolder, read_json, write_json},
     setup::{InitialWeights, initial_model, learner, open_devices},
 };
 
@@ -33,7 +42,7 @@ use crate::{
 pub enum Outcome {
     /// All epochs are done; the best one's evaluation.
     Finished(Box<Evaluation>),
-    /// The interrupter stopped it; [`resume`] goes on after the last whole epoch.
+    /// The interrupter stopped it; [`resume`] goes on after the last step.
     Interrupted,
 }
 
@@ -61,7 +70,12 @@ pub fn train(
     if let Some(weights) = weights {
         model = weights.load(model)?;
     }
-    let folder = RunFolder::create(output, &config)?;
+    let folder = RunFolder::create(output)?;
+    let position = Position::default();
+    let checkpoints = folder.checkpoints();
+    write_json(&checkpoints.data_path(), &data.digest())?;
+    checkpoints.save(&position, &model, &config.optimization.optimizer())?;
+    write_json(&folder.config_path(), &config)?;
     Run {
         config,
         folder,
@@ -69,16 +83,18 @@ pub fn train(
         devices,
         interrupter,
     }
-    .launch(model, None)
+    .launch(model, position, None)
 }
 
-/// Goes on with the run in `path` after its last whole epoch.
+/// Goes on with the run in `path` after its last checkpoint, as if it had never been
+/// stopped. A run whose epochs are all done is evaluated again.
 ///
 /// `devices`, if any, replace those of the configuration.
 ///
 /// # Errors
 ///
-/// As [`train`]; also if the folder has no whole checkpoint, or all epochs are done.
+/// As [`train`]; also if the folder has no checkpoint that can be read, or its data has
+/// changed.
 pub fn resume(
     path: &Path,
     devices: Option<Vec<DeviceName>>,
@@ -100,8 +116,11 @@ pub fn resume(
             ),
         });
     }
+    let checkpoints = folder.checkpoints();
+    let digest: DataDigest = read_json(&checkpoints.data_path())?;
+    digest.check(&data.digest(), path)?;
     let model = initial_model(&config, &devices[0])?;
-    let epoch = folder.checkpoints().last(&model)?;
+    let checkpoint = checkpoints.last(&model)?;
     Run {
         config,
         folder,
@@ -109,7 +128,11 @@ pub fn resume(
         devices,
         interrupter,
     }
-    .launch(model, Some(epoch))
+    .launch(
+        checkpoint.model,
+        checkpoint.position,
+        Some(checkpoint.optimizer),
+    )
 }
 
 struct Splits {
@@ -146,6 +169,13 @@ impl Splits {
         config.data.categories = categories.to_vec();
         Ok(splits)
     }
+
+    fn digest(&self) -> DataDigest {
+        DataDigest {
+            train: SplitDigest::of(&self.train),
+            val: SplitDigest::of(&self.val),
+        }
+    }
 }
 
 struct Run {
@@ -157,13 +187,37 @@ struct Run {
 }
 
 impl Run {
-    fn launch(self, model: Fcos, checkpoint: Option<usize>) -> Result<Outcome, Error> {
+    /// Goes on after `position`; `optimizer` is its state there.
+    fn launch(
+        self,
+        model: Fcos,
+        mut position: Position,
+        optimizer: Option<OptimizerRecord>,
+    ) -> Result<Outcome, Error> {
         let config = &self.config;
         let per_epoch = self.data.train.len().div_ceil(config.batch_size);
-        let epochs = config.duration.epochs(per_epoch);
-        let done = checkpoint.unwrap_or(0);
-        let log = TrainLog::open(&self.folder.log_path())?;
+        let steps = Steps {
+            per_epoch,
+            total: match config.duration {
+                Duration::Epochs(epochs) => epochs * per_epoch,
+                Duration::Iterations(iterations) => iterations,
+            },
+        };
+        let mut rows = self.folder.read_metrics()?;
+        rows.retain(|row| steps.until_end_of(row.epoch) <= position.iteration);
+        let epoch = rows.len() + 1;
+        if position.iteration > steps.until_end_of(epoch) {
+            return Err(Error::Run {
+                path: self.folder.metrics_path(),
+                cause: format!("lacks epoch {epoch}, which is done"),
+            });
+        }
+        // The checkpoint of an epoch's end is older than its row.
+        if position.iteration == steps.until_end_of(rows.len()) {
+            position.epoch = EpochSoFar::default();
+        }
         let log_path = self.folder.log_path();
+        let log = TrainLog::open(&log_path)?;
         let tell = |line: &str| log.line(line).map_err(Error::io(&log_path));
         tell(&format!("train: {}", self.data.train))?;
         tell(&format!("validation: {}", self.data.val))?;
@@ -172,74 +226,56 @@ impl Run {
                 tell(&format!("{}: {}", dataset.name(), dataset.report()))?;
             }
         }
+        let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
         tell(&format!(
-            "{} parameters, {per_epoch} iterations an epoch, epochs {} to {epochs}, on {}",
+            "{} parameters, {per_epoch} iterations an epoch, {} of {} done, on {}",
             model.num_params(),
-            done + 1,
-            config
-                .devices
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(", "),
+            position.iteration,
+            steps.total,
+            devices.join(", "),
         ))?;
-        if done < epochs && !self.fit(model.clone(), checkpoint, per_epoch, &log)? {
-            tell("interrupted")?;
-            return Ok(Outcome::Interrupted);
+        if epoch <= steps.epochs() {
+            let mut start = Start {
+                position,
+                rows,
+                optimizer: config.optimization.optimizer(),
+                scheduler: config.optimization.scheduler(steps.total),
+            };
+            if let Some(record) = optimizer {
+                start.optimizer = start.optimizer.load_record(record);
+            }
+            for _ in 0..start.position.iteration {
+                start.scheduler.step();
+            }
+            if !self.fit(model.clone(), start, steps, &log)? {
+                tell("interrupted")?;
+                return Ok(Outcome::Interrupted);
+            }
         }
         self.finish(model, &tell)
     }
 
     /// Trains all epochs that are left; whether they were completed.
-    fn fit(
-        &self,
-        model: Fcos,
-        checkpoint: Option<usize>,
-        per_epoch: usize,
-        log: &TrainLog,
-    ) -> Result<bool, Error> {
+    fn fit(&self, model: Fcos, start: Start, steps: Steps, log: &TrainLog) -> Result<bool, Error> {
         let config = &self.config;
-        let epochs = config.duration.epochs(per_epoch);
-        let total_iterations = match config.duration {
-            Duration::Epochs(epochs) => epochs * per_epoch,
-            Duration::Iterations(iterations) => iterations,
+        let done = start.rows.len();
+        let first = FirstBatch {
+            epoch: done as u64 + 1,
+            batch: start.position.iteration - steps.until_end_of(done),
         };
-        let done = checkpoint.unwrap_or(0);
-        let mut rows = self.folder.read_metrics()?;
-        rows.retain(|row| row.epoch <= done);
-
         let evaluator = SharedEvaluator::new(self.data.val.clone());
-        let kept = KeptEpoch::default();
-        let strategy = SaveEveryEpoch::new(evaluator.clone(), config.keep, kept.clone(), &rows);
         let failure = Failure::default();
-        let recorder = RunRecorder::new(
-            self.folder.clone(),
-            log.clone(),
-            evaluator.clone(),
-            self.interrupter.clone(),
-            failure.clone(),
-            rows,
-        );
-        let checkpoints = self.folder.checkpoints();
         let mut training = SupervisedTraining::<Learner>::new(
             self.folder.path(),
-            Arc::new(self.train_loader(done, total_iterations)?),
+            Arc::new(self.train_loader(first, steps)?),
             Arc::new(self.val_loader()),
         )
-        .num_epochs(epochs)
+        .num_epochs(steps.epochs())
+        // Without checkpointers of burn-train's, this says where its display begins.
+        .checkpoint(done)
         .with_interrupter(self.interrupter.clone())
         .with_application_logger(None)
-        .with_metric_logger(recorder)
-        .with_checkpointing_strategy(strategy)
-        .with_custom_checkpointers(
-            ModelFiles {
-                files: checkpoints.model(),
-                kept_path: self.folder.model_path(),
-                kept,
-            },
-            checkpoints.optimizer(),
-            checkpoints.scheduler(),
-        )
+        .with_metric_logger(NoMetricLog)
         .metric_train_numeric(LearningRateMetric::new());
         for figure in self.step_figures() {
             training = training.metric_train_numeric(StepMetric::new(figure));
@@ -247,20 +283,29 @@ impl Run {
         for figure in [CocoFigure::AP, CocoFigure::AP50, CocoFigure::AP75] {
             training = training.metric_valid_numeric(CocoMetric::new(figure, evaluator.clone()));
         }
-        if let Some(epoch) = checkpoint {
-            training = training.checkpoint(epoch);
-        }
         if !(cfg!(feature = "tui") && std::io::stdout().is_terminal()) {
             training = training.renderer(Box::new(LineRenderer::new(std::io::stderr())));
         }
-
-        let learner = learner(config, model, self.devices.clone())?;
-        let scheduler: ModuleLrScheduler = config.optimization.scheduler(total_iterations);
-        let result = training.launch(BurnLearner::new(
-            learner,
+        // burn-train's own steps are not taken: the loop's optimiser can be saved.
+        let learner = BurnLearner::new(
+            learner(config, model, self.devices.clone())?,
             config.optimization.optimizer(),
-            scheduler,
-        ));
+            config.optimization.scheduler(steps.total),
+        );
+        let epochs = EpochLoop {
+            folder: self.folder.clone(),
+            log: log.clone(),
+            images: self.data.train.clone(),
+            evaluator,
+            steps,
+            max_gradient_norm: config.optimization.max_gradient_norm,
+            keep: config.keep,
+            failure: failure.clone(),
+            start: Mutex::new(Some(start)),
+        };
+        let result = training
+            .with_training_strategy(TrainingStrategy::Custom(Arc::new(epochs)))
+            .launch(learner);
         if let Some(error) = failure.take() {
             return Err(error);
         }
@@ -283,14 +328,18 @@ impl Run {
         if self.config.model.head.centerness.is_some() {
             figures.push(StepFigure::Centerness);
         }
-        figures.extend([StepFigure::Positives, StepFigure::MeanIou]);
+        figures.extend([
+            StepFigure::Positives,
+            StepFigure::MeanIou,
+            StepFigure::GradientNorm,
+        ]);
         figures
     }
 
     fn train_loader(
         &self,
-        epochs_done: usize,
-        total_iterations: usize,
+        first: FirstBatch,
+        steps: Steps,
     ) -> Result<BatchLoader<TrainCollate>, Error> {
         let config = &self.config;
         let plan = EpochPlan {
@@ -299,14 +348,14 @@ impl Run {
             order: SampleOrder::Shuffled,
             seed: config.seed,
             range: 0..self.data.train.len(),
-            max_batches: Some(total_iterations),
+            max_batches: Some(steps.total),
         };
         Ok(BatchLoader::new(
             self.data.train.clone(),
             TrainCollate::new(config)?,
             plan,
             self.devices[0].clone().without_autodiff(),
-            epochs_done as u64 + 1,
+            first,
         ))
     }
 
@@ -327,7 +376,7 @@ impl Run {
             collate,
             plan,
             self.devices[0].clone().without_autodiff(),
-            1,
+            FirstBatch::START,
         )
     }
 

@@ -158,6 +158,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     let locations = Locations::new(size, config.location_rule);
     let part = BatchPart::new(images, &objects, &locations, &config.assignment);
     TrainBatch {
+        indices: (0..objects.len()).collect(),
         parts: vec![part],
         progress: 0.0,
     }

@@ -2,11 +2,13 @@
 //! every wrong input.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[cfg(unix)]
+mod interruption;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::Duration,
+    process::{Command, Output},
 };
 
 use fcos_burn::{
@@ -99,7 +101,7 @@ fn train_evaluate_and_detect_work_together() {
         "metrics.json",
         "results.json",
         "train.log",
-        "checkpoint/model-1.bpk",
+        "checkpoint/2/model.bpk",
         "plots/losses.svg",
         "plots/ap.png",
         "plots/precision-recall.svg",
@@ -383,34 +385,6 @@ fn wrong_values_are_named() {
     );
 }
 
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_with_130_and_tells_how_to_go_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("tiny.json");
-    fs::write(&config, TINY).unwrap();
-    let folder = dir.path().join("run");
-    let mut child = example("train")
-        .args(["--config", path(&config), "--epochs", "100000"])
-        .args(["--output", path(&folder)])
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let first = folder.join("checkpoint").join("scheduler-1.bpk");
-    while !first.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "train ended by itself");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let sent = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status();
-    assert!(sent.unwrap().success());
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let text = stderr(&output);
-    assert!(text.contains("--resume"), "{text}");
-}
-
 #[test]
 fn help_names_the_defaults() {
     for (name, parts) in [
@@ -568,7 +542,7 @@ fn a_device_that_is_not_there_is_one_line() {
 mod remote {
     use std::{
         io::{BufRead, BufReader},
-        process::Child,
+        process::{Child, Stdio},
     };
 
     use fcos_burn::train::device::TOKEN_VARIABLE;

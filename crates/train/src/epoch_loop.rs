@@ -1,0 +1,326 @@
+//! The loop of a training: steps, checkpoints, validation, epoch by epoch.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use burn::{
+    lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler},
+    module::Module,
+    optim::ModuleOptimizer,
+    train::{
+        EventProcessorTraining, InferenceStep, Interrupter, ItemLazy, Learner as BurnLearner,
+        LearnerEvent, SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader,
+        TrainStep, TrainingComponents, TrainingItem, ValidLoader,
+    },
+};
+use fcos_burn_data::DetectionDataset;
+
+use crate::{
+    checkpoint::{Position, model_bytes},
+    config::Keep,
+    error::Error,
+    evaluation::SharedEvaluator,
+    failed_step::{FailedImage, FailedStep},
+    learner::{DetectOutput, Learner, StepFigure, StepOutput, TrainBatch},
+    recorder::{Failure, TrainLog, epoch_line},
+    run::{EpochRow, RunFolder, write_json, write_whole},
+};
+
+/// A checkpoint is written at least so often, at the end of a step.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How burn-train trains a detector.
+///
+/// A step whose loss or gradient is not finite ends the training before it changes the
+/// weights. Checkpoints are written after the last step of an epoch, every ten minutes
+/// between, and when the training is interrupted. The validation of an epoch comes after
+/// its checkpoint, and is done again where it was cut short.
+pub(crate) struct EpochLoop {
+    pub(crate) folder: RunFolder,
+    pub(crate) log: TrainLog,
+    pub(crate) images: Arc<DetectionDataset>,
+    pub(crate) evaluator: SharedEvaluator,
+    pub(crate) steps: Steps,
+    pub(crate) max_gradient_norm: Option<f32>,
+    pub(crate) keep: Keep,
+    /// Where an error goes: the interface has no place for it.
+    pub(crate) failure: Failure,
+    /// Taken when the training begins.
+    pub(crate) start: Mutex<Option<Start>>,
+}
+
+/// The steps of a training.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps {
+    /// Of a whole epoch.
+    pub(crate) per_epoch: usize,
+    /// Of all epochs; the last one may be shorter.
+    pub(crate) total: usize,
+}
+
+impl Steps {
+    /// The number of epochs.
+    pub(crate) fn epochs(self) -> usize {
+        self.total.div_ceil(self.per_epoch.max(1))
+    }
+
+    /// How many are done at the end of an epoch, counted from 1.
+    pub(crate) fn until_end_of(self, epoch: usize) -> usize {
+        (epoch * self.per_epoch).min(self.total)
+    }
+}
+
+/// What a training begins or goes on with, but for the weights.
+pub(crate) struct Start {
+    pub(crate) position: Position,
+    /// The epochs that are validated.
+    pub(crate) rows: Vec<EpochRow>,
+    pub(crate) optimizer: ModuleOptimizer,
+    pub(crate) scheduler: ModuleLrScheduler,
+}
+
+type Processor = SupervisedTrainingEventProcessor<Learner>;
+
+impl SupervisedLearningStrategy<Learner> for EpochLoop {
+    fn fit(
+        &self,
+        components: TrainingComponents<Learner>,
+        learner: BurnLearner<Learner>,
+        train: TrainLoader<Learner>,
+        val: ValidLoader<Learner>,
+        _starting_epoch: usize,
+    ) -> (Learner, Processor) {
+        let interrupter = components.interrupter;
+        let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(start) = start.take() else {
+            return (learner.model(), components.event_processor);
+        };
+        let mut course = Course {
+            of: self,
+            learner: learner.model(),
+            optimizer: start.optimizer,
+            scheduler: start.scheduler,
+            position: start.position,
+            rows: start.rows,
+            train,
+            val,
+            processor: components.event_processor,
+            interrupter: interrupter.clone(),
+            last_checkpoint: Instant::now(),
+        };
+        // What it started with is not needed any more.
+        drop(learner);
+        if let Err(error) = course.run() {
+            self.failure.set(error);
+            interrupter.stop(Some("an error"));
+        }
+        (course.learner, course.processor)
+    }
+}
+
+/// Whether a training goes on, or was interrupted.
+type Flow = Result<ControlFlow<()>, Error>;
+
+/// A training on its way.
+struct Course<'a> {
+    of: &'a EpochLoop,
+    learner: Learner,
+    optimizer: ModuleOptimizer,
+    scheduler: ModuleLrScheduler,
+    position: Position,
+    rows: Vec<EpochRow>,
+    train: TrainLoader<Learner>,
+    val: ValidLoader<Learner>,
+    processor: Processor,
+    interrupter: Interrupter,
+    last_checkpoint: Instant,
+}
+
+impl Course<'_> {
+    fn run(&mut self) -> Flow {
+        for epoch in self.rows.len() + 1..=self.of.steps.epochs() {
+            let stopped = self.train_epoch(epoch)?.is_break() || self.validate(epoch)?.is_break();
+            if stopped {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn train_epoch(&mut self, epoch: usize) -> Flow {
+        let train = self.train.clone();
+        self.tell_train(LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: train.num_items(),
+        });
+        let mut batches = train.iter();
+        let mut before = Instant::now();
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(stopped)?;
+            let progress = batches.progress();
+            let (output, rate) = self.step(epoch, batch)?;
+            self.position.epoch.seconds += before.elapsed().as_secs_f64();
+            before = Instant::now();
+            self.tell_train(LearnerEvent::ProcessedItem(TrainingItem::new(
+                output,
+                progress,
+                Some(self.position.epoch.steps),
+                Some(rate),
+            )));
+            if self.interrupter.should_stop() {
+                self.save()?;
+                return Ok(ControlFlow::Break(()));
+            }
+            if self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL {
+                self.save()?;
+            }
+        }
+        self.tell_train(LearnerEvent::EndSplit(epoch));
+        self.save()?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A step of the optimiser: its figures and its learning rate.
+    fn step(
+        &mut self,
+        epoch: usize,
+        batch: TrainBatch,
+    ) -> Result<(StepOutput, ModuleLearningRate), Error> {
+        let (indices, progress) = (batch.indices.clone(), batch.progress);
+        let computed = TrainStep::step(&self.learner, batch);
+        let output = computed.item.sync().map_err(stopped)?;
+        let iteration = self.position.iteration + 1;
+        if let Some((figure, value)) = output.not_finite() {
+            let images = FailedImage::of(&self.of.images, &indices);
+            let step = FailedStep::new(iteration, epoch, progress, images, &output);
+            step.write(&self.of.folder, &self.learner)?;
+            return Err(Error::NotFinite {
+                iteration,
+                epoch,
+                figure: figure.name(),
+                value,
+                images: step
+                    .images
+                    .into_iter()
+                    .map(|image| image.file_name)
+                    .collect(),
+                kept: self.of.folder.failed_step_path(),
+            });
+        }
+        let rate = self.scheduler.step();
+        self.learner =
+            self.learner
+                .clone()
+                .optimize(&mut self.optimizer, rate.clone(), computed.grads);
+        self.position.iteration = iteration;
+        let sofar = &mut self.position.epoch;
+        sofar.steps += 1;
+        sofar.learning_rate = rate.base();
+        for (figure, value) in output.figures() {
+            *sofar.sums.entry(figure.name().to_owned()).or_default() += value;
+        }
+        let norm = output.figure(StepFigure::GradientNorm);
+        if self
+            .of
+            .max_gradient_norm
+            .is_some_and(|max| norm > Some(max.into()))
+        {
+            sofar.clipped += 1;
+        }
+        Ok((output, rate))
+    }
+
+    fn validate(&mut self, epoch: usize) -> Flow {
+        let started = Instant::now();
+        let val = self.val.clone();
+        self.tell_val(LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: val.num_items(),
+        });
+        let learner = self.learner.valid();
+        let mut batches = val.iter();
+        let mut iteration = 0;
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(stopped)?;
+            let progress = batches.progress();
+            let output = InferenceStep::step(&learner, batch);
+            iteration += 1;
+            self.tell_val(LearnerEvent::ProcessedItem(TrainingItem::new(
+                output,
+                progress,
+                Some(iteration),
+                None,
+            )));
+            if self.interrupter.should_stop() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        self.tell_val(LearnerEvent::EndSplit(epoch));
+        self.tell_train(LearnerEvent::EndEpoch(epoch));
+        let told = self.processor.flush();
+        self.interrupter.fail_on_error(told);
+        if self.interrupter.should_stop() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.record(epoch, started.elapsed())?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Keeps the weights if they are the run's now, then the epoch's row.
+    fn record(&mut self, epoch: usize, validation: Duration) -> Result<(), Error> {
+        let sofar = std::mem::take(&mut self.position.epoch);
+        let mean = |sum: f64| sum / sofar.steps.max(1) as f64;
+        let row = EpochRow {
+            epoch,
+            seconds: sofar.seconds + validation.as_secs_f64(),
+            learning_rate: sofar.learning_rate,
+            train: sofar
+                .sums
+                .into_iter()
+                .map(|(name, sum)| (name, mean(sum)))
+                .collect(),
+            clipped_steps: sofar.clipped,
+            validation: self.of.evaluator.evaluation(),
+        };
+        let best = self.rows.iter().filter_map(EpochRow::ap).reduce(f64::max);
+        if self.rows.is_empty() || self.of.keep == Keep::Last || row.ap() > best {
+            let path = self.of.folder.model_path();
+            write_whole(&path, &model_bytes(self.learner.detector(), &path)?)?;
+        }
+        let path = self.of.folder.log_path();
+        self.of
+            .log
+            .line(&epoch_line(&row))
+            .map_err(Error::io(&path))?;
+        self.rows.push(row);
+        write_json(&self.of.folder.metrics_path(), &self.rows)
+    }
+
+    fn save(&mut self) -> Result<(), Error> {
+        // Burn keeps what each thread found of the running statistics in the last step
+        // apart until the next one, or until a module for inference is asked for: only
+        // then are they in its parameters.
+        drop(self.learner.valid());
+        let checkpoints = self.of.folder.checkpoints();
+        checkpoints.save(&self.position, self.learner.detector(), &self.optimizer)?;
+        self.last_checkpoint = Instant::now();
+        Ok(())
+    }
+
+    fn tell_train(&mut self, event: LearnerEvent<StepOutput>) {
+        let told = self.processor.process_train(event);
+        self.interrupter.fail_on_error(told);
+    }
+
+    fn tell_val(&mut self, event: LearnerEvent<DetectOutput>) {
+        let told = self.processor.process_valid(event);
+        self.interrupter.fail_on_error(told);
+    }
+}
+
+fn stopped(error: impl ToString) -> Error {
+    Error::Training(error.to_string())
+}
