@@ -188,7 +188,7 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
             print!("{}", table.markdown());
         }
         Show::Candidates => {
-            figure2::write(&output, &study, &study.config.devices[0])?;
+            figure2::write(&output, &study)?;
             println!("{}", output.display());
         }
     }

@@ -3,21 +3,15 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Command, sync::Arc};
 
-use fcos_burn::{
-    data::DetectionDataset,
-    train::{
-        Error, Evaluation, RunConfig,
-        comparison::paired_bootstrap,
-        evaluation::{CocoFigure, CocoResult, class_agnostic_figures},
-        statistics::{Summary, percentile_interval},
-    },
+use fcos_burn::train::{
+    Error, Evaluation, RunConfig, evaluation::CocoFigure, run::RunFolder, statistics::Summary,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
-use super::study::{FinishedRun, Study};
-
-/// Probability of all intervals.
-const CONFIDENCE: f64 = 0.95;
+use super::{
+    measured::{Bootstrap, CONFIDENCE, MeasuredRun, Measures, bootstrap},
+    study::Study,
+};
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +28,12 @@ pub enum Column {
     Calibration,
     /// AP where every class is taken for the same one.
     ClassAgnosticAp,
+    /// Detections for each object of the set.
+    DetectionsPerObject,
+    /// Mean IoU of the candidates with the highest score.
+    KeptIou,
+    /// Mean IoU of the best candidates.
+    BestIou,
 }
 
 impl Column {
@@ -50,12 +50,16 @@ impl Column {
         Self::Coco(CocoFigure::AR10),
         Self::Coco(CocoFigure::AR100),
     ];
-    /// The paper's Table II, the calibration error, and AP with and without the classes.
-    pub const TABLE2: [Self; 6] = [
+    /// The paper's Table II, and what explains a difference of AP: calibration, number of
+    /// detections, how well scores choose among the candidates of an object, classes.
+    pub const TABLE2: [Self; 9] = [
         Self::Pearson,
         Self::Spearman,
         Self::Kendall,
         Self::Calibration,
+        Self::DetectionsPerObject,
+        Self::KeptIou,
+        Self::BestIou,
         Self::Coco(CocoFigure::AP),
         Self::ClassAgnosticAp,
     ];
@@ -75,18 +79,27 @@ impl Column {
             Self::Kendall => "KCC",
             Self::Calibration => "ECE",
             Self::ClassAgnosticAp => "AP of any class",
+            Self::DetectionsPerObject => "detections an object",
+            Self::KeptIou => "IoU kept",
+            Self::BestIou => "IoU best",
         }
     }
 
-    fn of(self, run: &Measured) -> Option<f64> {
+    fn of(self, run: &MeasuredRun) -> Option<f64> {
         let evaluation = &run.run.evaluation;
+        let choices = run.measures.choices;
         match self {
             Self::Coco(figure) => evaluation.figure(figure),
             Self::Pearson => evaluation.correlation.pearson,
             Self::Spearman => evaluation.correlation.spearman,
             Self::Kendall => evaluation.correlation.kendall,
             Self::Calibration => evaluation.calibration_error,
-            Self::ClassAgnosticAp => run.class_agnostic_ap,
+            Self::ClassAgnosticAp => run.measures.class_agnostic_ap,
+            Self::DetectionsPerObject => {
+                choices.map(|choices| evaluation.detections as f64 / choices.objects as f64)
+            }
+            Self::KeptIou => choices.map(|choices| choices.kept_iou),
+            Self::BestIou => choices.map(|choices| choices.best_iou),
         }
     }
 
@@ -136,10 +149,11 @@ struct Run {
     seed: u64,
     seconds: f64,
     evaluation: Evaluation,
-    class_agnostic_ap: Option<f64>,
+    #[serde(flatten)]
+    measures: Measures,
     /// The difference to the first row's run of the same seed, and its interval over
     /// resampled images, by COCO figure.
-    bootstrap: BTreeMap<CocoFigure, BootstrapInterval>,
+    bootstrap: Bootstrap,
 }
 
 #[derive(Serialize)]
@@ -148,13 +162,6 @@ struct Difference {
     summary: Summary,
     /// Half the width of the 95 % interval of Student's t.
     margin: Option<f64>,
-}
-
-/// A difference of two runs and its 95 % interval over resampled images.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct BootstrapInterval {
-    difference: f64,
-    interval: [f64; 2],
 }
 
 impl Table {
@@ -172,15 +179,18 @@ impl Table {
     ) -> Result<Self, Error> {
         let data = &study.config.data;
         let dataset = Arc::new(data.source.open(&data.val_split)?);
-        let mut baseline: Vec<Measured> = Vec::new();
+        let mut baseline: Vec<MeasuredRun> = Vec::new();
         let mut configuration = None;
         let mut rows = Vec::new();
         for row in &study.rows {
-            let finished = measured(&dataset, study.finished_runs(row)?)?;
+            let finished = study.finished_runs(row)?.into_iter();
+            let finished = finished
+                .map(|run| MeasuredRun::new(run, &dataset, &study.config))
+                .collect::<Result<Vec<_>, Error>>()?;
             if rows.is_empty() {
                 baseline.clone_from(&finished);
                 if let Some(first) = baseline.first() {
-                    configuration = Some(read_json(&first.run.folder.config_path())?);
+                    configuration = Some(RunFolder::open(first.run.folder.path())?.1);
                 }
             }
             if finished.is_empty() {
@@ -188,7 +198,7 @@ impl Table {
             }
             let same = rows.is_empty();
             let paired =
-                |run: &Measured| baseline.iter().find(|base| base.run.seed == run.run.seed);
+                |run: &MeasuredRun| baseline.iter().find(|base| base.run.seed == run.run.seed);
             let mut summary = BTreeMap::new();
             let mut difference = BTreeMap::new();
             for &column in columns {
@@ -209,14 +219,14 @@ impl Table {
                 .iter()
                 .map(|run| {
                     let bootstrap = match paired(run) {
-                        Some(base) if !same => bootstrap(&dataset, run, base, resamples)?,
+                        Some(base) if !same => bootstrap(run, base, &dataset, resamples)?,
                         _ => BTreeMap::new(),
                     };
                     Ok(Run {
                         seed: run.run.seed,
                         seconds: run.run.epochs.iter().map(|epoch| epoch.seconds).sum(),
                         evaluation: run.run.evaluation.clone(),
-                        class_agnostic_ap: run.class_agnostic_ap,
+                        measures: run.measures.clone(),
                         bootstrap,
                     })
                 })
@@ -375,56 +385,4 @@ fn line(text: &mut String, first: &str, second: &str, cells: impl Iterator<Item 
         .map(|cell| cell.unwrap_or_else(|| "–".to_owned()))
         .collect();
     let _ = writeln!(text, "| {first} | {second} | {} |", cells.join(" | "));
-}
-
-/// A finished run and what its detections tell.
-#[derive(Clone)]
-struct Measured {
-    run: Arc<FinishedRun>,
-    results: Arc<Vec<CocoResult>>,
-    class_agnostic_ap: Option<f64>,
-}
-
-fn measured(dataset: &DetectionDataset, runs: Vec<FinishedRun>) -> Result<Vec<Measured>, Error> {
-    runs.into_iter()
-        .map(|run| {
-            let results: Vec<CocoResult> = read_json(&run.folder.results_path())?;
-            let figures = class_agnostic_figures(dataset, &results)?;
-            Ok(Measured {
-                class_agnostic_ap: figures[&CocoFigure::AP],
-                results: Arc::new(results),
-                run: Arc::new(run),
-            })
-        })
-        .collect()
-}
-
-fn bootstrap(
-    dataset: &DetectionDataset,
-    run: &Measured,
-    baseline: &Measured,
-    resamples: usize,
-) -> Result<BTreeMap<CocoFigure, BootstrapInterval>, Error> {
-    let (results, without) = (&run.results, &baseline.results);
-    let lists = paired_bootstrap(dataset, results, without, resamples, run.run.seed)?;
-    let intervals = lists.into_iter().filter_map(|(figure, differences)| {
-        let of = |run: &Measured| run.run.evaluation.figure(figure);
-        let found = BootstrapInterval {
-            difference: of(run)? - of(baseline)?,
-            interval: percentile_interval(&differences, CONFIDENCE)?,
-        };
-        Some((figure, found))
-    });
-    Ok(intervals.collect())
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Io {
-        path: path.to_owned(),
-        source,
-    })?;
-    serde_json::from_str(&text).map_err(|error| Error::Json {
-        path: path.to_owned(),
-        cause: error.to_string(),
-    })
 }

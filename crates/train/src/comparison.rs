@@ -11,57 +11,60 @@ use crate::{
     evaluation::{CocoFigure, CocoResult, coco_report, figures},
 };
 
-/// The differences of COCO's figures, `results − baseline`, over `resamples` bootstrap
-/// samples of the images of `dataset`, paired: both are evaluated on the same sample.
-/// Samples where a figure is undefined for one of them are left out of that figure's
-/// list.
+/// COCO's figures of one sample; `None` where the sample has no ground truth for one.
+pub type Figures = BTreeMap<CocoFigure, Option<f64>>;
+
+/// COCO's figures of `results` over `resamples` bootstrap samples of the images of
+/// `dataset`. The same seed draws the same samples, whatever the results.
 ///
 /// A sample draws as many images as there are, with replacement, and an image that is
 /// drawn several times counts as often: it is the textbook bootstrap (Efron, 1979),
-/// where hotcoco's own draws a subset. [`percentile_interval`] of a list is the
-/// interval of its difference. It tells what other images would change, not what
-/// another seed would.
-///
-/// [`percentile_interval`]: crate::statistics::percentile_interval
+/// where hotcoco's own draws a subset.
 ///
 /// # Errors
 ///
 /// Fails if the evaluation does, which names the cause.
-pub fn paired_bootstrap(
+pub fn resampled_figures(
     dataset: &DetectionDataset,
     results: &[CocoResult],
-    baseline: &[CocoResult],
     resamples: usize,
     seed: u64,
-) -> Result<BTreeMap<CocoFigure, Vec<f64>>, Error> {
+) -> Result<Vec<Figures>, Error> {
     let truth = ByImage::new(dataset.to_coco());
     let results = truth.group(results);
-    let baseline = truth.group(baseline);
-    let differences = (0..resamples)
+    (0..resamples)
         .into_par_iter()
         .map(|resample| {
             let images = truth.images.len();
             let mut rng = sample_rng(seed, 0, resample);
             let sample: Vec<usize> = (0..images).map(|_| rng.random_range(0..images)).collect();
-            let with = figures(&coco_report(
-                truth.sample(&sample),
-                &drawn(&results, &sample),
-            )?);
-            let without = figures(&coco_report(
-                truth.sample(&sample),
-                &drawn(&baseline, &sample),
-            )?);
-            Ok(CocoFigure::ALL
-                .into_iter()
-                .filter_map(|figure| Some((figure, with[&figure]? - without[&figure]?)))
-                .collect::<Vec<_>>())
+            let report = coco_report(truth.sample(&sample), &drawn(&results, &sample))?;
+            Ok(figures(&report))
         })
-        .collect::<Result<Vec<_>, Error>>()?;
+        .collect()
+}
+
+/// The differences `results − baseline` of each figure, sample by sample: a paired
+/// bootstrap if both have the same samples. Samples where a figure is undefined for one
+/// of them are left out of that figure's list.
+///
+/// [`percentile_interval`] of a list is the interval of its difference. It tells what
+/// other images would change, not what another seed would.
+///
+/// [`percentile_interval`]: crate::statistics::percentile_interval
+pub fn paired_differences(
+    results: &[Figures],
+    baseline: &[Figures],
+) -> BTreeMap<CocoFigure, Vec<f64>> {
     let mut lists = BTreeMap::<CocoFigure, Vec<f64>>::new();
-    for (figure, difference) in differences.into_iter().flatten() {
-        lists.entry(figure).or_default().push(difference);
+    for (with, without) in results.iter().zip(baseline) {
+        for (figure, value) in with {
+            if let (Some(value), Some(Some(base))) = (value, without.get(figure)) {
+                lists.entry(*figure).or_default().push(value - base);
+            }
+        }
     }
-    Ok(lists)
+    lists
 }
 
 /// A data set whose images can be drawn several times.
@@ -173,11 +176,22 @@ mod tests {
             .collect()
     }
 
+    fn paired_bootstrap(
+        dataset: &DetectionDataset,
+        [results, baseline]: [&[CocoResult]; 2],
+        resamples: usize,
+        seed: u64,
+    ) -> BTreeMap<CocoFigure, Vec<f64>> {
+        let [with, without] = [results, baseline]
+            .map(|results| resampled_figures(dataset, results, resamples, seed).unwrap());
+        paired_differences(&with, &without)
+    }
+
     #[test]
     fn the_same_results_do_not_differ() {
         let dataset = dataset(12);
         let results = found(&dataset, |image| 0.02 * (image % 5) as f64);
-        let lists = paired_bootstrap(&dataset, &results, &results, 20, 1).unwrap();
+        let lists = paired_bootstrap(&dataset, [&results, &results], 20, 1);
         assert_eq!(lists[&CocoFigure::AP], vec![0.0; 20]);
     }
 
@@ -186,18 +200,15 @@ mod tests {
         let dataset = dataset(12);
         let good = found(&dataset, |_| 0.0);
         let bad = found(&dataset, |image| 0.1 + 0.02 * (image % 5) as f64);
-        let lists = paired_bootstrap(&dataset, &good, &bad, 40, 1).unwrap();
+        let lists = paired_bootstrap(&dataset, [&good, &bad], 40, 1);
         let differences = &lists[&CocoFigure::AP];
         assert_eq!(differences.len(), 40);
         assert!(differences.iter().all(|difference| *difference > 0.1));
         // Samples differ, and come again with the same seed.
         assert!(differences.iter().any(|other| other != &differences[0]));
-        let again = paired_bootstrap(&dataset, &good, &bad, 40, 1).unwrap();
+        let again = paired_bootstrap(&dataset, [&good, &bad], 40, 1);
         assert_eq!(lists, again);
-        assert_ne!(
-            lists,
-            paired_bootstrap(&dataset, &good, &bad, 40, 2).unwrap()
-        );
+        assert_ne!(lists, paired_bootstrap(&dataset, [&good, &bad], 40, 2));
     }
 
     /// Two images with an object each, found in the first alone.
