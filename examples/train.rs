@@ -27,7 +27,7 @@ struct Cli {
     output: Option<PathBuf>,
     /// Go on with the run in this folder; only --device or --devices can change
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "data", "train_images", "train_split", "val_split", "config", "backbone", "association",
+        "data", "train_images", "train_split", "val_split", "strict", "config", "backbone", "association",
         "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
         "box_loss", "image_size", "short_side", "epochs", "batch_size", "lr", "workers", "seed", "weights", "improved_fcos",
         "new_classifier", "accumulate", "gradient_checkpointing", "precision", "keep", "output",

@@ -29,6 +29,11 @@ pub struct TrainingArgs {
     /// Split to validate on [default: val, or test]
     #[arg(long, value_name = "NAME")]
     val_split: Option<String>,
+    /// Refuse data with anything wrong with it: by default, annotations that cannot be used
+    /// are left out, and a few training images that cannot be read are replaced by others;
+    /// both are told
+    #[arg(long)]
+    strict: bool,
     /// The values to start from: small trains from scratch on a CPU in minutes,
     /// paper is the paper's
     #[arg(long, value_enum, default_value_t = Preset::Small)]
@@ -183,6 +188,7 @@ impl TrainingArgs {
         if let Some(data) = self.data.config(train_split, val_split)? {
             config.data = data;
         }
+        config.data.strict |= self.strict;
         if let Some(backbone) = self.backbone {
             config.model.backbone.width = 64;
             config.model.backbone.depth = match backbone {

@@ -15,7 +15,10 @@ use burn::{
     train::{ItemLazy, TrainOutput, TrainStep},
 };
 use fcos_burn::{
-    data::{DetectionDataset, shapes::ShapesConfig, shapes::ShapesSplit, transforms::Pipeline},
+    data::{
+        DetectionDataset, SampleReader, shapes::ShapesConfig, shapes::ShapesSplit,
+        transforms::Pipeline,
+    },
     loss::{AssociationLoss, BoxLoss, FcosObjectiveConfig, Predictions, Targets},
     model::{Detection, Fcos, FcosConfig, ImageFrame, head::CenternessBranch, norm::NormKind},
     train::{
@@ -71,7 +74,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         augmentation: Pipeline::new(Vec::new()).unwrap(),
         assignment: config.assignment.clone(),
         location_rule: config.location_rule,
-        seed: 0,
+        reader: SampleReader::new(0),
         parts: 1,
     };
     let indices: Vec<usize> = (0..IMAGES).collect();

@@ -2,7 +2,12 @@
 //! where it was stopped.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{path::Path, sync::Arc, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use fcos_burn::{
     data::{shapes::ShapesConfig, transforms::Resize},
@@ -150,4 +155,154 @@ fn every_variant_of_the_objective_trains() {
         assert_eq!(rows[0].train.contains_key("Centerness loss"), centerness);
         assert!(rows[0].train["Loss"].is_finite());
     }
+}
+
+/// Writes a split of images of 64×64 pixels, each with these boxes (xywh) and categories, in
+/// COCO's layout: the folder and the file.
+fn coco_split(dir: &Path, images: &[&[([u32; 4], u64)]], categories: u64) -> (PathBuf, PathBuf) {
+    std::fs::create_dir_all(dir).unwrap();
+    let mut listed = Vec::new();
+    let mut annotations = Vec::new();
+    for (id, objects) in (1..).zip(images) {
+        let mut image = image::RgbImage::from_pixel(64, 64, image::Rgb([80, 90, 100]));
+        for ([x, y, width, height], category) in objects.iter().copied() {
+            for (x, y) in (x..x + width).flat_map(|x| (y..y + height).map(move |y| (x, y))) {
+                image.put_pixel(x, y, image::Rgb([250, 60 * category as u8, 20]));
+            }
+            annotations.push(serde_json::json!({
+                "id": annotations.len() + 1, "image_id": id, "category_id": category,
+                "bbox": [x, y, width, height], "area": width * height, "iscrowd": 0,
+            }));
+        }
+        let name = format!("{id:02}.png");
+        image.save(dir.join(&name)).unwrap();
+        listed.push(serde_json::json!({"id": id, "file_name": name, "width": 64, "height": 64}));
+    }
+    let categories: Vec<_> = (1..=categories)
+        .map(|id| serde_json::json!({"id": id, "name": format!("class {id}")}))
+        .collect();
+    let json = serde_json::json!(
+        {"images": listed, "annotations": annotations, "categories": categories}
+    );
+    let file = dir.join("annotations.json");
+    std::fs::write(&file, json.to_string()).unwrap();
+    (dir.to_owned(), file)
+}
+
+fn coco(
+    dir: &Path,
+    train: &[&[([u32; 4], u64)]],
+    val: &[&[([u32; 4], u64)]],
+    categories: u64,
+) -> RunConfig {
+    let (train_images, train_annotations) = coco_split(&dir.join("train"), train, categories);
+    let (val_images, val_annotations) = coco_split(&dir.join("val"), val, categories);
+    let mut config = tiny();
+    config.data = DataConfig::coco(train_images, train_annotations, val_images, val_annotations);
+    config.duration = config::Duration::Epochs(2);
+    config.batch_size = 2;
+    config
+}
+
+const OBJECT: &[([u32; 4], u64)] = &[([10, 12, 30, 24], 1)];
+
+#[test]
+fn a_set_without_objects_trains_and_its_figures_are_undefined() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = coco(dir.path(), &[&[], &[], &[]], &[&[], &[]], 2);
+    let folder = dir.path().join("run");
+    let evaluation = finished(train(config, &folder, None, Interrupter::new()).unwrap());
+    assert!(
+        evaluation.figures.values().all(Option::is_none),
+        "{:?}",
+        evaluation.figures
+    );
+    assert!(evaluation.class_ap.is_empty());
+    assert!(evaluation.table().contains('–'));
+    let rows = rows(&folder);
+    assert_eq!(rows.len(), 2);
+    for row in &rows {
+        assert_eq!(
+            (row.train["Positives"], row.train["Localization loss"]),
+            (0.0, 0.0)
+        );
+        assert!(row.train["Loss"].is_finite() && row.train["Loss"] > 0.0);
+    }
+    // pycocotools has no figure either, and JSON no number for it.
+    let written = std::fs::read_to_string(folder.join("evaluation.json")).unwrap();
+    assert!(written.contains("\"AP\": null"), "{written}");
+}
+
+#[test]
+fn batches_without_objects_are_batches_like_others() {
+    let dir = tempfile::tempdir().unwrap();
+    // One image in five has an object: most batches of two have none.
+    let config = coco(dir.path(), &[OBJECT, &[], &[], &[], &[]], &[OBJECT, &[]], 1);
+    let folder = dir.path().join("run");
+    let evaluation = finished(train(config, &folder, None, Interrupter::new()).unwrap());
+    assert!(evaluation.figure(CocoFigure::AP).is_some());
+    assert!(rows(&folder)[1].train["Positives"] > 0.0);
+}
+
+#[test]
+fn one_image_and_classes_that_never_occur_are_a_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = coco(dir.path(), &[OBJECT], &[OBJECT], 3);
+    let folder = dir.path().join("run");
+    let evaluation = finished(train(config, &folder, None, Interrupter::new()).unwrap());
+    let classes: Vec<&String> = evaluation.class_ap.keys().collect();
+    assert_eq!(classes, ["class 1"], "others have no ground truth");
+    assert!(evaluation.figure(CocoFigure::AP).is_some());
+    assert_eq!(evaluation.figure(CocoFigure::APL), None);
+}
+
+#[test]
+fn a_few_training_images_that_cannot_be_read_are_replaced_and_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = coco(dir.path(), &[OBJECT; 20], &[OBJECT], 1);
+    let broken = dir.path().join("train/07.png");
+    std::fs::write(&broken, "no image").unwrap();
+    let folder = dir.path().join("run");
+    finished(train(config.clone(), &folder, None, Interrupter::new()).unwrap());
+    let rows = rows(&folder);
+    assert_eq!(
+        rows.iter()
+            .map(|row| row.unreadable_images)
+            .collect::<Vec<_>>(),
+        [1, 1]
+    );
+    let log = std::fs::read_to_string(folder.join("train.log")).unwrap();
+    assert_eq!(log.matches("train/07.png").count(), 1, "{log}");
+    assert!(log.contains("1 unreadable images replaced"), "{log}");
+
+    let refused = |config: &RunConfig, name: &str| {
+        let folder = dir.path().join(name);
+        let error = train(config.clone(), &folder, None, Interrupter::new()).unwrap_err();
+        assert!(!folder.exists(), "nothing is begun");
+        error.to_string()
+    };
+    config.data.strict = true;
+    let strict = refused(&config, "strict");
+    assert!(strict.contains("1 of 20 images cannot be read"), "{strict}");
+    assert!(
+        strict.contains("07.png") && strict.contains("strict"),
+        "{strict}"
+    );
+    config.data.strict = false;
+    std::fs::write(dir.path().join("train/08.png"), "").unwrap();
+    let many = refused(&config, "many");
+    assert!(many.contains("2 of 20 images cannot be read"), "{many}");
+    // A validation over fewer images would be another.
+    std::fs::write(dir.path().join("val/01.png"), "").unwrap();
+    std::fs::copy(
+        dir.path().join("train/01.png"),
+        dir.path().join("train/08.png"),
+    )
+    .unwrap();
+    let validation = refused(&config, "validation");
+    assert!(
+        validation.contains("1 of 1 images cannot be read"),
+        "{validation}"
+    );
+    assert!(validation.contains("val/01.png"), "{validation}");
 }

@@ -109,6 +109,27 @@ pub enum DataError {
         /// Width and height of the decoded file, before any EXIF rotation.
         found: (u32, u32),
     },
+    /// A decoder failed in a way that its authors did not foresee.
+    #[error("{}: the decoder panicked: {cause}", path.display())]
+    Decoder {
+        /// The image file.
+        path: PathBuf,
+        /// What it said.
+        cause: String,
+    },
+    /// More images cannot be read than a training can do without.
+    #[error(
+        "{count} of {total} images cannot be read, more than {} %: {cause}",
+        100.0 * crate::SampleReader::MAX_UNREADABLE
+    )]
+    TooManyUnreadable {
+        /// How many were met that cannot be read.
+        count: usize,
+        /// The number of images in the data set.
+        total: usize,
+        /// What is wrong with the last of them.
+        cause: Box<DataError>,
+    },
     /// There is no image of that index.
     #[error("image {index} was asked of a data set of {len}")]
     IndexOutOfRange {
@@ -138,6 +159,23 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether one image is at fault, and others may be read all the same.
+    pub fn is_of_an_image(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. } | Self::Image { .. } | Self::Decoder { .. } | Self::SizeMismatch { .. }
+        )
+    }
+
+    /// What is wrong, without the file that it is wrong with.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Io { source, .. } => source.to_string(),
+            Self::Image { source, .. } => source.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// Attaches `path` to an I/O error.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -9,6 +9,7 @@ mod loader;
 mod normalize;
 mod random;
 mod report;
+mod sampling;
 pub mod shapes;
 pub mod transforms;
 
@@ -21,3 +22,4 @@ pub use loader::{Loader, LoaderError};
 pub use normalize::Normalization;
 pub use random::{SampleOrder, epoch_order, sample_rng};
 pub use report::{Finding, LoadReport, Tally};
+pub use sampling::SampleReader;

@@ -6,7 +6,7 @@ use std::fmt;
 /// How many places a [`Tally`] remembers.
 const EXAMPLES: usize = 5;
 
-/// Something wrong with an annotation.
+/// Something wrong with an annotation, or with an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Finding {
     /// Dropped: width or height is zero, negative or not a number.
@@ -19,12 +19,14 @@ pub enum Finding {
     UnknownImage,
     /// Dropped: the annotation belongs to a category that the file does not list.
     UnknownCategory,
+    /// Dropped with its annotations: an image whose size is in no annotation file, and cannot be read from it.
+    UnreadableImage,
     /// Kept: the box reached beyond its image and was cut at the border.
     Clipped,
 }
 
 impl Finding {
-    /// Whether the annotation was left out.
+    /// Whether the annotation or image was left out.
     pub fn drops(self) -> bool {
         self != Self::Clipped
     }
@@ -38,6 +40,7 @@ impl fmt::Display for Finding {
             Self::NoBox => "without a box",
             Self::UnknownImage => "of an unlisted image",
             Self::UnknownCategory => "of an unlisted category",
+            Self::UnreadableImage => "images that cannot be read",
             Self::Clipped => "clipped to the image",
         })
     }
@@ -79,7 +82,7 @@ impl LoadReport {
         &self.notes
     }
 
-    /// How many annotations were left out.
+    /// How many annotations, and images with theirs, were left out.
     pub fn dropped(&self) -> usize {
         self.findings()
             .filter(|(finding, _)| finding.drops())

@@ -492,8 +492,119 @@ fn yolo_failures_name_the_file_and_the_cause() {
     );
     let error = message(DetectionDataset::open(dir.path(), Some("val")));
     assert!(error.ends_with("images/absent: no such folder"), "{error}");
-    write(dir.path().join("images/train/b.png"), "text");
-    assert!(message(DetectionDataset::open(dir.path(), Some("train"))).contains("b.png: "));
+    for (line, part) in [
+        ("0 0.5 0.5 0.5", "found 3 numbers after the class"),
+        ("0 0.5 0.5 0.5 0.5 0.5", "found 5 numbers after the class"),
+        ("0 0.5 half 0.5 0.5", "'half' is not a number"),
+        ("-1 0.5 0.5 0.5 0.5", "'-1' is not a class index"),
+    ] {
+        write(dir.path().join("labels/train/a.txt"), format!("\n{line}\n"));
+        let error = message(DetectionDataset::open(dir.path(), Some("train")));
+        assert!(
+            error.contains("a.txt:2: ") && error.contains(part),
+            "{error}"
+        );
+    }
+    // Numbers that are none are a box without extent.
+    let boxes = "0 nan 0.5 0.5 0.5\n0 0.5 0.5 inf 0.5\n0 0.5 -inf 0.5 0.5\n0 0.5 0.5 -1 0.5\n";
+    write(dir.path().join("labels/train/a.txt"), boxes);
+    let dataset = DetectionDataset::open(dir.path(), Some("train")).unwrap();
+    assert_eq!((dataset.report().dropped(), dataset.object_count()), (4, 0));
+}
+
+#[test]
+fn names_that_lead_out_of_the_folder_are_refused() {
+    let dir = coco_folder(|dir, json| {
+        write(dir.join("annotations.json"), json);
+        write_coco_images(&dir.join("images"));
+        write_image(dir.join("images/sub folder/c.png"), 20, 10);
+    });
+    let named = |name: &str| {
+        let mut json = coco_json();
+        json["images"][1]["file_name"] = json!(name);
+        write(dir.path().join("annotations.json"), json.to_string());
+        DetectionDataset::open(dir.path(), None)
+    };
+    let outside = dir.path().join("images/a.png");
+    for name in [
+        "../images/a.png",
+        "sub folder/../../a.png",
+        "..\\a.png",
+        outside.to_str().unwrap(),
+        "C:\\images\\a.png",
+        "\\\\server\\a.png",
+    ] {
+        let error = message(named(name));
+        assert!(
+            error.contains("annotations.json: the image file name"),
+            "{error}"
+        );
+        assert!(error.contains("leads out of the folder"), "{error}");
+    }
+    for name in ["sub folder/c.png", "sub folder\\c.png", "./a.png"] {
+        let dataset = named(name).unwrap();
+        assert_eq!(dataset.images()[1].file_name, name);
+        assert_eq!(dataset.image(1).unwrap().dimensions(), (20, 10));
+    }
+
+    let dir = voc_folder();
+    fs::remove_file(dir.path().join("JPEGImages/a.png")).unwrap();
+    write(dir.path().join("a.png"), "beside the folder");
+    let climbing = voc_xml("../a.png", &[]);
+    write(dir.path().join("Annotations/a.xml"), climbing);
+    let error = message(DetectionDataset::voc(dir.path(), Some("train")));
+    assert!(
+        error.contains("a.xml: the image file name '../a.png' leads out"),
+        "{error}"
+    );
+}
+
+/// What a reader says of annotations that are cut off, too deep, too large or meant to blow up.
+#[test]
+fn hostile_annotations_are_errors() {
+    let dir = TempDir::new().unwrap();
+    write_coco_images(dir.path());
+    let coco = |text: String| {
+        write(dir.path().join("gt.json"), text);
+        message(DetectionDataset::coco(
+            dir.path(),
+            dir.path().join("gt.json"),
+        ))
+    };
+    let whole = coco_json().to_string();
+    let deep = "[".repeat(1_000_000);
+    for text in [
+        whole[..whole.len() / 2].to_string(),
+        deep.clone(),
+        format!("{{\"images\": {deep}"),
+        format!("{{\"info\": {deep}, {}", &whole[1..]),
+        whole.replace("[1,2,3,4]", "[1,2,1e999,4]"),
+        whole.replace("[1,2,3,4]", "[1,2,3]"),
+        whole.replace("\"id\":10", "\"id\":-10"),
+        whole.replace("\"id\":10", "\"id\":1.5"),
+        whole.replace("\"width\":20", "\"width\":99999999999"),
+    ] {
+        let error = coco(text);
+        assert!(error.contains("gt.json: not COCO annotations"), "{error}");
+    }
+
+    let dir = voc_folder();
+    let bomb = (1..20).fold(String::from("<!ENTITY e0 \"lol\">"), |text, level| {
+        let previous = format!("&e{};", level - 1).repeat(10);
+        format!("{text}<!ENTITY e{level} \"{previous}\">")
+    });
+    let xml = voc_xml("a.png", &[("&e19;", [1, 1, 4, 5])]);
+    for text in [
+        format!("<!DOCTYPE annotation [{bomb}]>{xml}"),
+        "<annotation>".repeat(200_000),
+        xml[..xml.len() / 2].to_string(),
+        xml.replace("<xmin>1</xmin>", "<xmin>one</xmin>"),
+        xml.replace("<xmin>1</xmin>", ""),
+    ] {
+        write(dir.path().join("Annotations/a.xml"), text);
+        let error = message(DetectionDataset::voc(dir.path(), Some("train")));
+        assert!(error.contains("a.xml"), "{error}");
+    }
 }
 
 #[test]

@@ -161,6 +161,11 @@ pub struct DataConfig {
     /// The classes of the data, in the order of the model's. Found when the
     /// training starts; needed to use its weights without the data.
     pub categories: Vec<Category>,
+    /// Whether a training refuses data with anything wrong with it. Otherwise
+    /// annotations that cannot be used are left out and told, and a few training images
+    /// that cannot be read are replaced by others.
+    #[serde(default)]
+    pub strict: bool,
 }
 
 impl DataConfig {
@@ -228,6 +233,7 @@ impl DataConfig {
             train_split: train_split.into(),
             val_split: val_split.into(),
             categories: Vec::new(),
+            strict: false,
         }
     }
 }

@@ -16,7 +16,7 @@ use burn::{
         TrainStep, TrainingComponents, TrainingItem, ValidLoader,
     },
 };
-use fcos_burn_data::DetectionDataset;
+use fcos_burn_data::{DetectionDataset, SampleReader};
 
 use crate::{
     checkpoint::{Position, model_bytes},
@@ -46,6 +46,8 @@ pub(crate) struct EpochLoop {
     pub(crate) steps: Steps,
     pub(crate) max_gradient_norm: Option<f32>,
     pub(crate) keep: Keep,
+    /// Counts the images that cannot be read.
+    pub(crate) reader: SampleReader,
     /// Where an error goes: the interface has no place for it.
     pub(crate) failure: Failure,
     /// Taken when the training begins.
@@ -110,6 +112,7 @@ impl SupervisedLearningStrategy<Learner> for EpochLoop {
             processor: components.event_processor,
             interrupter: interrupter.clone(),
             last_checkpoint: Instant::now(),
+            unreadable_told: 0,
         };
         // What it started with is not needed any more.
         drop(learner);
@@ -137,6 +140,8 @@ struct Course<'a> {
     processor: Processor,
     interrupter: Interrupter,
     last_checkpoint: Instant,
+    /// How many unreadable images are in the log.
+    unreadable_told: usize,
 }
 
 impl Course<'_> {
@@ -283,6 +288,7 @@ impl Course<'_> {
                 .map(|(name, sum)| (name, mean(sum)))
                 .collect(),
             clipped_steps: sofar.clipped,
+            unreadable_images: self.of.reader.unreadable().len(),
             validation: self.of.evaluator.evaluation(),
         };
         let best = self.rows.iter().filter_map(EpochRow::ap).reduce(f64::max);
@@ -291,10 +297,14 @@ impl Course<'_> {
             write_whole(&path, &model_bytes(self.learner.detector(), &path)?)?;
         }
         let path = self.of.folder.log_path();
-        self.of
-            .log
-            .line(&epoch_line(&row))
-            .map_err(Error::io(&path))?;
+        let tell = |line: &str| self.of.log.line(line).map_err(Error::io(&path));
+        tell(&epoch_line(&row))?;
+        if row.unreadable_images > self.unreadable_told {
+            self.unreadable_told = row.unreadable_images;
+            for cause in self.of.reader.unreadable() {
+                tell(&format!("replaced, since it cannot be read: {cause}"))?;
+            }
+        }
         self.rows.push(row);
         write_json(&self.of.folder.metrics_path(), &self.rows)
     }

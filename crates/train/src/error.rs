@@ -94,6 +94,14 @@ pub enum Error {
     /// The data set has nothing to train or evaluate on.
     #[error("{0} has no images")]
     NoImages(String),
+    /// The data of a run is worse than it may be.
+    #[error("{name}: {findings}")]
+    BadData {
+        /// The split.
+        name: String,
+        /// What was found, how often, and where first.
+        findings: String,
+    },
     /// Pictures with boxes would be written over the images they show.
     #[error("the images are in {0}: choose another folder for the pictures")]
     OutputIsInput(PathBuf),

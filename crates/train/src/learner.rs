@@ -464,7 +464,7 @@ mod tests {
 
     use burn::{module::Param, train::ItemLazy};
     use fcos_burn_data::{
-        DetectionDataset,
+        DetectionDataset, SampleReader,
         shapes::{ShapesConfig, ShapesSplit},
         transforms::Pipeline,
     };
@@ -501,7 +501,7 @@ mod tests {
             augmentation: Pipeline::new(Vec::new()).unwrap(),
             assignment: config.assignment.clone(),
             location_rule: config.location_rule,
-            seed: 0,
+            reader: SampleReader::new(0),
             parts,
         };
         let indices: Vec<usize> = (0..images).collect();

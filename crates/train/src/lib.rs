@@ -7,6 +7,7 @@ mod coco_classes;
 pub mod comparison;
 pub mod config;
 pub mod correlation;
+mod data_check;
 mod data_digest;
 pub mod detector;
 pub mod detector_file;

@@ -16,8 +16,8 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use fcos_burn_data::{
-    DataError, DetectionDataset, ImageBatch, Loader, LoaderError, SampleOrder, epoch_order,
-    sample_rng, stack, stack_resized,
+    DataError, DetectionDataset, ImageBatch, Loader, LoaderError, SampleOrder, SampleReader,
+    epoch_order, sample_rng, stack, stack_resized,
     transforms::{Interpolation, Pipeline, Sample},
 };
 use fcos_burn_model::{
@@ -75,8 +75,9 @@ pub struct TrainCollate {
     pub assignment: AssignmentConfig,
     /// Where on the input the locations stand.
     pub location_rule: LocationRule,
-    /// Seed of the augmentation.
-    pub seed: u64,
+    /// Reads the images, or others in place of those that cannot be read; its seed is that
+    /// of the augmentation too.
+    pub reader: SampleReader,
     /// Into how many parts of about the same size a batch is divided, at least 1. A
     /// batch of fewer images has a part for each.
     pub parts: usize,
@@ -94,7 +95,7 @@ impl TrainCollate {
             augmentation: Pipeline::new(config.input.augmentation.clone())?,
             assignment: config.model.assignment.clone(),
             location_rule: config.model.location_rule,
-            seed: config.seed,
+            reader: SampleReader::new(config.seed),
             parts: config.devices.len() * config.accumulate,
         })
     }
@@ -110,15 +111,15 @@ impl Collate for TrainCollate {
         indices: &[usize],
         place: BatchPlace,
     ) -> Result<TrainBatch, DataError> {
-        let samples = indices
-            .iter()
-            .map(|&index| {
-                let mut rng = sample_rng(self.seed, place.epoch, index);
-                let sample = dataset.sample(index)?;
-                let sample = self.input.resize.apply(sample, self.input.interpolation)?;
-                self.augmentation.apply(sample, &mut rng)
-            })
-            .collect::<Result<Vec<Sample>, DataError>>()?;
+        let mut samples = Vec::with_capacity(indices.len());
+        let mut read = Vec::with_capacity(indices.len());
+        for &index in indices {
+            let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
+            let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
+            let sample = self.input.resize.apply(sample, self.input.interpolation)?;
+            samples.push(self.augmentation.apply(sample, &mut rng)?);
+            read.push(index);
+        }
         let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
         let [_, _, height, width] = batch.shape;
         let locations = Locations::new([height, width], self.location_rule);
@@ -137,7 +138,7 @@ impl Collate for TrainCollate {
             .collect();
         Ok(TrainBatch {
             parts,
-            indices: indices.to_vec(),
+            indices: read,
             progress: place.progress,
         })
     }

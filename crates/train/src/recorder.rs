@@ -82,6 +82,12 @@ pub(crate) fn epoch_line(row: &EpochRow) -> String {
     if row.clipped_steps > 0 {
         line.push_str(&format!(", {} steps clipped", row.clipped_steps));
     }
+    if row.unreadable_images > 0 {
+        line.push_str(&format!(
+            ", {} unreadable images replaced",
+            row.unreadable_images
+        ));
+    }
     if let Some(validation) = &row.validation {
         for figure in [CocoFigure::AP, CocoFigure::AP50, CocoFigure::AP75] {
             match validation.figure(figure) {

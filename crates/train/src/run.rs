@@ -36,6 +36,10 @@ pub struct EpochRow {
     /// Steps whose gradient was scaled down to the greatest norm that is allowed.
     #[serde(default)]
     pub clipped_steps: usize,
+    /// Training images that could not be read since the training was started or gone on
+    /// with; others took their place.
+    #[serde(default)]
+    pub unreadable_images: usize,
     /// The validation, if it could be evaluated.
     pub validation: Option<Evaluation>,
 }

@@ -22,6 +22,7 @@ use crate::{
     artifacts::write_artifacts,
     checkpoint::{EpochSoFar, Position},
     config::{Duration, Keep, RunConfig},
+    data_check::{Unreadable, check},
     data_digest::{DataDigest, SplitDigest},
     detector::Detector,
     device::DeviceName,
@@ -66,6 +67,11 @@ pub fn train(
     config.validate()?;
     let devices = open_devices(&config)?;
     let data = Splits::open(&mut config)?;
+    let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
+    if let Some(summary) = summary {
+        eprintln!("{}: {summary}; others take their place", data.train.name());
+    }
+    check(&data.val, Unreadable::Refused, config.data.strict)?;
     let mut model = initial_model(&config, &devices[0])?;
     if let Some(weights) = weights {
         model = weights.load(model)?;
@@ -265,9 +271,11 @@ impl Run {
         };
         let evaluator = SharedEvaluator::new(self.data.val.clone());
         let failure = Failure::default();
+        let collate = TrainCollate::new(config)?;
+        let reader = collate.reader.clone();
         let mut training = SupervisedTraining::<Learner>::new(
             self.folder.path(),
-            Arc::new(self.train_loader(first, steps)?),
+            Arc::new(self.train_loader(collate, first, steps)),
             Arc::new(self.val_loader()),
         )
         .num_epochs(steps.epochs())
@@ -300,6 +308,7 @@ impl Run {
             steps,
             max_gradient_norm: config.optimization.max_gradient_norm,
             keep: config.keep,
+            reader,
             failure: failure.clone(),
             start: Mutex::new(Some(start)),
         };
@@ -338,9 +347,10 @@ impl Run {
 
     fn train_loader(
         &self,
+        collate: TrainCollate,
         first: FirstBatch,
         steps: Steps,
-    ) -> Result<BatchLoader<TrainCollate>, Error> {
+    ) -> BatchLoader<TrainCollate> {
         let config = &self.config;
         let plan = EpochPlan {
             batch_size: config.batch_size,
@@ -350,13 +360,13 @@ impl Run {
             range: 0..self.data.train.len(),
             max_batches: Some(steps.total),
         };
-        Ok(BatchLoader::new(
+        BatchLoader::new(
             self.data.train.clone(),
-            TrainCollate::new(config)?,
+            collate,
             plan,
             self.devices[0].clone().without_autodiff(),
             first,
-        ))
+        )
     }
 
     fn val_loader(&self) -> BatchLoader<DetectCollate> {

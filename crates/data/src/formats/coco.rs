@@ -7,7 +7,9 @@ use hotcoco::{COCO, Dataset};
 use rayon::prelude::*;
 
 use super::objects::{Annotation, Frame};
-use super::{Split, choose, entries, files_with_extension, image_size, require_images, stem};
+use super::{
+    Split, choose, entries, files_with_extension, image_path, image_size, require_images, stem,
+};
 use crate::dataset::Pixels;
 use crate::report::Finding;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
@@ -97,16 +99,16 @@ pub(crate) fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionD
     check(&dataset).map_err(malformed)?;
 
     let first = &dataset.images[0].file_name;
-    let folder = folders
-        .iter()
-        .find(|folder| folder.join(first).is_file())
-        .or(folders.first());
+    let holds_first =
+        |folder: &&PathBuf| image_path(folder, first).is_ok_and(|path| path.is_file());
+    let folder = folders.iter().find(holds_first).or(folders.first());
     let folder = folder.map(PathBuf::as_path).unwrap_or(Path::new(""));
     let paths: Vec<PathBuf> = dataset
         .images
-        .iter()
-        .map(|image| folder.join(&image.file_name))
-        .collect();
+        .par_iter()
+        .map(|image| image_path(folder, &image.file_name))
+        .collect::<Result<_, _>>()
+        .map_err(malformed)?;
     require_images(&paths)?;
 
     let mut report = LoadReport::default();

@@ -5,7 +5,7 @@ mod objects;
 pub(crate) mod voc;
 pub(crate) mod yolo;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use image::ImageReader;
 use rayon::prelude::*;
@@ -142,6 +142,26 @@ fn stem(path: &Path) -> String {
 
 fn read_text(path: &Path) -> Result<String, DataError> {
     std::fs::read_to_string(path).map_err(DataError::io(path))
+}
+
+/// The path of an image that an annotation file names, which must lie in `folder`: the file may come from a stranger, and
+/// from another system.
+///
+/// Windows' separators are taken for separators where no file has them in its name.
+fn image_path(folder: &Path, file_name: &str) -> Result<PathBuf, String> {
+    let slashed = file_name.replace('\\', "/");
+    let drive = slashed.as_bytes().get(1) == Some(&b':');
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if drive || !Path::new(&slashed).components().all(inside) {
+        return Err(format!(
+            "the image file name '{file_name}' leads out of the folder of the images"
+        ));
+    }
+    let path = folder.join(file_name);
+    Ok(match path.is_file() {
+        true => path,
+        false => folder.join(slashed),
+    })
 }
 
 /// Fails unless every image is on disk.

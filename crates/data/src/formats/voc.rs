@@ -7,8 +7,8 @@ use hotcoco::convert::voc_to_coco;
 
 use super::objects::{Annotation, Frame};
 use super::{
-    Split, choose, entries, files_with_extension, image_size, is_image, read_text, require_images,
-    stem, title,
+    Split, choose, entries, files_with_extension, image_path, image_size, is_image, read_text,
+    require_images, stem, title,
 };
 use crate::dataset::Pixels;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
@@ -100,8 +100,16 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     }
 
     let files = ImageFiles::in_folder(&dir.join("JPEGImages"))?;
-    let located = |index: &usize| files.locate(&stems[*index], &dataset.images[*index].file_name);
-    let paths: Vec<PathBuf> = members.iter().map(located).collect();
+    let located = |index: &usize| {
+        let stem = &stems[*index];
+        files
+            .locate(stem, &dataset.images[*index].file_name)
+            .map_err(|cause| DataError::Annotations {
+                path: folder.join(format!("{stem}.xml")),
+                cause,
+            })
+    };
+    let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
     require_images(&paths)?;
 
     let mut report = LoadReport::default();
@@ -206,10 +214,10 @@ impl ImageFiles {
     }
 
     /// The image of an annotation file: the one of the same stem, otherwise the one its `<filename>` names.
-    fn locate(&self, stem: &str, file_name: &str) -> PathBuf {
-        self.by_stem
-            .get(stem)
-            .cloned()
-            .unwrap_or_else(|| self.folder.join(file_name))
+    fn locate(&self, stem: &str, file_name: &str) -> Result<PathBuf, String> {
+        match self.by_stem.get(stem) {
+            Some(path) => Ok(path.clone()),
+            None => image_path(&self.folder, file_name),
+        }
     }
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::objects::{Annotation, Frame};
 use super::{Split, choose, entries, files_with_extension, image_size, is_image, read_text, title};
 use crate::dataset::Pixels;
+use crate::report::Finding;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
 
 /// Where the images of a split are: folders of images, or text files with a path a line.
@@ -96,27 +97,35 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
             ),
         });
     }
-    let sizes: Vec<(u32, u32)> = paths
-        .par_iter()
-        .map(|path| image_size(path))
-        .collect::<Result<_, _>>()?;
+    let sizes: Vec<Result<(u32, u32), DataError>> =
+        paths.par_iter().map(|path| image_size(path)).collect();
 
     let mut report = LoadReport::default();
     let mut images = Vec::with_capacity(paths.len());
+    let mut readable = Vec::with_capacity(paths.len());
     let mut ids = 1..;
-    for ((path, &(width, height)), id) in paths.iter().zip(&sizes).zip(1..) {
+    let mut unreadable = None;
+    for ((path, size), id) in paths.into_iter().zip(sizes).zip(1..) {
         let file_name = path
             .strip_prefix(dir)
-            .unwrap_or(path)
+            .unwrap_or(&path)
             .to_string_lossy()
             .into_owned();
+        let (width, height) = match size {
+            Ok(size) => size,
+            Err(cause) => {
+                report.record(Finding::UnreadableImage, &file_name, cause.reason());
+                unreadable.get_or_insert(cause);
+                continue;
+            }
+        };
         let frame = Frame {
             file_name: &file_name,
             width,
             height,
         };
         let mut objects = Vec::new();
-        for (line, label) in read_labels(&label_file(path), names.len())? {
+        for (line, label) in read_labels(&label_file(&path), names.len())? {
             let annotation = label.scale(width, height, ids.next().unwrap_or_default());
             objects.extend(annotation.admit(&frame, format_args!("line {line}"), &mut report));
         }
@@ -127,6 +136,10 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
             height,
             objects,
         });
+        readable.push(path);
+    }
+    if let (true, Some(cause)) = (images.is_empty(), unreadable) {
+        return Err(cause);
     }
     let categories = names
         .into_iter()
@@ -140,7 +153,7 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
         categories,
         images,
         report,
-        Pixels::Files(paths),
+        Pixels::Files(readable),
     ))
 }
 

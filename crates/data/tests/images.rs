@@ -1,0 +1,283 @@
+//! Images of every kind that folders hold, through every reader: those that can be read give their pixels, the others an
+//! error that names them.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use fcos_burn_data::{DataError, DetectionDataset, Finding, SampleReader, read_image};
+use image::codecs::gif::GifEncoder;
+use image::{DynamicImage, Frame, ImageFormat, Luma, Rgb, RgbImage, Rgba};
+use tempfile::TempDir;
+
+const LEFT: [u8; 3] = [200, 60, 30];
+const RIGHT: [u8; 3] = [20, 160, 90];
+
+/// 20×10 pixels, the left half of one colour, the right half of another.
+fn picture() -> RgbImage {
+    RgbImage::from_fn(20, 10, |x, _| Rgb(if x < 10 { LEFT } else { RIGHT }))
+}
+
+fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut target = Cursor::new(&mut bytes);
+    image.into().write_to(&mut target, format).unwrap();
+    bytes
+}
+
+/// A file written by Pillow; `images/generate.py` tells how.
+fn fixture(name: &str) -> Vec<u8> {
+    fs::read(Path::new("tests/images").join(name)).unwrap()
+}
+
+/// Images that can be read, with their colours left and right.
+fn readable() -> Vec<(&'static str, Vec<u8>, [[u8; 3]; 2])> {
+    let colours = [LEFT, RIGHT];
+    let png = |image: DynamicImage| encoded(image, ImageFormat::Png);
+    let rgb = DynamicImage::from(picture());
+    let translucent = image::RgbaImage::from_fn(20, 10, |x, y| {
+        let [r, g, b] = picture().get_pixel(x, y).0;
+        Rgba([r, g, b, 128])
+    });
+    let grey = image::GrayImage::from_fn(20, 10, |x, _| Luma([if x < 10 { 40 } else { 220 }]));
+    let mut animation = Vec::new();
+    let mut encoder = GifEncoder::new(&mut animation);
+    for image in [picture(), RgbImage::new(20, 10)] {
+        encoder
+            .encode_frame(Frame::new(DynamicImage::from(image).into_rgba8()))
+            .unwrap();
+    }
+    drop(encoder);
+    vec![
+        ("plain.png", png(rgb.clone()), colours),
+        ("a png.jpg", png(rgb.clone()), colours),
+        ("палитра.png", fixture("palette.png"), colours),
+        ("cmyk.jpg", fixture("cmyk.jpg"), colours),
+        ("grey.png", png(grey.into()), [[40; 3], [220; 3]]),
+        ("sixteen.png", png(rgb.to_rgb16().into()), colours),
+        ("alpha.png", png(translucent.into()), colours),
+        // Stored pixels: the orientation that asks for a quarter turn is not applied.
+        ("rotated.jpg", fixture("exif-rotated.jpg"), colours),
+        ("animated.gif", animation, colours),
+        (
+            "lossless.webp",
+            encoded(rgb.clone(), ImageFormat::WebP),
+            colours,
+        ),
+        (
+            "tagged.tif",
+            encoded(rgb.clone(), ImageFormat::Tiff),
+            colours,
+        ),
+        ("old.bmp", encoded(rgb, ImageFormat::Bmp), colours),
+    ]
+}
+
+/// Images that cannot be read, with a part of what is said of them.
+fn unreadable() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let half = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
+    let jpeg = encoded(picture(), ImageFormat::Jpeg);
+    let unfinished = jpeg[..jpeg.len() - 20].to_vec();
+    vec![
+        ("empty.png", Vec::new(), "format"),
+        ("text.jpg", b"this is text".to_vec(), "format"),
+        ("half.png", half(encoded(picture(), ImageFormat::Png)), ""),
+        ("half.jpg", half(jpeg), ""),
+        ("unfinished.jpg", unfinished, "ends before its image does"),
+        ("half.gif", half(encoded(picture(), ImageFormat::Gif)), ""),
+        ("bomb.png", fixture("bomb.png"), "imit"),
+    ]
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A data set of `images` in each layout, each image with one object.
+fn in_every_layout(images: &[(&str, &[u8])]) -> Vec<(&'static str, TempDir)> {
+    let [coco, voc, yolo] = [(); 3].map(|()| TempDir::new().unwrap());
+    let (mut listed, mut annotated) = (Vec::new(), Vec::new());
+    for (id, (name, bytes)) in (1..).zip(images) {
+        write(&coco.path().join(name), bytes);
+        listed.push(serde_json::json!({"id": id, "file_name": name, "width": 20, "height": 10}));
+        annotated.push(serde_json::json!(
+            {"id": id, "image_id": id, "category_id": 1, "bbox": [1, 1, 5, 5]}
+        ));
+        // Names must differ without their extensions.
+        let stem = name.replace('.', "-");
+        let extension = Path::new(name).extension().unwrap().to_str().unwrap();
+        let file = format!("{stem}.{extension}");
+        write(&voc.path().join("JPEGImages").join(&file), bytes);
+        let xml = format!(
+            "<annotation><filename>{file}</filename><size><width>20</width><height>10</height></size>\
+             <object><name>thing</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>6</xmax><ymax>6</ymax></bndbox></object>\
+             </annotation>"
+        );
+        write(
+            &voc.path().join(format!("Annotations/{stem}.xml")),
+            xml.as_bytes(),
+        );
+        write(&yolo.path().join("images/train").join(&file), bytes);
+        let label = b"0 0.2 0.4 0.2 0.4\n";
+        write(&yolo.path().join(format!("labels/train/{stem}.txt")), label);
+    }
+    let json = serde_json::json!(
+        {"images": listed, "annotations": annotated, "categories": [{"id": 1, "name": "thing"}]}
+    );
+    write(
+        &coco.path().join("annotations.json"),
+        json.to_string().as_bytes(),
+    );
+    write(&yolo.path().join("classes.txt"), b"thing\n");
+    vec![("COCO", coco), ("VOC", voc), ("YOLO", yolo)]
+}
+
+fn near(found: [u8; 3], expected: [u8; 3]) -> bool {
+    found
+        .into_iter()
+        .zip(expected)
+        .all(|(a, b)| a.abs_diff(b) <= 4)
+}
+
+#[test]
+fn every_kind_of_image_gives_its_pixels() {
+    let images = readable();
+    let files: Vec<(&str, &[u8])> = images
+        .iter()
+        .map(|(name, bytes, _)| (*name, &bytes[..]))
+        .collect();
+    for (layout, dir) in in_every_layout(&files) {
+        let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+        assert_eq!(dataset.len(), images.len(), "{layout}");
+        assert!(
+            dataset.report().is_clean(),
+            "{layout}: {}",
+            dataset.report()
+        );
+        assert!(dataset.unreadable_images(|_| {}).is_empty(), "{layout}");
+        for (index, record) in dataset.images().iter().enumerate() {
+            assert_eq!(record.objects.len(), 1, "{layout}: {}", record.file_name);
+            let (name, _, [left, right]) = images
+                .iter()
+                .find(|(name, ..)| {
+                    let stem = name.replace('.', "-");
+                    record.file_name == *name || record.file_name.contains(&stem)
+                })
+                .unwrap();
+            let pixels = dataset.image(index).unwrap();
+            assert_eq!(pixels.dimensions(), (20, 10));
+            let [l, r] = [4, 15].map(|x| pixels.get_pixel(x, 5).0);
+            assert!(
+                near(l, *left) && near(r, *right),
+                "{layout}: {name}: {l:?} {r:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_unreadable_image_is_named() {
+    for (name, bytes, part) in unreadable() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join(name);
+        write(&path, &bytes);
+        let error = read_image(&path).unwrap_err().to_string();
+        assert!(error.starts_with(path.to_str().unwrap()), "{error}");
+        assert!(error.contains(part) && !error.contains('\n'), "{error}");
+    }
+    let missing = read_image(Path::new("no/such.png"))
+        .unwrap_err()
+        .to_string();
+    assert!(missing.starts_with("no/such.png: "), "{missing}");
+}
+
+#[test]
+fn unreadable_images_are_found_in_every_layout() {
+    let (good, bad) = (readable(), unreadable());
+    let good = good.iter().map(|(name, bytes, _)| (*name, &bytes[..]));
+    let bad_files = bad.iter().map(|(name, bytes, _)| (*name, &bytes[..]));
+    let files: Vec<(&str, &[u8])> = good.chain(bad_files).collect();
+    for (layout, dir) in in_every_layout(&files) {
+        let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+        let checked = std::sync::atomic::AtomicUsize::new(0);
+        let found = dataset.unreadable_images(|_| {
+            checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(checked.into_inner(), dataset.len());
+        // A reader that needs an image's size finds some when it opens.
+        let dropped = dataset.report().tally(Finding::UnreadableImage);
+        assert_eq!(
+            found.len() + dropped.count,
+            bad.len(),
+            "{layout}: {found:?}"
+        );
+        let told: Vec<String> = found.iter().map(|(_, cause)| cause.to_string()).collect();
+        for (name, ..) in &bad {
+            let stem = name.replace('.', "-");
+            let tells = |text: &&String| text.contains(name) || text.contains(&stem);
+            let of_it = told.iter().chain(&dropped.examples).filter(tells).count();
+            assert_eq!(of_it, 1, "{layout}: {name} in {told:?} and {dropped:?}");
+        }
+    }
+}
+
+/// 40 images of which the first `unreadable` are none.
+fn forty_images(unreadable: usize) -> (TempDir, DetectionDataset) {
+    let png = encoded(picture(), ImageFormat::Png);
+    let names: Vec<String> = (0..40).map(|index| format!("{index:02}.png")).collect();
+    let content = |index| {
+        if index < unreadable {
+            &b"text"[..]
+        } else {
+            &png
+        }
+    };
+    let files: Vec<(&str, &[u8])> = names
+        .iter()
+        .enumerate()
+        .map(|(index, name)| (name.as_str(), content(index)))
+        .collect();
+    let (_, dir) = in_every_layout(&files).swap_remove(0);
+    let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+    (dir, dataset)
+}
+
+#[test]
+fn a_few_unreadable_images_are_replaced_and_counted() {
+    let (dir, dataset) = forty_images(2);
+    let reader = SampleReader::new(3);
+    let read = |reader: &SampleReader, epoch| -> Vec<usize> {
+        let sample = |index| reader.sample(&dataset, epoch, index).unwrap().0;
+        (0..40).map(sample).collect()
+    };
+    let first = read(&reader, 1);
+    assert!(first[..2].iter().all(|index| *index >= 2), "{first:?}");
+    assert_eq!(first[2..], (2..40).collect::<Vec<_>>());
+    // Others each epoch, the same for the same seed.
+    let replacements: BTreeSet<usize> = (1..10).map(|epoch| read(&reader, epoch)[0]).collect();
+    assert!(replacements.len() > 1);
+    assert_eq!(read(&SampleReader::new(3), 1), first);
+    let told = reader.unreadable();
+    assert_eq!(told.len(), 2);
+    assert!(told[1].starts_with(dir.path().join("01.png").to_str().unwrap()));
+}
+
+#[test]
+fn more_than_a_few_are_an_error() {
+    let (_dir, dataset) = forty_images(3);
+    let reader = SampleReader::new(3);
+    let errors: Vec<DataError> = (0..40)
+        .filter_map(|index| reader.sample(&dataset, 1, index).err())
+        .collect();
+    let message = errors.first().unwrap().to_string();
+    let start = "3 of 40 images cannot be read, more than 5 %: ";
+    assert!(message.starts_with(start), "{message}");
+    assert!(message.contains(".png: "), "{message}");
+    assert!(matches!(
+        reader.sample(&dataset, 1, 40),
+        Err(DataError::IndexOutOfRange { index: 40, len: 40 })
+    ));
+}
