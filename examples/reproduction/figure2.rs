@@ -27,7 +27,7 @@ const INCONSISTENT: f64 = 0.3;
 const GAP: f32 = 0.1;
 
 /// Pictures at most.
-const PICTURES: usize = 8;
+const PICTURES: usize = 4;
 
 /// Shorter side of the pictures, in pixels.
 const PICTURE_SIDE: u32 = 320;
@@ -84,7 +84,7 @@ fn scatter(label: &str, pairs: &[(f64, f64)]) -> ScatterChart {
 fn csv(pairs: &[(f64, f64)]) -> String {
     let mut text = "score,iou\n".to_owned();
     for (score, iou) in pairs {
-        let _ = writeln!(text, "{score:.4},{iou:.4}");
+        let _ = writeln!(text, "{score:.3},{iou:.3}");
     }
     text
 }

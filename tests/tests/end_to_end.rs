@@ -129,6 +129,24 @@ fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
 }
 
 #[test]
+fn steps_whose_gradient_is_scaled_down_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let clipped = |name: &str, max_norm: Option<f32>| {
+        let mut config = tiny();
+        config.duration = config::Duration::Epochs(1);
+        config.optimization.max_gradient_norm = max_norm;
+        let folder = dir.path().join(name);
+        train(config, &folder, None, Interrupter::new()).unwrap();
+        let row = rows(&folder).swap_remove(0);
+        assert!(row.train["Gradient norm"] > 0.1, "{row:?}");
+        row.clipped_steps
+    };
+    assert_eq!(clipped("all", Some(1e-3)), 3);
+    assert_eq!(clipped("none", Some(1e6)), 0);
+    assert_eq!(clipped("unlimited", None), 0);
+}
+
+#[test]
 fn every_variant_of_the_objective_trains() {
     let dir = tempfile::tempdir().unwrap();
     let variants: [(&str, Option<AssociationLoss>, bool); 3] = [
