@@ -32,8 +32,10 @@ fn fixture(name: &str) -> Vec<u8> {
     fs::read(Path::new("tests/images").join(name)).unwrap()
 }
 
-/// Images that can be read, with their colours left and right.
-fn readable() -> Vec<(&'static str, Vec<u8>, [[u8; 3]; 2])> {
+/// A file's name and content, and the colours of its left and right halves.
+type Readable = (&'static str, Vec<u8>, [[u8; 3]; 2]);
+
+fn readable() -> Vec<Readable> {
     let colours = [LEFT, RIGHT];
     let png = |image: DynamicImage| encoded(image, ImageFormat::Png);
     let rgb = DynamicImage::from(picture());
@@ -75,8 +77,10 @@ fn readable() -> Vec<(&'static str, Vec<u8>, [[u8; 3]; 2])> {
     ]
 }
 
-/// Images that cannot be read, with a part of what is said of them.
-fn unreadable() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+/// A file's name and content, and a part of what is said of it.
+type Unreadable = (&'static str, Vec<u8>, &'static str);
+
+fn unreadable() -> Vec<Unreadable> {
     let half = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
     let jpeg = encoded(picture(), ImageFormat::Jpeg);
     let unfinished = jpeg[..jpeg.len() - 20].to_vec();
