@@ -45,10 +45,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let (detector, loaded) = Detector::from_file(cli.weights.open()?, &device, precision)?;
     eprintln!("{loaded}");
     let files = image_files(&cli.input)?;
-    fs::create_dir_all(&cli.output).map_err(|source| Error::Io {
-        path: cli.output.clone(),
-        source,
-    })?;
+    fs::create_dir_all(&cli.output).map_err(Error::io(&cli.output))?;
     keep_images(&files, &cli.output)?;
     let mut names = PictureNames::default();
     let mut found = Vec::with_capacity(files.len());
@@ -96,12 +93,7 @@ fn detect(detector: &Detector, file: &Path, drawing: &Path) -> Result<ImageDetec
 
 /// Refuses to draw into the folder of the images, where pictures could replace them.
 fn keep_images(files: &[PathBuf], output: &Path) -> Result<(), Error> {
-    let canonical = |path: &Path| {
-        fs::canonicalize(path).map_err(|source| Error::Io {
-            path: path.to_owned(),
-            source,
-        })
-    };
+    let canonical = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
     let output = canonical(output)?;
     for file in files {
         if canonical(file)?.parent() == Some(&output) {
@@ -113,16 +105,12 @@ fn keep_images(files: &[PathBuf], output: &Path) -> Result<(), Error> {
 
 /// The image itself, or the images of a folder by name.
 fn image_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
-    let failed = |source| Error::Io {
-        path: input.to_owned(),
-        source,
-    };
-    if !fs::metadata(input).map_err(failed)?.is_dir() {
+    if !fs::metadata(input).map_err(Error::io(input))?.is_dir() {
         return Ok(vec![input.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in fs::read_dir(input).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
+    for entry in fs::read_dir(input).map_err(Error::io(input))? {
+        let path = entry.map_err(Error::io(input))?.path();
         if path.is_file() && fcos_burn::data::is_image(&path) {
             files.push(path);
         }

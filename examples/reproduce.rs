@@ -154,10 +154,7 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
         (None, Some(_)) => Path::new("results").join(config.data.source.name()),
         (None, None) => PathBuf::from("results"),
     };
-    std::fs::create_dir_all(&output).map_err(|source| Error::Io {
-        path: output.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(&output).map_err(Error::io(&output))?;
     let Some(plan) = plan else {
         let device = config.devices[0].open(Precision::F32)?;
         figure3::write(&output, &device)?;

@@ -50,8 +50,7 @@ pub struct Choice {
 impl Choice {
     /// `None` of an object that was not found.
     pub fn new(object: &Object, candidates: &[Detection]) -> Option<Self> {
-        let bbox = object.bbox;
-        let bbox = [bbox.x1, bbox.y1, bbox.x2, bbox.y2];
+        let bbox = object.bbox.to_xyxy();
         let fitting: Vec<(Detection, f32)> = candidates
             .iter()
             .filter(|candidate| candidate.label == object.label)

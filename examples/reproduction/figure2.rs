@@ -52,7 +52,7 @@ pub fn write(folder: &Path, study: &Study) -> Result<(), Error> {
         let stem = format!("figure2-{}", row.name);
         scatter(&row.label, &pairs).save(&folder.join(&stem))?;
         let path = folder.join(format!("{stem}.csv"));
-        std::fs::write(&path, csv(&pairs)).map_err(|source| Error::Io { path, source })?;
+        std::fs::write(&path, csv(&pairs)).map_err(Error::io(&path))?;
         all.push(found);
     }
     if let [without, .., with] = all.as_slice() {
@@ -132,10 +132,9 @@ fn pictures(
             let label = |name: &str, detection: &Detection, iou: f32| {
                 format!("{name} {:.2}, IoU {iou:.2}", detection.score)
             };
-            let bbox = object.bbox;
             let annotations = [
                 Annotation {
-                    bbox: [bbox.x1, bbox.y1, bbox.x2, bbox.y2],
+                    bbox: object.bbox.to_xyxy(),
                     text: String::new(),
                     class: 2,
                 },

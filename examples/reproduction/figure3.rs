@@ -204,7 +204,7 @@ pub fn write(folder: &Path, device: &Device) -> Result<(), Error> {
     }
     let path = folder.join("figure3.csv");
     let text = csv(&variants, &surfaces, &centres);
-    std::fs::write(&path, text).map_err(|source| Error::Io { path, source })
+    std::fs::write(&path, text).map_err(Error::io(&path))
 }
 
 fn csv(variants: &[Variant], surfaces: &[Surface], centres: &[f64]) -> String {

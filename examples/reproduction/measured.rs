@@ -9,6 +9,7 @@ use fcos_burn::{
         Error, RunConfig,
         comparison::{Figures, paired_differences, resampled_figures},
         evaluation::{CocoFigure, CocoResult, class_agnostic_figures},
+        run::{read_json, write_json},
         statistics::percentile_interval,
     },
 };
@@ -68,8 +69,7 @@ where
     K: Serialize + DeserializeOwned + PartialEq,
     V: Serialize + DeserializeOwned,
 {
-    let text = std::fs::read(path).unwrap_or_default();
-    if let Ok(kept) = serde_json::from_slice::<Kept<K, V>>(&text)
+    if let Ok(kept) = read_json::<Kept<K, V>>(path)
         && kept.of == of
     {
         return Ok(kept.value);
@@ -78,17 +78,8 @@ where
         of,
         value: compute()?,
     };
-    let text = serde_json::to_vec(&kept).map_err(|error| Error::Json {
-        path: path.to_owned(),
-        cause: error.to_string(),
-    })?;
-    std::fs::write(path, text).map_err(io(path))?;
+    write_json(path, &kept)?;
     Ok(kept.value)
-}
-
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
-    let path = path.to_owned();
-    |source| Error::Io { path, source }
 }
 
 impl MeasuredRun {
@@ -104,9 +95,9 @@ impl MeasuredRun {
         config: &RunConfig,
     ) -> Result<Self, Error> {
         let path = run.folder.results_path();
-        let digest = crc32fast::hash(&std::fs::read(&path).map_err(io(&path))?);
+        let digest = crc32fast::hash(&std::fs::read(&path).map_err(Error::io(&path))?);
         let measures = kept(&run.folder.path().join("measures.json"), digest, || {
-            let figures = class_agnostic_figures(dataset, &read_results(&run)?)?;
+            let figures = class_agnostic_figures(dataset, &results(&run)?)?;
             let candidates = candidates(&run.folder, dataset, config)?;
             Ok(Measures {
                 class_agnostic_ap: figures[&CocoFigure::AP],
@@ -133,7 +124,7 @@ impl MeasuredRun {
     ) -> Result<Vec<Figures>, Error> {
         let path = self.run.folder.path().join("resampled.json");
         kept(&path, (self.digest, resamples), || {
-            let results = read_results(&self.run)?;
+            let results = results(&self.run)?;
             resampled_figures(dataset, &results, resamples, self.run.seed)
         })
     }
@@ -165,13 +156,8 @@ pub fn bootstrap(
     Ok(intervals.collect())
 }
 
-fn read_results(run: &FinishedRun) -> Result<Vec<CocoResult>, Error> {
-    let path = run.folder.results_path();
-    let text = std::fs::read(&path).map_err(io(&path))?;
-    serde_json::from_slice(&text).map_err(|error| Error::Json {
-        path,
-        cause: error.to_string(),
-    })
+fn results(run: &FinishedRun) -> Result<Vec<CocoResult>, Error> {
+    read_json(&run.folder.results_path())
 }
 
 #[cfg(test)]

@@ -92,10 +92,6 @@ impl Study {
     /// something else: their configurations do not tell.
     fn keep_initial_weights(&self) -> Result<(), Error> {
         let path = self.folder.join("initial-weights.json");
-        let io = |source| Error::Io {
-            path: path.clone(),
-            source,
-        };
         let wanted = match &self.weights {
             None => Value::Null,
             Some(InitialWeights::All(weights)) => json!({ "all": weights }),
@@ -110,10 +106,10 @@ impl Study {
                 cause: "has runs that started from other weights: choose another --output".into(),
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                std::fs::create_dir_all(&self.folder).map_err(io)?;
-                std::fs::write(&path, wanted.to_string() + "\n").map_err(io)
+                std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
+                std::fs::write(&path, wanted.to_string() + "\n").map_err(Error::io(&path))
             }
-            Err(error) => Err(io(error)),
+            Err(error) => Err(Error::io(&path)(error)),
         }
     }
 
@@ -181,10 +177,7 @@ impl Study {
 }
 
 fn json(config: &RunConfig, path: &Path) -> Result<Value, Error> {
-    serde_json::to_value(config).map_err(|error| Error::Json {
-        path: path.to_owned(),
-        cause: error.to_string(),
-    })
+    serde_json::to_value(config).map_err(Error::json(path))
 }
 
 /// The path of the first key whose values differ.

@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Command, sync::Arc};
 
 use fcos_burn::train::{
-    Error, Evaluation, RunConfig, evaluation::CocoFigure, run::RunFolder, statistics::Summary,
+    Error, Evaluation, RunConfig,
+    evaluation::CocoFigure,
+    run::{RunFolder, write_json},
+    statistics::Summary,
 };
 use serde::Serialize;
 
@@ -255,18 +258,9 @@ impl Table {
     ///
     /// Names the file that cannot be written.
     pub fn write(&self, stem: &Path) -> Result<(), Error> {
-        let json = stem.with_extension("json");
-        let text = serde_json::to_string_pretty(self).map_err(|error| Error::Json {
-            path: json.clone(),
-            cause: error.to_string(),
-        })?;
-        for (path, text) in [
-            (json, text + "\n"),
-            (stem.with_extension("md"), self.markdown()),
-        ] {
-            std::fs::write(&path, text).map_err(|source| Error::Io { path, source })?;
-        }
-        Ok(())
+        write_json(&stem.with_extension("json"), self)?;
+        let path = stem.with_extension("md");
+        std::fs::write(&path, self.markdown()).map_err(Error::io(&path))
     }
 
     /// The table as Markdown: mean ± standard deviation over seeds, then the differences

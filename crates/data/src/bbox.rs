@@ -38,8 +38,13 @@ impl BoundingBox {
 
     /// Left and top edges and size, as COCO files write it.
     pub fn to_xywh(self) -> [f64; 4] {
-        let [x1, y1, x2, y2] = [self.x1, self.y1, self.x2, self.y2].map(f64::from);
+        let [x1, y1, x2, y2] = self.to_xyxy().map(f64::from);
         [x1, y1, x2 - x1, y2 - y1]
+    }
+
+    /// Left, top, right and bottom edges.
+    pub fn to_xyxy(self) -> [f32; 4] {
+        [self.x1, self.y1, self.x2, self.y2]
     }
 
     /// Width; negative where the edges are swapped.

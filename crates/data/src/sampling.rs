@@ -44,6 +44,11 @@ impl SampleReader {
         }
     }
 
+    /// Whether `unreadable` of `total` images are more than a training can do without.
+    pub fn too_many(unreadable: usize, total: usize) -> bool {
+        unreadable as f64 > Self::MAX_UNREADABLE * total as f64
+    }
+
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -86,7 +91,7 @@ impl SampleReader {
             .unwrap_or_else(PoisonError::into_inner);
         unreadable.insert(index, cause.to_string());
         let (count, total) = (unreadable.len(), dataset.len());
-        if count as f64 > Self::MAX_UNREADABLE * total as f64 {
+        if Self::too_many(count, total) {
             return Err(DataError::TooManyUnreadable {
                 count,
                 total,

@@ -25,26 +25,24 @@ const KEPT: usize = 2;
 
 /// Where a training stands: after a step of the optimiser.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Position {
+pub(crate) struct Position {
     /// Steps since the training began.
-    pub iteration: usize,
+    pub(crate) iteration: usize,
     /// What the epoch gave so far.
-    pub epoch: EpochSoFar,
+    pub(crate) epoch: EpochSoFar,
 }
 
 /// What the steps of an epoch gave so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochSoFar {
-    /// Number of steps.
-    pub steps: usize,
+pub(crate) struct EpochSoFar {
     /// Sums of the steps' figures, by name.
-    pub sums: BTreeMap<String, f64>,
+    pub(crate) sums: BTreeMap<String, f64>,
     /// Steps whose gradient was scaled down.
-    pub clipped: usize,
+    pub(crate) clipped: usize,
     /// Learning rate of the last step.
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Seconds that it took.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// The folder of a run's checkpoints. Each is a folder named after the number of its

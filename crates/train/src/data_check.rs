@@ -53,9 +53,7 @@ pub(crate) fn check(
     let summary = summary(&found, dataset.len());
     let too_many = match unreadable {
         Unreadable::Refused => !found.is_empty(),
-        Unreadable::Replaced => {
-            found.len() as f64 > SampleReader::MAX_UNREADABLE * dataset.len() as f64
-        }
+        Unreadable::Replaced => SampleReader::too_many(found.len(), dataset.len()),
     };
     let refused = |findings: String| Error::BadData {
         name: dataset.name().to_owned(),

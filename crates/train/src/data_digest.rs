@@ -33,8 +33,7 @@ impl SplitDigest {
             hasher.update(&image.height.to_le_bytes());
             hasher.update(&image.objects.len().to_le_bytes());
             for object in &image.objects {
-                let bbox = object.bbox;
-                for side in [bbox.x1, bbox.y1, bbox.x2, bbox.y2] {
+                for side in object.bbox.to_xyxy() {
                     hasher.update(&side.to_le_bytes());
                 }
                 hasher.update(&object.label.to_le_bytes());

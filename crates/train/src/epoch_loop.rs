@@ -44,7 +44,6 @@ pub(crate) struct EpochLoop {
     pub(crate) images: Arc<DetectionDataset>,
     pub(crate) evaluator: SharedEvaluator,
     pub(crate) steps: Steps,
-    pub(crate) max_gradient_norm: Option<f32>,
     pub(crate) keep: Keep,
     /// Counts the images that cannot be read.
     pub(crate) reader: SampleReader,
@@ -172,7 +171,7 @@ impl Course<'_> {
             self.tell_train(LearnerEvent::ProcessedItem(TrainingItem::new(
                 output,
                 progress,
-                Some(self.position.epoch.steps),
+                Some(self.steps_of(epoch)),
                 Some(rate),
             )));
             if self.interrupter.should_stop() {
@@ -222,17 +221,13 @@ impl Course<'_> {
                 .optimize(&mut self.optimizer, rate.clone(), computed.grads);
         self.position.iteration = iteration;
         let sofar = &mut self.position.epoch;
-        sofar.steps += 1;
         sofar.learning_rate = rate.base();
         for (figure, value) in output.figures() {
             *sofar.sums.entry(figure.name().to_owned()).or_default() += value;
         }
         let norm = output.figure(StepFigure::GradientNorm);
-        if self
-            .of
-            .max_gradient_norm
-            .is_some_and(|max| norm > Some(max.into()))
-        {
+        let limit = self.learner.max_gradient_norm();
+        if limit.is_some_and(|limit| norm > Some(limit.into())) {
             sofar.clipped += 1;
         }
         Ok((output, rate))
@@ -277,7 +272,8 @@ impl Course<'_> {
     /// Keeps the weights if they are the run's now, then the epoch's row.
     fn record(&mut self, epoch: usize, validation: Duration) -> Result<(), Error> {
         let sofar = std::mem::take(&mut self.position.epoch);
-        let mean = |sum: f64| sum / sofar.steps.max(1) as f64;
+        let steps = self.steps_of(epoch);
+        let mean = |sum: f64| sum / steps.max(1) as f64;
         let row = EpochRow {
             epoch,
             seconds: sofar.seconds + validation.as_secs_f64(),
@@ -307,6 +303,11 @@ impl Course<'_> {
         }
         self.rows.push(row);
         write_json(&self.of.folder.metrics_path(), &self.rows)
+    }
+
+    /// How many steps of an epoch are done.
+    fn steps_of(&self, epoch: usize) -> usize {
+        self.position.iteration - self.of.steps.until_end_of(epoch - 1)
     }
 
     fn save(&mut self) -> Result<(), Error> {

@@ -149,12 +149,14 @@ fn list(names: &[String]) -> String {
 }
 
 impl Error {
-    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+    /// Names the file or folder that an operation failed with.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 
-    pub(crate) fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
+    /// Names the file whose JSON is not what it should be.
+    pub fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| Self::Json {
             path,

@@ -392,10 +392,7 @@ pub fn score_iou(
             let best = objects
                 .iter()
                 .filter(|object| object.label == detection.label && !object.iscrowd)
-                .map(|object| {
-                    let bbox = object.bbox;
-                    iou(&detection.bbox, &[bbox.x1, bbox.y1, bbox.x2, bbox.y2])
-                })
+                .map(|object| iou(&detection.bbox, &object.bbox.to_xyxy()))
                 .fold(0.0, f32::max);
             pairs.push((detection.score.into(), best.into()));
         }

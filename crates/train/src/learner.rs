@@ -57,6 +57,11 @@ impl Learner {
         }
     }
 
+    /// The limit of the gradient's norm, if there is one.
+    pub fn max_gradient_norm(&self) -> Option<f32> {
+        self.max_gradient_norm
+    }
+
     /// The same, with activations in another number format.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
@@ -296,12 +301,12 @@ impl StepOutput {
     /// The first figure that was read and is not finite: a part of the loss before the
     /// whole.
     pub fn not_finite(&self) -> Option<(StepFigure, f64)> {
-        let (whole, parts): (Vec<(StepFigure, f64)>, Vec<_>) = self
-            .figures()
-            .iter()
-            .filter(|(_, value)| !value.is_finite())
-            .partition(|(figure, _)| *figure == StepFigure::Loss);
-        parts.into_iter().chain(whole).next()
+        let found = self.figures().iter().copied();
+        let mut found = found.filter(|(_, value)| !value.is_finite());
+        let part = found
+            .clone()
+            .find(|(figure, _)| *figure != StepFigure::Loss);
+        part.or_else(|| found.next())
     }
 }
 

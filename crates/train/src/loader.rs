@@ -154,7 +154,7 @@ fn objects(sample: &Sample) -> Vec<([f32; 4], usize)> {
         .boxes()
         .iter()
         .zip(sample.labels())
-        .map(|(bbox, &label)| ([bbox.x1, bbox.y1, bbox.x2, bbox.y2], label))
+        .map(|(bbox, &label)| (bbox.to_xyxy(), label))
         .collect()
 }
 

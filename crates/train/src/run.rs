@@ -185,13 +185,21 @@ impl RunFolder {
 }
 
 /// Reads a JSON file.
-pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
+///
+/// # Errors
+///
+/// Names the file, and what in it is wrong.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = fs::read_to_string(path).map_err(Error::io(path))?;
     serde_json::from_str(&text).map_err(Error::json(path))
 }
 
 /// Writes a JSON file that appears whole or not at all.
-pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
+///
+/// # Errors
+///
+/// Names the file that cannot be written.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let mut text = serde_json::to_vec_pretty(value).map_err(Error::json(path))?;
     text.push(b'\n');
     write_whole(path, &text)

@@ -306,7 +306,6 @@ impl Run {
             images: self.data.train.clone(),
             evaluator,
             steps,
-            max_gradient_norm: config.optimization.max_gradient_norm,
             keep: config.keep,
             reader,
             failure: failure.clone(),

@@ -56,14 +56,35 @@ fn spawn(args: &[&str]) -> Child {
         .unwrap()
 }
 
+/// A file with [`SHORT`] in `dir`.
+fn short_config(dir: &Path) -> PathBuf {
+    let config = dir.join("short.json");
+    fs::write(&config, SHORT).unwrap();
+    config
+}
+
 /// Begins the run in `dir`, or goes on with it if there is one.
 fn begin(dir: &Path) -> Child {
-    let (config, run) = (dir.join("short.json"), folder(dir));
+    let run = folder(dir);
     if run.join("config.json").exists() {
         return spawn(&["--resume", path(&run)]);
     }
-    fs::write(&config, SHORT).unwrap();
+    let config = short_config(dir);
     spawn(&["--config", path(&config), "--output", path(&run)])
+}
+
+/// Waits until there is something to go on with in `run`.
+fn wait_for_a_checkpoint(run: &Path) {
+    while !run.join("config.json").exists() {
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Goes on with the run in `dir`, which then ends as the undisturbed one.
+fn assert_goes_on(dir: &Path) {
+    let output = begin(dir).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_undisturbed(dir);
 }
 
 fn signal(child: &Child, signal: &str) {
@@ -145,29 +166,23 @@ fn killed_at_any_moment_it_goes_on_as_if_it_had_not_been() {
 fn ctrl_c_keeps_the_last_step() {
     let dir = tempfile::tempdir().unwrap();
     let child = begin(dir.path());
-    // From then on there is something to go on with.
-    while !folder(dir.path()).join("config.json").exists() {
-        sleep(Duration::from_millis(1));
-    }
+    let run = folder(dir.path());
+    wait_for_a_checkpoint(&run);
     signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(130), "{text}");
-    let run = folder(dir.path());
     assert!(
         text.contains(&format!("--resume {}", run.display())),
         "{text}"
     );
-    let output = begin(dir.path()).wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_undisturbed(dir.path());
+    assert_goes_on(dir.path());
 }
 
 #[test]
 fn a_second_ctrl_c_does_not_wait_for_the_step() {
     let dir = tempfile::tempdir().unwrap();
-    let (config, run) = (dir.path().join("slow.json"), folder(dir.path()));
-    fs::write(&config, SHORT).unwrap();
+    let (config, run) = (short_config(dir.path()), folder(dir.path()));
     let mut child = spawn(&[
         "--config",
         path(&config),
@@ -178,9 +193,7 @@ fn a_second_ctrl_c_does_not_wait_for_the_step() {
         "--batch-size",
         "16",
     ]);
-    while !run.join("config.json").exists() {
-        sleep(Duration::from_millis(1));
-    }
+    wait_for_a_checkpoint(&run);
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     signal(&child, "-INT");
     let mut line = String::new();
@@ -198,8 +211,7 @@ fn a_second_ctrl_c_does_not_wait_for_the_step() {
 #[test]
 fn a_step_that_is_not_finite_ends_the_run_before_it_changes_the_weights() {
     let dir = tempfile::tempdir().unwrap();
-    let (config, run) = (dir.path().join("short.json"), folder(dir.path()));
-    fs::write(&config, SHORT).unwrap();
+    let (config, run) = (short_config(dir.path()), folder(dir.path()));
     // The first step's weights are so large that the second overflows.
     assert_fails(
         "train",
@@ -264,49 +276,34 @@ fn train_program() -> String {
 #[test]
 fn a_full_disk_leaves_the_last_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, config) = (dir.path().join("disk"), dir.path().join("short.json"));
+    let (disk, config) = (dir.path().join("disk"), short_config(dir.path()));
     fs::create_dir(&disk).unwrap();
-    fs::write(&config, SHORT).unwrap();
     let script =
         r#"{ "$2" --config "$3" --output "$1/run"; code=$?; cp -r "$1/run" "$4"; exit $code; }"#;
     let args = [&train_program(), path(&config), path(dir.path())];
     let Some(output) = on_small_disk(&disk, "size=6m", script, &args) else {
         return;
     };
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    let errors: Vec<_> = text
-        .lines()
-        .filter(|line| line.starts_with("error: "))
-        .collect();
-    assert_eq!(errors.len(), 1, "{text}");
-    assert!(errors[0].contains("No space left on device"), "{text}");
-    assert!(errors[0].contains("disk/run"), "{text}");
+    let error = error_line(&output);
+    assert!(error.contains("No space left on device"), "{error}");
+    assert!(error.contains("disk/run"), "{error}");
     // On a disk with space it goes on.
-    let output = begin(dir.path()).wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", stderr(&output));
-    assert_undisturbed(dir.path());
+    assert_goes_on(dir.path());
 }
 
 #[test]
 fn a_folder_that_cannot_be_written_is_one_line() {
     let dir = tempfile::tempdir().unwrap();
-    let (disk, config) = (dir.path().join("disk"), dir.path().join("short.json"));
+    let (disk, config) = (dir.path().join("disk"), short_config(dir.path()));
     fs::create_dir(&disk).unwrap();
-    fs::write(&config, SHORT).unwrap();
     let script = r#""$2" --config "$3" --output "$1/run""#;
     let args = [&train_program(), path(&config)];
     let Some(output) = on_small_disk(&disk, "ro", script, &args) else {
         return;
     };
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    let last = text.lines().last().unwrap();
-    assert!(
-        last.starts_with("error: ") && last.contains("disk/run"),
-        "{text}"
-    );
-    assert!(last.contains("Read-only file system"), "{text}");
+    let error = error_line(&output);
+    assert!(error.contains("disk/run"), "{error}");
+    assert!(error.contains("Read-only file system"), "{error}");
 }
 
 #[test]

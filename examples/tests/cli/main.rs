@@ -46,10 +46,18 @@ fn assert_fails(name: &str, args: &[&str], code: i32, parts: &[&str]) {
         );
     }
     if code == 1 {
-        let errors: Vec<_> = text.lines().filter(|l| l.starts_with("error: ")).collect();
-        assert_eq!(errors.len(), 1, "{text}");
-        assert_eq!(text.lines().last(), errors.last().copied(), "{text}");
+        error_line(&output);
     }
+}
+
+/// The only line of a failed command that begins with `error: `, which is its last one.
+fn error_line(output: &Output) -> String {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let errors: Vec<_> = text.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    assert_eq!(text.lines().last(), errors.last().copied(), "{text}");
+    errors[0].to_owned()
 }
 
 fn path(path: &Path) -> &str {

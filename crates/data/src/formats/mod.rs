@@ -158,7 +158,8 @@ fn image_path(folder: &Path, file_name: &str) -> Result<PathBuf, String> {
         ));
     }
     let path = folder.join(file_name);
-    Ok(match path.is_file() {
+    // Nearly all names are the same either way, and need no look at the disk.
+    Ok(match slashed == file_name || path.is_file() {
         true => path,
         false => folder.join(slashed),
     })
