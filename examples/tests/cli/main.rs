@@ -21,7 +21,12 @@ fn example(name: &str) -> Command {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
-    Command::new(path.join("examples").join(name))
+    let mut command = Command::new(path.join("examples").join(name));
+    // Where it is not set, graphics drivers say so in lines of their own.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
+    command
 }
 
 fn run(name: &str, args: &[&str]) -> Output {
