@@ -34,12 +34,12 @@ struct Cli {
     /// Number of seeds, counted from --seed
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
-    /// Train only these rows, by the names of their folders; the table has what is
-    /// finished
+    /// Train only these rows, by the names of their folders; the table has all that is
+    /// finished, of other rows and seeds too
     #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
     only: Vec<String>,
-    /// Bootstrap samples of the images for each run
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    /// Bootstrap samples of the images for each run, at least 100; 0 for no such intervals
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = resamples)]
     resamples: usize,
     /// Folder of the tables and of all runs [default: results/NAME after the data]
     #[arg(long, value_name = "DIR")]
@@ -138,6 +138,14 @@ fn main() -> ExitCode {
         }
     }
     exit(run(&cli, plan))
+}
+
+/// The ends of an interval of fewer samples would be chance.
+fn resamples(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ (0 | 100..)) => Ok(count),
+        _ => Err("expected 0, or a number from 100 on".to_owned()),
+    }
 }
 
 fn usage(kind: ErrorKind, message: &str) -> ! {

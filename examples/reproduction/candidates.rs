@@ -1,22 +1,69 @@
 //! Everything that suppression chooses from, and how well scores choose.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use fcos_burn::{
     data::{DetectionDataset, Object},
     model::{Detection, nms::iou},
-    train::{Detector, DetectorFile, Error, RunConfig, device::Precision, run::RunFolder},
+    train::{
+        Detector, DetectorFile, Error, RunConfig, device::Precision, evaluation::CocoResult,
+        run::RunFolder,
+    },
 };
 use serde::{Deserialize, Serialize};
 
-/// Candidates of an object have at least this IoU with it.
-const OF_OBJECT: f32 = 0.5;
+/// A box that fits an object has at least this IoU with it.
+pub const FITS: f32 = 0.5;
 
-/// The candidates of each image, with its index.
-pub type Candidates = Vec<(usize, Vec<Detection>)>;
+/// Detections of the images of a data set, by index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ByImage(HashMap<usize, Vec<Detection>>);
 
-/// All candidates of a run's detector in `dataset`: it detects without suppression, on the
-/// first device of `config`.
+impl ByImage {
+    /// From pairs of an image's index and what was found in it.
+    pub fn new(pairs: Vec<(usize, Vec<Detection>)>) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+
+    /// Those of an image.
+    pub fn of(&self, image: usize) -> &[Detection] {
+        self.0.get(&image).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The detections that a file of results on `dataset` holds, pairs of an image's index and
+/// what was found in it.
+pub fn detections(
+    dataset: &DetectionDataset,
+    results: &[CocoResult],
+) -> Vec<(usize, Vec<Detection>)> {
+    let ids = dataset.images().iter().map(|image| image.id);
+    let places: HashMap<u64, usize> = ids.zip(0..).collect();
+    let categories = dataset.categories().iter().map(|category| category.id);
+    let labels: HashMap<u64, usize> = categories.zip(0..).collect();
+    let mut found = BTreeMap::<usize, Vec<Detection>>::new();
+    for result in results {
+        let (Some(&image), Some(&label)) = (
+            places.get(&result.image_id),
+            labels.get(&result.category_id),
+        ) else {
+            continue;
+        };
+        let [x, y, width, height] = result.bbox;
+        found.entry(image).or_default().push(Detection {
+            bbox: [x, y, x + width, y + height].map(|edge| edge as f32),
+            label,
+            score: result.score as f32,
+        });
+    }
+    found.into_iter().collect()
+}
+
+/// All candidates of a run's detector in `dataset`, pairs of an image's index and what is
+/// in it: it detects without suppression, on the first device of `config`.
 ///
 /// # Errors
 ///
@@ -25,7 +72,7 @@ pub fn candidates(
     run: &RunFolder,
     dataset: &Arc<DetectionDataset>,
     config: &RunConfig,
-) -> Result<Candidates, Error> {
+) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
     let mut file = DetectorFile::open(run.path())?;
     // No IoU is above 1.
     file.model.postprocess.nms_iou_threshold = 1.0;
@@ -34,38 +81,39 @@ pub fn candidates(
     detector.detect_dataset(dataset, config.batch_size, config.workers, |_| {})
 }
 
-/// The candidate that suppression keeps for an object, and the one that fits it best.
+/// The box that a detector gives for an object, and that which it could have given.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
-    /// That with the highest score.
+    /// The detection with the highest score.
     pub kept: Detection,
     /// Its IoU with the object.
     pub kept_iou: f32,
-    /// That with the highest IoU.
+    /// The candidate with the highest IoU.
     pub best: Detection,
     /// Its IoU with the object.
     pub best_iou: f32,
+    /// Mean IoU of the candidates: what a choice by chance would give.
+    pub mean_iou: f32,
 }
 
 impl Choice {
-    /// `None` of an object that was not found.
-    pub fn new(object: &Object, candidates: &[Detection]) -> Option<Self> {
-        let bbox = object.bbox.to_xyxy();
-        let fitting: Vec<(Detection, f32)> = candidates
-            .iter()
-            .filter(|candidate| candidate.label == object.label)
-            .map(|candidate| (*candidate, iou(&candidate.bbox, &bbox)))
-            .filter(|(_, iou)| *iou >= OF_OBJECT)
-            .collect();
-        let (kept, kept_iou) = *fitting
-            .iter()
-            .max_by(|a, b| a.0.score.total_cmp(&b.0.score))?;
-        let (best, best_iou) = *fitting.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    /// Chooses among `detections`, what suppression left, and `candidates`, what it chose
+    /// from, of the object's class that fit it. `None` of an object that was not found.
+    pub fn new(
+        object: &Object,
+        detections: &[Detection],
+        candidates: &[Detection],
+    ) -> Option<Self> {
+        let (kept, kept_iou) = fitting(object, detections)
+            .max_by(|a, b| a.0.score.total_cmp(&b.0.score).then(a.1.total_cmp(&b.1)))?;
+        let (best, best_iou) = fitting(object, candidates).max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let ious: Vec<f32> = fitting(object, candidates).map(|(_, iou)| iou).collect();
         Some(Self {
             kept,
             kept_iou,
             best,
             best_iou,
+            mean_iou: ious.iter().sum::<f32>() / ious.len() as f32,
         })
     }
 
@@ -75,55 +123,61 @@ impl Choice {
     }
 }
 
+/// Those of the object's class with an IoU of at least [`FITS`], with it.
+fn fitting<'a>(
+    object: &'a Object,
+    detections: &'a [Detection],
+) -> impl Iterator<Item = (Detection, f32)> + 'a {
+    let bbox = object.bbox.to_xyxy();
+    detections
+        .iter()
+        .filter(|detection| detection.label == object.label)
+        .map(move |detection| (*detection, iou(&detection.bbox, &bbox)))
+        .filter(|(_, iou)| *iou >= FITS)
+}
+
 /// How well scores choose among the candidates of each object.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choices {
     /// Objects, crowds left out.
     pub objects: usize,
-    /// Objects that have a candidate.
+    /// Objects that were found.
     pub found: usize,
-    /// Mean IoU of the candidates with the highest score, over the objects found.
+    /// Mean IoU of the detections with the highest score, over the objects found.
     pub kept_iou: f64,
     /// Mean IoU of the candidates with the highest IoU, over the objects found.
     pub best_iou: f64,
+    /// Mean over the objects found of the mean IoU of their candidates.
+    pub mean_iou: f64,
 }
 
 impl Choices {
+    /// Over all objects of `dataset`, from detections and candidates image by image.
     /// `None` if no object was found.
-    ///
-    /// # Errors
-    ///
-    /// Fails if an image is not the data set's.
-    pub fn new(dataset: &DetectionDataset, candidates: &Candidates) -> Result<Option<Self>, Error> {
+    pub fn new(
+        dataset: &DetectionDataset,
+        detections: &ByImage,
+        candidates: &ByImage,
+    ) -> Option<Self> {
         let mut objects = 0;
         let mut choices = Vec::new();
-        for (image, candidates) in candidates {
-            for object in dataset
-                .record(*image)?
-                .objects
-                .iter()
-                .filter(|o| !o.iscrowd)
-            {
+        for (index, image) in dataset.images().iter().enumerate() {
+            for object in image.objects.iter().filter(|object| !object.iscrowd) {
                 objects += 1;
-                choices.extend(Choice::new(object, candidates));
+                let choice = Choice::new(object, detections.of(index), candidates.of(index));
+                choices.extend(choice);
             }
         }
-        if choices.is_empty() {
-            return Ok(None);
-        }
         let mean = |iou: fn(&Choice) -> f32| {
-            choices
-                .iter()
-                .map(|choice| f64::from(iou(choice)))
-                .sum::<f64>()
-                / choices.len() as f64
+            choices.iter().map(|c| f64::from(iou(c))).sum::<f64>() / choices.len() as f64
         };
-        Ok(Some(Self {
+        (!choices.is_empty()).then(|| Self {
             objects,
             found: choices.len(),
             kept_iou: mean(|choice| choice.kept_iou),
             best_iou: mean(|choice| choice.best_iou),
-        }))
+            mean_iou: mean(|choice| choice.mean_iou),
+        })
     }
 }
 
@@ -160,14 +214,16 @@ mod tests {
         let candidates = [
             candidate(6.0, 0.9, 1),
             candidate(10.0, 0.5, 1),
+            // Of another class, and too small.
             candidate(10.0, 0.95, 0),
             candidate(4.0, 0.99, 1),
         ];
-        let choice = Choice::new(&object, &candidates);
-        assert_eq!(choice.map(|c| c.kept), Some(candidates[0]));
-        assert_eq!(choice.map(|c| c.best), Some(candidates[1]));
-        assert!(choice.is_some_and(|c| (c.gap() - 0.4).abs() < 1e-6));
-        assert_eq!(Choice::new(&object, &candidates[2..]), None);
+        let choice = Choice::new(&object, &candidates[..1], &candidates).unwrap();
+        assert_eq!((choice.kept, choice.best), (candidates[0], candidates[1]));
+        assert!((choice.gap() - 0.4).abs() < 1e-6 && (choice.mean_iou - 0.8).abs() < 1e-6);
+        let all = Choice::new(&object, &candidates, &candidates);
+        assert_eq!(all, Some(choice));
+        assert_eq!(Choice::new(&object, &candidates[2..], &candidates), None);
     }
 
     #[test]
@@ -190,11 +246,14 @@ mod tests {
             score,
             label: object.label,
         };
-        let candidates = vec![(0, vec![found(0.75, 0.9), found(1.0, 0.4)]), (1, vec![])];
-        let choices = Choices::new(&dataset, &candidates).unwrap().unwrap();
+        let by_image = |found: Vec<Detection>| ByImage::new(vec![(0, found), (1, vec![])]);
+        let candidates = by_image(vec![found(0.75, 0.9), found(1.0, 0.4)]);
+        let kept = by_image(vec![found(0.75, 0.9)]);
+        let choices = Choices::new(&dataset, &kept, &candidates).unwrap();
         assert_eq!((choices.objects, choices.found), (2, 1));
         assert!((choices.kept_iou - 0.75).abs() < 1e-5);
         assert!((choices.best_iou - 1.0).abs() < 1e-5);
-        assert_eq!(Choices::new(&dataset, &vec![(0, vec![])]).unwrap(), None);
+        assert!((choices.mean_iou - 0.875).abs() < 1e-5);
+        assert_eq!(Choices::new(&dataset, &by_image(vec![]), &candidates), None);
     }
 }

@@ -4,19 +4,20 @@
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use fcos_burn::{
-    data::DetectionDataset,
+    data::{DetectionDataset, Object},
     model::Detection,
     train::{
         Error,
         artifacts::save_picture,
         drawing::{Annotation, annotated, contact_sheet},
-        evaluation::score_iou,
+        evaluation::{CocoResult, score_iou},
         plots::{ScatterChart, Series},
+        run::read_json,
     },
 };
 
 use super::{
-    candidates::{Candidates, Choice, candidates},
+    candidates::{ByImage, Choice, candidates, detections},
     study::Study,
 };
 
@@ -32,9 +33,22 @@ const PICTURES: usize = 4;
 /// Shorter side of the pictures, in pixels.
 const PICTURE_SIDE: u32 = 320;
 
+/// What a run finds.
+struct Found {
+    detections: ByImage,
+    candidates: ByImage,
+}
+
+impl Found {
+    fn choice(&self, image: usize, object: &Object) -> Option<Choice> {
+        let (detections, candidates) = (self.detections.of(image), self.candidates.of(image));
+        Choice::new(object, detections, candidates)
+    }
+}
+
 /// Writes `figure2-ROW` (SVG, PNG and CSV) for the first seed's runs of the first and
-/// the last row of `study`, and `figure2-pictures.png` with objects for which the first
-/// keeps the worse box and the last the better one.
+/// the last row of `study`, `figure2-pictures.png` with objects for which the first
+/// keeps the worse box and the last the better one, and how many there are as `figure2.md`.
 ///
 /// # Errors
 ///
@@ -44,7 +58,9 @@ pub fn write(folder: &Path, study: &Study) -> Result<(), Error> {
     let dataset = Arc::new(data.source.open(&data.val_split)?);
     let mut all = Vec::new();
     for row in &study.rows {
-        let Some(run) = study.finished_runs(row)?.into_iter().next() else {
+        let seed = study.config.seed;
+        let mut runs = study.finished_runs(row)?.into_iter();
+        let Some(run) = runs.find(|run| run.seed == seed) else {
             continue;
         };
         let found = candidates(&run.folder, &dataset, &study.config)?;
@@ -53,7 +69,11 @@ pub fn write(folder: &Path, study: &Study) -> Result<(), Error> {
         scatter(&row.label, &pairs).save(&folder.join(&stem))?;
         let path = folder.join(format!("{stem}.csv"));
         std::fs::write(&path, csv(&pairs)).map_err(Error::io(&path))?;
-        all.push(found);
+        let results: Vec<CocoResult> = read_json(&run.folder.results_path())?;
+        all.push(Found {
+            detections: ByImage::new(detections(&dataset, &results)),
+            candidates: ByImage::new(found),
+        });
     }
     if let [without, .., with] = all.as_slice() {
         pictures(folder, &dataset, without, with)?;
@@ -94,36 +114,34 @@ fn csv(pairs: &[(f64, f64)]) -> String {
 fn pictures(
     folder: &Path,
     dataset: &DetectionDataset,
-    without: &Candidates,
-    with: &Candidates,
+    without: &Found,
+    with: &Found,
 ) -> Result<(), Error> {
     let mut cases = Vec::new();
     let (mut found, mut better, mut worse) = (0, 0, 0);
-    for ((image, without), (_, with)) in without.iter().zip(with) {
-        for object in dataset
-            .record(*image)?
-            .objects
-            .iter()
-            .filter(|o| !o.iscrowd)
-        {
-            let (Some(a), Some(b)) = (Choice::new(object, without), Choice::new(object, with))
+    for (index, image) in dataset.images().iter().enumerate() {
+        for object in image.objects.iter().filter(|object| !object.iscrowd) {
+            let (Some(a), Some(b)) = (without.choice(index, object), with.choice(index, object))
             else {
                 continue;
             };
             found += 1;
             if a.gap() >= GAP && b.kept_iou >= a.kept_iou + GAP {
                 better += 1;
-                cases.push((*image, object.clone(), a, b));
+                cases.push((index, object.clone(), a, b));
             }
             if b.gap() >= GAP && a.kept_iou >= b.kept_iou + GAP {
                 worse += 1;
             }
         }
     }
-    println!(
-        "of {found} objects that both find, the first keeps a box worse by {GAP} and the second a better one for \
-         {better}, the other way round for {worse}"
+    let said = format!(
+        "Of {found} objects that both find, the first keeps a box that is worse by {GAP} or more than its best candidate, \
+         and the second one that is better by as much, for {better}; the other way round for {worse}."
     );
+    println!("{said}");
+    let path = folder.join("figure2.md");
+    std::fs::write(&path, said + "\n").map_err(Error::io(&path))?;
     cases.sort_by(|a, b| b.2.gap().total_cmp(&a.2.gap()));
     let mut sheet = Vec::new();
     for (image, object, a, b) in cases.into_iter().take(PICTURES) {

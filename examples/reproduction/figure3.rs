@@ -145,7 +145,7 @@ impl Surface {
 }
 
 /// Writes the pictures `figure3-VARIANT-loss` and `figure3-VARIANT-gradient`, and all of
-/// their numbers as `figure3.csv`, into `folder`.
+/// their numbers as `figure3.csv` and `figure3-valleys.csv`, into `folder`.
 ///
 /// # Errors
 ///
@@ -159,9 +159,14 @@ pub fn write(folder: &Path, device: &Device) -> Result<(), Error> {
     let surfaces = variants
         .each_ref()
         .map(|variant| Surface::new(variant, &centres, &centres, device));
+    let mut valleys = "loss,score,iou,iou in closed form\n".to_owned();
     for (variant, surface) in variants.iter().zip(&surfaces) {
         let mut lines = Vec::new();
         let valley = surface.valley(&centres, &centres);
+        for (iou, score) in &valley {
+            let closed = (variant.valley)(*score).unwrap_or(f64::NAN);
+            let _ = writeln!(valleys, "{},{score:.5},{iou:.5},{closed:.5}", variant.file);
+        }
         if !valley.is_empty() {
             let fine = (1..1000).map(|score| f64::from(score) / 1000.0);
             let closed: Vec<(f64, f64)> = fine
@@ -202,9 +207,14 @@ pub fn write(folder: &Path, device: &Device) -> Result<(), Error> {
             chart.save(&folder.join(format!("figure3-{}-{kind}", variant.file)))?;
         }
     }
-    let path = folder.join("figure3.csv");
-    let text = csv(&variants, &surfaces, &centres);
-    std::fs::write(&path, text).map_err(Error::io(&path))
+    for (name, text) in [
+        ("figure3.csv", csv(&variants, &surfaces, &centres)),
+        ("figure3-valleys.csv", valleys),
+    ] {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(Error::io(&path))?;
+    }
+    Ok(())
 }
 
 fn csv(variants: &[Variant], surfaces: &[Surface], centres: &[f64]) -> String {

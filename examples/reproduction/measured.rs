@@ -8,7 +8,7 @@ use fcos_burn::{
     train::{
         Error, RunConfig,
         comparison::{Figures, paired_differences, resampled_figures},
-        evaluation::{CocoFigure, CocoResult, class_agnostic_figures},
+        evaluation::{CocoFigure, CocoResult, ScoreCorrelation, class_agnostic_figures, score_iou},
         run::{read_json, write_json},
         statistics::percentile_interval,
     },
@@ -16,9 +16,15 @@ use fcos_burn::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    candidates::{Choices, candidates},
+    candidates::{ByImage, Choices, FITS, candidates, detections},
     study::FinishedRun,
 };
+
+/// Draws the bootstrap samples of all runs, so that they can be compared.
+const SAMPLES_SEED: u64 = 0;
+
+/// What [`Measures`] are. One that is measured otherwise is another version.
+const VERSION: u32 = 2;
 
 /// Probability of all intervals.
 pub const CONFIDENCE: f64 = 0.95;
@@ -39,6 +45,9 @@ pub struct MeasuredRun {
 pub struct Measures {
     /// AP where every class is taken for the same one.
     pub class_agnostic_ap: Option<f64>,
+    /// Correlation over the detections that fit an object: those with an IoU of at least
+    /// 0.5.
+    pub fitting: ScoreCorrelation,
     /// How well scores choose among the candidates.
     pub choices: Option<Choices>,
 }
@@ -96,12 +105,20 @@ impl MeasuredRun {
     ) -> Result<Self, Error> {
         let path = run.folder.results_path();
         let digest = crc32fast::hash(&std::fs::read(&path).map_err(Error::io(&path))?);
-        let measures = kept(&run.folder.path().join("measures.json"), digest, || {
-            let figures = class_agnostic_figures(dataset, &results(&run)?)?;
-            let candidates = candidates(&run.folder, dataset, config)?;
+        let path = run.folder.path().join("measures.json");
+        let measures = kept(&path, (VERSION, digest), || {
+            let results = results(&run)?;
+            let threshold = config.model.postprocess.nms_iou_threshold;
+            let figures = class_agnostic_figures(dataset, &results, threshold)?;
+            let detections = detections(dataset, &results);
+            let mut pairs = score_iou(dataset, &detections)?;
+            pairs.retain(|(_, iou)| *iou >= FITS.into());
+            let detections = ByImage::new(detections);
+            let candidates = ByImage::new(candidates(&run.folder, dataset, config)?);
             Ok(Measures {
                 class_agnostic_ap: figures[&CocoFigure::AP],
-                choices: Choices::new(dataset, &candidates)?,
+                fitting: ScoreCorrelation::new(&pairs),
+                choices: Choices::new(dataset, &detections, &candidates),
             })
         })?;
         Ok(Self {
@@ -112,7 +129,7 @@ impl MeasuredRun {
     }
 
     /// COCO's figures over `resamples` bootstrap samples of the images of `dataset`, the
-    /// same samples for all runs of a seed.
+    /// same samples for all runs.
     ///
     /// # Errors
     ///
@@ -122,38 +139,78 @@ impl MeasuredRun {
         dataset: &DetectionDataset,
         resamples: usize,
     ) -> Result<Vec<Figures>, Error> {
-        let path = self.run.folder.path().join("resampled.json");
-        kept(&path, (self.digest, resamples), || {
+        if resamples == 0 {
+            return Ok(Vec::new());
+        }
+        let file = format!("resampled-{resamples}.json");
+        kept(&self.run.folder.path().join(file), self.digest, || {
             let results = results(&self.run)?;
-            resampled_figures(dataset, &results, resamples, self.run.seed)
+            resampled_figures(dataset, &results, resamples, SAMPLES_SEED)
         })
     }
 }
 
-/// The differences of `run` to `baseline`, which has the same seed, with their intervals
-/// over `resamples` samples of the images of `dataset`.
+/// The difference of each run to the baseline's of the same seed, and that of their means.
+pub struct Bootstraps {
+    /// By seed.
+    pub of_runs: BTreeMap<u64, Bootstrap>,
+    /// Of the mean over the seeds: what other images would change of it.
+    pub of_mean: Bootstrap,
+}
+
+/// The differences of `pairs` of a run and the baseline's of the same seed, with their
+/// intervals over `resamples` samples of the images of `dataset`.
 ///
 /// # Errors
 ///
 /// Names the file that cannot be read or written.
 pub fn bootstrap(
-    run: &MeasuredRun,
-    baseline: &MeasuredRun,
+    pairs: &[(&MeasuredRun, &MeasuredRun)],
     dataset: &DetectionDataset,
     resamples: usize,
-) -> Result<Bootstrap, Error> {
-    let with = run.resampled(dataset, resamples)?;
-    let without = baseline.resampled(dataset, resamples)?;
-    let lists = paired_differences(&with, &without).into_iter();
-    let intervals = lists.filter_map(|(figure, differences)| {
-        let of = |run: &MeasuredRun| run.run.evaluation.figure(figure);
-        let found = BootstrapInterval {
-            difference: of(run)? - of(baseline)?,
-            interval: percentile_interval(&differences, CONFIDENCE)?,
-        };
-        Some((figure, found))
-    });
-    Ok(intervals.collect())
+) -> Result<Bootstraps, Error> {
+    let mut found = Bootstraps {
+        of_runs: BTreeMap::new(),
+        of_mean: BTreeMap::new(),
+    };
+    let mut of_all = BTreeMap::<CocoFigure, Vec<(f64, Vec<f64>)>>::new();
+    for (run, baseline) in pairs {
+        let with = run.resampled(dataset, resamples)?;
+        let without = baseline.resampled(dataset, resamples)?;
+        let mut intervals = BTreeMap::new();
+        for (figure, samples) in paired_differences(&with, &without) {
+            let of = |run: &MeasuredRun| run.run.evaluation.figure(figure);
+            let (Some(value), Some(base)) = (of(run), of(baseline)) else {
+                continue;
+            };
+            intervals.extend(Some(figure).zip(interval(value - base, &samples)));
+            of_all
+                .entry(figure)
+                .or_default()
+                .push((value - base, samples));
+        }
+        found.of_runs.insert(run.run.seed, intervals);
+    }
+    for (figure, differences) in of_all {
+        let count = differences.len() as f64;
+        // A sample in which a figure is not defined is one for all runs.
+        let samples = differences.iter().map(|(_, samples)| samples.len()).min();
+        let mean = differences.iter().map(|(value, _)| value / count).sum();
+        let means: Vec<f64> = (0..samples.unwrap_or(0))
+            .map(|sample| differences.iter().map(|(_, all)| all[sample] / count).sum())
+            .collect();
+        found
+            .of_mean
+            .extend(Some(figure).zip(interval(mean, &means)));
+    }
+    Ok(found)
+}
+
+fn interval(difference: f64, samples: &[f64]) -> Option<BootstrapInterval> {
+    Some(BootstrapInterval {
+        difference,
+        interval: percentile_interval(samples, CONFIDENCE)?,
+    })
 }
 
 fn results(run: &FinishedRun) -> Result<Vec<CocoResult>, Error> {

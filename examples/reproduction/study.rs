@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 use super::rows::Row;
 
+/// What the names of runs' folders begin with.
+const SEED: &str = "seed-";
+
 /// Rows times seeds, and where their runs are.
 pub struct Study {
     /// All trainings but for objective and seed.
@@ -50,7 +53,7 @@ impl Study {
     /// Names the run that fails, or whose folder is of another configuration.
     pub fn train(&self, only: &[String], interrupter: &Interrupter) -> Result<bool, Error> {
         self.keep_initial_weights()?;
-        let seeds = self.config.seed..self.config.seed + self.seeds;
+        let seeds = self.config.seed..self.config.seed.saturating_add(self.seeds);
         let mut left = Vec::new();
         for seed in seeds {
             for row in &self.rows {
@@ -126,14 +129,26 @@ impl Study {
         )
     }
 
-    /// The finished runs of a row, by seed.
+    /// The finished runs of a row, by seed: of all seeds, those that are not asked for too.
     ///
     /// # Errors
     ///
     /// Names the run whose files cannot be read, or that is of another configuration.
     pub fn finished_runs(&self, row: &Row) -> Result<Vec<FinishedRun>, Error> {
-        let seeds = self.config.seed..self.config.seed + self.seeds;
-        let runs = seeds.map(|seed| self.finished(row, seed));
+        let folder = self.folder.join(&row.name);
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io(&folder)(error)),
+        };
+        let mut seeds = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(Error::io(&folder))?.file_name();
+            let seed = name.to_str().and_then(|name| name.strip_prefix(SEED));
+            seeds.extend(seed.and_then(|seed| seed.parse::<u64>().ok()));
+        }
+        seeds.sort_unstable();
+        let runs = seeds.into_iter().map(|seed| self.finished(row, seed));
         runs.filter_map(Result::transpose).collect()
     }
 
@@ -172,7 +187,7 @@ impl Study {
     }
 
     fn path(&self, row: &Row, seed: u64) -> PathBuf {
-        self.folder.join(&row.name).join(format!("seed-{seed}"))
+        self.folder.join(&row.name).join(format!("{SEED}{seed}"))
     }
 }
 

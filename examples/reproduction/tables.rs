@@ -12,7 +12,8 @@ use fcos_burn::train::{
 use serde::Serialize;
 
 use super::{
-    measured::{Bootstrap, CONFIDENCE, MeasuredRun, Measures, bootstrap},
+    measured::{Bootstrap, Bootstraps, CONFIDENCE, MeasuredRun, Measures, bootstrap},
+    rows::Row,
     study::Study,
 };
 
@@ -33,7 +34,15 @@ pub enum Column {
     ClassAgnosticAp,
     /// Detections for each object of the set.
     DetectionsPerObject,
-    /// Mean IoU of the candidates with the highest score.
+    /// Pearson's correlation over the detections with an IoU of at least 0.5.
+    FittingPearson,
+    /// Spearman's over these.
+    FittingSpearman,
+    /// Kendall's over these.
+    FittingKendall,
+    /// Mean IoU of the candidates of an object.
+    MeanIou,
+    /// Mean IoU of the detection with the highest score of those that fit an object.
     KeptIou,
     /// Mean IoU of the best candidates.
     BestIou,
@@ -53,14 +62,19 @@ impl Column {
         Self::Coco(CocoFigure::AR10),
         Self::Coco(CocoFigure::AR100),
     ];
-    /// The paper's Table II, and what explains a difference of AP: calibration, number of
-    /// detections, how well scores choose among the candidates of an object, classes.
-    pub const TABLE2: [Self; 9] = [
+    /// The paper's Table II, and what explains a difference of AP: calibration, the
+    /// correlation among boxes that fit alone, number of detections, how well scores choose
+    /// among the candidates of an object, classes.
+    pub const TABLE2: [Self; 13] = [
         Self::Pearson,
         Self::Spearman,
         Self::Kendall,
         Self::Calibration,
+        Self::FittingPearson,
+        Self::FittingSpearman,
+        Self::FittingKendall,
         Self::DetectionsPerObject,
+        Self::MeanIou,
         Self::KeptIou,
         Self::BestIou,
         Self::Coco(CocoFigure::AP),
@@ -83,6 +97,10 @@ impl Column {
             Self::Calibration => "ECE",
             Self::ClassAgnosticAp => "AP of any class",
             Self::DetectionsPerObject => "detections an object",
+            Self::FittingPearson => "PCC of fits",
+            Self::FittingSpearman => "SCC of fits",
+            Self::FittingKendall => "KCC of fits",
+            Self::MeanIou => "IoU of candidates",
             Self::KeptIou => "IoU kept",
             Self::BestIou => "IoU best",
         }
@@ -101,6 +119,10 @@ impl Column {
             Self::DetectionsPerObject => {
                 choices.map(|choices| evaluation.detections as f64 / choices.objects as f64)
             }
+            Self::FittingPearson => run.measures.fitting.pearson,
+            Self::FittingSpearman => run.measures.fitting.spearman,
+            Self::FittingKendall => run.measures.fitting.kendall,
+            Self::MeanIou => choices.map(|choices| choices.mean_iou),
             Self::KeptIou => choices.map(|choices| choices.kept_iou),
             Self::BestIou => choices.map(|choices| choices.best_iou),
         }
@@ -145,6 +167,8 @@ struct TableRow {
     summary: BTreeMap<&'static str, Summary>,
     /// To the first row, paired by seed, by column.
     difference: BTreeMap<&'static str, Difference>,
+    /// The mean over seeds of the differences, and its interval over resampled images.
+    bootstrap: Bootstrap,
 }
 
 #[derive(Serialize)]
@@ -167,9 +191,60 @@ struct Difference {
     margin: Option<f64>,
 }
 
+impl TableRow {
+    fn new(
+        row: &Row,
+        columns: &[Column],
+        finished: &[MeasuredRun],
+        compared: &[Pair],
+        mut bootstraps: Bootstraps,
+    ) -> Self {
+        let mut summary = BTreeMap::new();
+        let mut difference = BTreeMap::new();
+        for &column in columns {
+            let values: Vec<f64> = finished.iter().filter_map(|run| column.of(run)).collect();
+            summary.extend(Some(column.name()).zip(Summary::of(&values)));
+            let differences: Vec<f64> = compared
+                .iter()
+                .filter_map(|(run, baseline)| Some(column.of(run)? - column.of(baseline)?))
+                .collect();
+            if let Some(summary) = Summary::of(&differences) {
+                let margin = summary.margin(CONFIDENCE);
+                difference.insert(column.name(), Difference { summary, margin });
+            }
+        }
+        let runs = finished.iter().map(|run| Run {
+            seed: run.run.seed,
+            seconds: run.run.epochs.iter().map(|epoch| epoch.seconds).sum(),
+            evaluation: run.run.evaluation.clone(),
+            measures: run.measures.clone(),
+            bootstrap: bootstraps.of_runs.remove(&run.run.seed).unwrap_or_default(),
+        });
+        Self {
+            name: row.name.clone(),
+            label: row.label.clone(),
+            runs: runs.collect(),
+            summary,
+            difference,
+            bootstrap: bootstraps.of_mean,
+        }
+    }
+}
+
+/// A run and the baseline's of the same seed.
+type Pair<'a> = (&'a MeasuredRun, &'a MeasuredRun);
+
+fn pairs<'a>(runs: &'a [MeasuredRun], baseline: &'a [MeasuredRun]) -> Vec<Pair<'a>> {
+    let paired = |run: &'a MeasuredRun| {
+        let mut baseline = baseline.iter();
+        Some((run, baseline.find(|base| base.run.seed == run.run.seed)?))
+    };
+    runs.iter().filter_map(paired).collect()
+}
+
 impl Table {
-    /// The table of the runs of `study` that are finished; `resamples` bootstrap samples
-    /// of the images for each run.
+    /// The table of the runs of `study` that are finished, of all seeds; `resamples`
+    /// bootstrap samples of the images for each run, if any.
     ///
     /// # Errors
     ///
@@ -182,66 +257,33 @@ impl Table {
     ) -> Result<Self, Error> {
         let data = &study.config.data;
         let dataset = Arc::new(data.source.open(&data.val_split)?);
-        let mut baseline: Vec<MeasuredRun> = Vec::new();
-        let mut configuration = None;
+        let measured = |row| -> Result<Vec<MeasuredRun>, Error> {
+            let runs = study.finished_runs(row)?.into_iter();
+            runs.map(|run| MeasuredRun::new(run, &dataset, &study.config))
+                .collect()
+        };
+        let mut baseline: Option<Vec<MeasuredRun>> = None;
         let mut rows = Vec::new();
         for row in &study.rows {
-            let finished = study.finished_runs(row)?.into_iter();
-            let finished = finished
-                .map(|run| MeasuredRun::new(run, &dataset, &study.config))
-                .collect::<Result<Vec<_>, Error>>()?;
-            if rows.is_empty() {
-                baseline.clone_from(&finished);
-                if let Some(first) = baseline.first() {
-                    configuration = Some(RunFolder::open(first.run.folder.path())?.1);
-                }
+            let finished = measured(row)?;
+            // The first row's, also if none of them is finished.
+            let compared = match &baseline {
+                Some(baseline) => pairs(&finished, baseline),
+                None => Vec::new(),
+            };
+            if !finished.is_empty() {
+                let bootstraps = bootstrap(&compared, &dataset, resamples)?;
+                rows.push(TableRow::new(
+                    row, columns, &finished, &compared, bootstraps,
+                ));
             }
-            if finished.is_empty() {
-                continue;
-            }
-            let same = rows.is_empty();
-            let paired =
-                |run: &MeasuredRun| baseline.iter().find(|base| base.run.seed == run.run.seed);
-            let mut summary = BTreeMap::new();
-            let mut difference = BTreeMap::new();
-            for &column in columns {
-                let values: Vec<f64> = finished.iter().filter_map(|run| column.of(run)).collect();
-                if let Some(values) = Summary::of(&values) {
-                    summary.insert(column.name(), values);
-                }
-                let differences: Vec<f64> = finished
-                    .iter()
-                    .filter_map(|run| Some(column.of(run)? - column.of(paired(run)?)?))
-                    .collect();
-                if let (false, Some(summary)) = (same, Summary::of(&differences)) {
-                    let margin = summary.margin(CONFIDENCE);
-                    difference.insert(column.name(), Difference { summary, margin });
-                }
-            }
-            let runs = finished
-                .iter()
-                .map(|run| {
-                    let bootstrap = match paired(run) {
-                        Some(base) if !same => bootstrap(run, base, &dataset, resamples)?,
-                        _ => BTreeMap::new(),
-                    };
-                    Ok(Run {
-                        seed: run.run.seed,
-                        seconds: run.run.epochs.iter().map(|epoch| epoch.seconds).sum(),
-                        evaluation: run.run.evaluation.clone(),
-                        measures: run.measures.clone(),
-                        bootstrap,
-                    })
-                })
-                .collect::<Result<_, Error>>()?;
-            rows.push(TableRow {
-                name: row.name.clone(),
-                label: row.label.clone(),
-                runs,
-                summary,
-                difference,
-            });
+            baseline.get_or_insert(finished);
         }
+        let baseline = baseline.unwrap_or_default();
+        let configuration = match baseline.first() {
+            Some(first) => Some(RunFolder::open(first.run.folder.path())?.1),
+            None => None,
+        };
         Ok(Self {
             title: title.to_owned(),
             data: dataset.to_string(),
@@ -295,7 +337,7 @@ impl Table {
         let _ = writeln!(
             text,
             "\nDifference to \"{}\", paired by seed, with its 95 % interval over seeds (Student's t). An interval that \
-             holds 0 tells nothing; its half width is what as many seeds can resolve.\n",
+             holds 0 does not tell the sign; its half width is what as many seeds can resolve.\n",
             first.label
         );
         self.header(&mut text, "", "pairs");
@@ -331,27 +373,29 @@ impl Table {
             })
             .take(4)
             .collect();
-        if shown.is_empty() {
+        if shown.is_empty() || self.rows.iter().all(|row| row.bootstrap.is_empty()) {
             return;
         }
         let _ = writeln!(
             text,
             "\nDifference of each run to that of \"{baseline}\" with the same seed, with its 95 % interval over \
-             resampled images (paired bootstrap with replacement, an image drawn twice counts twice): what other images \
-             would change, not another seed.\n"
+             resampled images (paired bootstrap with replacement, an image drawn twice counts twice), and their mean: \
+             what other images would change, not other seeds.\n"
         );
         let names: Vec<_> = shown.iter().map(|figure| figure.name()).collect();
         let _ = writeln!(text, "| | seed | {} |", names.join(" | "));
         let _ = writeln!(text, "|---|---|{}", "---|".repeat(shown.len()));
         for row in &self.rows[1..] {
-            for run in &row.runs {
+            let of_runs = row.runs.iter();
+            let of_runs = of_runs.map(|run| (run.seed.to_string(), &run.bootstrap));
+            for (seed, bootstrap) in of_runs.chain([("mean".to_owned(), &row.bootstrap)]) {
                 let cells = shown.iter().map(|figure| {
-                    run.bootstrap.get(figure).map(|found| {
+                    bootstrap.get(figure).map(|found| {
                         let [low, high] = found.interval.map(|value| 100.0 * value);
                         format!("{:+.1} [{low:+.1}, {high:+.1}]", 100.0 * found.difference)
                     })
                 });
-                line(text, &row.label, &run.seed.to_string(), cells);
+                line(text, &row.label, &seed, cells);
             }
         }
     }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use fcos_burn_data::DetectionDataset;
-use fcos_burn_model::{Detection, nms::iou};
+use fcos_burn_model::{
+    Detection,
+    nms::{batched_nms, iou},
+};
 use hotcoco::{COCO, COCOeval, EvalReport, params::IouType};
 use serde::{Deserialize, Serialize};
 
@@ -106,8 +109,8 @@ impl CocoFigure {
     }
 }
 
-/// Rank and linear correlation of the scores of detections with their IoU
-/// (the paper, Table II). `None` where it is not defined.
+/// Rank and linear correlation of scores with IoUs (the paper, Table II). `None` where it
+/// is not defined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoreCorrelation {
     /// Pearson's correlation coefficient.
@@ -119,6 +122,18 @@ pub struct ScoreCorrelation {
     /// Kendall's rank correlation coefficient τ-b.
     #[serde(rename = "KCC")]
     pub kendall: Option<f64>,
+}
+
+impl ScoreCorrelation {
+    /// The correlation of pairs of score and IoU.
+    pub fn new(pairs: &[(f64, f64)]) -> Self {
+        let (scores, ious): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+        Self {
+            pearson: pearson(&scores, &ious),
+            spearman: spearman(&scores, &ious),
+            kendall: kendall(&scores, &ious),
+        }
+    }
 }
 
 /// The evaluation of a data set's detections.
@@ -151,6 +166,9 @@ pub struct Evaluation {
     pub score_iou: Vec<(f64, f64)>,
 }
 
+/// Characters of the longest name that others are aligned with.
+const LONGEST_NAME: usize = 40;
+
 /// The IoU thresholds whose precision–recall curves an evaluation keeps.
 const CURVES: [&str; 3] = ["0.50", "0.75", "0.90"];
 
@@ -179,11 +197,7 @@ impl Evaluation {
                 .iter()
                 .filter_map(|(name, values)| Some((name.clone(), *values.get("AP")?)))
                 .collect(),
-            correlation: ScoreCorrelation {
-                pearson: pearson(&scores, &ious),
-                spearman: spearman(&scores, &ious),
-                kendall: kendall(&scores, &ious),
-            },
+            correlation: ScoreCorrelation::new(&score_iou),
             calibration_error: calibration_error(&scores, &ious, CALIBRATION_BINS),
             images: dataset.len(),
             detections: results.len(),
@@ -236,14 +250,11 @@ impl Evaluation {
         };
         row(&|(name, _)| (*name).to_owned());
         row(&|(_, value)| value.clone());
-        let width = self.class_ap.keys().map(|name| name.chars().count()).max();
+        // A width has an upper limit, a name has none.
+        let widths = self.class_ap.keys().map(|name| name.chars().count());
+        let width = widths.max().unwrap_or(0).min(LONGEST_NAME);
         for (name, ap) in &self.class_ap {
-            let _ = writeln!(
-                table,
-                "{name:<width$} AP {:>5.1}",
-                100.0 * ap,
-                width = width.unwrap_or(0)
-            );
+            let _ = writeln!(table, "{name:<width$} AP {:>5.1}", 100.0 * ap);
         }
         table
     }
@@ -273,8 +284,10 @@ pub(crate) fn coco_report(
 }
 
 /// COCO's figures for `results` on `dataset` where every class is taken for the same one:
-/// what a detector finds and how well its boxes fit, whatever it calls it. `None` where
-/// there is no ground truth for a figure.
+/// what a detector finds and how well its boxes fit, whatever it calls it. Results that
+/// overlap better ones of their image by an IoU above `nms_iou_threshold` are left out, as
+/// suppression leaves them out within a class. `None` where there is no ground truth for
+/// a figure.
 ///
 /// # Errors
 ///
@@ -282,6 +295,7 @@ pub(crate) fn coco_report(
 pub fn class_agnostic_figures(
     dataset: &DetectionDataset,
     results: &[CocoResult],
+    nms_iou_threshold: f32,
 ) -> Result<BTreeMap<CocoFigure, Option<f64>>, Error> {
     let mut truth = dataset.to_coco();
     truth.categories.truncate(1);
@@ -291,11 +305,27 @@ pub fn class_agnostic_figures(
     for annotation in &mut truth.annotations {
         annotation.category_id = category;
     }
-    let results: Vec<CocoResult> = results
-        .iter()
-        .map(|result| CocoResult {
-            category_id: category,
-            ..result.clone()
+    let mut by_image = BTreeMap::<u64, Vec<Detection>>::new();
+    for result in results {
+        let [x, y, width, height] = result.bbox;
+        by_image
+            .entry(result.image_id)
+            .or_default()
+            .push(Detection {
+                bbox: [x, y, x + width, y + height].map(|edge| edge as f32),
+                label: 0,
+                score: result.score as f32,
+            });
+    }
+    let results: Vec<CocoResult> = by_image
+        .into_iter()
+        .flat_map(|(image_id, detections)| {
+            batched_nms(detections, nms_iou_threshold).map(move |detection| CocoResult {
+                image_id,
+                category_id: category,
+                bbox: xywh(detection.bbox),
+                score: detection.score.into(),
+            })
         })
         .collect();
     Ok(figures(&coco_report(truth, &results)?))
@@ -487,11 +517,18 @@ mod tests {
             .collect();
         let with_classes = figures(&coco_report(truth, &results).unwrap())[&CocoFigure::AP];
         assert!(with_classes.unwrap() < 0.8);
-        let without = class_agnostic_figures(&dataset, &results).unwrap();
-        assert!((without[&CocoFigure::AP].unwrap() - 1.0).abs() < 1e-9);
-        assert_eq!(
-            class_agnostic_figures(&dataset, &[]).unwrap()[&CocoFigure::AP],
-            Some(0.0)
-        );
+        let ap = |results: &[CocoResult]| {
+            class_agnostic_figures(&dataset, results, 0.6).unwrap()[&CocoFigure::AP].unwrap()
+        };
+        assert!((ap(&results) - 1.0).abs() < 1e-6);
+        // Nor is a second one of the same object, if its score is lower.
+        let mut twice = results.clone();
+        twice.extend(results.into_iter().map(|result| CocoResult {
+            category_id: 1 + result.category_id % 6,
+            score: 0.8,
+            ..result
+        }));
+        assert!((ap(&twice) - 1.0).abs() < 1e-6);
+        assert_eq!(ap(&[]), 0.0);
     }
 }
