@@ -165,7 +165,8 @@ fn parse_precision(text: &str) -> Result<Precision, String> {
 /// Ends a command: 1 with one line on standard error if it failed.
 pub fn exit(result: Result<ExitCode, Error>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        let text = error.to_string().replace('\n', " ");
+        // Names from files may have line ends and a terminal's commands in them.
+        let text = error.to_string().replace(char::is_control, " ");
         eprintln!("error: {text}");
         ExitCode::FAILURE
     })

@@ -1,6 +1,7 @@
 //! The flags of a training.
 
 use std::{
+    io::Write,
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -313,8 +314,10 @@ pub fn stop_on_ctrl_c(interrupter: Interrupter) {
         if asked.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this iteration; Ctrl-C again stops at once");
         interrupter.stop(Some("Ctrl-C"));
+        // Whoever read this may have ended by the same Ctrl-C.
+        let told = "stopping after this iteration; Ctrl-C again stops at once";
+        let _ = writeln!(std::io::stderr(), "{told}");
     };
     if let Err(error) = ctrlc::set_handler(handler) {
         eprintln!("warning: Ctrl-C will not end the training cleanly: {error}");

@@ -249,6 +249,17 @@ fn a_set_without_objects_trains_and_its_figures_are_undefined() {
     // pycocotools has no figure either, and JSON no number for it.
     let written = std::fs::read_to_string(folder.join("evaluation.json")).unwrap();
     assert!(written.contains("\"AP\": null"), "{written}");
+    // No epoch is the best: the last one is kept.
+    let (run, _) = RunFolder::open(&folder).unwrap();
+    let mut checkpoints: Vec<_> = std::fs::read_dir(run.checkpoints().path())
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<usize>().ok())
+        .collect();
+    checkpoints.sort_unstable();
+    let last = checkpoints.last().unwrap().to_string();
+    let last = run.checkpoints().path().join(last).join("model.bpk");
+    let weights = |path: &Path| std::fs::read(path).unwrap();
+    assert!(weights(&run.model_path()) == weights(&last));
 }
 
 #[test]

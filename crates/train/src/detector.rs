@@ -176,18 +176,25 @@ impl Detector {
             categories.iter().map(|c| c.name.clone()).collect()
         };
         let (model, data) = (names(&self.categories), names(dataset.categories()));
-        if data.iter().any(|name| !model.contains(name)) {
-            return Err(Error::Classes {
-                model,
-                data,
-                data_name: dataset.name().to_owned(),
-            });
-        }
-        Ok(model
-            .iter()
-            .map(|name| data.iter().position(|known| known == name))
-            .collect())
+        same_names(&model, &data).ok_or_else(|| Error::Classes {
+            model,
+            data,
+            data_name: dataset.name().to_owned(),
+        })
     }
+}
+
+/// For each of `model` the place of the same name in `data`; the second of a name for the
+/// second of that name, and so on. `None` if `data` has names that `model` has not.
+fn same_names(model: &[String], data: &[String]) -> Option<Vec<Option<usize>>> {
+    let labels: Vec<Option<usize>> = (model.iter().enumerate())
+        .map(|(label, name)| {
+            let before = model[..label].iter().filter(|other| *other == name).count();
+            let mut places = (0..data.len()).filter(|place| data[*place] == *name);
+            places.nth(before)
+        })
+        .collect();
+    (labels.iter().flatten().count() == data.len()).then_some(labels)
 }
 
 /// The detections of one image as `detect` writes them.
@@ -252,4 +259,25 @@ impl ImageDetections {
 /// Names the file if it cannot be written.
 pub fn write_detections(path: &Path, images: &[ImageDetections]) -> Result<(), Error> {
     write_json(path, &images)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_go_by_their_names() {
+        let of = |model: &[&str], data: &[&str]| {
+            let owned = |names: &[&str]| -> Vec<String> {
+                names.iter().map(|name| (*name).to_owned()).collect()
+            };
+            same_names(&owned(model), &owned(data))
+        };
+        let (cat, dog, cow) = ("cat", "dog", "cow");
+        assert_eq!(of(&[cat, dog], &[dog, cat]), Some(vec![Some(1), Some(0)]));
+        assert_eq!(of(&[cat, dog], &[dog]), Some(vec![None, Some(0)]));
+        assert_eq!(of(&[cat, dog], &[dog, cow]), None);
+        assert_eq!(of(&[cat, cat], &[cat, cat]), Some(vec![Some(0), Some(1)]));
+        assert_eq!(of(&[cat, dog], &[cat, cat]), None);
+    }
 }

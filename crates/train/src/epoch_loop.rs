@@ -288,7 +288,9 @@ impl Course<'_> {
             validation: self.of.evaluator.evaluation(),
         };
         let best = self.rows.iter().filter_map(EpochRow::ap).reduce(f64::max);
-        if self.rows.is_empty() || self.of.keep == Keep::Last || row.ap() > best {
+        // Where no epoch has an AP, as without objects, the last one is kept.
+        let better = best.is_none_or(|best| row.ap().is_some_and(|ap| ap > best));
+        if self.of.keep == Keep::Last || better {
             let path = self.of.folder.model_path();
             write_whole(&path, &model_bytes(self.learner.detector(), &path)?)?;
         }

@@ -100,11 +100,11 @@ impl<W: Write + Send + Sync> TrainingProgressLogger for LineRenderer<W> {
         let figures: Vec<String> = [CocoFigure::AP, CocoFigure::AP50, CocoFigure::AP75]
             .iter()
             .filter_map(|figure| {
-                Some(format!(
-                    "{} {:.1}",
-                    figure.name(),
-                    self.value(figure.name())?
-                ))
+                let name = figure.name();
+                Some(match self.value(name)? {
+                    undefined if undefined.is_nan() => format!("{name} –"),
+                    value => format!("{name} {value:.1}"),
+                })
             })
             .collect();
         let line = format!("epoch {epoch}/{}  {}", self.epochs, figures.join("  "));
