@@ -167,18 +167,30 @@ impl FcosConfig {
     ///
     /// Names the first field that is out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let positive = |field, value: usize| ensure(value > 0, field, value, "at least 1");
-        positive("num_classes", self.num_classes)?;
-        positive("backbone.width", self.backbone.width)?;
-        positive("fpn.channels", self.fpn.channels)?;
-        positive(
+        let at_least_1 = |field, value: usize| ensure(value > 0, field, value, "at least 1");
+        at_least_1(
             "postprocess.candidates_per_level",
             self.postprocess.candidates_per_level,
         )?;
-        positive(
+        at_least_1(
             "postprocess.detections_per_image",
             self.postprocess.detections_per_image,
         )?;
+        // More than this is a mistake, or a file that means to take all memory.
+        for (field, value, most, requirement) in [
+            ("num_classes", self.num_classes, 65_536, "from 1 to 65536"),
+            (
+                "backbone.width",
+                self.backbone.width,
+                8192,
+                "from 1 to 8192",
+            ),
+            ("fpn.channels", self.fpn.channels, 8192, "from 1 to 8192"),
+        ] {
+            ensure((1..=most).contains(&value), field, value, requirement)?;
+        }
+        let depth = self.head.tower_depth;
+        ensure(depth <= 256, "head.tower_depth", depth, "at most 256")?;
         ensure(
             self.backbone.frozen_stages <= 5,
             "backbone.frozen_stages",
@@ -279,6 +291,12 @@ mod tests {
         assert_eq!(
             error,
             Err("head.prior is NaN, but must be between 0 and 1, both excluded".into())
+        );
+        let mut config = FcosConfig::small(3);
+        config.fpn.channels = usize::MAX;
+        assert_eq!(
+            config.validate().map_err(|error| error.field),
+            Err("fpn.channels")
         );
         let mut config = FcosConfig::small(3);
         config.assignment.range_bounds = [64.0, 32.0, 128.0, 256.0];
