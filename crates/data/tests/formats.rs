@@ -1,8 +1,10 @@
 //! Reading folders written here: what is kept, what is dropped and reported, and what each failure says.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::time::Instant;
 
 use fcos_burn_data::{BoundingBox, DataError, DetectionDataset, Finding, Layout, splits};
 use image::{Rgb, RgbImage};
@@ -615,4 +617,58 @@ fn folders_that_are_no_data_set_say_what_was_expected() {
     let empty = message(DetectionDataset::open(dir.path(), None));
     assert!(empty.contains("not a data set: expected COCO"), "{empty}");
     assert!(splits(dir.path()).is_err());
+}
+
+/// `head`, a gigabyte of `piece(0)`, `piece(1)`, …, and `tail`.
+fn write_gigabyte(path: &Path, head: &str, piece: impl Fn(usize) -> String, tail: &str) {
+    let mut file = BufWriter::new(File::create(path).unwrap());
+    file.write_all(head.as_bytes()).unwrap();
+    let mut written = 0;
+    for index in 0.. {
+        let piece = piece(index);
+        file.write_all(piece.as_bytes()).unwrap();
+        written += piece.len();
+        if written >= 1 << 30 {
+            break;
+        }
+    }
+    file.write_all(tail.as_bytes()).unwrap();
+    file.flush().unwrap();
+}
+
+/// `cargo test --release -p fcos-burn-data --test formats gigabyte -- --ignored --nocapture`
+#[test]
+#[ignore = "writes files of a gigabyte"]
+fn a_gigabyte_of_json_is_read_or_refused() {
+    let dir = TempDir::new().unwrap();
+    write_image(dir.path().join("a.png"), 20, 10);
+    let path = dir.path().join("gt.json");
+    let open = || {
+        let started = Instant::now();
+        let result = DetectionDataset::coco(dir.path(), &path);
+        eprintln!("{:.1} s", started.elapsed().as_secs_f64());
+        result
+    };
+
+    // A data set with ten times the boxes of COCO.
+    let head = r#"{"images": [{"id": 1, "file_name": "a.png", "width": 20, "height": 10}],
+        "categories": [{"id": 1, "name": "cat"}], "annotations": ["#;
+    let annotation = |index: usize| {
+        let comma = if index == 0 { "" } else { "," };
+        let id = index + 1;
+        format!(
+            r#"{comma}{{"id": {id}, "image_id": 1, "category_id": 1, "bbox": [1.25, 2.5, 3.75, 4.125], "iscrowd": 0}}"#
+        )
+    };
+    write_gigabyte(&path, head, annotation, "]}");
+    let objects = open().unwrap().object_count();
+    assert!(objects > 8_600_000, "{objects}");
+
+    // One that ends too early, one that is too deep, one that says nothing.
+    for filler in ["{\"id\": 1},", "[", " "] {
+        let head = r#"{"images": ["#;
+        write_gigabyte(&path, head, |_| filler.repeat(1000), "");
+        let error = message(open());
+        assert!(error.contains("gt.json: not COCO annotations"), "{error}");
+    }
 }

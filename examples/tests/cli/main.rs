@@ -4,6 +4,8 @@
 
 #[cfg(unix)]
 mod interruption;
+#[cfg(target_os = "linux")]
+mod long_run;
 
 use std::{
     fs,
@@ -420,9 +422,9 @@ fn a_table_trains_each_run_once() {
     let config = dir.path().join("tiny.json");
     fs::write(&config, TINY).unwrap();
     let output = dir.path().join("results");
-    let reproduce = |epochs: &str, only: &str| {
+    let reproduce = |epochs: &str, seeds: &str, only: &str| {
         let args = ["--config", path(&config), "--epochs", epochs];
-        let more = ["--seeds", "2", "--resamples", "20", "--only", only];
+        let more = ["--seeds", seeds, "--resamples", "100", "--only", only];
         let output = ["--output", path(&output)];
         run(
             "reproduce",
@@ -430,10 +432,10 @@ fn a_table_trains_each_run_once() {
         )
     };
     // One row alone, then another: the first is not run again.
-    let first = reproduce("1", "none");
+    let first = reproduce("1", "2", "none");
     assert!(first.status.success(), "{}", stderr(&first));
     assert_eq!(stderr(&first).matches("== none").count(), 2);
-    let both = reproduce("1", "none,varifocal");
+    let both = reproduce("1", "2", "none,varifocal");
     assert!(both.status.success(), "{}", stderr(&both));
     let told = stderr(&both);
     assert!(!told.contains("== none"), "{told}");
@@ -461,9 +463,15 @@ fn a_table_trains_each_run_once() {
     let bootstrap = &run(1, 0)["bootstrap"]["AP"];
     let difference = bootstrap["difference"].as_f64().unwrap();
     assert!((difference - (ap(1, 0) - ap(0, 0))).abs() < 1e-12);
+    let of_mean = json["rows"][1]["bootstrap"]["AP"]["difference"].as_f64();
+    assert!((of_mean.unwrap() - mean).abs() < 1e-12);
+
+    // The table has all that is finished, whatever is asked for.
+    let fewer = reproduce("1", "1", "none");
+    assert_eq!(String::from_utf8(fewer.stdout).unwrap(), table);
 
     // Runs of another length are not mixed in.
-    let other = reproduce("2", "none");
+    let other = reproduce("2", "2", "none");
     assert_eq!(other.status.code(), Some(1));
     assert!(
         stderr(&other).contains("another duration"),

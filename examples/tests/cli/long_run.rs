@@ -1,0 +1,108 @@
+//! Long runs: a program's memory and threads stay what they were after its first quarter.
+//!
+//! `cargo test --release -p fcos-burn-examples --test cli long_run -- --ignored --nocapture`
+//! takes ten minutes on two cores.
+
+use std::{
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use super::*;
+
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// What a process takes at some time of its run.
+struct Sample {
+    seconds: f64,
+    resident_kib: f64,
+    threads: f64,
+}
+
+/// Runs an example to its end, and looks at it four times a second.
+fn watch(name: &str, args: &[&str]) -> Vec<Sample> {
+    let mut child = example(name)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    let mut samples = Vec::new();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        // There is nothing to read of a process that ends at this moment.
+        let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let value = |key: &str| -> Option<f64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+            line.split_whitespace().nth(1)?.parse().ok()
+        };
+        if let (Some(resident_kib), Some(threads)) = (value("VmRSS"), value("Threads")) {
+            samples.push(Sample {
+                seconds: started.elapsed().as_secs_f64(),
+                resident_kib,
+                threads,
+            });
+        }
+        sleep(INTERVAL);
+    };
+    assert!(status.success(), "{name} {args:?}");
+    samples
+}
+
+/// After the first quarter of a run of `count` steps or images, memory grows by less than
+/// a twentieth, and there are never more threads than there were before.
+fn assert_flat(what: &str, unit: &str, count: usize, samples: &[Sample]) {
+    assert!(
+        samples.len() >= 40,
+        "{what}: only {} samples",
+        samples.len()
+    );
+    let (warm_up, rest) = samples.split_at(samples.len() / 4);
+    let mean =
+        |value: &dyn Fn(&Sample) -> f64| rest.iter().map(value).sum::<f64>() / rest.len() as f64;
+    let (time, memory) = (mean(&|s| s.seconds), mean(&|s| s.resident_kib));
+    let covariance = mean(&|s| (s.seconds - time) * (s.resident_kib - memory));
+    let slope = covariance / mean(&|s| (s.seconds - time).powi(2));
+    let seconds = samples.last().map_or(0.0, |last| last.seconds);
+    let growth = slope * seconds * 0.75;
+    let most = |samples: &[Sample]| samples.iter().map(|s| s.threads).fold(0.0, f64::max);
+    let (before, after) = (most(warm_up), most(rest));
+    eprintln!(
+        "{what}, {count} {unit}s: {:.0} MiB, {:+.3} KiB a {unit}, at most {after} threads",
+        memory / 1024.0,
+        slope * seconds / count as f64,
+    );
+    assert!(
+        growth < memory / 20.0,
+        "{what}: grew by {growth:.0} KiB to {memory:.0}"
+    );
+    assert!(after <= before, "{what}: {before} threads, then {after}");
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn two_thousand_training_steps_take_no_more_memory_than_a_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let samples = watch("train", &["--epochs", "8", "--output", path(&run)]);
+    assert!(run.join("checkpoint/2000").is_dir());
+    assert_flat("training", "step", 2000, &samples);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn ten_thousand_evaluated_images_take_no_more_memory_than_a_few() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = trained(dir.path());
+    let config = run.join("config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("\"val_images\": 3"));
+    let larger = text.replace("\"val_images\": 3", "\"val_images\": 10000");
+    fs::write(&config, larger).unwrap();
+    let samples = watch("evaluate", &["--weights", path(&run)]);
+    assert_flat("evaluation", "image", 10_000, &samples);
+}
