@@ -1,18 +1,15 @@
 //! A set of annotated images, whatever it was read from.
 
 use std::fmt;
-use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use image::error::DecodingError;
-use image::{DynamicImage, ImageError, ImageFormat, ImageReader, ImageResult, RgbImage};
+use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::decoding::read_image;
 use crate::formats::{self, coco, voc, yolo};
-use crate::loader::panic_message;
 use crate::shapes::{ShapesConfig, ShapesSplit};
 use crate::transforms::Sample;
 use crate::{BoundingBox, DataError, LoadReport};
@@ -373,47 +370,4 @@ impl fmt::Display for DetectionDataset {
             self.name, self.layout
         )
     }
-}
-
-/// Decodes the image at `path`, by its content rather than by its extension, without applying an EXIF orientation: the
-/// pixels that [`DetectionDataset::image`] would give. Grey values, palettes, 16-bit and CMYK colours become RGB, an alpha
-/// channel is dropped, and of an animation the first picture is taken.
-///
-/// # Errors
-///
-/// A file that cannot be read or decoded, or that would take more than 512 MiB of memory.
-pub fn read_image(path: &Path) -> Result<RgbImage, DataError> {
-    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
-    let decoded = catch_unwind(AssertUnwindSafe(|| decode(&bytes)));
-    let image = decoded
-        .map_err(|panic| DataError::Decoder {
-            path: path.to_path_buf(),
-            cause: panic_message(panic.as_ref()),
-        })?
-        .map_err(|source| DataError::Image {
-            path: path.to_path_buf(),
-            source,
-        })?;
-    Ok(image.into_rgb8())
-}
-
-fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
-    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
-    // The decoder would fill what is missing with grey.
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_whole(bytes) {
-        let format = ImageFormat::Jpeg.into();
-        let cause = "the file ends before its image does";
-        return Err(ImageError::Decoding(DecodingError::new(format, cause)));
-    }
-    reader.decode()
-}
-
-/// Whether the last scan of a JPEG file has an end. Compressed data holds no marker but those of restarts, so that the end
-/// of another image, such as a thumbnail, is not taken for it.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xda;
-    const END_OF_IMAGE: u8 = 0xd9;
-    let markers = bytes.windows(2).rev().filter(|pair| pair[0] == 0xff);
-    let mut kinds = markers.map(|pair| pair[1]);
-    kinds.find(|kind| [START_OF_SCAN, END_OF_IMAGE].contains(kind)) == Some(END_OF_IMAGE)
 }

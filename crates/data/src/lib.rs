@@ -3,6 +3,7 @@
 mod batch;
 mod bbox;
 mod dataset;
+mod decoding;
 mod error;
 mod formats;
 mod loader;
@@ -15,7 +16,8 @@ pub mod transforms;
 
 pub use batch::{ImageBatch, stack, stack_resized};
 pub use bbox::BoundingBox;
-pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object, read_image};
+pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object};
+pub use decoding::read_image;
 pub use error::DataError;
 pub use formats::{is_image, splits};
 pub use loader::{Loader, LoaderError};

@@ -21,6 +21,8 @@ pub enum Finding {
     UnknownCategory,
     /// Dropped with its annotations: an image whose size is in no annotation file, and cannot be read from it.
     UnreadableImage,
+    /// Dropped: an image that a split lists for a second time.
+    Repeated,
     /// Kept: the box reached beyond its image and was cut at the border.
     Clipped,
 }
@@ -41,6 +43,7 @@ impl fmt::Display for Finding {
             Self::UnknownImage => "of an unlisted image",
             Self::UnknownCategory => "of an unlisted category",
             Self::UnreadableImage => "images that cannot be read",
+            Self::Repeated => "images that are listed twice",
             Self::Clipped => "clipped to the image",
         })
     }

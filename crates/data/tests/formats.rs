@@ -349,6 +349,25 @@ fn voc_folder() -> TempDir {
 }
 
 #[test]
+fn an_image_that_voc_lists_twice_is_one() {
+    let dir = voc_folder();
+    write(dir.path().join("ImageSets/Main/train.txt"), "a\nc\na\n");
+    let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
+    let names: Vec<&str> = dataset
+        .images()
+        .iter()
+        .map(|image| image.file_name.as_str())
+        .collect();
+    assert_eq!(names, ["a.png", "c.png"]);
+    assert_eq!(dataset.object_count(), 1);
+    let report = dataset.report().to_string();
+    assert!(
+        report.contains("1 images that are listed twice (a line 3)"),
+        "{report}"
+    );
+}
+
+#[test]
 fn voc_splits_share_their_classes() {
     let dir = voc_folder();
     assert_eq!(

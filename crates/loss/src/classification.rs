@@ -140,7 +140,7 @@ impl ClassificationLoss {
     }
 }
 
-/// Quality focal loss, eq. (3) of [Generalized Focal Loss](https://arxiv.org/abs/2006.04388),
+/// Quality focal loss of [Generalized Focal Loss](https://arxiv.org/abs/2006.04388),
 /// unreduced:
 ///
 /// ```text

@@ -7,10 +7,9 @@ use hotcoco::{COCO, Dataset};
 use rayon::prelude::*;
 
 use super::objects::{Annotation, Frame};
-use super::{
-    Split, choose, entries, files_with_extension, image_path, image_size, require_images, stem,
-};
+use super::{Split, choose, entries, files_with_extension, image_path, require_images, stem};
 use crate::dataset::Pixels;
+use crate::decoding::image_size;
 use crate::report::Finding;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
 

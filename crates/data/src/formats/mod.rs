@@ -7,7 +7,6 @@ pub(crate) mod yolo;
 
 use std::path::{Component, Path, PathBuf};
 
-use image::ImageReader;
 use rayon::prelude::*;
 
 use crate::{DataError, Layout};
@@ -176,15 +175,4 @@ fn require_images(paths: &[PathBuf]) -> Result<(), DataError> {
             total: paths.len(),
         }),
     }
-}
-
-/// Width and height of an image, from its header.
-fn image_size(path: &Path) -> Result<(u32, u32), DataError> {
-    let reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(DataError::io(path))?;
-    reader.into_dimensions().map_err(|source| DataError::Image {
-        path: path.to_path_buf(),
-        source,
-    })
 }

@@ -1,16 +1,18 @@
 //! Pascal VOC: one XML file an image, one list of images a split.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use hotcoco::convert::voc_to_coco;
 
 use super::objects::{Annotation, Frame};
 use super::{
-    Split, choose, entries, files_with_extension, image_path, image_size, is_image, read_text,
-    require_images, stem, title,
+    Split, choose, entries, files_with_extension, image_path, is_image, read_text, require_images,
+    stem, title,
 };
 use crate::dataset::Pixels;
+use crate::decoding::image_size;
+use crate::report::Finding;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
 
 /// Name of the only split of a folder without `ImageSets/Main`.
@@ -87,9 +89,10 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
         .enumerate()
         .map(|(index, stem)| (stem.as_str(), index))
         .collect();
+    let mut report = LoadReport::default();
     let members: Vec<usize> = match &split.source {
         Source::Everything => (0..stems.len()).collect(),
-        Source::List(list) => read_list(list, &index_of, &folder)?,
+        Source::List(list) => read_list(list, &index_of, &folder, &mut report)?,
     };
     let mut annotations_of: HashMap<u64, Vec<hotcoco::Annotation>> = HashMap::new();
     for annotation in dataset.annotations {
@@ -112,7 +115,6 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
     require_images(&paths)?;
 
-    let mut report = LoadReport::default();
     let mut images = Vec::with_capacity(members.len());
     for (&index, path) in members.iter().zip(&paths) {
         let image = &dataset.images[index];
@@ -157,14 +159,16 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     ))
 }
 
-/// The positions of the images that a split names.
+/// The positions of the images that a split names, each once.
 fn read_list(
     list: &Path,
     index_of: &HashMap<&str, usize>,
     annotations: &Path,
+    report: &mut LoadReport,
 ) -> Result<Vec<usize>, DataError> {
     let text = read_text(list)?;
     let mut members = Vec::new();
+    let mut seen = HashSet::new();
     for (line, name) in (1..).zip(text.lines().map(str::trim)) {
         if name.is_empty() {
             continue;
@@ -177,7 +181,10 @@ fn read_list(
                 annotations.join(format!("{name}.xml")).display()
             ),
         })?;
-        members.push(*index);
+        match seen.insert(*index) {
+            true => members.push(*index),
+            false => report.record(Finding::Repeated, name, format_args!("line {line}")),
+        }
     }
     Ok(members)
 }

@@ -10,8 +10,9 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::objects::{Annotation, Frame};
-use super::{Split, choose, entries, files_with_extension, image_size, is_image, read_text, title};
+use super::{Split, choose, entries, files_with_extension, is_image, read_text, title};
 use crate::dataset::Pixels;
+use crate::decoding::image_size;
 use crate::report::Finding;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
 
