@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// What tells a split from another: order, names, sizes and objects of its images.
+/// What tells a split from another: its classes; order, names, sizes and objects of its
+/// images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SplitDigest {
     images: usize,
@@ -26,6 +27,11 @@ pub(crate) struct DataDigest {
 impl SplitDigest {
     pub(crate) fn of(dataset: &DetectionDataset) -> Self {
         let mut hasher = crc32fast::Hasher::new();
+        for category in dataset.categories() {
+            hasher.update(&category.id.to_le_bytes());
+            hasher.update(&category.name.len().to_le_bytes());
+            hasher.update(category.name.as_bytes());
+        }
         for image in dataset.images() {
             hasher.update(&image.id.to_le_bytes());
             hasher.update(image.file_name.as_bytes());
@@ -55,7 +61,7 @@ impl SplitDigest {
             .or_else(|| count("objects", self.objects, found.objects))
             .or_else(|| {
                 (self != found).then(|| {
-                    "has other annotations or another order of images than when the run began"
+                    "has other annotations, classes or order of images than when the run began"
                         .to_owned()
                 })
             })

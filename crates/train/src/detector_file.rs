@@ -47,7 +47,7 @@ impl DetectorFile {
     pub fn open(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
             let (folder, config) = RunFolder::open(path)?;
-            return Ok(Self::of_run(config, folder.model_path()));
+            return Self::of_run(config, folder.model_path());
         }
         let checkpoint = Checkpoint::open(path)?;
         if checkpoint.layout() == Layout::FcosBurn {
@@ -59,7 +59,7 @@ impl DetectorFile {
                         .to_owned(),
                 });
             }
-            return Ok(Self::of_run(read_json(&config)?, path.to_owned()));
+            return Self::of_run(read_json(&config)?, path.to_owned());
         }
         let model = checkpoint.detector().ok_or_else(|| Error::Run {
             path: path.to_owned(),
@@ -121,14 +121,18 @@ impl DetectorFile {
         Ok(Checkpoint::open(&self.weights)?.load(model)?)
     }
 
-    fn of_run(config: RunConfig, weights: PathBuf) -> Self {
-        Self {
+    fn of_run(config: RunConfig, weights: PathBuf) -> Result<Self, Error> {
+        config.validate().map_err(|error| Error::Run {
+            path: weights.with_file_name("config.json"),
+            cause: format!("is no configuration of a run: {error}"),
+        })?;
+        Ok(Self {
             weights,
             model: config.model.clone(),
             input: config.input.clone(),
             categories: config.data.categories.clone(),
             run: Some(config),
-        }
+        })
     }
 }
 

@@ -285,7 +285,7 @@ impl Course<'_> {
                 .collect(),
             clipped_steps: sofar.clipped,
             unreadable_images: self.of.reader.unreadable().len(),
-            validation: self.of.evaluator.evaluation(),
+            validation: Some(self.of.evaluator.evaluation()?),
         };
         let best = self.rows.iter().filter_map(EpochRow::ap).reduce(f64::max);
         // Where no epoch has an AP, as without objects, the last one is kept.

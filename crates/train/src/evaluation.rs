@@ -467,22 +467,29 @@ impl SharedEvaluator {
         }
     }
 
-    /// A figure over what was taken, if it is defined.
+    /// A figure over what was taken, if it is defined and the evaluation does not fail.
     pub fn figure(&self, figure: CocoFigure) -> Option<f64> {
-        self.evaluation()?.figure(figure)
+        self.evaluation().ok()?.figure(figure)
     }
 
-    /// The evaluation of what was taken; `None`, with a line in the log, if it fails.
-    pub fn evaluation(&self) -> Option<Evaluation> {
+    /// The evaluation of what was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Evaluation::new`].
+    pub fn evaluation(&self) -> Result<Evaluation, Error> {
         let mut state = self.lock();
-        if state.evaluation.is_none() {
-            let detections: Vec<_> = std::mem::take(&mut state.detections).into_iter().collect();
-            match Evaluation::new(&self.dataset, &detections) {
-                Ok(evaluation) => state.evaluation = Some(evaluation),
-                Err(error) => log::error!("{error}"),
-            }
+        if let Some(evaluation) = &state.evaluation {
+            return Ok(evaluation.clone());
         }
-        state.evaluation.clone()
+        let detections: Vec<_> = std::mem::take(&mut state.detections).into_iter().collect();
+        let evaluation = Evaluation::new(&self.dataset, &detections);
+        match &evaluation {
+            Ok(evaluation) => state.evaluation = Some(evaluation.clone()),
+            // Whoever asks next is told the same.
+            Err(_) => state.detections = detections.into_iter().collect(),
+        }
+        evaluation
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, EvaluatorState> {
@@ -497,6 +504,28 @@ mod tests {
     use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
 
     use super::*;
+
+    #[test]
+    fn an_evaluation_that_fails_is_no_evaluation_of_nothing() {
+        let shapes = ShapesConfig {
+            val_images: 1,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let evaluator = SharedEvaluator::new(Arc::new(dataset));
+        evaluator.add(&[(
+            0,
+            vec![Detection {
+                bbox: [0.0, 0.0, 4.0, 4.0],
+                label: 0,
+                score: f32::NAN,
+            }],
+        )]);
+        for _ in 0..2 {
+            assert_eq!(evaluator.figure(CocoFigure::AP), None);
+            assert!(evaluator.evaluation().is_err());
+        }
+    }
 
     #[test]
     fn without_classes_a_wrong_one_is_no_mistake() {

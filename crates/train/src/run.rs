@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -57,7 +57,8 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// Fails if the folder holds a run already or cannot be written.
+    /// Fails if the folder holds a run already, or what is left of one, or cannot be
+    /// written.
     pub fn create(path: &Path) -> Result<Self, Error> {
         let folder = Self {
             path: path.to_owned(),
@@ -68,6 +69,22 @@ impl RunFolder {
                 cause: "holds a run already: go on with --resume, or choose another --output"
                     .to_owned(),
             });
+        }
+        // These come after the configuration: they are of another run.
+        let left = [folder.metrics_path(), folder.evaluation_path()];
+        if let Some(left) = left.iter().find(|left| left.exists()) {
+            return Err(Error::Run {
+                path: left.clone(),
+                cause: "is left of another run: choose another --output".to_owned(),
+            });
+        }
+        // A run that was stopped before it had a configuration begins anew.
+        let checkpoints = folder.checkpoints();
+        match fs::remove_dir_all(checkpoints.path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io(checkpoints.path())(error));
+            }
+            _ => {}
         }
         for dir in [
             folder.path.clone(),

@@ -205,7 +205,7 @@ impl Run {
         let steps = Steps {
             per_epoch,
             total: match config.duration {
-                Duration::Epochs(epochs) => epochs * per_epoch,
+                Duration::Epochs(epochs) => epochs.saturating_mul(per_epoch),
                 Duration::Iterations(iterations) => iterations,
             },
         };

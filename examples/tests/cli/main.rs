@@ -417,6 +417,44 @@ fn help_names_the_defaults() {
 }
 
 #[test]
+fn a_run_with_an_impossible_configuration_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = trained(dir.path());
+    let config = run.join("config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains("\"batch_size\": 2"));
+    let impossible = text.replace("\"batch_size\": 2", "\"batch_size\": 0");
+    fs::write(&config, impossible).unwrap();
+    let args = ["--weights", path(&run)];
+    assert_fails("evaluate", &args, 1, &["config.json", "batch_size is 0"]);
+}
+
+#[test]
+fn what_is_left_of_a_run_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = trained(dir.path());
+    fs::remove_file(run.join("config.json")).unwrap();
+    let config = dir.path().join("tiny.json");
+    let args = [
+        "--config",
+        path(&config),
+        "--epochs",
+        "1",
+        "--output",
+        path(&run),
+    ];
+    assert_fails("train", &args, 1, &["metrics.json", "left of another run"]);
+    // A run that was stopped early has nothing but a checkpoint.
+    fs::remove_file(run.join("metrics.json")).unwrap();
+    fs::remove_file(run.join("evaluation.json")).unwrap();
+    let again = run.join("checkpoint/9999");
+    fs::rename(run.join("checkpoint/2"), &again).unwrap();
+    let output = self::run("train", &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!again.exists());
+}
+
+#[test]
 fn a_table_trains_each_run_once() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("tiny.json");

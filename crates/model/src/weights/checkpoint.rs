@@ -185,8 +185,8 @@ impl Checkpoint {
     /// # Errors
     ///
     /// [`WeightsError::Classes`] if the classifier has another number of classes;
-    /// [`WeightsError::Mismatch`] if tensors are missing, unexpected or of another
-    /// shape; [`WeightsError::Read`] if the file is not whole.
+    /// [`WeightsError::Mismatch`] if tensors are missing, unexpected, of another shape or
+    /// no floating-point numbers; [`WeightsError::Read`] if the file is not whole.
     pub fn load(&self, model: Fcos) -> Result<(Fcos, Loaded), WeightsError> {
         let parameters = parameters(&model);
         let classes = parameters
@@ -237,6 +237,10 @@ impl Checkpoint {
                     let given = tensor.shape.as_slice();
                     let shapes = format!("{name} is {given:?}, the model's {shape:?}");
                     problems.reshaped.push(shapes);
+                }
+                Some(tensor) if !tensor.dtype.is_float() => {
+                    let of_type = format!("{name} of {:?}", tensor.dtype);
+                    problems.no_numbers.push(of_type);
                 }
                 Some(tensor) => {
                     let mut tensor = tensor.clone();
@@ -307,6 +311,7 @@ struct Problems {
     missing: Vec<String>,
     unexpected: Vec<String>,
     reshaped: Vec<String>,
+    no_numbers: Vec<String>,
 }
 
 impl Problems {
@@ -314,6 +319,7 @@ impl Problems {
         let parts: Vec<String> = [
             ("missing: ", &self.missing),
             ("of another shape: ", &self.reshaped),
+            ("no floating-point numbers: ", &self.no_numbers),
             ("unexpected: ", &self.unexpected),
         ]
         .into_iter()
@@ -549,6 +555,37 @@ mod tests {
         let missing = dir.path().join("missing");
         let error = Checkpoint::open(&missing).unwrap_err().to_string();
         assert!(error.contains("missing"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_are_no_numbers_are_refused() {
+        use burn::store::{ModuleSnapshot, bridge};
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("whole-numbers.safetensors");
+        let tensors = detector(&tiny(3)).collect(None, None, true).into_iter();
+        let data: Vec<_> = tensors
+            .map(|tensor| {
+                let (name, data) = (tensor.name.clone(), bridge::into_data(tensor).unwrap());
+                (
+                    name,
+                    data.shape().as_slice().to_vec(),
+                    data.as_bytes().to_vec(),
+                )
+            })
+            .collect();
+        let views = data.iter().map(|(name, shape, bytes)| {
+            let dtype = match name.as_str() {
+                CLASS_WEIGHT => Dtype::I32,
+                _ => Dtype::F32,
+            };
+            let view = TensorView::new(dtype, shape.clone(), bytes).unwrap();
+            (name, view)
+        });
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        let checkpoint = Checkpoint::open(&path).unwrap();
+        let error = checkpoint.load(detector(&tiny(3))).unwrap_err().to_string();
+        let cause = format!("no floating-point numbers: {CLASS_WEIGHT} of I32");
+        assert!(error.contains(&cause), "{error}");
     }
 
     #[test]
