@@ -349,6 +349,18 @@ fn voc_folder() -> TempDir {
 }
 
 #[test]
+fn a_name_that_would_be_cut_is_refused() {
+    for name in ["salt &amp; pepper", "caf&#233;"] {
+        let dir = voc_folder();
+        let xml = voc_xml("c.png", &[(name, [1, 1, 4, 5])]);
+        write(dir.path().join("Annotations/c.xml"), xml);
+        let error = message(DetectionDataset::voc(dir.path(), Some("val")));
+        let cause = format!("c.xml: the name '{name}' holds a reference");
+        assert!(error.contains(&cause), "{error}");
+    }
+}
+
+#[test]
 fn an_image_that_voc_lists_twice_is_one() {
     let dir = voc_folder();
     write(dir.path().join("ImageSets/Main/train.txt"), "a\nc\na\n");

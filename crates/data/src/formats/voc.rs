@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use hotcoco::convert::voc_to_coco;
+use rayon::prelude::*;
 
 use super::objects::{Annotation, Frame};
 use super::{
@@ -66,6 +67,10 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     }
     let split = choose(dir, Layout::Voc, splits(dir)?, split)?;
     let folder = dir.join("Annotations");
+    let files = files_with_extension(&folder, "xml")?;
+    files
+        .par_iter()
+        .try_for_each(|path| refuse_references(path))?;
     let dataset = voc_to_coco(dir).map_err(|error| DataError::Annotations {
         path: folder.clone(),
         cause: error.to_string(),
@@ -80,10 +85,7 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
         .collect();
 
     // VOC names an image by its annotation file; the reader keeps the order of the sorted files but not their names.
-    let stems: Vec<String> = files_with_extension(&folder, "xml")?
-        .iter()
-        .map(|path| stem(path))
-        .collect();
+    let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
     let index_of: HashMap<&str, usize> = stems
         .iter()
         .enumerate()
@@ -102,10 +104,10 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
             .push(annotation);
     }
 
-    let files = ImageFiles::in_folder(&dir.join("JPEGImages"))?;
+    let image_files = ImageFiles::in_folder(&dir.join("JPEGImages"))?;
     let located = |index: &usize| {
         let stem = &stems[*index];
-        files
+        image_files
             .locate(stem, &dataset.images[*index].file_name)
             .map_err(|cause| DataError::Annotations {
                 path: folder.join(format!("{stem}.xml")),
@@ -157,6 +159,28 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
         report,
         Pixels::Files(paths),
     ))
+}
+
+/// The reader takes what follows a reference such as `&amp;` for the whole of a name: there may be none.
+fn refuse_references(path: &Path) -> Result<(), DataError> {
+    let text =
+        String::from_utf8_lossy(&std::fs::read(path).map_err(DataError::io(path))?).into_owned();
+    let found = ["name", "filename"].into_iter().find_map(|tag| {
+        let start = format!("<{tag}>");
+        let mut names = text.split(start.as_str()).skip(1);
+        let name =
+            names.find_map(|rest| rest.split('<').next().filter(|name| name.contains('&')))?;
+        Some(format!(
+            "the {tag} '{}' holds a reference, at which it would be cut: choose a name without",
+            name.trim()
+        ))
+    });
+    found.map_or(Ok(()), |cause| {
+        Err(DataError::Annotations {
+            path: path.to_path_buf(),
+            cause,
+        })
+    })
 }
 
 /// The positions of the images that a split names, each once.
