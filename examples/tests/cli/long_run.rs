@@ -11,7 +11,7 @@ use std::{
 
 use super::*;
 
-const INTERVAL: Duration = Duration::from_millis(250);
+const INTERVAL: Duration = Duration::from_millis(50);
 
 /// What a process takes at some time of its run.
 struct Sample {
@@ -20,7 +20,7 @@ struct Sample {
     threads: f64,
 }
 
-/// Runs an example to its end, and looks at it four times a second.
+/// Runs an example to its end, and looks at it twenty times a second.
 fn watch(name: &str, args: &[&str]) -> Vec<Sample> {
     let mut child = example(name)
         .args(args)
@@ -72,7 +72,7 @@ fn assert_flat(what: &str, unit: &str, count: usize, samples: &[Sample]) {
     let most = |samples: &[Sample]| samples.iter().map(|s| s.threads).fold(0.0, f64::max);
     let (before, after) = (most(warm_up), most(rest));
     eprintln!(
-        "{what}, {count} {unit}s: {:.0} MiB, {:+.3} KiB a {unit}, at most {after} threads",
+        "{what}, {count} {unit}s: {:.0} MiB, {:+.3} KiB per {unit}, at most {after} threads",
         memory / 1024.0,
         slope * seconds / count as f64,
     );
