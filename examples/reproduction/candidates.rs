@@ -1,17 +1,11 @@
 //! Everything that suppression chooses from, and how well scores choose.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use fcos_burn::{
     data::{DetectionDataset, Object},
     model::{Detection, nms::iou},
-    train::{
-        Detector, DetectorFile, Error, RunConfig, device::Precision, evaluation::CocoResult,
-        run::RunFolder,
-    },
+    train::{Detector, DetectorFile, Error, RunConfig, device::Precision, run::RunFolder},
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,34 +26,6 @@ impl ByImage {
     pub fn of(&self, image: usize) -> &[Detection] {
         self.0.get(&image).map_or(&[], Vec::as_slice)
     }
-}
-
-/// The detections that a file of results on `dataset` holds, pairs of an image's index and
-/// what was found in it.
-pub fn detections(
-    dataset: &DetectionDataset,
-    results: &[CocoResult],
-) -> Vec<(usize, Vec<Detection>)> {
-    let ids = dataset.images().iter().map(|image| image.id);
-    let places: HashMap<u64, usize> = ids.zip(0..).collect();
-    let categories = dataset.categories().iter().map(|category| category.id);
-    let labels: HashMap<u64, usize> = categories.zip(0..).collect();
-    let mut found = BTreeMap::<usize, Vec<Detection>>::new();
-    for result in results {
-        let (Some(&image), Some(&label)) = (
-            places.get(&result.image_id),
-            labels.get(&result.category_id),
-        ) else {
-            continue;
-        };
-        let [x, y, width, height] = result.bbox;
-        found.entry(image).or_default().push(Detection {
-            bbox: [x, y, x + width, y + height].map(|edge| edge as f32),
-            label,
-            score: result.score as f32,
-        });
-    }
-    found.into_iter().collect()
 }
 
 /// All candidates of a run's detector in `dataset`, pairs of an image's index and what is
@@ -106,14 +72,15 @@ impl Choice {
     ) -> Option<Self> {
         let (kept, kept_iou) = fitting(object, detections)
             .max_by(|a, b| a.0.score.total_cmp(&b.0.score).then(a.1.total_cmp(&b.1)))?;
-        let (best, best_iou) = fitting(object, candidates).max_by(|a, b| a.1.total_cmp(&b.1))?;
-        let ious: Vec<f32> = fitting(object, candidates).map(|(_, iou)| iou).collect();
+        let candidates: Vec<(Detection, f32)> = fitting(object, candidates).collect();
+        let (best, best_iou) = *candidates.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+        let sum: f32 = candidates.iter().map(|(_, iou)| iou).sum();
         Some(Self {
             kept,
             kept_iou,
             best,
             best_iou,
-            mean_iou: ious.iter().sum::<f32>() / ious.len() as f32,
+            mean_iou: sum / candidates.len() as f32,
         })
     }
 

@@ -10,14 +10,14 @@ use fcos_burn::{
         Error,
         artifacts::save_picture,
         drawing::{Annotation, annotated, contact_sheet},
-        evaluation::{CocoResult, score_iou},
+        evaluation::{CocoResult, detections, score_iou},
         plots::{ScatterChart, Series},
         run::read_json,
     },
 };
 
 use super::{
-    candidates::{ByImage, Choice, candidates, detections},
+    candidates::{ByImage, Choice, candidates},
     study::Study,
 };
 
@@ -71,7 +71,7 @@ pub fn write(folder: &Path, study: &Study) -> Result<(), Error> {
         std::fs::write(&path, csv(&pairs)).map_err(Error::io(&path))?;
         let results: Vec<CocoResult> = read_json(&run.folder.results_path())?;
         all.push(Found {
-            detections: ByImage::new(detections(&dataset, &results)),
+            detections: ByImage::new(detections(&dataset, &results)?),
             candidates: ByImage::new(found),
         });
     }

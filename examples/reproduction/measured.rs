@@ -8,7 +8,9 @@ use fcos_burn::{
     train::{
         Error, RunConfig,
         comparison::{Figures, paired_differences, resampled_figures},
-        evaluation::{CocoFigure, CocoResult, ScoreCorrelation, class_agnostic_figures, score_iou},
+        evaluation::{
+            CocoFigure, CocoResult, ScoreCorrelation, class_agnostic_figures, detections, score_iou,
+        },
         run::{read_json, write_json},
         statistics::percentile_interval,
     },
@@ -16,7 +18,7 @@ use fcos_burn::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
-    candidates::{ByImage, Choices, FITS, candidates, detections},
+    candidates::{ByImage, Choices, FITS, candidates},
     study::FinishedRun,
 };
 
@@ -110,7 +112,7 @@ impl MeasuredRun {
             let results = results(&run)?;
             let threshold = config.model.postprocess.nms_iou_threshold;
             let figures = class_agnostic_figures(dataset, &results, threshold)?;
-            let detections = detections(dataset, &results);
+            let detections = detections(dataset, &results)?;
             let mut pairs = score_iou(dataset, &detections)?;
             pairs.retain(|(_, iou)| *iou >= FITS.into());
             let detections = ByImage::new(detections);

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use fcos_burn_tests::readers::{Kind, Reader, Refusal};
 use libfuzzer_sys::fuzz_target;
 
-static READER: LazyLock<Result<Reader, Refusal>> = LazyLock::new(|| Reader::new(Kind::Configuration));
+static READER: LazyLock<Result<Reader, Refusal>> =
+    LazyLock::new(|| Reader::new(Kind::Configuration));
 
 fuzz_target!(|file: &[u8]| {
     let reader = READER.as_ref().expect("a folder for the reader");

@@ -197,7 +197,8 @@ fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> Error + use<'_, E> {
     }
 }
 
-fn remove(folder: &Path) -> Result<(), Error> {
+/// Removes a folder, if it is there.
+pub(crate) fn remove(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
         _ => Ok(()),

@@ -1,13 +1,13 @@
 //! COCO evaluation of detections, and how well their scores know their IoU.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     fmt::Write as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fcos_burn_data::DetectionDataset;
+use fcos_burn_data::{BoundingBox, DetectionDataset};
 use fcos_burn_model::{
     Detection,
     nms::{batched_nms, iou},
@@ -298,6 +298,7 @@ pub fn class_agnostic_figures(
     nms_iou_threshold: f32,
 ) -> Result<BTreeMap<CocoFigure, Option<f64>>, Error> {
     let mut truth = dataset.to_coco();
+    // The class with label 0.
     truth.categories.truncate(1);
     let Some(category) = truth.categories.first().map(|category| category.id) else {
         return Ok(CocoFigure::ALL.map(|figure| (figure, None)).into());
@@ -305,29 +306,17 @@ pub fn class_agnostic_figures(
     for annotation in &mut truth.annotations {
         annotation.category_id = category;
     }
-    let mut by_image = BTreeMap::<u64, Vec<Detection>>::new();
-    for result in results {
-        let [x, y, width, height] = result.bbox;
-        by_image
-            .entry(result.image_id)
-            .or_default()
-            .push(Detection {
-                bbox: [x, y, x + width, y + height].map(|edge| edge as f32),
-                label: 0,
-                score: result.score as f32,
-            });
-    }
-    let results: Vec<CocoResult> = by_image
+    let suppressed: Vec<(usize, Vec<Detection>)> = detections(dataset, results)?
         .into_iter()
-        .flat_map(|(image_id, detections)| {
-            batched_nms(detections, nms_iou_threshold).map(move |detection| CocoResult {
-                image_id,
-                category_id: category,
-                bbox: xywh(detection.bbox),
-                score: detection.score.into(),
-            })
+        .map(|(image, found)| {
+            let of_one_class = found
+                .into_iter()
+                .map(|found| Detection { label: 0, ..found });
+            let kept = batched_nms(of_one_class.collect(), nms_iou_threshold);
+            (image, kept.collect())
         })
         .collect();
+    let results = self::results(dataset, &suppressed)?;
     Ok(figures(&coco_report(truth, &results)?))
 }
 
@@ -397,6 +386,41 @@ pub fn results(
         }
     }
     Ok(results)
+}
+
+/// The detections that [`results`] of a data set hold, pairs of an image's index and what
+/// was found in it.
+///
+/// # Errors
+///
+/// Fails if an image or a category is not the data set's.
+pub fn detections(
+    dataset: &DetectionDataset,
+    results: &[CocoResult],
+) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
+    let ids = dataset.images().iter().map(|image| image.id);
+    let places: HashMap<u64, usize> = ids.zip(0..).collect();
+    let categories = dataset.categories().iter().map(|category| category.id);
+    let labels: HashMap<u64, usize> = categories.zip(0..).collect();
+    let unknown = |what: &str, id: u64| {
+        Error::Evaluation(format!(
+            "the results name {what} {id}, which {} has not",
+            dataset.name()
+        ))
+    };
+    let mut found = BTreeMap::<usize, Vec<Detection>>::new();
+    for result in results {
+        let place = places.get(&result.image_id);
+        let place = place.ok_or_else(|| unknown("image", result.image_id))?;
+        let label = labels.get(&result.category_id);
+        let label = label.ok_or_else(|| unknown("category", result.category_id))?;
+        found.entry(*place).or_default().push(Detection {
+            bbox: BoundingBox::from_xywh(result.bbox).to_xyxy(),
+            label: *label,
+            score: result.score as f32,
+        });
+    }
+    Ok(found.into_iter().collect())
 }
 
 /// A box as COCO writes it: left, top, width, height.
@@ -525,6 +549,31 @@ mod tests {
             assert_eq!(evaluator.figure(CocoFigure::AP), None);
             assert!(evaluator.evaluation().is_err());
         }
+    }
+
+    #[test]
+    fn results_hold_the_detections_they_were_made_of() {
+        let shapes = ShapesConfig {
+            val_images: 2,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let found = vec![(
+            1,
+            vec![Detection {
+                bbox: [1.0, 2.0, 5.5, 8.0],
+                label: 3,
+                score: 0.25,
+            }],
+        )];
+        let written = results(&dataset, &found).unwrap();
+        assert_eq!(detections(&dataset, &written).unwrap(), found);
+        let of_another = CocoResult {
+            category_id: 99,
+            ..written[0].clone()
+        };
+        let error = detections(&dataset, &[of_another]).unwrap_err();
+        assert!(error.to_string().contains("category 99"), "{error}");
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{ErrorKind, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    checkpoint::Checkpoints,
+    checkpoint::{self, Checkpoints},
     config::RunConfig,
     error::Error,
     evaluation::{CocoFigure, Evaluation},
@@ -79,13 +79,7 @@ impl RunFolder {
             });
         }
         // A run that was stopped before it had a configuration begins anew.
-        let checkpoints = folder.checkpoints();
-        match fs::remove_dir_all(checkpoints.path()) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io(checkpoints.path())(error));
-            }
-            _ => {}
-        }
+        checkpoint::remove(folder.checkpoints().path())?;
         for dir in [
             folder.path.clone(),
             folder.plots_path(),

@@ -98,11 +98,7 @@ fn two_thousand_training_steps_take_no_more_memory_than_a_few() {
 fn ten_thousand_evaluated_images_take_no_more_memory_than_a_few() {
     let dir = tempfile::tempdir().unwrap();
     let run = trained(dir.path());
-    let config = run.join("config.json");
-    let text = fs::read_to_string(&config).unwrap();
-    assert!(text.contains("\"val_images\": 3"));
-    let larger = text.replace("\"val_images\": 3", "\"val_images\": 10000");
-    fs::write(&config, larger).unwrap();
+    change_config(&run, "\"val_images\": 3", "\"val_images\": 10000");
     let samples = watch("evaluate", &["--weights", path(&run)]);
     assert_flat("evaluation", "image", 10_000, &samples);
 }

@@ -106,6 +106,14 @@ fn trained(dir: &Path) -> PathBuf {
     run_folder
 }
 
+/// Changes a part of a run's configuration that it has.
+fn change_config(run: &Path, part: &str, other: &str) {
+    let config = run.join("config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains(part));
+    fs::write(&config, text.replace(part, other)).unwrap();
+}
+
 #[test]
 fn train_evaluate_and_detect_work_together() {
     let dir = tempfile::tempdir().unwrap();
@@ -420,11 +428,7 @@ fn help_names_the_defaults() {
 fn a_run_with_an_impossible_configuration_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let run = trained(dir.path());
-    let config = run.join("config.json");
-    let text = fs::read_to_string(&config).unwrap();
-    assert!(text.contains("\"batch_size\": 2"));
-    let impossible = text.replace("\"batch_size\": 2", "\"batch_size\": 0");
-    fs::write(&config, impossible).unwrap();
+    change_config(&run, "\"batch_size\": 2", "\"batch_size\": 0");
     let args = ["--weights", path(&run)];
     assert_fails("evaluate", &args, 1, &["config.json", "batch_size is 0"]);
 }

@@ -163,8 +163,8 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
 
 /// The reader takes what follows a reference such as `&amp;` for the whole of a name: there may be none.
 fn refuse_references(path: &Path) -> Result<(), DataError> {
-    let text =
-        String::from_utf8_lossy(&std::fs::read(path).map_err(DataError::io(path))?).into_owned();
+    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
+    let text = String::from_utf8_lossy(&bytes);
     let found = ["name", "filename"].into_iter().find_map(|tag| {
         let start = format!("<{tag}>");
         let mut names = text.split(start.as_str()).skip(1);
