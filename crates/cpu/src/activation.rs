@@ -23,7 +23,10 @@ use burn::{
     tensor::{Tensor, activation},
 };
 
-use crate::flex::{change, is_f32_on_flex, values};
+use crate::{
+    flex::{change, is_f32_on_flex, values},
+    planes::TASK,
+};
 
 /// max(`input`, 0), as Burn's [`relu`](burn::tensor::activation::relu).
 ///
@@ -61,7 +64,7 @@ trait RectificationOps: Backend {
 
 impl RectificationOps for Flex {
     fn rectify(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        change(input, |_, values| {
+        change(input, TASK, |_, values| {
             for value in values {
                 *value = rectified(*value);
             }
@@ -72,8 +75,8 @@ impl RectificationOps for Flex {
         let (a, b) = if b.is_unique() { (b, a) } else { (a, b) };
         let b = b.to_contiguous();
         let others = values(&b);
-        change(a, |start, values| {
-            for (value, other) in values.iter_mut().zip(&others[start..]) {
+        change(a, TASK, |part, values| {
+            for (value, other) in values.iter_mut().zip(&others[part * TASK..]) {
                 *value = rectified(*value + other);
             }
         })
@@ -171,8 +174,8 @@ impl<const INPUTS: usize> Backward<Flex, INPUTS> for Rectification {
 fn gradient(kept: &FloatTensor<Flex>, of_output: FloatTensor<Flex>) -> FloatTensor<Flex> {
     let kept = kept.to_contiguous();
     let kept = values(&kept);
-    change(of_output, |start, values| {
-        for (value, kept) in values.iter_mut().zip(&kept[start..]) {
+    change(of_output, TASK, |part, values| {
+        for (value, kept) in values.iter_mut().zip(&kept[part * TASK..]) {
             if *kept <= 0.0 {
                 *value = 0.0;
             }

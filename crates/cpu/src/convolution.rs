@@ -1,5 +1,7 @@
 //! The operation and its derivative.
 
+use std::mem::MaybeUninit;
+
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, Flex, TensorMetadata,
@@ -20,7 +22,9 @@ use crate::{
     geometry::Geometry,
     images::{Images, matrix, matrix_mut},
     lanes::sum,
-    lowered, planes, winograd,
+    lowered, planes,
+    unwritten::written,
+    winograd,
 };
 
 /// The convolution of `input`, `[batch, channels, height, width]`, with `weight`,
@@ -241,15 +245,16 @@ fn register(
 fn forward(input: Images, weight: &[f32], bias: Option<&[f32]>, geometry: &Geometry) -> Vec<f32> {
     let taps = input.channels() * geometry.taps();
     let filters = weight.len() / taps;
-    let mut output = vec![0.0; input.batch() * filters * geometry.output_pixels()];
-    if winograd::suits(geometry, input.batch(), input.channels(), filters) {
-        let kernels = winograd::Kernels::new(weight, filters);
-        winograd::forward(input, &kernels, bias, geometry, &mut output);
-    } else {
-        let weight = matrix(weight, filters, taps);
-        lowered::forward(input, weight, bias, geometry, &mut output);
-    }
-    output
+    let length = input.batch() * filters * geometry.output_pixels();
+    result(length, |output| {
+        if winograd::suits(geometry, input.batch(), input.channels(), filters) {
+            let kernels = winograd::Kernels::new(weight, filters);
+            winograd::forward(input, &kernels, bias, geometry, output);
+        } else {
+            let weight = matrix(weight, filters, taps);
+            lowered::forward(input, weight, bias, geometry, output);
+        }
+    })
 }
 
 fn input_gradient(
@@ -259,33 +264,42 @@ fn input_gradient(
     geometry: &Geometry,
 ) -> Vec<f32> {
     let (batch, filters) = (output_gradient.batch(), output_gradient.channels());
-    let mut gradient = vec![0.0; batch * channels * geometry.input_pixels()];
     let matrix = matrix(weight, filters, channels * geometry.taps());
-    match geometry.transposed() {
+    let length = batch * channels * geometry.input_pixels();
+    result(length, |gradient| match geometry.transposed() {
         Some(transposed) if winograd::suits(&transposed, batch, filters, channels) => {
             let kernels = winograd::Kernels::reversed(weight, filters);
-            winograd::forward(output_gradient, &kernels, None, &transposed, &mut gradient);
+            winograd::forward(output_gradient, &kernels, None, &transposed, gradient);
         }
         Some(transposed) if transposed.is_pointwise() => {
             let weight = matrix.reversed_axes();
-            lowered::forward(output_gradient, weight, None, &transposed, &mut gradient);
+            lowered::forward(output_gradient, weight, None, &transposed, gradient);
         }
-        _ => lowered::input_gradient(output_gradient, matrix, geometry, &mut gradient),
-    }
-    gradient
+        _ => lowered::input_gradient(output_gradient, matrix, geometry, gradient),
+    })
 }
 
 fn weight_gradient(input: Images, output_gradient: Images, geometry: &Geometry) -> Vec<f32> {
     let (channels, filters) = (input.channels(), output_gradient.channels());
     let taps = channels * geometry.taps();
-    let mut gradient = vec![0.0; filters * taps];
-    if winograd::suits(geometry, input.batch(), channels, filters) {
-        winograd::weight_gradient(input, output_gradient, geometry, &mut gradient);
-    } else {
-        let weight = matrix_mut(&mut gradient, filters, taps);
-        lowered::weight_gradient(input, output_gradient, geometry, weight);
+    result(filters * taps, |gradient| {
+        if winograd::suits(geometry, input.batch(), channels, filters) {
+            winograd::weight_gradient(input, output_gradient, geometry, gradient);
+        } else {
+            let weight = matrix_mut(gradient, filters, taps);
+            lowered::weight_gradient(input, output_gradient, geometry, weight);
+        }
+    })
+}
+
+/// `length` values that one of the algorithms writes.
+fn result(length: usize, algorithm: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    // SAFETY: each algorithm writes all of what it is given: the parts of `lowered` and the
+    // tiles of `winograd` cover every pixel of every plane, its kernels every weight.
+    #[allow(unsafe_code)]
+    unsafe {
+        written(length, algorithm)
     }
-    gradient
 }
 
 fn bias_gradient(output_gradient: &FloatTensor<Flex>) -> FloatTensor<Flex> {

@@ -5,7 +5,7 @@ use burn::{
     tensor::{DType, Shape, Tensor, TensorData},
 };
 
-use crate::planes;
+use crate::{planes, unwritten::written};
 
 /// Whether a tensor is of 32 bits on this backend, with autodiff or without.
 pub fn is_f32_on_flex(tensor: &Tensor<4>) -> bool {
@@ -28,18 +28,30 @@ pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTenso
     FloatTensor::<Flex>::from_data(TensorData::new(values, Shape::from(shape)))
 }
 
-/// The tensor after `with` has changed its values, part by part in parallel, each part with
-/// the index of its first; in place where nobody else has them.
+/// The tensor after `with` has changed its values, in parallel, by planes of `pixels`; in
+/// place where nobody else has them.
 pub fn change(
     mut tensor: FloatTensor<Flex>,
+    pixels: usize,
     with: impl Fn(usize, &mut [f32]) + Sync,
 ) -> FloatTensor<Flex> {
     let count = tensor.shape().num_elements();
     let is_whole = tensor.is_contiguous() && tensor.storage::<f32>().len() == count;
-    if !is_whole {
-        let values = values(&tensor.to_contiguous()).to_vec();
-        tensor = FloatTensor::<Flex>::from_data(TensorData::new(values, tensor.shape()));
+    if is_whole && let Some(values) = tensor.try_storage_mut() {
+        planes::each(values, pixels, with);
+        return tensor;
     }
-    planes::parts(tensor.storage_mut(), with);
-    tensor
+    let tensor = tensor.to_contiguous();
+    let before = values(&tensor);
+    // SAFETY: each value is in a plane, and each plane is copied.
+    #[allow(unsafe_code)]
+    let values = unsafe {
+        written(count, |values| {
+            planes::each(values, pixels, |plane, values| {
+                let before = &before[plane * pixels..][..values.len()];
+                with(plane, values.write_copy_of_slice(before));
+            });
+        })
+    };
+    FloatTensor::<Flex>::from_data(TensorData::new(values, tensor.shape()))
 }

@@ -97,7 +97,7 @@ pub fn matrix(data: &[f32], rows: usize, columns: usize) -> ArrayView2<'_, f32> 
     clippy::expect_used,
     reason = "the slice is cut to the length of the shape"
 )]
-pub fn matrix_mut(data: &mut [f32], rows: usize, columns: usize) -> ArrayViewMut2<'_, f32> {
+pub fn matrix_mut<T>(data: &mut [T], rows: usize, columns: usize) -> ArrayViewMut2<'_, T> {
     ArrayViewMut2::from_shape((rows, columns), &mut data[..rows * columns])
         .expect("of the shape's length")
 }

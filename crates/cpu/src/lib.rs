@@ -11,6 +11,7 @@ mod lowered;
 mod normalization;
 mod planes;
 mod product;
+mod unwritten;
 mod winograd;
 
 pub use activation::{add_relu, relu};

@@ -4,7 +4,7 @@
 //! Work is divided so that no two threads write the same values, and the same number of
 //! threads adds in the same order.
 
-use std::ops::Range;
+use std::{mem::MaybeUninit, ops::Range};
 
 use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use rayon::prelude::*;
@@ -15,6 +15,7 @@ use crate::{
     images::{Images, matrix, matrix_mut, scratch},
     planes,
     product::{multiply, multiply_add},
+    unwritten::zeroed,
 };
 
 /// Columns of a part: enough for an efficient product, few enough for its operands to stay
@@ -24,15 +25,22 @@ const COLUMNS: usize = 512;
 /// Columns that are worth a thread of their own.
 const MIN_COLUMNS: usize = 32;
 
-/// The convolution of `input` with `weight`, `[filters, channels × taps]`, plus `bias`.
+/// Writes the convolution of `input` with `weight`, `[filters, channels × taps]`, plus
+/// `bias`, to all of `output`.
 pub fn forward(
     input: Images,
     weight: ArrayView2<f32>,
     bias: Option<&[f32]>,
     geometry: &Geometry,
-    output: &mut [f32],
+    output: &mut [MaybeUninit<f32>],
 ) {
     let filters = weight.nrows();
+    let add_bias = |mut values: ArrayViewMut2<f32>| {
+        let Some(bias) = bias else { return };
+        for (mut row, bias) in values.rows_mut().into_iter().zip(bias) {
+            row += *bias;
+        }
+    };
     let parts = output_parts(input.batch(), geometry);
     let strips = strips(output, filters, geometry, &parts);
     parts.into_par_iter().zip(strips).for_each_init(
@@ -40,33 +48,27 @@ pub fn forward(
         |[lowered, product], (part, mut strips)| {
             let columns = lower(input, geometry, &part, 0..weight.ncols(), lowered);
             if let [strip] = strips.as_mut_slice() {
-                multiply(strip.view_mut(), weight, columns);
-            } else {
-                let mut product = scratch(product, filters, columns.ncols());
-                multiply(product.view_mut(), weight, columns);
-                let mut rest = product;
-                for strip in &mut strips {
-                    let (columns, others) = rest.split_at(Axis(1), strip.ncols());
-                    strip.assign(&columns);
-                    rest = others;
-                }
+                add_bias(multiply(strip.view_mut(), weight, columns));
+                return;
             }
-            let Some(bias) = bias else { return };
-            for strip in &mut strips {
-                for (mut row, bias) in strip.rows_mut().into_iter().zip(bias) {
-                    row += *bias;
-                }
+            let mut product = scratch(product, filters, columns.ncols());
+            add_bias(multiply(product.view_mut(), weight, columns));
+            let mut rest = product;
+            for strip in strips {
+                let (columns, others) = rest.split_at(Axis(1), strip.ncols());
+                columns.assign_to(strip);
+                rest = others;
             }
         },
     );
 }
 
-/// The gradient of `weight`, `[filters, channels × taps]`, from that of the output.
+/// Writes the gradient of a weight, `[filters, channels × taps]`, from that of the output.
 pub fn weight_gradient(
     input: Images,
     output_gradient: Images,
     geometry: &Geometry,
-    weight_gradient: ArrayViewMut2<f32>,
+    weight_gradient: ArrayViewMut2<MaybeUninit<f32>>,
 ) {
     let parts = parts(
         input.batch(),
@@ -76,23 +78,45 @@ pub fn weight_gradient(
     let size = share(weight_gradient.ncols());
     blocks(weight_gradient, size)
         .into_par_iter()
-        .for_each(|(rows, mut block)| {
-            let [mut lowered, mut gathered] = [Buffer::new(), Buffer::new()];
-            for part in &parts {
-                let columns = lower(input, geometry, part, rows.clone(), &mut lowered);
-                let gradient = output_gradient.columns(part, &mut gathered);
-                multiply_add(block.view_mut(), gradient, columns.reversed_axes());
+        .for_each(|(columns, mut block)| {
+            let mut buffers = [Buffer::new(), Buffer::new()];
+            let Some((first, others)) = parts.split_first() else {
+                block.fill(MaybeUninit::new(0.0));
+                return;
+            };
+            let images = [input, output_gradient];
+            let [gradient, lowered] = factors(images, geometry, first, &columns, &mut buffers);
+            let mut sum = multiply(block, gradient, lowered);
+            for part in others {
+                let [gradient, lowered] = factors(images, geometry, part, &columns, &mut buffers);
+                multiply_add(sum.view_mut(), gradient, lowered);
             }
         });
 }
 
-/// The gradient of the input, `[batch, channels, height, width]`, from that of the output,
-/// for any stride.
+/// What a part of the output adds to `columns` of the gradient of a weight is the product of
+/// these: of the output's gradient and the lowered input.
+fn factors<'a>(
+    [input, output_gradient]: [Images<'a>; 2],
+    geometry: &Geometry,
+    part: &[Segment],
+    columns: &Range<usize>,
+    [lowered, gathered]: &'a mut [Buffer; 2],
+) -> [ArrayView2<'a, f32>; 2] {
+    let lowered = lower(input, geometry, part, columns.clone(), lowered);
+    [
+        output_gradient.columns(part, gathered),
+        lowered.reversed_axes(),
+    ]
+}
+
+/// Writes the gradient of the input, `[batch, channels, height, width]`, from that of the
+/// output, for any stride.
 pub fn input_gradient(
     output_gradient: Images,
     weight: ArrayView2<f32>,
     geometry: &Geometry,
-    input_gradient: &mut [f32],
+    input_gradient: &mut [MaybeUninit<f32>],
 ) {
     let taps = geometry.taps();
     let channels = weight.ncols() / taps;
@@ -106,7 +130,8 @@ pub fn input_gradient(
     planes::channel_blocks(input_gradient, geometry.input_pixels(), channels, size)
         .into_par_iter()
         .enumerate()
-        .for_each(|(block, mut planes)| {
+        .for_each(|(block, planes)| {
+            let mut planes: Vec<_> = planes.into_iter().map(zeroed).collect();
             let start = block * size;
             let count = size.min(channels - start);
             let (_, rest) = weight.split_at(Axis(1), start * taps);
@@ -150,15 +175,15 @@ fn share(rows: usize) -> usize {
 }
 
 /// The columns of each part in `output`, image by image.
-fn strips<'a>(
-    output: &'a mut [f32],
+fn strips<'a, T>(
+    output: &'a mut [T],
     filters: usize,
     geometry: &Geometry,
     parts: &[Vec<Segment>],
-) -> Vec<Vec<ArrayViewMut2<'a, f32>>> {
+) -> Vec<Vec<ArrayViewMut2<'a, T>>> {
     let pixels = geometry.output_pixels();
     let mut images = output.chunks_exact_mut((filters * pixels).max(1));
-    let mut rest: Option<ArrayViewMut2<f32>> = None;
+    let mut rest: Option<ArrayViewMut2<T>> = None;
     let mut strip = |segment: &Segment| {
         let image = match rest.take() {
             Some(image) if segment.rows.start > 0 => image,
@@ -175,10 +200,10 @@ fn strips<'a>(
 }
 
 /// Columns in blocks of `size`, with their places.
-fn blocks(
-    matrix: ArrayViewMut2<'_, f32>,
+fn blocks<T>(
+    matrix: ArrayViewMut2<'_, T>,
     size: usize,
-) -> Vec<(Range<usize>, ArrayViewMut2<'_, f32>)> {
+) -> Vec<(Range<usize>, ArrayViewMut2<'_, T>)> {
     let mut blocks = Vec::new();
     let (mut start, mut rest) = (0, matrix);
     while rest.ncols() > 0 {

@@ -1,6 +1,6 @@
 //! Batch and group normalisation.
 
-use std::sync::Arc;
+use std::{mem::MaybeUninit, sync::Arc};
 
 use burn::{
     backend::{
@@ -22,9 +22,10 @@ use burn::{
 };
 
 use crate::{
-    flex::{is_f32_on_flex, tensor, values},
+    flex::{change, is_f32_on_flex, tensor, values},
     lanes::{covariance, sum},
     planes,
+    unwritten::written,
 };
 
 /// Normalises `input`, `[batch, channels, height, width]`, by the mean and variance of each
@@ -241,17 +242,17 @@ impl Backward<Flex, 3> for Normalization {
             .map(|(mean, variance)| [*mean, (variance + state.epsilon).sqrt().recip()])
             .collect();
         let [input_node, gamma_node, beta_node] = ops.parents.map(|node| node.map(|node| node.id));
-        let (input, gamma, gradient) = (values(&input), values(&gamma), values(&gradient));
-        let sums = layout.gradient_sums(input, gradient, &scales);
+        let (input, gamma) = (values(&input), values(&gamma));
+        let sums = layout.gradient_sums(input, values(&gradient), &scales);
         let channels = layout.shape[1];
         for (node, which) in [(beta_node, 0), (gamma_node, 1)] {
             let Some(node) = node else { continue };
-            let gradient = planes::channel_sums(sums.iter().map(|sums| sums[which]), channels);
-            grads.register::<Flex>(node, tensor(gradient, [channels]));
+            let sums = planes::channel_sums(sums.iter().map(|sums| sums[which]), channels);
+            grads.register::<Flex>(node, tensor(sums, [channels]));
         }
         if let Some(node) = input_node {
-            let found = layout.input_gradient(input, gradient, gamma, &scales, &sums);
-            grads.register::<Flex>(node, tensor(found, layout.shape));
+            let gradient = layout.input_gradient(input, gradient, gamma, &scales, &sums);
+            grads.register::<Flex>(node, gradient);
         }
     }
 }
@@ -318,18 +319,21 @@ impl Layout {
         epsilon: f32,
     ) -> Vec<f32> {
         let pixels = self.pixels();
-        let mut output = vec![0.0; input.len()];
-        planes::fill(&mut output, pixels, |plane, output| {
+        let write = |plane: usize, output: &mut [MaybeUninit<f32>]| {
             let channel = plane % self.shape[1];
             let [mean, variance] = moments[self.set_of(plane)];
             let scale = gamma[channel] * (variance + epsilon).sqrt().recip();
             let shift = beta[channel];
-            let input = &input[plane * pixels..][..pixels];
+            let input = &input[plane * pixels..][..output.len()];
             for (output, input) in output.iter_mut().zip(input) {
-                *output = (input - mean) * scale + shift;
+                output.write((input - mean) * scale + shift);
             }
-        });
-        output
+        };
+        // SAFETY: each value is in a plane, and each plane is written.
+        #[allow(unsafe_code)]
+        unsafe {
+            written(input.len(), |output| planes::each(output, pixels, write))
+        }
     }
 
     /// The sum over each plane of the output's gradient, and of that times the normalised
@@ -349,11 +353,11 @@ impl Layout {
     fn input_gradient(
         &self,
         input: &[f32],
-        gradient: &[f32],
+        gradient: FloatTensor<Flex>,
         gamma: &[f32],
         scales: &[[f32; 2]],
         sums: &[[f32; 2]],
-    ) -> Vec<f32> {
+    ) -> FloatTensor<Flex> {
         let (pixels, channels) = (self.pixels(), self.shape[1]);
         let (sets, count) = self.counts();
         let mut means = vec![[0.0; 2]; sets];
@@ -363,18 +367,15 @@ impl Layout {
                 *mean += gamma[plane % channels] * sum / count;
             }
         }
-        let mut found = vec![0.0; input.len()];
-        planes::fill(&mut found, pixels, |plane, found| {
+        change(gradient, pixels, |plane, gradient| {
             let set = self.set_of(plane);
             let ([mean, scale], [shift, slope]) = (scales[set], means[set]);
             let of_gradient = gamma[plane % channels] * scale;
             let (of_input, shift) = (scale * scale * slope, scale * shift);
-            let planes = plane * pixels..(plane + 1) * pixels;
-            let values = input[planes.clone()].iter().zip(&gradient[planes]);
-            for (found, (input, gradient)) in found.iter_mut().zip(values) {
-                *found = gradient * of_gradient - (input - mean) * of_input - shift;
+            let input = &input[plane * pixels..][..gradient.len()];
+            for (gradient, input) in gradient.iter_mut().zip(input) {
+                *gradient = *gradient * of_gradient - (input - mean) * of_input - shift;
             }
-        });
-        found
+        })
     }
 }

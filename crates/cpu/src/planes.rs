@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 /// Values that are worth a task of their own.
-const TASK: usize = 1 << 14;
+pub const TASK: usize = 1 << 14;
 
 /// `of` each plane of `pixels` values, in order.
 pub fn map<T: Send>(
@@ -19,21 +19,13 @@ pub fn map<T: Send>(
         .collect()
 }
 
-/// Fills each plane of `output`.
-pub fn fill(output: &mut [f32], pixels: usize, with: impl Fn(usize, &mut [f32]) + Sync) {
-    output
-        .par_chunks_exact_mut(pixels)
+/// Writes or changes each plane of `pixels` values; the last may have fewer.
+pub fn each<T: Send>(values: &mut [T], pixels: usize, with: impl Fn(usize, &mut [T]) + Sync) {
+    values
+        .par_chunks_mut(pixels)
         .with_min_len((TASK / pixels).max(1))
         .enumerate()
         .for_each(|(plane, values)| with(plane, values));
-}
-
-/// Changes all values part by part, each with the index of its first.
-pub fn parts(values: &mut [f32], with: impl Fn(usize, &mut [f32]) + Sync) {
-    values
-        .par_chunks_mut(TASK)
-        .enumerate()
-        .for_each(|(part, values)| with(part * TASK, values));
 }
 
 /// What there is of each plane, added up over the images.
@@ -47,12 +39,12 @@ pub fn channel_sums(of_planes: impl IntoIterator<Item = f32>, channels: usize) -
 
 /// The planes of all images in blocks of `size` channels, for a task each; in a block image
 /// by image.
-pub fn channel_blocks(
-    values: &mut [f32],
+pub fn channel_blocks<T>(
+    values: &mut [T],
     pixels: usize,
     channels: usize,
     size: usize,
-) -> Vec<Vec<&mut [f32]>> {
+) -> Vec<Vec<&mut [T]>> {
     let mut blocks = Vec::new();
     blocks.resize_with(channels.div_ceil(size), Vec::new);
     for (plane, values) in values.chunks_exact_mut(pixels).enumerate() {

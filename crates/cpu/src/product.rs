@@ -1,17 +1,43 @@
 //! Products of matrices.
 
-use ndarray::{ArrayView2, ArrayViewMut2};
+use std::mem::MaybeUninit;
 
-/// `dst = lhs × rhs`, on the calling thread.
+use ndarray::{ArrayView2, ArrayViewMut2, Ix2, RawArrayViewMut};
+
+/// What a product is written to: numbers, or memory for them.
+pub trait Place: Copy {
+    /// As a number.
+    const ZERO: Self;
+}
+
+impl Place for f32 {
+    const ZERO: Self = 0.0;
+}
+
+impl Place for MaybeUninit<f32> {
+    const ZERO: Self = Self::new(0.0);
+}
+
+/// `dst = lhs × rhs`, on the calling thread; returns the product.
 ///
 /// # Panics
 ///
 /// Panics if the shapes do not fit.
-pub fn multiply(mut dst: ArrayViewMut2<f32>, lhs: ArrayView2<f32>, rhs: ArrayView2<f32>) {
+pub fn multiply<'a, T: Place>(
+    mut dst: ArrayViewMut2<'a, T>,
+    lhs: ArrayView2<f32>,
+    rhs: ArrayView2<f32>,
+) -> ArrayViewMut2<'a, f32> {
     if lhs.ncols() == 0 {
-        dst.fill(0.0);
+        dst.fill(T::ZERO);
     } else {
-        product(dst, false, lhs, rhs);
+        product(dst.raw_view_mut().cast(), false, lhs, rhs);
+    }
+    // SAFETY: a place is a number or memory for one, and all have been written. Of the two
+    // views, this alone is used from here on.
+    #[allow(unsafe_code)]
+    unsafe {
+        dst.raw_view_mut().cast().deref_into_view_mut()
     }
 }
 
@@ -20,17 +46,23 @@ pub fn multiply(mut dst: ArrayViewMut2<f32>, lhs: ArrayView2<f32>, rhs: ArrayVie
 /// # Panics
 ///
 /// Panics if the shapes do not fit.
-pub fn multiply_add(dst: ArrayViewMut2<f32>, lhs: ArrayView2<f32>, rhs: ArrayView2<f32>) {
+pub fn multiply_add(mut dst: ArrayViewMut2<f32>, lhs: ArrayView2<f32>, rhs: ArrayView2<f32>) {
     if lhs.ncols() > 0 {
-        product(dst, true, lhs, rhs);
+        product(dst.raw_view_mut(), true, lhs, rhs);
     }
 }
 
-fn product(mut dst: ArrayViewMut2<f32>, add: bool, lhs: ArrayView2<f32>, rhs: ArrayView2<f32>) {
+/// `dst` is borrowed exclusively; it is read where something is added to it.
+fn product(
+    mut dst: RawArrayViewMut<f32, Ix2>,
+    add: bool,
+    lhs: ArrayView2<f32>,
+    rhs: ArrayView2<f32>,
+) {
     let (m, n, k) = (lhs.nrows(), rhs.ncols(), lhs.ncols());
     assert_eq!(k, rhs.nrows(), "the inner dimensions differ");
     assert_eq!(dst.dim(), (m, n), "the result has another shape");
-    if dst.is_empty() {
+    if m == 0 || n == 0 {
         return;
     }
     let [dst_rs, dst_cs] = [dst.strides()[0], dst.strides()[1]];
@@ -38,6 +70,7 @@ fn product(mut dst: ArrayViewMut2<f32>, add: bool, lhs: ArrayView2<f32>, rhs: Ar
     // SAFETY: the three views are of the dimensions given, which were checked against each
     // other, and an element (i, j) of a view lies at i and j times its strides from its
     // pointer. The destination is borrowed exclusively, so it overlaps neither operand.
+    // What it holds is numbers where it is read.
     #[allow(unsafe_code)]
     unsafe {
         gemm::gemm(

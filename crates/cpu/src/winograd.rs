@@ -9,7 +9,10 @@
 //! The polynomials behind A, B and G are interpolated at 0, ±1/√2, ±√2 and ∞: their products
 //! round less than those of 0, ±1, ±2 and ∞, which are the usual choice.
 
-use std::f32::consts::{FRAC_1_SQRT_2, SQRT_2};
+use std::{
+    f32::consts::{FRAC_1_SQRT_2, SQRT_2},
+    mem::MaybeUninit,
+};
 
 use ndarray::{ArrayView2, ArrayViewMut2, ArrayViewMut3, Axis};
 use pulp::Simd;
@@ -57,13 +60,13 @@ pub fn suits(geometry: &Geometry, batch: usize, channels: usize, filters: usize)
         && 9 * height * width >= 2 * PRODUCTS * tiles
 }
 
-/// The convolution of `input` with `kernels`, plus `bias`.
+/// Writes the convolution of `input` with `kernels`, plus `bias`, to all of `output`.
 pub fn forward(
     input: Images,
     kernels: &Kernels,
     bias: Option<&[f32]>,
     geometry: &Geometry,
-    output: &mut [f32],
+    output: &mut [MaybeUninit<f32>],
 ) {
     let channels = input.channels();
     let filters = kernels.product(0).nrows();
@@ -92,12 +95,12 @@ pub fn forward(
     }
 }
 
-/// The gradient of a weight, `[filters, channels, 3, 3]`, from that of the output.
+/// Writes the gradient of a weight, `[filters, channels, 3, 3]`, from that of the output.
 pub fn weight_gradient(
     input: Images,
     output_gradient: Images,
     geometry: &Geometry,
-    weight_gradient: &mut [f32],
+    weight_gradient: &mut [MaybeUninit<f32>],
 ) {
     let (channels, filters) = (input.channels(), output_gradient.channels());
     let [mut patches, mut gradients] = [Buffer::new(), Buffer::new()];
@@ -241,7 +244,7 @@ impl Tiles {
         mut products: ArrayView2<f32>,
         bias: f32,
         [height, width]: [usize; 2],
-        planes: &mut [&mut [f32]],
+        planes: &mut [&mut [MaybeUninit<f32>]],
     ) {
         debug_assert!(planes.iter().all(|plane| plane.len() == height * width));
         let products = rows_of(&mut products);
@@ -260,7 +263,7 @@ impl Tiles {
                 let count = TILE.min(width - left);
                 for (line, pixels) in plane.chunks_mut(width).zip(pixels.chunks_exact(TILE)) {
                     for (pixel, values) in line[left..left + count].iter_mut().zip(pixels) {
-                        *pixel = values[lane] + bias;
+                        pixel.write(values[lane] + bias);
                     }
                 }
             }
@@ -341,7 +344,7 @@ fn tensor_mut(buffer: &mut Buffer, shape: [usize; 3]) -> ArrayViewMut3<'_, f32> 
 
 /// Writes the gradients of the kernels of one filter, `[channels, 3, 3]`, given the sums of
 /// its products, `[products, channels]`.
-fn write_kernels(mut sums: ArrayView2<f32>, gradient: &mut [f32]) {
+fn write_kernels(mut sums: ArrayView2<f32>, gradient: &mut [MaybeUninit<f32>]) {
     let sums = rows_of(&mut sums);
     let mut values = [[0.0; LANES]; PRODUCTS];
     let mut transformed = [[0.0; LANES]; 9];
@@ -353,7 +356,7 @@ fn write_kernels(mut sums: ArrayView2<f32>, gradient: &mut [f32]) {
         sandwich::<KernelGradient, PATCH, 3>(&values, &mut transformed);
         for (lane, kernel) in gradient.chunks_exact_mut(9).enumerate() {
             for (gradient, values) in kernel.iter_mut().zip(&transformed) {
-                *gradient = values[lane];
+                gradient.write(values[lane]);
             }
         }
     }
