@@ -9,6 +9,8 @@ mod images;
 mod lanes;
 mod lowered;
 mod normalization;
+#[cfg(feature = "optim")]
+pub mod optim;
 mod planes;
 mod product;
 mod unwritten;

@@ -5,14 +5,14 @@ use rayon::prelude::*;
 /// Values that are worth a task of their own.
 pub const TASK: usize = 1 << 14;
 
-/// `of` each plane of `pixels` values, in order.
+/// `of` each plane of `pixels` values, in order; the last may have fewer.
 pub fn map<T: Send>(
     values: &[f32],
     pixels: usize,
     of: impl Fn(usize, &[f32]) -> T + Sync,
 ) -> Vec<T> {
     values
-        .par_chunks_exact(pixels)
+        .par_chunks(pixels)
         .with_min_len((TASK / pixels).max(1))
         .enumerate()
         .map(|(plane, values)| of(plane, values))

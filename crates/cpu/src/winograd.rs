@@ -46,6 +46,10 @@ const PRODUCTS: usize = PATCH * PATCH;
 /// cache.
 const BLOCK: usize = 4 << 20;
 
+/// Tiles of a batch from which on transforming the kernels pays, which grow to four times
+/// their size.
+const MIN_TILES: usize = 36;
+
 /// Whether this computes a convolution well: 3×3 of stride 1, over so many pixels and
 /// channels that transforming them pays.
 pub fn suits(geometry: &Geometry, batch: usize, channels: usize, filters: usize) -> bool {
@@ -56,7 +60,7 @@ pub fn suits(geometry: &Geometry, batch: usize, channels: usize, filters: usize)
         && geometry.dilation == [1, 1]
         && geometry.padding.iter().all(|padding| *padding < PATCH)
         && channels.min(filters) >= 16
-        && batch * height * width >= 128
+        && batch * tiles >= MIN_TILES
         && 9 * height * width >= 2 * PRODUCTS * tiles
 }
 

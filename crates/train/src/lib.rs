@@ -22,6 +22,7 @@ mod font;
 pub mod learner;
 pub mod loader;
 pub mod metrics;
+mod operations;
 pub mod optimization;
 pub mod plots;
 pub mod progress;

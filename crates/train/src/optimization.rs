@@ -4,15 +4,15 @@
 use burn::{
     lr_scheduler::{LrScheduler, LrSchedulerRecord, module_lr_scheduler::ModuleLrScheduler},
     module::{Module, ModuleVisitor, Param, ParamGroup},
-    optim::{
-        AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig, decay::WeightDecayConfig,
-        momentum::MomentumConfig,
-    },
+    optim::{GradientsParams, ModuleOptimizer},
     tensor::Tensor,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::InvalidConfig;
+use crate::{
+    error::InvalidConfig,
+    operations::{AdamW, Sgd, scale, sum_of_squares},
+};
 
 /// The rule that turns gradients into steps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -190,23 +190,12 @@ impl OptimizationConfig {
     /// The optimiser of all parameters.
     pub fn optimizer(&self) -> ModuleOptimizer {
         match self.optimizer {
-            Optimizer::Sgd { momentum } => self.grouped(|weight_decay| {
-                let momentum = MomentumConfig::new()
-                    .with_momentum(momentum)
-                    .with_dampening(0.0);
-                SgdConfig::new()
-                    .with_momentum(Some(momentum))
-                    .with_weight_decay(
-                        (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)),
-                    )
-                    .build()
-            }),
-            Optimizer::AdamW => self.grouped(|weight_decay| {
-                AdamWConfig::new()
-                    .with_epsilon(1e-8)
-                    .with_weight_decay(weight_decay)
-                    .build()
-            }),
+            Optimizer::Sgd { momentum } => {
+                self.grouped(|weight_decay| Sgd::new(momentum as f32, weight_decay))
+            }
+            Optimizer::AdamW => {
+                self.grouped(|weight_decay| AdamW::new([0.9, 0.999], 1e-8, weight_decay))
+            }
         }
     }
 
@@ -341,7 +330,7 @@ struct SquaredNorm<'a> {
 impl ModuleVisitor for SquaredNorm<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.get::<D>(param.id) {
-            let squared = gradient.square().sum();
+            let squared = sum_of_squares(gradient);
             self.sum = Some(match self.sum.take() {
                 Some(sum) => sum + squared,
                 None => squared,
@@ -358,7 +347,7 @@ struct Scaling {
 impl ModuleVisitor for Scaling {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(gradient) = self.gradients.remove::<D>(param.id) {
-            let scaled = gradient * self.factor.clone().unsqueeze();
+            let scaled = scale(gradient, self.factor.clone());
             self.gradients.register(param.id, scaled);
         }
     }

@@ -1,0 +1,123 @@
+"""The time of a program by operation, from samples of its call stacks.
+
+    cargo build --release --examples --config 'profile.release.package.fcos-burn-cpu.debug=1' \\
+        --config 'profile.release.strip="none"'
+    perf record -F 250 --call-graph dwarf,16384 -o FILE target/release/examples/bench …
+    python benches/breakdown.py --binary target/release/examples/bench FILE
+
+A sample is counted for the innermost of the operations on its stack; `perf` and `addr2line`
+come with Linux distributions.
+"""
+
+import argparse
+import collections
+import re
+import subprocess
+
+# What a function's name tells, the first that fits.
+OPERATIONS = [
+    (r"fcos_burn_cpu::winograd::weight_gradient", "3×3 convolutions, gradient of the weight"),
+    (r"fcos_burn_cpu::winograd", "3×3 convolutions, forward and gradient of the input"),
+    (r"fcos_burn_cpu::lowered::weight_gradient", "other convolutions, gradient of the weight"),
+    (r"fcos_burn_cpu::lowered::input_gradient", "other convolutions, gradient of a strided input"),
+    (r"fcos_burn_cpu::lowered", "other convolutions, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution", "gradients of biases"),
+    (r"fcos_burn_cpu::normalization", "normalisation"),
+    (r"fcos_burn_cpu::activation", "rectification"),
+    (r"fcos_burn_cpu::optim", "optimiser"),
+    (r"burn_flex::ops::pool", "pooling"),
+    (r"burn_flex", "element-wise operations of Burn: loss, gradients that are added up"),
+    (r"burn_autodiff|burn_optim|burn_tensor|burn_core", "the rest of Burn"),
+    (r"pytorch_reader|burn_store|random", "setting up"),
+]
+
+# Functions without a name of their operation on their stack, by the innermost.
+LEAVES = [
+    (r"gemm", "products of matrices of any of them"),
+    (r"memset", "clearing memory"),
+    (r"memmove|memcpy", "copying"),
+    (r"rayon|crossbeam|sched_yield", "dividing work among threads"),
+]
+
+
+def stacks(path):
+    """Of each sample: address, name and file of each frame, the innermost first."""
+    text = subprocess.run(
+        ["perf", "script", "-i", path, "--no-inline"], capture_output=True, text=True, check=True
+    ).stdout
+    for sample in text.split("\n\n"):
+        frames = re.findall(r"^\s+([0-9a-f]+) (.*) \((.*)\)$", sample, re.MULTILINE)
+        if frames:
+            yield [(int(address, 16), name, file) for address, name, file in frames]
+
+
+def text_offset(binary):
+    """What to add to the place of code in the file for its address."""
+    headers = subprocess.run(["readelf", "-lW", binary], capture_output=True, text=True, check=True)
+    for line in headers.stdout.splitlines():
+        fields = line.split()
+        if fields[:1] == ["LOAD"] and "E" in fields[6:-1]:
+            return int(fields[2], 16) - int(fields[1], 16)
+    raise SystemExit(f"{binary} has no code")
+
+
+def functions(binary, addresses):
+    """The functions at each address, those that are inlined there too."""
+    addresses = sorted(addresses)
+    found = subprocess.run(
+        ["addr2line", "-a", "-f", "-i", "-C", "-e", binary],
+        input="\n".join(map(hex, addresses)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    names = {}
+    for line in found.splitlines():
+        if re.fullmatch(r"0x[0-9a-f]+", line):
+            names[int(line, 16)] = current = []
+        else:
+            current.append(line)
+    return names
+
+
+def operation(frames, names, offset, binary):
+    for index, (address, name, file) in enumerate(frames):
+        # A frame that called another returns behind its call.
+        place = address + offset - (index > 0)
+        for name in [*names.get(place, []), name] if file.endswith(binary) else [name]:
+            for pattern, label in OPERATIONS:
+                if re.search(pattern, name):
+                    return label
+    _, innermost, file = frames[0]
+    for pattern, label in LEAVES:
+        if re.search(pattern, innermost):
+            return label
+    return "the system" if "kernel" in file else "anything else"
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--binary", required=True, help="the program")
+    parser.add_argument("file", help="of perf record")
+    arguments = parser.parse_args()
+    offset = text_offset(arguments.binary)
+    samples = list(stacks(arguments.file))
+    places = {
+        address + offset - (index > 0)
+        for frames in samples
+        for index, (address, _, file) in enumerate(frames)
+        if file.endswith(arguments.binary)
+    }
+    names = functions(arguments.binary, places)
+    counts = collections.Counter(
+        operation(frames, names, offset, arguments.binary) for frames in samples
+    )
+    print("| Operation | Share |\n|---|---|")
+    for label, count in counts.most_common():
+        print(f"| {label} | {100 * count / len(samples):.1f} % |")
+
+
+if __name__ == "__main__":
+    main()

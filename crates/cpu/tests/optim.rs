@@ -1,0 +1,115 @@
+//! Optimisers against Burn's.
+#![allow(clippy::unwrap_used)]
+
+use burn::{
+    optim::{
+        AdamWConfig, Optimizer, RecordState, SgdConfig, StateSink, StateSource,
+        decay::WeightDecayConfig, momentum::MomentumConfig,
+    },
+    tensor::{Device, Distribution, Tensor},
+};
+use fcos_burn_cpu::optim::{AdamW, Sgd, SgdState, scale, sum_of_squares};
+
+/// More values than a task takes.
+const SHAPE: [usize; 2] = [130, 301];
+
+fn random(device: &Device) -> Tensor<2> {
+    Tensor::random(SHAPE, Distribution::Normal(0.0, 1.0), device)
+}
+
+/// The weights after each of some steps, the same gradients given to each optimiser. One
+/// copy of the weight is kept, so that a step may not write over it.
+fn weights<O: Optimizer>(
+    optimizer: O,
+    first: &Tensor<2>,
+    gradients: &[Tensor<2>],
+) -> Vec<Vec<f32>> {
+    let (mut weight, mut state) = (first.clone(), None);
+    let mut found = Vec::new();
+    for (step, gradient) in gradients.iter().enumerate() {
+        let rate = 0.1 / (step + 1) as f64;
+        (weight, state) = optimizer.step(rate, weight, gradient.clone(), state);
+        found.push(weight.to_data().try_into_vec().unwrap());
+    }
+    found
+}
+
+fn compare(ours: impl Optimizer, burns: impl Optimizer) {
+    let device = Device::flex();
+    device.seed(3);
+    let weight = random(&device);
+    let transposed = || random(&device).reshape([SHAPE[1], SHAPE[0]]).transpose();
+    let gradients = [
+        random(&device),
+        transposed(),
+        random(&device),
+        random(&device),
+    ];
+    let before = weight.to_data();
+    assert!(weights(ours, &weight, &gradients) == weights(burns, &weight, &gradients));
+    assert_eq!(weight.to_data(), before);
+}
+
+#[test]
+fn momentum_is_that_of_burn_to_the_last_bit() {
+    let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
+    let config = SgdConfig::new().with_momentum(Some(momentum));
+    compare(Sgd::new(0.9, 0.0), config.build());
+    let decay = WeightDecayConfig::new(1e-2);
+    compare(
+        Sgd::new(0.9, 1e-2),
+        config.with_weight_decay(Some(decay)).build(),
+    );
+}
+
+#[test]
+fn adam_w_is_that_of_burn_to_the_last_bit() {
+    for decay in [0.0, 1e-2] {
+        let config = AdamWConfig::new()
+            .with_epsilon(1e-8)
+            .with_weight_decay(decay);
+        compare(AdamW::new([0.9, 0.999], 1e-8, decay), config.build());
+    }
+}
+
+#[test]
+fn a_record_of_momentum_is_one_of_burn() {
+    let device = Device::flex();
+    let tensor = || random(&device);
+    let (_, state) = Sgd::new(0.9, 0.0).step(0.1, tensor(), tensor(), None);
+    let mut record = StateSink::default();
+    state.unwrap().state_flatten("weight", &mut record);
+    let source = || {
+        let mut source = StateSource::default();
+        for (name, data) in &record.tensors {
+            source.insert_tensor(name.clone(), data.clone());
+        }
+        source
+    };
+    let burns = burn::optim::SgdState::<2>::state_unflatten("weight", &mut source(), &device);
+    let mut of_burn = StateSink::default();
+    burns.unwrap().state_flatten("weight", &mut of_burn);
+    assert_eq!(of_burn.tensors, record.tensors);
+    let ours = SgdState::<2>::state_unflatten("weight", &mut source(), &device);
+    let mut again = StateSink::default();
+    ours.unwrap().state_flatten("weight", &mut again);
+    assert_eq!(again.tensors, record.tensors);
+    assert!(SgdState::<2>::state_unflatten("bias", &mut source(), &device).is_none());
+    assert!(SgdState::<4>::state_unflatten("weight", &mut source(), &device).is_none());
+}
+
+#[test]
+fn squares_are_summed_and_tensors_scaled() {
+    let device = Device::flex();
+    device.seed(4);
+    let tensor = random(&device);
+    let values: Vec<f32> = tensor.to_data().try_into_vec().unwrap();
+    let wanted: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+    let found: f32 = sum_of_squares(tensor.clone().transpose()).into_scalar();
+    assert!(
+        (f64::from(found) / wanted - 1.0).abs() < 1e-6,
+        "{found} {wanted}"
+    );
+    let scaled = scale(tensor.clone(), Tensor::from_floats([0.3], &device));
+    assert_eq!(scaled.to_data(), tensor.mul_scalar(0.3).to_data());
+}
