@@ -13,14 +13,17 @@ import argparse
 import collections
 import re
 import subprocess
+from pathlib import Path
 
 # What a function's name tells, the first that fits.
 OPERATIONS = [
-    (r"fcos_burn_cpu::winograd::weight_gradient", "3×3 convolutions, gradient of the weight"),
-    (r"fcos_burn_cpu::winograd", "3×3 convolutions, forward and gradient of the input"),
-    (r"fcos_burn_cpu::lowered::weight_gradient", "other convolutions, gradient of the weight"),
-    (r"fcos_burn_cpu::lowered::input_gradient", "other convolutions, gradient of a strided input"),
-    (r"fcos_burn_cpu::lowered", "other convolutions, forward and gradient of the input"),
+    (r"fcos_burn_cpu::(winograd::(Tiles|Kernels|write)|lanes::sandwich)", "Winograd's transforms"),
+    (r"fcos_burn_cpu::winograd::weight_gradient", "Winograd's products, gradient of the weight"),
+    (r"fcos_burn_cpu::winograd", "Winograd's products, forward and gradient of the input"),
+    (r"fcos_burn_cpu::lowered::(lower\b|gather|scatter)", "pixels collected for other products"),
+    (r"fcos_burn_cpu::lowered::weight_gradient", "other products, gradient of the weight"),
+    (r"fcos_burn_cpu::lowered::input_gradient", "other products, gradient of a strided input"),
+    (r"fcos_burn_cpu::lowered", "other products, forward and gradient of the input"),
     (r"fcos_burn_cpu::convolution", "gradients of biases"),
     (r"fcos_burn_cpu::normalization", "normalisation"),
     (r"fcos_burn_cpu::activation", "rectification"),
@@ -84,7 +87,7 @@ def operation(frames, names, offset, binary):
     for index, (address, name, file) in enumerate(frames):
         # A frame that called another returns behind its call.
         place = address + offset - (index > 0)
-        for name in [*names.get(place, []), name] if file.endswith(binary) else [name]:
+        for name in [*names.get(place, []), name] if file == binary else [name]:
             for pattern, label in OPERATIONS:
                 if re.search(pattern, name):
                     return label
@@ -102,18 +105,19 @@ def main():
     parser.add_argument("--binary", required=True, help="the program")
     parser.add_argument("file", help="of perf record")
     arguments = parser.parse_args()
-    offset = text_offset(arguments.binary)
+    binary = str(Path(arguments.binary).resolve())
+    offset = text_offset(binary)
     samples = list(stacks(arguments.file))
     places = {
         address + offset - (index > 0)
         for frames in samples
         for index, (address, _, file) in enumerate(frames)
-        if file.endswith(arguments.binary)
+        if file == binary
     }
-    names = functions(arguments.binary, places)
-    counts = collections.Counter(
-        operation(frames, names, offset, arguments.binary) for frames in samples
-    )
+    if not places:
+        raise SystemExit(f"{arguments.file} has no samples of {binary}")
+    names = functions(binary, places)
+    counts = collections.Counter(operation(frames, names, offset, binary) for frames in samples)
     print("| Operation | Share |\n|---|---|")
     for label, count in counts.most_common():
         print(f"| {label} | {100 * count / len(samples):.1f} % |")

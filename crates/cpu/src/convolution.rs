@@ -246,15 +246,20 @@ fn forward(input: Images, weight: &[f32], bias: Option<&[f32]>, geometry: &Geome
     let taps = input.channels() * geometry.taps();
     let filters = weight.len() / taps;
     let length = input.batch() * filters * geometry.output_pixels();
-    result(length, |output| {
-        if winograd::suits(geometry, input.batch(), input.channels(), filters) {
-            let kernels = winograd::Kernels::new(weight, filters);
-            winograd::forward(input, &kernels, bias, geometry, output);
-        } else {
-            let weight = matrix(weight, filters, taps);
-            lowered::forward(input, weight, bias, geometry, output);
-        }
-    })
+    // SAFETY: either algorithm writes all of it: their parts and tiles cover every pixel of
+    // every plane of the output.
+    #[allow(unsafe_code)]
+    unsafe {
+        written(length, |output| {
+            if winograd::suits(geometry, input.batch(), input.channels(), filters) {
+                let kernels = winograd::Kernels::new(weight, filters);
+                winograd::forward(input, &kernels, bias, geometry, output);
+            } else {
+                let weight = matrix(weight, filters, taps);
+                lowered::forward(input, weight, bias, geometry, output);
+            }
+        })
+    }
 }
 
 fn input_gradient(
@@ -266,39 +271,38 @@ fn input_gradient(
     let (batch, filters) = (output_gradient.batch(), output_gradient.channels());
     let matrix = matrix(weight, filters, channels * geometry.taps());
     let length = batch * channels * geometry.input_pixels();
-    result(length, |gradient| match geometry.transposed() {
-        Some(transposed) if winograd::suits(&transposed, batch, filters, channels) => {
-            let kernels = winograd::Kernels::reversed(weight, filters);
-            winograd::forward(output_gradient, &kernels, None, &transposed, gradient);
-        }
-        Some(transposed) if transposed.is_pointwise() => {
-            let weight = matrix.reversed_axes();
-            lowered::forward(output_gradient, weight, None, &transposed, gradient);
-        }
-        _ => lowered::input_gradient(output_gradient, matrix, geometry, gradient),
-    })
+    // SAFETY: each algorithm writes all of it: their parts and tiles cover every pixel of
+    // every plane of the input, or the planes are zeroed first.
+    #[allow(unsafe_code)]
+    unsafe {
+        written(length, |gradient| match geometry.transposed() {
+            Some(transposed) if winograd::suits(&transposed, batch, filters, channels) => {
+                let kernels = winograd::Kernels::reversed(weight, filters);
+                winograd::forward(output_gradient, &kernels, None, &transposed, gradient);
+            }
+            Some(transposed) if transposed.is_pointwise() => {
+                let weight = matrix.reversed_axes();
+                lowered::forward(output_gradient, weight, None, &transposed, gradient);
+            }
+            _ => lowered::input_gradient(output_gradient, matrix, geometry, gradient),
+        })
+    }
 }
 
 fn weight_gradient(input: Images, output_gradient: Images, geometry: &Geometry) -> Vec<f32> {
     let (channels, filters) = (input.channels(), output_gradient.channels());
     let taps = channels * geometry.taps();
-    result(filters * taps, |gradient| {
-        if winograd::suits(geometry, input.batch(), channels, filters) {
-            winograd::weight_gradient(input, output_gradient, geometry, gradient);
-        } else {
-            let weight = matrix_mut(gradient, filters, taps);
-            lowered::weight_gradient(input, output_gradient, geometry, weight);
-        }
-    })
-}
-
-/// `length` values that one of the algorithms writes.
-fn result(length: usize, algorithm: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
-    // SAFETY: each algorithm writes all of what it is given: the parts of `lowered` and the
-    // tiles of `winograd` cover every pixel of every plane, its kernels every weight.
+    // SAFETY: either algorithm writes all of it: their blocks and kernels cover every weight.
     #[allow(unsafe_code)]
     unsafe {
-        written(length, algorithm)
+        written(filters * taps, |gradient| {
+            if winograd::suits(geometry, input.batch(), channels, filters) {
+                winograd::weight_gradient(input, output_gradient, geometry, gradient);
+            } else {
+                let weight = matrix_mut(gradient, filters, taps);
+                lowered::weight_gradient(input, output_gradient, geometry, weight);
+            }
+        })
     }
 }
 

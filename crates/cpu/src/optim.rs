@@ -1,7 +1,7 @@
 //! Burn's optimisers by all threads, and what clipping gradients takes.
 //!
-//! The optimisers compute what Burn's own compute, in the same order, so to the last bit,
-//! and keep the same state: a record of one is one of the other.
+//! The optimisers compute what Burn's own compute, in the same order, so to the last bit (but
+//! for the sign of a zero), and keep the same state: a record of one is one of the other.
 
 use burn::{
     backend::{
@@ -68,11 +68,11 @@ impl Optimizer for Sgd {
         gradient: Tensor<D>,
         state: Option<SgdState<D>>,
     ) -> (Tensor<D>, Option<SgdState<D>>) {
-        let velocity = match state {
-            Some(state) => state.velocity,
-            None => gradient.zeros_like(),
-        };
-        let (weight, velocity) = if suits([&weight, &gradient, &velocity]) {
+        let before = state.map(|state| state.velocity);
+        let velocity_suits = |velocity| suits([&weight, velocity]);
+        let suits = suits([&weight, &gradient]) && before.as_ref().is_none_or(velocity_suits);
+        let (weight, velocity) = if suits {
+            let velocity = before.unwrap_or_else(|| gradient.zeros_like());
             let (weight, velocity) = <Dispatch as OptimizationOps>::momentum_step(
                 weight.into_dispatch(),
                 gradient.into_dispatch(),
@@ -86,8 +86,14 @@ impl Optimizer for Sgd {
                 Tensor::from_dispatch(velocity),
             )
         } else {
-            let gradient = weight.clone().mul_scalar(self.weight_decay) + gradient;
-            let velocity = gradient + velocity.mul_scalar(self.momentum);
+            let gradient = match self.weight_decay {
+                0.0 => gradient,
+                decay => weight.clone().mul_scalar(decay) + gradient,
+            };
+            let velocity = match before {
+                Some(velocity) => gradient + velocity.mul_scalar(self.momentum),
+                None => gradient,
+            };
             (weight - velocity.clone().mul_scalar(rate), velocity)
         };
         (weight, Some(SgdState { velocity }))
@@ -105,7 +111,7 @@ impl Optimizer for Sgd {
 #[derive(Clone)]
 pub struct AdamW {
     rule: AdamWRule,
-    burns: burn::optim::AdamW,
+    fallback: burn::optim::AdamW,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +124,7 @@ struct AdamWRule {
 impl AdamW {
     /// With β₁ and β₂, ε and the weight decay.
     pub fn new(betas: [f32; 2], epsilon: f32, weight_decay: f32) -> Self {
-        let burns = AdamWConfig::new()
+        let fallback = AdamWConfig::new()
             .with_beta_1(betas[0])
             .with_beta_2(betas[1])
             .with_epsilon(epsilon)
@@ -129,7 +135,7 @@ impl AdamW {
             epsilon,
             weight_decay,
         };
-        Self { rule, burns }
+        Self { rule, fallback }
     }
 }
 
@@ -167,7 +173,7 @@ impl Optimizer for AdamW {
             }
             momentum => {
                 let state = momentum.map(AdamWState::new);
-                self.burns.step(rate, weight, gradient, state)
+                self.fallback.step(rate, weight, gradient, state)
             }
         }
     }

@@ -5,16 +5,25 @@ use std::mem::MaybeUninit;
 use ndarray::{ArrayView2, ArrayViewMut2, Ix2, RawArrayViewMut};
 
 /// What a product is written to: numbers, or memory for them.
-pub trait Place: Copy {
-    /// As a number.
+///
+/// # Safety
+///
+/// It has the layout of a number, and each number is one of its values.
+#[allow(unsafe_code)]
+pub unsafe trait Place: Copy {
+    /// The number 0.
     const ZERO: Self;
 }
 
-impl Place for f32 {
+// SAFETY: it is a number.
+#[allow(unsafe_code)]
+unsafe impl Place for f32 {
     const ZERO: Self = 0.0;
 }
 
-impl Place for MaybeUninit<f32> {
+// SAFETY: it has the layout of a number, and any bits are one of its values.
+#[allow(unsafe_code)]
+unsafe impl Place for MaybeUninit<f32> {
     const ZERO: Self = Self::new(0.0);
 }
 

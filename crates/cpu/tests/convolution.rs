@@ -103,12 +103,13 @@ fn every_size_stride_padding_and_dilation_is_as_in_burn() {
 
 #[test]
 fn minimal_filtering_is_as_in_burn() {
-    // Sizes that tiles of 4×4 fit, and that they do not; several blocks of tiles.
+    // Sizes that tiles of 4×4 fit, and that they do not; several blocks of tiles. As many
+    // tiles as minimal filtering needs.
     for (shape, filters, padding) in [
-        ([1, 16, 16, 16], 16, 1),
+        ([3, 16, 16, 16], 16, 1),
         ([3, 20, 15, 18], 17, 1),
-        ([2, 16, 14, 13], 33, 0),
-        ([2, 16, 13, 14], 18, 2),
+        ([4, 16, 14, 13], 33, 0),
+        ([3, 16, 13, 14], 18, 2),
         ([1, 160, 61, 63], 96, 1),
     ] {
         assert_same(shape, filters, 3, &options(1, padding, 1), true);
