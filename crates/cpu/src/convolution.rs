@@ -1,7 +1,5 @@
 //! The operation and its derivative.
 
-use std::mem::MaybeUninit;
-
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, Flex, TensorMetadata,
