@@ -233,7 +233,8 @@ fn devices_agree_with_the_processor() {
 
 /// Every format of every device stays near the 32 bits of the processor. Batch
 /// normalisation is frozen, since over two small images it magnifies any rounding. Which
-/// kernels a device takes depends on their times, and with them how it rounds.
+/// kernels a device other than the processor takes depends on their times, and with them how
+/// it rounds.
 #[test]
 fn sixteen_bits_stay_near_thirty_two() {
     let dir = tempfile::tempdir().unwrap();
@@ -241,9 +242,10 @@ fn sixteen_bits_stay_near_thirty_two() {
     let path = dir.path().join("weights");
     weights(&config, &path);
     let expected = train(&config, &path, &Device::flex(), Precision::F32);
-    for (precision, limits) in [
-        (Precision::F16, [0.002, 0.1, 0.03]),
-        (Precision::Bf16, [0.005, 0.2, 0.02]),
+    // The last limit is that of figures on the processor, and on other devices.
+    for (precision, [outputs, gradients], figures) in [
+        (Precision::F16, [0.002, 0.1], [0.005, 0.03]),
+        (Precision::Bf16, [0.005, 0.2], [0.02, 0.02]),
     ] {
         for name in DEVICES.iter() {
             let Ok(device) = name.open(precision) else {
@@ -253,6 +255,8 @@ fn sixteen_bits_stay_near_thirty_two() {
             let found = train(&config, &path, &device, precision);
             let distances = distances(&found, &expected);
             println!("{name}, {precision}: outputs, gradients, figures {distances:?}");
+            let figures = figures[usize::from(*name != DEVICES[0])];
+            let limits = [outputs, gradients, figures];
             for (distance, limit) in distances.into_iter().zip(limits) {
                 assert!(distance < limit, "{name}, {precision}: {distances:?}");
             }
