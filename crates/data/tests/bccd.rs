@@ -54,8 +54,8 @@ fn its_published_counts_are_found() {
     assert_eq!(
         files,
         [
-            "BloodImage_00338.jpg object 13",
-            "BloodImage_00343.jpg object 4"
+            "BloodImage_00338.xml line 158",
+            "BloodImage_00343.xml line 50"
         ]
     );
 }

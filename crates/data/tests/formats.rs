@@ -349,15 +349,95 @@ fn voc_folder() -> TempDir {
 }
 
 #[test]
-fn a_name_that_would_be_cut_is_refused() {
-    for name in ["salt &amp; pepper", "caf&#233;"] {
-        let dir = voc_folder();
-        let xml = voc_xml("c.png", &[(name, [1, 1, 4, 5])]);
-        write(dir.path().join("Annotations/c.xml"), xml);
-        let error = message(DetectionDataset::voc(dir.path(), Some("val")));
-        let cause = format!("c.xml: the name '{name}' holds a reference");
-        assert!(error.contains(&cause), "{error}");
-    }
+fn voc_names_are_read_as_xml_has_them() {
+    let dir = voc_folder();
+    fs::rename(
+        dir.path().join("JPEGImages/c.png"),
+        dir.path().join("JPEGImages/salt & pepper.png"),
+    )
+    .unwrap();
+    let names = [
+        "salt &amp; pepper",
+        "caf&#233;",
+        "<![CDATA[a < b]]>",
+        " two<!-- --> parts\n",
+    ];
+    let objects = names.map(|name| (name, [1, 1, 4, 5]));
+    let xml = voc_xml("salt &amp; pepper.png", &objects);
+    write(dir.path().join("Annotations/c.xml"), xml);
+    let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
+    assert_eq!(dataset.images()[1].file_name, "salt & pepper.png");
+    let labels = dataset.images()[1]
+        .objects
+        .iter()
+        .map(|object| object.label);
+    let found: Vec<&str> = labels
+        .map(|label| dataset.categories()[label].name.as_str())
+        .collect();
+    assert_eq!(found, ["salt & pepper", "café", "a < b", "two parts"]);
+}
+
+#[test]
+fn voc_classes_are_in_the_order_of_their_list() {
+    let dir = voc_folder();
+    write(dir.path().join("labels.txt"), "zebra\n\nmoth\n");
+    let dataset = DetectionDataset::voc(dir.path(), Some("val")).unwrap();
+    assert_eq!(names(&dataset), ["zebra", "moth", "ant"]);
+    assert_eq!(dataset.images()[0].objects[0].label, 2);
+}
+
+#[test]
+fn what_voc_drops_is_told_by_file_and_line() {
+    let dir = voc_folder();
+    let object = |name: &str, rest: &str| format!("<object><name>{name}</name>{rest}</object>\n");
+    let corners = |[x1, y1, x2, y2]: [&str; 4]| {
+        format!(
+            "<bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax></bndbox>"
+        )
+    };
+    let part = format!(
+        "<part><name>head</name>{}</part>",
+        corners(["1", "1", "2", "2"])
+    );
+    let objects = [
+        object("ant", ""),
+        object("ant", &corners(["4", "1", "2", "5"])),
+        object("ant", &corners(["nan", "1", "2", "5"])),
+        object("ant", &corners(["1", "1", "inf", "5"])),
+        object("ant", &corners(["30", "1", "40", "5"])),
+        object(
+            "ant",
+            &format!(
+                "{part}<difficult>1</difficult>{}",
+                corners(["1.5", "1", "4", "5"])
+            ),
+        ),
+    ];
+    write(
+        dir.path().join("Annotations/c.xml"),
+        format!("<annotation>\n{}</annotation>", objects.concat()),
+    );
+    let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
+    let image = &dataset.images()[1];
+    // Without a <size>, the image tells it.
+    assert_eq!((image.width, image.height), (20, 10));
+    let [ant] = &image.objects[..] else {
+        panic!("one object")
+    };
+    assert_eq!(ant.bbox, BoundingBox::new(0.5, 0.0, 4.0, 5.0));
+    assert!(ant.iscrowd);
+    let examples = |finding| dataset.report().tally(finding).examples;
+    assert_eq!(examples(Finding::NoBox), ["c.xml line 2"]);
+    assert_eq!(
+        examples(Finding::NoExtent),
+        [
+            "a.xml line 1",
+            "c.xml line 3",
+            "c.xml line 4",
+            "c.xml line 5"
+        ]
+    );
+    assert_eq!(examples(Finding::Outside), ["c.xml line 6"]);
 }
 
 #[test]
@@ -402,7 +482,7 @@ fn voc_splits_share_their_classes() {
     );
     assert_eq!(
         train.report().tally(Finding::NoExtent).examples,
-        ["a.png object 2"]
+        ["a.xml line 1"]
     );
     assert!(train.images()[1].objects.is_empty());
 
@@ -432,9 +512,33 @@ fn voc_failures_name_the_file_and_the_cause() {
     fs::remove_file(dir.path().join("JPEGImages/a.png")).unwrap();
     let missing = message(DetectionDataset::voc(dir.path(), Some("train")));
     assert!(missing.contains("a.png: no such image"), "{missing}");
-    write(dir.path().join("Annotations/c.xml"), "<annotation><object>");
-    let malformed = message(DetectionDataset::voc(dir.path(), Some("train")));
-    assert!(malformed.contains("c.xml"), "{malformed}");
+    let malformed = |text: &str| {
+        write(dir.path().join("Annotations/c.xml"), text);
+        message(DetectionDataset::voc(dir.path(), Some("train")))
+    };
+    for (text, cause) in [
+        ("", "c.xml: not VOC annotations: "),
+        ("<annotation><object>", "c.xml: not VOC annotations: "),
+        (
+            "\n<svg/>",
+            "c.xml:2: not VOC annotations: <svg> instead of <annotation>",
+        ),
+        (
+            "<annotation>\n<size><width>wide</width></size></annotation>",
+            "c.xml:2: <width> is 'wide', which is no number",
+        ),
+        (
+            "<annotation>\n\n<object/></annotation>",
+            "c.xml:3: the object has no <name>",
+        ),
+        (
+            "<annotation><object><name>ant</name>\n<bndbox><xmin>1</xmin></bndbox></object></annotation>",
+            "c.xml:2: the <bndbox> has no <ymin>",
+        ),
+    ] {
+        let error = malformed(text);
+        assert!(error.contains(cause), "{error}");
+    }
 }
 
 fn yolo_folder(yaml: &str) -> TempDir {

@@ -1,10 +1,11 @@
 //! Pascal VOC: one XML file an image, one list of images a split.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use hotcoco::convert::voc_to_coco;
 use rayon::prelude::*;
+use roxmltree::{Document, Node, ParsingOptions};
 
 use super::objects::{Annotation, Frame};
 use super::{
@@ -68,27 +69,18 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     let split = choose(dir, Layout::Voc, splits(dir)?, split)?;
     let folder = dir.join("Annotations");
     let files = files_with_extension(&folder, "xml")?;
-    files
+    let mut annotated: Vec<AnnotatedImage> = files
         .par_iter()
-        .try_for_each(|path| refuse_references(path))?;
-    let dataset = voc_to_coco(dir).map_err(|error| DataError::Annotations {
-        path: folder.clone(),
-        cause: error.to_string(),
-    })?;
-    let categories: Vec<Category> = dataset
-        .categories
-        .into_iter()
-        .map(|category| Category {
-            id: category.id,
-            name: category.name,
-        })
+        .map(|path| AnnotatedImage::read(path))
+        .collect::<Result<_, _>>()?;
+    let names = class_names(dir, &annotated)?;
+    let label_of: HashMap<&str, usize> = (names.iter().enumerate())
+        .map(|(label, name)| (name.as_str(), label))
         .collect();
 
-    // VOC names an image by its annotation file; the reader keeps the order of the sorted files but not their names.
+    // VOC names an image by its annotation file.
     let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
-    let index_of: HashMap<&str, usize> = stems
-        .iter()
-        .enumerate()
+    let index_of: HashMap<&str, usize> = (stems.iter().enumerate())
         .map(|(index, stem)| (stem.as_str(), index))
         .collect();
     let mut report = LoadReport::default();
@@ -96,63 +88,68 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
         Source::Everything => (0..stems.len()).collect(),
         Source::List(list) => read_list(list, &index_of, &folder, &mut report)?,
     };
-    let mut annotations_of: HashMap<u64, Vec<hotcoco::Annotation>> = HashMap::new();
-    for annotation in dataset.annotations {
-        annotations_of
-            .entry(annotation.image_id)
-            .or_default()
-            .push(annotation);
-    }
-
     let image_files = ImageFiles::in_folder(&dir.join("JPEGImages"))?;
-    let located = |index: &usize| {
-        let stem = &stems[*index];
+    let located = |&index: &usize| {
         image_files
-            .locate(stem, &dataset.images[*index].file_name)
+            .locate(&stems[index], &annotated[index].file_name)
             .map_err(|cause| DataError::Annotations {
-                path: folder.join(format!("{stem}.xml")),
+                path: files[index].clone(),
                 cause,
             })
     };
     let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
     require_images(&paths)?;
 
+    // Ids count from 1, those of objects through all files.
+    let first_ids: Vec<u64> = (annotated.iter())
+        .scan(1, |next, image| {
+            let first = *next;
+            *next += image.boxes.len() as u64;
+            Some(first)
+        })
+        .collect();
     let mut images = Vec::with_capacity(members.len());
     for (&index, path) in members.iter().zip(&paths) {
-        let image = &dataset.images[index];
-        let (width, height) = match (image.width, image.height) {
-            (0, _) | (_, 0) => image_size(path)?,
-            size => size,
+        let (width, height) = match annotated[index].size {
+            Some(size) => size,
+            None => image_size(path)?,
         };
-        let file_name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
         let frame = Frame {
-            file_name: &file_name,
+            file_name: &file_name(&files[index]),
             width,
             height,
         };
-        let annotations = annotations_of.remove(&image.id).unwrap_or_default();
-        let objects = annotations
-            .into_iter()
-            .zip(1..)
-            .filter_map(|(annotation, position)| {
-                convert(annotation).admit(&frame, format_args!("object {position}"), &mut report)
+        let boxes = std::mem::take(&mut annotated[index].boxes);
+        let objects = (boxes.into_iter().zip(first_ids[index]..))
+            .filter_map(|(drawn, id)| {
+                let place = format!("line {}", drawn.line);
+                let Some(xywh) = drawn.xywh else {
+                    report.record(Finding::NoBox, frame.file_name, place);
+                    return None;
+                };
+                let annotation = Annotation {
+                    id,
+                    xywh,
+                    label: label_of.get(drawn.name.as_str()).copied()?,
+                    area: None,
+                    iscrowd: drawn.difficult,
+                };
+                annotation.admit(&frame, place, &mut report)
             })
             .collect();
         images.push(ImageRecord {
-            id: image.id,
-            file_name,
+            id: index as u64 + 1,
+            file_name: file_name(path),
             width,
             height,
             objects,
         });
     }
-    let name = title(dir, &split.name);
+    let categories = (names.into_iter().zip(1..))
+        .map(|(name, id)| Category { id, name })
+        .collect();
     Ok(DetectionDataset::new(
-        name,
+        title(dir, &split.name),
         Layout::Voc,
         categories,
         images,
@@ -161,25 +158,176 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     ))
 }
 
-/// The reader takes what follows a reference such as `&amp;` for the whole of a name: there may be none.
-fn refuse_references(path: &Path) -> Result<(), DataError> {
-    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let found = ["name", "filename"].into_iter().find_map(|tag| {
-        let start = format!("<{tag}>");
-        let mut names = text.split(start.as_str()).skip(1);
-        let name =
-            names.find_map(|rest| rest.split('<').next().filter(|name| name.contains('&')))?;
-        Some(format!(
-            "the {tag} '{}' holds a reference, at which it would be cut: choose a name without",
-            name.trim()
-        ))
-    });
-    found.map_or(Ok(()), |cause| {
-        Err(DataError::Annotations {
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The classes: those that `labels.txt` lists, in its order, if there is one, then the others by name.
+fn class_names(dir: &Path, annotated: &[AnnotatedImage]) -> Result<Vec<String>, DataError> {
+    let list = dir.join("labels.txt");
+    let text = match list.is_file() {
+        true => read_text(&list)?,
+        false => String::new(),
+    };
+    let boxes = annotated.iter().flat_map(|image| &image.boxes);
+    let found: BTreeSet<&str> = boxes.map(|drawn| drawn.name.as_str()).collect();
+    let listed = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    let mut seen = HashSet::new();
+    Ok((listed.chain(found))
+        .filter(|name| seen.insert(*name))
+        .map(str::to_string)
+        .collect())
+}
+
+/// What an annotation file says.
+struct AnnotatedImage {
+    file_name: String,
+    /// Width and height, where both are given.
+    size: Option<(u32, u32)>,
+    boxes: Vec<Drawn>,
+}
+
+/// An `<object>`.
+struct Drawn {
+    /// Its line in the file, from 1.
+    line: usize,
+    name: String,
+    /// As COCO's; `None` without a `<bndbox>`.
+    xywh: Option<[f64; 4]>,
+    difficult: bool,
+}
+
+/// The most elements, texts and comments that a file may have: far more than any image has objects for, and what bounds
+/// the memory that a file of nothing else takes.
+const MAX_NODES: u32 = 2_000_000;
+
+impl AnnotatedImage {
+    fn read(path: &Path) -> Result<Self, DataError> {
+        let text = read_text(path)?;
+        let options = ParsingOptions {
+            // Without one, a file cannot define entities that expand.
+            allow_dtd: false,
+            nodes_limit: MAX_NODES,
+            ..ParsingOptions::default()
+        };
+        let document = Document::parse_with_options(&text, options).map_err(|error| {
+            let malformed = format!("not VOC annotations: {error}");
+            DataError::Annotations {
+                path: path.to_path_buf(),
+                cause: malformed,
+            }
+        })?;
+        let root = document.root_element();
+        Self::of(root).map_err(|(place, cause)| DataError::Line {
             path: path.to_path_buf(),
+            line: document.text_pos_at(place).row as usize,
             cause,
         })
+    }
+
+    fn of(root: Node) -> Result<Self, Fault> {
+        if root.tag_name().name() != "annotation" {
+            let found = root.tag_name().name();
+            return Err(fault(
+                root,
+                format!("not VOC annotations: <{found}> instead of <annotation>"),
+            ));
+        }
+        let size = child(root, "size");
+        let extent = |tag| match size.and_then(|size| child(size, tag)) {
+            Some(node) => number::<u32>(node),
+            None => Ok(0),
+        };
+        Ok(Self {
+            file_name: child(root, "filename").map(text).unwrap_or_default(),
+            size: match (extent("width")?, extent("height")?) {
+                (0, _) | (_, 0) => None,
+                size => Some(size),
+            },
+            boxes: objects(root)?,
+        })
+    }
+}
+
+/// The objects, whose lines are counted on the way: to ask for each of them takes the square of a file's length.
+fn objects(root: Node) -> Result<Vec<Drawn>, Fault> {
+    let source = root.document().input_text().as_bytes();
+    let (mut line, mut counted) = (1, 0);
+    let objects = root.children().filter(|node| node.has_tag_name("object"));
+    objects
+        .map(|object| {
+            let start = object.range().start;
+            line += source[counted..start]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count();
+            counted = start;
+            Drawn::of(object, line)
+        })
+        .collect()
+}
+
+impl Drawn {
+    fn of(object: Node, line: usize) -> Result<Self, Fault> {
+        let name = child(object, "name").map(text).unwrap_or_default();
+        if name.is_empty() {
+            return Err(fault(object, "the object has no <name>".into()));
+        }
+        let difficult = match child(object, "difficult") {
+            Some(node) => number::<i64>(node)? != 0,
+            None => false,
+        };
+        Ok(Self {
+            line,
+            name,
+            xywh: child(object, "bndbox").map(xywh).transpose()?,
+            difficult,
+        })
+    }
+}
+
+/// VOC's corners name pixels, counted from 1, both ends inclusive. A box of `xmin == xmax` was never drawn to an end: it
+/// is handed on without extent, to be dropped as one.
+fn xywh(bndbox: Node) -> Result<[f64; 4], Fault> {
+    let corner = |tag| match child(bndbox, tag) {
+        Some(node) => number::<f64>(node),
+        None => Err(fault(bndbox, format!("the <bndbox> has no <{tag}>"))),
+    };
+    let (xmin, ymin) = (corner("xmin")?, corner("ymin")?);
+    let (xmax, ymax) = (corner("xmax")?, corner("ymax")?);
+    let extent = |min: f64, max: f64| if max > min { max - min + 1.0 } else { 0.0 };
+    Ok([
+        xmin - 1.0,
+        ymin - 1.0,
+        extent(xmin, xmax),
+        extent(ymin, ymax),
+    ])
+}
+
+/// A place in the text of a file, and what is wrong there.
+type Fault = (usize, String);
+
+fn fault(node: Node, cause: String) -> Fault {
+    (node.range().start, cause)
+}
+
+fn child<'a, 'input>(node: Node<'a, 'input>, tag: &str) -> Option<Node<'a, 'input>> {
+    node.children().find(|child| child.has_tag_name(tag))
+}
+
+/// The text of an element, without the space around it.
+fn text(node: Node) -> String {
+    let texts = node.children().filter(Node::is_text);
+    let text: String = texts.filter_map(|text| text.text()).collect();
+    text.trim().to_string()
+}
+
+fn number<T: FromStr>(node: Node) -> Result<T, Fault> {
+    let text = text(node);
+    text.parse().map_err(|_| {
+        let tag = node.tag_name().name();
+        fault(node, format!("<{tag}> is '{text}', which is no number"))
     })
 }
 
@@ -211,22 +359,6 @@ fn read_list(
         }
     }
     Ok(members)
-}
-
-/// The reader's labels are positions among its categories, whose ids count from 1.
-///
-/// VOC's corners name pixels, both ends inclusive, so that the reader makes a box of `xmin == xmax` one pixel wide. Such
-/// a box was never drawn to an end: it is handed on without extent, to be dropped as one.
-fn convert(annotation: hotcoco::Annotation) -> Annotation {
-    let [x, y, width, height] = annotation.bbox.unwrap_or_default();
-    let drawn = |size: f64| if size > 1.0 { size } else { 0.0 };
-    Annotation {
-        id: annotation.id,
-        xywh: [x, y, drawn(width), drawn(height)],
-        label: annotation.category_id.saturating_sub(1) as usize,
-        area: None,
-        iscrowd: annotation.iscrowd,
-    }
 }
 
 /// The images of a folder by name.

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod export;
 mod layout;
+mod pickle;
 mod tensors;
 
 use std::path::{Path, PathBuf};

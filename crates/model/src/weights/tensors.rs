@@ -1,15 +1,24 @@
 //! The tensors of a file in any of the formats that weights come in.
 
-use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
-
-use burn::store::{
-    BurnpackStore, ModuleStore, PytorchStore, SafetensorsStore,
-    burn_pack::{MAGIC_NUMBER, Tensor},
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
 };
 
-use super::WeightsError;
+use burn::{
+    store::{
+        BurnpackStore, ModuleStore, PytorchStore, SafetensorsStore,
+        burn_pack::{MAGIC_NUMBER, Tensor},
+    },
+    tensor::Bytes,
+};
 
-/// Tensors by name, their data read when asked for.
+use super::{WeightsError, pickle};
+
+/// Tensors by name. Their data is of the file that was opened, whatever has taken its place
+/// since.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
 
 /// What a file is, by its first bytes.
@@ -43,20 +52,28 @@ impl Format {
     }
 }
 
-/// Reads the names, shapes and places of the tensors in the file at `path`.
+/// Reads the tensors in the file at `path`.
 pub(super) fn read(path: &Path) -> Result<Tensors, WeightsError> {
     let unreadable = |cause: String| WeightsError::Read {
         path: path.to_owned(),
         cause,
     };
-    let (head, file_len) = head(path).map_err(|error| unreadable(error.to_string()))?;
-    let format = Format::of(&head, file_len).ok_or_else(|| {
+    let (format, file) = open(path).map_err(|error| unreadable(error.to_string()))?;
+    let format = format.ok_or_else(|| {
         unreadable("it is no weights file: neither burnpack, safetensors nor PyTorch".to_owned())
     })?;
+    let file_len = file.metadata().map_or(0, |metadata| metadata.len());
     let tensors = match format {
-        Format::Burnpack => all(BurnpackStore::from_file(path).auto_extension(false)),
-        Format::Safetensors => all(SafetensorsStore::from_file(path).map_indices_contiguous(false)),
-        Format::Pytorch => all(PytorchStore::from_file(path).map_indices_contiguous(false)),
+        Format::Burnpack => whole(file).and_then(|bytes| {
+            let bytes = Bytes::from_bytes_vec(bytes);
+            all(BurnpackStore::from_bytes(Some(bytes)))
+        }),
+        Format::Safetensors => whole(file).and_then(|bytes| {
+            all(SafetensorsStore::from_bytes(Some(bytes)).map_indices_contiguous(false))
+        }),
+        Format::Pytorch => pickle::check(file)
+            .map_err(|error| error.to_string())
+            .and_then(|()| all(PytorchStore::from_file(path).map_indices_contiguous(false))),
     }
     .map_err(|cause| unreadable(format!("it is no whole {format:?} file: {cause}")))?;
     // What a tensor claims is allocated when it is read.
@@ -73,12 +90,23 @@ pub(super) fn read(path: &Path) -> Result<Tensors, WeightsError> {
     }
 }
 
-fn head(path: &Path) -> std::io::Result<(Vec<u8>, u64)> {
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
+/// Opens a file and tells its format.
+fn open(path: &Path) -> io::Result<(Option<Format>, File)> {
+    // To open a pipe is to wait for one who writes to it.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut file = File::open(path)?;
     let mut head = Vec::new();
-    file.take(16).read_to_end(&mut head)?;
-    Ok((head, len))
+    (&mut file).take(16).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok((Format::of(&head, file.metadata()?.len()), file))
+}
+
+fn whole(mut file: File) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = file.read_to_end(&mut bytes);
+    read.map(|_| bytes).map_err(|error| error.to_string())
 }
 
 fn all<S: ModuleStore>(mut store: S) -> Result<Tensors, String> {

@@ -1,0 +1,523 @@
+//! What it takes to read PyTorch's files, found out beforehand.
+//!
+//! A pickle is a program: a few bytes of it can copy what others have built, so that a small
+//! file fills the memory of whoever runs it. Here the program runs on sizes alone.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Seek, SeekFrom},
+};
+
+use zip::{CompressionMethod, ZipArchive};
+
+/// The most memory, in bytes, that a file's pickles may take: a thousand times that of a large
+/// detector's with its optimiser, whose tensors lie beside them.
+const MAX_MEMORY: u64 = 512 << 20;
+
+/// The memory of a value, without what it holds.
+const VALUE: u64 = 128;
+
+/// The pickles of a file that is no archive: its magic number, version and system, the tensors,
+/// the order of their numbers.
+const PICKLES: usize = 5;
+
+/// The most entries of an archive: one for each tensor, and a few.
+const MAX_ENTRIES: usize = 100_000;
+
+/// The longest line, in bytes: a number, or a name.
+const MAX_LINE: u64 = 1 << 20;
+
+/// Fails if `file`, from PyTorch, takes more to read than it is worth, or is of a kind that
+/// holds no weights.
+pub(super) fn check(mut file: File) -> Result<()> {
+    let mut head = Vec::new();
+    (&mut file).take(262).read_to_end(&mut head)?;
+    file.seek(SeekFrom::Start(0))?;
+    if head.starts_with(b"PK") {
+        check_archive(BufReader::new(file))
+    } else if head.ends_with(b"ustar") {
+        Err(refused("files of PyTorch before 0.1.10 are not read"))
+    } else {
+        let mut file = BufReader::new(file);
+        (0..PICKLES).try_for_each(|_| check_pickle(&mut file))
+    }
+    .map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => refused("the file ends before its tensors begin"),
+        _ => error,
+    })
+}
+
+/// PyTorch stores everything as it is: an entry that is compressed may be of any size.
+fn check_archive(file: BufReader<File>) -> Result<()> {
+    let mut archive = ZipArchive::new(file)?;
+    if archive.len() > MAX_ENTRIES {
+        return Err(refused("the archive has too many entries"));
+    }
+    let mut pickles = Vec::new();
+    for index in 0..archive.len() {
+        let entry = archive.by_index_raw(index)?;
+        if entry.compression() != CompressionMethod::Stored {
+            return Err(refused(
+                "the archive is compressed, which PyTorch's are not",
+            ));
+        }
+        if entry.name()?.ends_with("data.pkl") {
+            pickles.push(index);
+        }
+    }
+    match pickles[..] {
+        [pickle] => check_pickle(&mut BufReader::new(archive.by_index(pickle)?)),
+        _ => Err(refused("the archive has not one data.pkl")),
+    }
+}
+
+fn check_pickle(pickle: &mut impl BufRead) -> Result<()> {
+    Machine::default().run(pickle)
+}
+
+fn refused(cause: &str) -> Error {
+    Error::new(ErrorKind::InvalidData, cause)
+}
+
+/// What is known of a value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Value {
+    /// Its memory, with all that it holds.
+    memory: u64,
+    /// How many results of calls it holds: tensors, for the most part.
+    tensors: u64,
+    /// The longest way from it to one of them, in bytes of names: a tensor's name has them all.
+    path: u64,
+    /// Where it is remembered.
+    memo: Option<u32>,
+}
+
+impl Value {
+    fn leaf(memory: u64) -> Self {
+        Self {
+            memory: VALUE.saturating_add(memory),
+            ..Self::default()
+        }
+    }
+
+    /// This value, holding `other` too.
+    fn with(self, other: Self) -> Self {
+        Self {
+            memory: self.memory.saturating_add(other.memory),
+            tensors: self.tensors.saturating_add(other.tensors),
+            path: self.path.max(other.path),
+            memo: self.memo,
+        }
+    }
+
+    /// This value, holding `value` under the name `key`.
+    fn with_item(self, key: Self, value: Self) -> Self {
+        let path = value.path.saturating_add(key.memory);
+        self.with(key).with(Self { path, ..value })
+    }
+
+    /// The names of all that it holds, written out.
+    fn names(&self) -> u64 {
+        self.tensors.saturating_mul(self.path)
+    }
+}
+
+/// A stack machine as Python's `pickle` describes it.
+#[derive(Default)]
+struct Machine {
+    stack: Vec<Value>,
+    /// Heights of the stack, the innermost mark's last.
+    marks: Vec<usize>,
+    memo: HashMap<u32, Value>,
+    /// The memory that all values and copies took so far, whether they are still there or not.
+    spent: u64,
+}
+
+impl Machine {
+    fn run(mut self, pickle: &mut impl BufRead) -> Result<()> {
+        loop {
+            match byte(pickle)? {
+                b'.' => break,
+                // Protocol and frame.
+                0x80 => drop(byte(pickle)?),
+                0x95 => skip(pickle, 8)?,
+                // Constants and empty containers.
+                b'N' | 0x88 | 0x89 | b')' | b']' | b'}' | 0x8f => self.push(Value::leaf(0))?,
+                // Numbers.
+                b'K' => self.push_fixed(pickle, 1)?,
+                b'M' => self.push_fixed(pickle, 2)?,
+                b'J' => self.push_fixed(pickle, 4)?,
+                b'G' => self.push_fixed(pickle, 8)?,
+                // Numbers and names as lines.
+                b'I' | b'L' | b'F' | b'V' | b'P' => {
+                    let length = self.line(pickle)?.len();
+                    self.push(Value::leaf(length as u64))?;
+                }
+                b'c' => {
+                    let length = self.line(pickle)?.len() + self.line(pickle)?.len();
+                    self.push(Value::leaf(length as u64))?;
+                }
+                // Numbers, names and bytes behind their length.
+                0x8a | 0x8c | b'U' | b'C' => self.push_counted(pickle, 1)?,
+                0x8b | b'X' | b'T' | b'B' => self.push_counted(pickle, 4)?,
+                0x8d | 0x8e | 0x96 => self.push_counted(pickle, 8)?,
+                // Containers of what is on the stack.
+                b'(' => self.marks.push(self.stack.len()),
+                b't' | b'l' | 0x91 => {
+                    let items = self.pop_to_mark()?;
+                    let all = items.into_iter().fold(Value::leaf(0), Value::with);
+                    self.replace(VALUE, all)?;
+                }
+                b'd' => {
+                    let items = self.pop_to_mark()?;
+                    self.replace(VALUE, with_items(Value::leaf(0), &items))?;
+                }
+                0x85 => self.combine(1, VALUE)?,
+                0x86 => self.combine(2, VALUE)?,
+                0x87 => self.combine(3, VALUE)?,
+                // Into the container below.
+                b'a' => self.combine(2, 0)?,
+                b'e' | 0x90 => {
+                    let items = self.pop_to_mark()?;
+                    let container = self.pop()?;
+                    self.replace(0, items.into_iter().fold(container, Value::with))?;
+                }
+                b's' => {
+                    let (value, key) = (self.pop()?, self.pop()?);
+                    let container = self.pop()?;
+                    self.replace(0, container.with_item(key, value))?;
+                }
+                b'u' => {
+                    let items = self.pop_to_mark()?;
+                    let container = self.pop()?;
+                    self.replace(0, with_items(container, &items))?;
+                }
+                // The stack.
+                b'0' => {
+                    if self.mark_is_on_top() {
+                        self.marks.pop();
+                    } else {
+                        self.pop()?;
+                    }
+                }
+                b'1' => drop(self.pop_to_mark()?),
+                b'2' => {
+                    let top = self.pop()?;
+                    self.stack.push(top);
+                    self.push(top)?;
+                }
+                // The memo.
+                b'h' => {
+                    let index = length(pickle, 1)?;
+                    self.recall(index)?;
+                }
+                b'j' => {
+                    let index = length(pickle, 4)?;
+                    self.recall(index)?;
+                }
+                b'g' => {
+                    let index = self.index(pickle)?;
+                    self.recall(index)?;
+                }
+                b'q' => {
+                    let index = length(pickle, 1)?;
+                    self.remember(index)?;
+                }
+                b'r' => {
+                    let index = length(pickle, 4)?;
+                    self.remember(index)?;
+                }
+                b'p' => {
+                    let index = self.index(pickle)?;
+                    self.remember(index)?;
+                }
+                0x94 => self.remember(self.memo.len() as u64)?,
+                // Classes by name, tensors' places, calls.
+                0x93 => self.combine(2, VALUE)?,
+                b'Q' => self.combine(1, VALUE)?,
+                b'R' => {
+                    self.combine(2, VALUE)?;
+                    if let Some(result) = self.stack.last_mut() {
+                        result.tensors = result.tensors.saturating_add(1);
+                        result.memo = None;
+                    }
+                }
+                0x81 => self.combine(2, VALUE)?,
+                0x92 => self.combine(3, VALUE)?,
+                // A module's state names what it holds anew, and is remembered anew.
+                b'b' => {
+                    let (state, object) = (self.pop()?, self.pop()?);
+                    let mut built = object.with(state);
+                    built.memory = built.memory.saturating_add(built.names());
+                    self.replace(built.memory, built)?;
+                    if let Some(index) = built.memo {
+                        self.remember(index.into())?;
+                    }
+                }
+                other => {
+                    let cause = format!("the pickle has an operation {other:#04x}");
+                    return Err(Error::new(ErrorKind::InvalidData, cause));
+                }
+            }
+        }
+        let root = self.pop()?;
+        self.spend(root.names())
+    }
+
+    fn spend(&mut self, memory: u64) -> Result<()> {
+        self.spent = self.spent.saturating_add(memory);
+        if self.spent > MAX_MEMORY {
+            return Err(refused("the pickle takes too much memory to be read"));
+        }
+        Ok(())
+    }
+
+    /// Pushes a value that is new, or a copy.
+    fn push(&mut self, value: Value) -> Result<()> {
+        self.spend(value.memory)?;
+        self.stack.push(value);
+        Ok(())
+    }
+
+    /// Pushes a value made of others that were on the stack, for which `memory` is new.
+    fn replace(&mut self, memory: u64, value: Value) -> Result<()> {
+        self.spend(memory)?;
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn push_fixed(&mut self, pickle: &mut impl BufRead, bytes: u64) -> Result<()> {
+        skip(pickle, bytes)?;
+        self.push(Value::leaf(0))
+    }
+
+    fn push_counted(&mut self, pickle: &mut impl BufRead, bytes: usize) -> Result<()> {
+        let bytes = length(pickle, bytes)?;
+        self.push(Value::leaf(bytes))?;
+        skip(pickle, bytes)
+    }
+
+    /// Makes the uppermost values one: the lowest of them, holding the others.
+    fn combine(&mut self, values: usize, memory: u64) -> Result<()> {
+        let mut others = Value::default();
+        for _ in 1..values {
+            others = others.with(self.pop()?);
+        }
+        let mut lowest = self.pop()?.with(others);
+        if memory > 0 {
+            lowest.memory = lowest.memory.saturating_add(memory);
+            lowest.memo = None;
+        }
+        self.replace(memory, lowest)
+    }
+
+    fn mark_is_on_top(&self) -> bool {
+        self.marks.last() == Some(&self.stack.len())
+    }
+
+    fn pop(&mut self) -> Result<Value> {
+        if self.mark_is_on_top() {
+            return Err(refused("the pickle has a mark where a value should be"));
+        }
+        self.stack
+            .pop()
+            .ok_or_else(|| refused("the pickle takes a value where none is"))
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Value>> {
+        let mark = self.marks.pop();
+        let mark = mark.ok_or_else(|| refused("the pickle goes back to no mark"))?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn recall(&mut self, index: u64) -> Result<()> {
+        let known = u32::try_from(index).ok();
+        let value = known.and_then(|index| self.memo.get(&index)).copied();
+        self.push(value.ok_or_else(|| refused("the pickle recalls what it has not stored"))?)
+    }
+
+    fn remember(&mut self, index: u64) -> Result<()> {
+        let mut value = self.pop()?;
+        value.memo = u32::try_from(index).ok();
+        self.stack.push(value);
+        self.spend(value.memory)?;
+        self.memo.extend(value.memo.map(|index| (index, value)));
+        Ok(())
+    }
+
+    fn index(&mut self, pickle: &mut impl BufRead) -> Result<u64> {
+        let line = self.line(pickle)?;
+        let text = String::from_utf8_lossy(&line);
+        text.trim()
+            .parse()
+            .map_err(|_| refused("the pickle has no number where one should be"))
+    }
+
+    /// A line, without its end.
+    fn line(&mut self, pickle: &mut impl BufRead) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        pickle.take(MAX_LINE).read_until(b'\n', &mut line)?;
+        match line.pop() {
+            Some(b'\n') => Ok(line),
+            _ => Err(ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// `container`, holding keys and values that follow each other.
+fn with_items(container: Value, items: &[Value]) -> Value {
+    items.chunks(2).fold(container, |container, item| {
+        let value = item.get(1).copied().unwrap_or_default();
+        container.with_item(item[0], value)
+    })
+}
+
+fn byte(pickle: &mut impl BufRead) -> Result<u8> {
+    Ok(length(pickle, 1)? as u8)
+}
+
+/// A number of that many bytes, the lowest first.
+fn length(pickle: &mut impl BufRead, bytes: usize) -> Result<u64> {
+    let mut number = [0; 8];
+    pickle.read_exact(&mut number[..bytes])?;
+    Ok(u64::from_le_bytes(number))
+}
+
+fn skip(pickle: &mut impl BufRead, bytes: u64) -> Result<()> {
+    match std::io::copy(&mut pickle.take(bytes), &mut std::io::sink())? {
+        skipped if skipped == bytes => Ok(()),
+        _ => Err(ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+
+    use zip::{ZipWriter, write::SimpleFileOptions};
+
+    use super::*;
+
+    fn cause(result: Result<()>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    fn run(pickle: &[u8]) -> Result<()> {
+        check_pickle(&mut &*pickle)
+    }
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file
+    }
+
+    /// An archive with the entries `names`, all of them `bytes`.
+    fn archive(names: &[&str], bytes: &[u8], method: CompressionMethod) -> File {
+        let mut archive = ZipWriter::new(tempfile::tempfile().unwrap());
+        for name in names {
+            let options = SimpleFileOptions::default().compression_method(method);
+            archive.start_file(*name, options).unwrap();
+            archive.write_all(bytes).unwrap();
+        }
+        let mut file = archive.finish().unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        file
+    }
+
+    /// `{"a": 1, "b": [2, 3]}` as protocols 2 and 4 write it.
+    const DICTS: [&[u8]; 2] = [
+        b"\x80\x02}q\0(X\x01\0\0\0aq\x01K\x01X\x01\0\0\0bq\x02]q\x03(K\x02K\x03eu.",
+        b"\x80\x04\x95\x17\0\0\0\0\0\0\0}\x94(\x8c\x01a\x94K\x01\x8c\x01b\x94]\x94(K\x02K\x03eu.",
+    ];
+
+    #[test]
+    fn what_is_worth_it_passes() {
+        for pickle in DICTS {
+            run(pickle).unwrap();
+            check(archive(
+                &["a/data.pkl", "a/data/0"],
+                pickle,
+                CompressionMethod::Stored,
+            ))
+            .unwrap();
+            check(file(&pickle.repeat(PICKLES))).unwrap();
+        }
+    }
+
+    /// Files of at most a megabyte that would take gigabytes.
+    #[test]
+    fn bombs_are_refused() {
+        let long = "a".repeat(500_000);
+        let length = (long.len() as u32).to_le_bytes();
+        let string = [b"X".as_slice(), &length, long.as_bytes()].concat();
+        let recalled = b"h\0".repeat(200_000);
+        let bombs: [Vec<u8>; 6] = [
+            // A class of a long name, recalled again and again.
+            [b"c", long.as_bytes(), b"\nb\nq\0", &recalled].concat(),
+            // The same of a dictionary with a long key.
+            [b"}".as_slice(), &string, b"Nsq\0", &recalled].concat(),
+            // A tuple that is doubled again and again.
+            [b")".as_slice(), &b"2\x86".repeat(100)].concat(),
+            // A list that is remembered after each item.
+            [b"]".as_slice(), &b"Naq\0".repeat(200_000)].concat(),
+            // A module that is remembered anew after each attribute.
+            [b"]q\0".as_slice(), &b"}b".repeat(300_000)].concat(),
+            // Tensors below a long name, which becomes a part of all of theirs.
+            [
+                b"}".as_slice(),
+                &string,
+                b"](",
+                &b"))R".repeat(100_000),
+                b"es.",
+            ]
+            .concat(),
+        ];
+        for (index, bomb) in bombs.iter().enumerate() {
+            assert!(bomb.len() <= 1 << 20, "{index}");
+            let cause = cause(run(bomb));
+            assert!(cause.contains("too much memory"), "{index}: {cause}");
+        }
+        // Nothing but constants, as many as fit.
+        assert!(cause(run(&b"N".repeat(10 << 20))).contains("too much memory"));
+    }
+
+    #[test]
+    fn archives_are_as_pytorch_writes_them() {
+        let [pickle, _] = DICTS;
+        let packed = archive(&["data.pkl"], pickle, CompressionMethod::Deflated);
+        assert!(cause(check(packed)).contains("compressed"));
+        for names in [&["a/data.pkl", "b/data.pkl"][..], &["data/0"]] {
+            let other = archive(names, pickle, CompressionMethod::Stored);
+            assert!(cause(check(other)).contains("not one data.pkl"));
+        }
+        let mut old = vec![0x80; 512];
+        old[257..262].copy_from_slice(b"ustar");
+        assert!(cause(check(file(&old))).contains("before 0.1.10"));
+    }
+
+    #[test]
+    fn what_is_no_pickle_is_refused() {
+        for (pickle, expected) in [
+            (b"".as_slice(), "failed to fill"),
+            (b"0", "takes a value"),
+            (b"(a", "a mark where"),
+            (b"t", "back to no mark"),
+            (b"h\0", "recalls"),
+            (b"g1x\n", "no number"),
+            (b"Ione", "end of file"),
+            (b"X\xff\xff\0\0a", "end of file"),
+            (b"X\xff\xff\xff\xffa", "too much memory"),
+            (b"~", "operation 0x7e"),
+        ] {
+            let cause = cause(run(pickle));
+            assert!(cause.contains(expected), "{cause}");
+        }
+        let cause = cause(check(file(DICTS[0])));
+        assert!(cause.contains("before its tensors begin"), "{cause}");
+    }
+}
