@@ -17,7 +17,7 @@ use fcos_burn_examples::{
         stopwatch::Rounds,
         training::{self, TrainingReport},
     },
-    exit,
+    exit, print,
 };
 use serde::Serialize;
 
@@ -90,7 +90,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let report = measure(cli, cli.training.config()?)?;
     let json = serde_json::to_string_pretty(&report)
         .map_err(|error| Error::Training(error.to_string()))?;
-    println!("{json}");
+    print(format_args!("{json}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

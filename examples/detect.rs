@@ -11,8 +11,9 @@ use fcos_burn::train::{
     Detector, Error,
     artifacts::{PictureNames, picture, save_picture},
     detector::{ImageDetections, write_detections},
+    progress::tell,
 };
-use fcos_burn_examples::{DeviceArgs, WeightsArgs, exit};
+use fcos_burn_examples::{DeviceArgs, WeightsArgs, exit, print};
 
 /// Detect objects in an image, or in all images of a folder.
 ///
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let (device, precision) = cli.device.resolve();
     let (detector, loaded) = Detector::from_file(cli.weights.open()?, &device, precision)?;
-    eprintln!("{loaded}");
+    tell(loaded);
     let files = image_files(&cli.input)?;
     fs::create_dir_all(&cli.output).map_err(Error::io(&cli.output))?;
     keep_images(&files, &cli.output)?;
@@ -52,16 +53,16 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     for (index, file) in files.iter().enumerate() {
         match detect(&detector, file, &cli.output.join(names.name(file))) {
             Ok(detections) => {
-                eprintln!(
+                tell(format_args!(
                     "{}/{} {}: {} objects",
                     index + 1,
                     files.len(),
                     file.display(),
                     detections.detections.len()
-                );
+                ));
                 found.push(detections);
             }
-            Err(Error::Data(error)) => eprintln!("error: {error}"),
+            Err(Error::Data(error)) => tell(format_args!("error: {error}")),
             Err(error) => return Err(error),
         }
     }
@@ -70,7 +71,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         .clone()
         .unwrap_or_else(|| cli.output.join("detections.json"));
     write_detections(&json, &found)?;
-    println!("{}", json.display());
+    print(format_args!("{}\n", json.display()))?;
     Ok(if found.len() == files.len() {
         ExitCode::SUCCESS
     } else {

@@ -3,8 +3,10 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
-use fcos_burn::train::{Detector, Error, Evaluation, RunConfig, artifacts::write_results};
-use fcos_burn_examples::{DataArgs, DeviceArgs, WeightsArgs, exit};
+use fcos_burn::train::{
+    Detector, Error, Evaluation, RunConfig, artifacts::write_results, progress::tell,
+};
+use fcos_burn_examples::{DataArgs, DeviceArgs, WeightsArgs, exit, print};
 
 /// Evaluate a detector: COCO's figures with AP90, and how its scores correlate
 /// with the IoU of its boxes.
@@ -45,11 +47,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let run = file.run.take();
     let (device, precision) = cli.device.resolve();
     let (detector, loaded) = Detector::from_file(file, &device, precision)?;
-    eprintln!("{loaded}");
+    tell(loaded);
     let dataset = Arc::new(open_split(cli, run.as_ref())?);
-    eprintln!("{dataset}");
+    tell(&dataset);
     if !dataset.report().is_clean() {
-        eprintln!("{}", dataset.report());
+        tell(dataset.report());
     }
     if let Some(path) = &cli.ground_truth {
         dataset.write_coco(path)?;
@@ -61,7 +63,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         let tenth = images * 10 / dataset.len().max(1);
         if tenth > told {
             told = tenth;
-            eprintln!("{images}/{} images", dataset.len());
+            tell(format_args!("{images}/{} images", dataset.len()));
         }
     })?;
     let evaluation = Evaluation::new(&dataset, &detections)?;
@@ -71,7 +73,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     if let Some(path) = &cli.report {
         evaluation.write(path)?;
     }
-    print!("{}", evaluation.table());
+    print(evaluation.table())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,8 +6,9 @@ use clap::Parser;
 use fcos_burn::train::{
     Error,
     device::{DeviceName, Precision},
+    progress::tell,
 };
-use fcos_burn_examples::{WeightsArgs, exit};
+use fcos_burn_examples::{WeightsArgs, exit, print};
 
 /// Write a detector's weights under the names of torchvision's FCOS, as .safetensors.
 ///
@@ -32,8 +33,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let file = cli.weights.open()?;
     let device = DeviceName::CPU.open(Precision::F32)?;
     let (model, loaded) = file.load(&device)?;
-    eprintln!("{loaded}");
+    tell(loaded);
     model.export_torchvision(&cli.output)?;
-    println!("{}", cli.output.display());
+    print(format_args!("{}\n", cli.output.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,9 +2,10 @@
 
 pub mod benchmark;
 pub mod reproduction;
+mod signals;
 mod training_args;
 
-use std::{ffi::OsStr, io::Write, path::PathBuf, process::ExitCode};
+use std::{ffi::OsStr, fmt::Display, io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Arg, Args, Command, builder::TypedValueParser};
 use fcos_burn::{
@@ -13,10 +14,12 @@ use fcos_burn::{
         DetectorFile, Error,
         config::DataConfig,
         device::{DeviceName, Precision, available},
+        progress::tell,
     },
 };
 
-pub use training_args::{TrainingArgs, stop_on_ctrl_c};
+pub use signals::StopSignal;
+pub use training_args::TrainingArgs;
 
 /// Where the data is.
 #[derive(Args, Clone, Debug)]
@@ -162,12 +165,21 @@ fn parse_precision(text: &str) -> Result<Precision, String> {
     }
 }
 
+/// Writes what a command was asked for to standard output.
+///
+/// # Errors
+///
+/// Fails if it cannot be written, as where nobody reads any more.
+pub fn print(text: impl Display) -> Result<(), Error> {
+    let mut out = std::io::stdout();
+    let written = write!(out, "{text}").and_then(|()| out.flush());
+    written.map_err(Error::io("standard output".as_ref()))
+}
+
 /// Ends a command: 1 with one line on standard error if it failed.
 pub fn exit(result: Result<ExitCode, Error>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        // Names from files may have line ends and a terminal's commands in them.
-        let text = error.to_string().replace(char::is_control, " ");
-        eprintln!("error: {text}");
+        tell(format_args!("error: {error}"));
         ExitCode::FAILURE
     })
 }

@@ -6,16 +6,17 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use fcos_burn::train::{Error, Interrupter, RunConfig, config::Keep, device::Precision};
+use fcos_burn::train::{
+    Error, Interrupter, RunConfig, config::Keep, device::Precision, progress::tell,
+};
 use fcos_burn_examples::{
-    TrainingArgs, exit,
+    StopSignal, TrainingArgs, exit, print,
     reproduction::{
         figure2, figure3,
         rows::Row,
         study::Study,
         tables::{Column, Table},
     },
-    stop_on_ctrl_c,
 };
 
 /// Reproduce a table or a figure of the paper, on any data set that train takes.
@@ -166,11 +167,11 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
     let Some(plan) = plan else {
         let device = config.devices[0].open(Precision::F32)?;
         figure3::write(&output, &device)?;
-        println!("{}", output.display());
+        print(format_args!("{}\n", output.display()))?;
         return Ok(ExitCode::SUCCESS);
     };
     let interrupter = Interrupter::new();
-    stop_on_ctrl_c(interrupter.clone());
+    let signal = StopSignal::watch(interrupter.clone());
     let study = Study {
         config,
         weights: cli.training.initial_weights(),
@@ -179,8 +180,8 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
         folder: output.join("runs"),
     };
     if !study.train(&cli.only, &interrupter)? {
-        eprintln!("interrupted: the same command goes on");
-        return Ok(ExitCode::from(130));
+        tell("interrupted: the same command goes on");
+        return Ok(signal.exit_code());
     }
     match plan.show {
         Show::Table {
@@ -190,11 +191,11 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
         } => {
             let table = Table::new(title, &study, columns, cli.resamples)?;
             table.write(&output.join(file))?;
-            print!("{}", table.markdown());
+            print(table.markdown())?;
         }
         Show::Candidates => {
             figure2::write(&output, &study)?;
-            println!("{}", output.display());
+            print(format_args!("{}\n", output.display()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -3,11 +3,14 @@
 use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
-use fcos_burn::train::device::{
-    DeviceName, TOKEN_VARIABLE,
-    server::{ServeError, serve},
+use fcos_burn::train::{
+    device::{
+        DeviceName, TOKEN_VARIABLE,
+        server::{ServeError, serve},
+    },
+    progress::tell,
 };
-use fcos_burn_examples::DeviceParser;
+use fcos_burn_examples::{DeviceParser, print};
 
 /// Lend this machine's devices: others train on them with --device ws://HOST:PORT.
 ///
@@ -30,7 +33,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -39,6 +42,9 @@ fn main() -> ExitCode {
 fn run(cli: &Cli) -> Result<(), ServeError> {
     let token = std::env::var(TOKEN_VARIABLE).ok();
     serve(&cli.devices, cli.listen, token.as_deref(), |address| {
-        println!("ws://{address}");
+        // It serves whoever knows the address all the same.
+        if let Err(error) = print(format_args!("ws://{address}\n")) {
+            tell(format_args!("ws://{address}: {error}"));
+        }
     })
 }

@@ -1,13 +1,17 @@
 //! Trains a detector and writes its run folder.
 
 use std::{
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Parser, ValueEnum};
-use fcos_burn::train::{Error, Interrupter, Outcome, RunConfig, config::Keep, resume, train};
-use fcos_burn_examples::{TrainingArgs, exit, stop_on_ctrl_c};
+use fcos_burn::train::{
+    Error, Interrupter, Outcome, RunConfig, config::Keep, progress::tell, resume, train,
+};
+use fcos_burn_examples::{StopSignal, TrainingArgs, exit, print};
 
 /// Train an FCOS detector with the association loss.
 ///
@@ -47,7 +51,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
     let interrupter = Interrupter::new();
-    stop_on_ctrl_c(interrupter.clone());
+    let signal = StopSignal::watch(interrupter.clone());
     let (folder, outcome) = match &cli.resume {
         Some(folder) => (
             folder.clone(),
@@ -60,34 +64,47 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
                 Some(KeptEpoch::Last) => config.keep = Keep::Last,
                 None => {}
             }
+            let weights = cli.training.initial_weights();
             let folder = match &cli.output {
                 Some(folder) => folder.clone(),
-                None => free_folder(&config),
+                None => free_folder(&config)?,
             };
-            let weights = cli.training.initial_weights();
-            let outcome = train(config, &folder, weights.as_ref(), interrupter)?;
-            (folder, outcome)
+            let outcome = train(config, &folder, weights.as_ref(), interrupter);
+            if outcome.is_err() && cli.output.is_none() {
+                // Where nothing came of the run, its name is free again: only an empty
+                // folder can be removed.
+                let _ = fs::remove_dir(&folder);
+            }
+            (folder, outcome?)
         }
     };
     match outcome {
         Outcome::Finished(evaluation) => {
-            print!("{}", evaluation.table());
-            eprintln!("run folder: {}", folder.display());
+            tell(format_args!("run folder: {}", folder.display()));
+            print(evaluation.table())?;
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Interrupted => {
-            eprintln!("interrupted: go on with --resume {}", folder.display());
-            Ok(ExitCode::from(130))
+            let folder = folder.display();
+            tell(format_args!("interrupted: go on with --resume {folder}"));
+            Ok(signal.exit_code())
         }
     }
 }
 
-/// The first folder under `runs` after the data's name that is still free.
-fn free_folder(config: &RunConfig) -> PathBuf {
+/// Makes the first folder under `runs` after the data's name that is still free.
+fn free_folder(config: &RunConfig) -> Result<PathBuf, Error> {
+    let runs = Path::new("runs");
+    fs::create_dir_all(runs).map_err(Error::io(runs))?;
     let name = config.data.source.name();
-    let folder = |suffix: String| Path::new("runs").join(format!("{name}{suffix}"));
-    std::iter::once(folder(String::new()))
-        .chain((2..).map(|number| folder(format!("-{number}"))))
-        .find(|folder| !folder.exists())
-        .unwrap_or_else(|| folder(String::new()))
+    let mut folder = runs.join(&name);
+    let mut number = 1;
+    loop {
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(Error::io(&folder)(error)),
+        }
+        folder = runs.join(format!("{name}-{number}"));
+    }
 }

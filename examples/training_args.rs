@@ -1,20 +1,13 @@
 //! The flags of a training.
 
-use std::{
-    io::Write,
-    path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
     data::transforms::Resize,
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
     model::{head::CenternessBranch, resnet::ResNetDepth},
-    train::{
-        DetectorFile, Error, InitialWeights, Interrupter, RunConfig, config::Duration,
-        device::DeviceName,
-    },
+    train::{DetectorFile, Error, InitialWeights, RunConfig, config::Duration, device::DeviceName},
 };
 
 use crate::{DataArgs, DeviceArgs};
@@ -304,23 +297,6 @@ impl TrainingArgs {
             true => InitialWeights::Body,
             false => InitialWeights::All,
         })
-    }
-}
-
-/// The first Ctrl-C ends the training after its iteration, the second at once.
-pub fn stop_on_ctrl_c(interrupter: Interrupter) {
-    let asked = AtomicBool::new(false);
-    let handler = move || {
-        if asked.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        interrupter.stop(Some("Ctrl-C"));
-        // Whoever read this may have ended by the same Ctrl-C.
-        let told = "stopping after this iteration; Ctrl-C again stops at once";
-        let _ = writeln!(std::io::stderr(), "{told}");
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("warning: Ctrl-C will not end the training cleanly: {error}");
     }
 }
 

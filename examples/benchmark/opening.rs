@@ -8,6 +8,7 @@ use fcos_burn::{
     train::{
         Error, RunConfig,
         loader::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
+        progress::tell,
     },
 };
 use serde::Serialize;
@@ -51,7 +52,7 @@ pub fn measure(
         stopwatch.add("open", start.elapsed());
         if round == 0 {
             peak_mib = memory::peak_mib();
-            eprintln!("{opened}");
+            tell(&opened);
         }
         let plan = EpochPlan {
             batch_size: config.batch_size,

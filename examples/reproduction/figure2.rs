@@ -16,6 +16,8 @@ use fcos_burn::{
     },
 };
 
+use crate::print;
+
 use super::{
     candidates::{ByImage, Choice, candidates},
     study::Study,
@@ -139,7 +141,7 @@ fn pictures(
         "Of {found} objects that both find, the first keeps a box that is worse by {GAP} or more than its best candidate, \
          and the second one that is better by as much, for {better}; the other way round for {worse}."
     );
-    println!("{said}");
+    print(format_args!("{said}\n"))?;
     let path = folder.join("figure2.md");
     std::fs::write(&path, said + "\n").map_err(Error::io(&path))?;
     cases.sort_by(|a, b| b.2.gap().total_cmp(&a.2.gap()));

@@ -7,8 +7,10 @@ use std::{
 };
 
 use fcos_burn::train::{
-    Error, Evaluation, InitialWeights, Interrupter, Outcome, RunConfig, resume,
-    run::{EpochRow, RunFolder},
+    Error, Evaluation, InitialWeights, Interrupter, Outcome, RunConfig,
+    progress::tell,
+    resume,
+    run::{EpochRow, RunFolder, write_json},
     train,
 };
 use serde_json::{Value, json};
@@ -73,12 +75,12 @@ impl Study {
                     hours(started.elapsed() / done as u32 * rest as u32)
                 ),
             };
-            eprintln!(
+            tell(format_args!(
                 "== {}, seed {seed}: run {} of {}{estimate}",
                 row.label,
                 done + 1,
                 left.len()
-            );
+            ));
             let folder = self.path(row, *seed);
             let outcome = match folder.join("config.json").exists() {
                 true => resume(&folder, None, interrupter.clone())?,
@@ -110,7 +112,7 @@ impl Study {
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
-                std::fs::write(&path, wanted.to_string() + "\n").map_err(Error::io(&path))
+                write_json(&path, &wanted)
             }
             Err(error) => Err(Error::io(&path)(error)),
         }

@@ -87,6 +87,294 @@ fn whole_files_are_read_and_others_in_no_time() {
 }
 
 #[test]
+fn a_megabyte_is_read_or_refused_in_no_time() {
+    for kind in Kind::ALL {
+        let reader = Reader::new(kind).unwrap();
+        for (name, bytes) in megabytes(kind) {
+            let started = Instant::now();
+            let result = reader.read(&bytes);
+            let took = started.elapsed();
+            eprintln!("{kind:?}: {name}: {took:.2?} {result:?}");
+            assert!(took < Duration::from_secs(5), "{name} took {took:?}");
+        }
+    }
+}
+
+/// Some megabyte of `piece(0)`, `piece(1)`, … between `head` and `tail`.
+fn filled(head: &str, piece: impl Fn(usize) -> String, tail: &str) -> String {
+    let mut text = head.to_owned();
+    for index in 0.. {
+        if text.len() + tail.len() > 1_000_000 {
+            break;
+        }
+        text.push_str(&piece(index));
+    }
+    text + tail
+}
+
+/// Files of about a megabyte of what a reader spends time or memory on.
+fn megabytes(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
+    let files = match kind {
+        Kind::Coco => {
+            let image = r#"{"id":1,"file_name":"a.png","width":40,"height":30}"#;
+            let list = |index: usize, item: String| match index {
+                0 => item,
+                _ => format!(",{item}"),
+            };
+            let pairs = |index: usize| {
+                // A category and an object of it, in the same list: each takes what it knows.
+                let id = index + 1;
+                list(
+                    index,
+                    format!(
+                        r#"{{"id":{id},"name":"a","image_id":1,"category_id":{id},"bbox":[1,1,9,9]}}"#
+                    ),
+                )
+            };
+            let half = filled("", pairs, "");
+            let half = &half[..half[..450_000].rfind(",{").unwrap()];
+            vec![
+                (
+                    "images",
+                    filled(
+                        r#"{"categories":[{"id":1,"name":"a"}],"annotations":[],"images":["#,
+                        |index| {
+                            list(
+                                index,
+                                image.replace(r#""id":1"#, &format!(r#""id":{index}"#)),
+                            )
+                        },
+                        "]}",
+                    ),
+                ),
+                (
+                    "images that are missing",
+                    filled(
+                        r#"{"categories":[{"id":1,"name":"a"}],"annotations":[],"images":["#,
+                        |index| {
+                            let missing = image.replace("a.png", &format!("{index}.png"));
+                            list(
+                                index,
+                                missing.replace(r#""id":1"#, &format!(r#""id":{index}"#)),
+                            )
+                        },
+                        "]}",
+                    ),
+                ),
+                (
+                    "objects",
+                    filled(
+                        &format!(
+                            r#"{{"images":[{image}],"categories":[{{"id":1,"name":"a"}}],"annotations":["#
+                        ),
+                        |index| {
+                            list(
+                                index,
+                                r#"{"image_id":1,"category_id":1,"bbox":[1,1,9,9]}"#.to_owned(),
+                            )
+                        },
+                        "]}",
+                    ),
+                ),
+                (
+                    "categories",
+                    filled(
+                        &format!(r#"{{"images":[{image}],"annotations":[],"categories":["#),
+                        |index| list(index, format!(r#"{{"id":{index},"name":"a"}}"#)),
+                        "]}",
+                    ),
+                ),
+                (
+                    "categories with an object each",
+                    format!(
+                        r#"{{"images":[{image}],"annotations":[{half}],"categories":[{half}]}}"#
+                    ),
+                ),
+                ("nesting", filled(r#"{"info":"#, |_| "[".to_owned(), "")),
+                (
+                    "a name",
+                    filled(
+                        r#"{"images":[{"id":1,"file_name":""#,
+                        |_| "a/".to_owned(),
+                        r#""}]}"#,
+                    ),
+                ),
+                (
+                    "a number",
+                    filled(r#"{"images":[{"id":"#, |_| "1".to_owned(), "}]}"),
+                ),
+            ]
+        }
+        Kind::Voc => {
+            let corners =
+                "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>";
+            vec![
+                (
+                    "objects",
+                    filled(
+                        "<annotation>",
+                        |index| format!("<object><name>{index}</name>{corners}</object>\n"),
+                        "</annotation>",
+                    ),
+                ),
+                ("nesting", filled("<annotation>", |_| "<a>".to_owned(), "")),
+                (
+                    "elements",
+                    filled("<annotation>", |_| "<a/>".to_owned(), "</annotation>"),
+                ),
+                (
+                    "attributes",
+                    filled("<annotation", |index| format!(" a{index}=''"), "/>"),
+                ),
+                (
+                    "namespaces",
+                    filled(
+                        "<annotation",
+                        |index| format!(" xmlns:a{index}='b{index}'"),
+                        "/>",
+                    ),
+                ),
+                (
+                    "nested namespaces",
+                    filled(
+                        "<annotation>",
+                        |index| format!("<a xmlns:a{index}='b{index}'>"),
+                        "",
+                    ),
+                ),
+                (
+                    "comments",
+                    filled("<annotation>", |_| "<!---->".to_owned(), "</annotation>"),
+                ),
+                (
+                    "references",
+                    filled(
+                        "<annotation><filename>",
+                        |_| "&lt;".to_owned(),
+                        "</filename></annotation>",
+                    ),
+                ),
+            ]
+        }
+        Kind::Yolo => {
+            let yaml = "names: [a]\0";
+            let classes = format!("names: [{}]\0", "a,".repeat(8000));
+            vec![
+                (
+                    "objects",
+                    filled(yaml, |_| "0 .5 .5 .1 .1\n".to_owned(), ""),
+                ),
+                (
+                    "classes with an object each",
+                    filled(
+                        &classes,
+                        |index| format!("{} .5 .5 .1 .1\n", index % 8000),
+                        "",
+                    ),
+                ),
+                (
+                    "a polygon",
+                    filled(&format!("{yaml}0"), |_| " .5".to_owned(), ""),
+                ),
+                ("classes", filled("names: [", |_| "a,".to_owned(), "]\0")),
+                ("nesting", filled("names: ", |_| "[".to_owned(), "\0")),
+                (
+                    "a mapping",
+                    filled("names:\n", |index| format!(" {index}: a\n"), "\0"),
+                ),
+                (
+                    "splits",
+                    filled("names: [a]\ntrain: [", |_| "a,".to_owned(), "]\0"),
+                ),
+                (
+                    "aliases",
+                    filled(
+                        "a0: &a0 [b]\n",
+                        |index| format!("a{0}: &a{0} [*a{index},*a{index}]\n", index + 1),
+                        "names: [a]\n\0",
+                    ),
+                ),
+            ]
+        }
+        Kind::Weights => return weights(),
+        Kind::Configuration => vec![
+            ("nesting", filled("", |_| "{\"model\":".to_owned(), "")),
+            (
+                "a name",
+                filled("{\"data\":{\"train_split\":\"", |_| "a".to_owned(), "\"}}"),
+            ),
+            (
+                "transforms",
+                filled(
+                    "{\"input\":{\"augmentation\":[{\"horizontal_flip\":{\"probability\":0.5}}",
+                    |_| ",{\"horizontal_flip\":{\"probability\":0.5}}".to_owned(),
+                    "]}}",
+                ),
+            ),
+            (
+                "devices",
+                filled("{\"devices\":[\"cpu\"", |_| ",\"cpu\"".to_owned(), "]}"),
+            ),
+            (
+                "unknown fields",
+                filled("{\"a\":1", |index| format!(",\"{index}\":1"), "}"),
+            ),
+        ],
+    };
+    let bytes = |(name, text): (&'static str, String)| (name, text.into_bytes());
+    files.into_iter().map(bytes).collect()
+}
+
+/// The same for weights, in each format.
+fn weights() -> Vec<(&'static str, Vec<u8>)> {
+    let safetensors = |header: String| {
+        let length = (header.len() as u64).to_le_bytes();
+        [length.as_slice(), header.as_bytes()].concat()
+    };
+    let burnpack = |metadata: &[u8]| {
+        let length = (metadata.len() as u32).to_le_bytes();
+        [b"NRUB\x01\0".as_slice(), &length, metadata].concat()
+    };
+    let tensor = |index: usize| {
+        format!(r#""head.{index}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}},"#)
+    };
+    vec![
+        (
+            "tensors",
+            safetensors(filled("{", tensor, r#""__metadata__":{}}"#)),
+        ),
+        (
+            "metadata",
+            safetensors(filled(
+                r#"{"__metadata__":{"a":"b""#,
+                |index| format!(r#","{index}":"""#),
+                "}}",
+            )),
+        ),
+        (
+            "nesting",
+            safetensors(filled("{\"a\":", |_| "[".to_owned(), "")),
+        ),
+        // Arrays of one item, in CBOR.
+        ("nested metadata", burnpack(&[0x81; 1_000_000])),
+        // A text of any length, of texts of no length.
+        (
+            "texts",
+            burnpack(&[[0x7f].as_slice(), &[0x60; 1_000_000]].concat()),
+        ),
+        // A pickle that copies what it has, again and again.
+        (
+            "copies",
+            [b"\x80\x02]".as_slice(), &b"2\x86".repeat(500_000)].concat(),
+        ),
+        (
+            "constants",
+            [b"\x80\x02".as_slice(), &b"N".repeat(1_000_000)].concat(),
+        ),
+    ]
+}
+
+#[test]
 fn damaged_files_are_read_or_refused() {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     for kind in Kind::ALL {

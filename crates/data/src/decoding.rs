@@ -1,6 +1,7 @@
 //! Pixels and sizes of image files.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{self, BufReader, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -18,16 +19,27 @@ use crate::loader::panic_message;
 ///
 /// A file that cannot be read or decoded, or that would take more than 512 MiB of memory.
 pub fn read_image(path: &Path) -> Result<RgbImage, DataError> {
-    let bytes = std::fs::read(path).map_err(DataError::io(path))?;
+    let mut bytes = Vec::new();
+    open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(DataError::io(path))?;
     Ok(guarded(path, || decode(&bytes))?.into_rgb8())
 }
 
 /// Width and height of an image, from its header.
 pub(crate) fn image_size(path: &Path) -> Result<(u32, u32), DataError> {
-    let reader = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
+    let reader = open(path)
+        .and_then(|file| ImageReader::new(BufReader::new(file)).with_guessed_format())
         .map_err(DataError::io(path))?;
     guarded(path, || reader.into_dimensions())
+}
+
+/// Opens a file. To open a pipe would be to wait for one who writes to it.
+fn open(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("it is no regular file")),
+    }
 }
 
 /// What a decoder gives for the file at `path`, also where it panics.

@@ -517,23 +517,23 @@ fn voc_failures_name_the_file_and_the_cause() {
         message(DetectionDataset::voc(dir.path(), Some("train")))
     };
     for (text, cause) in [
-        ("", "c.xml: not VOC annotations: "),
-        ("<annotation><object>", "c.xml: not VOC annotations: "),
+        ("", "c.xml:1: not VOC annotations: "),
+        ("<annotation><object>", "c.xml:1: not VOC annotations: "),
         (
             "\n<svg/>",
             "c.xml:2: not VOC annotations: <svg> instead of <annotation>",
         ),
         (
             "<annotation>\n<size><width>wide</width></size></annotation>",
-            "c.xml:2: <width> is 'wide', which is no number",
+            "c.xml:2: not VOC annotations: <width> is 'wide', which is no number",
         ),
         (
             "<annotation>\n\n<object/></annotation>",
-            "c.xml:3: the object has no <name>",
+            "c.xml:3: not VOC annotations: the object has no <name>",
         ),
         (
             "<annotation><object><name>ant</name>\n<bndbox><xmin>1</xmin></bndbox></object></annotation>",
-            "c.xml:2: the <bndbox> has no <ymin>",
+            "c.xml:2: not VOC annotations: the <bndbox> has no <ymin>",
         ),
     ] {
         let error = malformed(text);
@@ -694,6 +694,38 @@ fn names_that_lead_out_of_the_folder_are_refused() {
         error.contains("a.xml: the image file name '../a.png' leads out"),
         "{error}"
     );
+}
+
+#[test]
+fn lists_name_images_of_their_data_set() {
+    let dir = yolo_folder("train: lists/train.txt\nnames: [cat, dog]\n");
+    let outside = TempDir::new().unwrap();
+    write_image(outside.path().join("a.png"), 20, 10);
+    let open = |names: &[&str]| {
+        write(dir.path().join("lists/train.txt"), names.join("\n"));
+        DetectionDataset::open(dir.path(), Some("train"))
+    };
+    let absolute = dir.path().join("images/train/b.png");
+    let inside = [
+        "../images/train/a.png",
+        "",
+        absolute.to_str().unwrap(),
+        "..\\images\\val\\c.png",
+    ];
+    let dataset = open(&inside).unwrap();
+    assert_eq!((dataset.len(), dataset.object_count()), (3, 3));
+    let climbing = format!("../..{}/a.png", outside.path().display());
+    let elsewhere = outside.path().join("a.png");
+    for name in [
+        &climbing,
+        "../../a.png",
+        "..\\..\\a.png",
+        elsewhere.to_str().unwrap(),
+    ] {
+        let error = message(open(&["../images/train/a.png", name]));
+        let cause = format!("train.txt:2: the image file name '{name}' leads out");
+        assert!(error.contains(&cause), "{error}");
+    }
 }
 
 /// What a reader says of annotations that are cut off, too deep, too large or meant to blow up.

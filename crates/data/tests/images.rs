@@ -192,6 +192,15 @@ fn every_unreadable_image_is_named() {
         assert!(error.starts_with(path.to_str().unwrap()), "{error}");
         assert!(error.contains(part) && !error.contains('\n'), "{error}");
     }
+    #[cfg(unix)]
+    {
+        let dir = TempDir::new().unwrap();
+        let pipe = dir.path().join("pipe.jpg");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let error = read_image(&pipe).unwrap_err().to_string();
+        assert!(error.ends_with("it is no regular file"), "{error}");
+    }
     let missing = read_image(Path::new("no/such.png"))
         .unwrap_err()
         .to_string();

@@ -3,6 +3,7 @@
 pub mod assignment;
 pub mod config;
 pub mod fcos;
+pub mod file;
 pub mod fpn;
 pub mod head;
 mod mixed_precision;

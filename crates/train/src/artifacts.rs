@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::Path};
 
 use fcos_burn_data::{Category, DetectionDataset};
 use fcos_burn_model::Detection;
-use image::RgbImage;
+use image::{RgbImage, imageops};
 
 use crate::{
     drawing::{Annotation, annotated, contact_sheet},
@@ -24,6 +24,9 @@ pub const DRAWN_SCORE: f32 = 0.3;
 /// Pictures side by side on the sheet of all, and the pixels between them.
 const SHEET_COLUMNS: usize = 4;
 const SHEET_GAP: u32 = 8;
+
+/// Pixels of the longest side of a picture on the sheet.
+const SHEET_SIDE: u32 = 1024;
 
 /// Shorter side in pixels that pictures are enlarged to, so that labels can be read.
 const PICTURE_SIDE: u32 = 480;
@@ -51,13 +54,26 @@ pub fn write_artifacts(
         let picture = picture(&dataset.image(*index)?, detections, dataset.categories());
         let name = names.name(Path::new(&record.file_name));
         save_picture(&folder.detections_path().join(name), &picture)?;
-        pictures.push(picture);
+        pictures.push(shrunk(picture));
     }
     if !pictures.is_empty() {
         let sheet = contact_sheet(&pictures, SHEET_COLUMNS, SHEET_GAP);
         save_picture(&folder.plots_path().join("detections.png"), &sheet)?;
     }
     Ok(())
+}
+
+/// The picture as it is on the sheet: there, all are in memory at once.
+fn shrunk(picture: RgbImage) -> RgbImage {
+    let (width, height) = picture.dimensions();
+    if width.max(height) <= SHEET_SIDE {
+        return picture;
+    }
+    let side = |side: u32| {
+        let shrunk = u64::from(side) * u64::from(SHEET_SIDE) / u64::from(width.max(height));
+        (shrunk as u32).max(1)
+    };
+    imageops::thumbnail(&picture, side(width), side(height))
 }
 
 /// Writes detections of a data set in COCO's results format.

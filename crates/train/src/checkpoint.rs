@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -12,12 +13,15 @@ use burn::{
     store::ModuleRecord,
     tensor::Bytes,
 };
-use fcos_burn_model::Fcos;
+use fcos_burn_model::{
+    Fcos,
+    file::{sync_folder_of, write_synced, write_whole},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    run::{read_json, write_json, write_synced},
+    run::{read_json, write_json},
 };
 
 /// How many are kept: should the last one be unreadable, the one before it is there.
@@ -45,6 +49,15 @@ pub(crate) struct EpochSoFar {
     pub(crate) seconds: f64,
 }
 
+/// What `position.json` says: the position, and the checksums of the files beside it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Contents {
+    #[serde(flatten)]
+    position: Position,
+    /// CRC-32 of each file, by name.
+    checksums: BTreeMap<String, u32>,
+}
+
 /// The folder of a run's checkpoints. Each is a folder named after the number of its
 /// steps, with `model.bpk`, `optimizer.bpk` and `position.json`, and appears whole or
 /// not at all.
@@ -57,7 +70,7 @@ pub struct Checkpoints {
 pub(crate) struct Checkpoint {
     pub(crate) position: Position,
     pub(crate) model: Fcos,
-    pub(crate) optimizer: OptimizerRecord,
+    pub(crate) optimizer: ModuleOptimizer,
 }
 
 impl Checkpoints {
@@ -110,6 +123,7 @@ impl Checkpoints {
         let whole = self.path.join(position.iteration.to_string());
         self.discard(&whole)?;
         fs::rename(&partial, &whole).map_err(Error::io(&whole))?;
+        sync_folder_of(&whole).map_err(Error::io(&self.path))?;
         for iteration in self.iterations()?.into_iter().skip(KEPT) {
             self.discard(&self.path.join(iteration.to_string()))?;
         }
@@ -128,16 +142,20 @@ impl Checkpoints {
         remove(&removed)
     }
 
-    /// The last checkpoint that can be read; its weights are in `model`, which is the
-    /// run's.
+    /// The last checkpoint that can be read; its state is in `model` and `optimizer`, which
+    /// are the run's.
     ///
     /// # Errors
     ///
     /// Fails if there is none, naming what is wrong with the last one.
-    pub(crate) fn last(&self, model: &Fcos) -> Result<Checkpoint, Error> {
+    pub(crate) fn last(
+        &self,
+        model: &Fcos,
+        optimizer: &ModuleOptimizer,
+    ) -> Result<Checkpoint, Error> {
         let mut reason = None;
         for iteration in self.iterations()? {
-            match self.read(iteration, model.clone()) {
+            match self.read(iteration, model.clone(), optimizer.clone()) {
                 Ok(checkpoint) => return Ok(checkpoint),
                 Err(error) => {
                     reason.get_or_insert(error);
@@ -150,19 +168,56 @@ impl Checkpoints {
         }))
     }
 
-    fn read(&self, iteration: usize, model: Fcos) -> Result<Checkpoint, Error> {
+    fn read(
+        &self,
+        iteration: usize,
+        model: Fcos,
+        optimizer: ModuleOptimizer,
+    ) -> Result<Checkpoint, Error> {
         let folder = self.path.join(iteration.to_string());
-        let path = folder.join(MODEL);
-        let record = ModuleRecord::load(&path).map_err(unusable(&path))?;
-        let model = model.try_load_record(record).map_err(unusable(&path))?;
-        let path = folder.join(OPTIMIZER);
-        let optimizer = OptimizerRecord::load(&path).map_err(unusable(&path))?;
+        let contents: Contents = read_json(&folder.join(POSITION))?;
+        let file = |name: &str| {
+            let path = folder.join(name);
+            let bytes = fs::read(&path).map_err(Error::io(&path))?;
+            if contents.checksums.get(name) != Some(&crc32fast::hash(&bytes)) {
+                return Err(unusable(&path)("its checksum is another"));
+            }
+            Ok((path, Bytes::from_bytes_vec(bytes)))
+        };
+        let (path, bytes) = file(MODEL)?;
+        let model = whole(&path, || {
+            let record = ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
+            let model = model.try_load_record(record);
+            model.map_err(|error| error.to_string())
+        })?;
+        let (path, bytes) = file(OPTIMIZER)?;
+        let optimizer = whole(&path, || restored(optimizer, bytes))?;
         Ok(Checkpoint {
-            position: read_json(&folder.join(POSITION))?,
+            position: contents.position,
             model,
             optimizer,
         })
     }
+}
+
+/// `optimizer` with the state that a file holds.
+fn restored(optimizer: ModuleOptimizer, file: Bytes) -> Result<ModuleOptimizer, String> {
+    let record = OptimizerRecord::from_bytes(file).map_err(|error| error.to_string())?;
+    let tensors = record.len();
+    let optimizer = optimizer.load_record(record);
+    // What is of another optimiser is passed over by Burn.
+    match optimizer.to_record().len() == tensors {
+        true => Ok(optimizer),
+        false => Err("it is the state of another optimiser".to_owned()),
+    }
+}
+
+/// What `read` makes of the file at `path`, also where Burn panics.
+fn whole<T>(path: &Path, read: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
+    let panicked = |_| Err("it makes Burn panic".to_owned());
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(panicked)
+        .map_err(unusable(path))
 }
 
 const MODEL: &str = "model.bpk";
@@ -176,16 +231,31 @@ fn write(
     optimizer: &ModuleOptimizer,
 ) -> Result<(), Error> {
     fs::create_dir(folder).map_err(Error::io(folder))?;
-    let path = folder.join(MODEL);
-    write_synced(&path, &model_bytes(model, &path)?)?;
-    let path = folder.join(OPTIMIZER);
-    let record = optimizer.into_bytes().map_err(unusable(&path))?;
-    write_synced(&path, &record)?;
-    write_json(&folder.join(POSITION), position)
+    let mut checksums = BTreeMap::new();
+    let mut file = |name: &str, bytes: &dyn Fn(&Path) -> Result<Bytes, Error>| {
+        let path = folder.join(name);
+        let bytes = bytes(&path)?;
+        checksums.insert(name.to_owned(), crc32fast::hash(&bytes));
+        write_synced(&path, &bytes).map_err(Error::io(&path))
+    };
+    file(MODEL, &|path| model_bytes(model, path))?;
+    file(OPTIMIZER, &|path| {
+        optimizer.into_bytes().map_err(unusable(path))
+    })?;
+    let contents = Contents {
+        position: position.clone(),
+        checksums,
+    };
+    write_json(&folder.join(POSITION), &contents)
+}
+
+/// Writes weights as a file that appears whole or not at all.
+pub(crate) fn save_model(model: &Fcos, path: &Path) -> Result<(), Error> {
+    write_whole(path, &model_bytes(model, path)?).map_err(Error::io(path))
 }
 
 /// Weights as the bytes of a file, which errors name.
-pub(crate) fn model_bytes(model: &Fcos, path: &Path) -> Result<Bytes, Error> {
+fn model_bytes(model: &Fcos, path: &Path) -> Result<Bytes, Error> {
     let record = model.clone().into_record();
     record.into_bytes().map_err(unusable(path))
 }
@@ -242,7 +312,7 @@ mod tests {
         assert_eq!(checkpoints.iterations().unwrap(), [9, 5]);
         let last = || {
             checkpoints
-                .last(&model)
+                .last(&model, &optimizer)
                 .map(|found| found.position.iteration)
         };
         // What a process leaves that is killed while it writes, or removes.
@@ -260,6 +330,12 @@ mod tests {
         let path = dir.path().join("9").join(MODEL);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(last().unwrap(), 5);
+        // The right length, but not the right bytes.
+        let mut zeroed = whole.clone();
+        let middle = whole.len() / 2;
+        zeroed[middle..middle + 512].fill(0);
+        fs::write(&path, &zeroed).unwrap();
         assert_eq!(last().unwrap(), 5);
         fs::write(dir.path().join("5").join(POSITION), "{").unwrap();
         let error = last().unwrap_err().to_string();

@@ -1,6 +1,9 @@
 //! The configuration of a training: everything that is needed to run it again.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+};
 
 use fcos_burn_data::{
     Category, DetectionDataset, Normalization,
@@ -434,29 +437,34 @@ impl RunConfig {
         let length = match self.duration {
             Duration::Epochs(length) | Duration::Iterations(length) => length,
         };
-        for (field, value) in [
-            ("duration", length),
-            ("batch_size", self.batch_size),
-            ("accumulate", self.accumulate),
-            ("input.size_multiple", self.input.size_multiple),
-        ] {
-            if value == 0 {
-                return Err(InvalidConfig {
+        let within = |field, value: usize, allowed: RangeInclusive<usize>, requirement| {
+            let value = (!allowed.contains(&value)).then_some(value);
+            value.map_or(Ok(()), |value| {
+                Err(InvalidConfig {
                     field,
-                    value: "0".to_owned(),
-                    requirement: "at least 1",
-                }
-                .into());
-            }
-        }
-        if self.devices.is_empty() {
-            return Err(InvalidConfig {
-                field: "devices",
-                value: "empty".to_owned(),
-                requirement: "a list of at least one device",
-            }
-            .into());
-        }
+                    value: value.to_string(),
+                    requirement,
+                })
+            })
+        };
+        // Beyond these, sizes and numbers of steps need not fit into memory and arithmetic.
+        let (billion, many) = ("between 1 and 1,000,000,000", "between 1 and 65,536");
+        within("duration", length, 1..=1_000_000_000, billion)?;
+        within("batch_size", self.batch_size, 1..=65_536, many)?;
+        within("accumulate", self.accumulate, 1..=65_536, many)?;
+        within(
+            "input.size_multiple",
+            self.input.size_multiple,
+            1..=4096,
+            "between 1 and 4096",
+        )?;
+        within("workers", self.workers, 0..=1024, "at most 1024")?;
+        within(
+            "devices",
+            self.devices.len(),
+            1..=1024,
+            "a list of 1 to 1024 devices",
+        )?;
         Pipeline::new(self.input.augmentation.clone())?;
         Pipeline::evaluation(self.input.resize)?;
         self.optimization.validate()?;
@@ -585,7 +593,10 @@ mod tests {
         let mut config = RunConfig::small();
         config.duration = Duration::Epochs(0);
         let error = config.validate().unwrap_err().to_string();
-        assert_eq!(error, "duration is 0, but must be at least 1");
+        assert_eq!(
+            error,
+            "duration is 0, but must be between 1 and 1,000,000,000"
+        );
         let mut config = RunConfig::small();
         config.optimization.optimizer = Optimizer::Sgd { momentum: 1.0 };
         let error = config.validate().unwrap_err().to_string();

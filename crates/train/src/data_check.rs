@@ -7,7 +7,7 @@ use std::{
 
 use fcos_burn_data::{DataError, DetectionDataset, SampleReader};
 
-use crate::error::Error;
+use crate::{error::Error, progress::tell};
 
 /// Least time between two lines of progress.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -43,11 +43,11 @@ pub(crate) fn check(
         };
         if last_line.elapsed() >= INTERVAL {
             *last_line = Instant::now();
-            eprintln!(
+            tell(format_args!(
                 "{}: checked {done} of {} images",
                 dataset.name(),
                 dataset.len()
-            );
+            ));
         }
     });
     let summary = summary(&found, dataset.len());

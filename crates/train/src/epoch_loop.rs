@@ -19,14 +19,14 @@ use burn::{
 use fcos_burn_data::{DetectionDataset, SampleReader};
 
 use crate::{
-    checkpoint::{Position, model_bytes},
+    checkpoint::{Position, save_model},
     config::Keep,
     error::Error,
     evaluation::SharedEvaluator,
     failed_step::{FailedImage, FailedStep},
     learner::{DetectOutput, Learner, StepFigure, StepOutput, TrainBatch},
     recorder::{Failure, TrainLog, epoch_line},
-    run::{EpochRow, RunFolder, write_json, write_whole},
+    run::{EpochRow, RunFolder, write_json},
 };
 
 /// A checkpoint is written at least so often, at the end of a step.
@@ -70,7 +70,7 @@ impl Steps {
 
     /// How many are done at the end of an epoch, counted from 1.
     pub(crate) fn until_end_of(self, epoch: usize) -> usize {
-        (epoch * self.per_epoch).min(self.total)
+        epoch.saturating_mul(self.per_epoch).min(self.total)
     }
 }
 
@@ -291,8 +291,7 @@ impl Course<'_> {
         // Where no epoch has an AP, as without objects, the last one is kept.
         let better = best.is_none_or(|best| row.ap().is_some_and(|ap| ap > best));
         if self.of.keep == Keep::Last || better {
-            let path = self.of.folder.model_path();
-            write_whole(&path, &model_bytes(self.learner.detector(), &path)?)?;
+            save_model(self.learner.detector(), &self.of.folder.model_path())?;
         }
         let path = self.of.folder.log_path();
         let tell = |line: &str| self.of.log.line(line).map_err(Error::io(&path));

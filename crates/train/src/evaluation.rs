@@ -1,7 +1,7 @@
 //! COCO evaluation of detections, and how well their scores know their IoU.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt::Write as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -142,7 +142,8 @@ pub struct Evaluation {
     /// COCO's figures as fractions; `None` where there is no ground truth for one
     /// (pycocotools prints −1).
     pub figures: BTreeMap<CocoFigure, Option<f64>>,
-    /// AP of each class that has ground truth, by name.
+    /// AP of each class that has ground truth, by name; by name and id, as in `cup (3)`,
+    /// where several classes have that name.
     pub class_ap: BTreeMap<String, f64>,
     /// Correlation of score and IoU over all detections.
     pub correlation: ScoreCorrelation,
@@ -262,12 +263,36 @@ impl Evaluation {
 
 /// What hotcoco finds for `results` on the images and objects of `truth`.
 pub(crate) fn coco_report(
-    truth: hotcoco::Dataset,
+    mut truth: hotcoco::Dataset,
     results: &[CocoResult],
 ) -> Result<EvalReport, Error> {
     let failed = |error: hotcoco::Error| Error::Evaluation(error.to_string());
+    // Whatever its class.
+    if let Some(result) = results.iter().find(|result| result.score.is_nan()) {
+        return Err(Error::Evaluation(format!(
+            "a score in image {} is not a number",
+            result.image_id
+        )));
+    }
+    // A class without objects has no figures and counts for none, but would take memory.
+    let objects = truth.annotations.iter();
+    let occurring: HashSet<u64> = objects.map(|object| object.category_id).collect();
+    if occurring.is_empty() {
+        truth.categories.truncate(1);
+    } else {
+        truth
+            .categories
+            .retain(|category| occurring.contains(&category.id));
+    }
+    name_apart(&mut truth.categories);
+    let evaluated: HashSet<u64> = truth
+        .categories
+        .iter()
+        .map(|category| category.id)
+        .collect();
     let truth = COCO::from_dataset(truth);
-    let annotations = results.iter().map(|result| hotcoco::Annotation {
+    let results = (results.iter()).filter(|result| evaluated.contains(&result.category_id));
+    let annotations = results.map(|result| hotcoco::Annotation {
         image_id: result.image_id,
         category_id: result.category_id,
         bbox: Some(result.bbox),
@@ -281,6 +306,19 @@ pub(crate) fn coco_report(
     // This computes what the report is made of; `summarize` would print it.
     evaluator.summarize_lines();
     evaluator.report().map_err(failed)
+}
+
+/// Puts the ids behind names that several categories have: figures are kept by name.
+fn name_apart(categories: &mut [hotcoco::Category]) {
+    let mut count = HashMap::<String, usize>::new();
+    for category in categories.iter() {
+        *count.entry(category.name.clone()).or_default() += 1;
+    }
+    for category in categories {
+        if count.get(&category.name).is_some_and(|count| *count > 1) {
+            category.name = format!("{} ({})", category.name, category.id);
+        }
+    }
 }
 
 /// COCO's figures for `results` on `dataset` where every class is taken for the same one:
@@ -549,6 +587,41 @@ mod tests {
             assert_eq!(evaluator.figure(CocoFigure::AP), None);
             assert!(evaluator.evaluation().is_err());
         }
+    }
+
+    #[test]
+    fn classes_of_one_name_are_told_apart_and_those_without_objects_left_out() {
+        let shapes = ShapesConfig {
+            val_images: 4,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let mut truth = dataset.to_coco();
+        let results: Vec<CocoResult> = (truth.annotations.iter())
+            .map(|annotation| CocoResult {
+                image_id: annotation.image_id,
+                category_id: annotation.category_id,
+                bbox: annotation.bbox.unwrap(),
+                score: 0.9,
+            })
+            .collect();
+        let occurring: HashSet<u64> = (results.iter()).map(|result| result.category_id).collect();
+        for category in &mut truth.categories {
+            category.name = "thing".to_owned();
+        }
+        // More than could be evaluated, if they were.
+        truth
+            .categories
+            .extend((100..200_000).map(|id| hotcoco::Category {
+                id,
+                name: format!("class {id}"),
+                ..Default::default()
+            }));
+        let report = coco_report(truth, &results).unwrap();
+        let names: HashSet<String> = report.per_class.keys().cloned().collect();
+        let expected = occurring.iter().map(|id| format!("thing ({id})"));
+        assert_eq!(names, expected.collect());
+        assert!((figures(&report)[&CocoFigure::AP].unwrap() - 1.0).abs() < 1e-6);
     }
 
     #[test]

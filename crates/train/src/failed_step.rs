@@ -7,11 +7,11 @@ use fcos_burn_data::DetectionDataset;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checkpoint::model_bytes,
+    checkpoint::save_model,
     error::Error,
     learner::{Learner, StepFigure, StepOutput},
     loader::{BatchPlace, Collate, TrainCollate},
-    run::{RunFolder, read_json, write_json, write_whole},
+    run::{RunFolder, read_json, write_json},
     setup::{initial_model, learner, open_devices},
 };
 
@@ -66,8 +66,7 @@ impl FailedStep {
     pub(crate) fn write(&self, run: &RunFolder, learner: &Learner) -> Result<(), Error> {
         let folder = run.failed_step_path();
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        let model = folder.join(MODEL);
-        write_whole(&model, &model_bytes(learner.detector(), &model)?)?;
+        save_model(learner.detector(), &folder.join(MODEL))?;
         write_json(&folder.join(STEP), self)
     }
 

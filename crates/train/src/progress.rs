@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Display,
     io::Write,
     time::{Duration, Instant},
 };
@@ -19,6 +20,19 @@ use crate::{evaluation::CocoFigure, learner::StepFigure};
 
 /// Least time between two lines of one split.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Writes a line to standard error, without the line ends and a terminal's commands that
+/// names from files may have in them. It is for readers: where nobody can read it, the
+/// program goes on.
+pub fn tell(line: impl Display) {
+    write_line(&mut std::io::stderr(), &line);
+}
+
+fn write_line(out: &mut impl Write, line: &dyn Display) {
+    let line = line.to_string().replace(char::is_control, " ") + "\n";
+    // As one, so that lines of other threads do not come between.
+    let _ = out.write_all(line.as_bytes());
+}
 
 /// Writes progress to `out`, line by line.
 pub struct LineRenderer<W> {
@@ -50,9 +64,8 @@ impl<W: Write + Send + Sync> LineRenderer<W> {
         }
     }
 
-    /// Progress is for a reader: where nobody can read it, training goes on.
     fn line(&mut self, line: &str) {
-        let _ = writeln!(self.out, "{line}");
+        write_line(&mut self.out, &line);
     }
 
     fn take(&mut self, state: MetricState) {

@@ -1,7 +1,7 @@
 //! What a run tells: a line an epoch in `train.log`, and the error that ends it.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::Write,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -17,7 +17,8 @@ use burn::train::{
 
 use crate::{error::Error, evaluation::CocoFigure, run::EpochRow};
 
-/// A text file of what happens, a line each.
+/// A text file of what happens, a line each. Whoever has it open is the only one to train
+/// in its folder.
 #[derive(Clone, Debug)]
 pub(crate) struct TrainLog(Arc<Mutex<File>>);
 
@@ -28,7 +29,14 @@ impl TrainLog {
             .append(true)
             .open(path)
             .map_err(Error::io(path))?;
-        Ok(Self(Arc::new(Mutex::new(file))))
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(Error::Run {
+                path: path.to_owned(),
+                cause: "is being written: another training goes on in its folder".to_owned(),
+            }),
+            // Not every file system has locks.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(Self(Arc::new(Mutex::new(file)))),
+        }
     }
 
     pub(crate) fn line(&self, line: &str) -> std::io::Result<()> {

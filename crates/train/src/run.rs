@@ -2,11 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::Write,
+    fs,
     path::{Path, PathBuf},
 };
 
+use fcos_burn_model::file::write_whole;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     config::RunConfig,
     error::Error,
     evaluation::{CocoFigure, Evaluation},
+    recorder::TrainLog,
 };
 
 /// A run's folder and the places in it.
@@ -53,16 +54,19 @@ impl EpochRow {
 
 impl RunFolder {
     /// Makes the folder of a new run. It is a run's once it has a configuration, which is
-    /// written after the first checkpoint: what has one can be gone on with.
+    /// written after the first checkpoint: what has one can be gone on with. Its log keeps
+    /// others out.
     ///
     /// # Errors
     ///
     /// Fails if the folder holds a run already, or what is left of one, or cannot be
     /// written.
-    pub fn create(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn create(path: &Path) -> Result<(Self, TrainLog), Error> {
         let folder = Self {
             path: path.to_owned(),
         };
+        fs::create_dir_all(path).map_err(Error::io(path))?;
+        let log = TrainLog::open(&folder.log_path())?;
         if folder.config_path().exists() {
             return Err(Error::Run {
                 path: path.to_owned(),
@@ -81,14 +85,13 @@ impl RunFolder {
         // A run that was stopped before it had a configuration begins anew.
         checkpoint::remove(folder.checkpoints().path())?;
         for dir in [
-            folder.path.clone(),
             folder.plots_path(),
             folder.detections_path(),
             folder.checkpoints().path().to_owned(),
         ] {
             fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
         }
-        Ok(folder)
+        Ok((folder, log))
     }
 
     /// Opens the folder of a run and reads its configuration.
@@ -180,17 +183,27 @@ impl RunFolder {
         Checkpoints::new(self.path.join("checkpoint"))
     }
 
-    /// Reads the rows of the epochs so far.
+    /// Reads the rows of the epochs so far: of the first, the second, and so on.
     ///
     /// # Errors
     ///
-    /// Fails if the file is there, but cannot be read.
+    /// Fails if the file is there, but cannot be read, or lacks an epoch.
     pub fn read_metrics(&self) -> Result<Vec<EpochRow>, Error> {
         let path = self.metrics_path();
-        if path.exists() {
-            read_json(&path)
-        } else {
-            Ok(Vec::new())
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<EpochRow> = read_json(&path)?;
+        match rows
+            .iter()
+            .zip(1..)
+            .find(|(row, epoch)| row.epoch != *epoch)
+        {
+            None => Ok(rows),
+            Some((row, epoch)) => Err(Error::Run {
+                path,
+                cause: format!("has epoch {} where epoch {epoch} should be", row.epoch),
+            }),
         }
     }
 }
@@ -213,22 +226,5 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
 pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Error> {
     let mut text = serde_json::to_vec_pretty(value).map_err(Error::json(path))?;
     text.push(b'\n');
-    write_whole(path, &text)
-}
-
-/// Writes a file that appears whole or not at all.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let partial = path.with_extension("partial");
-    write_synced(&partial, bytes)?;
-    fs::rename(&partial, path).map_err(Error::io(path))
-}
-
-/// Writes a file that is on the disk when this returns.
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let write = || {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(Error::io(path))
+    write_whole(path, &text).map_err(Error::io(path))
 }

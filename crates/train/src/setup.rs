@@ -18,6 +18,7 @@ use crate::{
     device_group::DeviceGroup,
     error::Error,
     learner::Learner,
+    progress::tell,
     run::RunFolder,
 };
 
@@ -49,7 +50,7 @@ impl InitialWeights {
             Self::All(_) => checkpoint.load(model)?,
             Self::Body(_) => checkpoint.load_body(model)?,
         };
-        eprintln!("{loaded}");
+        tell(loaded);
         Ok(model)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use burn::{
     module::Module,
-    optim::OptimizerRecord,
+    optim::ModuleOptimizer,
     tensor::Device,
     train::{
         Interrupter, Learner as BurnLearner, SupervisedTraining, TrainingStrategy,
@@ -32,7 +32,7 @@ use crate::{
     learner::{Learner, StepFigure},
     loader::{BatchLoader, DetectCollate, EpochPlan, FirstBatch, TrainCollate},
     metrics::{CocoMetric, StepMetric},
-    progress::LineRenderer,
+    progress::{LineRenderer, tell},
     recorder::{Failure, NoMetricLog, TrainLog},
     run::{RunFolder, read_json, write_json},
     setup::{InitialWeights, initial_model, learner, open_devices},
@@ -69,27 +69,32 @@ pub fn train(
     let data = Splits::open(&mut config)?;
     let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
     if let Some(summary) = summary {
-        eprintln!("{}: {summary}; others take their place", data.train.name());
+        tell(format_args!(
+            "{}: {summary}; others take their place",
+            data.train.name()
+        ));
     }
     check(&data.val, Unreadable::Refused, config.data.strict)?;
     let mut model = initial_model(&config, &devices[0])?;
     if let Some(weights) = weights {
         model = weights.load(model)?;
     }
-    let folder = RunFolder::create(output)?;
+    let (folder, log) = RunFolder::create(output)?;
     let position = Position::default();
     let checkpoints = folder.checkpoints();
     write_json(&checkpoints.data_path(), &data.digest())?;
-    checkpoints.save(&position, &model, &config.optimization.optimizer())?;
+    let optimizer = config.optimization.optimizer();
+    checkpoints.save(&position, &model, &optimizer)?;
     write_json(&folder.config_path(), &config)?;
     Run {
         config,
         folder,
+        log,
         data,
         devices,
         interrupter,
     }
-    .launch(model, position, None)
+    .launch(model, position, optimizer)
 }
 
 /// Goes on with the run in `path` after its last checkpoint, as if it had never been
@@ -107,6 +112,7 @@ pub fn resume(
     interrupter: Interrupter,
 ) -> Result<Outcome, Error> {
     let (folder, mut config) = RunFolder::open(path)?;
+    let log = TrainLog::open(&folder.log_path())?;
     config.devices = devices.unwrap_or(config.devices);
     config.validate()?;
     let devices = open_devices(&config)?;
@@ -126,19 +132,16 @@ pub fn resume(
     let digest: DataDigest = read_json(&checkpoints.data_path())?;
     digest.check(&data.digest(), path)?;
     let model = initial_model(&config, &devices[0])?;
-    let checkpoint = checkpoints.last(&model)?;
+    let checkpoint = checkpoints.last(&model, &config.optimization.optimizer())?;
     Run {
         config,
         folder,
+        log,
         data,
         devices,
         interrupter,
     }
-    .launch(
-        checkpoint.model,
-        checkpoint.position,
-        Some(checkpoint.optimizer),
-    )
+    .launch(checkpoint.model, checkpoint.position, checkpoint.optimizer)
 }
 
 struct Splits {
@@ -151,9 +154,9 @@ impl Splits {
     fn open(config: &mut RunConfig) -> Result<Self, Error> {
         let open = |split: &str| {
             let dataset = config.data.source.open(split)?;
-            eprintln!("{dataset}");
+            tell(&dataset);
             if !dataset.report().is_clean() {
-                eprintln!("{}: {}", dataset.name(), dataset.report());
+                tell(format_args!("{}: {}", dataset.name(), dataset.report()));
             }
             if dataset.is_empty() {
                 return Err(Error::NoImages(dataset.name().to_owned()));
@@ -187,18 +190,19 @@ impl Splits {
 struct Run {
     config: RunConfig,
     folder: RunFolder,
+    log: TrainLog,
     data: Splits,
     devices: Vec<Device>,
     interrupter: Interrupter,
 }
 
 impl Run {
-    /// Goes on after `position`; `optimizer` is its state there.
+    /// Goes on after `position`, where `model` and `optimizer` are.
     fn launch(
         self,
         model: Fcos,
         mut position: Position,
-        optimizer: Option<OptimizerRecord>,
+        optimizer: ModuleOptimizer,
     ) -> Result<Outcome, Error> {
         let config = &self.config;
         let per_epoch = self.data.train.len().div_ceil(config.batch_size);
@@ -209,6 +213,15 @@ impl Run {
                 Duration::Iterations(iterations) => iterations,
             },
         };
+        if position.iteration > steps.total {
+            return Err(Error::Run {
+                path: self.folder.checkpoints().path().to_owned(),
+                cause: format!(
+                    "has iteration {} of a training of {}",
+                    position.iteration, steps.total
+                ),
+            });
+        }
         let mut rows = self.folder.read_metrics()?;
         rows.retain(|row| steps.until_end_of(row.epoch) <= position.iteration);
         let epoch = rows.len() + 1;
@@ -223,17 +236,17 @@ impl Run {
             position.epoch = EpochSoFar::default();
         }
         let log_path = self.folder.log_path();
-        let log = TrainLog::open(&log_path)?;
-        let tell = |line: &str| log.line(line).map_err(Error::io(&log_path));
-        tell(&format!("train: {}", self.data.train))?;
-        tell(&format!("validation: {}", self.data.val))?;
+        let log = self.log.clone();
+        let note = |line: &str| log.line(line).map_err(Error::io(&log_path));
+        note(&format!("train: {}", self.data.train))?;
+        note(&format!("validation: {}", self.data.val))?;
         for dataset in [&self.data.train, &self.data.val] {
             if !dataset.report().is_clean() {
-                tell(&format!("{}: {}", dataset.name(), dataset.report()))?;
+                note(&format!("{}: {}", dataset.name(), dataset.report()))?;
             }
         }
         let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
-        tell(&format!(
+        note(&format!(
             "{} parameters, {per_epoch} iterations an epoch, {} of {} done, on {}",
             model.num_params(),
             position.iteration,
@@ -244,25 +257,22 @@ impl Run {
             let mut start = Start {
                 position,
                 rows,
-                optimizer: config.optimization.optimizer(),
+                optimizer,
                 scheduler: config.optimization.scheduler(steps.total),
             };
-            if let Some(record) = optimizer {
-                start.optimizer = start.optimizer.load_record(record);
-            }
             for _ in 0..start.position.iteration {
                 start.scheduler.step();
             }
-            if !self.fit(model.clone(), start, steps, &log)? {
-                tell("interrupted")?;
+            if !self.fit(model.clone(), start, steps)? {
+                note("interrupted")?;
                 return Ok(Outcome::Interrupted);
             }
         }
-        self.finish(model, &tell)
+        self.finish(model, &note)
     }
 
     /// Trains all epochs that are left; whether they were completed.
-    fn fit(&self, model: Fcos, start: Start, steps: Steps, log: &TrainLog) -> Result<bool, Error> {
+    fn fit(&self, model: Fcos, start: Start, steps: Steps) -> Result<bool, Error> {
         let config = &self.config;
         let done = start.rows.len();
         let first = FirstBatch {
@@ -302,7 +312,7 @@ impl Run {
         );
         let epochs = EpochLoop {
             folder: self.folder.clone(),
-            log: log.clone(),
+            log: self.log.clone(),
             images: self.data.train.clone(),
             evaluator,
             steps,
@@ -393,7 +403,7 @@ impl Run {
     fn finish(
         self,
         model: Fcos,
-        tell: &dyn Fn(&str) -> Result<(), Error>,
+        note: &dyn Fn(&str) -> Result<(), Error>,
     ) -> Result<Outcome, Error> {
         let detector = Detector::new(
             &model.load(&self.folder.model_path())?,
@@ -416,7 +426,7 @@ impl Run {
             Keep::Best => "best",
             Keep::Last => "last",
         };
-        tell(&format!("{kept} epoch:\n{}", evaluation.table()))?;
+        note(&format!("{kept} epoch:\n{}", evaluation.table()))?;
         Ok(Outcome::Finished(Box::new(evaluation)))
     }
 }

@@ -163,20 +163,76 @@ fn killed_at_any_moment_it_goes_on_as_if_it_had_not_been() {
 }
 
 #[test]
-fn ctrl_c_keeps_the_last_step() {
+fn ctrl_c_and_a_request_to_terminate_keep_the_last_step() {
+    for (name, code) in [("-INT", 130), ("-TERM", 143)] {
+        let dir = tempfile::tempdir().unwrap();
+        let child = begin(dir.path());
+        let run = folder(dir.path());
+        wait_for_a_checkpoint(&run);
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{text}");
+        assert!(
+            text.contains(&format!("--resume {}", run.display())),
+            "{text}"
+        );
+        assert_goes_on(dir.path());
+    }
+}
+
+#[test]
+fn a_training_goes_on_where_nobody_reads_its_progress() {
     let dir = tempfile::tempdir().unwrap();
-    let child = begin(dir.path());
-    let run = folder(dir.path());
-    wait_for_a_checkpoint(&run);
-    signal(&child, "-INT");
+    let mut child = begin(dir.path());
+    drop(child.stderr.take());
+    assert!(child.wait().unwrap().success());
+    assert_undisturbed(dir.path());
+
+    // What a command was asked for is another matter.
+    let mut child = example("evaluate")
+        .args(["--weights", path(&folder(dir.path()))])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(130), "{text}");
-    assert!(
-        text.contains(&format!("--resume {}", run.display())),
-        "{text}"
-    );
-    assert_goes_on(dir.path());
+    assert_eq!(output.status.code(), Some(1));
+    let error = error_line(&output);
+    assert!(error.contains("standard output: Broken pipe"), "{error}");
+}
+
+#[test]
+fn a_folder_has_one_training_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, run) = (short_config(dir.path()), folder(dir.path()));
+    let first = [
+        "--config",
+        path(&config),
+        "--output",
+        path(&run),
+        "--epochs",
+        "10000",
+    ];
+    let mut child = spawn(&first);
+    wait_for_a_checkpoint(&run);
+    for again in [&["--resume", path(&run)][..], &first] {
+        assert_fails(
+            "train",
+            again,
+            1,
+            &["train.log", "another training goes on"],
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Whoever had it is gone.
+    let mut child = spawn(&["--resume", path(&run)]);
+    sleep(Duration::from_millis(300));
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -328,9 +384,25 @@ fn a_run_does_not_go_on_with_other_data_or_another_model() {
             r#""channels": 16"#,
             &["checkpoint/2/model.bpk", "fpn"],
         ),
+        (
+            r#""optimizer": "adamw""#,
+            r#""optimizer": {"sgd": {"momentum": 0.9}}"#,
+            &["checkpoint/2/optimizer.bpk", "state of another optimiser"],
+        ),
+        (
+            r#""epochs": 1"#,
+            r#""iterations": 1"#,
+            &["checkpoint", "iteration 2 of a training of 1"],
+        ),
     ] {
         assert!(original.contains(from), "{original}");
         fs::write(&config, original.replace(from, to)).unwrap();
         assert_fails("train", &["--resume", path(&run_folder)], 1, parts);
     }
+    fs::write(&config, original).unwrap();
+    let metrics = run_folder.join("metrics.json");
+    let rows = fs::read_to_string(&metrics).unwrap();
+    fs::write(&metrics, rows.replace("\"epoch\": 1", "\"epoch\": 3")).unwrap();
+    let parts = ["metrics.json", "epoch 3 where epoch 1 should be"];
+    assert_fails("train", &["--resume", path(&run_folder)], 1, &parts);
 }

@@ -1,6 +1,7 @@
 //! COCO: one JSON file a split.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use hotcoco::{COCO, Dataset};
@@ -10,6 +11,7 @@ use super::objects::{Annotation, Frame};
 use super::{Split, choose, entries, files_with_extension, image_path, require_images, stem};
 use crate::dataset::Pixels;
 use crate::decoding::image_size;
+use crate::loader::panic_message;
 use crate::report::Finding;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
 
@@ -90,7 +92,10 @@ pub(crate) fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionD
         path: annotations.to_path_buf(),
         cause,
     };
-    let mut coco = COCO::new(annotations).map_err(|error| match error {
+    // It tells of duplicates on standard error, and panics where nobody can be told.
+    let read = catch_unwind(AssertUnwindSafe(|| COCO::new(annotations)));
+    let read = read.map_err(|panic| malformed(panic_message(panic.as_ref())))?;
+    let mut coco = read.map_err(|error| match error {
         hotcoco::error::Error::Io(source) => DataError::io(annotations)(source),
         error => malformed(format!("not COCO annotations: {error}")),
     })?;

@@ -3,6 +3,7 @@
 pub(crate) mod coco;
 mod objects;
 pub(crate) mod voc;
+mod xml;
 pub(crate) mod yolo;
 
 use std::path::{Component, Path, PathBuf};
@@ -143,25 +144,30 @@ fn read_text(path: &Path) -> Result<String, DataError> {
     std::fs::read_to_string(path).map_err(DataError::io(path))
 }
 
-/// The path of an image that an annotation file names, which must lie in `folder`: the file may come from a stranger, and
-/// from another system.
-///
-/// Windows' separators are taken for separators where no file has them in its name.
+/// The path of an image that an annotation file names, which must lie in `folder`: the file may come from a stranger.
 fn image_path(folder: &Path, file_name: &str) -> Result<PathBuf, String> {
     let slashed = file_name.replace('\\', "/");
     let drive = slashed.as_bytes().get(1) == Some(&b':');
     let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-    if drive || !Path::new(&slashed).components().all(inside) {
-        return Err(format!(
-            "the image file name '{file_name}' leads out of the folder of the images"
-        ));
+    match !drive && Path::new(&slashed).components().all(inside) {
+        true => Ok(with_separators(folder, file_name)),
+        false => Err(leads_out(file_name)),
     }
+}
+
+fn leads_out(file_name: &str) -> String {
+    format!("the image file name '{file_name}' leads out of the folder of the images")
+}
+
+/// `folder` with `file_name`, which may come from another system: Windows' separators are taken for separators where no
+/// file has them in its name.
+fn with_separators(folder: &Path, file_name: &str) -> PathBuf {
     let path = folder.join(file_name);
     // Nearly all names are the same either way, and need no look at the disk.
-    Ok(match slashed == file_name || path.is_file() {
+    match !file_name.contains('\\') || path.is_file() {
         true => path,
-        false => folder.join(slashed),
-    })
+        false => folder.join(file_name.replace('\\', "/")),
+    }
 }
 
 /// Fails unless every image is on disk.

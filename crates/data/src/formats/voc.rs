@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use rayon::prelude::*;
-use roxmltree::{Document, Node, ParsingOptions};
 
 use super::objects::{Annotation, Frame};
+use super::xml::{Element, Fault};
 use super::{
     Split, choose, entries, files_with_extension, image_path, is_image, read_text, require_images,
     stem, title,
@@ -198,90 +198,53 @@ struct Drawn {
     difficult: bool,
 }
 
-/// The most elements, texts and comments that a file may have: far more than any image has objects for, and what bounds
-/// the memory that a file of nothing else takes.
-const MAX_NODES: u32 = 2_000_000;
-
 impl AnnotatedImage {
     fn read(path: &Path) -> Result<Self, DataError> {
         let text = read_text(path)?;
-        let options = ParsingOptions {
-            // Without one, a file cannot define entities that expand.
-            allow_dtd: false,
-            nodes_limit: MAX_NODES,
-            ..ParsingOptions::default()
-        };
-        let document = Document::parse_with_options(&text, options).map_err(|error| {
-            let malformed = format!("not VOC annotations: {error}");
-            DataError::Annotations {
+        let root = Element::parse(&text);
+        root.and_then(|root| Self::of(&root))
+            .map_err(|Fault { line, cause }| DataError::Line {
                 path: path.to_path_buf(),
-                cause: malformed,
-            }
-        })?;
-        let root = document.root_element();
-        Self::of(root).map_err(|(place, cause)| DataError::Line {
-            path: path.to_path_buf(),
-            line: document.text_pos_at(place).row as usize,
-            cause,
-        })
+                line,
+                cause: format!("not VOC annotations: {cause}"),
+            })
     }
 
-    fn of(root: Node) -> Result<Self, Fault> {
-        if root.tag_name().name() != "annotation" {
-            let found = root.tag_name().name();
-            return Err(fault(
-                root,
-                format!("not VOC annotations: <{found}> instead of <annotation>"),
-            ));
+    fn of(root: &Element) -> Result<Self, Fault> {
+        if root.tag != "annotation" {
+            return Err(root.fault(format!("<{}> instead of <annotation>", root.tag)));
         }
-        let size = child(root, "size");
-        let extent = |tag| match size.and_then(|size| child(size, tag)) {
-            Some(node) => number::<u32>(node),
+        let size = root.child("size");
+        let extent = |tag| match size.and_then(|size| size.child(tag)) {
+            Some(element) => number::<u32>(element),
             None => Ok(0),
         };
+        let objects = root.children.iter().filter(|child| child.tag == "object");
         Ok(Self {
-            file_name: child(root, "filename").map(text).unwrap_or_default(),
+            file_name: root.child("filename").map_or("", Element::text).to_string(),
             size: match (extent("width")?, extent("height")?) {
                 (0, _) | (_, 0) => None,
                 size => Some(size),
             },
-            boxes: objects(root)?,
+            boxes: objects.map(Drawn::of).collect::<Result<_, _>>()?,
         })
     }
 }
 
-/// The objects, whose lines are counted on the way: to ask for each of them takes the square of a file's length.
-fn objects(root: Node) -> Result<Vec<Drawn>, Fault> {
-    let source = root.document().input_text().as_bytes();
-    let (mut line, mut counted) = (1, 0);
-    let objects = root.children().filter(|node| node.has_tag_name("object"));
-    objects
-        .map(|object| {
-            let start = object.range().start;
-            line += source[counted..start]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count();
-            counted = start;
-            Drawn::of(object, line)
-        })
-        .collect()
-}
-
 impl Drawn {
-    fn of(object: Node, line: usize) -> Result<Self, Fault> {
-        let name = child(object, "name").map(text).unwrap_or_default();
+    fn of(object: &Element) -> Result<Self, Fault> {
+        let name = object.child("name").map_or("", Element::text);
         if name.is_empty() {
-            return Err(fault(object, "the object has no <name>".into()));
+            return Err(object.fault("the object has no <name>"));
         }
-        let difficult = match child(object, "difficult") {
-            Some(node) => number::<i64>(node)? != 0,
+        let difficult = match object.child("difficult") {
+            Some(element) => number::<i64>(element)? != 0,
             None => false,
         };
         Ok(Self {
-            line,
-            name,
-            xywh: child(object, "bndbox").map(xywh).transpose()?,
+            line: object.line,
+            name: name.to_string(),
+            xywh: object.child("bndbox").map(xywh).transpose()?,
             difficult,
         })
     }
@@ -289,10 +252,10 @@ impl Drawn {
 
 /// VOC's corners name pixels, counted from 1, both ends inclusive. A box of `xmin == xmax` was never drawn to an end: it
 /// is handed on without extent, to be dropped as one.
-fn xywh(bndbox: Node) -> Result<[f64; 4], Fault> {
-    let corner = |tag| match child(bndbox, tag) {
-        Some(node) => number::<f64>(node),
-        None => Err(fault(bndbox, format!("the <bndbox> has no <{tag}>"))),
+fn xywh(bndbox: &Element) -> Result<[f64; 4], Fault> {
+    let corner = |tag| match bndbox.child(tag) {
+        Some(element) => number::<f64>(element),
+        None => Err(bndbox.fault(format!("the <bndbox> has no <{tag}>"))),
     };
     let (xmin, ymin) = (corner("xmin")?, corner("ymin")?);
     let (xmax, ymax) = (corner("xmax")?, corner("ymax")?);
@@ -305,30 +268,10 @@ fn xywh(bndbox: Node) -> Result<[f64; 4], Fault> {
     ])
 }
 
-/// A place in the text of a file, and what is wrong there.
-type Fault = (usize, String);
-
-fn fault(node: Node, cause: String) -> Fault {
-    (node.range().start, cause)
-}
-
-fn child<'a, 'input>(node: Node<'a, 'input>, tag: &str) -> Option<Node<'a, 'input>> {
-    node.children().find(|child| child.has_tag_name(tag))
-}
-
-/// The text of an element, without the space around it.
-fn text(node: Node) -> String {
-    let texts = node.children().filter(Node::is_text);
-    let text: String = texts.filter_map(|text| text.text()).collect();
-    text.trim().to_string()
-}
-
-fn number<T: FromStr>(node: Node) -> Result<T, Fault> {
-    let text = text(node);
-    text.parse().map_err(|_| {
-        let tag = node.tag_name().name();
-        fault(node, format!("<{tag}> is '{text}', which is no number"))
-    })
+fn number<T: FromStr>(element: &Element) -> Result<T, Fault> {
+    let text = element.text();
+    text.parse()
+        .map_err(|_| element.fault(format!("<{}> is '{text}', which is no number", element.tag)))
 }
 
 /// The positions of the images that a split names, each once.

@@ -10,7 +10,10 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::objects::{Annotation, Frame};
-use super::{Split, choose, entries, files_with_extension, is_image, read_text, title};
+use super::{
+    Split, choose, entries, files_with_extension, is_image, leads_out, read_text, title,
+    with_separators,
+};
 use crate::dataset::Pixels;
 use crate::decoding::image_size;
 use crate::report::Finding;
@@ -81,7 +84,7 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     let names = class_names(dir)?;
     let mut paths = Vec::new();
     for place in &split.source {
-        paths.extend(images_of(place)?);
+        paths.extend(images_of(place, dir)?);
     }
     if paths.is_empty() {
         let places: Vec<String> = split
@@ -272,17 +275,21 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
         .collect())
 }
 
-/// The images in a folder, sorted by name, or in a list, in its order.
-fn images_of(place: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// The images in a folder, sorted by name, or in a list, in its order; `dir` is that of the data set.
+fn images_of(place: &Path, dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     if place.is_file() {
-        let base = place.parent().unwrap_or(Path::new(""));
         let text = read_text(place)?;
-        return Ok(text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .map(|line| base.join(line))
-            .collect());
+        let lines = (1..).zip(text.lines().map(str::trim));
+        return lines
+            .filter(|(_, name)| !name.is_empty())
+            .map(|(line, name)| {
+                listed_image(place, dir, name).map_err(|cause| DataError::Line {
+                    path: place.to_path_buf(),
+                    line,
+                    cause,
+                })
+            })
+            .collect();
     }
     if !place.is_dir() {
         return Err(DataError::MissingFolder {
@@ -293,6 +300,29 @@ fn images_of(place: &Path) -> Result<Vec<PathBuf>, DataError> {
         .into_iter()
         .filter(|path| is_image(path))
         .collect())
+}
+
+/// The path of an image that a list names, from the list's own folder. It must lie there or in the data set's.
+fn listed_image(list: &Path, dir: &Path, name: &str) -> Result<PathBuf, String> {
+    let base = list.parent().unwrap_or(Path::new(""));
+    let path = with_separators(base, name);
+    let inside = |folder: &Path| plain(&path).starts_with(plain(folder));
+    match inside(base) || inside(dir) {
+        true => Ok(path),
+        false => Err(leads_out(name)),
+    }
+}
+
+/// The path from the root, without `.` and `..`.
+fn plain(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+        plain
+    })
 }
 
 /// The label file of an image: its path with the last folder `images` replaced by `labels`.

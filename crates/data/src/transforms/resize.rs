@@ -118,7 +118,8 @@ impl Default for ScaleJitter {
 }
 
 impl ScaleJitter {
-    /// Resizes the sample by a factor drawn evenly between the smallest and the largest.
+    /// Resizes the sample by a factor drawn evenly between the smallest and the largest, but to no side of more than
+    /// 32,768 pixels.
     ///
     /// # Errors
     ///
@@ -126,6 +127,7 @@ impl ScaleJitter {
     pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Result<Sample, DataError> {
         let factor = f64::from(rng.random_range(self.min..=self.max));
         let (width, height) = sample.image().dimensions();
+        let factor = factor.min(f64::from(MAX_SIDE) / f64::from(width.max(height)));
         let side = |side: u32| ((f64::from(side) * factor).round() as u32).max(1);
         resize_to(
             sample,

@@ -9,8 +9,8 @@ use burn::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use super::{WeightsError, layout::Layout, write_whole};
-use crate::Fcos;
+use super::{WeightsError, layout::Layout};
+use crate::{Fcos, file::write_whole};
 
 /// A tensor as bytes.
 struct Entry {
@@ -76,8 +76,8 @@ impl Fcos {
             .map_err(|error| failed(error.to_string()))?;
         // The reader of Hugging Face's libraries asks for it.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        write_whole(path, |partial| {
-            safetensors::serialize_to_file(views, Some(metadata), partial)
-        })
+        let bytes = safetensors::serialize(views, Some(metadata))
+            .map_err(|error| failed(error.to_string()))?;
+        write_whole(path, &bytes).map_err(|error| failed(error.to_string()))
     }
 }

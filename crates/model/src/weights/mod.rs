@@ -14,7 +14,7 @@ pub use self::{
     checkpoint::{Checkpoint, Loaded},
     layout::Layout,
 };
-use crate::Fcos;
+use crate::{Fcos, file::write_whole};
 
 /// Why weights could not be saved or loaded.
 #[derive(Debug, thiserror::Error)]
@@ -75,16 +75,21 @@ pub enum WeightsError {
 impl Fcos {
     /// Saves all weights and running statistics to a burnpack file.
     ///
-    /// The file appears whole or not at all: it is written beside `path` and then
-    /// renamed.
+    /// The file appears whole or not at all (see [`write_whole`]).
     ///
     /// # Errors
     ///
     /// Names the file if it cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
         // The last training step's running statistics are pending until then.
-        let model = self.valid();
-        write_whole(path, |partial| model.into_record().save(partial))
+        let bytes = self.valid().into_record().into_bytes();
+        let bytes = bytes.map_err(|error| error.to_string());
+        bytes
+            .and_then(|bytes| write_whole(path, &bytes).map_err(|error| error.to_string()))
+            .map_err(|cause| WeightsError::Write {
+                path: path.to_owned(),
+                cause,
+            })
     }
 
     /// Replaces all weights and running statistics by those in a file of any kind that
@@ -97,19 +102,4 @@ impl Fcos {
         let (model, _) = Checkpoint::open(path)?.load(self)?;
         Ok(model)
     }
-}
-
-/// Writes a file that appears whole or not at all: `write` gets a path beside `path`,
-/// which is then renamed.
-fn write_whole<E: ToString>(
-    path: &Path,
-    write: impl FnOnce(&Path) -> Result<(), E>,
-) -> Result<(), WeightsError> {
-    let failed = |cause: String| WeightsError::Write {
-        path: path.to_owned(),
-        cause,
-    };
-    let partial = path.with_extension("partial");
-    write(&partial).map_err(|error| failed(error.to_string()))?;
-    std::fs::rename(&partial, path).map_err(|error| failed(error.to_string()))
 }
