@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    progress::tell,
     run::{read_json, write_json},
 };
 
@@ -142,39 +143,51 @@ impl Checkpoints {
         remove(&removed)
     }
 
-    /// The last checkpoint that can be read; its state is in `model` and `optimizer`, which
-    /// are the run's.
+    /// The last checkpoint that is whole; its state is in `model` and `optimizer`, which
+    /// are the run's. Standard error is told of later ones that are damaged.
     ///
     /// # Errors
     ///
-    /// Fails if there is none, naming what is wrong with the last one.
+    /// Fails if there is none, naming what is wrong with the last one, or if it is of
+    /// another model or optimiser.
     pub(crate) fn last(
         &self,
         model: &Fcos,
         optimizer: &ModuleOptimizer,
     ) -> Result<Checkpoint, Error> {
-        let mut reason = None;
+        let mut damage: Option<Error> = None;
         for iteration in self.iterations()? {
-            match self.read(iteration, model.clone(), optimizer.clone()) {
-                Ok(checkpoint) => return Ok(checkpoint),
+            match Files::read(self.path.join(iteration.to_string())) {
+                Ok(files) => {
+                    if let Some(damage) = damage {
+                        tell(format_args!(
+                            "warning: {damage}; going on from iteration {iteration}"
+                        ));
+                    }
+                    return files.restore(model.clone(), optimizer.clone());
+                }
                 Err(error) => {
-                    reason.get_or_insert(error);
+                    damage.get_or_insert(error);
                 }
             }
         }
-        Err(reason.unwrap_or_else(|| Error::Run {
+        Err(damage.unwrap_or_else(|| Error::Run {
             path: self.path.clone(),
             cause: "holds no checkpoint to go on from".to_owned(),
         }))
     }
+}
 
-    fn read(
-        &self,
-        iteration: usize,
-        model: Fcos,
-        optimizer: ModuleOptimizer,
-    ) -> Result<Checkpoint, Error> {
-        let folder = self.path.join(iteration.to_string());
+/// The files of a checkpoint, as they were written.
+struct Files {
+    folder: PathBuf,
+    position: Position,
+    model: Bytes,
+    optimizer: Bytes,
+}
+
+impl Files {
+    fn read(folder: PathBuf) -> Result<Self, Error> {
         let contents: Contents = read_json(&folder.join(POSITION))?;
         let file = |name: &str| {
             let path = folder.join(name);
@@ -182,18 +195,28 @@ impl Checkpoints {
             if contents.checksums.get(name) != Some(&crc32fast::hash(&bytes)) {
                 return Err(unusable(&path)("its checksum is another"));
             }
-            Ok((path, Bytes::from_bytes_vec(bytes)))
+            Ok(Bytes::from_bytes_vec(bytes))
         };
-        let (path, bytes) = file(MODEL)?;
-        let model = whole(&path, || {
+        let (model, optimizer) = (file(MODEL)?, file(OPTIMIZER)?);
+        Ok(Self {
+            folder,
+            position: contents.position,
+            model,
+            optimizer,
+        })
+    }
+
+    fn restore(self, model: Fcos, optimizer: ModuleOptimizer) -> Result<Checkpoint, Error> {
+        let bytes = self.model;
+        let model = guarded(&self.folder.join(MODEL), || {
             let record = ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
             let model = model.try_load_record(record);
             model.map_err(|error| error.to_string())
         })?;
-        let (path, bytes) = file(OPTIMIZER)?;
-        let optimizer = whole(&path, || restored(optimizer, bytes))?;
+        let bytes = self.optimizer;
+        let optimizer = guarded(&self.folder.join(OPTIMIZER), || restored(optimizer, bytes))?;
         Ok(Checkpoint {
-            position: contents.position,
+            position: self.position,
             model,
             optimizer,
         })
@@ -212,10 +235,10 @@ fn restored(optimizer: ModuleOptimizer, file: Bytes) -> Result<ModuleOptimizer, 
     }
 }
 
-/// What `read` makes of the file at `path`, also where Burn panics.
-fn whole<T>(path: &Path, read: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
+/// What `restore` makes of the file at `path`, also where Burn panics.
+fn guarded<T>(path: &Path, restore: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
     let panicked = |_| Err("it makes Burn panic".to_owned());
-    catch_unwind(AssertUnwindSafe(read))
+    catch_unwind(AssertUnwindSafe(restore))
         .unwrap_or_else(panicked)
         .map_err(unusable(path))
 }
@@ -340,5 +363,35 @@ mod tests {
         fs::write(dir.path().join("5").join(POSITION), "{").unwrap();
         let error = last().unwrap_err().to_string();
         assert!(error.contains("9/model.bpk"), "{error}");
+    }
+
+    /// Checksums keep damage out, not what somebody made.
+    #[test]
+    fn files_that_make_burn_panic_are_errors() {
+        use burn::store::burn_pack::{Tensor, Writer};
+        use burn::tensor::{DType, Shape};
+
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path().to_owned());
+        let model = model();
+        let optimizer = RunConfig::small().optimization.optimizer();
+        checkpoints
+            .save(&Position::default(), &model, &optimizer)
+            .unwrap();
+        let bytes = Bytes::from_bytes_vec(vec![0; 4]);
+        let of_no_parameter = Tensor::new("a".into(), DType::F32, Shape::from([1]), None, bytes);
+        let file = Writer::new(vec![of_no_parameter]).into_bytes().unwrap();
+        let folder = dir.path().join("0");
+        fs::write(folder.join(OPTIMIZER), &*file).unwrap();
+        let mut contents: Contents = read_json(&folder.join(POSITION)).unwrap();
+        let checksum = crc32fast::hash(&file);
+        contents.checksums.insert(OPTIMIZER.to_owned(), checksum);
+        write_json(&folder.join(POSITION), &contents).unwrap();
+        let error = checkpoints.last(&model, &optimizer).err().unwrap();
+        let text = error.to_string();
+        assert!(
+            text.contains("0/optimizer.bpk") && text.contains("panic"),
+            "{text}"
+        );
     }
 }
