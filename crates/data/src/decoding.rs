@@ -35,7 +35,7 @@ pub(crate) fn image_size(path: &Path) -> Result<(u32, u32), DataError> {
 }
 
 /// Opens a file. To open a pipe would be to wait for one who writes to it.
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     match std::fs::metadata(path)?.is_file() {
         true => File::open(path),
         false => Err(io::Error::other("it is no regular file")),

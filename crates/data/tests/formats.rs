@@ -401,7 +401,10 @@ fn what_voc_drops_is_told_by_file_and_line() {
     );
     let objects = [
         object("ant", ""),
-        object("ant", &corners(["4", "1", "2", "5"])),
+        object(
+            "ant",
+            &format!("<difficult/>{}", corners(["4", "1", "2", "5"])),
+        ),
         object("ant", &corners(["nan", "1", "2", "5"])),
         object("ant", &corners(["1", "1", "inf", "5"])),
         object("ant", &corners(["30", "1", "40", "5"])),
@@ -415,7 +418,10 @@ fn what_voc_drops_is_told_by_file_and_line() {
     ];
     write(
         dir.path().join("Annotations/c.xml"),
-        format!("<annotation>\n{}</annotation>", objects.concat()),
+        format!(
+            "<annotation><size><width/></size>\n{}</annotation>",
+            objects.concat()
+        ),
     );
     let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
     let image = &dataset.images()[1];
@@ -676,7 +682,10 @@ fn names_that_lead_out_of_the_folder_are_refused() {
             error.contains("annotations.json: the image file name"),
             "{error}"
         );
-        assert!(error.contains("leads out of the folder"), "{error}");
+        assert!(
+            error.contains("leads out of the data set's folder"),
+            "{error}"
+        );
     }
     for name in ["sub folder/c.png", "sub folder\\c.png", "./a.png"] {
         let dataset = named(name).unwrap();
@@ -714,6 +723,32 @@ fn lists_name_images_of_their_data_set() {
     ];
     let dataset = open(&inside).unwrap();
     assert_eq!((dataset.len(), dataset.object_count()), (3, 3));
+    let twice = open(&["../images/train/a.png"; 3]).unwrap();
+    assert_eq!(twice.len(), 1);
+    assert_eq!(twice.report().tally(Finding::Repeated).count, 2);
+    // The folder that the description names is the data set's too, and so is one by another name.
+    let yaml = format!(
+        "path: {}\ntrain: lists/train.txt\nnames: [cat, dog]\n",
+        outside.path().display()
+    );
+    let described = yolo_folder(&yaml);
+    let of_both = format!("{0}/a.png\n../images/train/a.png", outside.path().display());
+    write(described.path().join("lists/train.txt"), of_both);
+    let dataset = DetectionDataset::open(described.path(), Some("train")).unwrap();
+    assert_eq!(dataset.len(), 2);
+    #[cfg(unix)]
+    {
+        let link = outside.path().join("link");
+        std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+        write(
+            dir.path().join("lists/train.txt"),
+            absolute.to_str().unwrap(),
+        );
+        assert_eq!(
+            DetectionDataset::open(&link, Some("train")).unwrap().len(),
+            1
+        );
+    }
     let climbing = format!("../..{}/a.png", outside.path().display());
     let elsewhere = outside.path().join("a.png");
     for name in [

@@ -4,23 +4,24 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 /// Writes a file that appears whole or not at all, and is on the disk when this returns:
 /// it is written beside `path`, with `.partial` behind its name, and then renamed.
 ///
-/// The target of a link is written, and the link stays. What is no regular file, such as a
-/// pipe or a device, is written as it is.
+/// Of a link, the file that it leads to is written. What is no regular file, such as a
+/// pipe or a device, is written as it is, and so are `/dev/stdout` and its like.
 ///
 /// # Errors
 ///
 /// The operating system's; then `path` is as it was before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A redirection's target would be replaced while the shell still writes to what it was.
-    let is_stream = path.starts_with("/dev") || path.exists() && !path.is_file();
-    if is_stream {
-        return File::options().write(true).open(path)?.write_all(bytes);
+    // To replace a redirection's target would part the shell from what it writes to.
+    let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd"].map(Path::new);
+    let is_stream = streams.iter().any(|stream| path.starts_with(stream));
+    if is_stream || path.exists() && !path.is_file() {
+        return File::options().append(true).open(path)?.write_all(bytes);
     }
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut name = path.file_name().map(OsString::from).unwrap_or_default();
@@ -29,12 +30,12 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = write_synced(&partial, bytes).and_then(|()| fs::rename(&partial, &path));
     match written {
         Ok(()) => sync_folder_of(&path),
-        Err(error) => {
+        Err(_) => {
             // A full disk has no room for it.
             let _ = fs::remove_file(&partial);
-            Err(error)
         }
     }
+    written
 }
 
 /// Writes a file that is on the disk when this returns.
@@ -48,25 +49,14 @@ pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Sees to it that the name of a file, or its new name, is on the disk.
-///
-/// # Errors
-///
-/// The operating system's.
-pub fn sync_folder_of(path: &Path) -> io::Result<()> {
-    // Elsewhere a folder cannot be opened.
-    if !cfg!(unix) {
-        return Ok(());
-    }
+/// Sees to it that the name of a file, or its new name, is on the disk, where the file
+/// system can do that.
+pub fn sync_folder_of(path: &Path) {
     let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     };
-    match File::open(folder)?.sync_all() {
-        // Not every file system can do it.
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-        result => result,
-    }
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
 }
 
 #[cfg(test)]
@@ -107,6 +97,17 @@ mod tests {
         write_whole(&link, b"after").unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read_to_string(&target).unwrap(), "after");
+
+        // Shared memory has regular files, though it is among the devices.
+        let shared = Path::new("/dev/shm");
+        if shared.is_dir() {
+            let dir = tempfile::tempdir_in(shared).unwrap();
+            let path = dir.path().join("a.json");
+            for text in ["a long text", "short"] {
+                write_whole(&path, text.as_bytes()).unwrap();
+                assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            }
+        }
 
         let null = Path::new("/dev/null");
         write_whole(null, b"text").unwrap();

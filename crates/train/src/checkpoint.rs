@@ -21,7 +21,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
-    progress::tell,
     run::{read_json, write_json},
 };
 
@@ -72,6 +71,8 @@ pub(crate) struct Checkpoint {
     pub(crate) position: Position,
     pub(crate) model: Fcos,
     pub(crate) optimizer: ModuleOptimizer,
+    /// What is wrong with a later one, in place of which this was read.
+    pub(crate) warning: Option<String>,
 }
 
 impl Checkpoints {
@@ -124,8 +125,11 @@ impl Checkpoints {
         let whole = self.path.join(position.iteration.to_string());
         self.discard(&whole)?;
         fs::rename(&partial, &whole).map_err(Error::io(&whole))?;
-        sync_folder_of(&whole).map_err(Error::io(&self.path))?;
-        for iteration in self.iterations()?.into_iter().skip(KEPT) {
+        sync_folder_of(&whole);
+        let (later, others): (Vec<usize>, Vec<usize>) =
+            (self.iterations()?.into_iter()).partition(|&iteration| iteration > position.iteration);
+        // Those that are later were damaged: the training went on from before them.
+        for iteration in later.into_iter().chain(others.into_iter().skip(KEPT)) {
             self.discard(&self.path.join(iteration.to_string()))?;
         }
         Ok(())
@@ -144,7 +148,7 @@ impl Checkpoints {
     }
 
     /// The last checkpoint that is whole; its state is in `model` and `optimizer`, which
-    /// are the run's. Standard error is told of later ones that are damaged.
+    /// are the run's.
     ///
     /// # Errors
     ///
@@ -157,14 +161,15 @@ impl Checkpoints {
     ) -> Result<Checkpoint, Error> {
         let mut damage: Option<Error> = None;
         for iteration in self.iterations()? {
-            match Files::read(self.path.join(iteration.to_string())) {
+            match self.files(iteration) {
                 Ok(files) => {
-                    if let Some(damage) = damage {
-                        tell(format_args!(
-                            "warning: {damage}; going on from iteration {iteration}"
-                        ));
-                    }
-                    return files.restore(model.clone(), optimizer.clone());
+                    let warning = damage
+                        .map(|damage| format!("{damage}; going on from iteration {iteration}"));
+                    let checkpoint = files.restore(model.clone(), optimizer.clone())?;
+                    return Ok(Checkpoint {
+                        warning,
+                        ..checkpoint
+                    });
                 }
                 Err(error) => {
                     damage.get_or_insert(error);
@@ -186,9 +191,14 @@ struct Files {
     optimizer: Bytes,
 }
 
-impl Files {
-    fn read(folder: PathBuf) -> Result<Self, Error> {
-        let contents: Contents = read_json(&folder.join(POSITION))?;
+impl Checkpoints {
+    fn files(&self, iteration: usize) -> Result<Files, Error> {
+        let folder = self.path.join(iteration.to_string());
+        let place = folder.join(POSITION);
+        let contents: Contents = read_json(&place)?;
+        if contents.position.iteration != iteration {
+            return Err(unusable(&place)("it is of another iteration"));
+        }
         let file = |name: &str| {
             let path = folder.join(name);
             let bytes = fs::read(&path).map_err(Error::io(&path))?;
@@ -198,14 +208,16 @@ impl Files {
             Ok(Bytes::from_bytes_vec(bytes))
         };
         let (model, optimizer) = (file(MODEL)?, file(OPTIMIZER)?);
-        Ok(Self {
+        Ok(Files {
             folder,
             position: contents.position,
             model,
             optimizer,
         })
     }
+}
 
+impl Files {
     fn restore(self, model: Fcos, optimizer: ModuleOptimizer) -> Result<Checkpoint, Error> {
         let bytes = self.model;
         let model = guarded(&self.folder.join(MODEL), || {
@@ -219,6 +231,7 @@ impl Files {
             position: self.position,
             model,
             optimizer,
+            warning: None,
         })
     }
 }
@@ -363,6 +376,17 @@ mod tests {
         fs::write(dir.path().join("5").join(POSITION), "{").unwrap();
         let error = last().unwrap_err().to_string();
         assert!(error.contains("9/model.bpk"), "{error}");
+
+        // What was gone on from takes the place of the damaged one.
+        let position = Position {
+            iteration: 7,
+            ..Position::default()
+        };
+        checkpoints.save(&position, &model, &optimizer).unwrap();
+        assert_eq!(checkpoints.iterations().unwrap(), [7, 5]);
+        fs::rename(dir.path().join("7"), dir.path().join("8")).unwrap();
+        let error = last().unwrap_err().to_string();
+        assert!(error.contains("of another iteration"), "{error}");
     }
 
     /// Checksums keep damage out, not what somebody made.

@@ -255,6 +255,7 @@ impl Evaluation {
         let widths = self.class_ap.keys().map(|name| name.chars().count());
         let width = widths.max().unwrap_or(0).min(LONGEST_NAME);
         for (name, ap) in &self.class_ap {
+            let name = name.replace(char::is_control, " ");
             let _ = writeln!(table, "{name:<width$} AP {:>5.1}", 100.0 * ap);
         }
         table
@@ -308,15 +309,18 @@ pub(crate) fn coco_report(
     evaluator.report().map_err(failed)
 }
 
-/// Puts the ids behind names that several categories have: figures are kept by name.
+/// Puts the ids behind names that several categories have, or none: figures are kept by
+/// name.
 fn name_apart(categories: &mut [hotcoco::Category]) {
     let mut count = HashMap::<String, usize>::new();
     for category in categories.iter() {
         *count.entry(category.name.clone()).or_default() += 1;
     }
     for category in categories {
-        if count.get(&category.name).is_some_and(|count| *count > 1) {
-            category.name = format!("{} ({})", category.name, category.id);
+        let shared = count.get(&category.name).is_some_and(|count| *count > 1);
+        if shared || category.name.is_empty() {
+            let name = format!("{} ({})", category.name, category.id);
+            category.name = name.trim_start().to_owned();
         }
     }
 }

@@ -437,3 +437,67 @@ impl<C: Collate> DataLoaderIterator<C::Batch> for BatchIterator<'_, C> {
         Progress::new(self.loaded, self.total, Some("images".to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+
+    use super::*;
+    use crate::device::{DeviceName, Precision};
+
+    #[derive(Clone)]
+    struct PanicsAtTheSecond;
+
+    impl Collate for PanicsAtTheSecond {
+        type Host = usize;
+        type Batch = usize;
+
+        fn collate(
+            &self,
+            _dataset: &DetectionDataset,
+            indices: &[usize],
+            _place: BatchPlace,
+        ) -> Result<usize, DataError> {
+            match indices[0] {
+                2 => panic!("no such thing"),
+                first => Ok(first),
+            }
+        }
+
+        fn to_device(host: usize, _device: &Device) -> usize {
+            host
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_is_the_error_of_its_batch() {
+        let shapes = ShapesConfig {
+            val_images: 6,
+            ..ShapesConfig::default()
+        };
+        let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap());
+        for workers in [0, 3] {
+            let plan = EpochPlan {
+                batch_size: 2,
+                workers,
+                order: SampleOrder::Sequential,
+                seed: 0,
+                range: 0..6,
+                max_batches: None,
+            };
+            let device = DeviceName::CPU.open(Precision::F32).unwrap();
+            let first = FirstBatch::START;
+            let loader = BatchLoader::new(dataset.clone(), PanicsAtTheSecond, plan, device, first);
+            let batches: Vec<Result<usize, String>> = loader
+                .iter()
+                .map(|batch| batch.map_err(|error| error.to_string()))
+                .collect();
+            assert_eq!(batches.len(), 3);
+            assert_eq!((&batches[0], &batches[2]), (&Ok(0), &Ok(4)));
+            let error = batches[1].as_ref().unwrap_err();
+            assert!(error.contains("panicked: no such thing"), "{error}");
+        }
+    }
+}

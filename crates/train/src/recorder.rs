@@ -25,6 +25,8 @@ pub(crate) struct TrainLog(Arc<Mutex<File>>);
 impl TrainLog {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = OpenOptions::new()
+            // Windows locks only what can be read.
+            .read(true)
             .create(true)
             .append(true)
             .open(path)
@@ -39,7 +41,10 @@ impl TrainLog {
         }
     }
 
+    /// Writes a line, or several, without a terminal's commands that names from files may
+    /// have in them.
     pub(crate) fn line(&self, line: &str) -> std::io::Result<()> {
+        let line = line.replace(|c: char| c.is_control() && c != '\n', " ");
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(file, "{line}")
     }

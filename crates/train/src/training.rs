@@ -133,6 +133,11 @@ pub fn resume(
     digest.check(&data.digest(), path)?;
     let model = initial_model(&config, &devices[0])?;
     let checkpoint = checkpoints.last(&model, &config.optimization.optimizer())?;
+    if let Some(warning) = checkpoint.warning {
+        tell(format_args!("warning: {warning}"));
+        let log_path = folder.log_path();
+        log.line(&warning).map_err(Error::io(&log_path))?;
+    }
     Run {
         config,
         folder,

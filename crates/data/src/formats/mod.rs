@@ -6,10 +6,12 @@ pub(crate) mod voc;
 mod xml;
 pub(crate) mod yolo;
 
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::decoding::open;
 use crate::{DataError, Layout};
 
 /// The layout of the data set in `dir` and the splits it holds, sorted by name.
@@ -140,8 +142,19 @@ fn stem(path: &Path) -> String {
         .into_owned()
 }
 
+/// The longest text, in bytes, that is read whole. A file that never ends may look like any other.
+const MAX_TEXT: u64 = 256 << 20;
+
 fn read_text(path: &Path) -> Result<String, DataError> {
-    std::fs::read_to_string(path).map_err(DataError::io(path))
+    let mut text = String::new();
+    let read = open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_string(&mut text));
+    match read.map_err(DataError::io(path))? as u64 {
+        ..=MAX_TEXT => Ok(text),
+        _ => Err(DataError::Annotations {
+            path: path.to_path_buf(),
+            cause: format!("the file has more than {} MiB", MAX_TEXT >> 20),
+        }),
+    }
 }
 
 /// The path of an image that an annotation file names, which must lie in `folder`: the file may come from a stranger.
@@ -156,7 +169,7 @@ fn image_path(folder: &Path, file_name: &str) -> Result<PathBuf, String> {
 }
 
 fn leads_out(file_name: &str) -> String {
-    format!("the image file name '{file_name}' leads out of the folder of the images")
+    format!("the image file name '{file_name}' leads out of the data set's folder")
 }
 
 /// `folder` with `file_name`, which may come from another system: Windows' separators are taken for separators where no

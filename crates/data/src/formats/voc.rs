@@ -215,16 +215,13 @@ impl AnnotatedImage {
             return Err(root.fault(format!("<{}> instead of <annotation>", root.tag)));
         }
         let size = root.child("size");
-        let extent = |tag| match size.and_then(|size| size.child(tag)) {
-            Some(element) => number::<u32>(element),
-            None => Ok(0),
-        };
+        let extent = |tag| size.map_or(Ok(None), |size| optional::<u32>(size, tag));
         let objects = root.children.iter().filter(|child| child.tag == "object");
         Ok(Self {
             file_name: root.child("filename").map_or("", Element::text).to_string(),
             size: match (extent("width")?, extent("height")?) {
-                (0, _) | (_, 0) => None,
-                size => Some(size),
+                (Some(width @ 1..), Some(height @ 1..)) => Some((width, height)),
+                _ => None,
             },
             boxes: objects.map(Drawn::of).collect::<Result<_, _>>()?,
         })
@@ -237,15 +234,12 @@ impl Drawn {
         if name.is_empty() {
             return Err(object.fault("the object has no <name>"));
         }
-        let difficult = match object.child("difficult") {
-            Some(element) => number::<i64>(element)? != 0,
-            None => false,
-        };
+        let difficult = optional::<i64>(object, "difficult")?;
         Ok(Self {
             line: object.line,
             name: name.to_string(),
             xywh: object.child("bndbox").map(xywh).transpose()?,
-            difficult,
+            difficult: difficult.is_some_and(|difficult| difficult != 0),
         })
     }
 }
@@ -266,6 +260,12 @@ fn xywh(bndbox: &Element) -> Result<[f64; 4], Fault> {
         extent(xmin, xmax),
         extent(ymin, ymax),
     ])
+}
+
+/// The number in a child; `None` where that is absent or empty.
+fn optional<T: FromStr>(parent: &Element, tag: &str) -> Result<Option<T>, Fault> {
+    let child = parent.child(tag).filter(|child| !child.text().is_empty());
+    child.map(number).transpose()
 }
 
 fn number<T: FromStr>(element: &Element) -> Result<T, Fault> {

@@ -3,7 +3,7 @@
 //! hotcoco converts YOLO labels too, but one flat folder at a time, without the images that have no label file, and
 //! without polygons; the format is read here instead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
@@ -83,9 +83,24 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     let split = choose(dir, Layout::Yolo, splits(dir)?, split)?;
     let names = class_names(dir)?;
     let mut paths = Vec::new();
+    let roots = roots(dir)?;
+    let mut report = LoadReport::default();
+    let mut places = HashSet::new();
     for place in &split.source {
-        paths.extend(images_of(place, dir)?);
+        match places.insert(place) {
+            true => paths.extend(images_of(place, &roots)?),
+            false => report.record(Finding::Repeated, &place.to_string_lossy(), "again"),
+        }
     }
+    let mut seen = HashSet::new();
+    paths.retain(|path| {
+        let first = seen.insert(path.clone());
+        if !first {
+            let name = path.strip_prefix(dir).unwrap_or(path).to_string_lossy();
+            report.record(Finding::Repeated, &name, "again");
+        }
+        first
+    });
     if paths.is_empty() {
         let places: Vec<String> = split
             .source
@@ -104,7 +119,6 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
     let sizes: Vec<Result<(u32, u32), DataError>> =
         paths.par_iter().map(|path| image_size(path)).collect();
 
-    let mut report = LoadReport::default();
     let mut images = Vec::with_capacity(paths.len());
     let mut readable = Vec::with_capacity(paths.len());
     let mut ids = 1..;
@@ -275,15 +289,24 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
         .collect())
 }
 
-/// The images in a folder, sorted by name, or in a list, in its order; `dir` is that of the data set.
-fn images_of(place: &Path, dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+/// The folders that a data set is in: its own, and the one that its description names.
+fn roots(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut roots = vec![dir.to_path_buf()];
+    if let Some(path) = yaml_file(dir)? {
+        roots.extend(DataYaml::read(&path)?.path.map(|root| dir.join(root)));
+    }
+    Ok(roots)
+}
+
+/// The images in a folder, sorted by name, or in a list, in its order, which are in one of `roots`.
+fn images_of(place: &Path, roots: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     if place.is_file() {
         let text = read_text(place)?;
         let lines = (1..).zip(text.lines().map(str::trim));
         return lines
             .filter(|(_, name)| !name.is_empty())
             .map(|(line, name)| {
-                listed_image(place, dir, name).map_err(|cause| DataError::Line {
+                listed_image(place, roots, name).map_err(|cause| DataError::Line {
                     path: place.to_path_buf(),
                     line,
                     cause,
@@ -302,12 +325,17 @@ fn images_of(place: &Path, dir: &Path) -> Result<Vec<PathBuf>, DataError> {
         .collect())
 }
 
-/// The path of an image that a list names, from the list's own folder. It must lie there or in the data set's.
-fn listed_image(list: &Path, dir: &Path, name: &str) -> Result<PathBuf, String> {
+/// The path of an image that a list names, from the list's own folder. It must lie there or in one of `roots`.
+fn listed_image(list: &Path, roots: &[PathBuf], name: &str) -> Result<PathBuf, String> {
     let base = list.parent().unwrap_or(Path::new(""));
     let path = with_separators(base, name);
-    let inside = |folder: &Path| plain(&path).starts_with(plain(folder));
-    match inside(base) || inside(dir) {
+    let image = plain(&path);
+    let inside = |folder: &Path| {
+        let canonical = || folder.canonicalize().unwrap_or_default();
+        let is_in = |folder: PathBuf| folder != Path::new("") && image.starts_with(folder);
+        is_in(plain(folder)) || is_in(canonical())
+    };
+    match inside(base) || roots.iter().any(|root| inside(root)) {
         true => Ok(path),
         false => Err(leads_out(name)),
     }

@@ -25,7 +25,7 @@ use crate::random::keyed_rng;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport, Object};
 
 /// The most images of a split, whose annotations are all in memory.
-const MAX_IMAGES: usize = 10_000_000;
+const MAX_IMAGES: usize = 1_000_000;
 
 /// What the generated set is like. Fields that a configuration file leaves out take their default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -90,10 +90,10 @@ impl ShapesConfig {
             })
         };
         if self.train_images > MAX_IMAGES {
-            return refuse("shapes.train_images", "is above 10 million");
+            return refuse("shapes.train_images", "is above a million");
         }
         if self.val_images > MAX_IMAGES {
-            return refuse("shapes.val_images", "is above 10 million");
+            return refuse("shapes.val_images", "is above a million");
         }
         if !(16..=4096).contains(&self.width) {
             return refuse("shapes.width", "is not between 16 and 4096");

@@ -15,7 +15,7 @@ use burn::{
 use super::{
     WeightsError,
     layout::{CLASS_WEIGHT, Layout, is_classifier},
-    tensors::{self, Tensors},
+    tensors::{self, Tensors, short},
 };
 use crate::{
     Fcos, FcosConfig,
@@ -331,7 +331,7 @@ impl Problems {
 }
 
 fn list(names: &[String]) -> String {
-    let shown = names.iter().take(LISTED).cloned().collect::<Vec<_>>();
+    let shown: Vec<String> = names.iter().take(LISTED).map(|name| short(name)).collect();
     match names.len().saturating_sub(LISTED) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),

@@ -11,16 +11,23 @@ use std::{
 
 use zip::{CompressionMethod, ZipArchive};
 
-/// The most memory, in bytes, that a file's pickles may take: a thousand times that of a large
-/// detector's with its optimiser, whose tensors lie beside them.
+/// The most memory, in bytes, that a file's pickles may take, beside a multiple of its length.
+/// The tensors lie beside the pickles: those of a whole detector of ResNet-101 as a module, with
+/// its averages and its optimiser, take a fifth of it.
 const MAX_MEMORY: u64 = 512 << 20;
+const MAX_MEMORY_PER_BYTE: u64 = 16;
+
+/// The same for what stands before the tensors of a file that is no archive: its magic number,
+/// version and system.
+const MAX_HEADER_MEMORY: u64 = 64 << 10;
 
 /// The memory of a value, without what it holds.
 const VALUE: u64 = 128;
 
-/// The pickles of a file that is no archive: its magic number, version and system, the tensors,
-/// the order of their numbers.
-const PICKLES: usize = 5;
+/// The pickles before the tensors' of a file that is no archive, and those from there on: the
+/// tensors, and the order of their numbers.
+const HEADER_PICKLES: usize = 3;
+const PICKLES: usize = 2;
 
 /// The most entries of an archive: one for each tensor, and a few.
 const MAX_ENTRIES: usize = 100_000;
@@ -31,16 +38,20 @@ const MAX_LINE: u64 = 1 << 20;
 /// Fails if `file`, from PyTorch, takes more to read than it is worth, or is of a kind that
 /// holds no weights.
 pub(super) fn check(mut file: File) -> Result<()> {
+    let budget = file.metadata()?.len().saturating_mul(MAX_MEMORY_PER_BYTE);
+    let budget = budget.saturating_add(MAX_MEMORY);
     let mut head = Vec::new();
     (&mut file).take(262).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
     if head.starts_with(b"PK") {
-        check_archive(BufReader::new(file))
+        check_archive(BufReader::new(file), budget)
     } else if head.ends_with(b"ustar") {
         Err(refused("files of PyTorch before 0.1.10 are not read"))
     } else {
         let mut file = BufReader::new(file);
-        (0..PICKLES).try_for_each(|_| check_pickle(&mut file))
+        let header = [MAX_HEADER_MEMORY; HEADER_PICKLES].into_iter();
+        let mut budgets = header.chain([budget; PICKLES]);
+        budgets.try_for_each(|budget| check_pickle(&mut file, budget))
     }
     .map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof => refused("the file ends before its tensors begin"),
@@ -49,7 +60,7 @@ pub(super) fn check(mut file: File) -> Result<()> {
 }
 
 /// PyTorch stores everything as it is: an entry that is compressed may be of any size.
-fn check_archive(file: BufReader<File>) -> Result<()> {
+fn check_archive(file: BufReader<File>, budget: u64) -> Result<()> {
     let mut archive = ZipArchive::new(file)?;
     if archive.len() > MAX_ENTRIES {
         return Err(refused("the archive has too many entries"));
@@ -67,18 +78,24 @@ fn check_archive(file: BufReader<File>) -> Result<()> {
         }
     }
     match pickles[..] {
-        [pickle] => check_pickle(&mut BufReader::new(archive.by_index(pickle)?)),
+        [pickle] => check_pickle(&mut BufReader::new(archive.by_index(pickle)?), budget),
         _ => Err(refused("the archive has not one data.pkl")),
     }
 }
 
-fn check_pickle(pickle: &mut impl BufRead) -> Result<()> {
-    Machine::default().run(pickle)
+fn check_pickle(pickle: &mut impl BufRead, budget: u64) -> Result<()> {
+    Machine::new(budget).run(pickle)
 }
 
 fn refused(cause: &str) -> Error {
     Error::new(ErrorKind::InvalidData, cause)
 }
+
+/// The bytes of an index and a point in a name, at most.
+const INDEX: u64 = 21;
+
+/// How often the name of a tensor is in memory.
+const COPIES_OF_NAMES: u64 = 3;
 
 /// What is known of a value.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,7 +104,8 @@ struct Value {
     memory: u64,
     /// How many results of calls it holds: tensors, for the most part.
     tensors: u64,
-    /// The longest way from it to one of them, in bytes of names: a tensor's name has them all.
+    /// The longest way from it to one of them, in bytes of keys and indices: a tensor's name has
+    /// them all.
     path: u64,
     /// Where it is remembered.
     memo: Option<u32>,
@@ -111,20 +129,35 @@ impl Value {
         }
     }
 
+    /// This value, holding `value` by its index.
+    fn with_indexed(self, value: Self) -> Self {
+        self.with(value.named(INDEX))
+    }
+
     /// This value, holding `value` under the name `key`.
     fn with_item(self, key: Self, value: Self) -> Self {
-        let path = value.path.saturating_add(key.memory);
-        self.with(key).with(Self { path, ..value })
+        let name = key.memory.saturating_sub(VALUE).saturating_add(INDEX);
+        self.with(key).with(value.named(name))
+    }
+
+    /// This value under a name of that many bytes.
+    fn named(self, bytes: u64) -> Self {
+        let path = match self.tensors {
+            0 => 0,
+            _ => self.path.saturating_add(bytes),
+        };
+        Self { path, ..self }
     }
 
     /// The names of all that it holds, written out.
     fn names(&self) -> u64 {
-        self.tensors.saturating_mul(self.path)
+        self.tensors
+            .saturating_mul(self.path)
+            .saturating_mul(COPIES_OF_NAMES)
     }
 }
 
 /// A stack machine as Python's `pickle` describes it.
-#[derive(Default)]
 struct Machine {
     stack: Vec<Value>,
     /// Heights of the stack, the innermost mark's last.
@@ -132,9 +165,21 @@ struct Machine {
     memo: HashMap<u32, Value>,
     /// The memory that all values and copies took so far, whether they are still there or not.
     spent: u64,
+    /// The most that they may take.
+    budget: u64,
 }
 
 impl Machine {
+    fn new(budget: u64) -> Self {
+        Self {
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+            spent: 0,
+            budget,
+        }
+    }
+
     fn run(mut self, pickle: &mut impl BufRead) -> Result<()> {
         loop {
             match byte(pickle)? {
@@ -166,22 +211,25 @@ impl Machine {
                 b'(' => self.marks.push(self.stack.len()),
                 b't' | b'l' | 0x91 => {
                     let items = self.pop_to_mark()?;
-                    let all = items.into_iter().fold(Value::leaf(0), Value::with);
+                    let all = items.into_iter().fold(Value::leaf(0), Value::with_indexed);
                     self.replace(VALUE, all)?;
                 }
                 b'd' => {
                     let items = self.pop_to_mark()?;
                     self.replace(VALUE, with_items(Value::leaf(0), &items))?;
                 }
-                0x85 => self.combine(1, VALUE)?,
-                0x86 => self.combine(2, VALUE)?,
-                0x87 => self.combine(3, VALUE)?,
+                0x85 => self.combine(1)?,
+                0x86 => self.combine(2)?,
+                0x87 => self.combine(3)?,
                 // Into the container below.
-                b'a' => self.combine(2, 0)?,
+                b'a' => {
+                    let (item, container) = (self.pop()?, self.pop()?);
+                    self.replace(0, container.with_indexed(item))?;
+                }
                 b'e' | 0x90 => {
                     let items = self.pop_to_mark()?;
                     let container = self.pop()?;
-                    self.replace(0, items.into_iter().fold(container, Value::with))?;
+                    self.replace(0, items.into_iter().fold(container, Value::with_indexed))?;
                 }
                 b's' => {
                     let (value, key) = (self.pop()?, self.pop()?);
@@ -234,25 +282,25 @@ impl Machine {
                 }
                 0x94 => self.remember(self.memo.len() as u64)?,
                 // Classes by name, tensors' places, calls.
-                0x93 => self.combine(2, VALUE)?,
-                b'Q' => self.combine(1, VALUE)?,
+                0x93 => self.combine(2)?,
+                b'Q' => self.combine(1)?,
                 b'R' => {
-                    self.combine(2, VALUE)?;
+                    self.combine(2)?;
                     if let Some(result) = self.stack.last_mut() {
                         result.tensors = result.tensors.saturating_add(1);
-                        result.memo = None;
                     }
                 }
-                0x81 => self.combine(2, VALUE)?,
-                0x92 => self.combine(3, VALUE)?,
-                // A module's state names what it holds anew, and is remembered anew.
+                0x81 => self.combine(2)?,
+                0x92 => self.combine(3)?,
+                // What is given a state is remembered with it.
                 b'b' => {
                     let (state, object) = (self.pop()?, self.pop()?);
-                    let mut built = object.with(state);
-                    built.memory = built.memory.saturating_add(built.names());
-                    self.replace(built.memory, built)?;
-                    if let Some(index) = built.memo {
+                    self.stack.push(object.with(state));
+                    if let Some(index) = object.memo {
                         self.remember(index.into())?;
+                    }
+                    if let Some(built) = self.stack.last_mut() {
+                        built.memo = None;
                     }
                 }
                 other => {
@@ -267,7 +315,7 @@ impl Machine {
 
     fn spend(&mut self, memory: u64) -> Result<()> {
         self.spent = self.spent.saturating_add(memory);
-        if self.spent > MAX_MEMORY {
+        if self.spent > self.budget {
             return Err(refused("the pickle takes too much memory to be read"));
         }
         Ok(())
@@ -298,18 +346,13 @@ impl Machine {
         skip(pickle, bytes)
     }
 
-    /// Makes the uppermost values one: the lowest of them, holding the others.
-    fn combine(&mut self, values: usize, memory: u64) -> Result<()> {
-        let mut others = Value::default();
-        for _ in 1..values {
-            others = others.with(self.pop()?);
+    /// Makes the uppermost values one that holds them all.
+    fn combine(&mut self, values: usize) -> Result<()> {
+        let mut all = Value::leaf(0);
+        for _ in 0..values {
+            all = all.with_indexed(self.pop()?);
         }
-        let mut lowest = self.pop()?.with(others);
-        if memory > 0 {
-            lowest.memory = lowest.memory.saturating_add(memory);
-            lowest.memo = None;
-        }
-        self.replace(memory, lowest)
+        self.replace(VALUE, all)
     }
 
     fn mark_is_on_top(&self) -> bool {
@@ -406,7 +449,7 @@ mod tests {
     }
 
     fn run(pickle: &[u8]) -> Result<()> {
-        check_pickle(&mut &*pickle)
+        check_pickle(&mut &*pickle, MAX_MEMORY)
     }
 
     fn file(bytes: &[u8]) -> File {
@@ -445,8 +488,35 @@ mod tests {
                 CompressionMethod::Stored,
             ))
             .unwrap();
-            check(file(&pickle.repeat(PICKLES))).unwrap();
+            check(file(&pickle.repeat(HEADER_PICKLES + PICKLES))).unwrap();
         }
+    }
+
+    /// `torch.save` of `{"model": m, "ema": copy.deepcopy(m), "optimizer": o.state_dict(),
+    /// "losses": […]}` for torchvision's FCOS with a ResNet-18, after a step of AdamW: whole
+    /// modules, not only their tensors.
+    const TRAINING: &[u8] = include_bytes!("fixtures/training.pkl");
+
+    #[test]
+    fn a_whole_training_takes_a_small_part() {
+        check_pickle(&mut &*TRAINING, MAX_MEMORY / 10).unwrap();
+        assert!(check_pickle(&mut &*TRAINING, MAX_MEMORY / 1000).is_err());
+    }
+
+    #[test]
+    fn what_stands_before_the_tensors_is_short() {
+        let [pickle, _] = DICTS;
+        let long = [
+            b"B".as_slice(),
+            &100_000_u32.to_le_bytes(),
+            &[0xff; 100_000],
+            b".",
+        ]
+        .concat();
+        let version = [pickle, &long, &pickle.repeat(3)].concat();
+        assert!(cause(check(file(&version))).contains("too much memory"));
+        let root = [&pickle.repeat(3), long.as_slice(), pickle].concat();
+        check(file(&root)).unwrap();
     }
 
     /// Files of at most a megabyte that would take gigabytes.
@@ -465,8 +535,16 @@ mod tests {
             [b")".as_slice(), &b"2\x86".repeat(100)].concat(),
             // A list that is remembered after each item.
             [b"]".as_slice(), &b"Naq\0".repeat(200_000)].concat(),
-            // A module that is remembered anew after each attribute.
-            [b"]q\0".as_slice(), &b"}b".repeat(300_000)].concat(),
+            // Tensors deep in lists of many items, whose numbers become parts of all names.
+            [
+                b"}X\0\0\0\0".as_slice(),
+                &[b"(".as_slice(), &[b'N'; 100]].concat().repeat(990),
+                b"))Rq\0",
+                &b"h\0".repeat(220_000),
+                &b"t".repeat(990),
+                b"s.",
+            ]
+            .concat(),
             // Tensors below a long name, which becomes a part of all of theirs.
             [
                 b"}".as_slice(),

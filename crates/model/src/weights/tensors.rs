@@ -17,9 +17,12 @@ use burn::{
 
 use super::{WeightsError, pickle};
 
-/// Tensors by name. Their data is of the file that was opened, whatever has taken its place
+/// Tensors by name. Their data is of the file that was read, whatever has taken its place
 /// since.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
+
+/// How many times the bytes of a file its tensors may have.
+const MAX_SHARING: u64 = 16;
 
 /// What a file is, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,22 +74,41 @@ pub(super) fn read(path: &Path) -> Result<Tensors, WeightsError> {
         Format::Safetensors => whole(file).and_then(|bytes| {
             all(SafetensorsStore::from_bytes(Some(bytes)).map_indices_contiguous(false))
         }),
-        Format::Pytorch => pickle::check(file)
-            .map_err(|error| error.to_string())
-            .and_then(|()| all(PytorchStore::from_file(path).map_indices_contiguous(false))),
+        // Its reader opens the file again.
+        Format::Pytorch => {
+            pickle::check(file).map_err(|error| unreadable(error.to_string()))?;
+            all(PytorchStore::from_file(path).map_indices_contiguous(false))
+        }
     }
-    .map_err(|cause| unreadable(format!("it is no whole {format:?} file: {cause}")))?;
+    .map_err(|cause| unreadable(format!("it is no whole {format:?} file: {}", short(&cause))))?;
     // What a tensor claims is allocated when it is read.
-    match tensors
+    if let Some(tensor) = tensors
         .values()
         .find(|tensor| tensor.byte_len() as u64 > file_len)
     {
-        Some(tensor) => Err(unreadable(format!(
+        return Err(unreadable(format!(
             "its tensor {} claims {} bytes, more than the file has",
-            tensor.name,
+            short(&tensor.name),
             tensor.byte_len()
-        ))),
-        None => Ok(tensors),
+        )));
+    }
+    // Tensors may share what is in the file, as averages do with the weights they begin as.
+    let claimed = tensors.values().map(|tensor| tensor.byte_len() as u64);
+    let claimed = claimed.fold(0, u64::saturating_add);
+    if claimed > file_len.saturating_mul(MAX_SHARING) {
+        return Err(unreadable(format!(
+            "its tensors claim {claimed} bytes, more than {MAX_SHARING} times the file's"
+        )));
+    }
+    Ok(tensors)
+}
+
+/// The start of a text from a file, for a message.
+pub(super) fn short(text: &str) -> String {
+    const SHOWN: usize = 200;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -118,7 +140,24 @@ fn all<S: ModuleStore>(mut store: S) -> Result<Tensors, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    /// `torch.save` of a hundred tensors of five thousand numbers, `torch.zeros(1).expand(5000)`.
+    const EXPANDED: &[u8] = include_bytes!("fixtures/expanded.pth");
+
+    #[test]
+    fn tensors_do_not_claim_many_times_what_the_file_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("expanded.pth");
+        fs::write(&path, EXPANDED).unwrap();
+        let error = read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("its tensors claim 2000000 bytes, more than 16 times"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn formats_go_by_their_first_bytes() {
