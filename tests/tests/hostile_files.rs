@@ -98,6 +98,13 @@ fn a_megabyte_is_read_or_refused_in_no_time() {
             assert!(took < Duration::from_secs(5), "{name} took {took:?}");
         }
     }
+    // The most that this process, with its other tests, has had so far.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    if let Some(peak) = peak {
+        let kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+        assert!(kib < 1 << 20, "{kib} KiB");
+    }
 }
 
 /// Some megabyte of `piece(0)`, `piece(1)`, … between `head` and `tail`.

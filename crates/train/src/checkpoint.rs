@@ -104,6 +104,38 @@ impl Checkpoints {
         Ok(iterations)
     }
 
+    /// Removes all checkpoints, and what is left of others.
+    ///
+    /// # Errors
+    ///
+    /// Fails, with all as it was, if the folder has something else in it.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
+        let mut ours = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io(&self.path))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let number = name.to_str().and_then(|name| name.parse::<usize>().ok());
+            if number.is_some() && path.join(POSITION).is_file()
+                || name == PARTIAL
+                || name == REMOVED
+            {
+                ours.push(path);
+            } else if path != self.data_path() {
+                return Err(Error::Run {
+                    path,
+                    cause:
+                        "is no checkpoint, but where checkpoints would be: choose another --output"
+                            .to_owned(),
+                });
+            }
+        }
+        ours.iter().try_for_each(|path| remove(path))
+    }
+
     /// Writes a checkpoint, then removes all but the last ones.
     ///
     /// # Errors
@@ -115,7 +147,7 @@ impl Checkpoints {
         model: &Fcos,
         optimizer: &ModuleOptimizer,
     ) -> Result<(), Error> {
-        let partial = self.path.join("partial");
+        let partial = self.path.join(PARTIAL);
         remove(&partial)?;
         if let Err(error) = write(&partial, position, model, optimizer) {
             // On a full disk, others need the space.
@@ -141,7 +173,7 @@ impl Checkpoints {
         if !checkpoint.exists() {
             return Ok(());
         }
-        let removed = self.path.join("removed");
+        let removed = self.path.join(REMOVED);
         remove(&removed)?;
         fs::rename(checkpoint, &removed).map_err(Error::io(checkpoint))?;
         remove(&removed)
@@ -256,6 +288,10 @@ fn guarded<T>(path: &Path, restore: impl FnOnce() -> Result<T, String>) -> Resul
         .map_err(unusable(path))
 }
 
+/// A checkpoint that is being written, and one that is being removed.
+const PARTIAL: &str = "partial";
+const REMOVED: &str = "removed";
+
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const POSITION: &str = "position.json";
@@ -304,7 +340,7 @@ fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> Error + use<'_, E> {
 }
 
 /// Removes a folder, if it is there.
-pub(crate) fn remove(folder: &Path) -> Result<(), Error> {
+fn remove(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
         _ => Ok(()),
@@ -352,14 +388,16 @@ mod tests {
                 .map(|found| found.position.iteration)
         };
         // What a process leaves that is killed while it writes, or removes.
-        for left in ["partial", "removed"] {
+        for left in [PARTIAL, REMOVED] {
             fs::create_dir(dir.path().join(left)).unwrap();
             fs::write(dir.path().join(left).join(MODEL), "half").unwrap();
         }
         assert_eq!(last().unwrap(), 9);
-        checkpoints
-            .save(&Position::default(), &model, &optimizer)
-            .unwrap();
+        let position = Position {
+            iteration: 9,
+            ..Position::default()
+        };
+        checkpoints.save(&position, &model, &optimizer).unwrap();
         assert_eq!(last().unwrap(), 9);
 
         // What a machine leaves that loses its power, if its disk lies.

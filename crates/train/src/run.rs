@@ -10,7 +10,7 @@ use fcos_burn_model::file::write_whole;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    checkpoint::{self, Checkpoints},
+    checkpoint::Checkpoints,
     config::RunConfig,
     error::Error,
     evaluation::{CocoFigure, Evaluation},
@@ -83,7 +83,7 @@ impl RunFolder {
             });
         }
         // A run that was stopped before it had a configuration begins anew.
-        checkpoint::remove(folder.checkpoints().path())?;
+        folder.checkpoints().clear()?;
         for dir in [
             folder.plots_path(),
             folder.detections_path(),

@@ -228,9 +228,16 @@ fn a_folder_has_one_training_at_a_time() {
     child.kill().unwrap();
     child.wait().unwrap();
     // Whoever had it is gone.
+    let began = || {
+        let log = fs::read_to_string(run.join("train.log")).unwrap();
+        log.matches("iterations an epoch").count()
+    };
+    assert_eq!(began(), 1);
     let mut child = spawn(&["--resume", path(&run)]);
-    sleep(Duration::from_millis(300));
-    assert!(child.try_wait().unwrap().is_none());
+    while began() < 2 {
+        assert!(child.try_wait().unwrap().is_none());
+        sleep(Duration::from_millis(10));
+    }
     child.kill().unwrap();
     child.wait().unwrap();
 }

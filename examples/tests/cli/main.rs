@@ -453,6 +453,10 @@ fn what_is_left_of_a_run_is_not_gone_on_with() {
     fs::remove_file(run.join("evaluation.json")).unwrap();
     let again = run.join("checkpoint/9999");
     fs::rename(run.join("checkpoint/2"), &again).unwrap();
+    let other = run.join("checkpoint/diary.txt");
+    fs::write(&other, "today").unwrap();
+    assert_fails("train", &args, 1, &["diary.txt", "is no checkpoint"]);
+    fs::remove_file(&other).unwrap();
     let output = self::run("train", &args);
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(!again.exists());
