@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    io::Read,
     path::Path,
     time::{Duration, Instant},
 };
@@ -16,13 +17,17 @@ use fcos_burn_tests::readers::{Kind, Reader, tiny};
 use rand::{RngExt, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
 use safetensors::{Dtype, tensor::TensorView};
+use zip::ZipArchive;
 
-/// A file that is whole, or one that fuzzing found.
+/// A file that is whole, or one that fuzzing came upon.
 struct Sample {
     name: String,
     bytes: Vec<u8>,
     whole: bool,
 }
+
+/// The inputs by which fuzzing got on, as far as they are short.
+const CORPUS: &str = "corpus.zip";
 
 fn samples(kind: Kind) -> Vec<Sample> {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
@@ -35,10 +40,12 @@ fn samples(kind: Kind) -> Vec<Sample> {
         });
     };
     let folder = fixtures.join("hostile").join(kind.name());
-    for entry in fs::read_dir(folder).into_iter().flatten() {
-        let entry = entry.unwrap();
-        let whole = entry.file_name().to_string_lossy().starts_with("valid");
-        add(&entry.path(), whole);
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if name != CORPUS {
+            add(&path, name.starts_with("valid"));
+        }
     }
     if kind == Kind::Weights {
         for name in ["checkpoint.pth", "legacy.pth"] {
@@ -66,6 +73,20 @@ fn samples(kind: Kind) -> Vec<Sample> {
         });
         safetensors::serialize_to_file(views, None, &other).unwrap();
         add(&other, true);
+    }
+    // Between them, they reach most of what fuzzing reached.
+    let corpus = fs::File::open(folder.join(CORPUS)).unwrap();
+    let mut corpus = ZipArchive::new(corpus).unwrap();
+    assert!(corpus.len() > 100, "{kind:?}");
+    for index in 0..corpus.len() {
+        let mut file = corpus.by_index(index).unwrap();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).unwrap();
+        samples.push(Sample {
+            name: format!("{CORPUS}/{}", file.name().unwrap()),
+            bytes,
+            whole: false,
+        });
     }
     samples
 }

@@ -12,8 +12,7 @@ use std::{
 use zip::{CompressionMethod, ZipArchive};
 
 /// The most memory, in bytes, that a file's pickles may take, beside a multiple of its length.
-/// The tensors lie beside the pickles: those of a whole detector of ResNet-101 as a module, with
-/// its averages and its optimiser, take a fifth of it.
+/// The tensors lie beside the pickles: those of a whole training take a small part of it.
 const MAX_MEMORY: u64 = 512 << 20;
 const MAX_MEMORY_PER_BYTE: u64 = 16;
 
