@@ -4,11 +4,11 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// Writes a file that appears whole or not at all, and is on the disk when this returns:
-/// it is written beside `path`, with `.partial` behind its name, and then renamed.
+/// it is written to [`partial`], and then renamed.
 ///
 /// Of a link, the file that it leads to is written. What is no regular file, such as a
 /// pipe or a device, is written as it is, and so are `/dev/stdout` and its like.
@@ -24,9 +24,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return File::options().append(true).open(path)?.write_all(bytes);
     }
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let mut name = path.file_name().map(OsString::from).unwrap_or_default();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
+    let partial = partial(&path);
     let written = write_synced(&partial, bytes).and_then(|()| fs::rename(&partial, &path));
     match written {
         Ok(()) => sync_folder_of(&path),
@@ -36,6 +34,13 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         }
     }
     written
+}
+
+/// Where a file is until it is whole: beside `path`, with `.partial` behind its name.
+pub fn partial(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map(OsString::from).unwrap_or_default();
+    name.push(".partial");
+    path.with_file_name(name)
 }
 
 /// Writes a file that is on the disk when this returns.

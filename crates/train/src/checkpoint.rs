@@ -15,7 +15,7 @@ use burn::{
 };
 use fcos_burn_model::{
     Fcos,
-    file::{sync_folder_of, write_synced, write_whole},
+    file::{self, sync_folder_of, write_synced, write_whole},
 };
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +113,8 @@ impl Checkpoints {
         if !self.path.exists() {
             return Ok(());
         }
+        let data = self.data_path();
+        let half_of_it = file::partial(&data);
         let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
         let mut ours = Vec::new();
         for entry in entries {
@@ -124,7 +126,7 @@ impl Checkpoints {
                 || name == REMOVED
             {
                 ours.push(path);
-            } else if path != self.data_path() {
+            } else if path != data && path != half_of_it {
                 return Err(Error::Run {
                     path,
                     cause:
