@@ -8,7 +8,9 @@ use hotcoco::{COCO, Dataset};
 use rayon::prelude::*;
 
 use super::objects::{Annotation, Frame};
-use super::{Split, choose, entries, files_with_extension, image_path, require_images, stem};
+use super::{
+    Split, choose, entries, file_name, files_with_extension, image_path, require_images, stem,
+};
 use crate::dataset::Pixels;
 use crate::decoding::image_size;
 use crate::loader::panic_message;
@@ -49,13 +51,8 @@ pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
     for folder in entries(dir)? {
         let annotations = folder.join("_annotations.coco.json");
         if annotations.is_file() {
-            let name = folder
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
             splits.push(Split {
-                name,
+                name: file_name(&folder),
                 source: Source {
                     annotations,
                     images: vec![folder],

@@ -135,6 +135,11 @@ pub fn is_image(path: &Path) -> bool {
     })
 }
 
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
 fn stem(path: &Path) -> String {
     path.file_stem()
         .unwrap_or_default()

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use super::objects::{Annotation, Frame};
 use super::xml::{Element, Fault};
 use super::{
-    Split, choose, entries, files_with_extension, image_path, is_image, read_text, require_images,
-    stem, title,
+    Split, choose, entries, file_name, files_with_extension, image_path, is_image, read_text,
+    require_images, stem, title,
 };
 use crate::dataset::Pixels;
 use crate::decoding::image_size;
@@ -156,11 +156,6 @@ pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, 
         report,
         Pixels::Files(paths),
     ))
-}
-
-fn file_name(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 /// The classes: those that `labels.txt` lists, in its order, if there is one, then the others by name.

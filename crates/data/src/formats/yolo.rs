@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::objects::{Annotation, Frame};
 use super::{
-    Split, choose, entries, files_with_extension, is_image, leads_out, read_text, title,
+    Split, choose, entries, file_name, files_with_extension, is_image, leads_out, read_text, title,
     with_separators,
 };
 use crate::dataset::Pixels;
@@ -28,8 +28,7 @@ pub(crate) fn recognises(dir: &Path) -> Result<bool, DataError> {
 
 /// The splits that `data.yaml` names, otherwise the folders in `images/`; sorted by name.
 pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
-    if let Some(path) = yaml_file(dir)? {
-        let yaml = DataYaml::read(&path)?;
+    if let Some(yaml) = DataYaml::of(dir)? {
         let named = [
             ("test", &yaml.test),
             ("train", &yaml.train),
@@ -56,16 +55,9 @@ pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
     let folders = entries(&dir.join("images"))?
         .into_iter()
         .filter(|path| path.is_dir());
-    let name = |folder: &Path| {
-        folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned()
-    };
     let mut splits: Vec<_> = folders
         .map(|folder| Split {
-            name: name(&folder),
+            name: file_name(&folder),
             source: vec![folder],
         })
         .collect();
@@ -81,9 +73,15 @@ pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
 /// Opens one split of the data set in `dir`.
 pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, DataError> {
     let split = choose(dir, Layout::Yolo, splits(dir)?, split)?;
-    let names = class_names(dir)?;
+    let description = DataYaml::of(dir)?;
+    let mut roots = vec![dir.to_path_buf()];
+    roots.extend(
+        description
+            .iter()
+            .filter_map(|yaml| Some(dir.join(yaml.path.as_ref()?))),
+    );
+    let names = class_names(dir, description)?;
     let mut paths = Vec::new();
-    let roots = roots(dir)?;
     let mut report = LoadReport::default();
     let mut places = HashSet::new();
     for place in &split.source {
@@ -224,6 +222,11 @@ enum Names {
 }
 
 impl DataYaml {
+    /// That of the data set in `dir`, if there is one.
+    fn of(dir: &Path) -> Result<Option<Self>, DataError> {
+        yaml_file(dir)?.map(|path| Self::read(&path)).transpose()
+    }
+
     fn read(path: &Path) -> Result<Self, DataError> {
         let malformed = |cause: String| DataError::Annotations {
             path: path.to_path_buf(),
@@ -262,9 +265,9 @@ impl DataYaml {
 }
 
 /// The class names, in the order of the class indices.
-fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
-    if let Some(path) = yaml_file(dir)? {
-        return Ok(match DataYaml::read(&path)?.names {
+fn class_names(dir: &Path, description: Option<DataYaml>) -> Result<Vec<String>, DataError> {
+    if let Some(yaml) = description {
+        return Ok(match yaml.names {
             Names::List(names) => names,
             Names::Map(names) => names.into_values().collect(),
         });
@@ -289,24 +292,20 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
         .collect())
 }
 
-/// The folders that a data set is in: its own, and the one that its description names.
-fn roots(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut roots = vec![dir.to_path_buf()];
-    if let Some(path) = yaml_file(dir)? {
-        roots.extend(DataYaml::read(&path)?.path.map(|root| dir.join(root)));
-    }
-    Ok(roots)
-}
-
-/// The images in a folder, sorted by name, or in a list, in its order, which are in one of `roots`.
+/// The images in a folder, sorted by name, or in a list, in its order, which are in the list's folder or one of `roots`.
 fn images_of(place: &Path, roots: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     if place.is_file() {
         let text = read_text(place)?;
+        let base = place.parent().unwrap_or(Path::new(""));
+        let allowed: Vec<PathBuf> = (roots.iter().map(PathBuf::as_path).chain([base]))
+            .flat_map(|folder| [Some(plain(folder)), folder.canonicalize().ok()])
+            .flatten()
+            .collect();
         let lines = (1..).zip(text.lines().map(str::trim));
         return lines
             .filter(|(_, name)| !name.is_empty())
             .map(|(line, name)| {
-                listed_image(place, roots, name).map_err(|cause| DataError::Line {
+                listed_image(base, &allowed, name).map_err(|cause| DataError::Line {
                     path: place.to_path_buf(),
                     line,
                     cause,
@@ -325,17 +324,11 @@ fn images_of(place: &Path, roots: &[PathBuf]) -> Result<Vec<PathBuf>, DataError>
         .collect())
 }
 
-/// The path of an image that a list names, from the list's own folder. It must lie there or in one of `roots`.
-fn listed_image(list: &Path, roots: &[PathBuf], name: &str) -> Result<PathBuf, String> {
-    let base = list.parent().unwrap_or(Path::new(""));
+/// The path of an image that a list in `base` names. It must lie in one of the folders that are `allowed`.
+fn listed_image(base: &Path, allowed: &[PathBuf], name: &str) -> Result<PathBuf, String> {
     let path = with_separators(base, name);
     let image = plain(&path);
-    let inside = |folder: &Path| {
-        let canonical = || folder.canonicalize().unwrap_or_default();
-        let is_in = |folder: PathBuf| folder != Path::new("") && image.starts_with(folder);
-        is_in(plain(folder)) || is_in(canonical())
-    };
-    match inside(base) || roots.iter().any(|root| inside(root)) {
+    match allowed.iter().any(|folder| image.starts_with(folder)) {
         true => Ok(path),
         false => Err(leads_out(name)),
     }

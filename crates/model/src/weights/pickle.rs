@@ -195,11 +195,11 @@ impl Machine {
                 b'G' => self.push_fixed(pickle, 8)?,
                 // Numbers and names as lines.
                 b'I' | b'L' | b'F' | b'V' | b'P' => {
-                    let length = self.line(pickle)?.len();
+                    let length = line(pickle)?.len();
                     self.push(Value::leaf(length as u64))?;
                 }
                 b'c' => {
-                    let length = self.line(pickle)?.len() + self.line(pickle)?.len();
+                    let length = line(pickle)?.len() + line(pickle)?.len();
                     self.push(Value::leaf(length as u64))?;
                 }
                 // Numbers, names and bytes behind their length.
@@ -255,30 +255,12 @@ impl Machine {
                     self.push(top)?;
                 }
                 // The memo.
-                b'h' => {
-                    let index = length(pickle, 1)?;
-                    self.recall(index)?;
-                }
-                b'j' => {
-                    let index = length(pickle, 4)?;
-                    self.recall(index)?;
-                }
-                b'g' => {
-                    let index = self.index(pickle)?;
-                    self.recall(index)?;
-                }
-                b'q' => {
-                    let index = length(pickle, 1)?;
-                    self.remember(index)?;
-                }
-                b'r' => {
-                    let index = length(pickle, 4)?;
-                    self.remember(index)?;
-                }
-                b'p' => {
-                    let index = self.index(pickle)?;
-                    self.remember(index)?;
-                }
+                b'h' => self.recall(length(pickle, 1)?)?,
+                b'j' => self.recall(length(pickle, 4)?)?,
+                b'g' => self.recall(line_index(pickle)?)?,
+                b'q' => self.remember(length(pickle, 1)?)?,
+                b'r' => self.remember(length(pickle, 4)?)?,
+                b'p' => self.remember(line_index(pickle)?)?,
                 0x94 => self.remember(self.memo.len() as u64)?,
                 // Classes by name, tensors' places, calls.
                 0x93 => self.combine(2)?,
@@ -387,24 +369,25 @@ impl Machine {
         self.memo.extend(value.memo.map(|index| (index, value)));
         Ok(())
     }
+}
 
-    fn index(&mut self, pickle: &mut impl BufRead) -> Result<u64> {
-        let line = self.line(pickle)?;
-        let text = String::from_utf8_lossy(&line);
-        text.trim()
-            .parse()
-            .map_err(|_| refused("the pickle has no number where one should be"))
+/// A line, without its end.
+fn line(pickle: &mut impl BufRead) -> Result<Vec<u8>> {
+    let mut line = Vec::new();
+    pickle.take(MAX_LINE).read_until(b'\n', &mut line)?;
+    match line.pop() {
+        Some(b'\n') => Ok(line),
+        _ => Err(ErrorKind::UnexpectedEof.into()),
     }
+}
 
-    /// A line, without its end.
-    fn line(&mut self, pickle: &mut impl BufRead) -> Result<Vec<u8>> {
-        let mut line = Vec::new();
-        pickle.take(MAX_LINE).read_until(b'\n', &mut line)?;
-        match line.pop() {
-            Some(b'\n') => Ok(line),
-            _ => Err(ErrorKind::UnexpectedEof.into()),
-        }
-    }
+/// An index of the memo on a line of its own.
+fn line_index(pickle: &mut impl BufRead) -> Result<u64> {
+    let line = line(pickle)?;
+    let text = String::from_utf8_lossy(&line);
+    text.trim()
+        .parse()
+        .map_err(|_| refused("the pickle has no number where one should be"))
 }
 
 /// `container`, holding keys and values that follow each other.
