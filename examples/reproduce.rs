@@ -12,7 +12,7 @@ use fcos_burn::train::{
 use fcos_burn_examples::{
     StopSignal, TrainingArgs, exit, print,
     reproduction::{
-        figure2, figure3,
+        figure2, figure3, lock_in,
         rows::Row,
         study::Study,
         tables::{Column, Table},
@@ -59,6 +59,8 @@ enum What {
     Figure2,
     /// The losses of a positive over score and IoU, and how steep they are; trains nothing
     Figure3,
+    /// Class accuracy over the steps of the same training under several roundings
+    LockIn,
 }
 
 /// What to make of which trainings.
@@ -70,6 +72,8 @@ struct Plan {
 }
 
 enum Show {
+    /// These trainings are watched step by step.
+    ClassAccuracy,
     Table {
         title: &'static str,
         file: &'static str,
@@ -113,6 +117,11 @@ impl What {
                 rows: Row::figure2(),
                 seeds: Some(1),
                 show: Show::Candidates,
+            },
+            Self::LockIn => Plan {
+                rows: Row::lock_in(),
+                seeds: None,
+                show: Show::ClassAccuracy,
             },
             Self::Figure3 => return None,
         })
@@ -179,24 +188,41 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
         seeds: plan.seeds.unwrap_or(cli.seeds),
         folder: output.join("runs"),
     };
-    if !study.train(&cli.only, &interrupter)? {
-        tell("interrupted: the same command goes on");
-        return Ok(signal.exit_code());
+    match show(cli, &study, plan.show, &output, &interrupter)? {
+        Some(text) => print(text).map(|()| ExitCode::SUCCESS),
+        None => {
+            tell("interrupted: the same command goes on");
+            Ok(signal.exit_code())
+        }
     }
-    match plan.show {
+}
+
+/// Trains what is left of a study and shows what came of it; `None` if it was interrupted.
+fn show(
+    cli: &Cli,
+    study: &Study,
+    show: Show,
+    output: &Path,
+    interrupter: &Interrupter,
+) -> Result<Option<String>, Error> {
+    let trained = || study.train(&cli.only, interrupter);
+    Ok(match show {
+        Show::ClassAccuracy => {
+            lock_in::run(study, &cli.only, &output.join("lock-in"), interrupter)?
+        }
         Show::Table {
             title,
             file,
             columns,
-        } => {
-            let table = Table::new(title, &study, columns, cli.resamples)?;
+        } if trained()? => {
+            let table = Table::new(title, study, columns, cli.resamples)?;
             table.write(&output.join(file))?;
-            print(table.markdown())?;
+            Some(table.markdown())
         }
-        Show::Candidates => {
-            figure2::write(&output, &study)?;
-            print(format_args!("{}\n", output.display()))?;
+        Show::Candidates if trained()? => {
+            figure2::write(output, study)?;
+            Some(format!("{}\n", output.display()))
         }
-    }
-    Ok(ExitCode::SUCCESS)
+        Show::Table { .. } | Show::Candidates => None,
+    })
 }

@@ -3,6 +3,7 @@
 pub mod candidates;
 pub mod figure2;
 pub mod figure3;
+pub mod lock_in;
 pub mod measured;
 pub mod rows;
 pub mod study;

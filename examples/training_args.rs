@@ -7,7 +7,10 @@ use fcos_burn::{
     data::transforms::Resize,
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
     model::{head::CenternessBranch, resnet::ResNetDepth},
-    train::{DetectorFile, Error, InitialWeights, RunConfig, config::Duration, device::DeviceName},
+    train::{
+        DetectorFile, Error, InitialWeights, RunConfig, config::Duration, device::DeviceName,
+        optimization::Decay,
+    },
 };
 
 use crate::{DataArgs, DeviceArgs};
@@ -48,8 +51,11 @@ pub struct TrainingArgs {
     /// Slope between score and IoU in the association loss [default: 1]
     #[arg(long, value_name = "K", value_parser = parse_positive, allow_negative_numbers = true)]
     k: Option<f64>,
-    /// Which score the association loss ties to the IoU: max-over-classes or
-    /// ground-truth-class [default: max-over-classes]
+    /// Which score the association loss ties to the IoU: ground-truth-class, that of the true
+    /// class; max-over-classes, the highest, as the paper prints it, which may lock in to
+    /// wrong classes where a training starts from scratch; or max-if-correct, the highest
+    /// where it is the true class's [default: small: ground-truth-class, paper:
+    /// max-over-classes]
     #[arg(long, value_name = "SCORE")]
     association_score: Option<AssociationScore>,
     /// Let the association loss rise from 0 over this share of the training
@@ -85,6 +91,13 @@ pub struct TrainingArgs {
     /// Learning rate after the warm-up [default: small: 0.001, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
+    /// How the learning rate falls: steps, or cosine to 0 [default: steps]
+    #[arg(long, value_enum)]
+    lr_decay: Option<LrDecay>,
+    /// Validate and keep an exponential moving average of the weights with this decay,
+    /// such as 0.99; 0 for none [default: 0]
+    #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
+    average_decay: Option<f64>,
     /// Threads that load images [default: small: 1, paper: 2]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
@@ -141,6 +154,12 @@ enum Association {
     None,
     Pse,
     Pce,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LrDecay {
+    Steps,
+    Cosine,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -216,6 +235,16 @@ impl TrainingArgs {
         }
         if let Some(rate) = self.lr {
             config.optimization.learning_rate = rate;
+        }
+        if let Some(decay) = self.lr_decay {
+            config.optimization.decay = match (decay, config.optimization.decay) {
+                (LrDecay::Steps, Decay::Cosine { .. }) => Decay::default(),
+                (LrDecay::Cosine, Decay::Steps { .. }) => Decay::Cosine { end: 0.0 },
+                (_, as_it_is) => as_it_is,
+            };
+        }
+        if let Some(decay) = self.average_decay {
+            config.optimization.average_decay = (decay > 0.0).then_some(decay);
         }
         if let Some(workers) = self.workers {
             config.workers = workers;
@@ -326,6 +355,13 @@ fn parse_share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn parse_decay(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|decay| (0.0..1.0).contains(decay))
+        .ok_or_else(|| "expected a number of at least 0 and below 1".to_owned())
 }
 
 fn parse_non_negative(text: &str) -> Result<f64, String> {

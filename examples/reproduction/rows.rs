@@ -70,6 +70,38 @@ impl Row {
         vec![Self::baseline(), Self::pse(1.0, 1.0)]
     }
 
+    /// With the association loss where the highest class is the true one.
+    fn if_correct(self) -> Self {
+        Self {
+            score: AssociationScore::MaxIfCorrect,
+            name: format!("{}-if-correct", self.name),
+            label: format!("{} where the highest class is the true one", self.label),
+            ..self
+        }
+    }
+
+    /// With a weight that rises.
+    fn ramped(self) -> Self {
+        Self {
+            ramp: RAMP,
+            name: format!("{}-ramp", self.name),
+            label: format!("{}, β rising over the first half", self.label),
+            ..self
+        }
+    }
+
+    /// What may lock in, and what may keep it from it.
+    pub fn lock_in() -> Vec<Self> {
+        let pse = || Self::pse(1.0, 1.0);
+        vec![
+            Self::baseline(),
+            pse(),
+            pse().of_true_class(),
+            pse().if_correct(),
+            pse().ramped(),
+        ]
+    }
+
     /// The paper's Table I, then its successors and variants.
     pub fn table1() -> Vec<Self> {
         let classification = |name, label, classification| Self {
@@ -82,12 +114,7 @@ impl Row {
             Self::pse(1.0, 1.0),
             Self::pce().of_true_class(),
             Self::pse(1.0, 1.0).of_true_class(),
-            Self {
-                ramp: RAMP,
-                name: "pse-ramp".to_owned(),
-                label: "PSE, β rising over the first half".to_owned(),
-                ..Self::pse(1.0, 1.0)
-            },
+            Self::pse(1.0, 1.0).ramped(),
             classification(
                 "soft-label-focal",
                 "soft-label focal loss",

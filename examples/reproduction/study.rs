@@ -21,6 +21,7 @@ use super::rows::Row;
 const SEED: &str = "seed-";
 
 /// Rows times seeds, and where their runs are.
+#[derive(Clone)]
 pub struct Study {
     /// All trainings but for objective and seed.
     pub config: RunConfig,

@@ -19,8 +19,8 @@ use crate::{
     flex::{is_f32_on_flex, tensor, values},
     geometry::Geometry,
     images::{Images, matrix, matrix_mut},
-    lanes::sum,
     lowered, planes,
+    sums::sum,
     unwritten::written,
     winograd,
 };

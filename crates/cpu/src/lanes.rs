@@ -1,11 +1,13 @@
-//! Vector instructions, those of the processor it runs on.
+//! Small matrices side by side, a lane each.
 
 use std::{
     marker::PhantomData,
     ops::{Add, Mul, Sub},
 };
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
+
+use crate::simd::dispatch;
 
 /// Tiles or channels that are transformed together: a multiple of every processor's lanes.
 pub const LANES: usize = 16;
@@ -62,7 +64,7 @@ pub fn sandwich<T: Transform<N, M>, const N: usize, const M: usize>(
     input: &[Lanes],
     output: &mut [Lanes],
 ) {
-    Arch::new().dispatch(Sandwich::<T, N, M> {
+    dispatch(Sandwich::<T, N, M> {
         input: &input[..N * N],
         output: &mut output[..M * M],
         transform: PhantomData,
@@ -104,52 +106,5 @@ impl<T: Transform<N, M>, const N: usize, const M: usize> WithSimd for Sandwich<'
                 }
             }
         }
-    }
-}
-
-/// The sum of `a`.
-pub fn sum(a: &[f32]) -> f32 {
-    Arch::new().dispatch(Sum(a))
-}
-
-/// The sum of the products of `a` less `a_mean` and `b` less `b_mean`.
-pub fn covariance(a: &[f32], a_mean: f32, b: &[f32], b_mean: f32) -> f32 {
-    Arch::new().dispatch(Covariance(a, a_mean, b, b_mean))
-}
-
-struct Sum<'a>(&'a [f32]);
-
-impl WithSimd for Sum<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f32 {
-        let (vectors, rest) = S::as_simd_f32s(self.0);
-        let mut sum = simd.splat_f32s(0.0);
-        for values in vectors {
-            sum = simd.add_f32s(sum, *values);
-        }
-        simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()
-    }
-}
-
-struct Covariance<'a>(&'a [f32], f32, &'a [f32], f32);
-
-impl WithSimd for Covariance<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f32 {
-        let Self(a, a_mean, b, b_mean) = self;
-        let ((a, a_rest), (b, b_rest)) = (S::as_simd_f32s(a), S::as_simd_f32s(b));
-        let means = [a_mean, b_mean].map(|mean| simd.splat_f32s(mean));
-        let mut sum = simd.splat_f32s(0.0);
-        for (a, b) in a.iter().zip(b) {
-            let (a, b) = (simd.sub_f32s(*a, means[0]), simd.sub_f32s(*b, means[1]));
-            sum = simd.mul_add_e_f32s(a, b, sum);
-        }
-        let rest = a_rest.iter().zip(b_rest);
-        let rest: f32 = rest.map(|(a, b)| (a - a_mean) * (b - b_mean)).sum();
-        simd.reduce_sum_f32s(sum) + rest
     }
 }

@@ -23,6 +23,10 @@ pub mod optim;
 #[forbid(unsafe_code)]
 mod planes;
 mod product;
+#[forbid(unsafe_code)]
+pub mod simd;
+#[forbid(unsafe_code)]
+mod sums;
 mod unwritten;
 #[forbid(unsafe_code)]
 mod winograd;

@@ -23,8 +23,8 @@ use burn::{
 
 use crate::{
     flex::{change, is_f32_on_flex, tensor, values},
-    lanes::{covariance, sum},
     planes,
+    sums::{covariance, sum},
     unwritten::written,
 };
 
@@ -281,21 +281,21 @@ impl Layout {
     }
 
     /// Number of sets, and of values in each.
-    fn counts(&self) -> (usize, f32) {
+    fn counts(&self) -> (usize, f64) {
         let sets = match self.sets {
             Sets::Channels => self.shape[1],
             Sets::Groups(groups) => self.shape[0] * groups,
         };
         let values: usize = self.shape.iter().product();
-        (sets, (values / sets) as f32)
+        (sets, (values / sets) as f64)
     }
 
     /// Mean and variance of each set, from those of its planes (Chan et al., 1983).
     fn moments(&self, input: &[f32]) -> Vec<[f32; 2]> {
-        let pixels = self.pixels() as f32;
+        let pixels = self.pixels() as f64;
         let of_planes = planes::map(input, self.pixels(), |_, plane| {
-            let mean = sum(plane) / pixels;
-            [mean, covariance(plane, mean, plane, mean)]
+            let mean = (sum(plane) / pixels) as f32;
+            [mean.into(), covariance(plane, mean, plane, mean)]
         });
         let (sets, count) = self.counts();
         let mut moments = vec![[0.0; 2]; sets];
@@ -307,7 +307,8 @@ impl Layout {
             let distance = mean - *of_set;
             *variance += (squares + pixels * distance * distance) / count;
         }
-        moments
+        let rounded = |moments: [f64; 2]| moments.map(|moment| moment as f32);
+        moments.into_iter().map(rounded).collect()
     }
 
     fn normalized(
@@ -338,13 +339,13 @@ impl Layout {
 
     /// The sum over each plane of the output's gradient, and of that times the normalised
     /// input, given mean and inverse deviation of each set.
-    fn gradient_sums(&self, input: &[f32], gradient: &[f32], scales: &[[f32; 2]]) -> Vec<[f32; 2]> {
+    fn gradient_sums(&self, input: &[f32], gradient: &[f32], scales: &[[f32; 2]]) -> Vec<[f64; 2]> {
         let pixels = self.pixels();
         planes::map(gradient, pixels, |plane, gradient| {
             let [mean, scale] = scales[self.set_of(plane)];
             let input = &input[plane * pixels..][..pixels];
             let product = covariance(gradient, 0.0, input, mean);
-            [sum(gradient), scale * product]
+            [sum(gradient), f64::from(scale) * product]
         })
     }
 
@@ -356,7 +357,7 @@ impl Layout {
         gradient: FloatTensor<Flex>,
         gamma: &[f32],
         scales: &[[f32; 2]],
-        sums: &[[f32; 2]],
+        sums: &[[f64; 2]],
     ) -> FloatTensor<Flex> {
         let (pixels, channels) = (self.pixels(), self.shape[1]);
         let (sets, count) = self.counts();
@@ -364,12 +365,12 @@ impl Layout {
         for (plane, sums) in sums.iter().enumerate() {
             let means = &mut means[self.set_of(plane)];
             for (mean, sum) in means.iter_mut().zip(sums) {
-                *mean += gamma[plane % channels] * sum / count;
+                *mean += f64::from(gamma[plane % channels]) * sum / count;
             }
         }
         change(gradient, pixels, |plane, gradient| {
             let set = self.set_of(plane);
-            let ([mean, scale], [shift, slope]) = (scales[set], means[set]);
+            let ([mean, scale], [shift, slope]) = (scales[set], means[set].map(|m| m as f32));
             let of_gradient = gamma[plane % channels] * scale;
             let (of_input, shift) = (scale * scale * slope, scale * shift);
             let input = &input[plane * pixels..][..gradient.len()];

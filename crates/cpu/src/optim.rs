@@ -16,8 +16,8 @@ use burn::{
 
 use crate::{
     flex::{change, tensor, values},
-    lanes::covariance,
     planes::{self, TASK},
+    sums::covariance,
 };
 
 /// Stochastic gradient descent with momentum, without dampening, as Burn's
@@ -204,6 +204,18 @@ pub fn scale<const D: usize>(tensor: Tensor<D>, factor: Tensor<1>) -> Tensor<D> 
     ))
 }
 
+/// `from` + `share` · (`to` − `from`), in the memory of `from` where nobody else has it.
+pub fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, share: f32) -> Tensor<D> {
+    if !suits([&from, &to]) {
+        return from.clone() + (to - from).mul_scalar(share);
+    }
+    Tensor::from_dispatch(<Dispatch as OptimizationOps>::lerp(
+        from.into_dispatch(),
+        to.into_dispatch(),
+        share,
+    ))
+}
+
 /// Whether tensors are of one shape, of 32 bits and on the Flex backend, without autodiff.
 fn suits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
     tensors.iter().all(|tensor| {
@@ -240,6 +252,8 @@ trait OptimizationOps: Backend {
     fn sum_of_squares(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
 
     fn scale(tensor: FloatTensor<Self>, factor: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    fn lerp(from: FloatTensor<Self>, to: FloatTensor<Self>, share: f32) -> FloatTensor<Self>;
 }
 
 impl OptimizationOps for Flex {
@@ -315,7 +329,7 @@ impl OptimizationOps for Flex {
         let parts = planes::map(values(&input), TASK, |_, part| {
             covariance(part, 0.0, part, 0.0)
         });
-        tensor(vec![parts.iter().sum()], [1])
+        tensor(vec![parts.iter().sum::<f64>() as f32], [1])
     }
 
     fn scale(tensor: FloatTensor<Self>, factor: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -324,6 +338,16 @@ impl OptimizationOps for Flex {
         change(tensor, TASK, |_, values| {
             for value in values {
                 *value *= factor;
+            }
+        })
+    }
+
+    fn lerp(from: FloatTensor<Self>, to: FloatTensor<Self>, share: f32) -> FloatTensor<Self> {
+        let to = to.to_contiguous();
+        let to = values(&to);
+        change(from, TASK, |part, values| {
+            for (value, to) in values.iter_mut().zip(&to[part * TASK..]) {
+                *value += (to - *value) * share;
             }
         })
     }

@@ -29,12 +29,12 @@ pub fn each<T: Send>(values: &mut [T], pixels: usize, with: impl Fn(usize, &mut 
 }
 
 /// What there is of each plane, added up over the images.
-pub fn channel_sums(of_planes: impl IntoIterator<Item = f32>, channels: usize) -> Vec<f32> {
+pub fn channel_sums(of_planes: impl IntoIterator<Item = f64>, channels: usize) -> Vec<f32> {
     let mut sums = vec![0.0; channels];
     for (plane, value) in of_planes.into_iter().enumerate() {
         sums[plane % channels] += value;
     }
-    sums
+    sums.into_iter().map(|sum: f64| sum as f32).collect()
 }
 
 /// The planes of all images in blocks of `size` channels, for a task each; in a block image

@@ -6,7 +6,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig},
     tensor::{Device, Tensor, TensorData, module},
 };
-use fcos_burn_cpu::{batch_norm_train, group_norm};
+use fcos_burn_cpu::{batch_norm_train, group_norm, simd::Level};
 
 const EPSILON: f64 = 1e-5;
 
@@ -51,6 +51,17 @@ fn results<const N: usize>(
         .collect()
 }
 
+/// What `results` are at every level of vector instructions: the same bits.
+fn at_every_level(results: impl Fn() -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    let found = Level::each(|_| results());
+    // Equality alone: a failure would print all of them.
+    assert!(
+        found.iter().all(|level| *level == found[0]),
+        "levels differ"
+    );
+    found.into_iter().next_back().unwrap()
+}
+
 fn assert_same(found: &[Vec<f32>], wanted: &[Vec<f32>], what: &str) {
     assert_eq!(found.len(), wanted.len());
     for (part, (found, wanted)) in found.iter().zip(wanted).enumerate() {
@@ -87,9 +98,11 @@ fn batch_norm_is_as_in_burn() {
         .iter()
         .flat_map(|shape| devices().map(|device| (*shape, device)))
     {
-        let found = results(shape, &device, |input, gamma, beta| {
-            let (output, mean, variance) = batch_norm_train(input, gamma, beta, EPSILON);
-            (output, [mean, variance])
+        let found = at_every_level(|| {
+            results(shape, &device, |input, gamma, beta| {
+                let (output, mean, variance) = batch_norm_train(input, gamma, beta, EPSILON);
+                (output, [mean, variance])
+            })
         });
         let wanted = results(shape, &device, |input, gamma, beta| {
             let result = module::batch_norm_train(input, gamma, beta, EPSILON);
@@ -112,16 +125,21 @@ fn moments_are_exact_over_many_values() {
         .sum::<f64>()
         / count as f64;
     let device = Device::flex();
-    let input = Tensor::from_data(TensorData::new(values, [2, 1, 130, pixels / 130]), &device);
+    let values = TensorData::new(values, [2, 1, 130, pixels / 130]);
+    let input = Tensor::<4>::from_data(values, &device);
     let one = || Tensor::<1>::ones([1], &device);
-    let (_, found_mean, found_variance) = batch_norm_train(input, one(), one(), EPSILON);
-    for (found, wanted) in [(found_mean, mean), (found_variance, variance)] {
-        let found: f32 = found.into_scalar();
-        assert!(
-            (f64::from(found) - wanted).abs() < 5e-7 * wanted,
-            "{found} for {wanted}"
-        );
-    }
+    Level::each(|level| {
+        let (_, found_mean, found_variance) =
+            batch_norm_train(input.clone(), one(), one(), EPSILON);
+        for (found, wanted) in [(found_mean, mean), (found_variance, variance)] {
+            let found: f32 = found.into_scalar();
+            assert!(
+                (f64::from(found) - wanted).abs() < 1e-7 * wanted,
+                "{found} for {wanted}, {}",
+                level.name()
+            );
+        }
+    });
 }
 
 #[test]
@@ -138,8 +156,10 @@ fn group_norm_is_as_in_burn() {
                     .with_epsilon(EPSILON)
                     .init(&device)
             };
-            let found = results(shape, &device, |input, gamma, beta| {
-                (group_norm(&layer(gamma, beta), input), [])
+            let found = at_every_level(|| {
+                results(shape, &device, |input, gamma, beta| {
+                    (group_norm(&layer(gamma, beta), input), [])
+                })
             });
             let wanted = results(shape, &device, |input, gamma, beta| {
                 (layer(gamma, beta).forward(input), [])

@@ -8,7 +8,10 @@ use burn::{
     },
     tensor::{Device, Distribution, Tensor},
 };
-use fcos_burn_cpu::optim::{AdamW, Sgd, SgdState, scale, sum_of_squares};
+use fcos_burn_cpu::{
+    optim::{AdamW, Sgd, SgdState, lerp, scale, sum_of_squares},
+    simd::Level,
+};
 
 /// More values than a task takes.
 const SHAPE: [usize; 2] = [130, 301];
@@ -105,11 +108,30 @@ fn squares_are_summed_and_tensors_scaled() {
     let tensor = random(&device);
     let values: Vec<f32> = tensor.to_data().try_into_vec().unwrap();
     let wanted: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
-    let found: f32 = sum_of_squares(tensor.clone().transpose()).into_scalar();
-    assert!(
-        (f64::from(found) / wanted - 1.0).abs() < 1e-6,
-        "{found} {wanted}"
-    );
+    Level::each(|level| {
+        let found: f32 = sum_of_squares(tensor.clone().transpose()).into_scalar();
+        assert!(
+            (f64::from(found) / wanted - 1.0).abs() < 1e-7,
+            "{found} {wanted}, {}",
+            level.name()
+        );
+    });
     let scaled = scale(tensor.clone(), Tensor::from_floats([0.3], &device));
     assert_eq!(scaled.to_data(), tensor.mul_scalar(0.3).to_data());
+}
+
+#[test]
+fn tensors_move_by_a_share_of_their_distance() {
+    let device = Device::flex();
+    device.seed(5);
+    let (from, to) = (random(&device), random(&device));
+    let transposed = to.clone().transpose();
+    let before = from.to_data();
+    let wanted = from.clone() + (to - from.clone()).mul_scalar(0.3);
+    assert_eq!(
+        lerp(from.clone(), transposed.transpose(), 0.3).to_data(),
+        wanted.to_data()
+    );
+    assert_eq!(from.to_data(), before);
+    assert_eq!(lerp(from.clone(), from, 0.3).to_data(), before);
 }

@@ -3,7 +3,7 @@ use core::str::FromStr;
 
 use burn::serde::{Deserialize, Serialize};
 use burn::tensor::activation::sigmoid;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use crate::LossConfigError;
 use crate::error::{non_negative, positive};
@@ -152,20 +152,34 @@ fn deviation(scores: Tensor<1>, ious: Tensor<1>, k: f64) -> Tensor<1> {
     scores - ious.detach().mul_scalar(k)
 }
 
-/// Which of a location's class scores an association loss ties to its IoU.
+/// Which of a location's class scores an association loss ties to its IoU, and at which positive
+/// locations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
 pub enum AssociationScore {
-    /// `P̂ = max_c p̂_c`, as eq. (12) trains it.
+    /// `P̂ = max_c p̂_c`, as eq. (12) prints it.
+    ///
+    /// A classifier that is trained from scratch with it may lock in: the class that happens to
+    /// lead at a location is pulled up to the IoU whether it is the right one or not, and where a
+    /// wrong class leads, the pull works against the classification loss. Boxes are then as good
+    /// as without, and classes are exchanged. Which runs it hits is a matter of rounding.
     #[default]
     MaxOverClasses,
-    /// The score of the location's own class, as eq. (8) reads for a binary classifier.
+    /// The score of the location's own class, as eq. (8) reads for a binary classifier. No wrong
+    /// class is ever pulled up.
     GroundTruthClass,
+    /// `P̂` of eq. (12) where the highest class is the location's own; other locations have no
+    /// association loss.
+    MaxIfCorrect,
 }
 
 impl AssociationScore {
     /// Every choice.
-    pub const ALL: [Self; 2] = [Self::MaxOverClasses, Self::GroundTruthClass];
+    pub const ALL: [Self; 3] = [
+        Self::MaxOverClasses,
+        Self::GroundTruthClass,
+        Self::MaxIfCorrect,
+    ];
 
     /// The score of each location, a probability. Background rows get a finite score of no meaning.
     ///
@@ -177,17 +191,43 @@ impl AssociationScore {
     pub fn scores(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let logit = match self {
             Self::MaxOverClasses => logits.max_dim(1),
-            Self::GroundTruthClass => logits.gather(1, labels.clamp_min(0).unsqueeze_dim(1)),
+            // Where it is the highest as well, the two are the same.
+            Self::GroundTruthClass | Self::MaxIfCorrect => own_logits(logits, labels),
         };
         sigmoid(logit).squeeze_dim(1)
+    }
+
+    /// Whether only locations whose highest class is their own have an association loss.
+    pub(crate) const fn needs_correct_class(self) -> bool {
+        matches!(self, Self::MaxIfCorrect)
     }
 
     const fn name(self) -> &'static str {
         match self {
             Self::MaxOverClasses => "max-over-classes",
             Self::GroundTruthClass => "ground-truth-class",
+            Self::MaxIfCorrect => "max-if-correct",
         }
     }
+}
+
+/// The logit of each location's own class, `[num_locations, 1]`; of class 0 for background.
+fn own_logits(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
+    logits.gather(1, labels.clamp_min(0).unsqueeze_dim(1))
+}
+
+/// Whether the highest class of each location is its own, `[num_locations]`; without meaning for
+/// background. Several classes may be highest.
+///
+/// # Shapes
+///
+/// - logits: `[num_locations, num_classes]`, with at least one class
+/// - labels: `[num_locations]`, each in `0..num_classes`, or negative for background
+pub fn class_is_correct(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1, Bool> {
+    let highest = logits.clone().max_dim(1);
+    own_logits(logits, labels)
+        .greater_equal(highest)
+        .squeeze_dim(1)
 }
 
 impl fmt::Display for AssociationScore {
@@ -378,11 +418,32 @@ mod tests {
         let [a, b, c] = p.map(slope);
         assert_close(&gradient, &[0., a, 0., b, 0., 0., c, 0., 0.], 1e-6);
 
-        let (scores, gradient) = forward(AssociationScore::GroundTruthClass);
-        let p = [-2.0, 0.5].map(sigmoid);
-        assert_close(&scores[..2], &p, 1e-6);
-        let [a, b] = p.map(slope);
-        assert_close(&gradient[..6], &[0., 0., a, b, 0., 0.], 1e-6);
+        for score in [
+            AssociationScore::GroundTruthClass,
+            AssociationScore::MaxIfCorrect,
+        ] {
+            let (scores, gradient) = forward(score);
+            let p = [-2.0, 0.5].map(sigmoid);
+            assert_close(&scores[..2], &p, 1e-6);
+            let [a, b] = p.map(slope);
+            assert_close(&gradient[..6], &[0., 0., a, b, 0., 0.], 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_highest_class_is_compared_with_the_label() {
+        let device = Device::flex();
+        let logits = tensor2(
+            &[[1.0, 3.0, -2.0], [0.5, -1.0, 0.0], [2.0, 2.0, 0.0]],
+            &device,
+        );
+        let correct = |labels: [i64; 3]| {
+            let labels = Tensor::from_ints(labels, &device);
+            let correct = class_is_correct(logits.clone(), labels).into_data();
+            correct.iter::<bool>().collect::<Vec<_>>()
+        };
+        assert_eq!(correct([1, 0, 1]), [true, true, true]);
+        assert_eq!(correct([2, 1, 2]), [false, false, false]);
     }
 
     #[test]

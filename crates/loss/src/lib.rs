@@ -27,7 +27,9 @@ mod objective;
 #[cfg(test)]
 mod reference;
 
-pub use association::{AssociationLoss, AssociationScore, PCE_DOMAIN_MARGIN, pce, pse};
+pub use association::{
+    AssociationLoss, AssociationScore, PCE_DOMAIN_MARGIN, class_is_correct, pce, pse,
+};
 pub use box_loss::{BoxLoss, IOU_FLOOR};
 pub use centerness::{centerness_loss, centerness_target};
 pub use classification::{ClassificationLoss, quality_focal, soft_label_focal, varifocal};

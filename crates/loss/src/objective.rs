@@ -1,6 +1,7 @@
 use burn::config::Config;
 use burn::tensor::{Bool, Device, FloatDType, Int, Tensor};
 
+use crate::association::class_is_correct;
 use crate::error::{fraction, non_negative};
 use crate::{
     AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, LossConfigError, aligned_iou,
@@ -155,6 +156,9 @@ pub struct LossParts {
     pub num_positives: Tensor<1>,
     /// Mean IoU of the positive locations among these rows, 0 if there is none. Not differentiable.
     pub mean_iou: Tensor<1>,
+    /// Share of the positive locations among these rows whose highest class is the true one, 0 if
+    /// there is none. Not differentiable.
+    pub class_accuracy: Tensor<1>,
 }
 
 /// The training objective of FCOS with an association loss, eqs. (5), (6) and (12):
@@ -241,9 +245,16 @@ impl FcosObjective {
             .forward(class_logits.clone(), targets.labels.clone(), ious.clone())
             .sum()
             / num_positives.clone();
+        let correct = class_is_correct(class_logits.clone().detach(), targets.labels.clone())
+            .cast(FloatDType::F32);
         let association = self.association.map(|association| {
             let scores = self.association_score.scores(class_logits, targets.labels);
-            positives.sum(association.forward(scores, ious.clone())) / num_positives.clone()
+            let losses = association.forward(scores, ious.clone());
+            let losses = match self.association_score.needs_correct_class() {
+                true => losses * correct.clone(),
+                false => losses,
+            };
+            positives.sum(losses) / num_positives.clone()
         });
 
         let box_losses = self.box_loss.forward(boxes, target_boxes);
@@ -270,13 +281,15 @@ impl FcosObjective {
             classification.clone() + localization.clone(),
             |sum, term| sum + term.clone(),
         );
+        let count = positives.count.clone().clamp_min(1.0);
         LossParts {
             classification,
             association,
             localization,
             centerness,
             total,
-            mean_iou: positives.sum(ious) / positives.count.clone().clamp_min(1.0),
+            mean_iou: positives.sum(ious) / count.clone(),
+            class_accuracy: positives.sum(correct) / count,
             num_positives: positives.count,
         }
     }
@@ -484,14 +497,19 @@ mod tests {
                     let (q, t) = (sigmoid(logits[row]), targets[row]);
                     expected.centerness += -t * q.ln() - (1.0 - t) * (1.0 - q).ln();
                 }
+                let highest = self.logits[row].iter().copied().fold(f64::MIN, f64::max);
+                let own = self.logits[row][label as usize];
+                let correct = own == highest;
+                expected.class_accuracy += f64::from(u8::from(correct));
                 let logit = match config.association_score {
-                    AssociationScore::MaxOverClasses => {
-                        self.logits[row].iter().copied().fold(f64::MIN, f64::max)
-                    }
-                    AssociationScore::GroundTruthClass => self.logits[row][label as usize],
+                    AssociationScore::MaxOverClasses => highest,
+                    AssociationScore::GroundTruthClass | AssociationScore::MaxIfCorrect => own,
                 };
+                let wrong_class =
+                    config.association_score == AssociationScore::MaxIfCorrect && !correct;
                 expected.association += match config.association {
                     None => 0.0,
+                    Some(_) if wrong_class => 0.0,
                     Some(AssociationLoss::Pse { beta, k }) => {
                         beta * (sigmoid(logit) - k * iou(p, t)).powi(2)
                     }
@@ -509,6 +527,7 @@ mod tests {
             expected.centerness /= n;
             expected.localization /= f64::max(weights, CENTERNESS_SUM_FLOOR);
             expected.mean_iou = ious / n;
+            expected.class_accuracy /= n;
             expected
         }
     }
@@ -528,10 +547,11 @@ mod tests {
         centerness: f64,
         num_positives: f64,
         mean_iou: f64,
+        class_accuracy: f64,
     }
 
     impl Expected {
-        fn columns(&self) -> [f64; 7] {
+        fn columns(&self) -> [f64; 8] {
             let total =
                 self.classification + self.association + self.localization + self.centerness;
             [
@@ -542,11 +562,12 @@ mod tests {
                 total,
                 self.num_positives,
                 self.mean_iou,
+                self.class_accuracy,
             ]
         }
     }
 
-    fn columns(parts: &LossParts) -> [f64; 7] {
+    fn columns(parts: &LossParts) -> [f64; 8] {
         let scalar = |tensor: &Tensor<1>| f64::from(tensor.clone().into_scalar::<f32>());
         [
             scalar(&parts.classification),
@@ -556,6 +577,7 @@ mod tests {
             scalar(&parts.total),
             scalar(&parts.num_positives),
             scalar(&parts.mean_iou),
+            scalar(&parts.class_accuracy),
         ]
     }
 
@@ -580,6 +602,7 @@ mod tests {
             FcosObjectiveConfig::new(),
             paper(),
             paper().with_association_score(AssociationScore::GroundTruthClass),
+            paper().with_association_score(AssociationScore::MaxIfCorrect),
             paper().with_association(Some(pce)).with_lambda(2.5),
             FcosObjectiveConfig::new().with_classification(ClassificationLoss::QUALITY_FOCAL),
         ];
@@ -664,7 +687,7 @@ mod tests {
             paper(),
             paper().with_association_score(AssociationScore::GroundTruthClass),
         ] {
-            assert_eq!(columns(&scene.evaluate(&config).parts), [0.0; 7]);
+            assert_eq!(columns(&scene.evaluate(&config).parts), [0.0; 8]);
         }
     }
 
@@ -703,7 +726,7 @@ mod tests {
             .zip(columns(&parts[1].parts))
             .map(|(a, b)| a + b)
             .collect();
-        // The mean IoU, the last column, is each shard's own.
+        // The mean IoU and the class accuracy, the last columns, are each shard's own.
         assert_close(&sum[..6], &columns(&whole.parts)[..6], 1e-6);
         let [a, b] = parts.map(|part| part.box_gradient);
         assert_close(&[a, b].concat(), &whole.box_gradient, 1e-6);

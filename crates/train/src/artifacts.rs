@@ -116,6 +116,17 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         y_range: None,
     }
     .save(&folder.plots_path().join("losses"))?;
+    let shares = [StepFigure::ClassAccuracy, StepFigure::MeanIou];
+    LineChart {
+        title: "Positive locations in training".to_owned(),
+        x_label: "Epoch".to_owned(),
+        y_label: "Share or IoU".to_owned(),
+        series: shares
+            .map(|figure| curve(figure.name(), &|row| row.train.get(figure.name()).copied()))
+            .into(),
+        y_range: Some((0.0, 1.0)),
+    }
+    .save(&folder.plots_path().join("class-accuracy"))?;
     let figures = [
         CocoFigure::AP,
         CocoFigure::AP50,

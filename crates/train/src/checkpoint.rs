@@ -21,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Error,
+    optimization::OptimizationConfig,
     run::{read_json, write_json},
+    weight_average::WeightAverage,
 };
 
 /// How many are kept: should the last one be unreadable, the one before it is there.
@@ -59,8 +61,8 @@ struct Contents {
 }
 
 /// The folder of a run's checkpoints. Each is a folder named after the number of its
-/// steps, with `model.bpk`, `optimizer.bpk` and `position.json`, and appears whole or
-/// not at all.
+/// steps, with `model.bpk`, `optimizer.bpk`, `average.bpk` where there is an average, and
+/// `position.json`, and appears whole or not at all.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     path: PathBuf,
@@ -71,6 +73,8 @@ pub(crate) struct Checkpoint {
     pub(crate) position: Position,
     pub(crate) model: Fcos,
     pub(crate) optimizer: ModuleOptimizer,
+    /// Where the training has one.
+    pub(crate) average: Option<WeightAverage>,
     /// What is wrong with a later one, in place of which this was read.
     pub(crate) warning: Option<String>,
 }
@@ -148,10 +152,11 @@ impl Checkpoints {
         position: &Position,
         model: &Fcos,
         optimizer: &ModuleOptimizer,
+        average: Option<&WeightAverage>,
     ) -> Result<(), Error> {
         let partial = self.path.join(PARTIAL);
         remove(&partial)?;
-        if let Err(error) = write(&partial, position, model, optimizer) {
+        if let Err(error) = write(&partial, position, model, optimizer, average) {
             // On a full disk, others need the space.
             let _ = fs::remove_dir_all(&partial);
             return Err(error);
@@ -181,8 +186,8 @@ impl Checkpoints {
         remove(&removed)
     }
 
-    /// The last checkpoint that is whole; its state is in `model` and `optimizer`, which
-    /// are the run's.
+    /// The last checkpoint that is whole, of a run whose detector is `model` with other
+    /// weights.
     ///
     /// # Errors
     ///
@@ -191,15 +196,15 @@ impl Checkpoints {
     pub(crate) fn last(
         &self,
         model: &Fcos,
-        optimizer: &ModuleOptimizer,
+        optimization: &OptimizationConfig,
     ) -> Result<Checkpoint, Error> {
         let mut damage: Option<Error> = None;
         for iteration in self.iterations()? {
-            match self.files(iteration) {
+            match self.files(iteration, optimization) {
                 Ok(files) => {
                     let warning = damage
                         .map(|damage| format!("{damage}; going on from iteration {iteration}"));
-                    let checkpoint = files.restore(model.clone(), optimizer.clone())?;
+                    let checkpoint = files.restore(model, optimization.optimizer())?;
                     return Ok(Checkpoint {
                         warning,
                         ..checkpoint
@@ -223,10 +228,12 @@ struct Files {
     position: Position,
     model: Bytes,
     optimizer: Bytes,
+    /// With its decay.
+    average: Option<(Bytes, f64)>,
 }
 
 impl Checkpoints {
-    fn files(&self, iteration: usize) -> Result<Files, Error> {
+    fn files(&self, iteration: usize, optimization: &OptimizationConfig) -> Result<Files, Error> {
         let folder = self.path.join(iteration.to_string());
         let place = folder.join(POSITION);
         let contents: Contents = read_json(&place)?;
@@ -241,30 +248,38 @@ impl Checkpoints {
             }
             Ok(Bytes::from_bytes_vec(bytes))
         };
-        let (model, optimizer) = (file(MODEL)?, file(OPTIMIZER)?);
+        let average = |decay| file(AVERAGE).map(|bytes| (bytes, decay));
         Ok(Files {
+            model: file(MODEL)?,
+            optimizer: file(OPTIMIZER)?,
+            average: optimization.average_decay.map(average).transpose()?,
             folder,
             position: contents.position,
-            model,
-            optimizer,
         })
     }
 }
 
 impl Files {
-    fn restore(self, model: Fcos, optimizer: ModuleOptimizer) -> Result<Checkpoint, Error> {
-        let bytes = self.model;
-        let model = guarded(&self.folder.join(MODEL), || {
-            let record = ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
-            let model = model.try_load_record(record);
-            model.map_err(|error| error.to_string())
-        })?;
+    fn restore(self, model: &Fcos, optimizer: ModuleOptimizer) -> Result<Checkpoint, Error> {
+        let weights = |name: &str, bytes: Bytes| {
+            guarded(&self.folder.join(name), || {
+                let record = ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
+                let model = model.clone().try_load_record(record);
+                model.map_err(|error| error.to_string())
+            })
+        };
+        let average = self.average.map(|(bytes, decay)| {
+            weights(AVERAGE, bytes).map(|average| WeightAverage::new(&average, decay))
+        });
+        let average = average.transpose()?;
+        let model = weights(MODEL, self.model)?;
         let bytes = self.optimizer;
         let optimizer = guarded(&self.folder.join(OPTIMIZER), || restored(optimizer, bytes))?;
         Ok(Checkpoint {
             position: self.position,
             model,
             optimizer,
+            average,
             warning: None,
         })
     }
@@ -296,6 +311,7 @@ const REMOVED: &str = "removed";
 
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
+const AVERAGE: &str = "average.bpk";
 const POSITION: &str = "position.json";
 
 fn write(
@@ -303,6 +319,7 @@ fn write(
     position: &Position,
     model: &Fcos,
     optimizer: &ModuleOptimizer,
+    average: Option<&WeightAverage>,
 ) -> Result<(), Error> {
     fs::create_dir(folder).map_err(Error::io(folder))?;
     let mut checksums = BTreeMap::new();
@@ -316,6 +333,9 @@ fn write(
     file(OPTIMIZER, &|path| {
         optimizer.into_bytes().map_err(unusable(path))
     })?;
+    if let Some(average) = average {
+        file(AVERAGE, &|path| model_bytes(average.model(), path))?;
+    }
     let contents = Contents {
         position: position.clone(),
         checksums,
@@ -375,18 +395,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
-        let optimizer = RunConfig::small().optimization.optimizer();
+        let optimization = OptimizationConfig {
+            average_decay: None,
+            ..RunConfig::small().optimization
+        };
+        let optimizer = optimization.optimizer();
         for iteration in [0, 5, 9] {
             let position = Position {
                 iteration,
                 ..Position::default()
             };
-            checkpoints.save(&position, &model, &optimizer).unwrap();
+            checkpoints
+                .save(&position, &model, &optimizer, None)
+                .unwrap();
         }
         assert_eq!(checkpoints.iterations().unwrap(), [9, 5]);
         let last = || {
             checkpoints
-                .last(&model, &optimizer)
+                .last(&model, &optimization)
                 .map(|found| found.position.iteration)
         };
         // What a process leaves that is killed while it writes, or removes.
@@ -399,7 +425,9 @@ mod tests {
             iteration: 9,
             ..Position::default()
         };
-        checkpoints.save(&position, &model, &optimizer).unwrap();
+        checkpoints
+            .save(&position, &model, &optimizer, None)
+            .unwrap();
         assert_eq!(last().unwrap(), 9);
 
         // What a machine leaves that loses its power, if its disk lies.
@@ -422,7 +450,9 @@ mod tests {
             iteration: 7,
             ..Position::default()
         };
-        checkpoints.save(&position, &model, &optimizer).unwrap();
+        checkpoints
+            .save(&position, &model, &optimizer, None)
+            .unwrap();
         assert_eq!(checkpoints.iterations().unwrap(), [7, 5]);
         fs::rename(dir.path().join("7"), dir.path().join("8")).unwrap();
         let error = last().unwrap_err().to_string();
@@ -438,9 +468,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
-        let optimizer = RunConfig::small().optimization.optimizer();
+        let optimization = OptimizationConfig {
+            average_decay: None,
+            ..RunConfig::small().optimization
+        };
+        let optimizer = optimization.optimizer();
         checkpoints
-            .save(&Position::default(), &model, &optimizer)
+            .save(&Position::default(), &model, &optimizer, None)
             .unwrap();
         let bytes = Bytes::from_bytes_vec(vec![0; 4]);
         let of_no_parameter = Tensor::new("a".into(), DType::F32, Shape::from([1]), None, bytes);
@@ -451,7 +485,7 @@ mod tests {
         let checksum = crc32fast::hash(&file);
         contents.checksums.insert(OPTIMIZER.to_owned(), checksum);
         write_json(&folder.join(POSITION), &contents).unwrap();
-        let error = checkpoints.last(&model, &optimizer).err().unwrap();
+        let error = checkpoints.last(&model, &optimization).err().unwrap();
         let text = error.to_string();
         assert!(
             text.contains("0/optimizer.bpk") && text.contains("panic"),

@@ -10,20 +10,21 @@ use fcos_burn_data::{
     shapes::{ShapesConfig, ShapesSplit},
     transforms::{HorizontalFlip, Interpolation, Pipeline, Resize, Transform},
 };
-use fcos_burn_loss::{BoxLoss, FcosObjectiveConfig};
+use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjectiveConfig};
 use fcos_burn_model::{
     FcosConfig,
     resnet::{ResNetConfig, StrideIn},
     weights::{Checkpoint, Layout},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::{
     detector_file::DetectorFile,
     device::{DeviceName, Precision},
     error::{Error, InvalidConfig},
-    optimization::{Milestones, OptimizationConfig, Optimizer, Warmup, WarmupShape},
+    optimization::{Decay, Milestones, OptimizationConfig, Optimizer, Warmup, WarmupShape},
+    run::read_json,
 };
 
 /// How images become the network's input.
@@ -311,7 +312,9 @@ impl RunConfig {
     /// −ln((I + 1)/(U + 1)), 90,000 iterations of 16 images whose short side is 800
     /// and whose long side is at most 1333 pixels.
     ///
-    /// No association loss is set: the paper's has β = k = 1.
+    /// No association loss is set: the paper's has β = k = 1, and the highest score of a
+    /// location (eq. 12), which may lock in where a training starts from scratch (see
+    /// [`AssociationScore`]).
     pub fn paper() -> Self {
         Self {
             data: DataConfig::shapes(ShapesConfig::default()),
@@ -329,9 +332,12 @@ impl RunConfig {
                     factor: 1.0 / 3.0,
                     shape: WarmupShape::Constant,
                 },
-                milestones: Milestones::Iterations(vec![60_000, 80_000]),
-                milestone_factor: 0.1,
+                decay: Decay::Steps {
+                    milestones: Milestones::Iterations(vec![60_000, 80_000]),
+                    factor: 0.1,
+                },
                 max_gradient_norm: None,
+                average_decay: None,
             },
             duration: Duration::Iterations(90_000),
             batch_size: 16,
@@ -346,7 +352,7 @@ impl RunConfig {
     }
 
     /// A training from scratch that takes minutes on a CPU: [`FcosConfig::small`]
-    /// with PSE (β = k = 1), GIoU and AdamW, on the built-in set.
+    /// with PSE (β = k = 1) of the true class's score, GIoU and AdamW, on the built-in set.
     pub fn small() -> Self {
         let shapes = ShapesConfig::default();
         let paper = Self::paper();
@@ -354,7 +360,8 @@ impl RunConfig {
             model: FcosConfig::small(1),
             objective: FcosObjectiveConfig::new()
                 .with_box_loss(BoxLoss::Giou)
-                .with_association(Some(Default::default())),
+                .with_association(Some(Default::default()))
+                .with_association_score(AssociationScore::GroundTruthClass),
             input: InputConfig {
                 resize: Resize::Fixed {
                     width: shapes.width,
@@ -374,7 +381,7 @@ impl RunConfig {
                     factor: 0.01,
                     shape: WarmupShape::Linear,
                 },
-                milestones: Milestones::Fractions(vec![0.7, 0.9]),
+                decay: Decay::default(),
                 max_gradient_norm: Some(10.0),
                 ..paper.optimization
             },
@@ -473,6 +480,17 @@ impl RunConfig {
         Ok(())
     }
 
+    /// Reads a whole configuration, of this version or an older one.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and what in it is wrong.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let mut config = read_json(path)?;
+        upgrade(&mut config);
+        serde_json::from_value(config).map_err(Error::json(path))
+    }
+
     /// Replaces the values that the JSON file at `path` gives, at any depth, and
     /// keeps the others.
     ///
@@ -481,8 +499,8 @@ impl RunConfig {
     /// Names the file, and the place in it that is no JSON, the field that is
     /// unknown or the value that does not fit.
     pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let changes = serde_json::from_str(&text).map_err(Error::json(path))?;
+        let mut changes = read_json(path)?;
+        upgrade(&mut changes);
         let mut merged = serde_json::to_value(self).map_err(Error::json(path))?;
         merge(&mut merged, changes);
         let config: Self = serde_json::from_value(merged.clone()).map_err(Error::json(path))?;
@@ -494,6 +512,21 @@ impl RunConfig {
                 cause: format!("unknown field `{key}`"),
             }),
         }
+    }
+}
+
+/// Renames what older configurations call otherwise.
+fn upgrade(config: &mut Value) {
+    let Some(Value::Object(optimization)) = config.get_mut("optimization") else {
+        return;
+    };
+    let keys = [("milestones", "milestones"), ("milestone_factor", "factor")];
+    let steps: Map<String, Value> = keys
+        .into_iter()
+        .filter_map(|(key, renamed)| Some((renamed.to_owned(), optimization.remove(key)?)))
+        .collect();
+    if !steps.is_empty() {
+        optimization.insert("decay".to_owned(), json!({ "steps": steps }));
     }
 }
 
@@ -567,6 +600,33 @@ mod tests {
         expected.optimization.learning_rate = 0.5;
         expected.duration = Duration::Iterations(7);
         assert_eq!(config, expected);
+    }
+
+    /// Configurations of before `decay` have these keys.
+    #[test]
+    fn older_names_of_the_steps_are_read() {
+        let decay = |json: &str| merged(json).map(|config| config.optimization.decay);
+        let steps = |factor| Decay::Steps {
+            milestones: Milestones::Fractions(vec![0.5]),
+            factor,
+        };
+        let older =
+            r#"{"optimization": {"milestones": {"fractions": [0.5]}, "milestone_factor": 0.2}}"#;
+        assert_eq!(decay(older).unwrap(), steps(0.2));
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let mut config = RunConfig::paper();
+        config.optimization.decay = steps(0.2);
+        let mut whole = serde_json::to_value(&config).unwrap();
+        let optimization = whole["optimization"].as_object_mut().unwrap();
+        for key in ["decay", "average_decay"] {
+            optimization.remove(key);
+        }
+        optimization.insert("milestones".into(), json!({"fractions": [0.5]}));
+        optimization.insert("milestone_factor".into(), json!(0.2));
+        std::fs::write(&path, whole.to_string()).unwrap();
+        assert_eq!(RunConfig::read(&path).unwrap(), config);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::{
     coco_classes::COCO_CLASSES,
     config::{InputConfig, RunConfig},
     error::Error,
-    run::{RunFolder, read_json},
+    run::RunFolder,
 };
 
 /// A detector on disk: a run of this project, or another project's weights file.
@@ -59,7 +59,7 @@ impl DetectorFile {
                         .to_owned(),
                 });
             }
-            return Self::of_run(read_json(&config)?, path.to_owned());
+            return Self::of_run(RunConfig::read(&config)?, path.to_owned());
         }
         let model = checkpoint.detector().ok_or_else(|| Error::Run {
             path: path.to_owned(),

@@ -27,6 +27,7 @@ use crate::{
     learner::{DetectOutput, Learner, StepFigure, StepOutput, TrainBatch},
     recorder::{Failure, TrainLog, epoch_line},
     run::{EpochRow, RunFolder, write_json},
+    weight_average::WeightAverage,
 };
 
 /// A checkpoint is written at least so often, at the end of a step.
@@ -81,6 +82,8 @@ pub(crate) struct Start {
     pub(crate) rows: Vec<EpochRow>,
     pub(crate) optimizer: ModuleOptimizer,
     pub(crate) scheduler: ModuleLrScheduler,
+    /// Where the training has one.
+    pub(crate) average: Option<WeightAverage>,
 }
 
 type Processor = SupervisedTrainingEventProcessor<Learner>;
@@ -104,6 +107,7 @@ impl SupervisedLearningStrategy<Learner> for EpochLoop {
             learner: learner.model(),
             optimizer: start.optimizer,
             scheduler: start.scheduler,
+            average: start.average,
             position: start.position,
             rows: start.rows,
             train,
@@ -132,6 +136,7 @@ struct Course<'a> {
     learner: Learner,
     optimizer: ModuleOptimizer,
     scheduler: ModuleLrScheduler,
+    average: Option<WeightAverage>,
     position: Position,
     rows: Vec<EpochRow>,
     train: TrainLoader<Learner>,
@@ -219,6 +224,8 @@ impl Course<'_> {
             self.learner
                 .clone()
                 .optimize(&mut self.optimizer, rate.clone(), computed.grads);
+        let average = self.average.take();
+        self.average = average.map(|average| average.with(self.learner.detector(), iteration));
         self.position.iteration = iteration;
         let sofar = &mut self.position.epoch;
         sofar.learning_rate = rate.base();
@@ -240,7 +247,10 @@ impl Course<'_> {
             epoch_number: epoch,
             total_items: val.num_items(),
         });
-        let learner = self.learner.valid();
+        let learner = match &self.average {
+            Some(average) => self.learner.of(average.model().clone()),
+            None => self.learner.valid(),
+        };
         let mut batches = val.iter();
         let mut iteration = 0;
         while let Some(batch) = batches.next() {
@@ -291,7 +301,9 @@ impl Course<'_> {
         // Where no epoch has an AP, as without objects, the last one is kept.
         let better = best.is_none_or(|best| row.ap().is_some_and(|ap| ap > best));
         if self.of.keep == Keep::Last || better {
-            save_model(self.learner.detector(), &self.of.folder.model_path())?;
+            let average = self.average.as_ref().map(WeightAverage::model);
+            let model = average.unwrap_or(self.learner.detector());
+            save_model(model, &self.of.folder.model_path())?;
         }
         let path = self.of.folder.log_path();
         let tell = |line: &str| self.of.log.line(line).map_err(Error::io(&path));
@@ -317,7 +329,8 @@ impl Course<'_> {
         // then are they in its parameters.
         drop(self.learner.valid());
         let checkpoints = self.of.folder.checkpoints();
-        checkpoints.save(&self.position, self.learner.detector(), &self.optimizer)?;
+        let (model, average) = (self.learner.detector(), self.average.as_ref());
+        checkpoints.save(&self.position, model, &self.optimizer, average)?;
         self.last_checkpoint = Instant::now();
         Ok(())
     }

@@ -73,6 +73,15 @@ impl Learner {
         &self.detector
     }
 
+    /// The same with another detector.
+    #[must_use]
+    pub fn of(&self, detector: Fcos) -> Self {
+        Self {
+            detector,
+            ..self.clone()
+        }
+    }
+
     /// The detector alone.
     pub fn into_detector(self) -> Fcos {
         self.detector
@@ -104,10 +113,7 @@ impl Module for Learner {
     }
 
     fn valid(&self) -> Self {
-        Self {
-            detector: self.detector.valid(),
-            ..self.clone()
-        }
+        self.of(self.detector.valid())
     }
 
     fn materialize(self) -> Self {
@@ -228,15 +234,24 @@ pub enum StepFigure {
     Positives,
     /// Mean IoU of the positive locations' boxes.
     MeanIou,
+    /// Share of the positive locations whose highest class is the true one.
+    ClassAccuracy,
     /// Norm of the gradient over all parameters, before it is limited.
     GradientNorm,
+}
+
+impl StepFigure {
+    /// Whether it is a mean over the positive locations.
+    fn is_mean_over_positives(self) -> bool {
+        matches!(self, Self::MeanIou | Self::ClassAccuracy)
+    }
 }
 
 /// What a training step gives, on the device until it is asked for.
 #[derive(Clone, Debug)]
 pub enum StepOutput {
-    /// Not read yet: the figures in the order given, `[figures]`, the mean IoU still
-    /// a sum.
+    /// Not read yet: the figures in the order given, `[figures]`, means over positives
+    /// still sums.
     Pending(Vec<StepFigure>, Box<Tensor<1>>),
     /// On the host.
     Ready(Vec<(StepFigure, f64)>),
@@ -244,8 +259,9 @@ pub enum StepOutput {
 
 impl StepOutput {
     fn new(parts: LossParts) -> Self {
-        // IoUs are summed, so that the figures of a batch's parts add up.
-        let iou_sum = parts.mean_iou * parts.num_positives.clone();
+        // Means become sums, so that the figures of a batch's parts add up.
+        let sum = |mean: Tensor<1>| mean * parts.num_positives.clone();
+        let (iou_sum, correct) = (sum(parts.mean_iou), sum(parts.class_accuracy));
         let named = [
             (StepFigure::Loss, Some(parts.total)),
             (StepFigure::Classification, Some(parts.classification)),
@@ -254,6 +270,7 @@ impl StepOutput {
             (StepFigure::Centerness, parts.centerness),
             (StepFigure::Positives, Some(parts.num_positives)),
             (StepFigure::MeanIou, Some(iou_sum)),
+            (StepFigure::ClassAccuracy, Some(correct)),
         ];
         let (figures, values): (Vec<_>, Vec<_>) = named
             .into_iter()
@@ -323,7 +340,7 @@ impl ItemLazy for StepOutput {
                     })
                     .unwrap_or(0.0);
                 for (figure, value) in &mut figures {
-                    if *figure == StepFigure::MeanIou {
+                    if figure.is_mean_over_positives() {
                         *value /= positives.max(1.0);
                     }
                 }

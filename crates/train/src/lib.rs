@@ -3,6 +3,7 @@
 pub mod artifacts;
 pub mod calibration;
 pub mod checkpoint;
+mod class_confusion;
 mod coco_classes;
 pub mod comparison;
 pub mod config;
@@ -31,6 +32,7 @@ pub mod run;
 pub mod setup;
 pub mod statistics;
 pub mod training;
+mod weight_average;
 
 pub use burn::train::Interrupter;
 pub use config::RunConfig;

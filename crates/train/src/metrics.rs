@@ -27,6 +27,7 @@ impl StepFigure {
             Self::Centerness => "Centerness loss",
             Self::Positives => "Positives",
             Self::MeanIou => "Mean IoU",
+            Self::ClassAccuracy => "Class accuracy",
             Self::GradientNorm => "Gradient norm",
         }
     }
@@ -71,7 +72,10 @@ impl Metric for StepMetric {
     fn attributes(&self) -> MetricAttributes {
         NumericAttributes {
             unit: None,
-            higher_is_better: matches!(self.figure, StepFigure::Positives | StepFigure::MeanIou),
+            higher_is_better: matches!(
+                self.figure,
+                StepFigure::Positives | StepFigure::MeanIou | StepFigure::ClassAccuracy
+            ),
         }
         .into()
     }

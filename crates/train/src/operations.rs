@@ -1,10 +1,10 @@
 //! Optimisers and operations on gradients, by `fcos-burn-cpu` where that is built in.
 
 #[cfg(feature = "flex")]
-pub(crate) use fcos_burn_cpu::optim::{AdamW, Sgd, scale, sum_of_squares};
+pub(crate) use fcos_burn_cpu::optim::{AdamW, Sgd, lerp, scale, sum_of_squares};
 
 #[cfg(not(feature = "flex"))]
-pub(crate) use plain::{AdamW, Sgd, scale, sum_of_squares};
+pub(crate) use plain::{AdamW, Sgd, lerp, scale, sum_of_squares};
 
 #[cfg(not(feature = "flex"))]
 mod plain {
@@ -50,5 +50,9 @@ mod plain {
 
     pub(crate) fn scale<const D: usize>(tensor: Tensor<D>, factor: Tensor<1>) -> Tensor<D> {
         tensor * factor.unsqueeze()
+    }
+
+    pub(crate) fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, share: f32) -> Tensor<D> {
+        from.clone() + (to - from).mul_scalar(share)
     }
 }

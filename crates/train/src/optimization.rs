@@ -1,6 +1,8 @@
 //! The optimiser: its configuration, the learning rate schedule, parameter groups
 //! and clipping.
 
+use std::f64::consts::PI;
+
 use burn::{
     lr_scheduler::{LrScheduler, LrSchedulerRecord, module_lr_scheduler::ModuleLrScheduler},
     module::{Module, ModuleVisitor, Param, ParamGroup},
@@ -44,13 +46,48 @@ pub struct OptimizationConfig {
     pub bias_learning_rate_factor: f64,
     /// The first iterations.
     pub warmup: Warmup,
-    /// When the learning rate drops.
-    pub milestones: Milestones,
-    /// What the learning rate is multiplied by at each milestone.
-    pub milestone_factor: f64,
+    /// How the learning rate falls after the warm-up.
+    pub decay: Decay,
     /// Gradients whose norm over all parameters exceeds this are scaled down to
     /// it; `None` never scales.
     pub max_gradient_norm: Option<f32>,
+    /// The decay of an exponential moving average of the weights, in `[0, 1)`: what is
+    /// validated and kept as the run's weights, in place of the last ones; `None` for none.
+    ///
+    /// After step t, counted from 1, the average moves to the weights by 1 − d, where d is the
+    /// smaller of this and (1 + t) / (10 + t): a short training would else keep its start.
+    /// Running statistics of normalisation are averaged likewise.
+    #[serde(default)]
+    pub average_decay: Option<f64>,
+}
+
+/// How the learning rate falls after the warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Decay {
+    /// In steps.
+    Steps {
+        /// When.
+        milestones: Milestones,
+        /// What it is multiplied by at each milestone.
+        factor: f64,
+    },
+    /// Along half a cosine from the end of the warm-up to the end of the training
+    /// ([Loshchilov & Hutter, 2017](https://arxiv.org/abs/1608.03983), without restarts).
+    Cosine {
+        /// The end's share of the full learning rate.
+        end: f64,
+    },
+}
+
+impl Default for Decay {
+    /// A tenth after 70 % and again after 90 % of the training.
+    fn default() -> Self {
+        Self::Steps {
+            milestones: Milestones::Fractions(vec![0.7, 0.9]),
+            factor: 0.1,
+        }
+    }
 }
 
 /// The learning rate's start.
@@ -97,6 +134,10 @@ impl OptimizationConfig {
             Optimizer::Sgd { momentum } => momentum,
             Optimizer::AdamW => 0.0,
         };
+        let (decay_field, decay) = match self.decay {
+            Decay::Steps { factor, .. } => ("optimization.decay.steps.factor", factor),
+            Decay::Cosine { end } => ("optimization.decay.cosine.end", end),
+        };
         let checks = [
             (
                 "optimization.learning_rate",
@@ -134,11 +175,12 @@ impl OptimizationConfig {
                 finite(self.warmup.factor),
                 "at least 0 and finite",
             ),
+            (decay_field, decay, finite(decay), "at least 0 and finite"),
             (
-                "optimization.milestone_factor",
-                self.milestone_factor,
-                finite(self.milestone_factor),
-                "at least 0 and finite",
+                "optimization.average_decay",
+                self.average_decay.unwrap_or(0.0),
+                (0.0..1.0).contains(&self.average_decay.unwrap_or(0.0)),
+                "at least 0 and below 1",
             ),
             (
                 "optimization.max_gradient_norm",
@@ -165,14 +207,16 @@ impl OptimizationConfig {
         LearningRateSchedule {
             base: self.learning_rate,
             warmup: self.warmup.clone(),
-            milestones: match &self.milestones {
-                Milestones::Iterations(milestones) => milestones.clone(),
-                Milestones::Fractions(shares) => shares
-                    .iter()
-                    .map(|share| (share * total_iterations as f64).round() as usize)
-                    .collect(),
+            decay: match &self.decay {
+                Decay::Steps { milestones, factor } => Course::Steps {
+                    milestones: milestones.iterations(total_iterations),
+                    factor: *factor,
+                },
+                Decay::Cosine { end } => Course::Cosine {
+                    end: *end,
+                    total: total_iterations,
+                },
             },
-            factor: self.milestone_factor,
             iteration: 0,
         }
     }
@@ -209,6 +253,19 @@ impl OptimizationConfig {
     }
 }
 
+impl Milestones {
+    /// The iterations, in a training of `total`.
+    fn iterations(&self, total: usize) -> Vec<usize> {
+        match self {
+            Self::Iterations(milestones) => milestones.clone(),
+            Self::Fractions(shares) => shares
+                .iter()
+                .map(|share| (share * total as f64).round() as usize)
+                .collect(),
+        }
+    }
+}
+
 /// Biases of convolutions and of normalisation layers, by their path.
 fn bias_group() -> ParamGroup {
     ParamGroup::from_any_predicates(vec![".bias", ".beta"])
@@ -219,20 +276,33 @@ fn bias_group() -> ParamGroup {
 pub struct LearningRateSchedule {
     base: f64,
     warmup: Warmup,
-    milestones: Vec<usize>,
-    factor: f64,
+    decay: Course,
     iteration: usize,
+}
+
+/// [`Decay`] in a training of a certain length.
+#[derive(Clone, Debug)]
+enum Course {
+    Steps { milestones: Vec<usize>, factor: f64 },
+    Cosine { end: f64, total: usize },
 }
 
 impl LearningRateSchedule {
     /// The learning rate of an iteration, counted from 0.
     pub fn at(&self, iteration: usize) -> f64 {
-        let passed = self
-            .milestones
-            .iter()
-            .filter(|milestone| iteration >= **milestone)
-            .count();
         let warmup = &self.warmup;
+        let decay = match &self.decay {
+            Course::Steps { milestones, factor } => {
+                let passed = milestones.iter().filter(|&&passed| iteration >= passed);
+                factor.powi(passed.count() as i32)
+            }
+            Course::Cosine { end, total } => {
+                let length = total.saturating_sub(warmup.iterations).max(1);
+                let done = iteration.saturating_sub(warmup.iterations).min(length);
+                let share = done as f64 / length as f64;
+                end + (1.0 - end) * (1.0 + (PI * share).cos()) / 2.0
+            }
+        };
         let factor = if iteration >= warmup.iterations {
             1.0
         } else {
@@ -244,7 +314,7 @@ impl LearningRateSchedule {
                 }
             }
         };
-        self.base * factor * self.factor.powi(passed as i32)
+        self.base * factor * decay
     }
 }
 
@@ -389,11 +459,34 @@ mod tests {
             factor: 0.0,
             shape: WarmupShape::Linear,
         };
-        config.milestones = Milestones::Fractions(vec![0.75]);
+        config.decay = Decay::Steps {
+            milestones: Milestones::Fractions(vec![0.75]),
+            factor: 0.1,
+        };
         let schedule = config.schedule(8);
         let rates: Vec<f64> = (0..8).map(|i| schedule.at(i) / 0.01).collect();
         let expected = [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 0.1, 0.1];
         for (rate, expected) in rates.iter().zip(expected) {
+            assert!((rate - expected).abs() < 1e-12, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn a_cosine_falls_from_the_warm_up_to_the_end() {
+        let mut config = paper();
+        config.warmup = Warmup {
+            iterations: 2,
+            factor: 0.5,
+            shape: WarmupShape::Linear,
+        };
+        config.decay = Decay::Cosine { end: 0.2 };
+        let schedule = config.schedule(8);
+        let rates: Vec<f64> = (0..10).map(|i| schedule.at(i) / 0.01).collect();
+        // cos 0°, 30°, 60°, 90°, 120°, 150° between 1 and 0.2; beyond the end, the end.
+        let half = 3f64.sqrt() / 2.0;
+        let cosines = [1.0, half, 0.5, 0.0, -0.5, -half, -1.0, -1.0];
+        let expected = cosines.map(|cosine| 0.2 + 0.8 * (1.0 + cosine) / 2.0);
+        for (rate, expected) in rates.iter().zip([0.5, 0.75].into_iter().chain(expected)) {
             assert!((rate - expected).abs() < 1e-12, "{rates:?}");
         }
     }

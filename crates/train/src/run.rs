@@ -110,7 +110,7 @@ impl RunFolder {
                 cause: "is no run folder: it has no config.json".to_owned(),
             });
         }
-        let config = read_json(&config)?;
+        let config = RunConfig::read(&config)?;
         Ok((folder, config))
     }
 

@@ -8,7 +8,6 @@ use std::{
 
 use burn::{
     module::Module,
-    optim::ModuleOptimizer,
     tensor::Device,
     train::{
         Interrupter, Learner as BurnLearner, SupervisedTraining, TrainingStrategy,
@@ -20,7 +19,8 @@ use fcos_burn_model::Fcos;
 
 use crate::{
     artifacts::write_artifacts,
-    checkpoint::{EpochSoFar, Position},
+    checkpoint::{Checkpoint, EpochSoFar, Position},
+    class_confusion::ClassConfusion,
     config::{Duration, Keep, RunConfig},
     data_check::{Unreadable, check},
     data_digest::{DataDigest, SplitDigest},
@@ -28,7 +28,7 @@ use crate::{
     device::DeviceName,
     epoch_loop::{EpochLoop, Start, Steps},
     error::Error,
-    evaluation::{CocoFigure, Evaluation, SharedEvaluator},
+    evaluation::{CocoFigure, Evaluation, SharedEvaluator, results},
     learner::{Learner, StepFigure},
     loader::{BatchLoader, DetectCollate, EpochPlan, FirstBatch, TrainCollate},
     metrics::{CocoMetric, StepMetric},
@@ -36,6 +36,7 @@ use crate::{
     recorder::{Failure, NoMetricLog, TrainLog},
     run::{RunFolder, read_json, write_json},
     setup::{InitialWeights, initial_model, learner, open_devices},
+    weight_average::WeightAverage,
 };
 
 /// How a training ended.
@@ -84,7 +85,9 @@ pub fn train(
     let checkpoints = folder.checkpoints();
     write_json(&checkpoints.data_path(), &data.digest())?;
     let optimizer = config.optimization.optimizer();
-    checkpoints.save(&position, &model, &optimizer)?;
+    let average =
+        (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
+    checkpoints.save(&position, &model, &optimizer, average.as_ref())?;
     write_json(&folder.config_path(), &config)?;
     Run {
         config,
@@ -94,7 +97,13 @@ pub fn train(
         devices,
         interrupter,
     }
-    .launch(model, position, optimizer)
+    .launch(Checkpoint {
+        position,
+        model,
+        optimizer,
+        average,
+        warning: None,
+    })
 }
 
 /// Goes on with the run in `path` after its last checkpoint, as if it had never been
@@ -132,11 +141,11 @@ pub fn resume(
     let digest: DataDigest = read_json(&checkpoints.data_path())?;
     digest.check(&data.digest(), path)?;
     let model = initial_model(&config, &devices[0])?;
-    let checkpoint = checkpoints.last(&model, &config.optimization.optimizer())?;
-    if let Some(warning) = checkpoint.warning {
+    let checkpoint = checkpoints.last(&model, &config.optimization)?;
+    if let Some(warning) = &checkpoint.warning {
         tell(format_args!("warning: {warning}"));
         let log_path = folder.log_path();
-        log.line(&warning).map_err(Error::io(&log_path))?;
+        log.line(warning).map_err(Error::io(&log_path))?;
     }
     Run {
         config,
@@ -146,7 +155,7 @@ pub fn resume(
         devices,
         interrupter,
     }
-    .launch(checkpoint.model, checkpoint.position, checkpoint.optimizer)
+    .launch(checkpoint)
 }
 
 struct Splits {
@@ -202,13 +211,15 @@ struct Run {
 }
 
 impl Run {
-    /// Goes on after `position`, where `model` and `optimizer` are.
-    fn launch(
-        self,
-        model: Fcos,
-        mut position: Position,
-        optimizer: ModuleOptimizer,
-    ) -> Result<Outcome, Error> {
+    /// Goes on from a checkpoint.
+    fn launch(self, from: Checkpoint) -> Result<Outcome, Error> {
+        let Checkpoint {
+            mut position,
+            model,
+            optimizer,
+            average,
+            ..
+        } = from;
         let config = &self.config;
         let per_epoch = self.data.train.len().div_ceil(config.batch_size);
         let steps = Steps {
@@ -264,6 +275,7 @@ impl Run {
                 rows,
                 optimizer,
                 scheduler: config.optimization.scheduler(steps.total),
+                average,
             };
             for _ in 0..start.position.iteration {
                 start.scheduler.step();
@@ -354,6 +366,7 @@ impl Run {
         figures.extend([
             StepFigure::Positives,
             StepFigure::MeanIou,
+            StepFigure::ClassAccuracy,
             StepFigure::GradientNorm,
         ]);
         figures
@@ -432,6 +445,16 @@ impl Run {
             Keep::Last => "last",
         };
         note(&format!("{kept} epoch:\n{}", evaluation.table()))?;
+        let confusion = ClassConfusion::find(
+            &self.data.val,
+            &results(&self.data.val, &detections)?,
+            &evaluation,
+            self.config.model.postprocess.nms_iou_threshold,
+        )?;
+        if let Some(confusion) = confusion {
+            note(&format!("warning: {confusion}"))?;
+            tell(format_args!("warning: {confusion}"));
+        }
         Ok(Outcome::Finished(Box::new(evaluation)))
     }
 }

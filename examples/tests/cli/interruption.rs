@@ -30,6 +30,7 @@ const SHORT: &str = r#"{
         "train_images": 16, "val_images": 3, "width": 64, "height": 64, "max_objects": 2
     }}},
     "input": {"resize": {"fixed": {"width": 64, "height": 64}}},
+    "optimization": {"decay": {"cosine": {"end": 0.1}}, "average_decay": 0.9},
     "duration": {"epochs": 3},
     "batch_size": 2
 }"#;
@@ -120,10 +121,11 @@ fn assert_undisturbed(dir: &Path) {
         rows
     };
     assert_eq!(rows(&found), rows(&expected));
-    let last = |run: &RunFolder| run.checkpoints().path().join("24/model.bpk");
+    let last = |run: &RunFolder, name: &str| run.checkpoints().path().join("24").join(name);
     for (found, expected) in [
         (found.model_path(), expected.model_path()),
-        (last(&found), last(&expected)),
+        (last(&found, "model.bpk"), last(&expected, "model.bpk")),
+        (last(&found, "average.bpk"), last(&expected, "average.bpk")),
     ] {
         // Equality alone: a failure would print all of them.
         let equal = weights(&config, &found) == weights(&config, &expected);

@@ -383,6 +383,8 @@ fn wrong_values_are_named() {
     usage(&["--device", "tpu"], "tpu");
     usage(&["--image-size", "0x64"], "--image-size");
     usage(&["--box-loss", "l1"], "l1");
+    usage(&["--average-decay", "1"], "--average-decay");
+    usage(&["--lr-decay", "linear"], "linear");
     usage(&["--short-side", "800"], "--long-side");
 
     let there = ["--device", "cpu:3", "--output", path(&output)];

@@ -1,0 +1,147 @@
+//! Sums of many values, as exact whatever the processor's vectors.
+
+use pulp::{Simd, WithSimd};
+
+use crate::simd::dispatch;
+
+/// Sums that are kept side by side: a multiple of every processor's lanes, and enough for its
+/// additions not to wait for each other. The same number everywhere gives the same bits
+/// everywhere.
+const CHAINS: usize = 64;
+
+/// Values that the chains take in 32 bits, before 64 bits take over.
+const BLOCK: usize = 32 * CHAINS;
+
+/// The sum of `a`.
+///
+/// Each of the rounded sums is of at most 32 values, so that the error stays below a few
+/// units in the last place of the sum of the absolute values, however many there are.
+pub fn sum(a: &[f32]) -> f64 {
+    dispatch(Sum(a))
+}
+
+/// The sum of the products of `a` less `a_mean` and `b` less `b_mean`, as exact as [`sum`].
+pub fn covariance(a: &[f32], a_mean: f32, b: &[f32], b_mean: f32) -> f64 {
+    dispatch(Covariance(a, a_mean, b, b_mean))
+}
+
+struct Sum<'a>(&'a [f32]);
+
+impl WithSimd for Sum<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        let of_block = |block: &[f32]| {
+            let mut chains = [simd.splat_f32s(0.0); CHAINS];
+            let (rows, rest) = block.as_chunks::<CHAINS>();
+            let mut add = |row: &[f32; CHAINS]| {
+                let vectors = S::as_simd_f32s(row).0;
+                for (chain, values) in chains.iter_mut().zip(vectors) {
+                    *chain = simd.add_f32s(*chain, *values);
+                }
+            };
+            rows.iter().for_each(&mut add);
+            if !rest.is_empty() {
+                add(&filled(rest, 0.0));
+            }
+            total::<S>(&chains)
+        };
+        self.0.chunks(BLOCK).map(of_block).sum()
+    }
+}
+
+struct Covariance<'a>(&'a [f32], f32, &'a [f32], f32);
+
+impl WithSimd for Covariance<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f64 {
+        let Self(a, a_mean, b, b_mean) = self;
+        let means = [a_mean, b_mean].map(|mean| simd.splat_f32s(mean));
+        let of_block = |(a, b): (&[f32], &[f32])| {
+            let mut chains = [simd.splat_f32s(0.0); CHAINS];
+            let ((a_rows, a_rest), (b_rows, b_rest)) =
+                (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
+            let mut add = |a: &[f32; CHAINS], b: &[f32; CHAINS]| {
+                let vectors = S::as_simd_f32s(a).0.iter().zip(S::as_simd_f32s(b).0);
+                for (chain, (a, b)) in chains.iter_mut().zip(vectors) {
+                    let (a, b) = (simd.sub_f32s(*a, means[0]), simd.sub_f32s(*b, means[1]));
+                    // Not every processor can multiply and add with one rounding.
+                    *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
+                }
+            };
+            for (a, b) in a_rows.iter().zip(b_rows) {
+                add(a, b);
+            }
+            if !a_rest.is_empty() {
+                add(&filled(a_rest, a_mean), &filled(b_rest, b_mean));
+            }
+            total::<S>(&chains)
+        };
+        a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(of_block).sum()
+    }
+}
+
+/// `values`, and `rest` after them.
+#[inline(always)]
+fn filled(values: &[f32], rest: f32) -> [f32; CHAINS] {
+    let mut row = [rest; CHAINS];
+    for (place, value) in row.iter_mut().zip(values) {
+        *place = *value;
+    }
+    row
+}
+
+/// The sum of all chains, of which vectors of fewer lanes take more.
+#[inline(always)]
+fn total<S: Simd>(chains: &[S::f32s; CHAINS]) -> f64 {
+    let mut sums = [0.0; CHAINS];
+    let vectors = S::as_mut_simd_f32s(&mut sums).0;
+    vectors.copy_from_slice(&chains[..CHAINS / S::F32_LANES]);
+    sums.into_iter().map(f64::from).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Level;
+
+    /// Numbers without a pattern, around `mean`.
+    fn numbers(count: usize, mean: f32) -> Vec<f32> {
+        let number = |index: usize| ((index * 7919 + 13) as f32 * 78.233).sin() * 43_758.547;
+        (0..count)
+            .map(|index| mean + number(index).fract())
+            .collect()
+    }
+
+    #[test]
+    fn every_level_gives_the_same_exact_sums() {
+        for count in [0, 1, 7, 63, 64, 65, 2047, 2048, 5000, 300_001] {
+            let (a, b) = (numbers(count, 3.0), numbers(count, -1.0));
+            let [a_mean, b_mean] = [2.9, -0.8];
+            let exact: f64 = a.iter().map(|a| f64::from(*a)).sum();
+            let exact_products: f64 = (a.iter().zip(&b))
+                .map(|(a, b)| f64::from(a - a_mean) * f64::from(b - b_mean))
+                .sum();
+            let scale: f64 = (a.iter().zip(&b))
+                .map(|(a, b)| f64::from(((a - a_mean) * (b - b_mean)).abs()))
+                .sum();
+            let found = Level::each(|level| {
+                let (sum, products) = (sum(&a), covariance(&a, a_mean, &b, b_mean));
+                let name = level.name();
+                assert!(
+                    (sum - exact).abs() <= 1e-7 * exact,
+                    "{sum} for {exact}, {name}"
+                );
+                assert!(
+                    (products - exact_products).abs() <= 1e-7 * scale,
+                    "{products} for {exact_products}, {name}"
+                );
+                (sum.to_bits(), products.to_bits())
+            });
+            assert!(found.iter().all(|bits| *bits == found[0]), "{found:?}");
+        }
+    }
+}

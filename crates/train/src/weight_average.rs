@@ -1,0 +1,138 @@
+//! An exponential moving average of a detector's weights.
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    optim::GradientsParams,
+    tensor::Tensor,
+};
+use fcos_burn_model::Fcos;
+
+use crate::operations::lerp;
+
+/// The average of the weights that a training has had, recent ones counting more
+/// (Polyak & Juditsky, 1992, with weights that fall exponentially). It has less of the
+/// last batches' noise than the weights themselves.
+#[derive(Debug)]
+pub(crate) struct WeightAverage {
+    /// Without autodiff.
+    model: Fcos,
+    decay: f64,
+}
+
+impl WeightAverage {
+    /// The average that `model` is: the weights that a training starts with, or an average
+    /// that was kept.
+    pub(crate) fn new(model: &Fcos, decay: f64) -> Self {
+        Self {
+            model: model.valid(),
+            decay,
+        }
+    }
+
+    /// The average with the weights after `step`, counted from 1.
+    pub(crate) fn with(self, model: &Fcos, step: usize) -> Self {
+        let step = step as f64;
+        let decay = self.decay.min((1.0 + step) / (10.0 + step));
+        let mut weights = Weights(GradientsParams::new());
+        // This has the step's share in the running statistics, too.
+        model.valid().visit(&mut weights);
+        let mut approach = Approach {
+            weights: weights.0,
+            share: (1.0 - decay) as f32,
+        };
+        Self {
+            model: self.model.map(&mut approach),
+            ..self
+        }
+    }
+
+    /// The detector with the averaged weights.
+    pub(crate) fn model(&self) -> &Fcos {
+        &self.model
+    }
+}
+
+/// Tensors of a module by their parameter: Burn's container for gradients holds any.
+struct Weights(GradientsParams);
+
+impl ModuleVisitor for Weights {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.register(param.id, param.val());
+    }
+}
+
+struct Approach {
+    weights: GradientsParams,
+    share: f32,
+}
+
+impl ModuleMapper for Approach {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.weights.remove::<D>(param.id) {
+            Some(weight) => param.map(|average| lerp(average, weight, self.share)),
+            None => param,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+    use fcos_burn_model::FcosConfig;
+
+    use super::*;
+
+    fn values(model: &Fcos) -> Vec<f32> {
+        #[derive(Default)]
+        struct Values(Vec<f32>);
+        impl ModuleVisitor for Values {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.extend(param.val().into_data().iter::<f32>());
+            }
+        }
+        let mut values = Values::default();
+        model.visit(&mut values);
+        values.0
+    }
+
+    /// a₀ = w₀, then aₜ = d aₜ₋₁ + (1 − d) wₜ with d = min(0.3, (1 + t) / (10 + t)), running
+    /// statistics included; what it is made of stays as it was.
+    #[test]
+    fn it_is_the_sum_of_all_weights_by_their_age() {
+        let mut config = FcosConfig::small(2);
+        config.backbone.width = 8;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        let device = Device::flex().autodiff();
+        let models: Vec<Fcos> = (0..5)
+            .map(|seed| {
+                device.seed(seed);
+                config.init(&device).unwrap()
+            })
+            .collect();
+        // The same parameters with other values, as after a step.
+        let first = models[0].clone();
+        let record = |model: &Fcos| first.clone().try_load_record(model.clone().into_record());
+        let models: Vec<Fcos> = models.iter().map(|model| record(model).unwrap()).collect();
+        let before: Vec<Vec<f32>> = models.iter().map(values).collect();
+        let mut average = WeightAverage::new(&models[0], 0.3);
+        let mut expected: Vec<f64> = before[0].iter().map(|w| f64::from(*w)).collect();
+        for (step, decay) in [(1, 2.0 / 11.0), (2, 3.0 / 12.0), (3, 0.3), (4, 0.3)] {
+            average = average.with(&models[step], step);
+            for (expected, weight) in expected.iter_mut().zip(&before[step]) {
+                *expected = decay * *expected + (1.0 - decay) * f64::from(*weight);
+            }
+        }
+        let found = values(average.model());
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-6,
+                "{found} {expected}"
+            );
+        }
+        assert_eq!(models.iter().map(values).collect::<Vec<_>>(), before);
+    }
+}

@@ -1,0 +1,506 @@
+//! Whether a classifier locks in to wrong classes, and whether rounding decides it: the same
+//! trainings under several roundings, and how many positives have the right class highest.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use burn::{
+    data::dataloader::DataLoader,
+    module::{Module, ModuleMapper, Param},
+    tensor::{Device, Distribution, Tensor},
+    train::{ItemLazy, TrainStep},
+};
+use fcos_burn::{
+    data::{DetectionDataset, SampleOrder},
+    model::Fcos,
+    train::{
+        Detector, Error, Evaluation, Interrupter, RunConfig,
+        config::Duration,
+        evaluation::{CocoFigure, class_agnostic_figures, results},
+        learner::StepFigure,
+        loader::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
+        plots::{LineChart, Series},
+        progress::tell,
+        run::{read_json, write_json},
+        setup::{initial_model, learner, open_devices},
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{rows::Row, study::Study};
+
+/// Steps that a point of a curve is the mean of.
+const WINDOW: usize = 10;
+
+/// A run whose AP is lower than that of the lowest run of the baseline by more than this is
+/// lost.
+const LOST: f64 = 0.03;
+
+/// How large the random changes to the weights are, as a share of each.
+const NUDGE: f32 = 1e-6;
+
+/// One way to round the same training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Rounding {
+    /// Each batch at once.
+    Whole,
+    /// Each batch in two halves, as by two devices. It is a little more than rounding: each
+    /// half has its own statistics in batch normalisation.
+    Halves,
+    /// Each batch at once, from initial weights that are changed by up to a millionth each.
+    Nudged,
+}
+
+impl Rounding {
+    const ALL: [Self; 3] = [Self::Whole, Self::Halves, Self::Nudged];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Halves => "halves",
+            Self::Nudged => "nudged",
+        }
+    }
+
+    fn apply(self, config: RunConfig) -> RunConfig {
+        let accumulate = match self {
+            Self::Whole | Self::Nudged => 1,
+            Self::Halves => 2,
+        };
+        RunConfig {
+            devices: config.devices[..1].to_vec(),
+            accumulate,
+            ..config
+        }
+    }
+}
+
+/// What a training gave.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Run {
+    seed: u64,
+    rounding: Rounding,
+    /// AP of the last step's weights, a fraction.
+    ap: f64,
+    /// AP where every class is taken for the same one.
+    any_class_ap: f64,
+    /// Class accuracy over the positives of each [`WINDOW`] steps.
+    class_accuracy: Vec<f64>,
+}
+
+/// A run, and what it is of.
+#[derive(Serialize, Deserialize)]
+struct RunFile {
+    configuration: Value,
+    run: Run,
+}
+
+/// Trains every row with every seed and rounding, and writes what came of it to `output` as
+/// `lock-in.md`, `lock-in.json` and a chart for each row. What was trained before is not
+/// trained again. `None` if it was interrupted.
+///
+/// # Errors
+///
+/// Names the file that cannot be read or written, or is of another configuration.
+pub fn run(
+    study: &Study,
+    only: &[String],
+    output: &Path,
+    interrupter: &Interrupter,
+) -> Result<Option<String>, Error> {
+    let Study {
+        mut config, rows, ..
+    } = study.clone();
+    config.validate()?;
+    let open = |split: &str| config.data.source.open(split).map(Arc::new);
+    let (train, val) = (
+        open(&config.data.train_split)?,
+        open(&config.data.val_split)?,
+    );
+    config.model.num_classes = train.categories().len();
+    config.data.categories = train.categories().to_vec();
+    for seed in config.seed..config.seed.saturating_add(study.seeds) {
+        for (row, rounding) in rows.iter().flat_map(|row| Rounding::ALL.map(|r| (row, r))) {
+            if !(only.is_empty() || only.contains(&row.name)) {
+                continue;
+            }
+            let config = RunConfig {
+                seed,
+                ..rounding.apply(row.apply(&config))
+            };
+            let path = path(output, row, rounding, seed);
+            if read(&path, &config)?.is_some() {
+                continue;
+            }
+            tell(format_args!(
+                "== {}, {}, seed {seed}",
+                row.label,
+                rounding.name()
+            ));
+            let mut model = initial_model(&config, &open_devices(&config)?[0])?;
+            if let Some(weights) = &study.weights {
+                model = weights.load(model)?;
+            }
+            let run = train_once(&config, model, rounding, &train, &val, interrupter)?;
+            let Some(run) = run else {
+                return Ok(None);
+            };
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
+            }
+            let configuration = serde_json::to_value(&config).map_err(Error::json(&path))?;
+            write_json(&path, &RunFile { configuration, run })?;
+        }
+    }
+    let mut found = Vec::new();
+    for row in &rows {
+        found.push((row, finished(output, row, &config)?));
+    }
+    Report::new(&found).write(output).map(Some)
+}
+
+fn path(output: &Path, row: &Row, rounding: Rounding, seed: u64) -> PathBuf {
+    let name = format!("{}-seed-{seed}.json", rounding.name());
+    output.join("runs").join(&row.name).join(name)
+}
+
+/// The run in a file, if there is one.
+fn read(path: &Path, config: &RunConfig) -> Result<Option<Run>, Error> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let file: RunFile = read_json(path)?;
+    let wanted = serde_json::to_value(config).map_err(Error::json(path))?;
+    match file.configuration == wanted {
+        true => Ok(Some(file.run)),
+        false => Err(Error::Run {
+            path: path.to_owned(),
+            cause: "is of another configuration: choose another --output".to_owned(),
+        }),
+    }
+}
+
+/// All runs of a row that are finished, whatever was asked for.
+fn finished(output: &Path, row: &Row, config: &RunConfig) -> Result<Vec<Run>, Error> {
+    let mut runs = Vec::new();
+    for seed in 0..1000 {
+        for rounding in Rounding::ALL {
+            let config = RunConfig {
+                seed,
+                ..rounding.apply(row.apply(config))
+            };
+            runs.extend(read(&path(output, row, rounding, seed), &config)?);
+        }
+    }
+    Ok(runs)
+}
+
+fn train_once(
+    config: &RunConfig,
+    mut model: Fcos,
+    rounding: Rounding,
+    train: &Arc<DetectionDataset>,
+    val: &Arc<DetectionDataset>,
+    interrupter: &Interrupter,
+) -> Result<Option<Run>, Error> {
+    let devices = open_devices(config)?;
+    if rounding == Rounding::Nudged {
+        model = nudged(model, config.seed, &devices[0]);
+    }
+    let host = devices[0].clone().without_autodiff();
+    let mut learner = learner(config, model, devices)?;
+    let per_epoch = train.len().div_ceil(config.batch_size);
+    let total = match config.duration {
+        Duration::Epochs(epochs) => epochs * per_epoch,
+        Duration::Iterations(iterations) => iterations,
+    };
+    let plan = EpochPlan {
+        batch_size: config.batch_size,
+        workers: config.workers,
+        order: SampleOrder::Shuffled,
+        seed: config.seed,
+        range: 0..train.len(),
+        max_batches: Some(total),
+    };
+    let collate = TrainCollate::new(config)?;
+    let loader = BatchLoader::new(
+        train.clone(),
+        collate,
+        plan,
+        host.clone(),
+        FirstBatch::START,
+    );
+    let mut optimizer = config.optimization.optimizer();
+    let mut scheduler = config.optimization.scheduler(total);
+    // Correct and all positives of each window.
+    let mut windows = vec![(0.0, 0.0); total.div_ceil(WINDOW)];
+    let mut steps = 0;
+    while steps < total {
+        for batch in loader.iter() {
+            let batch = batch.map_err(|error| Error::Training(error.to_string()))?;
+            let output = TrainStep::step(&learner, batch);
+            let item = output.item.sync();
+            let item = item.map_err(|error| Error::Training(error.to_string()))?;
+            learner = learner.optimize(&mut optimizer, scheduler.step(), output.grads);
+            let figure = |figure| item.figure(figure).unwrap_or_default();
+            let positives = figure(StepFigure::Positives);
+            let (correct, all) = &mut windows[steps / WINDOW];
+            *correct += positives * figure(StepFigure::ClassAccuracy);
+            *all += positives;
+            steps += 1;
+            if interrupter.should_stop() {
+                return Ok(None);
+            }
+        }
+    }
+    let detector = Detector::new(
+        &learner.into_detector(),
+        config.input.clone(),
+        config.data.categories.clone(),
+        host,
+        config.precision,
+    );
+    let detections = detector.detect_dataset(val, config.batch_size, config.workers, |_| {})?;
+    let evaluation = Evaluation::new(val, &detections)?;
+    let any_class = class_agnostic_figures(
+        val,
+        &results(val, &detections)?,
+        config.model.postprocess.nms_iou_threshold,
+    )?;
+    Ok(Some(Run {
+        seed: config.seed,
+        rounding,
+        ap: evaluation.figure(CocoFigure::AP).unwrap_or_default(),
+        any_class_ap: any_class[&CocoFigure::AP].unwrap_or_default(),
+        class_accuracy: windows
+            .into_iter()
+            .map(|(correct, all): (f64, f64)| correct / all.max(1.0))
+            .collect(),
+    }))
+}
+
+/// The same detector with each weight changed by a random share of up to [`NUDGE`].
+fn nudged(model: Fcos, seed: u64, device: &Device) -> Fcos {
+    struct Nudge;
+    impl ModuleMapper for Nudge {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|weight| {
+                let inner = weight.clone().inner();
+                let change = Distribution::Uniform(-f64::from(NUDGE), f64::from(NUDGE));
+                let factor = inner.random_like(change).add_scalar(1.0);
+                let trained = weight.is_require_grad();
+                Tensor::from_inner(inner * factor).set_require_grad(trained)
+            })
+        }
+    }
+    device.seed(seed);
+    model.map(&mut Nudge)
+}
+
+/// What a row's runs have in common.
+#[derive(Debug, Serialize)]
+struct RowReport<'a> {
+    name: &'a str,
+    label: &'a str,
+    /// AP by seed and rounding.
+    runs: Vec<&'a Run>,
+    /// Runs whose AP is far below all of the baseline, and the step from which on fewer of
+    /// its positives have the right class highest than in any run of the baseline.
+    lost: Vec<LostRun>,
+}
+
+#[derive(Debug, Serialize)]
+struct LostRun {
+    seed: u64,
+    rounding: Rounding,
+    ap: f64,
+    from_step: Option<usize>,
+}
+
+struct Report<'a>(Vec<RowReport<'a>>);
+
+impl<'a> Report<'a> {
+    /// Of rows with their runs, the baseline first.
+    fn new(rows: &'a [(&'a Row, Vec<Run>)]) -> Self {
+        let baseline = rows.first().map_or(&[][..], |(_, runs)| runs);
+        let lowest = baseline.iter().map(|run| run.ap).reduce(f64::min);
+        let lowest = lowest.unwrap_or_default();
+        // Of each window, the lowest class accuracy of the baseline.
+        let windows = baseline.iter().map(|run| run.class_accuracy.len()).min();
+        let bound: Vec<f64> = (0..windows.unwrap_or(0))
+            .map(|window| {
+                let found = baseline.iter().map(|run| run.class_accuracy[window]);
+                found.fold(f64::INFINITY, f64::min)
+            })
+            .collect();
+        let lost = |run: &Run| LostRun {
+            seed: run.seed,
+            rounding: run.rounding,
+            ap: run.ap,
+            from_step: lost_from(&run.class_accuracy, &bound).map(|window| WINDOW * window + 1),
+        };
+        let row = |(row, runs): &'a (&'a Row, Vec<Run>)| RowReport {
+            name: &row.name,
+            label: &row.label,
+            runs: runs.iter().collect(),
+            lost: (runs.iter())
+                .filter(|run| run.ap < lowest - LOST)
+                .map(lost)
+                .collect(),
+        };
+        Self(rows.iter().map(row).collect())
+    }
+
+    fn write(&self, output: &Path) -> Result<String, Error> {
+        let charts = output.join("charts");
+        std::fs::create_dir_all(&charts).map_err(Error::io(&charts))?;
+        for row in &self.0 {
+            row.chart().save(&charts.join(row.name))?;
+        }
+        write_json(&output.join("lock-in.json"), &self.0)?;
+        let path = output.join("lock-in.md");
+        let text = self.markdown();
+        std::fs::write(&path, &text).map_err(Error::io(&path))?;
+        Ok(text)
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = format!(
+            "# Class accuracy under several roundings\n\n\
+             Lowest, quartiles and highest over all runs, in percent. A run is lost if its AP \
+             is more than {:.0} below the lowest run of the first row; it is lost from the step \
+             on after which its class accuracy stays below that of all of these.\n\n\
+             | | runs | AP: lowest | 25 % | median | 75 % | highest | AP of any class: lowest | \
+             median | class accuracy at the end: lowest | median | lost | from step |\n\
+             |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
+            100.0 * LOST
+        );
+        for row in &self.0 {
+            let percent = |value: f64| format!("{:.1}", 100.0 * value);
+            let ap = Quantiles::new(row.runs.iter().map(|run| run.ap));
+            let any = Quantiles::new(row.runs.iter().map(|run| run.any_class_ap));
+            let last = |run: &&Run| run.class_accuracy.last().copied();
+            let accuracy = Quantiles::new(row.runs.iter().filter_map(last));
+            let mut steps: Vec<usize> = row.lost.iter().filter_map(|l| l.from_step).collect();
+            steps.sort_unstable();
+            let steps = match (steps.first(), steps.last()) {
+                (Some(first), Some(last)) => format!("{first} to {last}"),
+                _ => String::new(),
+            };
+            let cells = [
+                row.label.to_owned(),
+                row.runs.len().to_string(),
+                percent(ap.at(0.0)),
+                percent(ap.at(0.25)),
+                percent(ap.at(0.5)),
+                percent(ap.at(0.75)),
+                percent(ap.at(1.0)),
+                percent(any.at(0.0)),
+                percent(any.at(0.5)),
+                percent(accuracy.at(0.0)),
+                percent(accuracy.at(0.5)),
+                row.lost.len().to_string(),
+                steps,
+            ];
+            let _ = writeln!(text, "| {} |", cells.join(" | "));
+        }
+        let _ = write!(text, "\nAP of each run: seed by rounding.\n");
+        for row in self.0.iter().filter(|row| !row.runs.is_empty()) {
+            let mut seeds = BTreeMap::<u64, BTreeMap<Rounding, f64>>::new();
+            for run in &row.runs {
+                seeds
+                    .entry(run.seed)
+                    .or_default()
+                    .insert(run.rounding, run.ap);
+            }
+            let names = Rounding::ALL.map(Rounding::name).join(" | ");
+            let _ = write!(text, "\n| {} | {names} |\n|---|---|---|---|\n", row.label);
+            for (seed, found) in seeds {
+                let cell = |rounding| match found.get(&rounding) {
+                    Some(ap) => format!("{:.1}", 100.0 * ap),
+                    None => String::new(),
+                };
+                let _ = writeln!(text, "| {seed} | {} |", Rounding::ALL.map(cell).join(" | "));
+            }
+        }
+        text
+    }
+}
+
+impl RowReport<'_> {
+    /// The class accuracy of all runs over the steps.
+    fn chart(&self) -> LineChart {
+        let points = |run: &Run| {
+            let steps = (0..).map(|window| (WINDOW * window + WINDOW / 2) as f64);
+            steps.zip(run.class_accuracy.iter().copied()).collect()
+        };
+        LineChart {
+            title: format!("Class accuracy: {}", self.label),
+            x_label: "Step".to_owned(),
+            y_label: "Share of positives with the true class highest".to_owned(),
+            series: (self.runs.iter())
+                .map(|run| Series {
+                    name: String::new(),
+                    points: points(run),
+                })
+                .collect(),
+            y_range: Some((0.0, 1.0)),
+        }
+    }
+}
+
+/// The window from which on all of `found` is below `bound`.
+fn lost_from(found: &[f64], bound: &[f64]) -> Option<usize> {
+    let below = found.iter().zip(bound).rev().take_while(|(f, b)| f < b);
+    let from = found.len().min(bound.len()) - below.count();
+    (from < found.len()).then_some(from)
+}
+
+/// Values in ascending order.
+struct Quantiles(Vec<f64>);
+
+impl Quantiles {
+    fn new(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        Self(values)
+    }
+
+    /// The value at a share of the order, between two of them where it lies between; not a
+    /// number where there are none.
+    fn at(&self, share: f64) -> f64 {
+        let place = share * self.0.len().saturating_sub(1) as f64;
+        let (low, high) = (place.floor() as usize, place.ceil() as usize);
+        match (self.0.get(low), self.0.get(high)) {
+            (Some(low), Some(high)) => low + (high - low) * place.fract(),
+            _ => f64::NAN,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_lost_from_where_it_stays_below() {
+        let bound = [0.2, 0.3, 0.5, 0.7];
+        assert_eq!(lost_from(&[0.1, 0.4, 0.4, 0.4], &bound), Some(2));
+        assert_eq!(lost_from(&[0.1, 0.1, 0.1, 0.1], &bound), Some(0));
+        assert_eq!(lost_from(&[0.1, 0.1, 0.1, 0.8], &bound), None);
+    }
+
+    #[test]
+    fn quantiles_lie_between_values() {
+        let quantiles = Quantiles::new([4.0, 1.0, 3.0, 2.0].into_iter());
+        let found = [0.0, 0.25, 0.5, 1.0].map(|share| quantiles.at(share));
+        assert_eq!(found, [1.0, 1.75, 2.5, 4.0]);
+        assert!(Quantiles::new(std::iter::empty()).at(0.5).is_nan());
+    }
+}
