@@ -52,7 +52,8 @@ static DEVICES: LazyLock<Vec<DeviceName>> = LazyLock::new(|| {
 });
 
 fn config(norm: NormKind) -> FcosConfig {
-    let mut config = FcosConfig::small(3);
+    // As many classes as the built-in set has.
+    let mut config = FcosConfig::small(6);
     config.backbone.width = 8;
     config.backbone.norm = norm;
     config.fpn.channels = 8;

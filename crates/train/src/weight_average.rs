@@ -1,7 +1,9 @@
 //! An exponential moving average of a detector's weights.
 
+use std::vec::IntoIter;
+
 use burn::{
-    module::{Module, ModuleMapper, ModuleVisitor, Param},
+    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
     optim::GradientsParams,
     tensor::Tensor,
 };
@@ -33,11 +35,16 @@ impl WeightAverage {
     pub(crate) fn with(self, model: &Fcos, step: usize) -> Self {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step));
-        let mut weights = Weights(GradientsParams::new());
+        let mut places = Places::default();
+        self.model.visit(&mut places);
+        let mut weights = Weights {
+            places: places.0.into_iter(),
+            found: GradientsParams::new(),
+        };
         // This has the step's share in the running statistics, too.
         model.valid().visit(&mut weights);
         let mut approach = Approach {
-            weights: weights.0,
+            weights: weights.found,
             share: (1.0 - decay) as f32,
         };
         Self {
@@ -52,12 +59,28 @@ impl WeightAverage {
     }
 }
 
-/// Tensors of a module by their parameter: Burn's container for gradients holds any.
-struct Weights(GradientsParams);
+/// The average's parameters, in their order.
+#[derive(Default)]
+struct Places(Vec<ParamId>);
+
+impl ModuleVisitor for Places {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.id);
+    }
+}
+
+/// The weights by the average's parameter in the same place: loaded modules may have other
+/// ids. Burn's container for gradients holds any tensors.
+struct Weights {
+    places: IntoIter<ParamId>,
+    found: GradientsParams,
+}
 
 impl ModuleVisitor for Weights {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.0.register(param.id, param.val());
+        if let Some(place) = self.places.next() {
+            self.found.register(place, param.val());
+        }
     }
 }
 
