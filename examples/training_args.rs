@@ -88,14 +88,15 @@ pub struct TrainingArgs {
     /// Images in a batch [default: small: 8, paper: 16]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     batch_size: Option<usize>,
-    /// Learning rate after the warm-up [default: small: 0.001, paper: 0.01]
+    /// Learning rate after the warm-up [default: small: 0.002, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// How the learning rate falls: steps, or cosine to 0 [default: steps]
+    /// How the learning rate falls: cosine to 0, or steps by a tenth after 70 % and 90 % of
+    /// the training [default: small: cosine, paper: steps at iterations of its own]
     #[arg(long, value_enum)]
     lr_decay: Option<LrDecay>,
     /// Validate and keep an exponential moving average of the weights with this decay,
-    /// such as 0.99; 0 for none [default: 0]
+    /// such as 0.99; 0 for none [default: small: 0.99, paper: 0]
     #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
     average_decay: Option<f64>,
     /// Threads that load images [default: small: 1, paper: 2]

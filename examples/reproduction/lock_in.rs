@@ -27,6 +27,7 @@ use fcos_burn::{
         progress::tell,
         run::{read_json, write_json},
         setup::{initial_model, learner, open_devices},
+        weight_average::WeightAverage,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -86,7 +87,7 @@ impl Rounding {
 struct Run {
     seed: u64,
     rounding: Rounding,
-    /// AP of the last step's weights, a fraction.
+    /// AP after the last step, a fraction.
     ap: f64,
     /// AP where every class is taken for the same one.
     any_class_ap: f64,
@@ -214,6 +215,8 @@ fn train_once(
         model = nudged(model, config.seed, &devices[0]);
     }
     let host = devices[0].clone().without_autodiff();
+    let average_decay = config.optimization.average_decay;
+    let mut average = average_decay.map(|decay| WeightAverage::new(&model, decay));
     let mut learner = learner(config, model, devices)?;
     let per_epoch = train.len().div_ceil(config.batch_size);
     let total = match config.duration {
@@ -254,13 +257,15 @@ fn train_once(
             *correct += positives * figure(StepFigure::ClassAccuracy);
             *all += positives;
             steps += 1;
+            average = average.map(|average| average.with(learner.detector(), steps));
             if interrupter.should_stop() {
                 return Ok(None);
             }
         }
     }
+    let model = average.map_or_else(|| learner.detector().clone(), |a| a.model().clone());
     let detector = Detector::new(
-        &learner.into_detector(),
+        &model,
         config.input.clone(),
         config.data.categories.clone(),
         host,

@@ -3,7 +3,7 @@
 //! Those that are built in and found are compared with the processor, and printed;
 //! so is what is skipped. All but the processor need a feature:
 //!
-//!     cargo test -p fcos-burn-tests --features wgpu --test backends -- --nocapture
+//!     cargo test --release --workspace --features wgpu --test backends -- --nocapture
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{path::Path, sync::LazyLock};

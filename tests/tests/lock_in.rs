@@ -42,7 +42,6 @@ fn config() -> RunConfig {
     config.model.fpn.channels = 32;
     config.model.head.tower_depth = 1;
     config.objective.association = Some(AssociationLoss::Pse { beta: 4.0, k: 1.0 });
-    config.optimization.learning_rate = 2e-3;
     config.duration = Duration::Epochs(3);
     config.batch_size = 8;
     config.devices = vec![DeviceName::CPU];

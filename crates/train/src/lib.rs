@@ -32,7 +32,7 @@ pub mod run;
 pub mod setup;
 pub mod statistics;
 pub mod training;
-mod weight_average;
+pub mod weight_average;
 
 pub use burn::train::Interrupter;
 pub use config::RunConfig;

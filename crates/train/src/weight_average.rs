@@ -15,7 +15,7 @@ use crate::operations::lerp;
 /// (Polyak & Juditsky, 1992, with weights that fall exponentially). It has less of the
 /// last batches' noise than the weights themselves.
 #[derive(Debug)]
-pub(crate) struct WeightAverage {
+pub struct WeightAverage {
     /// Without autodiff.
     model: Fcos,
     decay: f64,
@@ -23,8 +23,9 @@ pub(crate) struct WeightAverage {
 
 impl WeightAverage {
     /// The average that `model` is: the weights that a training starts with, or an average
-    /// that was kept.
-    pub(crate) fn new(model: &Fcos, decay: f64) -> Self {
+    /// that was kept. For `decay`, in `[0, 1)`, see
+    /// [`average_decay`](crate::optimization::OptimizationConfig::average_decay).
+    pub fn new(model: &Fcos, decay: f64) -> Self {
         Self {
             model: model.valid(),
             decay,
@@ -32,7 +33,8 @@ impl WeightAverage {
     }
 
     /// The average with the weights after `step`, counted from 1.
-    pub(crate) fn with(self, model: &Fcos, step: usize) -> Self {
+    #[must_use]
+    pub fn with(self, model: &Fcos, step: usize) -> Self {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step));
         let mut places = Places::default();
@@ -53,8 +55,8 @@ impl WeightAverage {
         }
     }
 
-    /// The detector with the averaged weights.
-    pub(crate) fn model(&self) -> &Fcos {
+    /// The detector with the averaged weights, without autodiff.
+    pub fn model(&self) -> &Fcos {
         &self.model
     }
 }
