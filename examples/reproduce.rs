@@ -181,6 +181,10 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
     };
     let interrupter = Interrupter::new();
     let signal = StopSignal::watch(interrupter.clone());
+    let output = match plan.show {
+        Show::ClassAccuracy => output.join("lock-in"),
+        Show::Table { .. } | Show::Candidates => output,
+    };
     let study = Study {
         config,
         weights: cli.training.initial_weights(),
@@ -207,9 +211,7 @@ fn show(
 ) -> Result<Option<String>, Error> {
     let trained = || study.train(&cli.only, interrupter);
     Ok(match show {
-        Show::ClassAccuracy => {
-            lock_in::run(study, &cli.only, &output.join("lock-in"), interrupter)?
-        }
+        Show::ClassAccuracy => lock_in::run(study, &cli.only, output, interrupter)?,
         Show::Table {
             title,
             file,

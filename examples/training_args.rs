@@ -51,10 +51,9 @@ pub struct TrainingArgs {
     /// Slope between score and IoU in the association loss [default: 1]
     #[arg(long, value_name = "K", value_parser = parse_positive, allow_negative_numbers = true)]
     k: Option<f64>,
-    /// Which score the association loss ties to the IoU: ground-truth-class, that of the true
-    /// class; max-over-classes, the highest, as the paper prints it, which may lock in to
-    /// wrong classes where a training starts from scratch; or max-if-correct, the highest
-    /// where it is the true class's [default: small: ground-truth-class, paper:
+    /// Which score the association loss ties to the IoU: ground-truth-class, the true class's,
+    /// or max-over-classes, the highest one, as in the paper, which can lock in to wrong
+    /// classes when training from scratch [default: small: ground-truth-class, paper:
     /// max-over-classes]
     #[arg(long, value_name = "SCORE")]
     association_score: Option<AssociationScore>,
@@ -91,12 +90,13 @@ pub struct TrainingArgs {
     /// Learning rate after the warm-up [default: small: 0.002, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// How the learning rate falls: cosine to 0, or steps by a tenth after 70 % and 90 % of
-    /// the training [default: small: cosine, paper: steps at iterations of its own]
+    /// Learning rate schedule after the warm-up: cosine, down to 0, or steps, divided by 10
+    /// after 70% and 90% of the training [default: small: cosine, paper: divided by 10 after
+    /// 60,000 and 80,000 iterations]
     #[arg(long, value_enum)]
     lr_decay: Option<LrDecay>,
-    /// Validate and keep an exponential moving average of the weights with this decay,
-    /// such as 0.99; 0 for none [default: small: 0.99, paper: 0]
+    /// Decay of an exponential moving average of the weights, which is then what is validated
+    /// and saved; 0 for none [default: small: 0.99, paper: 0]
     #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
     average_decay: Option<f64>,
     /// Threads that load images [default: small: 1, paper: 2]
@@ -238,10 +238,9 @@ impl TrainingArgs {
             config.optimization.learning_rate = rate;
         }
         if let Some(decay) = self.lr_decay {
-            config.optimization.decay = match (decay, config.optimization.decay) {
-                (LrDecay::Steps, Decay::Cosine { .. }) => Decay::default(),
-                (LrDecay::Cosine, Decay::Steps { .. }) => Decay::Cosine { end: 0.0 },
-                (_, as_it_is) => as_it_is,
+            config.optimization.decay = match decay {
+                LrDecay::Steps => Decay::default(),
+                LrDecay::Cosine => Decay::Cosine { end: 0.0 },
             };
         }
         if let Some(decay) = self.average_decay {

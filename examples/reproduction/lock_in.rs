@@ -1,9 +1,10 @@
-//! Whether a classifier locks in to wrong classes, and whether rounding decides it: the same
-//! trainings under several roundings, and how many positives have the right class highest.
+//! Whether a classifier locks in to wrong classes, and whether rounding decides that: the same
+//! training under several roundings, with its class accuracy over the steps.
 
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -51,10 +52,10 @@ const NUDGE: f32 = 1e-6;
 enum Rounding {
     /// Each batch at once.
     Whole,
-    /// Each batch in two halves, as by two devices. It is a little more than rounding: each
-    /// half has its own statistics in batch normalisation.
+    /// Each batch in two halves, as on two devices. This is a little more than rounding: each
+    /// half has its own batch normalization statistics.
     Halves,
-    /// Each batch at once, from initial weights that are changed by up to a millionth each.
+    /// Each batch at once, from initial weights that are changed by up to one millionth each.
     Nudged,
 }
 
@@ -115,6 +116,7 @@ pub fn run(
     output: &Path,
     interrupter: &Interrupter,
 ) -> Result<Option<String>, Error> {
+    study.keep_initial_weights()?;
     let Study {
         mut config, rows, ..
     } = study.clone();
@@ -135,7 +137,7 @@ pub fn run(
                 seed,
                 ..rounding.apply(row.apply(&config))
             };
-            let path = path(output, row, rounding, seed);
+            let path = path(study, row, rounding, seed);
             if read(&path, &config)?.is_some() {
                 continue;
             }
@@ -161,14 +163,22 @@ pub fn run(
     }
     let mut found = Vec::new();
     for row in &rows {
-        found.push((row, finished(output, row, &config)?));
+        found.push((row, finished(study, row, &config)?));
     }
     Report::new(&found).write(output).map(Some)
 }
 
-fn path(output: &Path, row: &Row, rounding: Rounding, seed: u64) -> PathBuf {
-    let name = format!("{}-seed-{seed}.json", rounding.name());
-    output.join("runs").join(&row.name).join(name)
+fn path(study: &Study, row: &Row, rounding: Rounding, seed: u64) -> PathBuf {
+    let name = format!("seed-{seed}-{}.json", rounding.name());
+    study.folder.join(&row.name).join(name)
+}
+
+/// The seed and the rounding in the name of a run's file.
+fn of_name(name: &str) -> Option<(u64, Rounding)> {
+    let (seed, rounding) = name.strip_prefix("seed-")?.split_once('-')?;
+    let rounding = rounding.strip_suffix(".json")?;
+    let found = Rounding::ALL.into_iter().find(|r| r.name() == rounding);
+    seed.parse().ok().zip(found)
 }
 
 /// The run in a file, if there is one.
@@ -188,18 +198,27 @@ fn read(path: &Path, config: &RunConfig) -> Result<Option<Run>, Error> {
 }
 
 /// All runs of a row that are finished, whatever was asked for.
-fn finished(output: &Path, row: &Row, config: &RunConfig) -> Result<Vec<Run>, Error> {
-    let mut runs = Vec::new();
-    for seed in 0..1000 {
-        for rounding in Rounding::ALL {
-            let config = RunConfig {
-                seed,
-                ..rounding.apply(row.apply(config))
-            };
-            runs.extend(read(&path(output, row, rounding, seed), &config)?);
-        }
+fn finished(study: &Study, row: &Row, config: &RunConfig) -> Result<Vec<Run>, Error> {
+    let folder = study.folder.join(&row.name);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(&folder)(error)),
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io(&folder))?.file_name();
+        found.extend(name.to_str().and_then(of_name));
     }
-    Ok(runs)
+    found.sort_unstable();
+    let runs = found.into_iter().map(|(seed, rounding)| {
+        let config = RunConfig {
+            seed,
+            ..rounding.apply(row.apply(config))
+        };
+        read(&path(study, row, rounding, seed), &config)
+    });
+    runs.filter_map(Result::transpose).collect()
 }
 
 fn train_once(
@@ -218,9 +237,12 @@ fn train_once(
     let average_decay = config.optimization.average_decay;
     let mut average = average_decay.map(|decay| WeightAverage::new(&model, decay));
     let mut learner = learner(config, model, devices)?;
+    if train.is_empty() {
+        return Err(Error::NoImages(train.name().to_owned()));
+    }
     let per_epoch = train.len().div_ceil(config.batch_size);
     let total = match config.duration {
-        Duration::Epochs(epochs) => epochs * per_epoch,
+        Duration::Epochs(epochs) => epochs.saturating_mul(per_epoch),
         Duration::Iterations(iterations) => iterations,
     };
     let plan = EpochPlan {
@@ -250,6 +272,10 @@ fn train_once(
             let output = TrainStep::step(&learner, batch);
             let item = output.item.sync();
             let item = item.map_err(|error| Error::Training(error.to_string()))?;
+            if let Some((figure, value)) = item.not_finite() {
+                let cause = format!("step {}: {} is {value}", steps + 1, figure.name());
+                return Err(Error::Training(cause));
+            }
             learner = learner.optimize(&mut optimizer, scheduler.step(), output.grads);
             let figure = |figure| item.figure(figure).unwrap_or_default();
             let positives = figure(StepFigure::Positives);
@@ -257,7 +283,7 @@ fn train_once(
             *correct += positives * figure(StepFigure::ClassAccuracy);
             *all += positives;
             steps += 1;
-            average = average.map(|average| average.with(learner.detector(), steps));
+            average = average.map(|average| average.updated(learner.detector(), steps));
             if interrupter.should_stop() {
                 return Ok(None);
             }
@@ -365,7 +391,7 @@ impl<'a> Report<'a> {
     fn write(&self, output: &Path) -> Result<String, Error> {
         let charts = output.join("charts");
         std::fs::create_dir_all(&charts).map_err(Error::io(&charts))?;
-        for row in &self.0 {
+        for row in self.0.iter().filter(|row| !row.runs.is_empty()) {
             row.chart().save(&charts.join(row.name))?;
         }
         write_json(&output.join("lock-in.json"), &self.0)?;
@@ -379,14 +405,14 @@ impl<'a> Report<'a> {
         let mut text = format!(
             "# Class accuracy under several roundings\n\n\
              Lowest, quartiles and highest over all runs, in percent. A run is lost if its AP \
-             is more than {:.0} below the lowest run of the first row; it is lost from the step \
-             on after which its class accuracy stays below that of all of these.\n\n\
+             is more than {:.0} below the lowest run of the first row. The last column is the \
+             first step after which its class accuracy stays below all of theirs.\n\n\
              | | runs | AP: lowest | 25 % | median | 75 % | highest | AP of any class: lowest | \
              median | class accuracy at the end: lowest | median | lost | from step |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
             100.0 * LOST
         );
-        for row in &self.0 {
+        for row in self.0.iter().filter(|row| !row.runs.is_empty()) {
             let percent = |value: f64| format!("{:.1}", 100.0 * value);
             let ap = Quantiles::new(row.runs.iter().map(|run| run.ap));
             let any = Quantiles::new(row.runs.iter().map(|run| run.any_class_ap));

@@ -70,17 +70,7 @@ impl Row {
         vec![Self::baseline(), Self::pse(1.0, 1.0)]
     }
 
-    /// With the association loss where the highest class is the true one.
-    fn if_correct(self) -> Self {
-        Self {
-            score: AssociationScore::MaxIfCorrect,
-            name: format!("{}-if-correct", self.name),
-            label: format!("{} where the highest class is the true one", self.label),
-            ..self
-        }
-    }
-
-    /// With a weight that rises.
+    /// With a weight that rises over the first part of the training.
     fn ramped(self) -> Self {
         Self {
             ramp: RAMP,
@@ -90,14 +80,13 @@ impl Row {
         }
     }
 
-    /// What may lock in, and what may keep it from it.
+    /// A row that can lock in, and candidate remedies.
     pub fn lock_in() -> Vec<Self> {
         let pse = || Self::pse(1.0, 1.0);
         vec![
             Self::baseline(),
             pse(),
             pse().of_true_class(),
-            pse().if_correct(),
             pse().ramped(),
         ]
     }

@@ -96,7 +96,7 @@ impl Study {
 
     /// Writes what the runs start from beside them, and refuses runs that started from
     /// something else: their configurations do not tell.
-    fn keep_initial_weights(&self) -> Result<(), Error> {
+    pub(super) fn keep_initial_weights(&self) -> Result<(), Error> {
         let path = self.folder.join("initial-weights.json");
         let wanted = match &self.weights {
             None => Value::Null,

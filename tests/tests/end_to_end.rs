@@ -257,7 +257,7 @@ fn a_set_without_objects_trains_and_its_figures_are_undefined() {
         .collect();
     checkpoints.sort_unstable();
     let last = checkpoints.last().unwrap().to_string();
-    let last = run.checkpoints().path().join(last).join("model.bpk");
+    let last = run.checkpoints().path().join(last).join("average.bpk");
     let weights = |path: &Path| std::fs::read(path).unwrap();
     assert!(weights(&run.model_path()) == weights(&last));
 }

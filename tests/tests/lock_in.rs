@@ -72,7 +72,7 @@ fn the_default_learns_classes_with_every_seed() {
     }
 }
 
-/// So the limits above would tell.
+/// Shows that the limits above can fail.
 #[test]
 fn the_highest_score_locks_in() {
     for seed in SEEDS {

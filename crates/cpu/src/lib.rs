@@ -23,6 +23,7 @@ pub mod optim;
 #[forbid(unsafe_code)]
 mod planes;
 mod product;
+#[doc(hidden)]
 #[forbid(unsafe_code)]
 pub mod simd;
 #[forbid(unsafe_code)]

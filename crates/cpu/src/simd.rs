@@ -13,8 +13,8 @@ use pulp::{Scalar, Simd, WithSimd};
 
 /// A level of vector instructions that the kernels of this crate are compiled for.
 ///
-/// The best one that the processor has is used. All give the same results to the last bit;
-/// the matrix products of `gemm`, which chooses for itself, do not.
+/// The best one that the processor has is used. All give the same results to the last bit,
+/// except in matrix products: `gemm` chooses its instructions itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Level(Instructions);
 
@@ -51,11 +51,6 @@ static LEVELS: LazyLock<Vec<Level>> = LazyLock::new(|| {
 static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
 
 impl Level {
-    /// The levels of this processor, from plain numbers to the best one.
-    pub fn available() -> &'static [Self] {
-        &LEVELS
-    }
-
     /// Its name: `scalar`, `sse4.2`, `avx2`, `avx512` or, where the processor is not of
     /// x86-64, `native`.
     pub fn name(self) -> &'static str {
@@ -72,8 +67,9 @@ impl Level {
         }
     }
 
-    /// What `run` gives for each of the levels, each of which the whole process uses
-    /// meanwhile: for tests and measurements. Calls from several threads wait for each other.
+    /// The results of `run` at each level of this processor, from plain numbers to the best
+    /// one. The whole process uses the level meanwhile: this is for tests and measurements.
+    /// Calls from several threads wait for each other; a call within `run` waits forever.
     pub fn each<T>(mut run: impl FnMut(Self) -> T) -> Vec<T> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _guard = (ONE_AT_A_TIME.lock()).unwrap_or_else(PoisonError::into_inner);
@@ -112,5 +108,38 @@ pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
         Some(Instructions::Native(arch)) => arch.dispatch(op),
         Some(Instructions::Scalar(simd)) => Simd::vectorize(simd, op),
         None => Simd::vectorize(Scalar::new(), op),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `EXPECTED_SIMD` tells what an emulated processor is taken for.
+    #[test]
+    fn levels_are_those_of_the_processor() {
+        let names = Level::each(Level::name);
+        assert_eq!(names[0], "scalar");
+        if let Ok(expected) = std::env::var("EXPECTED_SIMD") {
+            assert_eq!(names.last().copied(), Some(expected.as_str()));
+        }
+    }
+
+    #[test]
+    fn each_level_is_used_in_turn_and_then_the_best_one() {
+        struct Lanes;
+        impl WithSimd for Lanes {
+            type Output = usize;
+
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, _: S) -> usize {
+                S::F32_LANES
+            }
+        }
+        let lanes = Level::each(|_| dispatch(Lanes));
+        assert_eq!(lanes[0], 1);
+        assert!(lanes.is_sorted() && lanes.len() > 1, "{lanes:?}");
+        // Other tests may have another level at this moment.
+        assert!(lanes.contains(&dispatch(Lanes)));
     }
 }

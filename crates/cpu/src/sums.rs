@@ -1,21 +1,21 @@
-//! Sums of many values, as exact whatever the processor's vectors.
+//! Sums of many values, accurate and the same at every level of vector instructions.
 
 use pulp::{Simd, WithSimd};
 
 use crate::simd::dispatch;
 
-/// Sums that are kept side by side: a multiple of every processor's lanes, and enough for its
-/// additions not to wait for each other. The same number everywhere gives the same bits
+/// Partial sums that are kept side by side: a multiple of every processor's lanes, and enough
+/// to hide the latency of an addition. The same number everywhere gives the same bits
 /// everywhere.
 const CHAINS: usize = 64;
 
-/// Values that the chains take in 32 bits, before 64 bits take over.
+/// Values that are added in 32 bits before their partial sums are added in 64.
 const BLOCK: usize = 32 * CHAINS;
 
 /// The sum of `a`.
 ///
-/// Each of the rounded sums is of at most 32 values, so that the error stays below a few
-/// units in the last place of the sum of the absolute values, however many there are.
+/// No partial sum in 32 bits has more than 32 values, so that the relative error to the sum of
+/// the absolute values is at most 31 · 2⁻²⁴, and usually some 2⁻²⁴, however many there are.
 pub fn sum(a: &[f32]) -> f64 {
     dispatch(Sum(a))
 }
@@ -68,7 +68,7 @@ impl WithSimd for Covariance<'_> {
                 let vectors = S::as_simd_f32s(a).0.iter().zip(S::as_simd_f32s(b).0);
                 for (chain, (a, b)) in chains.iter_mut().zip(vectors) {
                     let (a, b) = (simd.sub_f32s(*a, means[0]), simd.sub_f32s(*b, means[1]));
-                    // Not every processor can multiply and add with one rounding.
+                    // No fused multiply-add: not every level has it.
                     *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
                 }
             };
@@ -94,7 +94,7 @@ fn filled(values: &[f32], rest: f32) -> [f32; CHAINS] {
     row
 }
 
-/// The sum of all chains, of which vectors of fewer lanes take more.
+/// The sum of all chains, held in as many vectors as the lanes need.
 #[inline(always)]
 fn total<S: Simd>(chains: &[S::f32s; CHAINS]) -> f64 {
     let mut sums = [0.0; CHAINS];

@@ -124,14 +124,17 @@ fn squares_are_summed_and_tensors_scaled() {
 fn tensors_move_by_a_share_of_their_distance() {
     let device = Device::flex();
     device.seed(5);
-    let (from, to) = (random(&device), random(&device));
-    let transposed = to.clone().transpose();
-    let before = from.to_data();
-    let wanted = from.clone() + (to - from.clone()).mul_scalar(0.3);
-    assert_eq!(
-        lerp(from.clone(), transposed.transpose(), 0.3).to_data(),
-        wanted.to_data()
-    );
-    assert_eq!(from.to_data(), before);
-    assert_eq!(lerp(from.clone(), from, 0.3).to_data(), before);
+    let strided = || random(&device).reshape([SHAPE[1], SHAPE[0]]).transpose();
+    for (from, to) in [
+        (random(&device), random(&device)),
+        (random(&device), strided()),
+        (strided(), random(&device)),
+    ] {
+        let before = from.to_data();
+        let wanted = (from.clone() + (to.clone() - from.clone()).mul_scalar(0.3)).to_data();
+        // Where somebody else has `from`, and in place.
+        assert_eq!(lerp(from.clone(), to.clone(), 0.3).to_data(), wanted);
+        assert_eq!(from.to_data(), before);
+        assert_eq!(lerp(from, to, 0.3).to_data(), wanted);
+    }
 }

@@ -152,34 +152,27 @@ fn deviation(scores: Tensor<1>, ious: Tensor<1>, k: f64) -> Tensor<1> {
     scores - ious.detach().mul_scalar(k)
 }
 
-/// Which of a location's class scores an association loss ties to its IoU, and at which positive
-/// locations.
+/// Which of a location's class scores an association loss ties to its IoU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
 pub enum AssociationScore {
-    /// `P̂ = max_c p̂_c`, as eq. (12) prints it.
+    /// `P̂ = max_c p̂_c`, as the paper prints it in eq. (12).
     ///
-    /// A classifier that is trained from scratch with it may lock in: the class that happens to
-    /// lead at a location is pulled up to the IoU whether it is the right one or not, and where a
-    /// wrong class leads, the pull works against the classification loss. Boxes are then as good
-    /// as without, and classes are exchanged. Which runs it hits is a matter of rounding.
+    /// Training from scratch with it can lock in to wrong classes. Whichever class leads at a
+    /// location is pulled up towards the IoU, right or wrong, and while scores are low that pull is
+    /// stronger than the classification loss that pushes a wrong class down. Boxes are then as good
+    /// as ever, but many have the wrong class. Rounding alone decides which runs this happens to.
+    /// A model that knows its classes already, pretrained or from an earlier run, is not affected.
     #[default]
     MaxOverClasses,
-    /// The score of the location's own class, as eq. (8) reads for a binary classifier. No wrong
-    /// class is ever pulled up.
+    /// The score of the location's own class, as eq. (8) reads for a binary classifier. A wrong
+    /// class is never pulled up.
     GroundTruthClass,
-    /// `P̂` of eq. (12) where the highest class is the location's own; other locations have no
-    /// association loss.
-    MaxIfCorrect,
 }
 
 impl AssociationScore {
     /// Every choice.
-    pub const ALL: [Self; 3] = [
-        Self::MaxOverClasses,
-        Self::GroundTruthClass,
-        Self::MaxIfCorrect,
-    ];
+    pub const ALL: [Self; 2] = [Self::MaxOverClasses, Self::GroundTruthClass];
 
     /// The score of each location, a probability. Background rows get a finite score of no meaning.
     ///
@@ -191,22 +184,15 @@ impl AssociationScore {
     pub fn scores(&self, logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         let logit = match self {
             Self::MaxOverClasses => logits.max_dim(1),
-            // Where it is the highest as well, the two are the same.
-            Self::GroundTruthClass | Self::MaxIfCorrect => own_logits(logits, labels),
+            Self::GroundTruthClass => own_logits(logits, labels),
         };
         sigmoid(logit).squeeze_dim(1)
-    }
-
-    /// Whether only locations whose highest class is their own have an association loss.
-    pub(crate) const fn needs_correct_class(self) -> bool {
-        matches!(self, Self::MaxIfCorrect)
     }
 
     const fn name(self) -> &'static str {
         match self {
             Self::MaxOverClasses => "max-over-classes",
             Self::GroundTruthClass => "ground-truth-class",
-            Self::MaxIfCorrect => "max-if-correct",
         }
     }
 }
@@ -216,8 +202,8 @@ fn own_logits(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
     logits.gather(1, labels.clamp_min(0).unsqueeze_dim(1))
 }
 
-/// Whether the highest class of each location is its own, `[num_locations]`; without meaning for
-/// background. Several classes may be highest.
+/// Whether the highest class of each location is its own, `[num_locations]`; meaningless for
+/// background. A tie counts as correct.
 ///
 /// # Shapes
 ///
@@ -418,16 +404,11 @@ mod tests {
         let [a, b, c] = p.map(slope);
         assert_close(&gradient, &[0., a, 0., b, 0., 0., c, 0., 0.], 1e-6);
 
-        for score in [
-            AssociationScore::GroundTruthClass,
-            AssociationScore::MaxIfCorrect,
-        ] {
-            let (scores, gradient) = forward(score);
-            let p = [-2.0, 0.5].map(sigmoid);
-            assert_close(&scores[..2], &p, 1e-6);
-            let [a, b] = p.map(slope);
-            assert_close(&gradient[..6], &[0., 0., a, b, 0., 0.], 1e-6);
-        }
+        let (scores, gradient) = forward(AssociationScore::GroundTruthClass);
+        let p = [-2.0, 0.5].map(sigmoid);
+        assert_close(&scores[..2], &p, 1e-6);
+        let [a, b] = p.map(slope);
+        assert_close(&gradient[..6], &[0., 0., a, b, 0., 0.], 1e-6);
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub struct FcosObjectiveConfig {
     pub lambda: f64,
     /// Association loss in eq. (12), if any.
     pub association: Option<AssociationLoss>,
-    /// The score that the association loss ties to the IoU.
+    /// The score that the association loss ties to the IoU. The default is the paper's; to train
+    /// from scratch, take [`AssociationScore::GroundTruthClass`].
     #[config(default = "AssociationScore::MaxOverClasses")]
     pub association_score: AssociationScore,
     /// The share of the training, in `[0, 1]`, over which the weight `β` of the association loss
@@ -249,12 +250,7 @@ impl FcosObjective {
             .cast(FloatDType::F32);
         let association = self.association.map(|association| {
             let scores = self.association_score.scores(class_logits, targets.labels);
-            let losses = association.forward(scores, ious.clone());
-            let losses = match self.association_score.needs_correct_class() {
-                true => losses * correct.clone(),
-                false => losses,
-            };
-            positives.sum(losses) / num_positives.clone()
+            positives.sum(association.forward(scores, ious.clone())) / num_positives.clone()
         });
 
         let box_losses = self.box_loss.forward(boxes, target_boxes);
@@ -499,17 +495,13 @@ mod tests {
                 }
                 let highest = self.logits[row].iter().copied().fold(f64::MIN, f64::max);
                 let own = self.logits[row][label as usize];
-                let correct = own == highest;
-                expected.class_accuracy += f64::from(u8::from(correct));
+                expected.class_accuracy += f64::from(u8::from(own == highest));
                 let logit = match config.association_score {
                     AssociationScore::MaxOverClasses => highest,
-                    AssociationScore::GroundTruthClass | AssociationScore::MaxIfCorrect => own,
+                    AssociationScore::GroundTruthClass => own,
                 };
-                let wrong_class =
-                    config.association_score == AssociationScore::MaxIfCorrect && !correct;
                 expected.association += match config.association {
                     None => 0.0,
-                    Some(_) if wrong_class => 0.0,
                     Some(AssociationLoss::Pse { beta, k }) => {
                         beta * (sigmoid(logit) - k * iou(p, t)).powi(2)
                     }
@@ -602,7 +594,6 @@ mod tests {
             FcosObjectiveConfig::new(),
             paper(),
             paper().with_association_score(AssociationScore::GroundTruthClass),
-            paper().with_association_score(AssociationScore::MaxIfCorrect),
             paper().with_association(Some(pce)).with_lambda(2.5),
             FcosObjectiveConfig::new().with_classification(ClassificationLoss::QUALITY_FOCAL),
         ];

@@ -41,14 +41,37 @@ pub(crate) struct Position {
 /// What the steps of an epoch gave so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochSoFar {
-    /// Sums of the steps' figures, by name.
-    pub(crate) sums: BTreeMap<String, f64>,
+    /// Of the steps' figures, by name.
+    #[serde(default)]
+    pub(crate) means: BTreeMap<String, RunningMean>,
     /// Steps whose gradient was scaled down.
     pub(crate) clipped: usize,
     /// Learning rate of the last step.
     pub(crate) learning_rate: f64,
     /// Seconds that it took.
     pub(crate) seconds: f64,
+}
+
+/// A mean of weighted values that are added one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunningMean {
+    sum: f64,
+    weight: f64,
+}
+
+impl RunningMean {
+    pub(crate) fn add(&mut self, value: f64, weight: f64) {
+        self.sum += value * weight;
+        self.weight += weight;
+    }
+
+    /// 0 without values.
+    pub(crate) fn value(self) -> f64 {
+        match self.weight > 0.0 {
+            true => self.sum / self.weight,
+            false => 0.0,
+        }
+    }
 }
 
 /// What `position.json` says: the position, and the checksums of the files beside it.
@@ -249,10 +272,21 @@ impl Checkpoints {
             Ok(Bytes::from_bytes_vec(bytes))
         };
         let average = |decay| file(AVERAGE).map(|bytes| (bytes, decay));
+        let has_average = contents.checksums.contains_key(AVERAGE);
         Ok(Files {
             model: file(MODEL)?,
             optimizer: file(OPTIMIZER)?,
-            average: optimization.average_decay.map(average).transpose()?,
+            average: match optimization.average_decay {
+                Some(decay) if has_average => Some(average(decay)?),
+                None if !has_average => None,
+                decay => {
+                    return Err(unusable(&place)(format!(
+                        "it was written {} averaged weights, but the configuration {} them",
+                        if has_average { "with" } else { "without" },
+                        if decay.is_some() { "has" } else { "lacks" },
+                    )));
+                }
+            },
             folder,
             position: contents.position,
         })
@@ -261,18 +295,20 @@ impl Checkpoints {
 
 impl Files {
     fn restore(self, model: &Fcos, optimizer: ModuleOptimizer) -> Result<Checkpoint, Error> {
-        let weights = |name: &str, bytes: Bytes| {
+        let weights = |name: &str, bytes: Bytes, model: Fcos| {
             guarded(&self.folder.join(name), || {
                 let record = ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
-                let model = model.clone().try_load_record(record);
+                let model = model.try_load_record(record);
                 model.map_err(|error| error.to_string())
             })
         };
+        let model = weights(MODEL, self.model, model.clone())?;
         let average = self.average.map(|(bytes, decay)| {
-            weights(AVERAGE, bytes).map(|average| WeightAverage::new(&average, decay))
+            // Loading writes to running statistics, which clones share; these are its own.
+            let average = weights(AVERAGE, bytes, model.valid());
+            average.map(|average| WeightAverage::resumed(average, decay))
         });
         let average = average.transpose()?;
-        let model = weights(MODEL, self.model)?;
         let bytes = self.optimizer;
         let optimizer = guarded(&self.folder.join(OPTIMIZER), || restored(optimizer, bytes))?;
         Ok(Checkpoint {
@@ -457,6 +493,35 @@ mod tests {
         fs::rename(dir.path().join("7"), dir.path().join("8")).unwrap();
         let error = last().unwrap_err().to_string();
         assert!(error.contains("of another iteration"), "{error}");
+    }
+
+    #[test]
+    fn averages_come_back_where_the_configuration_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path().to_owned());
+        let model = model();
+        let with = |average_decay| OptimizationConfig {
+            average_decay,
+            ..RunConfig::small().optimization
+        };
+        let (averaged, plain) = (with(Some(0.9)), with(None));
+        let average = WeightAverage::new(&model, 0.9);
+        let position = Position::default();
+        let optimizer = plain.optimizer();
+        checkpoints
+            .save(&position, &model, &optimizer, Some(&average))
+            .unwrap();
+        let found = checkpoints.last(&model, &averaged).unwrap();
+        let bytes = |model: &Fcos| model_bytes(model, dir.path()).unwrap();
+        assert!(bytes(found.average.unwrap().model()) == bytes(average.model()));
+        let error = checkpoints.last(&model, &plain).err().unwrap().to_string();
+        assert!(error.contains("with averaged weights"), "{error}");
+        checkpoints
+            .save(&position, &model, &optimizer, None)
+            .unwrap();
+        assert!(checkpoints.last(&model, &plain).unwrap().average.is_none());
+        let error = checkpoints.last(&model, &averaged).err().unwrap();
+        assert!(error.to_string().contains("without averaged weights"));
     }
 
     /// Checksums keep damage out, not what somebody made.

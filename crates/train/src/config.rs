@@ -518,16 +518,24 @@ impl RunConfig {
     }
 }
 
-/// Renames what older configurations call otherwise.
+/// Converts the keys of older configurations.
 fn upgrade(config: &mut Value) {
     let Some(Value::Object(optimization)) = config.get_mut("optimization") else {
         return;
     };
+    // With both, the older ones stay and are refused as unknown.
+    if optimization.contains_key("decay") {
+        return;
+    }
     let keys = [("milestones", "milestones"), ("milestone_factor", "factor")];
     let steps: Map<String, Value> = keys
         .into_iter()
         .filter_map(|(key, renamed)| Some((renamed.to_owned(), optimization.remove(key)?)))
         .collect();
+    if steps.len() == keys.len() {
+        // A whole configuration, of before there were averages.
+        optimization.entry("average_decay").or_insert(Value::Null);
+    }
     if !steps.is_empty() {
         optimization.insert("decay".to_owned(), json!({ "steps": steps }));
     }
@@ -605,17 +613,24 @@ mod tests {
         assert_eq!(config, expected);
     }
 
-    /// Configurations of before `decay` have these keys.
+    /// Configurations older than `decay` have these keys.
     #[test]
     fn older_names_of_the_steps_are_read() {
-        let decay = |json: &str| merged(json).map(|config| config.optimization.decay);
         let steps = |factor| Decay::Steps {
             milestones: Milestones::Fractions(vec![0.5]),
             factor,
         };
         let older =
             r#"{"optimization": {"milestones": {"fractions": [0.5]}, "milestone_factor": 0.2}}"#;
-        assert_eq!(decay(older).unwrap(), steps(0.2));
+        let found = merged(older).unwrap().optimization;
+        assert_eq!((found.decay, found.average_decay), (steps(0.2), None));
+        let half = r#"{"optimization": {"milestones": {"fractions": [0.5]}}}"#;
+        assert_eq!(merged(half).unwrap().optimization.decay, steps(0.1));
+        let half = r#"{"optimization": {"milestone_factor": 0.1}}"#;
+        assert_eq!(merged(half).unwrap().optimization.decay, Decay::default());
+        let both =
+            r#"{"optimization": {"milestone_factor": 0.1, "decay": {"cosine": {"end": 0.0}}}}"#;
+        assert!(merged(both).unwrap_err().contains("milestone_factor"));
 
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");

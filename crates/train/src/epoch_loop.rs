@@ -225,12 +225,18 @@ impl Course<'_> {
                 .clone()
                 .optimize(&mut self.optimizer, rate.clone(), computed.grads);
         let average = self.average.take();
-        self.average = average.map(|average| average.with(self.learner.detector(), iteration));
+        self.average = average.map(|average| average.updated(self.learner.detector(), iteration));
         self.position.iteration = iteration;
         let sofar = &mut self.position.epoch;
         sofar.learning_rate = rate.base();
+        let positives = output.figure(StepFigure::Positives).unwrap_or_default();
         for (figure, value) in output.figures() {
-            *sofar.sums.entry(figure.name().to_owned()).or_default() += value;
+            let weight = match figure.is_mean_over_positives() {
+                true => positives,
+                false => 1.0,
+            };
+            let mean = sofar.means.entry(figure.name().to_owned()).or_default();
+            mean.add(*value, weight);
         }
         let norm = output.figure(StepFigure::GradientNorm);
         let limit = self.learner.max_gradient_norm();
@@ -248,7 +254,7 @@ impl Course<'_> {
             total_items: val.num_items(),
         });
         let learner = match &self.average {
-            Some(average) => self.learner.of(average.model().clone()),
+            Some(average) => self.learner.with_detector(average.model().clone()),
             None => self.learner.valid(),
         };
         let mut batches = val.iter();
@@ -282,16 +288,12 @@ impl Course<'_> {
     /// Keeps the weights if they are the run's now, then the epoch's row.
     fn record(&mut self, epoch: usize, validation: Duration) -> Result<(), Error> {
         let sofar = std::mem::take(&mut self.position.epoch);
-        let steps = self.steps_of(epoch);
-        let mean = |sum: f64| sum / steps.max(1) as f64;
         let row = EpochRow {
             epoch,
             seconds: sofar.seconds + validation.as_secs_f64(),
             learning_rate: sofar.learning_rate,
-            train: sofar
-                .sums
-                .into_iter()
-                .map(|(name, sum)| (name, mean(sum)))
+            train: (sofar.means.into_iter())
+                .map(|(name, mean)| (name, mean.value()))
                 .collect(),
             clipped_steps: sofar.clipped,
             unreadable_images: self.of.reader.unreadable().len(),

@@ -73,9 +73,9 @@ impl Learner {
         &self.detector
     }
 
-    /// The same with another detector.
+    /// The same with another detector, such as one of averaged weights.
     #[must_use]
-    pub fn of(&self, detector: Fcos) -> Self {
+    pub fn with_detector(&self, detector: Fcos) -> Self {
         Self {
             detector,
             ..self.clone()
@@ -87,7 +87,7 @@ impl Learner {
         self.detector
     }
 
-    fn with_detector(self, change: impl FnOnce(Fcos) -> Fcos) -> Self {
+    fn map_detector(self, change: impl FnOnce(Fcos) -> Fcos) -> Self {
         Self {
             detector: change(self.detector),
             ..self
@@ -101,23 +101,23 @@ impl Module for Learner {
     }
 
     fn fork(self, device: &Device) -> Self {
-        self.with_detector(|detector| detector.fork(device))
+        self.map_detector(|detector| detector.fork(device))
     }
 
     fn to_device(self, device: &Device) -> Self {
-        self.with_detector(|detector| detector.to_device(device))
+        self.map_detector(|detector| detector.to_device(device))
     }
 
     fn train(self) -> Self {
-        self.with_detector(Module::train)
+        self.map_detector(Module::train)
     }
 
     fn valid(&self) -> Self {
-        self.of(self.detector.valid())
+        self.with_detector(self.detector.valid())
     }
 
     fn materialize(self) -> Self {
-        self.with_detector(Module::materialize)
+        self.map_detector(Module::materialize)
     }
 
     fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
@@ -125,7 +125,7 @@ impl Module for Learner {
     }
 
     fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
-        self.with_detector(|detector| detector.map(mapper))
+        self.map_detector(|detector| detector.map(mapper))
     }
 }
 
@@ -242,7 +242,7 @@ pub enum StepFigure {
 
 impl StepFigure {
     /// Whether it is a mean over the positive locations.
-    fn is_mean_over_positives(self) -> bool {
+    pub(crate) fn is_mean_over_positives(self) -> bool {
         matches!(self, Self::MeanIou | Self::ClassAccuracy)
     }
 }

@@ -33,7 +33,7 @@ impl StepFigure {
     }
 }
 
-/// A figure of the training step, averaged over the epoch.
+/// A figure of the training step, averaged over the epoch's steps.
 #[derive(Clone)]
 pub struct StepMetric {
     figure: StepFigure,

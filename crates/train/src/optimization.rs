@@ -51,12 +51,12 @@ pub struct OptimizationConfig {
     /// Gradients whose norm over all parameters exceeds this are scaled down to
     /// it; `None` never scales.
     pub max_gradient_norm: Option<f32>,
-    /// The decay of an exponential moving average of the weights, in `[0, 1)`: what is
-    /// validated and kept as the run's weights, in place of the last ones; `None` for none.
+    /// Decay of an exponential moving average of the weights, in `[0, 1)`. The average is
+    /// validated and saved in place of the weights themselves. `None` keeps no average.
     ///
-    /// After step t, counted from 1, the average moves to the weights by 1 − d, where d is the
-    /// smaller of this and (1 + t) / (10 + t): a short training would else keep its start.
-    /// Running statistics of normalisation are averaged likewise.
+    /// After step t, counted from 1, the average becomes d · average + (1 − d) · weights, where d
+    /// is the smaller of this and (1 + t) / (10 + t), so that a short training forgets its initial
+    /// weights. Running statistics of batch normalization are averaged in the same way.
     #[serde(default)]
     pub average_decay: Option<f64>,
 }
@@ -68,26 +68,36 @@ pub enum Decay {
     /// In steps.
     Steps {
         /// When.
+        #[serde(default = "usual_milestones")]
         milestones: Milestones,
         /// What it is multiplied by at each milestone.
+        #[serde(default = "usual_factor")]
         factor: f64,
     },
     /// Along half a cosine from the end of the warm-up to the end of the training
     /// ([Loshchilov & Hutter, 2017](https://arxiv.org/abs/1608.03983), without restarts).
     Cosine {
-        /// The end's share of the full learning rate.
+        /// The final learning rate as a fraction of the full one.
         end: f64,
     },
 }
 
 impl Default for Decay {
-    /// A tenth after 70 % and again after 90 % of the training.
+    /// Divided by 10 after 70% and again after 90% of the training.
     fn default() -> Self {
         Self::Steps {
-            milestones: Milestones::Fractions(vec![0.7, 0.9]),
-            factor: 0.1,
+            milestones: usual_milestones(),
+            factor: usual_factor(),
         }
     }
+}
+
+fn usual_milestones() -> Milestones {
+    Milestones::Fractions(vec![0.7, 0.9])
+}
+
+fn usual_factor() -> f64 {
+    0.1
 }
 
 /// The learning rate's start.

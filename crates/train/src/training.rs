@@ -439,22 +439,23 @@ impl Run {
         let evaluation = Evaluation::new(&self.data.val, &detections)?;
         write_artifacts(&self.folder, &self.data.val, &detections, &evaluation)?;
         write_json(&self.folder.config_path(), &self.config)?;
+        let confusion = ClassConfusion::find(
+            &self.data.val,
+            &results(&self.data.val, &detections)?,
+            &evaluation,
+            self.config.model.postprocess.nms_iou_threshold,
+            &self.config.objective,
+        )?;
+        if let Some(confusion) = confusion {
+            note(&format!("warning: {confusion}"))?;
+            tell(format_args!("warning: {confusion}"));
+        }
         evaluation.write(&self.folder.evaluation_path())?;
         let kept = match self.config.keep {
             Keep::Best => "best",
             Keep::Last => "last",
         };
         note(&format!("{kept} epoch:\n{}", evaluation.table()))?;
-        let confusion = ClassConfusion::find(
-            &self.data.val,
-            &results(&self.data.val, &detections)?,
-            &evaluation,
-            self.config.model.postprocess.nms_iou_threshold,
-        )?;
-        if let Some(confusion) = confusion {
-            note(&format!("warning: {confusion}"))?;
-            tell(format_args!("warning: {confusion}"));
-        }
         Ok(Outcome::Finished(Box::new(evaluation)))
     }
 }
