@@ -386,7 +386,6 @@ impl RunConfig {
                 decay: Decay::Cosine { end: 0.0 },
                 average_decay: Some(0.99),
                 max_gradient_norm: Some(10.0),
-                ..paper.optimization
             },
             duration: Duration::Epochs(4),
             batch_size: 8,

@@ -1,6 +1,6 @@
 //! Long runs: a program's memory and threads stay what they were after its first quarter.
 //!
-//! `cargo test --release --workspace --examples --test cli long_run -- --ignored --nocapture`
+//! `cargo build --release --examples && cargo test --release --test cli long_run -- --ignored --nocapture`
 //! takes ten minutes on two cores.
 
 use std::{
