@@ -87,7 +87,7 @@ pub struct TrainingArgs {
     /// Images in a batch [default: small: 8, paper: 16]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     batch_size: Option<usize>,
-    /// Learning rate after the warm-up [default: small: 0.002, paper: 0.01]
+    /// Learning rate after the warm-up [default: small: 0.0015, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Learning rate schedule after the warm-up: cosine, down to 0, or steps, divided by 10

@@ -352,7 +352,7 @@ impl RunConfig {
     }
 
     /// A training from scratch that takes minutes on a CPU: [`FcosConfig::small`]
-    /// with PSE (β = k = 1) of the true class's score, GIoU (λ = 2) and AdamW, a cosine
+    /// with PSE (β = k = 1) of the true class's score, GIoU (λ = 1.5) and AdamW, a cosine
     /// schedule and averaged weights, on the built-in set.
     pub fn small() -> Self {
         let shapes = ShapesConfig::default();
@@ -361,7 +361,7 @@ impl RunConfig {
             model: FcosConfig::small(1),
             objective: FcosObjectiveConfig::new()
                 .with_box_loss(BoxLoss::Giou)
-                .with_lambda(2.0)
+                .with_lambda(1.5)
                 .with_association(Some(Default::default()))
                 .with_association_score(AssociationScore::GroundTruthClass),
             input: InputConfig {
@@ -374,7 +374,7 @@ impl RunConfig {
             },
             optimization: OptimizationConfig {
                 optimizer: Optimizer::AdamW,
-                learning_rate: 2e-3,
+                learning_rate: 1.5e-3,
                 weight_decay: 0.05,
                 bias_weight_decay: 0.0,
                 bias_learning_rate_factor: 1.0,
