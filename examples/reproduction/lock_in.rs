@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -28,13 +27,17 @@ use fcos_burn::{
         progress::tell,
         run::{read_json, write_json},
         setup::{initial_model, learner, open_devices},
+        statistics::Quantiles,
         weight_average::WeightAverage,
     },
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{rows::Row, study::Study};
+use super::{
+    rows::Row,
+    study::{Study, names_in},
+};
 
 /// Steps that a point of a curve is the mean of.
 const WINDOW: usize = 10;
@@ -199,17 +202,8 @@ fn read(path: &Path, config: &RunConfig) -> Result<Option<Run>, Error> {
 
 /// All runs of a row that are finished, whatever was asked for.
 fn finished(study: &Study, row: &Row, config: &RunConfig) -> Result<Vec<Run>, Error> {
-    let folder = study.folder.join(&row.name);
-    let entries = match std::fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io(&folder)(error)),
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.map_err(Error::io(&folder))?.file_name();
-        found.extend(name.to_str().and_then(of_name));
-    }
+    let names = names_in(&study.folder.join(&row.name))?;
+    let mut found: Vec<_> = names.iter().filter_map(|name| of_name(name)).collect();
     found.sort_unstable();
     let runs = found.into_iter().map(|(seed, rounding)| {
         let config = RunConfig {
@@ -413,7 +407,9 @@ impl<'a> Report<'a> {
             100.0 * LOST
         );
         for row in self.0.iter().filter(|row| !row.runs.is_empty()) {
-            let percent = |value: f64| format!("{:.1}", 100.0 * value);
+            let percent = |value: Option<f64>| {
+                value.map_or_else(String::new, |value| format!("{:.1}", 100.0 * value))
+            };
             let ap = Quantiles::new(row.runs.iter().map(|run| run.ap));
             let any = Quantiles::new(row.runs.iter().map(|run| run.any_class_ap));
             let last = |run: &&Run| run.class_accuracy.last().copied();
@@ -493,28 +489,6 @@ fn lost_from(found: &[f64], bound: &[f64]) -> Option<usize> {
     (from < found.len()).then_some(from)
 }
 
-/// Values in ascending order.
-struct Quantiles(Vec<f64>);
-
-impl Quantiles {
-    fn new(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        Self(values)
-    }
-
-    /// The value at a share of the order, between two of them where it lies between; not a
-    /// number where there are none.
-    fn at(&self, share: f64) -> f64 {
-        let place = share * self.0.len().saturating_sub(1) as f64;
-        let (low, high) = (place.floor() as usize, place.ceil() as usize);
-        match (self.0.get(low), self.0.get(high)) {
-            (Some(low), Some(high)) => low + (high - low) * place.fract(),
-            _ => f64::NAN,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -525,13 +499,5 @@ mod tests {
         assert_eq!(lost_from(&[0.1, 0.4, 0.4, 0.4], &bound), Some(2));
         assert_eq!(lost_from(&[0.1, 0.1, 0.1, 0.1], &bound), Some(0));
         assert_eq!(lost_from(&[0.1, 0.1, 0.1, 0.8], &bound), None);
-    }
-
-    #[test]
-    fn quantiles_lie_between_values() {
-        let quantiles = Quantiles::new([4.0, 1.0, 3.0, 2.0].into_iter());
-        let found = [0.0, 0.25, 0.5, 1.0].map(|share| quantiles.at(share));
-        assert_eq!(found, [1.0, 1.75, 2.5, 4.0]);
-        assert!(Quantiles::new(std::iter::empty()).at(0.5).is_nan());
     }
 }

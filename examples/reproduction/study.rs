@@ -138,18 +138,9 @@ impl Study {
     ///
     /// Names the run whose files cannot be read, or that is of another configuration.
     pub fn finished_runs(&self, row: &Row) -> Result<Vec<FinishedRun>, Error> {
-        let folder = self.folder.join(&row.name);
-        let entries = match std::fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(Error::io(&folder)(error)),
-        };
-        let mut seeds = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(Error::io(&folder))?.file_name();
-            let seed = name.to_str().and_then(|name| name.strip_prefix(SEED));
-            seeds.extend(seed.and_then(|seed| seed.parse::<u64>().ok()));
-        }
+        let names = names_in(&self.folder.join(&row.name))?;
+        let seeds = names.iter().filter_map(|name| name.strip_prefix(SEED));
+        let mut seeds: Vec<u64> = seeds.filter_map(|seed| seed.parse().ok()).collect();
         seeds.sort_unstable();
         let runs = seeds.into_iter().map(|seed| self.finished(row, seed));
         runs.filter_map(Result::transpose).collect()
@@ -192,6 +183,21 @@ impl Study {
     fn path(&self, row: &Row, seed: u64) -> PathBuf {
         self.folder.join(&row.name).join(format!("{SEED}{seed}"))
     }
+}
+
+/// The names in a folder, none where it is not there.
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(folder)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io(folder))?.file_name();
+        names.extend(name.into_string().ok());
+    }
+    Ok(names)
 }
 
 fn json(config: &RunConfig, path: &Path) -> Result<Value, Error> {

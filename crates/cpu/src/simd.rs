@@ -106,8 +106,7 @@ pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
         Some(Instructions::Sse(simd)) => Simd::vectorize(simd, op),
         #[cfg(not(target_arch = "x86_64"))]
         Some(Instructions::Native(arch)) => arch.dispatch(op),
-        Some(Instructions::Scalar(simd)) => Simd::vectorize(simd, op),
-        None => Simd::vectorize(Scalar::new(), op),
+        Some(Instructions::Scalar(_)) | None => Simd::vectorize(Scalar::new(), op),
     }
 }
 

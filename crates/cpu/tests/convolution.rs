@@ -1,8 +1,12 @@
 //! The convolutions and their gradients against those of Burn's Flex backend.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod levels;
+
 use burn::tensor::{Device, Distribution, Tensor, module, ops::ConvOptions};
-use fcos_burn_cpu::{conv2d, simd::Level};
+use fcos_burn_cpu::conv2d;
+
+use levels::at_every_level;
 
 /// Output and gradients of a convolution, given that of the output.
 fn results(
@@ -34,21 +38,6 @@ fn results(
     .collect()
 }
 
-/// What this crate's convolution gives at every level of vector instructions: the same bits.
-fn results_at_every_level(
-    tensors: &[Tensor<4>; 3],
-    bias: &Option<Tensor<1>>,
-    options: &ConvOptions<2>,
-) -> Vec<Vec<f32>> {
-    let found = Level::each(|_| results(conv2d, tensors, bias, options));
-    // Equality alone: a failure would print all of them.
-    assert!(
-        found.iter().all(|level| *level == found[0]),
-        "levels differ"
-    );
-    found.into_iter().next_back().unwrap()
-}
-
 /// Asserts that both compute the same, up to rounding.
 fn assert_same(
     shape: [usize; 4],
@@ -66,7 +55,7 @@ fn assert_same(
     let bias = bias.then(|| Tensor::random([filters], Distribution::Normal(0.0, 1.0), &device));
     let output = module::conv2d(input.clone(), weight.clone(), None, options.clone());
     let tensors = [input, weight, random(output.dims())];
-    let found = results_at_every_level(&tensors, &bias, options);
+    let found = at_every_level(|| results(conv2d, &tensors, &bias, options));
     let wanted = results(module::conv2d, &tensors, &bias, options);
     assert_eq!(found.len(), wanted.len());
     for (part, (found, wanted)) in found.iter().zip(&wanted).enumerate() {

@@ -1,12 +1,16 @@
 //! Normalisation and its gradients against Burn's.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod levels;
+
 use burn::{
     module::Param,
     nn::{GroupNorm, GroupNormConfig},
     tensor::{Device, Tensor, TensorData, module},
 };
 use fcos_burn_cpu::{batch_norm_train, group_norm, simd::Level};
+
+use levels::at_every_level;
 
 const EPSILON: f64 = 1e-5;
 
@@ -49,17 +53,6 @@ fn results<const N: usize>(
         .into_iter()
         .map(|data| data.try_into_vec().expect("floats"))
         .collect()
-}
-
-/// What `results` are at every level of vector instructions: the same bits.
-fn at_every_level(results: impl Fn() -> Vec<Vec<f32>>) -> Vec<Vec<f32>> {
-    let found = Level::each(|_| results());
-    // Equality alone: a failure would print all of them.
-    assert!(
-        found.iter().all(|level| *level == found[0]),
-        "levels differ"
-    );
-    found.into_iter().next_back().unwrap()
 }
 
 fn assert_same(found: &[Vec<f32>], wanted: &[Vec<f32>], what: &str) {

@@ -97,6 +97,10 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
             .filter_map(|row| Some((row.epoch as f64, value(row)?)))
             .collect(),
     };
+    let trained = |figure: StepFigure| {
+        let name = figure.name();
+        curve(name, &|row| row.train.get(name).copied())
+    };
     let losses = [
         StepFigure::Loss,
         StepFigure::Classification,
@@ -104,7 +108,7 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         StepFigure::Association,
         StepFigure::Centerness,
     ]
-    .map(|figure| curve(figure.name(), &|row| row.train.get(figure.name()).copied()));
+    .map(trained);
     LineChart {
         title: "Training losses".to_owned(),
         x_label: "Epoch".to_owned(),
@@ -121,9 +125,7 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         title: "Positive locations in training".to_owned(),
         x_label: "Epoch".to_owned(),
         y_label: "Share or IoU".to_owned(),
-        series: shares
-            .map(|figure| curve(figure.name(), &|row| row.train.get(figure.name()).copied()))
-            .into(),
+        series: shares.map(trained).into(),
         y_range: Some((0.0, 1.0)),
     }
     .save(&folder.plots_path().join("class-accuracy"))?;

@@ -271,13 +271,12 @@ impl Checkpoints {
             }
             Ok(Bytes::from_bytes_vec(bytes))
         };
-        let average = |decay| file(AVERAGE).map(|bytes| (bytes, decay));
         let has_average = contents.checksums.contains_key(AVERAGE);
         Ok(Files {
             model: file(MODEL)?,
             optimizer: file(OPTIMIZER)?,
             average: match optimization.average_decay {
-                Some(decay) if has_average => Some(average(decay)?),
+                Some(decay) if has_average => Some((file(AVERAGE)?, decay)),
                 None if !has_average => None,
                 decay => {
                     return Err(unusable(&place)(format!(
@@ -426,15 +425,19 @@ mod tests {
         config.init(&device.autodiff()).unwrap()
     }
 
+    fn optimization(average_decay: Option<f64>) -> OptimizationConfig {
+        OptimizationConfig {
+            average_decay,
+            ..RunConfig::small().optimization
+        }
+    }
+
     #[test]
     fn the_last_that_can_be_read_is_gone_on_from() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
-        let optimization = OptimizationConfig {
-            average_decay: None,
-            ..RunConfig::small().optimization
-        };
+        let optimization = optimization(None);
         let optimizer = optimization.optimizer();
         for iteration in [0, 5, 9] {
             let position = Position {
@@ -500,11 +503,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
-        let with = |average_decay| OptimizationConfig {
-            average_decay,
-            ..RunConfig::small().optimization
-        };
-        let (averaged, plain) = (with(Some(0.9)), with(None));
+        let (averaged, plain) = (optimization(Some(0.9)), optimization(None));
         let average = WeightAverage::new(&model, 0.9);
         let position = Position::default();
         let optimizer = plain.optimizer();
@@ -533,10 +532,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
-        let optimization = OptimizationConfig {
-            average_decay: None,
-            ..RunConfig::small().optimization
-        };
+        let optimization = optimization(None);
         let optimizer = optimization.optimizer();
         checkpoints
             .save(&Position::default(), &model, &optimizer, None)

@@ -52,17 +52,32 @@ impl Summary {
 /// The interval between the quantiles that leave out `1 − confidence`, half at either
 /// end; `None` of no values. Quantiles between two values are interpolated.
 pub fn percentile_interval(values: &[f64], confidence: f64) -> Option<[f64; 2]> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    let quantile = |share: f64| {
+    let quantiles = Quantiles::new(values.iter().copied());
+    let tail = (1.0 - confidence) / 2.0;
+    Some([quantiles.at(tail)?, quantiles.at(1.0 - tail)?])
+}
+
+/// Values in ascending order.
+#[derive(Clone, Debug)]
+pub struct Quantiles(Vec<f64>);
+
+impl Quantiles {
+    /// Sorts the values.
+    pub fn new(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        Self(sorted)
+    }
+
+    /// The quantile of a share in `[0, 1]`, interpolated linearly between two values; `None`
+    /// without values.
+    pub fn at(&self, share: f64) -> Option<f64> {
+        let last = self.0.len().checked_sub(1)?;
         let place = share.clamp(0.0, 1.0) * last as f64;
         let below = place.floor() as usize;
         let above = (below + 1).min(last);
-        sorted[below] + (place - below as f64) * (sorted[above] - sorted[below])
-    };
-    let tail = (1.0 - confidence) / 2.0;
-    Some([quantile(tail), quantile(1.0 - tail)])
+        Some(self.0[below] + (place - below as f64) * (self.0[above] - self.0[below]))
+    }
 }
 
 #[cfg(test)]
@@ -89,6 +104,14 @@ mod tests {
     }
 
     /// numpy.quantile of the same values.
+    #[test]
+    fn quantiles_lie_between_values() {
+        let quantiles = Quantiles::new([4.0, 1.0, 3.0, 2.0]);
+        let found = [0.0, 0.25, 0.5, 1.0].map(|share| quantiles.at(share));
+        assert_eq!(found, [1.0, 1.75, 2.5, 4.0].map(Some));
+        assert_eq!(Quantiles::new([]).at(0.5), None);
+    }
+
     #[test]
     fn percentiles_are_interpolated() {
         let values = [4.0, 1.0, 3.0, 2.0, 10.0];
