@@ -42,9 +42,9 @@ use super::{
 /// Steps that a point of a curve is the mean of.
 const WINDOW: usize = 10;
 
-/// A run whose AP is lower than that of the lowest run of the baseline by more than this is
-/// lost.
-const LOST: f64 = 0.03;
+/// A run is lost if its AP is below this share of its AP of any class: it finds the boxes, but
+/// takes too many for another class.
+const LOST: f64 = 0.8;
 
 /// How large the random changes to the weights are, as a share of each.
 const NUDGE: f32 = 1e-6;
@@ -97,6 +97,12 @@ struct Run {
     any_class_ap: f64,
     /// Class accuracy over the positives of each [`WINDOW`] steps.
     class_accuracy: Vec<f64>,
+}
+
+impl Run {
+    fn is_lost(&self) -> bool {
+        self.ap < LOST * self.any_class_ap
+    }
 }
 
 /// A run, and what it is of.
@@ -335,8 +341,8 @@ struct RowReport<'a> {
     label: &'a str,
     /// AP by seed and rounding.
     runs: Vec<&'a Run>,
-    /// Runs whose AP is far below all of the baseline, and the step from which on fewer of
-    /// its positives have the right class highest than in any run of the baseline.
+    /// Runs that are lost, and the step from which on fewer of their positives have the right
+    /// class highest than in any run of the baseline that is not lost.
     lost: Vec<LostRun>,
 }
 
@@ -354,8 +360,7 @@ impl<'a> Report<'a> {
     /// Of rows with their runs, the baseline first.
     fn new(rows: &'a [(&'a Row, Vec<Run>)]) -> Self {
         let baseline = rows.first().map_or(&[][..], |(_, runs)| runs);
-        let lowest = baseline.iter().map(|run| run.ap).reduce(f64::min);
-        let lowest = lowest.unwrap_or_default();
+        let baseline: Vec<&Run> = baseline.iter().filter(|run| !run.is_lost()).collect();
         // Of each window, the lowest class accuracy of the baseline.
         let windows = baseline.iter().map(|run| run.class_accuracy.len()).min();
         let bound: Vec<f64> = (0..windows.unwrap_or(0))
@@ -375,7 +380,7 @@ impl<'a> Report<'a> {
             label: &row.label,
             runs: runs.iter().collect(),
             lost: (runs.iter())
-                .filter(|run| run.ap < lowest - LOST)
+                .filter(|run| run.is_lost())
                 .map(lost)
                 .collect(),
         };
@@ -399,8 +404,9 @@ impl<'a> Report<'a> {
         let mut text = format!(
             "# Class accuracy under several roundings\n\n\
              Lowest, quartiles and highest over all runs, in percent. A run is lost if its AP \
-             is more than {:.0} below the lowest run of the first row. The last column is the \
-             first step after which its class accuracy stays below all of theirs.\n\n\
+             is below {:.0} % of its AP of any class. The last column is the first step after \
+             which the class accuracy of a lost run stays below that of all runs of the first \
+             row that are not lost.\n\n\
              | | runs | AP: lowest | 25 % | median | 75 % | highest | AP of any class: lowest | \
              median | class accuracy at the end: lowest | median | lost | from step |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
