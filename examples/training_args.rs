@@ -38,7 +38,7 @@ pub struct TrainingArgs {
     /// JSON file with values to change, as in a run's config.json
     #[arg(long, value_name = "JSON")]
     config: Option<PathBuf>,
-    /// Backbone as published [default: small: resnet18 of half the width, paper:
+    /// Backbone as published [default: small: resnet18 of 3/8 of the width, paper:
     /// resnet50]
     #[arg(long, value_enum)]
     backbone: Option<Backbone>,
@@ -87,7 +87,7 @@ pub struct TrainingArgs {
     /// Images in a batch [default: small: 8, paper: 16]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     batch_size: Option<usize>,
-    /// Learning rate after the warm-up [default: small: 0.0015, paper: 0.01]
+    /// Learning rate after the warm-up [default: small: 0.002, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
     /// Learning rate schedule after the warm-up: cosine, down to 0, or steps, divided by 10
@@ -117,7 +117,7 @@ pub struct TrainingArgs {
     #[arg(long, requires = "weights")]
     new_classifier: bool,
     /// Devices that share every batch, such as cuda:0,cuda:1; the same one may come
-    /// several times [default: small: cpu,cpu, paper: cpu]
+    /// several times [default: cpu]
     #[arg(
         long,
         value_name = "DEVICE,…",

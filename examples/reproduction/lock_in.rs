@@ -32,7 +32,6 @@ use fcos_burn::{
     },
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
     rows::Row,
@@ -108,7 +107,7 @@ impl Run {
 /// A run, and what it is of.
 #[derive(Serialize, Deserialize)]
 struct RunFile {
-    configuration: Value,
+    configuration: RunConfig,
     run: Run,
 }
 
@@ -166,7 +165,7 @@ pub fn run(
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
             }
-            let configuration = serde_json::to_value(&config).map_err(Error::json(&path))?;
+            let configuration = config;
             write_json(&path, &RunFile { configuration, run })?;
         }
     }
@@ -196,8 +195,7 @@ fn read(path: &Path, config: &RunConfig) -> Result<Option<Run>, Error> {
         return Ok(None);
     }
     let file: RunFile = read_json(path)?;
-    let wanted = serde_json::to_value(config).map_err(Error::json(path))?;
-    match file.configuration == wanted {
+    match file.configuration == *config {
         true => Ok(Some(file.run)),
         false => Err(Error::Run {
             path: path.to_owned(),

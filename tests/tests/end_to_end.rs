@@ -46,6 +46,7 @@ fn tiny() -> RunConfig {
     config.optimization.warmup.iterations = 2;
     config.duration = config::Duration::Epochs(3);
     config.batch_size = 4;
+    config.devices = vec![DeviceName::CPU; 2];
     config
 }
 

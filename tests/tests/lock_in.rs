@@ -2,13 +2,14 @@
 //! association loss may not lock it in to wrong ones.
 //!
 //! The weight of the association loss is four times the default's here. Rounding decides
-//! whether a run with β = 1 locks in under eq. (12); with β = 4 all of them do, within
-//! seconds.
+//! whether a run with β = 1 locks in under eq. (12); with β = 4, and towers that start as
+//! FCOS's do, all of them do, within seconds.
 #![allow(clippy::unwrap_used)]
 
 use fcos_burn::{
     data::{shapes::ShapesConfig, transforms::Resize},
     loss::{AssociationLoss, AssociationScore},
+    model::head::TowerInit,
     train::{
         Interrupter, Outcome, RunConfig,
         config::{DataConfig, Duration},
@@ -66,7 +67,7 @@ fn the_default_learns_classes_with_every_seed() {
     for seed in SEEDS {
         let [accuracy, ap] = trained(RunConfig { seed, ..config() });
         assert!(
-            accuracy > 0.6 && ap > 0.25,
+            accuracy > 0.65 && ap > 0.3,
             "seed {seed}: {accuracy}, AP {ap}"
         );
     }
@@ -77,10 +78,11 @@ fn the_default_learns_classes_with_every_seed() {
 fn the_highest_score_locks_in() {
     for seed in SEEDS {
         let mut config = RunConfig { seed, ..config() };
+        config.model.head.tower_init = TowerInit::Fcos;
         config.objective.association_score = AssociationScore::MaxOverClasses;
         let [accuracy, ap] = trained(config);
         assert!(
-            accuracy < 0.4 && ap < 0.2,
+            accuracy < 0.5 && ap < 0.25,
             "seed {seed}: {accuracy}, AP {ap}"
         );
     }

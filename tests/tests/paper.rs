@@ -20,7 +20,7 @@ use fcos_burn::{
     model::{
         Fcos,
         fpn::ExtraLevelsFrom,
-        head::RegressionForm,
+        head::{RegressionForm, TowerInit},
         norm::NormKind,
         postprocess::Thresholded,
         pyramid::{LocationRule, STRIDES},
@@ -96,6 +96,7 @@ fn network_and_inference() {
     assert_eq!(config.fpn.channels, 256);
     let head = &config.head;
     assert_eq!(head.tower_depth, 4);
+    assert_eq!(head.tower_init, TowerInit::Fcos);
     assert!(head.learnt_scales);
     assert_eq!(head.regression, RegressionForm::Exp);
     assert_eq!(head.prior, 0.01);

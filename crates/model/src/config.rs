@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     assignment::AssignmentConfig,
     fpn::{ExtraLevelsFrom, FpnConfig},
-    head::{CenternessBranch, FcosHeadConfig, RegressionForm},
+    head::{CenternessBranch, FcosHeadConfig, RegressionForm, TowerInit},
     norm::NormKind,
     postprocess::{PostprocessConfig, Thresholded},
     pyramid::LocationRule,
@@ -76,6 +76,7 @@ impl FcosConfig {
             },
             head: FcosHeadConfig {
                 tower_depth: 4,
+                tower_init: TowerInit::Fcos,
                 regression: RegressionForm::Exp,
                 learnt_scales: true,
                 centerness: None,
@@ -129,16 +130,17 @@ impl FcosConfig {
         config
     }
 
-    /// A detector that trains from scratch on a CPU in minutes: ResNet-18 of half
-    /// the width with trained batch norm, 64 channels, towers of two convolutions,
-    /// exponential distances normalised by the stride, centre sampling with radius
-    /// 1.5, and level ranges of half the usual size for images of 100 to 300 pixels.
+    /// A detector that trains from scratch on a CPU in minutes: ResNet-18 of three
+    /// eighths of the width with trained batch norm, 64 channels, towers of two
+    /// convolutions with Kaiming initialization, exponential distances normalized by
+    /// the stride, center sampling with radius 1.5, and level ranges of three quarters of
+    /// the usual size for images of 100 to 300 pixels.
     pub fn small(num_classes: usize) -> Self {
         let paper = Self::paper(num_classes);
         Self {
             backbone: ResNetConfig {
                 depth: ResNetDepth::ResNet18,
-                width: 32,
+                width: 24,
                 stride_in: StrideIn::MiddleConv,
                 norm: NormKind::Batch,
                 norm_epsilon: 1e-5,
@@ -150,11 +152,12 @@ impl FcosConfig {
             },
             head: FcosHeadConfig {
                 tower_depth: 2,
+                tower_init: TowerInit::Kaiming,
                 regression: RegressionForm::NormalizedExp,
                 ..paper.head
             },
             assignment: AssignmentConfig {
-                range_bounds: [32.0, 64.0, 128.0, 256.0],
+                range_bounds: [48.0, 96.0, 192.0, 384.0],
                 center_sampling_radius: Some(1.5),
             },
             ..paper

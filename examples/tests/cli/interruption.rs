@@ -32,7 +32,8 @@ const SHORT: &str = r#"{
     "input": {"resize": {"fixed": {"width": 64, "height": 64}}},
     "optimization": {"decay": {"cosine": {"end": 0.1}}, "average_decay": 0.9},
     "duration": {"epochs": 3},
-    "batch_size": 2
+    "batch_size": 2,
+    "devices": ["cpu", "cpu"]
 }"#;
 
 /// A run of [`SHORT`] that nothing disturbed, and how long it took.
