@@ -35,21 +35,34 @@ impl WithSimd for Sum<'_> {
         let of_block = |block: &[f32]| {
             let mut chains = [simd.splat_f32s(0.0); CHAINS];
             let (rows, rest) = block.as_chunks::<CHAINS>();
-            let mut add = |row: &[f32; CHAINS]| {
+            for row in rows {
                 let vectors = S::as_simd_f32s(row).0;
                 for (chain, values) in chains.iter_mut().zip(vectors) {
                     *chain = simd.add_f32s(*chain, *values);
                 }
-            };
-            rows.iter().for_each(&mut add);
+            }
             if !rest.is_empty() {
-                add(&filled(rest, 0.0));
+                for (index, chain) in chains[..CHAINS / S::F32_LANES].iter_mut().enumerate() {
+                    let values = simd.partial_load_f32s(vector::<S>(rest, index));
+                    *chain = simd.add_f32s(*chain, values);
+                }
             }
             total::<S>(&chains)
         };
         self.0.chunks(BLOCK).map(of_block).sum()
     }
 }
+
+/// What the vector of this index has of `rest`: all lanes, some or none.
+#[inline(always)]
+fn vector<S: Simd>(rest: &[f32], index: usize) -> &[f32] {
+    let lanes = S::F32_LANES;
+    let from = rest.len().min(index * lanes);
+    &rest[from..rest.len().min(from + lanes)]
+}
+
+/// Of a vector that is not full, the lanes that are: the others are 0.
+const ONES: [f32; CHAINS] = [1.0; CHAINS];
 
 struct Covariance<'a>(&'a [f32], f32, &'a [f32], f32);
 
@@ -64,34 +77,27 @@ impl WithSimd for Covariance<'_> {
             let mut chains = [simd.splat_f32s(0.0); CHAINS];
             let ((a_rows, a_rest), (b_rows, b_rest)) =
                 (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
-            let mut add = |a: &[f32; CHAINS], b: &[f32; CHAINS]| {
+            // No fused multiply-add: not every level has it.
+            let product =
+                |a, b| simd.mul_f32s(simd.sub_f32s(a, means[0]), simd.sub_f32s(b, means[1]));
+            for (a, b) in a_rows.iter().zip(b_rows) {
                 let vectors = S::as_simd_f32s(a).0.iter().zip(S::as_simd_f32s(b).0);
                 for (chain, (a, b)) in chains.iter_mut().zip(vectors) {
-                    let (a, b) = (simd.sub_f32s(*a, means[0]), simd.sub_f32s(*b, means[1]));
-                    // No fused multiply-add: not every level has it.
-                    *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
+                    *chain = simd.add_f32s(*chain, product(*a, *b));
                 }
-            };
-            for (a, b) in a_rows.iter().zip(b_rows) {
-                add(a, b);
             }
             if !a_rest.is_empty() {
-                add(&filled(a_rest, a_mean), &filled(b_rest, b_mean));
+                let ones = &ONES[..a_rest.len()];
+                for (index, chain) in chains[..CHAINS / S::F32_LANES].iter_mut().enumerate() {
+                    let [a, b, there] = [a_rest, b_rest, ones]
+                        .map(|rest| simd.partial_load_f32s(vector::<S>(rest, index)));
+                    *chain = simd.add_f32s(*chain, simd.mul_f32s(there, product(a, b)));
+                }
             }
             total::<S>(&chains)
         };
         a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(of_block).sum()
     }
-}
-
-/// `values`, and `rest` after them.
-#[inline(always)]
-fn filled(values: &[f32], rest: f32) -> [f32; CHAINS] {
-    let mut row = [rest; CHAINS];
-    for (place, value) in row.iter_mut().zip(values) {
-        *place = *value;
-    }
-    row
 }
 
 /// The sum of all chains, held in as many vectors as the lanes need.
@@ -100,7 +106,15 @@ fn total<S: Simd>(chains: &[S::f32s; CHAINS]) -> f64 {
     let mut sums = [0.0; CHAINS];
     let vectors = S::as_mut_simd_f32s(&mut sums).0;
     vectors.copy_from_slice(&chains[..CHAINS / S::F32_LANES]);
-    sums.into_iter().map(f64::from).sum()
+    // One after the other, 64 additions would take longer than those of a small plane.
+    let mut totals = [0.0; 8];
+    for sums in sums.as_chunks::<8>().0 {
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total += f64::from(*sum);
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = totals;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
 #[cfg(test)]

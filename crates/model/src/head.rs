@@ -284,6 +284,29 @@ mod tests {
     }
 
     #[test]
+    fn towers_start_as_configured_and_predictors_as_in_fcos() {
+        let device = Device::flex();
+        let deviation = |weight: &Param<Tensor<4>>| {
+            let squares = weight.val().square().mean();
+            squares.sqrt().into_scalar::<f32>()
+        };
+        // Of 9 · 32 inputs, 2 / 288 is the variance that keeps the scale of what a ReLU halves.
+        for (tower_init, expected) in [(TowerInit::Fcos, 0.01), (TowerInit::Kaiming, 0.0833)] {
+            let head = FcosHeadConfig {
+                tower_init,
+                ..config(RegressionForm::Exp)
+            }
+            .init(32, 40, &device);
+            for tower in [&head.class_tower, &head.box_tower] {
+                let found = deviation(&tower[0].conv.weight);
+                assert!((found / expected - 1.0).abs() < 0.05, "{found}");
+            }
+            let found = deviation(&head.class_logits.weight);
+            assert!((found / 0.01 - 1.0).abs() < 0.05, "{found}");
+        }
+    }
+
+    #[test]
     fn every_class_starts_near_its_prior() {
         let device = Device::flex();
         let predictions = config(RegressionForm::Exp)
