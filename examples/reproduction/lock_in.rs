@@ -165,8 +165,11 @@ pub fn run(
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder).map_err(Error::io(folder))?;
             }
-            let configuration = config;
-            write_json(&path, &RunFile { configuration, run })?;
+            let file = RunFile {
+                configuration: config,
+                run,
+            };
+            write_json(&path, &file)?;
         }
     }
     let mut found = Vec::new();

@@ -103,7 +103,6 @@ mod tests {
         assert_eq!((summary.deviation, summary.margin(0.95)), (None, None));
     }
 
-    /// numpy.quantile of the same values.
     #[test]
     fn quantiles_lie_between_values() {
         let quantiles = Quantiles::new([4.0, 1.0, 3.0, 2.0]);
@@ -112,6 +111,7 @@ mod tests {
         assert_eq!(Quantiles::new([]).at(0.5), None);
     }
 
+    /// numpy.quantile of the same values.
     #[test]
     fn percentiles_are_interpolated() {
         let values = [4.0, 1.0, 3.0, 2.0, 10.0];
