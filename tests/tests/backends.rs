@@ -34,6 +34,10 @@ const SIDE: usize = 64;
 const IMAGES: usize = 2;
 const STEPS: usize = 3;
 
+/// Share of a step's positives whose highest class may be another by the rounding of 32 bits,
+/// and of 16: one and three of 34.
+const FLIPPED: [f64; 2] = [0.05, 0.1];
+
 /// The processor, then every other device that was found.
 static DEVICES: LazyLock<Vec<DeviceName>> = LazyLock::new(|| {
     let backends = available();
@@ -184,7 +188,8 @@ fn gradient_distance(found: &Training, expected: &Training) -> f32 {
 }
 
 /// How far two trainings are apart: outputs, gradients, figures of the loss. Norms of
-/// gradients are at most as far apart as the gradients are.
+/// gradients are at most as far apart as the gradients are. Class accuracy is left out: see
+/// [`flipped_classes`].
 fn distances(found: &Training, expected: &Training) -> [f32; 3] {
     let outputs =
         distance(&found.logits, &expected.logits).max(distance(&found.boxes, &expected.boxes));
@@ -196,11 +201,26 @@ fn distances(found: &Training, expected: &Training) -> [f32; 3] {
         let distance = ((found - expected).abs() / expected.abs().max(1e-3)) as f32;
         let largest = match name {
             StepFigure::GradientNorm => &mut gradients,
+            StepFigure::ClassAccuracy => continue,
             _ => &mut figures,
         };
         *largest = largest.max(distance);
     }
     [outputs, gradients, figures]
+}
+
+/// The largest difference of a step's class accuracy. Of two classes with nearly the same
+/// score, rounding decides which is higher, so that class accuracy moves by whole positives.
+fn flipped_classes(found: &Training, expected: &Training) -> f64 {
+    let accuracies = |training: &Training| -> Vec<f64> {
+        let figures = training.figures.iter().flatten();
+        let accuracies = figures.filter(|(figure, _)| *figure == StepFigure::ClassAccuracy);
+        accuracies.map(|(_, value)| *value).collect()
+    };
+    let (found, expected) = (accuracies(found), accuracies(expected));
+    assert_eq!((found.len(), expected.len()), (STEPS, STEPS));
+    let differences = found.iter().zip(&expected).map(|(f, e)| (f - e).abs());
+    differences.fold(0.0, f64::max)
 }
 
 fn weights(config: &FcosConfig, path: &Path) {
@@ -222,10 +242,15 @@ fn devices_agree_with_the_processor() {
             let device = name.open(Precision::F32).unwrap();
             let found = train(&config, &path, &device, Precision::F32);
             let [outputs, gradients, figures] = distances(&found, &expected);
-            println!("{name}, {norm:?}: outputs {outputs:e}, gradients {gradients:e}, {figures:e}");
+            let flipped = flipped_classes(&found, &expected);
+            println!(
+                "{name}, {norm:?}: outputs {outputs:e}, gradients {gradients:e}, \
+                 figures {figures:e}, classes {flipped}"
+            );
             assert!(outputs < 1e-4, "{name}: {outputs}");
             assert!(gradients < 1e-3, "{name}: {gradients}");
             assert!(figures < 1e-3, "{name}: {figures}");
+            assert!(flipped < FLIPPED[0], "{name}: {flipped}");
             let count = |training: &Training| training.detections.concat().len();
             assert!(count(&found).abs_diff(count(&expected)) <= count(&expected) / 50 + 1);
         }
@@ -255,12 +280,17 @@ fn sixteen_bits_stay_near_thirty_two() {
             };
             let found = train(&config, &path, &device, precision);
             let distances = distances(&found, &expected);
-            println!("{name}, {precision}: outputs, gradients, figures {distances:?}");
+            let flipped = flipped_classes(&found, &expected);
+            println!(
+                "{name}, {precision}: outputs, gradients, figures {distances:?}, \
+                 classes {flipped}"
+            );
             let figures = figures[usize::from(*name != DEVICES[0])];
             let limits = [outputs, gradients, figures];
             for (distance, limit) in distances.into_iter().zip(limits) {
                 assert!(distance < limit, "{name}, {precision}: {distances:?}");
             }
+            assert!(flipped < FLIPPED[1], "{name}, {precision}: {flipped}");
         }
     }
 }
