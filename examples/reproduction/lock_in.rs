@@ -20,7 +20,7 @@ use fcos_burn::{
     train::{
         Detector, Error, Evaluation, Interrupter, RunConfig,
         config::Duration,
-        evaluation::{CocoFigure, class_agnostic_figures, results},
+        evaluation::{CocoFigure, class_agnostic_figures, is_class_confused, results},
         learner::StepFigure,
         loader::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
         plots::{LineChart, Series},
@@ -40,10 +40,6 @@ use super::{
 
 /// Steps that a point of a curve is the mean of.
 const WINDOW: usize = 10;
-
-/// A run is lost if its AP is below this share of its AP of any class: it finds the boxes, but
-/// takes too many for another class.
-const LOST: f64 = 0.8;
 
 /// How large the random changes to the weights are, as a share of each.
 const NUDGE: f32 = 1e-6;
@@ -100,7 +96,7 @@ struct Run {
 
 impl Run {
     fn is_lost(&self) -> bool {
-        self.ap < LOST * self.any_class_ap
+        is_class_confused(self.ap, self.any_class_ap)
     }
 }
 
@@ -402,16 +398,15 @@ impl<'a> Report<'a> {
     }
 
     fn markdown(&self) -> String {
-        let mut text = format!(
+        let mut text = String::from(
             "# Class accuracy under several roundings\n\n\
              Lowest, quartiles and highest over all runs, in percent. A run is lost if its AP \
-             is below {:.0} % of its AP of any class. The last column is the first step after \
+             is below 80 % of its AP of any class. The last column is the first step after \
              which the class accuracy of a lost run stays below that of all runs of the first \
              row that are not lost.\n\n\
              | | runs | AP: lowest | 25 % | median | 75 % | highest | AP of any class: lowest | \
              median | class accuracy at the end: lowest | median | lost | from step |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
-            100.0 * LOST
         );
         for row in self.0.iter().filter(|row| !row.runs.is_empty()) {
             let percent = |value: Option<f64>| {

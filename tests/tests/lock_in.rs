@@ -79,10 +79,12 @@ fn the_highest_score_locks_in() {
     for seed in SEEDS {
         let mut config = RunConfig { seed, ..config() };
         config.model.head.tower_init = TowerInit::Fcos;
+        config.model.assignment.range_bounds = [32.0, 64.0, 128.0, 256.0];
+        config.objective.lambda = 1.0;
         config.objective.association_score = AssociationScore::MaxOverClasses;
         let [accuracy, ap] = trained(config);
         assert!(
-            accuracy < 0.5 && ap < 0.25,
+            accuracy < 0.4 && ap < 0.2,
             "seed {seed}: {accuracy}, AP {ap}"
         );
     }

@@ -7,11 +7,8 @@ use fcos_burn_loss::{AssociationScore, FcosObjectiveConfig};
 
 use crate::{
     error::Error,
-    evaluation::{CocoFigure, CocoResult, Evaluation, class_agnostic_figures},
+    evaluation::{CocoFigure, CocoResult, Evaluation, class_agnostic_figures, is_class_confused},
 };
-
-/// AP below this share of the AP of any class is too low for the boxes that were found.
-const LOW_SHARE: f64 = 0.8;
 
 /// Below this AP of any class, boxes are not found either.
 const FOUND: f64 = 0.1;
@@ -56,7 +53,7 @@ impl ClassConfusion {
 }
 
 fn is_confused(ap: f64, any_class: f64) -> bool {
-    any_class >= FOUND && ap < LOW_SHARE * any_class
+    any_class >= FOUND && is_class_confused(ap, any_class)
 }
 
 /// The mean AP of the classes, each weighted by its objects: unlike COCO's AP, a rare class

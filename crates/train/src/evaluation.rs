@@ -325,6 +325,19 @@ fn name_apart(categories: &mut [hotcoco::Category]) {
     }
 }
 
+/// Whether a detector finds boxes, but takes too many of them for another class: `ap` is below
+/// 80 % of `any_class_ap`, its AP where every class is taken for the same one.
+///
+/// ```
+/// use fcos_burn_train::evaluation::is_class_confused;
+///
+/// assert!(is_class_confused(0.33, 0.52));
+/// assert!(!is_class_confused(0.50, 0.52));
+/// ```
+pub fn is_class_confused(ap: f64, any_class_ap: f64) -> bool {
+    ap < 0.8 * any_class_ap
+}
+
 /// COCO's figures for `results` on `dataset` where every class is taken for the same one:
 /// what a detector finds and how well its boxes fit, whatever it calls it. Results that
 /// overlap better ones of their image by an IoU above `nms_iou_threshold` are left out, as
