@@ -21,9 +21,10 @@ use fcos_burn_examples::{
 
 /// Reproduce a table or a figure of the paper, on any data set that train takes.
 ///
-/// A table trains every row with every seed, and is written as Markdown and JSON. Runs
-/// that are finished are not run again, and those that were stopped go on: the same
-/// command continues where it was interrupted. Figures are those of the last epoch.
+/// A table trains every row with every seed, and is written as Markdown and JSON. Figures are
+/// those of the last epoch. The same command continues where it was interrupted: finished runs
+/// are not repeated. lock-in repeats its interrupted run from the start, uses the first device
+/// only, and ignores --accumulate.
 #[derive(Parser, Debug)]
 #[command(name = "reproduce")]
 struct Cli {
@@ -42,7 +43,8 @@ struct Cli {
     /// Bootstrap samples of the images for each run, at least 100; 0 for no such intervals
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = resamples)]
     resamples: usize,
-    /// Folder of the tables and of all runs [default: results/NAME after the data]
+    /// Folder of the tables and of all runs; lock-in has a folder of its own in it
+    /// [default: results/NAME after the data]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }

@@ -31,8 +31,8 @@ pub struct TrainingArgs {
     /// both are told
     #[arg(long)]
     strict: bool,
-    /// The values to start from: small trains from scratch on a CPU in minutes,
-    /// paper is the paper's
+    /// Base configuration: small trains from scratch on a CPU in minutes, paper has the paper's
+    /// settings
     #[arg(long, value_enum, default_value_t = Preset::Small)]
     preset: Preset,
     /// JSON file with values to change, as in a run's config.json
@@ -51,10 +51,9 @@ pub struct TrainingArgs {
     /// Slope between score and IoU in the association loss [default: 1]
     #[arg(long, value_name = "K", value_parser = parse_positive, allow_negative_numbers = true)]
     k: Option<f64>,
-    /// Which score the association loss ties to the IoU: ground-truth-class, the true class's,
-    /// or max-over-classes, the highest one, as in the paper, which can lock in to wrong
-    /// classes when training from scratch [default: small: ground-truth-class, paper:
-    /// max-over-classes]
+    /// Score that the association loss ties to the IoU: ground-truth-class (the true class's) or
+    /// max-over-classes (the highest, as in the paper; it can lock in to wrong classes when
+    /// training from scratch) [default: small: ground-truth-class, paper: max-over-classes]
     #[arg(long, value_name = "SCORE")]
     association_score: Option<AssociationScore>,
     /// Let the association loss rise from 0 over this share of the training
@@ -72,7 +71,8 @@ pub struct TrainingArgs {
     /// [default: small: giou, paper: iou-plus-one]
     #[arg(long, value_name = "NAME")]
     box_loss: Option<BoxLoss>,
-    /// Resize every image to this size
+    /// Resize every image to this size [default: small: 160x120, paper: shorter side 800, longer
+    /// side at most 1333]
     #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with_all = ["short_side", "long_side"])]
     image_size: Option<(u32, u32)>,
     /// Resize the shorter side to this
@@ -90,13 +90,13 @@ pub struct TrainingArgs {
     /// Learning rate after the warm-up [default: small: 0.002, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Learning rate schedule after the warm-up: cosine, down to 0, or steps, divided by 10
-    /// after 70% and 90% of the training [default: small: cosine, paper: divided by 10 after
+    /// Learning rate schedule after the warm-up: cosine (decays to 0) or steps (divides by 10
+    /// after 70% and 90% of the training) [default: small: cosine, paper: divides by 10 after
     /// 60,000 and 80,000 iterations]
     #[arg(long, value_enum)]
     lr_decay: Option<LrDecay>,
-    /// Decay of an exponential moving average of the weights, which is then what is validated
-    /// and saved; 0 for none [default: small: 0.99, paper: 0]
+    /// Decay of the exponential moving average of the weights, which is what is validated and
+    /// saved; 0 for no average [default: small: 0.99, paper: 0]
     #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
     average_decay: Option<f64>,
     /// Threads that load images [default: small: 1, paper: 2]
@@ -125,7 +125,7 @@ pub struct TrainingArgs {
         conflicts_with = "device"
     )]
     devices: Option<Vec<DeviceName>>,
-    /// Compute each device's share of a batch in N steps, to save memory
+    /// Compute each device's share of a batch in N steps, to save memory [default: 1]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     accumulate: Option<usize>,
     /// Compute again in the backward pass what is cheap to compute, to save memory

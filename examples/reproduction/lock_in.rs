@@ -400,10 +400,10 @@ impl<'a> Report<'a> {
     fn markdown(&self) -> String {
         let mut text = String::from(
             "# Class accuracy under several roundings\n\n\
-             Lowest, quartiles and highest over all runs, in percent. A run is lost if its AP \
-             is below 80 % of its AP of any class. The last column is the first step after \
-             which the class accuracy of a lost run stays below that of all runs of the first \
-             row that are not lost.\n\n\
+             Lowest, quartiles and highest over all runs, in percent. A run counts as \
+             lost if its AP is below 80% of its AP of any class. The last column is the step \
+             from which the class accuracy of a lost run stays below that of every run in the \
+             first row that is not lost.\n\n\
              | | runs | AP: lowest | 25 % | median | 75 % | highest | AP of any class: lowest | \
              median | class accuracy at the end: lowest | median | lost | from step |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",

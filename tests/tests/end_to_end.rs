@@ -102,9 +102,17 @@ fn a_run_repeats_itself_whatever_the_number_of_workers() {
 
 #[test]
 fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
+    for average_decay in [tiny().optimization.average_decay, None] {
+        let mut config = tiny();
+        config.optimization.average_decay = average_decay;
+        goes_on_as_if_it_had_not_been_interrupted(&config);
+    }
+}
+
+fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
-    train(tiny(), &whole, None, Interrupter::new()).unwrap();
+    train(config.clone(), &whole, None, Interrupter::new()).unwrap();
 
     let stopped = dir.path().join("stopped");
     let interrupter = Interrupter::new();
@@ -118,7 +126,7 @@ fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
             interrupter.stop(Some("enough"));
         }
     });
-    let outcome = train(tiny(), &stopped, None, interrupter).unwrap();
+    let outcome = train(config.clone(), &stopped, None, interrupter).unwrap();
     watcher.join().unwrap();
     assert!(matches!(outcome, Outcome::Interrupted));
     assert!(rows(&stopped).len() < 3);
@@ -127,6 +135,8 @@ fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
     assert!(folder.checkpoints().iterations().unwrap()[0] >= 3);
     finished(resume(&stopped, None, Interrupter::new()).unwrap());
     assert_eq!(rows(&stopped), rows(&whole));
+    let results = |run: &Path| std::fs::read(run.join("results.json")).unwrap();
+    assert!(results(&stopped) == results(&whole));
 }
 
 #[test]
@@ -251,14 +261,26 @@ fn a_set_without_objects_trains_and_its_figures_are_undefined() {
     let written = std::fs::read_to_string(folder.join("evaluation.json")).unwrap();
     assert!(written.contains("\"AP\": null"), "{written}");
     // No epoch is the best: the last one is kept.
-    let (run, _) = RunFolder::open(&folder).unwrap();
-    let mut checkpoints: Vec<_> = std::fs::read_dir(run.checkpoints().path())
-        .unwrap()
-        .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<usize>().ok())
-        .collect();
-    checkpoints.sort_unstable();
-    let last = checkpoints.last().unwrap().to_string();
-    let last = run.checkpoints().path().join(last).join("average.bpk");
+    assert_keeps_the_last(&folder, "average.bpk");
+}
+
+#[test]
+fn a_run_without_an_average_keeps_the_weights_themselves() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = coco(dir.path(), &[OBJECT, OBJECT], &[OBJECT], 1);
+    config.optimization.average_decay = None;
+    config.keep = config::Keep::Last;
+    let folder = dir.path().join("run");
+    train(config, &folder, None, Interrupter::new()).unwrap();
+    assert_keeps_the_last(&folder, "model.bpk");
+}
+
+/// The run's weights are those in this file of its last checkpoint.
+fn assert_keeps_the_last(folder: &Path, file: &str) {
+    let (run, _) = RunFolder::open(folder).unwrap();
+    let checkpoints = run.checkpoints();
+    let last = checkpoints.iterations().unwrap()[0].to_string();
+    let last = checkpoints.path().join(last).join(file);
     let weights = |path: &Path| std::fs::read(path).unwrap();
     assert!(weights(&run.model_path()) == weights(&last));
 }

@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn each_level_is_used_in_turn_and_then_the_best_one() {
+    fn each_level_is_used_in_turn() {
         struct Lanes;
         impl WithSimd for Lanes {
             type Output = usize;
@@ -138,7 +138,5 @@ mod tests {
         let lanes = Level::each(|_| dispatch(Lanes));
         assert_eq!(lanes[0], 1);
         assert!(lanes.is_sorted() && lanes.len() > 1, "{lanes:?}");
-        // Other tests may have another level at this moment.
-        assert!(lanes.contains(&dispatch(Lanes)));
     }
 }

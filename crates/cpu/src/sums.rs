@@ -20,7 +20,8 @@ pub fn sum(a: &[f32]) -> f64 {
     dispatch(Sum(a))
 }
 
-/// The sum of the products of `a` less `a_mean` and `b` less `b_mean`, as exact as [`sum`].
+/// The sum of the products of `a` less `a_mean` and `b` less `b_mean`, each product rounded to 32
+/// bits, and summed as [`sum`] does.
 pub fn covariance(a: &[f32], a_mean: f32, b: &[f32], b_mean: f32) -> f64 {
     dispatch(Covariance(a, a_mean, b, b_mean))
 }
@@ -77,13 +78,13 @@ impl WithSimd for Covariance<'_> {
             let mut chains = [simd.splat_f32s(0.0); CHAINS];
             let ((a_rows, a_rest), (b_rows, b_rest)) =
                 (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
-            // No fused multiply-add: not every level has it.
-            let product =
-                |a, b| simd.mul_f32s(simd.sub_f32s(a, means[0]), simd.sub_f32s(b, means[1]));
+            let deviations = |a, b| [simd.sub_f32s(a, means[0]), simd.sub_f32s(b, means[1])];
             for (a, b) in a_rows.iter().zip(b_rows) {
                 let vectors = S::as_simd_f32s(a).0.iter().zip(S::as_simd_f32s(b).0);
                 for (chain, (a, b)) in chains.iter_mut().zip(vectors) {
-                    *chain = simd.add_f32s(*chain, product(*a, *b));
+                    // No fused multiply-add: not every level has it.
+                    let [a, b] = deviations(*a, *b);
+                    *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
                 }
             }
             if !a_rest.is_empty() {
@@ -91,7 +92,10 @@ impl WithSimd for Covariance<'_> {
                 for (index, chain) in chains[..CHAINS / S::F32_LANES].iter_mut().enumerate() {
                     let [a, b, there] = [a_rest, b_rest, ones]
                         .map(|rest| simd.partial_load_f32s(vector::<S>(rest, index)));
-                    *chain = simd.add_f32s(*chain, simd.mul_f32s(there, product(a, b)));
+                    let [a, b] = deviations(a, b);
+                    // The square of a mean may be too large, where that of a deviation is not.
+                    let a = simd.mul_f32s(there, a);
+                    *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
                 }
             }
             total::<S>(&chains)
@@ -156,6 +160,17 @@ mod tests {
                 (sum.to_bits(), products.to_bits())
             });
             assert!(found.iter().all(|bits| *bits == found[0]), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn large_values_without_deviation_have_none() {
+        for count in [300, 320] {
+            let values = vec![2e19; count];
+            Level::each(|level| {
+                let found = covariance(&values, 2e19, &values, 2e19);
+                assert_eq!(found, 0.0, "{count}, {}", level.name());
+            });
         }
     }
 }

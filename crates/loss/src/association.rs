@@ -158,11 +158,11 @@ fn deviation(scores: Tensor<1>, ious: Tensor<1>, k: f64) -> Tensor<1> {
 pub enum AssociationScore {
     /// `P̂ = max_c p̂_c`, as the paper prints it in eq. (12).
     ///
-    /// Training from scratch with it can lock in to wrong classes. Whichever class leads at a
-    /// location is pulled up towards the IoU, right or wrong, and while scores are low that pull is
-    /// stronger than the classification loss that pushes a wrong class down. Boxes are then as good
-    /// as ever, but many have the wrong class. Rounding alone decides which runs this happens to.
-    /// A model that knows its classes already, pretrained or from an earlier run, is not affected.
+    /// When training from scratch, the classifier can lock in to wrong classes. The highest score
+    /// of a location is pulled up toward the IoU whether or not its class is the right one, and
+    /// while scores are low that pull is stronger than the classification loss, which pushes wrong
+    /// classes down. Boxes stay accurate, but many have the wrong class. Rounding alone can decide
+    /// which runs are affected. A model that already knows its classes is not.
     #[default]
     MaxOverClasses,
     /// The score of the location's own class, as eq. (8) reads for a binary classifier. A wrong

@@ -57,9 +57,9 @@ pub enum TowerInit {
     /// N(0, 0.01²), as in FCOS, which trains with SGD.
     #[default]
     Fcos,
-    /// N(0, 2 / fan-in) (He et al., 2015). It suits Adam, whose steps are as long as the
-    /// learning rate whatever the gradient: a rate of 0.002 changes weights of 0.01 by a fifth
-    /// a step, and classes are learned late.
+    /// N(0, 2 / fan-in) (He et al., 2015). It suits Adam, whose step size is close to the
+    /// learning rate whatever the gradient: with [`Fcos`](Self::Fcos), a rate of 0.002 changes
+    /// weights of about 0.01 by a fifth per step, and classes are learned late.
     Kaiming,
 }
 

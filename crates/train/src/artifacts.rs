@@ -128,7 +128,7 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         series: shares.map(trained).into(),
         y_range: Some((0.0, 1.0)),
     }
-    .save(&folder.plots_path().join("class-accuracy"))?;
+    .save(&folder.plots_path().join("positives"))?;
     let figures = [
         CocoFigure::AP,
         CocoFigure::AP50,

@@ -42,7 +42,6 @@ pub(crate) struct Position {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct EpochSoFar {
     /// Of the steps' figures, by name.
-    #[serde(default)]
     pub(crate) means: BTreeMap<String, RunningMean>,
     /// Steps whose gradient was scaled down.
     pub(crate) clipped: usize,
@@ -91,14 +90,14 @@ pub struct Checkpoints {
     path: PathBuf,
 }
 
-/// A checkpoint that was read.
+/// Everything with which a training goes on.
 pub(crate) struct Checkpoint {
     pub(crate) position: Position,
     pub(crate) model: Fcos,
     pub(crate) optimizer: ModuleOptimizer,
     /// Where the training has one.
     pub(crate) average: Option<WeightAverage>,
-    /// What is wrong with a later one, in place of which this was read.
+    /// What is wrong with a later checkpoint, in place of which this one was read.
     pub(crate) warning: Option<String>,
 }
 
@@ -215,7 +214,8 @@ impl Checkpoints {
     /// # Errors
     ///
     /// Fails if there is none, naming what is wrong with the last one, or if it is of
-    /// another model or optimiser.
+    /// another model or optimizer. One that was written with averaged weights where
+    /// `optimization` has none, or the other way round, counts as damaged.
     pub(crate) fn last(
         &self,
         model: &Fcos,
@@ -504,14 +504,17 @@ mod tests {
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
         let (averaged, plain) = (optimization(Some(0.9)), optimization(None));
-        let average = WeightAverage::new(&model, 0.9);
+        let other = self::model();
+        let average = WeightAverage::new(&model, 0.9).updated(&other, 1);
+        let bytes = |model: &Fcos| model_bytes(model, dir.path()).unwrap();
+        assert!(bytes(average.model()) != bytes(&model));
         let position = Position::default();
         let optimizer = plain.optimizer();
         checkpoints
             .save(&position, &model, &optimizer, Some(&average))
             .unwrap();
         let found = checkpoints.last(&model, &averaged).unwrap();
-        let bytes = |model: &Fcos| model_bytes(model, dir.path()).unwrap();
+        assert!(bytes(&found.model) == bytes(&model));
         assert!(bytes(found.average.unwrap().model()) == bytes(average.model()));
         let error = checkpoints.last(&model, &plain).err().unwrap().to_string();
         assert!(error.contains("with averaged weights"), "{error}");

@@ -87,10 +87,10 @@ impl fmt::Display for ClassConfusion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let advice = match self.highest_score {
             true => {
-                "The association loss of the highest score can cause this when training from \
-                 scratch: use that of the true class's score (ground-truth-class), or none"
+                "Tying the highest score to the IoU can cause this when training from scratch: tie \
+                 the true class's score (ground-truth-class), or use no association loss"
             }
-            false => "Train longer, or look for classes that are labeled alike",
+            false => "Train longer, or check for classes whose objects are labeled inconsistently",
         };
         write!(
             f,

@@ -364,7 +364,7 @@ impl RunConfig {
                 .with_association(Some(Default::default()))
                 .with_association_score(AssociationScore::GroundTruthClass),
             input: InputConfig {
-                // Larger than the built-in set's images: most objects are of few of their pixels.
+                // Larger than the built-in set's images, where most objects span only a few pixels.
                 resize: Resize::Fixed {
                     width: 160,
                     height: 120,
@@ -491,8 +491,9 @@ impl RunConfig {
         serde_json::from_value(config).map_err(Error::json(path))
     }
 
-    /// Replaces the values that the JSON file at `path` gives, at any depth, and
-    /// keeps the others.
+    /// Replaces the values that the JSON file at `path` gives, at any depth, and keeps the others.
+    /// A whole configuration replaces all, also one of an older version, which lacks what is
+    /// newer.
     ///
     /// # Errors
     ///
@@ -501,8 +502,14 @@ impl RunConfig {
     pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
         let mut changes = read_json(path)?;
         upgrade(&mut changes);
-        let mut merged = serde_json::to_value(self).map_err(Error::json(path))?;
-        merge(&mut merged, changes);
+        let merged = match Self::deserialize(&changes) {
+            Ok(_) => changes,
+            Err(_) => {
+                let mut merged = serde_json::to_value(self).map_err(Error::json(path))?;
+                merge(&mut merged, changes);
+                merged
+            }
+        };
         let config: Self = serde_json::from_value(merged.clone()).map_err(Error::json(path))?;
         let read = serde_json::to_value(&config).map_err(Error::json(path))?;
         match unread_key(&merged, &read) {
@@ -529,10 +536,6 @@ fn upgrade(config: &mut Value) {
         .into_iter()
         .filter_map(|(key, renamed)| Some((renamed.to_owned(), optimization.remove(key)?)))
         .collect();
-    if steps.len() == keys.len() {
-        // A whole configuration, of before there were averages.
-        optimization.entry("average_decay").or_insert(Value::Null);
-    }
     if !steps.is_empty() {
         optimization.insert("decay".to_owned(), json!({ "steps": steps }));
     }
@@ -619,8 +622,9 @@ mod tests {
         };
         let older =
             r#"{"optimization": {"milestones": {"fractions": [0.5]}, "milestone_factor": 0.2}}"#;
-        let found = merged(older).unwrap().optimization;
-        assert_eq!((found.decay, found.average_decay), (steps(0.2), None));
+        let mut expected = RunConfig::small();
+        expected.optimization.decay = steps(0.2);
+        assert_eq!(merged(older).unwrap(), expected);
         let half = r#"{"optimization": {"milestones": {"fractions": [0.5]}}}"#;
         assert_eq!(merged(half).unwrap().optimization.decay, steps(0.1));
         let half = r#"{"optimization": {"milestone_factor": 0.1}}"#;
@@ -628,11 +632,18 @@ mod tests {
         let both =
             r#"{"optimization": {"milestone_factor": 0.1, "decay": {"cosine": {"end": 0.0}}}}"#;
         assert!(merged(both).unwrap_err().contains("milestone_factor"));
+    }
 
+    /// It lacks what is newer, and nothing of a preset takes its place.
+    #[test]
+    fn a_whole_older_configuration_is_read_as_it_was() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
         let mut config = RunConfig::paper();
-        config.optimization.decay = steps(0.2);
+        config.optimization.decay = Decay::Steps {
+            milestones: Milestones::Fractions(vec![0.5]),
+            factor: 0.2,
+        };
         let mut whole = serde_json::to_value(&config).unwrap();
         let optimization = whole["optimization"].as_object_mut().unwrap();
         for key in ["decay", "average_decay"] {
@@ -640,8 +651,11 @@ mod tests {
         }
         optimization.insert("milestones".into(), json!({"fractions": [0.5]}));
         optimization.insert("milestone_factor".into(), json!(0.2));
+        let head = whole["model"]["head"].as_object_mut().unwrap();
+        head.remove("tower_init");
         std::fs::write(&path, whole.to_string()).unwrap();
         assert_eq!(RunConfig::read(&path).unwrap(), config);
+        assert_eq!(RunConfig::small().merge_file(&path).unwrap(), config);
     }
 
     #[test]
@@ -676,5 +690,14 @@ mod tests {
         config.optimization.optimizer = Optimizer::Sgd { momentum: 1.0 };
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("momentum is 1, but must be"), "{error}");
+        for (changes, field) in [
+            (r#"{"decay": {"cosine": {"end": 10}}}"#, "cosine.end is 10"),
+            (r#"{"average_decay": 0}"#, "average_decay is 0"),
+            (r#"{"average_decay": 1}"#, "average_decay is 1"),
+        ] {
+            let config = merged(&format!(r#"{{"optimization": {changes}}}"#)).unwrap();
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 }

@@ -231,12 +231,8 @@ impl Course<'_> {
         sofar.learning_rate = rate.base();
         let positives = output.figure(StepFigure::Positives).unwrap_or_default();
         for (figure, value) in output.figures() {
-            let weight = match figure.is_mean_over_positives() {
-                true => positives,
-                false => 1.0,
-            };
             let mean = sofar.means.entry(figure.name().to_owned()).or_default();
-            mean.add(*value, weight);
+            mean.add(*value, figure.weight(positives));
         }
         let norm = output.figure(StepFigure::GradientNorm);
         let limit = self.learner.max_gradient_norm();

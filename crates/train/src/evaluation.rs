@@ -325,8 +325,8 @@ fn name_apart(categories: &mut [hotcoco::Category]) {
     }
 }
 
-/// Whether a detector finds boxes, but takes too many of them for another class: `ap` is below
-/// 80 % of `any_class_ap`, its AP where every class is taken for the same one.
+/// Whether a detector localizes objects, but misclassifies too many of them: `ap` is below 80%
+/// of `any_class_ap`, its AP where every class is taken for the same one.
 ///
 /// ```
 /// use fcos_burn_train::evaluation::is_class_confused;

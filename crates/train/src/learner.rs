@@ -241,8 +241,16 @@ pub enum StepFigure {
 }
 
 impl StepFigure {
-    /// Whether it is a mean over the positive locations.
-    pub(crate) fn is_mean_over_positives(self) -> bool {
+    /// How much a step with this many positive locations counts in the figure's mean over an
+    /// epoch: as many times as it has positives where the figure is a mean over them.
+    pub(crate) fn weight(self, positives: f64) -> f64 {
+        match self.is_mean_over_positives() {
+            true => positives,
+            false => 1.0,
+        }
+    }
+
+    fn is_mean_over_positives(self) -> bool {
         matches!(self, Self::MeanIou | Self::ClassAccuracy)
     }
 }

@@ -33,7 +33,8 @@ impl StepFigure {
     }
 }
 
-/// A figure of the training step, averaged over the epoch's steps.
+/// A figure of the training step, averaged over the epoch's steps; mean IoU and class accuracy
+/// are averaged over its positive locations.
 #[derive(Clone)]
 pub struct StepMetric {
     figure: StepFigure,
@@ -87,7 +88,9 @@ impl Metric for StepMetric {
     ) -> Result<SerializedEntry, TensorReadError> {
         match output.figure(self.figure) {
             Some(value) => {
-                self.state.update(value, 1);
+                let positives = output.figure(StepFigure::Positives).unwrap_or_default();
+                let weight = self.figure.weight(positives);
+                self.state.update(value, weight.round() as usize);
                 Ok(self.state.compute_update(self.format()))
             }
             None => Ok(SerializedEntry::not_available(None)),

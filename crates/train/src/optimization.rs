@@ -51,7 +51,7 @@ pub struct OptimizationConfig {
     /// Gradients whose norm over all parameters exceeds this are scaled down to
     /// it; `None` never scales.
     pub max_gradient_norm: Option<f32>,
-    /// Decay of an exponential moving average of the weights, in `[0, 1)`. The average is
+    /// Decay of an exponential moving average of the weights, in `(0, 1)`. The average is
     /// validated and saved in place of the weights themselves. `None` keeps no average.
     ///
     /// After step t, counted from 1, the average becomes d · average + (1 − d) · weights, where d
@@ -77,7 +77,7 @@ pub enum Decay {
     /// Along half a cosine from the end of the warm-up to the end of the training
     /// ([Loshchilov & Hutter, 2017](https://arxiv.org/abs/1608.03983), without restarts).
     Cosine {
-        /// The final learning rate as a fraction of the full one.
+        /// The final learning rate as a fraction of the full one, in `[0, 1]`.
         end: f64,
     },
 }
@@ -144,10 +144,21 @@ impl OptimizationConfig {
             Optimizer::Sgd { momentum } => momentum,
             Optimizer::AdamW => 0.0,
         };
-        let (decay_field, decay) = match self.decay {
-            Decay::Steps { factor, .. } => ("optimization.decay.steps.factor", factor),
-            Decay::Cosine { end } => ("optimization.decay.cosine.end", end),
+        let (decay_field, decay, decay_holds, decay_requirement) = match self.decay {
+            Decay::Steps { factor, .. } => (
+                "optimization.decay.steps.factor",
+                factor,
+                finite(factor),
+                "at least 0 and finite",
+            ),
+            Decay::Cosine { end } => (
+                "optimization.decay.cosine.end",
+                end,
+                (0.0..=1.0).contains(&end),
+                "between 0 and 1",
+            ),
         };
+        let average_decay = self.average_decay.unwrap_or(0.5);
         let checks = [
             (
                 "optimization.learning_rate",
@@ -185,12 +196,12 @@ impl OptimizationConfig {
                 finite(self.warmup.factor),
                 "at least 0 and finite",
             ),
-            (decay_field, decay, finite(decay), "at least 0 and finite"),
+            (decay_field, decay, decay_holds, decay_requirement),
             (
                 "optimization.average_decay",
-                self.average_decay.unwrap_or(0.0),
-                (0.0..1.0).contains(&self.average_decay.unwrap_or(0.0)),
-                "at least 0 and below 1",
+                average_decay,
+                average_decay > 0.0 && average_decay < 1.0,
+                "above 0 and below 1, or null for no average",
             ),
             (
                 "optimization.max_gradient_norm",

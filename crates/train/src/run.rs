@@ -32,7 +32,8 @@ pub struct EpochRow {
     pub seconds: f64,
     /// Learning rate of its last iteration.
     pub learning_rate: f64,
-    /// Means of the training step's figures, by name.
+    /// Means of the training step's figures over all steps, by name; those of mean IoU and class
+    /// accuracy are over all positive locations.
     pub train: BTreeMap<String, f64>,
     /// Steps whose gradient was scaled down to the greatest norm that is allowed.
     #[serde(default)]

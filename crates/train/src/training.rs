@@ -445,10 +445,15 @@ impl Run {
             &evaluation,
             self.config.model.postprocess.nms_iou_threshold,
             &self.config.objective,
-        )?;
-        if let Some(confusion) = confusion {
-            note(&format!("warning: {confusion}"))?;
-            tell(format_args!("warning: {confusion}"));
+        );
+        // A run whose classes cannot be checked is finished nevertheless.
+        let warning = match confusion {
+            Ok(confusion) => confusion.map(|confusion| confusion.to_string()),
+            Err(error) => Some(format!("the classes could not be checked: {error}")),
+        };
+        if let Some(warning) = warning {
+            note(&format!("warning: {warning}"))?;
+            tell(format_args!("warning: {warning}"));
         }
         evaluation.write(&self.folder.evaluation_path())?;
         let kept = match self.config.keep {

@@ -23,7 +23,7 @@ pub struct WeightAverage {
 
 impl WeightAverage {
     /// Starts the average of a training with the weights that it starts with. For `decay`, in
-    /// `[0, 1)`, see
+    /// `(0, 1)`, see
     /// [`average_decay`](crate::optimization::OptimizationConfig::average_decay).
     pub fn new(model: &Fcos, decay: f64) -> Self {
         Self::resumed(model.valid(), decay)

@@ -686,8 +686,12 @@ mod remote {
             for (figure, expected) in expected[0]["train"].as_object().unwrap() {
                 let found = found[0]["train"][figure].as_f64().unwrap();
                 let expected = expected.as_f64().unwrap();
-                let error = (found - expected).abs() / expected.abs().max(1e-3);
-                assert!(error < 1e-4, "{devices}, {figure}: {found} for {expected}");
+                let (error, limit) = match figure.as_str() {
+                    // Of two scores that are nearly the same, rounding decides which is higher.
+                    "Class accuracy" => ((found - expected).abs(), 0.1),
+                    _ => ((found - expected).abs() / expected.abs().max(1e-3), 1e-4),
+                };
+                assert!(error < limit, "{devices}, {figure}: {found} for {expected}");
             }
         }
     }
