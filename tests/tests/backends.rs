@@ -19,7 +19,7 @@ use fcos_burn::{
         DetectionDataset, SampleReader, shapes::ShapesConfig, shapes::ShapesSplit,
         transforms::Pipeline,
     },
-    loss::{AssociationLoss, BoxLoss, FcosObjectiveConfig, Predictions, Targets},
+    loss::{AssociationLoss, AssociationScore, BoxLoss, FcosObjectiveConfig, Predictions, Targets},
     model::{Detection, Fcos, FcosConfig, ImageFrame, head::CenternessBranch, norm::NormKind},
     train::{
         RunConfig,
@@ -129,8 +129,10 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         .valid()
         .forward(images(&device.clone().without_autodiff()));
     let predictions = predictions.into_predictions();
+    // Which score is the highest is decided by rounding where they are nearly the same.
     let objective = FcosObjectiveConfig::new()
         .with_association(Some(AssociationLoss::default()))
+        .with_association_score(AssociationScore::GroundTruthClass)
         .init()
         .unwrap();
     let mut optimization = RunConfig::paper().optimization;

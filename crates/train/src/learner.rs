@@ -498,7 +498,7 @@ mod tests {
         shapes::{ShapesConfig, ShapesSplit},
         transforms::Pipeline,
     };
-    use fcos_burn_loss::{AssociationLoss, FcosObjectiveConfig};
+    use fcos_burn_loss::{AssociationLoss, AssociationScore, FcosObjectiveConfig};
     use fcos_burn_model::{FcosConfig, head::CenternessBranch, norm::NormKind};
 
     use super::*;
@@ -565,8 +565,10 @@ mod tests {
         images: usize,
         [devices, parts]: [usize; 2],
     ) -> (Vec<f32>, Vec<(StepFigure, f64)>) {
+        // Which score is the highest is decided by rounding where they are nearly the same.
         let objective = FcosObjectiveConfig::new()
             .with_association(Some(AssociationLoss::default()))
+            .with_association_score(AssociationScore::GroundTruthClass)
             .init()
             .unwrap();
         let device = detector.devices()[0].clone();
@@ -585,25 +587,40 @@ mod tests {
 
     #[test]
     fn parts_and_devices_give_the_step_of_the_whole_batch() {
+        // Rounding may move single values over the kink of a ReLU, and their gradients by more.
+        const GRADIENTS: f64 = 1e-3;
         let config = detector();
         let device = Device::flex().autodiff();
         device.seed(5);
         let detector = config.init(&device).unwrap();
         let (whole, figures) = step(&detector, &config, 5, [1, 1]);
-        let largest = whole.iter().fold(0.0_f32, |max, g| max.max(g.abs()));
-        assert!(largest > 0.01, "{largest}");
+        let norm = |values: Vec<f32>| -> f64 {
+            let squares = values.into_iter().map(|value| f64::from(value).powi(2));
+            squares.sum::<f64>().sqrt()
+        };
+        let whole_norm = norm(whole.clone());
+        assert!(whole_norm > 0.1, "{whole_norm}");
         // One device in steps; several at once; both; and more devices than images.
         for layout in [[1, 3], [2, 2], [2, 4], [8, 8]] {
             let (gradients, part_figures) = step(&detector, &config, 5, layout);
             assert_eq!(gradients.len(), whole.len());
-            for (part, whole) in gradients.iter().zip(&whole) {
-                assert!((part - whole).abs() < 1e-4 * largest, "{part} {whole}");
-            }
+            let differences = gradients
+                .iter()
+                .zip(&whole)
+                .map(|(part, whole)| part - whole);
+            let distance = norm(differences.collect()) / whole_norm;
+            assert!(distance < GRADIENTS, "{layout:?}: {distance}");
             for ((name, part), (expected, whole)) in part_figures.iter().zip(&figures) {
                 assert_eq!(name, expected);
+                let limit = match name {
+                    // Of two scores that are nearly the same, rounding decides which is higher.
+                    StepFigure::ClassAccuracy => 0.1,
+                    StepFigure::GradientNorm => GRADIENTS * whole,
+                    _ => 1e-4 * whole.abs().max(1.0),
+                };
                 assert!(
-                    (part - whole).abs() < 1e-4 * whole.abs().max(1.0),
-                    "{name:?}"
+                    (part - whole).abs() < limit,
+                    "{layout:?}, {name:?}: {part} for {whole}"
                 );
             }
         }
