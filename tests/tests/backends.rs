@@ -6,7 +6,10 @@
 //!     cargo test --release --workspace --features wgpu --test backends -- --nocapture
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{path::Path, sync::LazyLock};
+use std::{
+    path::Path,
+    sync::{LazyLock, Mutex},
+};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -37,6 +40,10 @@ const STEPS: usize = 3;
 /// Share of a step's positives whose highest class may be another by the rounding of 32 bits,
 /// and of 16: one and three of 34.
 const FLIPPED: [f64; 2] = [0.05, 0.1];
+
+/// Held where initial weights are drawn: tests share a device's random numbers, and should have
+/// the same weights each time.
+static DRAWING: Mutex<()> = Mutex::new(());
 
 /// The processor, then every other device that was found.
 static DEVICES: LazyLock<Vec<DeviceName>> = LazyLock::new(|| {
@@ -119,7 +126,10 @@ impl ModuleVisitor for Gradients<'_> {
 
 fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precision) -> Training {
     let device = device.clone().autodiff();
-    let model: Fcos = config.init(&device).unwrap().load(weights).unwrap();
+    let model: Fcos = {
+        let _guard = DRAWING.lock().unwrap();
+        config.init(&device).unwrap().load(weights).unwrap()
+    };
     let batch = batch(config);
     let images = |device: &Device| {
         let images: TensorData = batch.parts[0].images.clone();
@@ -226,6 +236,7 @@ fn flipped_classes(found: &Training, expected: &Training) -> f64 {
 }
 
 fn weights(config: &FcosConfig, path: &Path) {
+    let _guard = DRAWING.lock().unwrap();
     let device = Device::flex();
     device.seed(9);
     config.init(&device).unwrap().save(path).unwrap();

@@ -564,7 +564,7 @@ mod tests {
         config: &FcosConfig,
         images: usize,
         [devices, parts]: [usize; 2],
-    ) -> (Vec<f32>, Vec<(StepFigure, f64)>) {
+    ) -> Step {
         // Which score is the highest is decided by rounding where they are nearly the same.
         let objective = FcosObjectiveConfig::new()
             .with_association(Some(AssociationLoss::default()))
@@ -585,44 +585,56 @@ mod tests {
         (values, figures)
     }
 
-    #[test]
-    fn parts_and_devices_give_the_step_of_the_whole_batch() {
-        // Rounding may move single values over the kink of a ReLU, and their gradients by more.
-        const GRADIENTS: f64 = 1e-3;
-        let config = detector();
-        let device = Device::flex().autodiff();
-        device.seed(5);
-        let detector = config.init(&device).unwrap();
-        let (whole, figures) = step(&detector, &config, 5, [1, 1]);
+    type Step = (Vec<f32>, Vec<(StepFigure, f64)>);
+
+    /// What of a step is not as in the other one, but for rounding.
+    fn difference((gradients, figures): &Step, (whole, whole_figures): &Step) -> Option<String> {
         let norm = |values: Vec<f32>| -> f64 {
             let squares = values.into_iter().map(|value| f64::from(value).powi(2));
             squares.sum::<f64>().sqrt()
         };
-        let whole_norm = norm(whole.clone());
+        assert_eq!(gradients.len(), whole.len());
+        let (whole_norm, limit) = (norm(whole.clone()), 1e-4);
         assert!(whole_norm > 0.1, "{whole_norm}");
+        let differences = gradients
+            .iter()
+            .zip(whole)
+            .map(|(part, whole)| part - whole);
+        let distance = norm(differences.collect()) / whole_norm;
+        if distance > limit {
+            return Some(format!("gradients: {distance}"));
+        }
+        let mut figures = figures.iter().zip(whole_figures);
+        let different = figures.find(|((name, part), (expected, whole))| {
+            assert_eq!(name, expected);
+            (part - whole).abs() > limit * whole.abs().max(1.0)
+        });
+        different.map(|different| format!("{different:?}"))
+    }
+
+    /// Rounding can move a value over the kink of a ReLU, and one of two nearly equal scores over
+    /// the other. With other weights it is another value, or none.
+    #[test]
+    fn parts_and_devices_give_the_step_of_the_whole_batch() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        let detectors: Vec<Fcos> = (0..3)
+            .map(|seed| {
+                device.seed(seed);
+                config.init(&device).unwrap()
+            })
+            .collect();
+        let whole: Vec<Step> = (detectors.iter())
+            .map(|detector| step(detector, &config, 5, [1, 1]))
+            .collect();
         // One device in steps; several at once; both; and more devices than images.
         for layout in [[1, 3], [2, 2], [2, 4], [8, 8]] {
-            let (gradients, part_figures) = step(&detector, &config, 5, layout);
-            assert_eq!(gradients.len(), whole.len());
-            let differences = gradients
-                .iter()
-                .zip(&whole)
-                .map(|(part, whole)| part - whole);
-            let distance = norm(differences.collect()) / whole_norm;
-            assert!(distance < GRADIENTS, "{layout:?}: {distance}");
-            for ((name, part), (expected, whole)) in part_figures.iter().zip(&figures) {
-                assert_eq!(name, expected);
-                let limit = match name {
-                    // Of two scores that are nearly the same, rounding decides which is higher.
-                    StepFigure::ClassAccuracy => 0.1,
-                    StepFigure::GradientNorm => GRADIENTS * whole,
-                    _ => 1e-4 * whole.abs().max(1.0),
-                };
-                assert!(
-                    (part - whole).abs() < limit,
-                    "{layout:?}, {name:?}: {part} for {whole}"
-                );
-            }
+            let different: Vec<String> = (detectors.iter().zip(&whole))
+                .filter_map(|(detector, whole)| {
+                    difference(&step(detector, &config, 5, layout), whole)
+                })
+                .collect();
+            assert!(different.len() <= 1, "{layout:?}: {different:?}");
         }
     }
 
