@@ -144,7 +144,7 @@ impl OptimizationConfig {
             Optimizer::Sgd { momentum } => momentum,
             Optimizer::AdamW => 0.0,
         };
-        let (decay_field, decay, decay_holds, decay_requirement) = match self.decay {
+        let decay = match self.decay {
             Decay::Steps { factor, .. } => (
                 "optimization.decay.steps.factor",
                 factor,
@@ -196,7 +196,7 @@ impl OptimizationConfig {
                 finite(self.warmup.factor),
                 "at least 0 and finite",
             ),
-            (decay_field, decay, decay_holds, decay_requirement),
+            decay,
             (
                 "optimization.average_decay",
                 average_decay,
