@@ -3,8 +3,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use fcos_burn::{
+    boxes::{Detection, iou},
     data::{DetectionDataset, Object},
-    model::{Detection, nms::iou},
     train::{Detector, DetectorFile, Error, RunConfig, device::Precision, run::RunFolder},
 };
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
-mod bbox;
 mod dataset;
 mod decoding;
 mod error;
@@ -14,8 +13,9 @@ mod sampling;
 pub mod shapes;
 pub mod transforms;
 
+pub use fcos_burn_boxes::BoundingBox;
+
 pub use batch::{ImageBatch, stack, stack_resized};
-pub use bbox::BoundingBox;
 pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object};
 pub use decoding::read_image;
 pub use error::DataError;

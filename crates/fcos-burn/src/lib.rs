@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub use fcos_burn_boxes as boxes;
 pub use fcos_burn_data as data;
 pub use fcos_burn_loss as loss;
 pub use fcos_burn_model as model;

@@ -6,7 +6,7 @@ use divan::{Bencher, black_box};
 use fcos_burn_model::{
     Detection, FcosConfig,
     assignment::assign,
-    nms::batched_nms,
+    batched_nms,
     postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
     pyramid::{LocationRule, Locations},
 };

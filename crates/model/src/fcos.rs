@@ -4,13 +4,13 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor, TensorData},
 };
+use fcos_burn_boxes::Detection;
 use fcos_burn_loss::Predictions;
 
 use crate::{
     config::{ConfigError, FcosConfig},
     fpn::Fpn,
     head::{FcosHead, LevelPrediction},
-    nms::Detection,
     postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
     pyramid::{LocationRule, Locations},
     resnet::ResNet,

@@ -7,7 +7,6 @@ pub mod file;
 pub mod fpn;
 pub mod head;
 mod mixed_precision;
-pub mod nms;
 pub mod norm;
 mod operations;
 pub mod postprocess;
@@ -15,8 +14,9 @@ pub mod pyramid;
 pub mod resnet;
 pub mod weights;
 
+pub use fcos_burn_boxes::{Detection, batched_nms, iou};
+
 pub use config::{ConfigError, FcosConfig};
 pub use fcos::{Fcos, FcosOutput};
-pub use nms::Detection;
 pub use postprocess::ImageFrame;
 pub use weights::WeightsError;

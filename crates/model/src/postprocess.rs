@@ -1,11 +1,9 @@
 //! From the head's maps to detections in the pixels of the original image.
 
+use fcos_burn_boxes::{Detection, batched_nms};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    nms::{Detection, batched_nms},
-    pyramid::LevelGrid,
-};
+use crate::pyramid::LevelGrid;
 
 /// Thresholds and limits of the detections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,11 +7,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fcos_burn_data::{BoundingBox, DetectionDataset};
-use fcos_burn_model::{
-    Detection,
-    nms::{batched_nms, iou},
-};
+use fcos_burn_boxes::{BoundingBox, Detection, batched_nms, iou};
+use fcos_burn_data::DetectionDataset;
 use hotcoco::{COCO, COCOeval, EvalReport, params::IouType};
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! torchvision's `batched_nms`.
 
-use fcos_burn::model::{Detection, nms::batched_nms};
+use fcos_burn::boxes::{Detection, batched_nms};
 
 use crate::fixture::{Fixture, groups};
 

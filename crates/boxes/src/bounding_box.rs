@@ -27,7 +27,7 @@ impl BoundingBox {
     /// A box by its left and top edges and its size, as COCO files write it.
     ///
     /// ```
-    /// use fcos_burn_data::BoundingBox;
+    /// use fcos_burn_boxes::BoundingBox;
     /// let bbox = BoundingBox::from_xywh([10.0, 20.0, 5.0, 4.0]);
     /// assert_eq!(bbox, BoundingBox::new(10.0, 20.0, 15.0, 24.0));
     /// assert_eq!(bbox.to_xywh(), [10.0, 20.0, 5.0, 4.0]);
