@@ -5,11 +5,11 @@ use std::{fs, path::PathBuf};
 
 use fcos_burn::{
     data::{DataError, DetectionDataset},
-    model::{ConfigError, FcosConfig, weights::Checkpoint, weights::WeightsError},
-    train::{
-        Error, Evaluation, RunConfig,
-        device::{DeviceError, DeviceName, Precision},
-    },
+    detect::device::{DeviceError, DeviceName, Precision},
+    eval::{Evaluation, EvaluationError},
+    model::weights::{Checkpoint, WeightsError},
+    model::{ConfigError, FcosConfig},
+    train::{Error, RunConfig},
 };
 use image::RgbImage;
 use tempfile::TempDir;
@@ -64,6 +64,8 @@ pub enum Refusal {
     Model(#[from] ConfigError),
     /// As the configuration of a run.
     Run(#[from] Error),
+    /// In the evaluation.
+    Evaluation(#[from] EvaluationError),
     /// There is no processor to read it for.
     Device(#[from] DeviceError),
     /// The file could not be put where it is read.

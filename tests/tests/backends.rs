@@ -18,19 +18,18 @@ use burn::{
     train::{ItemLazy, TrainOutput, TrainStep},
 };
 use fcos_burn::{
-    data::{
-        DetectionDataset, SampleReader, shapes::ShapesConfig, shapes::ShapesSplit,
-        transforms::Pipeline,
-    },
+    boxes::Detection,
+    data::shapes::{ShapesConfig, ShapesSplit},
+    data::transforms::Pipeline,
+    data::{DetectionDataset, SampleReader},
+    detect::device::{DeviceName, Precision, available},
     loss::{AssociationLoss, AssociationScore, BoxLoss, FcosObjectiveConfig, Predictions, Targets},
-    model::{Detection, Fcos, FcosConfig, ImageFrame, head::CenternessBranch, norm::NormKind},
-    train::{
-        RunConfig,
-        device::{DeviceName, Precision, available},
-        device_group::DeviceGroup,
-        learner::{Learner, StepFigure, TrainBatch},
-        loader::{BatchPlace, Collate, TrainCollate},
-    },
+    model::head::CenternessBranch,
+    model::norm::NormKind,
+    model::{Fcos, FcosConfig, ImageFrame},
+    train::RunConfig,
+    train::data::{BatchPlace, Collate, TrainBatch, TrainCollate},
+    train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
 
 const SIDE: usize = 64;
@@ -105,7 +104,7 @@ struct Training {
     /// The first step's gradients, a list a parameter.
     gradients: Vec<Vec<f32>>,
     /// Every step's figures.
-    figures: Vec<Vec<(StepFigure, f64)>>,
+    figures: Vec<Vec<(StepMetric, f64)>>,
     /// What is found after it.
     detections: Vec<Vec<Detection>>,
 }
@@ -150,7 +149,7 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
     let mut optimizer = optimization.optimizer();
     let mut scheduler = optimization.scheduler(STEPS);
     let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
-    let mut learner = Learner::new(model, objective, devices).with_precision(precision);
+    let mut learner = TrainableDetector::new(model, objective, devices).with_precision(precision);
     let mut gradients = Vec::new();
     let mut figures = Vec::new();
     for step in 0..STEPS {
@@ -212,8 +211,8 @@ fn distances(found: &Training, expected: &Training) -> [f32; 3] {
         assert_eq!(name, other);
         let distance = ((found - expected).abs() / expected.abs().max(1e-3)) as f32;
         let largest = match name {
-            StepFigure::GradientNorm => &mut gradients,
-            StepFigure::ClassAccuracy => continue,
+            StepMetric::GradientNorm => &mut gradients,
+            StepMetric::ClassAccuracy => continue,
             _ => &mut figures,
         };
         *largest = largest.max(distance);
@@ -226,7 +225,7 @@ fn distances(found: &Training, expected: &Training) -> [f32; 3] {
 fn flipped_classes(found: &Training, expected: &Training) -> f64 {
     let accuracies = |training: &Training| -> Vec<f64> {
         let figures = training.figures.iter().flatten();
-        let accuracies = figures.filter(|(figure, _)| *figure == StepFigure::ClassAccuracy);
+        let accuracies = figures.filter(|(figure, _)| *figure == StepMetric::ClassAccuracy);
         accuracies.map(|(_, value)| *value).collect()
     };
     let (found, expected) = (accuracies(found), accuracies(expected));

@@ -10,17 +10,15 @@ use std::{
 };
 
 use fcos_burn::{
-    data::{shapes::ShapesConfig, transforms::Resize},
+    data::shapes::ShapesConfig,
+    data::transforms::Resize,
+    detect::Detector,
+    detect::device::{DeviceName, Precision},
+    eval::{CocoMetric, Evaluation},
     loss::AssociationLoss,
-    train::{
-        Detector, Evaluation, Interrupter, Outcome, RunConfig,
-        config::{self, DataConfig},
-        device::{DeviceName, Precision},
-        evaluation::CocoFigure,
-        resume,
-        run::{EpochRow, RunFolder},
-        train,
-    },
+    train::config::DataConfig,
+    train::run::{EpochRow, RunFolder},
+    train::{Interrupter, Outcome, Trainer, RunConfig, config},
 };
 
 /// A detector and a data set so small that an epoch takes a second.
@@ -44,7 +42,7 @@ fn tiny() -> RunConfig {
     config.model.fpn.channels = 8;
     config.model.head.tower_depth = 1;
     config.optimization.warmup.iterations = 2;
-    config.duration = config::Duration::Epochs(3);
+    config.duration = config::TrainingLength::Epochs(3);
     config.batch_size = 4;
     config.devices = vec![DeviceName::CPU; 2];
     config
@@ -68,7 +66,7 @@ fn finished(outcome: Outcome) -> Evaluation {
 fn the_loss_falls_and_the_best_epoch_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("run");
-    let evaluation = finished(train(tiny(), &folder, None, Interrupter::new()).unwrap());
+    let evaluation = finished(Trainer::new().train(tiny(), &folder).unwrap());
     let rows = rows(&folder);
     assert_eq!(rows.len(), 3);
     assert!(rows[2].train["Loss"] < rows[0].train["Loss"], "{rows:?}");
@@ -77,7 +75,7 @@ fn the_loss_falls_and_the_best_epoch_is_kept() {
         .iter()
         .filter_map(EpochRow::ap)
         .fold(f64::NAN, f64::max);
-    assert_eq!(evaluation.figure(CocoFigure::AP), Some(best));
+    assert_eq!(evaluation.figure(CocoMetric::AP), Some(best));
 
     let detector = Detector::load(&folder, &DeviceName::CPU, Precision::F32).unwrap();
     let val = Arc::new(tiny().data.source.open("val").unwrap());
@@ -92,9 +90,9 @@ fn a_run_repeats_itself_whatever_the_number_of_workers() {
     let run = |name: &str, workers: usize| {
         let mut config = tiny();
         config.workers = workers;
-        config.duration = config::Duration::Epochs(2);
+        config.duration = config::TrainingLength::Epochs(2);
         let folder = dir.path().join(name);
-        train(config, &folder, None, Interrupter::new()).unwrap();
+        Trainer::new().train(config, &folder).unwrap();
         rows(&folder)
     };
     assert_eq!(run("a", 0), run("b", 2));
@@ -112,7 +110,7 @@ fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
 fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
-    train(config.clone(), &whole, None, Interrupter::new()).unwrap();
+    Trainer::new().train(config.clone(), &whole).unwrap();
 
     let stopped = dir.path().join("stopped");
     let interrupter = Interrupter::new();
@@ -126,14 +124,14 @@ fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
             interrupter.stop(Some("enough"));
         }
     });
-    let outcome = train(config.clone(), &stopped, None, interrupter).unwrap();
+    let outcome = Trainer::new().with_interrupter(interrupter).train(config.clone(), &stopped).unwrap();
     watcher.join().unwrap();
     assert!(matches!(outcome, Outcome::Interrupted));
     assert!(rows(&stopped).len() < 3);
     // Epoch by epoch or in the middle of one: the step it was stopped after is kept.
     let (folder, _) = RunFolder::open(&stopped).unwrap();
     assert!(folder.checkpoints().iterations().unwrap()[0] >= 3);
-    finished(resume(&stopped, None, Interrupter::new()).unwrap());
+    finished(Trainer::new().resume(&stopped).unwrap());
     assert_eq!(rows(&stopped), rows(&whole));
     let results = |run: &Path| std::fs::read(run.join("results.json")).unwrap();
     assert!(results(&stopped) == results(&whole));
@@ -144,10 +142,10 @@ fn steps_whose_gradient_is_scaled_down_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let clipped = |name: &str, max_norm: Option<f32>| {
         let mut config = tiny();
-        config.duration = config::Duration::Epochs(1);
+        config.duration = config::TrainingLength::Epochs(1);
         config.optimization.max_gradient_norm = max_norm;
         let folder = dir.path().join(name);
-        train(config, &folder, None, Interrupter::new()).unwrap();
+        Trainer::new().train(config, &folder).unwrap();
         let row = rows(&folder).swap_remove(0);
         assert!(row.train["Gradient norm"] > 0.1, "{row:?}");
         row.clipped_steps
@@ -171,14 +169,14 @@ fn every_variant_of_the_objective_trains() {
     ];
     for (name, association, centerness) in variants {
         let mut config = tiny();
-        config.duration = config::Duration::Iterations(2);
+        config.duration = config::TrainingLength::Iterations(2);
         config.objective.association = association;
         if centerness {
             config.model.head.centerness =
                 Some(fcos_burn::model::head::CenternessBranch::Regression);
         }
         let folder = dir.path().join(name);
-        train(config, &folder, None, Interrupter::new()).unwrap();
+        Trainer::new().train(config, &folder).unwrap();
         let rows = rows(&folder);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].train.contains_key("Centerness loss"), centerness);
@@ -228,7 +226,7 @@ fn coco(
     let (val_images, val_annotations) = coco_split(&dir.join("val"), val, categories);
     let mut config = tiny();
     config.data = DataConfig::coco(train_images, train_annotations, val_images, val_annotations);
-    config.duration = config::Duration::Epochs(2);
+    config.duration = config::TrainingLength::Epochs(2);
     config.batch_size = 2;
     config
 }
@@ -240,7 +238,7 @@ fn a_set_without_objects_trains_and_its_figures_are_undefined() {
     let dir = tempfile::tempdir().unwrap();
     let config = coco(dir.path(), &[&[], &[], &[]], &[&[], &[]], 2);
     let folder = dir.path().join("run");
-    let evaluation = finished(train(config, &folder, None, Interrupter::new()).unwrap());
+    let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
     assert!(
         evaluation.figures.values().all(Option::is_none),
         "{:?}",
@@ -271,7 +269,7 @@ fn a_run_without_an_average_keeps_the_weights_themselves() {
     config.optimization.average_decay = None;
     config.keep = config::Keep::Last;
     let folder = dir.path().join("run");
-    train(config, &folder, None, Interrupter::new()).unwrap();
+    Trainer::new().train(config, &folder).unwrap();
     assert_keeps_the_last(&folder, "model.bpk");
 }
 
@@ -291,8 +289,8 @@ fn batches_without_objects_are_batches_like_others() {
     // One image in five has an object: most batches of two have none.
     let config = coco(dir.path(), &[OBJECT, &[], &[], &[], &[]], &[OBJECT, &[]], 1);
     let folder = dir.path().join("run");
-    let evaluation = finished(train(config, &folder, None, Interrupter::new()).unwrap());
-    assert!(evaluation.figure(CocoFigure::AP).is_some());
+    let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
+    assert!(evaluation.figure(CocoMetric::AP).is_some());
     assert!(rows(&folder)[1].train["Positives"] > 0.0);
 }
 
@@ -301,11 +299,11 @@ fn one_image_and_classes_that_never_occur_are_a_set() {
     let dir = tempfile::tempdir().unwrap();
     let config = coco(dir.path(), &[OBJECT], &[OBJECT], 3);
     let folder = dir.path().join("run");
-    let evaluation = finished(train(config, &folder, None, Interrupter::new()).unwrap());
+    let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
     let classes: Vec<&String> = evaluation.class_ap.keys().collect();
     assert_eq!(classes, ["class 1"], "others have no ground truth");
-    assert!(evaluation.figure(CocoFigure::AP).is_some());
-    assert_eq!(evaluation.figure(CocoFigure::APL), None);
+    assert!(evaluation.figure(CocoMetric::AP).is_some());
+    assert_eq!(evaluation.figure(CocoMetric::APL), None);
 }
 
 #[test]
@@ -315,7 +313,7 @@ fn a_few_training_images_that_cannot_be_read_are_replaced_and_told() {
     let broken = dir.path().join("train/07.png");
     std::fs::write(&broken, "no image").unwrap();
     let folder = dir.path().join("run");
-    finished(train(config.clone(), &folder, None, Interrupter::new()).unwrap());
+    finished(Trainer::new().train(config.clone(), &folder).unwrap());
     let rows = rows(&folder);
     assert_eq!(
         rows.iter()
@@ -329,7 +327,7 @@ fn a_few_training_images_that_cannot_be_read_are_replaced_and_told() {
 
     let refused = |config: &RunConfig, name: &str| {
         let folder = dir.path().join(name);
-        let error = train(config.clone(), &folder, None, Interrupter::new()).unwrap_err();
+        let error = Trainer::new().train(config.clone(), &folder).unwrap_err();
         assert!(!folder.exists(), "nothing is begun");
         error.to_string()
     };

@@ -7,17 +7,14 @@
 #![allow(clippy::unwrap_used)]
 
 use fcos_burn::{
-    data::{shapes::ShapesConfig, transforms::Resize},
+    data::shapes::ShapesConfig,
+    data::transforms::Resize,
+    detect::device::DeviceName,
+    eval::CocoMetric,
     loss::{AssociationLoss, AssociationScore},
     model::head::TowerInit,
-    train::{
-        Interrupter, Outcome, RunConfig,
-        config::{DataConfig, Duration},
-        device::DeviceName,
-        evaluation::CocoFigure,
-        run::RunFolder,
-        train,
-    },
+    train::config::{DataConfig, TrainingLength},
+    train::{Interrupter, Outcome, Trainer, RunConfig, RunFolder},
 };
 
 const SEEDS: [u64; 3] = [0, 1, 2];
@@ -43,7 +40,7 @@ fn config(seed: u64) -> RunConfig {
     config.model.fpn.channels = 32;
     config.model.head.tower_depth = 1;
     config.objective.association = Some(AssociationLoss::Pse { beta: 4.0, k: 1.0 });
-    config.duration = Duration::Epochs(3);
+    config.duration = TrainingLength::Epochs(3);
     config.batch_size = 8;
     config.devices = vec![DeviceName::CPU];
     config.seed = seed;
@@ -64,13 +61,13 @@ fn fcos_towers(seed: u64, score: AssociationScore) -> RunConfig {
 fn trained(config: RunConfig) -> [f64; 2] {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("run");
-    let outcome = train(config, &folder, None, Interrupter::new()).unwrap();
+    let outcome = Trainer::new().train(config, &folder).unwrap();
     let Outcome::Finished(evaluation) = outcome else {
         panic!("the training was interrupted")
     };
     let rows = RunFolder::open(&folder).unwrap().0.read_metrics().unwrap();
     let accuracy = rows.last().unwrap().train["Class accuracy"];
-    [accuracy, evaluation.figure(CocoFigure::AP).unwrap()]
+    [accuracy, evaluation.figure(CocoMetric::AP).unwrap()]
 }
 
 #[test]

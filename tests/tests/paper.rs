@@ -12,21 +12,19 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use fcos_burn::{
-    data::{
-        Normalization, stack,
-        transforms::{HorizontalFlip, Resize, Sample, Transform},
-    },
+    data::transforms::{HorizontalFlip, Resize, Sample, Transform},
+    data::{Normalization, stack},
+    detect::device::Precision,
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
-    model::{
-        Fcos,
-        fpn::ExtraLevelsFrom,
-        head::{RegressionForm, TowerInit},
-        norm::NormKind,
-        postprocess::Thresholded,
-        pyramid::{LocationRule, STRIDES},
-        resnet::{ResNetDepth, StrideIn},
-    },
-    train::{RunConfig, config::Duration, device::Precision},
+    model::Fcos,
+    model::fpn::ExtraLevelsFrom,
+    model::head::{RegressionForm, TowerInit},
+    model::norm::NormKind,
+    model::postprocess::Thresholded,
+    model::pyramid::{LocationRule, STRIDES},
+    model::resnet::{ResNetDepth, StrideIn},
+    train::RunConfig,
+    train::config::TrainingLength,
 };
 
 /// The values of each parameter, and whether it is trained, by path.
@@ -165,7 +163,7 @@ fn input() {
 #[test]
 fn length() {
     let config = RunConfig::paper();
-    assert_eq!(config.duration, Duration::Iterations(90_000));
+    assert_eq!(config.duration, TrainingLength::Iterations(90_000));
     assert_eq!(config.batch_size, 16);
     assert_eq!(config.precision, Precision::F32);
     assert_eq!(config.optimization.max_gradient_norm, None);

@@ -24,6 +24,11 @@ impl BoundingBox {
         Self { x1, y1, x2, y2 }
     }
 
+    /// A box by its left, top, right and bottom edges, as detections have it.
+    pub const fn from_xyxy([x1, y1, x2, y2]: [f32; 4]) -> Self {
+        Self::new(x1, y1, x2, y2)
+    }
+
     /// A box by its left and top edges and its size, as COCO files write it.
     ///
     /// ```

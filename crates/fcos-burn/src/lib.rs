@@ -2,6 +2,12 @@
 
 pub use fcos_burn_boxes as boxes;
 pub use fcos_burn_data as data;
+pub use fcos_burn_detect as detect;
+pub use fcos_burn_eval as eval;
 pub use fcos_burn_loss as loss;
 pub use fcos_burn_model as model;
+pub use fcos_burn_plot as plot;
+#[cfg(feature = "train")]
 pub use fcos_burn_train as train;
+
+pub mod prelude;

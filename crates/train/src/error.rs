@@ -1,24 +1,13 @@
-//! What can go wrong in training, evaluation and inference.
+//! What can go wrong in a training.
 
 use std::path::{Path, PathBuf};
 
 use fcos_burn_data::DataError;
+use fcos_burn_detect::device::DeviceError;
+use fcos_burn_eval::EvaluationError;
 use fcos_burn_loss::LossConfigError;
 use fcos_burn_model::{ConfigError, WeightsError};
-
-use crate::{device::DeviceError, plots::PlotError};
-
-/// A value that no training can be run with.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field} is {value}, but must be {requirement}")]
-pub struct InvalidConfig {
-    /// Path of the field in the configuration.
-    pub field: &'static str,
-    /// The value found.
-    pub value: String,
-    /// What is allowed.
-    pub requirement: &'static str,
-}
+use fcos_burn_plot::PlotError;
 
 /// Why a training, an evaluation or a detection failed.
 #[derive(Debug, thiserror::Error)]
@@ -32,10 +21,10 @@ pub enum Error {
     Device(#[from] DeviceError),
     /// The configuration has a value out of its range.
     #[error(transparent)]
-    Config(#[from] InvalidConfig),
+    Config(#[from] ConfigError),
     /// The detector cannot be built as configured.
     #[error("model.{0}")]
-    Model(#[from] ConfigError),
+    Model(ConfigError),
     /// The objective cannot be built as configured.
     #[error("objective: {0}")]
     Objective(#[from] LossConfigError),
@@ -53,22 +42,6 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
-    /// A JSON file does not hold what it should.
-    #[error("{}: {cause}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// The place and the reason.
-        cause: String,
-    },
-    /// A picture could not be written.
-    #[error("cannot write {}: {cause}", path.display())]
-    Picture {
-        /// The file.
-        path: PathBuf,
-        /// The encoder's reason.
-        cause: String,
-    },
     /// A folder is no run, or a run that cannot be used so.
     #[error("{}: {cause}", path.display())]
     Run {
@@ -76,20 +49,6 @@ pub enum Error {
         path: PathBuf,
         /// Why not.
         cause: String,
-    },
-    /// The model was trained on other classes than the data has.
-    #[error(
-        "the model's classes are {}, but those of {data_name} are {}",
-        list(model),
-        list(data)
-    )]
-    Classes {
-        /// The model's classes.
-        model: Vec<String>,
-        /// The data's classes.
-        data: Vec<String>,
-        /// The data set.
-        data_name: String,
     },
     /// The data set has nothing to train or evaluate on.
     #[error("{0} has no images")]
@@ -102,16 +61,13 @@ pub enum Error {
         /// What was found, how often, and where first.
         findings: String,
     },
-    /// Pictures with boxes would be written over the images they show.
-    #[error("the images are in {0}: choose another folder for the pictures")]
-    OutputIsInput(PathBuf),
     /// The loss or the gradient of a training step is not finite. The weights are as
     /// they were before it.
     #[error(
         "{} is {value} in iteration {iteration} (epoch {epoch}), with the images {}; {} has what it takes to compute it \
          again. What usually helps: a lower learning rate, a longer warm-up, a lower limit of the gradient's norm, \
          32-bit precision",
-        figure.to_lowercase(),
+        metric.to_lowercase(),
         list(images),
         kept.display()
     )]
@@ -121,7 +77,7 @@ pub enum Error {
         /// The epoch, counted from 1.
         epoch: usize,
         /// The part of the loss, or the gradient's norm.
-        figure: &'static str,
+        metric: String,
         /// What it is.
         value: f64,
         /// The files of the batch.
@@ -130,8 +86,11 @@ pub enum Error {
         kept: PathBuf,
     },
     /// The evaluation failed.
-    #[error("evaluation failed: {0}")]
-    Evaluation(String),
+    #[error(transparent)]
+    Evaluation(#[from] EvaluationError),
+    /// The detector could not be used.
+    #[error(transparent)]
+    Detect(#[from] fcos_burn_detect::Error),
     /// The training stopped on an error.
     #[error("training stopped: {0}")]
     Training(String),
@@ -153,14 +112,5 @@ impl Error {
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
-    }
-
-    /// Names the file whose JSON is not what it should be.
-    pub fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |error| Self::Json {
-            path,
-            cause: error.to_string(),
-        }
     }
 }

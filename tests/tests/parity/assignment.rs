@@ -1,8 +1,8 @@
 //! The targets of the original FCOS code.
 
-use fcos_burn::model::{
-    assignment::{AssignmentConfig, BACKGROUND, assign},
-    pyramid::{LocationRule, Locations},
+use fcos_burn::{
+    model::assignment::{AssignmentConfig, BACKGROUND, assign},
+    model::pyramid::{LocationRule, Locations},
 };
 
 use crate::fixture::{Fixture, groups};

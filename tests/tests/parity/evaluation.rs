@@ -7,13 +7,10 @@ use std::{
 };
 
 use fcos_burn::{
+    boxes::Detection,
     data::DetectionDataset,
-    model::Detection,
-    train::{
-        Evaluation,
-        correlation::{kendall, pearson, spearman},
-        evaluation::CocoFigure,
-    },
+    eval::correlation::{kendall, pearson, spearman},
+    eval::{CocoMetric, Evaluation},
 };
 use serde_json::Value;
 
@@ -61,7 +58,7 @@ fn figures_are_those_of_pycocotools() {
     let evaluation = Evaluation::new(&dataset, &detections).unwrap();
     assert_eq!((evaluation.images, evaluation.detections), (24, 2400));
     let expected = &json("expected.json")["figures"];
-    for figure in CocoFigure::ALL {
+    for figure in CocoMetric::ALL {
         let found = evaluation.figure(figure).unwrap();
         let expected = expected[figure.name()].as_f64().unwrap();
         assert!((found - expected).abs() < 1e-6, "{figure:?}: {found}");

@@ -4,13 +4,12 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fcos_burn::{
-    data::{Normalization, read_image, stack_resized, transforms::Resize},
-    model::{
-        Fcos, FcosConfig, ImageFrame,
-        head::LevelPrediction,
-        resnet::{ResNetDepth, StrideIn},
-        weights::{Checkpoint, Layout},
-    },
+    data::transforms::Resize,
+    data::{Normalization, read_image, stack_resized},
+    model::head::LevelPrediction,
+    model::resnet::{ResNetDepth, StrideIn},
+    model::weights::{Checkpoint, Layout},
+    model::{Fcos, FcosConfig, ImageFrame},
 };
 
 use crate::{

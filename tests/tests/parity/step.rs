@@ -15,20 +15,17 @@ use burn::{
     train::{ItemLazy, TrainOutput, TrainStep},
 };
 use fcos_burn::{
+    detect::DetectorFile,
     loss::{AssociationLoss, FcosObjectiveConfig},
-    model::{
-        Fcos, FcosConfig,
-        head::CenternessBranch,
-        norm::NormKind,
-        pyramid::Locations,
-        resnet::ResNetDepth,
-        weights::{Checkpoint, Layout},
-    },
-    train::{
-        DetectorFile, RunConfig,
-        device_group::DeviceGroup,
-        learner::{BatchPart, Learner, StepFigure, TrainBatch},
-    },
+    model::head::CenternessBranch,
+    model::norm::NormKind,
+    model::pyramid::Locations,
+    model::resnet::ResNetDepth,
+    model::weights::{Checkpoint, Layout},
+    model::{Fcos, FcosConfig},
+    train::RunConfig,
+    train::data::{BatchPart, TrainBatch},
+    train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
 
 use crate::{fixture::Fixture, formula};
@@ -171,7 +168,7 @@ fn write_weights(case: &str, path: &Path) {
     formula::write_safetensors(path, &names[case], str::to_owned);
 }
 
-fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepFigure, &str)]) {
+fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, &str)]) {
     let config = config(case);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights");
@@ -184,7 +181,7 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepFigure, 
     let mut optimizer = optimization.optimizer();
     let mut scheduler = optimization.scheduler(90_000);
     let devices = DeviceGroup::new(vec![Device::flex().autodiff()]).unwrap();
-    let mut learner = Learner::new(model, objective.init().unwrap(), devices);
+    let mut learner = TrainableDetector::new(model, objective.init().unwrap(), devices);
     for step in 0..2 {
         let TrainOutput { grads, item } = TrainStep::step(&learner, batch(&config));
         if step == 0 {
@@ -218,8 +215,8 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepFigure, 
     compare(&change, &expected, 1e-3);
 }
 
-fn compare_losses(case: &str, found: &[(StepFigure, f64)], parts: &[(StepFigure, &str)]) {
-    let found: HashMap<StepFigure, f64> = found.iter().copied().collect();
+fn compare_losses(case: &str, found: &[(StepMetric, f64)], parts: &[(StepMetric, &str)]) {
+    let found: HashMap<StepMetric, f64> = found.iter().copied().collect();
     let mut total = 0.0;
     for (figure, name) in parts {
         let expected = f64::from(STEP.floats(&format!("{case}.loss.{name}"))[0]);
@@ -227,7 +224,7 @@ fn compare_losses(case: &str, found: &[(StepFigure, f64)], parts: &[(StepFigure,
         assert!(error < 1e-5 * expected, "{name}: {error}");
         total += expected;
     }
-    assert!((found[&StepFigure::Loss] - total).abs() < 1e-5 * total);
+    assert!((found[&StepMetric::Loss] - total).abs() < 1e-5 * total);
 }
 
 #[test]
@@ -236,9 +233,9 @@ fn a_step_with_centerness_is_the_original_codes() {
         "fcos",
         &FcosObjectiveConfig::new(),
         &[
-            (StepFigure::Classification, "classification"),
-            (StepFigure::Localization, "localization"),
-            (StepFigure::Centerness, "centerness"),
+            (StepMetric::Classification, "classification"),
+            (StepMetric::Localization, "localization"),
+            (StepMetric::Centerness, "centerness"),
         ],
     );
 }
@@ -251,9 +248,9 @@ fn a_step_with_the_association_loss_is_pytorchs() {
         &FcosObjectiveConfig::new()
             .with_association(Some(AssociationLoss::Pse { beta: 1.0, k: 1.0 })),
         &[
-            (StepFigure::Classification, "classification"),
-            (StepFigure::Localization, "localization"),
-            (StepFigure::Association, "association"),
+            (StepMetric::Classification, "classification"),
+            (StepMetric::Localization, "localization"),
+            (StepMetric::Association, "association"),
         ],
     );
 }

@@ -1,0 +1,83 @@
+//! The device.
+
+use std::{ffi::OsStr, io::Write};
+
+use clap::{Arg, Args, Command, builder::TypedValueParser};
+use fcos_burn::detect::device::{DeviceError, DeviceName, Precision, available};
+
+use crate::terminal::without_panic_messages;
+
+/// Where to compute.
+#[derive(Args, Clone, Debug)]
+pub struct DeviceArgs {
+    /// cpu, cuda, wgpu or vulkan, cuda:1 for a certain one, ws://HOST:PORT for one of
+    /// a Burn server; list tells what there is [default: cpu]
+    #[arg(long, value_name = "DEVICE|list", value_parser = DeviceParser)]
+    pub device: Option<DeviceName>,
+    /// Number format of activations: f32, bf16 or f16 [default: f32]
+    #[arg(long, value_name = "FORMAT", value_parser = parse_precision)]
+    pub precision: Option<Precision>,
+}
+
+impl DeviceArgs {
+    /// The device and the format, or their defaults.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the device is unavailable.
+    pub fn resolve(&self) -> Result<(DeviceName, Precision), DeviceError> {
+        let device = self.device.clone().unwrap_or(DeviceName::CPU);
+        let precision = self.precision.unwrap_or_default();
+        check_devices(std::slice::from_ref(&device), precision)?;
+        Ok((device, precision))
+    }
+}
+
+/// Takes a device's name. `list` ends the command as `--help` does, whatever else it
+/// lacks, with the devices that were found.
+#[derive(Clone, Debug)]
+pub struct DeviceParser;
+
+impl TypedValueParser for DeviceParser {
+    type Value = DeviceName;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<DeviceName, clap::Error> {
+        if value == "list" {
+            // As an error of clap's it would be printed as one.
+            let list: String = without_panic_messages(available)
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            let written = std::io::stdout().write_all(list.as_bytes());
+            std::process::exit(i32::from(written.is_err()));
+        }
+        let parse = |text: &str| text.parse::<DeviceName>();
+        parse.parse_ref(command, argument, value)
+    }
+}
+
+fn parse_precision(text: &str) -> Result<Precision, String> {
+    match text {
+        "f32" => Ok(Precision::F32),
+        "bf16" => Ok(Precision::Bf16),
+        "f16" => Ok(Precision::F16),
+        _ => Err("expected f32, bf16 or f16".to_owned()),
+    }
+}
+
+/// Opens every device once, so that a missing driver fails with one clear line.
+///
+/// # Errors
+///
+/// Names the device that is unavailable.
+pub fn check_devices(devices: &[DeviceName], precision: Precision) -> Result<(), DeviceError> {
+    without_panic_messages(|| {
+        let opened = devices.iter().map(|device| device.open(precision));
+        opened.collect::<Result<Vec<_>, _>>().map(drop)
+    })
+}

@@ -1,0 +1,373 @@
+//! The flags of a training.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use fcos_burn::{
+    data::transforms::Resize,
+    detect::{DetectorFile, device::DeviceName},
+    loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
+    model::{head::CenternessBranch, resnet::ResNetDepth},
+    train::{
+        Error, InitialWeights, RunConfig,
+        config::{Decay, TrainingLength},
+    },
+};
+
+use super::{DataArgs, DeviceArgs};
+
+/// What is trained, on what, and how.
+#[derive(Args, Clone, Debug)]
+pub struct TrainingArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// Split to train on [default: train]
+    #[arg(long, value_name = "NAME")]
+    train_split: Option<String>,
+    /// Split to validate on [default: val, or test]
+    #[arg(long, value_name = "NAME")]
+    val_split: Option<String>,
+    /// Refuse data with anything wrong with it: by default, annotations that cannot be used
+    /// are left out, and a few training images that cannot be read are replaced by others;
+    /// both are told
+    #[arg(long)]
+    strict: bool,
+    /// Base configuration: small trains from scratch on a CPU in minutes, paper has the paper's
+    /// settings
+    #[arg(long, value_enum, default_value_t = Preset::Small)]
+    preset: Preset,
+    /// JSON file with values to change, as in a run's config.json
+    #[arg(long, value_name = "JSON")]
+    config: Option<PathBuf>,
+    /// Backbone as published [default: small: resnet18 of 3/8 of the width, paper:
+    /// resnet50]
+    #[arg(long, value_enum)]
+    backbone: Option<Backbone>,
+    /// Association loss [default: small: pse, paper: none]
+    #[arg(long, value_enum)]
+    association: Option<Association>,
+    /// Weight of the association loss [default: 1]
+    #[arg(long, value_name = "BETA", value_parser = parse_non_negative, allow_negative_numbers = true)]
+    beta: Option<f64>,
+    /// Slope between score and IoU in the association loss [default: 1]
+    #[arg(long, value_name = "K", value_parser = parse_positive, allow_negative_numbers = true)]
+    k: Option<f64>,
+    /// Score that the association loss ties to the IoU: ground-truth-class (the true class's) or
+    /// max-over-classes (the highest, as in the paper; it can lock in to wrong classes when
+    /// training from scratch) [default: small: ground-truth-class, paper: max-over-classes]
+    #[arg(long, value_name = "SCORE")]
+    association_score: Option<AssociationScore>,
+    /// Let the association loss rise from 0 over this share of the training
+    /// [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = parse_share, allow_negative_numbers = true)]
+    association_ramp: Option<f64>,
+    /// Classification loss; all but focal have the IoU as their label, and no
+    /// association loss beside them unless --association names one [default: focal]
+    #[arg(long, value_enum)]
+    classification_loss: Option<Classification>,
+    /// Train a centre-ness branch, on the tower named [default: no branch]
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "classification")]
+    centerness: Option<Centerness>,
+    /// Box loss: iou, iou-plus-one, linear-iou, giou, diou or ciou
+    /// [default: small: giou, paper: iou-plus-one]
+    #[arg(long, value_name = "NAME")]
+    box_loss: Option<BoxLoss>,
+    /// Resize every image to this size [default: small: 160x120, paper: shorter side 800, longer
+    /// side at most 1333]
+    #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with_all = ["short_side", "long_side"])]
+    image_size: Option<(u32, u32)>,
+    /// Resize the shorter side to this
+    #[arg(long, value_name = "PIXELS", requires = "long_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    short_side: Option<u32>,
+    /// Upper bound of the longer side
+    #[arg(long, value_name = "PIXELS", requires = "short_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    long_side: Option<u32>,
+    /// Passes over the training split [default: small: 4, paper: 90,000 iterations]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    epochs: Option<usize>,
+    /// Images in a batch [default: small: 8, paper: 16]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    batch_size: Option<usize>,
+    /// Learning rate after the warm-up [default: small: 0.002, paper: 0.01]
+    #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
+    lr: Option<f64>,
+    /// Learning rate schedule after the warm-up: cosine (decays to 0) or steps (divides by 10
+    /// after 70% and 90% of the training) [default: small: cosine, paper: divides by 10 after
+    /// 60,000 and 80,000 iterations]
+    #[arg(long, value_enum)]
+    lr_decay: Option<LrDecay>,
+    /// Decay of the exponential moving average of the weights, which is what is validated and
+    /// saved; 0 for no average [default: small: 0.99, paper: 0]
+    #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
+    average_decay: Option<f64>,
+    /// Threads that load images [default: small: 1, paper: 2]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Seed of all random numbers [default: 0]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+    /// Weights to start from, and the model that they are of: a run's folder, or a file
+    /// of this project, of torchvision's FCOS or ResNets, or of the original FCOS code
+    #[arg(long, value_name = "RUN|FILE")]
+    weights: Option<PathBuf>,
+    /// The weights are of an improved (imprv) model of the original FCOS code, whose
+    /// files look like the others'
+    #[arg(long, requires = "weights")]
+    improved_fcos: bool,
+    /// Start with a new classifier, for other classes than the weights are for
+    #[arg(long, requires = "weights")]
+    new_classifier: bool,
+    /// Devices that share every batch, such as cuda:0,cuda:1; the same one may come
+    /// several times [default: cpu]
+    #[arg(
+        long,
+        value_name = "DEVICE,…",
+        value_delimiter = ',',
+        conflicts_with = "device"
+    )]
+    devices: Option<Vec<DeviceName>>,
+    /// Compute each device's share of a batch in N steps, to save memory [default: 1]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    accumulate: Option<usize>,
+    /// Compute again in the backward pass what is cheap to compute, to save memory
+    #[arg(long)]
+    gradient_checkpointing: bool,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Preset {
+    Small,
+    Paper,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+enum Backbone {
+    ResNet18,
+    ResNet34,
+    ResNet50,
+    ResNet101,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Association {
+    None,
+    Pse,
+    Pce,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LrDecay {
+    Steps,
+    Cosine,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Classification {
+    Focal,
+    QualityFocal,
+    Varifocal,
+    SoftLabelFocal,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Centerness {
+    Classification,
+    Regression,
+}
+
+impl TrainingArgs {
+    /// The configuration that the preset, the weights, the file and the flags give, in
+    /// this order.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be read, and what in it is wrong.
+    pub fn config(&self) -> Result<RunConfig, Error> {
+        let mut config = match self.preset {
+            Preset::Small => RunConfig::small(),
+            Preset::Paper => RunConfig::paper(),
+        };
+        if let Some(weights) = &self.weights {
+            config = match self.improved_fcos {
+                true => config.with_model(DetectorFile::open(weights)?.improved_fcos()?),
+                false => config.with_model_of(weights)?,
+            };
+        }
+        if let Some(path) = &self.config {
+            config = config.merge_file(path)?;
+        }
+        let (train_split, val_split) = (self.train_split.as_deref(), self.val_split.as_deref());
+        if let Some(data) = self.data.config(train_split, val_split)? {
+            config.data = data;
+        }
+        config.data.strict |= self.strict;
+        if let Some(backbone) = self.backbone {
+            config.model.backbone.width = 64;
+            config.model.backbone.depth = match backbone {
+                Backbone::ResNet18 => ResNetDepth::ResNet18,
+                Backbone::ResNet34 => ResNetDepth::ResNet34,
+                Backbone::ResNet50 => ResNetDepth::ResNet50,
+                Backbone::ResNet101 => ResNetDepth::ResNet101,
+            };
+        }
+        self.set_objective(&mut config);
+        if let Some(branch) = self.centerness {
+            config.model.head.centerness = Some(match branch {
+                Centerness::Classification => CenternessBranch::Classification,
+                Centerness::Regression => CenternessBranch::Regression,
+            });
+        }
+        if let Some(box_loss) = self.box_loss {
+            config.objective.box_loss = box_loss;
+        }
+        if let Some((width, height)) = self.image_size {
+            config.input.resize = Resize::Fixed { width, height };
+        }
+        if let (Some(short), Some(long)) = (self.short_side, self.long_side) {
+            config.input.resize = Resize::ShortSide { short, long };
+        }
+        if let Some(epochs) = self.epochs {
+            config.duration = TrainingLength::Epochs(epochs);
+        }
+        if let Some(batch_size) = self.batch_size {
+            config.batch_size = batch_size;
+        }
+        if let Some(rate) = self.lr {
+            config.optimization.learning_rate = rate;
+        }
+        if let Some(decay) = self.lr_decay {
+            config.optimization.decay = match decay {
+                LrDecay::Steps => Decay::default(),
+                LrDecay::Cosine => Decay::Cosine { end: 0.0 },
+            };
+        }
+        if let Some(decay) = self.average_decay {
+            config.optimization.average_decay = (decay > 0.0).then_some(decay);
+        }
+        if let Some(workers) = self.workers {
+            config.workers = workers;
+        }
+        if let Some(seed) = self.seed {
+            config.seed = seed;
+        }
+        if let Some(devices) = self.devices() {
+            config.devices = devices;
+        }
+        if let Some(steps) = self.accumulate {
+            config.accumulate = steps;
+        }
+        config.gradient_checkpointing |= self.gradient_checkpointing;
+        if let Some(precision) = self.device.precision {
+            config.precision = precision;
+        }
+        Ok(config)
+    }
+
+    /// The devices that a flag names.
+    pub fn devices(&self) -> Option<Vec<DeviceName>> {
+        let one = self.device.device.clone().map(|device| vec![device]);
+        self.devices.clone().or(one)
+    }
+
+    fn set_objective(&self, config: &mut RunConfig) {
+        if let Some(loss) = self.classification_loss {
+            config.objective.classification = match loss {
+                Classification::Focal => ClassificationLoss::default(),
+                Classification::QualityFocal => ClassificationLoss::QUALITY_FOCAL,
+                Classification::Varifocal => ClassificationLoss::VARIFOCAL,
+                Classification::SoftLabelFocal => ClassificationLoss::SOFT_LABEL_FOCAL,
+            };
+            // These tie scores to the IoU by themselves.
+            if !matches!(loss, Classification::Focal) {
+                config.objective.association = None;
+            }
+        }
+        let association = &mut config.objective.association;
+        match self.association {
+            Some(Association::None) => *association = None,
+            Some(Association::Pse) => {
+                *association = Some(AssociationLoss::Pse { beta: 1.0, k: 1.0 });
+            }
+            Some(Association::Pce) => {
+                *association = Some(AssociationLoss::Pce { beta: 1.0, k: 1.0 });
+            }
+            None => {}
+        }
+        if let Some(AssociationLoss::Pse { beta, k } | AssociationLoss::Pce { beta, k }) =
+            association
+        {
+            *beta = self.beta.unwrap_or(*beta);
+            *k = self.k.unwrap_or(*k);
+        }
+        let objective = &mut config.objective;
+        if let Some(score) = self.association_score {
+            objective.association_score = score;
+        }
+        if let Some(ramp) = self.association_ramp {
+            objective.association_ramp = ramp;
+        }
+    }
+
+    /// Whether a flag changes what ties scores to the IoU.
+    pub fn names_an_objective(&self) -> bool {
+        self.association.is_some()
+            || self.beta.is_some()
+            || self.k.is_some()
+            || self.association_score.is_some()
+            || self.association_ramp.is_some()
+            || self.classification_loss.is_some()
+    }
+
+    /// The weights to start from.
+    pub fn initial_weights(&self) -> Option<InitialWeights> {
+        self.weights.clone().map(match self.new_classifier {
+            true => InitialWeights::Body,
+            false => InitialWeights::All,
+        })
+    }
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=32_768).contains(side));
+    text.split_once('x')
+        .and_then(|(width, height)| Some((side(width)?, side(height)?)))
+        .ok_or_else(|| "expected WIDTHxHEIGHT in pixels, such as 256x192".to_owned())
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| "expected a whole number of at least 1".to_owned())
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && *value > 0.0)
+        .ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn parse_decay(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|decay| (0.0..1.0).contains(decay))
+        .ok_or_else(|| "expected a number of at least 0 and below 1".to_owned())
+}
+
+fn parse_non_negative(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|value: &f64| value.is_finite() && *value >= 0.0)
+        .ok_or_else(|| "expected a number of at least 0".to_owned())
+}

@@ -1,0 +1,127 @@
+//! `fcos-burn detect`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use fcos_burn::{
+    data::{is_image, read_image},
+    detect::{
+        Detector, ImageDetections,
+        json::write_json,
+        pictures::{PictureNames, picture},
+    },
+    plot::save_picture,
+};
+use fcos_burn_cli::{
+    Error,
+    args::{DeviceArgs, WeightsArgs},
+    terminal::{message, print},
+};
+
+/// Detect objects in an image, or in all images of a folder.
+///
+/// Writes a picture with boxes for each image, and one JSON file for all. Images
+/// that cannot be read are told and left out, and the exit code is 1.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    weights: WeightsArgs,
+    /// The image, or a folder of images
+    #[arg(long, value_name = "IMAGE|DIR")]
+    input: PathBuf,
+    /// Folder of the pictures
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// JSON file of the detections [default: detections.json in the output folder]
+    #[arg(long, value_name = "JSON")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let (device, precision) = args.device.resolve()?;
+    let (detector, loaded) = Detector::from_file(args.weights.open()?, &device, precision)?;
+    message(loaded);
+    let files = image_files(&args.input)?;
+    fs::create_dir_all(&args.output).map_err(Error::io(&args.output))?;
+    keep_images(&files, &args.output)?;
+    let mut names = PictureNames::default();
+    let mut found = Vec::with_capacity(files.len());
+    for (index, file) in files.iter().enumerate() {
+        match detect(&detector, file, &args.output.join(names.name(file))) {
+            Ok(detections) => {
+                message(format_args!(
+                    "{}/{} {}: {} objects",
+                    index + 1,
+                    files.len(),
+                    file.display(),
+                    detections.detections.len()
+                ));
+                found.push(detections);
+            }
+            Err(Error::Data(error) | Error::Detect(fcos_burn::detect::Error::Data(error))) => {
+                message(format_args!("error: {error}"))
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let json = args
+        .json
+        .clone()
+        .unwrap_or_else(|| args.output.join("detections.json"));
+    write_json(&json, &found)?;
+    print(format_args!("{}\n", json.display()))?;
+    Ok(if found.len() == files.len() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn detect(detector: &Detector, file: &Path, drawing: &Path) -> Result<ImageDetections, Error> {
+    let image = read_image(file)?;
+    let detections = detector.detect(vec![image.clone()])?.concat();
+    let drawn = picture(&image, &detections, detector.categories());
+    save_picture(drawing, &drawn)?;
+    Ok(ImageDetections::new(
+        file,
+        image.dimensions(),
+        &detections,
+        detector.categories(),
+    ))
+}
+
+/// Refuses to draw into the folder of the images, where pictures could replace them.
+fn keep_images(files: &[PathBuf], output: &Path) -> Result<(), Error> {
+    let canonical = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
+    let output = canonical(output)?;
+    for file in files {
+        if canonical(file)?.parent() == Some(&output) {
+            return Err(Error::OutputIsInput(output));
+        }
+    }
+    Ok(())
+}
+
+/// The image itself, or the images of a folder by name.
+fn image_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
+    if !fs::metadata(input).map_err(Error::io(input))?.is_dir() {
+        return Ok(vec![input.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(input).map_err(Error::io(input))? {
+        let path = entry.map_err(Error::io(input))?.path();
+        if path.is_file() && is_image(&path) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::NoImages(input.to_owned()));
+    }
+    Ok(files)
+}

@@ -1,0 +1,91 @@
+//! `fcos-burn evaluate`.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use fcos_burn::{
+    data::DetectionDataset,
+    detect::{Detector, json::write_json},
+    eval::{Evaluation, results},
+    train::RunConfig,
+};
+use fcos_burn_cli::{
+    Error,
+    args::{DataArgs, DeviceArgs, WeightsArgs},
+    terminal::{message, print},
+};
+
+/// Evaluate a detector: COCO's figures with AP90, and how its scores correlate
+/// with the IoU of its boxes.
+///
+/// The table goes to standard output, progress to standard error.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    weights: WeightsArgs,
+    #[command(flatten)]
+    data: DataArgs,
+    /// Split to evaluate on [default: the one that the run was validated on]
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Images in a batch [default: as in training, 1 for weights from elsewhere]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    batch_size: Option<u16>,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Write the detections in COCO's results format
+    #[arg(long, value_name = "JSON")]
+    output: Option<PathBuf>,
+    /// Write the ground truth in COCO's annotation format, for other tools
+    #[arg(long, value_name = "JSON")]
+    ground_truth: Option<PathBuf>,
+    /// Write the evaluation as JSON
+    #[arg(long, value_name = "JSON")]
+    report: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let file = args.weights.open()?;
+    let run = file
+        .run_config
+        .as_deref()
+        .map(RunConfig::read)
+        .transpose()?;
+    let (device, precision) = args.device.resolve()?;
+    let (detector, loaded) = Detector::from_file(file, &device, precision)?;
+    message(loaded);
+    let dataset = Arc::new(open_split(args, run.as_ref())?);
+    message(&dataset);
+    if !dataset.report().is_clean() {
+        message(dataset.report());
+    }
+    if let Some(path) = &args.ground_truth {
+        dataset.write_coco(path)?;
+    }
+    let (batch_size, workers) = run.map_or((1, 1), |run| (run.batch_size, run.workers));
+    let batch_size = args.batch_size.map_or(batch_size, usize::from);
+    let mut told = 0;
+    let detections = detector.detect_dataset(&dataset, batch_size, workers, |images| {
+        let tenth = images * 10 / dataset.len().max(1);
+        if tenth > told {
+            told = tenth;
+            message(format_args!("{images}/{} images", dataset.len()));
+        }
+    })?;
+    let evaluation = Evaluation::new(&dataset, &detections)?;
+    if let Some(path) = &args.output {
+        write_json(path, &results(&dataset, &detections)?)?;
+    }
+    if let Some(path) = &args.report {
+        write_json(path, &evaluation)?;
+    }
+    print(evaluation.table())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, Error> {
+    let split = args.split.as_deref();
+    let named = args.data.config(split, split)?;
+    let data = named.or_else(|| run.map(|run| run.data.clone()));
+    let data = data.ok_or_else(|| Error::NoData(args.weights.weights.clone()))?;
+    Ok(data.source.open(split.unwrap_or(&data.val_split))?)
+}

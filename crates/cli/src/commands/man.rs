@@ -1,0 +1,21 @@
+//! `fcos-burn man`.
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use clap::Command;
+use fcos_burn_cli::{Error, terminal::print};
+
+/// Write the man pages of the program and of its commands.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Folder of the pages, such as ~/.local/share/man/man1
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+pub fn run(args: &Args, program: Command) -> Result<ExitCode, Error> {
+    fs::create_dir_all(&args.folder).map_err(Error::io(&args.folder))?;
+    clap_mangen::generate_to(program, &args.folder).map_err(Error::io(&args.folder))?;
+    print(format_args!("{}\n", args.folder.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,11 @@
+//! The commands, one module each.
+
+pub mod completions;
+pub mod detect;
+pub mod devices;
+pub mod evaluate;
+pub mod export;
+pub mod man;
+#[cfg(feature = "remote")]
+pub mod serve;
+pub mod train;

@@ -1,0 +1,128 @@
+//! `fcos-burn train`.
+
+use std::{
+    fs,
+    io::{ErrorKind, IsTerminal},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::ValueEnum;
+use fcos_burn::train::{
+    Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep, training::LineRenderer,
+};
+use fcos_burn_cli::{
+    Error, StopSignal,
+    args::{TrainingArgs, check_devices},
+    terminal::{message, print},
+};
+
+/// Train an FCOS detector with the association loss.
+///
+/// A preset gives all values; --weights, --config and flags change some, in this
+/// order. Progress goes to standard error, the kept epoch's table to standard output.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Which epoch's weights to keep as the run's: best by AP of the validation split, or
+    /// last [default: best]
+    #[arg(long, value_enum)]
+    keep: Option<KeptEpoch>,
+    /// Folder of the run [default: runs/NAME after the data]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Go on with the run in this folder; only --device or --devices can change
+    #[arg(long, value_name = "DIR", conflicts_with_all = [
+        "data", "train_images", "train_split", "val_split", "strict", "config", "backbone", "association",
+        "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
+        "box_loss", "image_size", "short_side", "epochs", "batch_size", "lr", "lr_decay", "average_decay", "workers", "seed", "weights", "improved_fcos",
+        "new_classifier", "accumulate", "gradient_checkpointing", "precision", "keep", "output",
+    ])]
+    resume: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KeptEpoch {
+    Best,
+    Last,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let interrupter = Interrupter::new();
+    let signal = StopSignal::watch(interrupter.clone());
+    let mut trainer = Trainer::new().with_interrupter(interrupter);
+    if !(cfg!(feature = "tui") && std::io::stdout().is_terminal()) {
+        let lines = LineRenderer::new(|line| message(line));
+        trainer = trainer.with_renderer(Box::new(lines));
+    }
+    let (folder, outcome) = match &args.resume {
+        Some(folder) => (folder.clone(), resume(args, trainer, folder)?),
+        None => train(args, trainer)?,
+    };
+    match outcome {
+        Outcome::Finished(evaluation) => {
+            message(format_args!("run folder: {}", folder.display()));
+            print(evaluation.table())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Outcome::Interrupted => {
+            let folder = folder.display();
+            message(format_args!("interrupted: go on with --resume {folder}"));
+            Ok(signal.exit_code())
+        }
+    }
+}
+
+fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, Error> {
+    let (_, config) = RunFolder::open(folder)?;
+    let devices = args.training.devices();
+    check_devices(
+        devices.as_deref().unwrap_or(&config.devices),
+        config.precision,
+    )?;
+    if let Some(devices) = devices {
+        trainer = trainer.with_devices(devices);
+    }
+    Ok(trainer.resume(folder)?)
+}
+
+fn train(args: &Args, mut trainer: Trainer) -> Result<(PathBuf, Outcome), Error> {
+    let mut config = args.training.config()?;
+    match args.keep {
+        Some(KeptEpoch::Best) => config.keep = Keep::Best,
+        Some(KeptEpoch::Last) => config.keep = Keep::Last,
+        None => {}
+    }
+    check_devices(&config.devices, config.precision)?;
+    if let Some(weights) = args.training.initial_weights() {
+        trainer = trainer.with_initial_weights(weights);
+    }
+    let folder = match &args.output {
+        Some(folder) => folder.clone(),
+        None => free_folder(&config)?,
+    };
+    let outcome = trainer.train(config, &folder);
+    if outcome.is_err() && args.output.is_none() {
+        // A run that never began frees its name: only an empty folder can be removed.
+        let _ = fs::remove_dir(&folder);
+    }
+    Ok((folder, outcome?))
+}
+
+/// Makes the first folder under `runs` after the data's name that is still free.
+fn free_folder(config: &RunConfig) -> Result<PathBuf, Error> {
+    let runs = Path::new("runs");
+    fs::create_dir_all(runs).map_err(Error::io(runs))?;
+    let name = config.data.source.name();
+    let mut folder = runs.join(&name);
+    let mut number = 1;
+    loop {
+        match fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(Error::io(&folder)(error)),
+        }
+        folder = runs.join(format!("{name}-{number}"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Why a command failed.
+
+use std::{io, path::PathBuf};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The training failed.
+    #[error(transparent)]
+    Train(#[from] fcos_burn::train::Error),
+    /// The detector could not be loaded or used.
+    #[error(transparent)]
+    Detect(#[from] fcos_burn::detect::Error),
+    /// Data could not be read.
+    #[error(transparent)]
+    Data(#[from] fcos_burn::data::DataError),
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] fcos_burn::model::WeightsError),
+    /// The detections could not be evaluated.
+    #[error(transparent)]
+    Evaluation(#[from] fcos_burn::eval::EvaluationError),
+    /// A device is unavailable.
+    #[error(transparent)]
+    Device(#[from] fcos_burn::detect::device::DeviceError),
+    /// A picture could not be written.
+    #[error(transparent)]
+    Plot(#[from] fcos_burn::plot::PlotError),
+    /// Devices could not be lent.
+    #[cfg(feature = "remote")]
+    #[error(transparent)]
+    Serve(#[from] fcos_burn::detect::device::server::ServeError),
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// Standard output could not be written.
+    #[error("standard output: {0}")]
+    Output(io::Error),
+    /// A folder has no images.
+    #[error("{} has no images", .0.display())]
+    NoImages(PathBuf),
+    /// Pictures with boxes would be written over the images.
+    #[error("the images are in {}: choose another folder for the pictures (--output)", .0.display())]
+    OutputIsInput(PathBuf),
+    /// The flags name no data, and the weights do not belong to a run.
+    #[error("{} does not belong to a run: choose the data to evaluate on with --data", .0.display())]
+    NoData(PathBuf),
+}
+
+impl Error {
+    /// Names the file or folder of a failed operation.
+    pub fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,59 @@
+//! The program `fcos-burn`.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use fcos_burn_cli::terminal;
+
+/// Train, evaluate and use an FCOS object detector.
+///
+/// Progress goes to standard error, results to standard output. The exit code is 0, 1 if the
+/// command failed, 2 for wrong usage, 130 after Ctrl-C and 143 after a request to terminate.
+#[derive(Parser, Debug)]
+#[command(name = "fcos-burn", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Train(Box<commands::train::Args>),
+    Evaluate(commands::evaluate::Args),
+    Detect(commands::detect::Args),
+    Export(commands::export::Args),
+    #[cfg(feature = "remote")]
+    Serve(commands::serve::Args),
+    Devices(commands::devices::Args),
+    Completions(commands::completions::Args),
+    Man(commands::man::Args),
+}
+
+fn main() -> ExitCode {
+    terminal::install_logger();
+    let result = match Cli::parse().command {
+        Command::Train(args) => commands::train::run(&args),
+        Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Detect(args) => commands::detect::run(&args),
+        Command::Export(args) => commands::export::run(&args),
+        #[cfg(feature = "remote")]
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Devices(args) => commands::devices::run(&args),
+        Command::Completions(args) => commands::completions::run(&args, Cli::command()),
+        Command::Man(args) => commands::man::run(&args, Cli::command()),
+    };
+    terminal::exit(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// clap's own check of all flags, their conflicts and defaults.
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

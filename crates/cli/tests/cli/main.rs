@@ -1,0 +1,728 @@
+//! The command lines as a user meets them: exit codes, and one clear line for
+//! every wrong input.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[cfg(unix)]
+mod interruption;
+#[cfg(target_os = "linux")]
+mod long_run;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use fcos_burn::{
+    detect::device::{DeviceError, DeviceName, Precision},
+    model::FcosConfig,
+    model::resnet::ResNetDepth,
+};
+
+/// An example that cargo built beside this test.
+fn example(name: &str) -> Command {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    path.pop();
+    let mut command = Command::new(path.join("examples").join(name));
+    // Where it is not set, graphics drivers say so in lines of their own.
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    }
+    command
+}
+
+fn run(name: &str, args: &[&str]) -> Output {
+    example(name).args(args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The example fails with `code`, tells each of `parts`, and does not panic. A
+/// failure that is no wrong usage ends with one line that says so.
+fn assert_fails(name: &str, args: &[&str], code: i32, parts: &[&str]) {
+    let output = run(name, args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+    assert!(!text.contains("panicked"), "{text}");
+    for part in parts {
+        assert!(
+            text.contains(part),
+            "{args:?} does not tell '{part}': {text}"
+        );
+    }
+    if code == 1 {
+        error_line(&output);
+    }
+}
+
+/// The only line of a failed command that begins with `error: `, which is its last one.
+fn error_line(output: &Output) -> String {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let errors: Vec<_> = text.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{text}");
+    assert_eq!(text.lines().last(), errors.last().copied(), "{text}");
+    errors[0].to_owned()
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A tiny detector that trains in seconds on the built-in set.
+const TINY: &str = r#"{
+    "model": {
+        "backbone": {"width": 8},
+        "fpn": {"channels": 8},
+        "head": {"tower_depth": 1}
+    },
+    "data": {"source": {"shapes": {
+        "train_images": 4, "val_images": 3, "width": 64, "height": 64, "max_objects": 2
+    }}},
+    "input": {"resize": {"fixed": {"width": 64, "height": 64}}}
+}"#;
+
+fn trained(dir: &Path) -> PathBuf {
+    let config = dir.join("tiny.json");
+    fs::write(&config, TINY).unwrap();
+    let run_folder = dir.join("run");
+    let output = run(
+        "train",
+        &[
+            "--config",
+            path(&config),
+            "--epochs",
+            "1",
+            "--batch-size",
+            "2",
+            "--output",
+            path(&run_folder),
+        ],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("AP90"));
+    run_folder
+}
+
+/// Changes a part of a run's configuration that it has.
+fn change_config(run: &Path, part: &str, other: &str) {
+    let config = run.join("config.json");
+    let text = fs::read_to_string(&config).unwrap();
+    assert!(text.contains(part));
+    fs::write(&config, text.replace(part, other)).unwrap();
+}
+
+#[test]
+fn train_evaluate_and_detect_work_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_folder = trained(dir.path());
+    for file in [
+        "config.json",
+        "model.bpk",
+        "metrics.json",
+        "results.json",
+        "train.log",
+        "checkpoint/2/model.bpk",
+        "plots/losses.svg",
+        "plots/ap.png",
+        "plots/precision-recall.svg",
+        "plots/score-iou.png",
+        "plots/detections.png",
+    ] {
+        assert!(run_folder.join(file).is_file(), "no {file}");
+    }
+    assert!(fs::read_dir(run_folder.join("detections")).unwrap().count() > 0);
+
+    let results = dir.path().join("results.json");
+    let output = run(
+        "evaluate",
+        &["--weights", path(&run_folder), "--output", path(&results)],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let of_training = fs::read_to_string(run_folder.join("results.json")).unwrap();
+    assert_eq!(fs::read_to_string(&results).unwrap(), of_training);
+
+    let images = dir.path().join("images");
+    fs::create_dir(&images).unwrap();
+    let blank = image::RgbImage::from_pixel(50, 30, image::Rgb([90, 120, 60]));
+    blank.save(images.join("blank.png")).unwrap();
+    let drawn = dir.path().join("drawn");
+    let weights = path(&run_folder);
+    let detect = |output| {
+        [
+            "--weights",
+            weights,
+            "--input",
+            path(&images),
+            "--output",
+            output,
+        ]
+    };
+    let output = run("detect", &detect(path(&drawn)));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(drawn.join("blank.png").is_file());
+    let json = fs::read_to_string(drawn.join("detections.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["width"], 50);
+    assert_eq!(json[0]["height"], 30);
+    assert!(json[0]["detections"].is_array());
+
+    fs::write(images.join("text.jpg"), "no image").unwrap();
+    assert_fails("detect", &detect(path(&drawn)), 1, &["text.jpg"]);
+    let in_place = images.join("../images");
+    assert_fails(
+        "detect",
+        &detect(path(&in_place)),
+        1,
+        &["images", "another folder"],
+    );
+
+    // Weights of another shape, beside the configuration of the first.
+    let other = dir.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let config = fs::read_to_string(run_folder.join("config.json")).unwrap();
+    let config = config.replace("\"channels\": 8", "\"channels\": 16");
+    fs::write(other.join("config.json"), config).unwrap();
+    fs::copy(run_folder.join("model.bpk"), other.join("model.bpk")).unwrap();
+    assert_fails(
+        "evaluate",
+        &["--weights", path(&other.join("model.bpk"))],
+        1,
+        &["model.bpk", "do not fit"],
+    );
+    fs::write(other.join("model.bpk"), "no weights").unwrap();
+    assert_fails("evaluate", &["--weights", path(&other)], 1, &["model.bpk"]);
+
+    assert_fails(
+        "train",
+        &["--output", path(&run_folder)],
+        1,
+        &["holds a run already"],
+    );
+}
+
+/// Weights for five labels under torchvision's names, in a file that does not say so.
+fn torchvision_weights(dir: &Path) -> PathBuf {
+    let file = dir.join("weights.bin");
+    let mut config = FcosConfig::torchvision(5);
+    config.backbone.depth = ResNetDepth::ResNet18;
+    config.fpn.channels = 32;
+    config.head.tower_depth = 1;
+    let device = DeviceName::CPU.open(Precision::F32).unwrap();
+    let detector = config.init(&device).unwrap();
+    detector.export_torchvision(&file).unwrap();
+    file
+}
+
+#[test]
+fn weights_of_torchvision_are_taken_by_every_command() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = torchvision_weights(dir.path());
+    let image = dir.path().join("grey.png");
+    image::RgbImage::from_pixel(48, 32, image::Rgb([99; 3]))
+        .save(&image)
+        .unwrap();
+    let drawn = dir.path().join("drawn");
+    let output = run(
+        "detect",
+        &[
+            "--weights",
+            path(&weights),
+            "--input",
+            path(&image),
+            "--output",
+            path(&drawn),
+        ],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("tensors of torchvision's FCOS"), "{told}");
+
+    assert_fails(
+        "evaluate",
+        &["--weights", path(&weights)],
+        1,
+        &["weights.bin", "--data"],
+    );
+    assert_fails(
+        "evaluate",
+        &["--weights", path(&weights), "--data", "shapes"],
+        1,
+        &["class 4", "circle"],
+    );
+
+    // Six classes instead of five.
+    let config = dir.path().join("few.json");
+    fs::write(
+        &config,
+        r#"{"data": {"source": {"shapes": {"train_images": 2, "val_images": 1}}}}"#,
+    )
+    .unwrap();
+    let run_folder = dir.path().join("run");
+    let train = [
+        "--weights",
+        path(&weights),
+        "--config",
+        path(&config),
+        "--image-size",
+        "64x64",
+        "--epochs",
+        "1",
+        "--output",
+        path(&run_folder),
+    ];
+    assert_fails(
+        "train",
+        &train,
+        1,
+        &["5 classes", "has 6", "--new-classifier"],
+    );
+    let output = run("train", &[&train[..], &["--new-classifier"]].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told = stderr(&output);
+    assert!(told.contains("torchvision's FCOS"), "{told}");
+    assert!(told.contains("head.class_logits.weight"), "{told}");
+    let config = fs::read_to_string(run_folder.join("config.json")).unwrap();
+    assert!(
+        config.contains(r#""interpolation": "pointwise""#),
+        "{config}"
+    );
+}
+
+#[test]
+fn what_torchvision_can_compute_is_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    let weights = torchvision_weights(dir.path());
+    let exported = dir.path().join("exported.safetensors");
+    let args = ["--weights", path(&weights), "--output", path(&exported)];
+    let output = run("export", &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(fs::read(&exported).unwrap(), fs::read(&weights).unwrap());
+
+    let run_folder = trained(dir.path());
+    assert_fails(
+        "export",
+        &["--weights", path(&run_folder), "--output", path(&exported)],
+        1,
+        &["torchvision's FCOS cannot compute"],
+    );
+    assert_fails(
+        "export",
+        &["--weights", path(&weights), "--output", "/dev/null/weights"],
+        1,
+        &["/dev/null/weights"],
+    );
+}
+
+#[test]
+fn wrong_data_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("run");
+    let data = |data: &str, parts: &[&str]| {
+        assert_fails(
+            "train",
+            &["--data", data, "--output", path(&output)],
+            1,
+            parts,
+        );
+    };
+    data("no/such/folder", &["no/such/folder"]);
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    data(path(&empty), &["empty", "COCO", "VOC", "YOLO"]);
+
+    let images = dir.path().join("images");
+    fs::create_dir(&images).unwrap();
+    let json = dir.path().join("list.json");
+    fs::write(&json, "[1, 2, 3]").unwrap();
+    let coco = |json: &Path, parts: &[&str]| {
+        assert_fails(
+            "train",
+            &[
+                "--train-images",
+                path(&images),
+                "--train-annotations",
+                path(json),
+                "--val-images",
+                path(&images),
+                "--val-annotations",
+                path(json),
+                "--epochs",
+                "1",
+                "--output",
+                path(&output),
+            ],
+            1,
+            parts,
+        );
+    };
+    coco(&json, &["list.json"]);
+
+    fs::write(images.join("a.jpg"), "this is text").unwrap();
+    let json = dir.path().join("coco.json");
+    fs::write(
+        &json,
+        r#"{"images": [{"id": 1, "file_name": "a.jpg", "width": 64, "height": 64}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [4, 4, 30, 30],
+                             "area": 900, "iscrowd": 0}],
+            "categories": [{"id": 7, "name": "thing"}]}"#,
+    )
+    .unwrap();
+    coco(&json, &["a.jpg"]);
+}
+
+#[test]
+fn wrong_values_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = dir.path().join("run");
+    let usage = |args: &[&str], part: &str| assert_fails("train", args, 2, &[part]);
+    usage(&["--epochs", "0"], "--epochs");
+    usage(&["--association", "pse", "--beta", "-1"], "--beta");
+    usage(&["--device", "tpu"], "tpu");
+    usage(&["--image-size", "0x64"], "--image-size");
+    usage(&["--box-loss", "l1"], "l1");
+    usage(&["--average-decay", "1"], "--average-decay");
+    usage(&["--lr-decay", "linear"], "linear");
+    usage(&["--short-side", "800"], "--long-side");
+
+    let there = ["--device", "cpu:3", "--output", path(&output)];
+    assert_fails("train", &there, 1, &["cpu:3", "not there"]);
+    let config = dir.path().join("changes.json");
+    fs::write(&config, r#"{"learning_rate": 1}"#).unwrap();
+    assert_fails(
+        "train",
+        &["--config", path(&config)],
+        1,
+        &["changes.json", "learning_rate"],
+    );
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let below = file.join("run");
+    assert_fails("train", &["--output", path(&below)], 1, &["file/run"]);
+    assert_fails("evaluate", &["--weights", "no/run"], 1, &["no/run"]);
+    assert_fails(
+        "train",
+        &["--resume", path(dir.path())],
+        1,
+        &["config.json"],
+    );
+}
+
+#[test]
+fn help_names_the_defaults() {
+    for (name, parts) in [
+        ("train", ["--association", "[default: small"]),
+        ("evaluate", ["--weights", "[default: cpu]"]),
+        ("detect", ["--input", "[default: detections.json"]),
+    ] {
+        let output = run(name, &["--help"]);
+        assert!(output.status.success());
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        for part in parts {
+            assert!(text.contains(part), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_run_with_an_impossible_configuration_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = trained(dir.path());
+    change_config(&run, "\"batch_size\": 2", "\"batch_size\": 0");
+    let args = ["--weights", path(&run)];
+    assert_fails("evaluate", &args, 1, &["config.json", "batch_size is 0"]);
+}
+
+#[test]
+fn what_is_left_of_a_run_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = trained(dir.path());
+    fs::remove_file(run.join("config.json")).unwrap();
+    let config = dir.path().join("tiny.json");
+    let args = [
+        "--config",
+        path(&config),
+        "--epochs",
+        "1",
+        "--output",
+        path(&run),
+    ];
+    assert_fails("train", &args, 1, &["metrics.json", "left of another run"]);
+    // A run that was stopped early has nothing but a checkpoint.
+    fs::remove_file(run.join("metrics.json")).unwrap();
+    fs::remove_file(run.join("evaluation.json")).unwrap();
+    let again = run.join("checkpoint/9999");
+    fs::rename(run.join("checkpoint/2"), &again).unwrap();
+    let other = run.join("checkpoint/diary.txt");
+    fs::write(&other, "today").unwrap();
+    assert_fails("train", &args, 1, &["diary.txt", "is no checkpoint"]);
+    // What writing the file beside it leaves when it is cut short is no such thing.
+    fs::rename(&other, run.join("checkpoint/data.json.partial")).unwrap();
+    let output = self::run("train", &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!again.exists());
+}
+
+#[test]
+fn a_table_trains_each_run_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("tiny.json");
+    fs::write(&config, TINY).unwrap();
+    let output = dir.path().join("results");
+    let reproduce = |epochs: &str, seeds: &str, only: &str| {
+        let args = ["--config", path(&config), "--epochs", epochs];
+        let more = ["--seeds", seeds, "--resamples", "100", "--only", only];
+        let output = ["--output", path(&output)];
+        run(
+            "reproduce",
+            &[&["table1"], &args[..], &more, &output].concat(),
+        )
+    };
+    // One row alone, then another: the first is not run again.
+    let first = reproduce("1", "2", "none");
+    assert!(first.status.success(), "{}", stderr(&first));
+    assert_eq!(stderr(&first).matches("== none").count(), 2);
+    let both = reproduce("1", "2", "none,varifocal");
+    assert!(both.status.success(), "{}", stderr(&both));
+    let told = stderr(&both);
+    assert!(!told.contains("== none"), "{told}");
+    assert_eq!(told.matches("== varifocal loss").count(), 2);
+
+    let table = fs::read_to_string(output.join("table1.md")).unwrap();
+    assert_eq!(table, String::from_utf8(both.stdout).unwrap());
+    for part in ["| none | 2 |", "| varifocal loss | 2 |", "AR100", "95 %"] {
+        assert!(table.contains(part), "{table}");
+    }
+    let json = fs::read_to_string(output.join("table1.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["rows"][1]["name"], "varifocal");
+    let run = |row: usize, seed: usize| &json["rows"][row]["runs"][seed];
+    let ap = |row, seed| {
+        run(row, seed)["evaluation"]["figures"]["AP"]
+            .as_f64()
+            .unwrap()
+    };
+    let mean = ((ap(1, 0) - ap(0, 0)) + (ap(1, 1) - ap(0, 1))) / 2.0;
+    let told = json["rows"][1]["difference"]["AP"]["mean"]
+        .as_f64()
+        .unwrap();
+    assert!((mean - told).abs() < 1e-12, "{mean}, {told}");
+    let bootstrap = &run(1, 0)["bootstrap"]["AP"];
+    let difference = bootstrap["difference"].as_f64().unwrap();
+    assert!((difference - (ap(1, 0) - ap(0, 0))).abs() < 1e-12);
+    let of_mean = json["rows"][1]["bootstrap"]["AP"]["difference"].as_f64();
+    assert!((of_mean.unwrap() - mean).abs() < 1e-12);
+
+    // The table has all that is finished, whatever is asked for.
+    let fewer = reproduce("1", "1", "none");
+    assert_eq!(String::from_utf8(fewer.stdout).unwrap(), table);
+
+    // Runs of another length are not mixed in.
+    let other = reproduce("2", "2", "none");
+    assert_eq!(other.status.code(), Some(1));
+    assert!(
+        stderr(&other).contains("another duration"),
+        "{}",
+        stderr(&other)
+    );
+    // Nor are runs that started elsewhere.
+    let trained = output.join("runs/none/seed-0");
+    let folder = path(&output);
+    assert_fails(
+        "reproduce",
+        &[
+            "table1",
+            "--weights",
+            path(&trained),
+            "--epochs",
+            "1",
+            "--output",
+            folder,
+        ],
+        1,
+        &["other weights"],
+    );
+    assert_fails(
+        "reproduce",
+        &["table1", "--only", "nothing"],
+        2,
+        &["varifocal"],
+    );
+    assert_fails("reproduce", &["table1", "--beta", "2"], 2, &["--beta"]);
+}
+
+#[test]
+fn figure_3_is_written_with_its_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run("reproduce", &["figure3", "--output", path(dir.path())]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    for variant in ["focal", "pse-0.25", "pse-1", "soft-label-focal"] {
+        for kind in ["loss", "gradient"] {
+            let picture = dir.path().join(format!("figure3-{variant}-{kind}.svg"));
+            let svg = fs::read_to_string(picture).unwrap();
+            assert_eq!(svg.contains("closed form"), variant != "focal");
+        }
+    }
+    let rows = fs::read_to_string(dir.path().join("figure3.csv")).unwrap();
+    assert_eq!(rows.lines().count(), 80 * 80 + 1);
+}
+
+#[test]
+fn devices_are_listed_whatever_else_is_missing() {
+    for name in ["train", "evaluate", "detect"] {
+        let output = run(name, &["--device", "list"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let list = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<_> = list.lines().collect();
+        assert!(
+            lines[0].starts_with("cpu") && lines[0].contains("f32"),
+            "{list}"
+        );
+        // Each backend has its lines, found or not.
+        for backend in ["cuda", "wgpu", "vulkan"] {
+            assert!(lines.iter().any(|line| line.starts_with(backend)), "{list}");
+        }
+    }
+}
+
+#[test]
+fn a_device_that_is_not_there_is_one_line() {
+    for device in [
+        "cpu:1",
+        "cuda:77",
+        "wgpu:77",
+        "vulkan:77",
+        "ws://localhost:9",
+    ] {
+        let device_name: DeviceName = device.parse().unwrap();
+        let part = match device_name.open(Precision::F32).unwrap_err() {
+            DeviceError::NotBuilt { .. } => "is not built in: build with --features",
+            _ => "is not there",
+        };
+        assert_fails("train", &["--device", device], 1, &[device, part]);
+        let told = stderr(&run("train", &["--device", device]));
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
+/// Devices of a server that runs as a process of its own.
+#[cfg(feature = "remote")]
+mod remote {
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Child, Stdio},
+    };
+
+    use fcos_burn::detect::device::TOKEN_VARIABLE;
+
+    use super::*;
+
+    const TOKEN: &str = "open sesame";
+
+    struct Server {
+        process: Child,
+        address: String,
+    }
+
+    impl Server {
+        fn start() -> Self {
+            let mut process = example("serve")
+                .args(["--listen", "127.0.0.1:0"])
+                .env(TOKEN_VARIABLE, TOKEN)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+            let address = lines.next().unwrap().unwrap();
+            assert!(address.starts_with("ws://127.0.0.1:"), "{address}");
+            Self { process, address }
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            self.process.kill().unwrap();
+            self.process.wait().unwrap();
+        }
+    }
+
+    fn train(dir: &Path, name: &str, devices: &str) -> serde_json::Value {
+        let config = dir.join("tiny.json");
+        fs::write(&config, TINY).unwrap();
+        let folder = dir.join(name);
+        let output = example("train")
+            .args([
+                "--config",
+                path(&config),
+                "--epochs",
+                "1",
+                "--devices",
+                devices,
+            ])
+            .args(["--output", path(&folder)])
+            .env(TOKEN_VARIABLE, TOKEN)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        let rows = fs::read_to_string(folder.join("metrics.json")).unwrap();
+        serde_json::from_str(&rows).unwrap()
+    }
+
+    /// One device there, and one there with one here: the losses are those of the
+    /// processor, whose seed draws the same weights.
+    #[test]
+    fn a_training_on_a_server_is_that_on_the_processor() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Server::start();
+        let expected = train(dir.path(), "here", "cpu,cpu");
+        for (name, devices) in [
+            ("there", format!("{0},{0}", server.address)),
+            ("both", format!("cpu,{}", server.address)),
+        ] {
+            let found = train(dir.path(), name, &devices);
+            for (figure, expected) in expected[0]["train"].as_object().unwrap() {
+                let found = found[0]["train"][figure].as_f64().unwrap();
+                let expected = expected.as_f64().unwrap();
+                let (error, limit) = match figure.as_str() {
+                    // Of two scores that are nearly the same, rounding decides which is higher.
+                    "Class accuracy" => ((found - expected).abs(), 0.1),
+                    _ => ((found - expected).abs() / expected.abs().max(1e-3), 1e-4),
+                };
+                assert!(error < limit, "{devices}, {figure}: {found} for {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn strangers_are_kept_off() {
+        let server = Server::start();
+        assert_fails(
+            "train",
+            &["--device", &server.address],
+            1,
+            &[&server.address],
+        );
+        assert_fails(
+            "train",
+            &["--device", &format!("{}/7", server.address)],
+            1,
+            &["is not there"],
+        );
+        // Without a secret, on an address that others reach.
+        let output = example("serve")
+            .args(["--listen", "0.0.0.0:0"])
+            .env_remove(TOKEN_VARIABLE)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            stderr(&output).contains(TOKEN_VARIABLE),
+            "{}",
+            stderr(&output)
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! Detections with the names of their classes.
+
+use std::path::Path;
+
+use fcos_burn_boxes::{BoundingBox, Detection};
+use fcos_burn_data::Category;
+use serde::{Deserialize, Serialize};
+
+/// The detections in one image, as JSON files have them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageDetections {
+    /// The image file.
+    pub file: String,
+    /// Width of the image in pixels.
+    pub width: u32,
+    /// Height of the image in pixels.
+    pub height: u32,
+    /// The detections, by descending score.
+    pub detections: Vec<CategoryDetection>,
+}
+
+/// A detection with its category.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CategoryDetection {
+    /// Name of the category.
+    pub category: String,
+    /// Id of the category in the annotations that the detector was trained on.
+    pub category_id: u64,
+    /// Score in [0, 1].
+    pub score: f32,
+    /// Left, top, width and height in pixels of the image.
+    pub bbox: [f64; 4],
+}
+
+impl ImageDetections {
+    /// The detections of the image in `file`, of `(width, height)` pixels.
+    pub fn new(
+        file: &Path,
+        (width, height): (u32, u32),
+        detections: &[Detection],
+        categories: &[Category],
+    ) -> Self {
+        let detections = detections
+            .iter()
+            .filter_map(|detection| {
+                let category = categories.get(detection.label)?;
+                Some(CategoryDetection {
+                    category: category.name.clone(),
+                    category_id: category.id,
+                    score: detection.score,
+                    bbox: BoundingBox::from_xyxy(detection.bbox).to_xywh(),
+                })
+            })
+            .collect();
+        Self {
+            file: file.display().to_string(),
+            width,
+            height,
+            detections,
+        }
+    }
+}

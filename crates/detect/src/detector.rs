@@ -1,0 +1,216 @@
+//! A trained detector, ready to use.
+
+use std::{path::Path, sync::Arc};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use fcos_burn_boxes::Detection;
+use fcos_burn_data::{Category, DetectionDataset, Loader, LoaderError};
+use fcos_burn_model::{Fcos, weights::Loaded};
+use image::RgbImage;
+
+use crate::{
+    detector_file::DetectorFile,
+    device::{DeviceName, Precision},
+    error::Error,
+    input::{InputBatch, InputConfig},
+};
+
+/// A detector on a device, with its classes and the way it takes images.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use fcos_burn_detect::{Detector, device::{DeviceName, Precision}};
+///
+/// let detector = Detector::load(Path::new("runs/shapes"), &DeviceName::CPU, Precision::F32)?;
+/// let image = image::open("photo.jpg")?.into_rgb8();
+/// for detection in detector.detect(vec![image])?.concat() {
+///     let category = &detector.categories()[detection.label];
+///     println!("{} {:.2} {:?}", category.name, detection.score, detection.bbox);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Detector {
+    model: Fcos,
+    input: InputConfig,
+    categories: Vec<Category>,
+    device: Device,
+    precision: Precision,
+}
+
+impl Detector {
+    /// Puts a model on `device` to use, with activations in `precision`.
+    pub fn new(
+        model: &Fcos,
+        input: InputConfig,
+        categories: Vec<Category>,
+        device: Device,
+        precision: Precision,
+    ) -> Self {
+        Self {
+            model: model.valid(),
+            input,
+            categories,
+            device,
+            precision,
+        }
+    }
+
+    /// Loads a detector from whatever [`DetectorFile::open`] knows: the best weights of
+    /// a run's folder, or a weights file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration or the weights cannot be read or do not fit
+    /// together, or the device cannot be had.
+    pub fn load(weights: &Path, device: &DeviceName, precision: Precision) -> Result<Self, Error> {
+        let (detector, _) = Self::from_file(DetectorFile::open(weights)?, device, precision)?;
+        Ok(detector)
+    }
+
+    /// Loads the detector that `file` describes, and tells what was taken from its weights.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the weights cannot be read or do not fit, or the device cannot be had.
+    pub fn from_file(
+        file: DetectorFile,
+        device: &DeviceName,
+        precision: Precision,
+    ) -> Result<(Self, Loaded), Error> {
+        let device = device.open(precision)?;
+        let (model, loaded) = file.load(&device)?;
+        let detector = Self::new(&model, file.input, file.categories, device, precision);
+        Ok((detector, loaded))
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Fcos {
+        &self.model
+    }
+
+    /// The classes, in the order of the detections' labels.
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
+    }
+
+    /// Detects objects in images. Boxes are xyxy in the pixels of each image, by
+    /// descending score.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an image cannot be resized.
+    pub fn detect(&self, images: Vec<RgbImage>) -> Result<Vec<Vec<Detection>>, Error> {
+        if images.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.detect_batch(self.input.batch(images)?))
+    }
+
+    fn detect_batch(&self, batch: InputBatch) -> Vec<Vec<Detection>> {
+        let images = Tensor::from_data(batch.images, &self.device);
+        self.model
+            .detect(self.precision.cast(images), &batch.frames)
+    }
+
+    /// Detects objects in all images of a data set, in its order. Labels are the data
+    /// set's, classes going by their names; what is found of a class that the data set
+    /// does not have is left out. `progress` is told the number of images done after
+    /// each batch.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the data set has a class that the detector does not know, or an image
+    /// cannot be read.
+    pub fn detect_dataset(
+        &self,
+        dataset: &Arc<DetectionDataset>,
+        batch_size: usize,
+        workers: usize,
+        mut progress: impl FnMut(usize),
+    ) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
+        let labels = self.labels_in(dataset)?;
+        let indices: Vec<usize> = (0..dataset.len()).collect();
+        let batches: Vec<Vec<usize>> = indices.chunks(batch_size).map(<[_]>::to_vec).collect();
+        let loader = {
+            let (dataset, input, batches) = (dataset.clone(), self.input.clone(), batches.clone());
+            Loader::new(batches.len(), workers, move |job| {
+                let images = batches[job].iter().map(|&index| dataset.image(index));
+                input.batch(images.collect::<Result<_, _>>()?)
+            })
+        };
+        let loader = loader.map_err(|error| Error::Workers(error.to_string()))?;
+        let mut detections = Vec::with_capacity(dataset.len());
+        for (indices, batch) in batches.into_iter().zip(loader) {
+            let batch = batch.map_err(|error| match error {
+                // The cause names the image, which the batch's number would not help to find.
+                LoaderError::Failed { source, .. } => Error::Data(source),
+                panicked => Error::Workers(panicked.to_string()),
+            })?;
+            let found = self.detect_batch(batch).into_iter().map(|detections| {
+                let known = detections.into_iter().filter_map(|detection| {
+                    let label = *labels.get(detection.label)?;
+                    Some(Detection {
+                        label: label?,
+                        ..detection
+                    })
+                });
+                known.collect()
+            });
+            detections.extend(indices.into_iter().zip(found));
+            progress(detections.len());
+        }
+        Ok(detections)
+    }
+
+    /// For each of the detector's labels that of the class of the same name in
+    /// `dataset`.
+    fn labels_in(&self, dataset: &DetectionDataset) -> Result<Vec<Option<usize>>, Error> {
+        let names = |categories: &[Category]| -> Vec<String> {
+            categories.iter().map(|c| c.name.clone()).collect()
+        };
+        let (model, data) = (names(&self.categories), names(dataset.categories()));
+        same_names(&model, &data).ok_or_else(|| Error::Classes {
+            model,
+            data,
+            data_name: dataset.name().to_owned(),
+        })
+    }
+}
+
+/// For each of `model` the place of the same name in `data`; the second of a name for the
+/// second of that name, and so on. `None` if `data` has names that `model` has not.
+fn same_names(model: &[String], data: &[String]) -> Option<Vec<Option<usize>>> {
+    let labels: Vec<Option<usize>> = (model.iter().enumerate())
+        .map(|(label, name)| {
+            let before = model[..label].iter().filter(|other| *other == name).count();
+            let mut places = (0..data.len()).filter(|place| data[*place] == *name);
+            places.nth(before)
+        })
+        .collect();
+    (labels.iter().flatten().count() == data.len()).then_some(labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_go_by_their_names() {
+        let of = |model: &[&str], data: &[&str]| {
+            let owned = |names: &[&str]| -> Vec<String> {
+                names.iter().map(|name| (*name).to_owned()).collect()
+            };
+            same_names(&owned(model), &owned(data))
+        };
+        let (cat, dog, cow) = ("cat", "dog", "cow");
+        assert_eq!(of(&[cat, dog], &[dog, cat]), Some(vec![Some(1), Some(0)]));
+        assert_eq!(of(&[cat, dog], &[dog]), Some(vec![None, Some(0)]));
+        assert_eq!(of(&[cat, dog], &[dog, cow]), None);
+        assert_eq!(of(&[cat, cat], &[cat, cat]), Some(vec![Some(0), Some(1)]));
+        assert_eq!(of(&[cat, dog], &[cat, cat]), None);
+    }
+}

@@ -1,0 +1,202 @@
+//! What a run's folder or a weights file holds: the detector, its input, its classes.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use fcos_burn_data::Category;
+use fcos_burn_model::{
+    Fcos, FcosConfig,
+    head::FcosHeadConfig,
+    weights::{Checkpoint, Layout, Loaded},
+};
+
+use serde::Deserialize;
+
+use crate::{coco_classes::COCO_CLASSES, error::Error, input::InputConfig, json::read_json};
+
+/// A detector on disk: a run of this project, or another project's weights file.
+#[derive(Clone, Debug)]
+pub struct DetectorFile {
+    /// The weights.
+    pub weights: PathBuf,
+    /// The detector that they are of.
+    pub model: FcosConfig,
+    /// How it takes images.
+    pub input: InputConfig,
+    /// Its classes, in the order of its labels.
+    pub categories: Vec<Category>,
+    /// The configuration of the run that the weights come from, if they come from one.
+    pub run_config: Option<PathBuf>,
+}
+
+/// The names of the files in a run's folder that describe its detector.
+pub const RUN_CONFIG: &str = "config.json";
+/// See [`RUN_CONFIG`].
+pub const RUN_WEIGHTS: &str = "model.bpk";
+
+/// What a run's configuration says of its detector, among other things.
+#[derive(Deserialize)]
+struct RunDetector {
+    model: FcosConfig,
+    input: InputConfig,
+    data: RunClasses,
+}
+
+#[derive(Deserialize)]
+struct RunClasses {
+    categories: Vec<Category>,
+}
+
+impl DetectorFile {
+    /// Finds out what `path` is: the folder of a run, its weights file, or a weights
+    /// file of [another project](Layout).
+    ///
+    /// Of another project's file, the input is that of the project's own inference,
+    /// and the classes are COCO's where their number is (torchvision counts the ids of
+    /// COCO, from 0 to 90), else numbered.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `path` is none of these, if it cannot be read, or if it holds a
+    /// backbone alone.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if path.is_dir() {
+            let config = path.join(RUN_CONFIG);
+            if !config.is_file() {
+                return Err(Error::NotADetector {
+                    path: path.to_owned(),
+                    cause: format!("not a run folder: it has no {RUN_CONFIG}"),
+                });
+            }
+            return Self::of_run(config, path.join(RUN_WEIGHTS));
+        }
+        let checkpoint = Checkpoint::open(path)?;
+        if checkpoint.layout() == Layout::FcosBurn {
+            let config = path.with_file_name(RUN_CONFIG);
+            if !config.is_file() {
+                return Err(Error::NotADetector {
+                    path: config,
+                    cause: "not found: it describes the model of the weights beside it".to_owned(),
+                });
+            }
+            return Self::of_run(config, path.to_owned());
+        }
+        let model = checkpoint.detector().ok_or_else(|| Error::NotADetector {
+            path: path.to_owned(),
+            cause: format!(
+                "holds no whole detector, but {}: a training can start from it",
+                checkpoint.layout()
+            ),
+        })?;
+        Ok(Self {
+            weights: path.to_owned(),
+            categories: categories(checkpoint.layout(), model.num_classes),
+            input: match checkpoint.layout() {
+                Layout::Torchvision => InputConfig::torchvision(),
+                _ => InputConfig::fcos(),
+            },
+            model,
+            run_config: None,
+        })
+    }
+
+    /// The same weights as an improved (`imprv`) model of the original FCOS code, whose
+    /// files have the names and shapes of the others': centre-ness on the regression
+    /// tower, distances normalised by the stride, centre sampling.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is none of that code with a centre-ness branch.
+    pub fn improved_fcos(self) -> Result<Self, Error> {
+        let plain = FcosConfig::fcos(self.model.num_classes);
+        let improved = FcosConfig::fcos_improved(self.model.num_classes);
+        if self.run_config.is_some()
+            || self.model.location_rule != plain.location_rule
+            || self.model.head.centerness != plain.head.centerness
+        {
+            return Err(Error::NotADetector {
+                path: self.weights,
+                cause: "is no checkpoint of the original FCOS code with a centre-ness branch"
+                    .to_owned(),
+            });
+        }
+        let model = FcosConfig {
+            head: FcosHeadConfig {
+                tower_depth: self.model.head.tower_depth,
+                ..improved.head
+            },
+            assignment: improved.assignment,
+            ..self.model
+        };
+        Ok(Self { model, ..self })
+    }
+
+    /// The detector on `device`, and what was taken from the file for it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the weights cannot be read or do not fit.
+    pub fn load(&self, device: &Device) -> Result<(Fcos, Loaded), Error> {
+        let model = self.model.init(device)?;
+        Ok(Checkpoint::open(&self.weights)?.load(model)?)
+    }
+
+    fn of_run(config: PathBuf, weights: PathBuf) -> Result<Self, Error> {
+        let RunDetector { model, input, data } = read_json(&config)?;
+        let valid = model.validate().map_err(|error| error.to_string());
+        let valid = valid.and_then(|()| input.validate().map_err(|error| error.to_string()));
+        valid.map_err(|error| Error::NotADetector {
+            path: config.clone(),
+            cause: format!("not the configuration of a run: {error}"),
+        })?;
+        Ok(Self {
+            weights,
+            model,
+            input,
+            categories: data.categories,
+            run_config: Some(config),
+        })
+    }
+}
+
+fn categories(layout: Layout, count: usize) -> Vec<Category> {
+    let coco = || COCO_CLASSES.iter().map(|&(id, name)| (id, name.to_owned()));
+    let named: Vec<(u64, String)> = match (layout, count) {
+        (Layout::Fcos, 80) => coco().collect(),
+        (Layout::Torchvision, 91) => {
+            let mut named: Vec<_> = (0..91).map(|id| (id, format!("class {id}"))).collect();
+            for (id, name) in coco() {
+                named[id as usize].1 = name;
+            }
+            named
+        }
+        // The original code's label 0 is the first class, torchvision's the background.
+        (Layout::Fcos, _) => (1..=count as u64)
+            .map(|id| (id, format!("class {id}")))
+            .collect(),
+        _ => (0..count as u64)
+            .map(|id| (id, format!("class {id}")))
+            .collect(),
+    };
+    named
+        .into_iter()
+        .map(|(id, name)| Category { id, name })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_have_cocos_names_where_they_are_cocos() {
+        let torchvision = categories(Layout::Torchvision, 91);
+        assert_eq!(torchvision.len(), 91);
+        assert_eq!((torchvision[18].id, &*torchvision[18].name), (18, "dog"));
+        assert_eq!(torchvision[12].name, "class 12");
+        let fcos = categories(Layout::Fcos, 80);
+        assert_eq!((fcos[79].id, &*fcos[79].name), (90, "toothbrush"));
+        let own = categories(Layout::Fcos, 2);
+        assert_eq!((own[1].id, &*own[1].name), (2, "class 2"));
+    }
+}

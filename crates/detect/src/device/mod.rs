@@ -1,0 +1,571 @@
+//! Choosing a device by name: the only module that names a backend.
+
+#[cfg(feature = "remote")]
+pub mod server;
+
+use std::{
+    fmt,
+    panic::{self, AssertUnwindSafe},
+    str::FromStr,
+};
+
+use burn::tensor::{Device, FloatDType, Tensor};
+use serde::{Deserialize, Serialize};
+
+/// A device by name, as it is written on a command line: `cpu`, `cuda:1`, `wgpu`, or
+/// `ws://HOST:PORT` for one that a [Burn server](server) lends.
+///
+/// Without an index it is the backend's own choice; with one, the device of that place
+/// in [`available`]'s list. A server's devices other than its first are
+/// `ws://HOST:PORT/INDEX`.
+///
+/// ```
+/// use fcos_burn_detect::device::DeviceName;
+///
+/// let name: DeviceName = "cuda:1".parse()?;
+/// assert_eq!(name.to_string(), "cuda:1");
+/// assert!("gpu".parse::<DeviceName>().is_err());
+/// # Ok::<(), fcos_burn_detect::device::DeviceError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct DeviceName(Place);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Local {
+        backend: Backend,
+        index: Option<usize>,
+    },
+    Remote {
+        address: String,
+        index: usize,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    Cpu,
+    Cuda,
+    Wgpu,
+    Vulkan,
+}
+
+/// Environment variable with the secret that a Burn server asks for.
+pub const TOKEN_VARIABLE: &str = "FCOS_REMOTE_TOKEN";
+
+/// Number format of activations on a device. Weights, normalisation, losses and the
+/// optimiser are always in 32 bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// 16-bit brain floats.
+    Bf16,
+    /// 16-bit IEEE floats.
+    F16,
+}
+
+/// Why a device cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// The name stands for no device.
+    #[error(
+        "unknown device '{name}': expected one of {known}, with :INDEX for a certain one, or \
+         ws://HOST:PORT"
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The names that are known.
+        known: String,
+    },
+    /// This program was built without the backend.
+    #[error("device '{name}' is not built in: build with --features {feature}")]
+    NotBuilt {
+        /// The device.
+        name: String,
+        /// The cargo feature that has it.
+        feature: &'static str,
+    },
+    /// The machine has no such device, or its driver does not answer.
+    #[error("device '{name}' is not there: {cause}")]
+    NotThere {
+        /// The device.
+        name: String,
+        /// What the driver said.
+        cause: String,
+    },
+    /// The device does not compute in the format asked for.
+    #[error("device '{name}' does not compute in {precision}")]
+    Precision {
+        /// The device.
+        name: String,
+        /// The format.
+        precision: Precision,
+    },
+}
+
+impl DeviceName {
+    /// The host's processor.
+    pub const CPU: Self = Self(Place::Local {
+        backend: Backend::Cpu,
+        index: None,
+    });
+
+    /// Opens the device and computes once on it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the backend is not built in, the device does not answer, or it
+    /// does not support `precision`.
+    pub fn open(&self, precision: Precision) -> Result<Device, DeviceError> {
+        let opened = guarded(|| {
+            let device = self.find()?;
+            let sum = Tensor::<1>::ones([2], &device)
+                .sum()
+                .try_into_scalar::<f32>();
+            match sum {
+                Ok(2.0) if device.supports_dtype(precision.dtype()) => Ok(device),
+                Ok(2.0) => Err(DeviceError::Precision {
+                    name: self.to_string(),
+                    precision,
+                }),
+                Ok(other) => Err(self.not_there(&format!("1 + 1 is {other} there"))),
+                Err(error) => Err(self.not_there(&error.to_string())),
+            }
+        });
+        opened.unwrap_or_else(|cause| Err(self.not_there(&cause)))
+    }
+
+    fn find(&self) -> Result<Device, DeviceError> {
+        match &self.0 {
+            Place::Local { backend, index } => {
+                if !backend.is_built() {
+                    return Err(self.not_built(backend.feature()));
+                }
+                let devices = backend.devices();
+                let count = match devices.len() {
+                    0 => return Err(self.not_there("this machine has none")),
+                    count => count,
+                };
+                match index {
+                    None => backend.default_device(),
+                    Some(index) => devices.into_iter().nth(*index),
+                }
+                .ok_or_else(|| self.not_there(&format!("this machine has {count}, counted from 0")))
+            }
+            Place::Remote { address, index } => self.connect(address, *index),
+        }
+    }
+
+    #[cfg(feature = "remote")]
+    fn connect(&self, address: &str, index: usize) -> Result<Device, DeviceError> {
+        let host = burn::remote::RemoteHost::websocket(&format!("ws://{address}"));
+        let host = match std::env::var(TOKEN_VARIABLE) {
+            Ok(token) => host.with_credential(token),
+            Err(_) => host,
+        };
+        Device::remote_options(&host)
+            .device_index(index)
+            .init()
+            .map_err(|error| self.not_there(&error.to_string()))
+    }
+
+    #[cfg(not(feature = "remote"))]
+    fn connect(&self, _address: &str, _index: usize) -> Result<Device, DeviceError> {
+        Err(self.not_built("remote"))
+    }
+
+    fn not_built(&self, feature: &'static str) -> DeviceError {
+        DeviceError::NotBuilt {
+            name: self.to_string(),
+            feature,
+        }
+    }
+
+    fn not_there(&self, cause: &str) -> DeviceError {
+        DeviceError::NotThere {
+            name: self.to_string(),
+            cause: cause.lines().next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The result of `work`, or the message of its panic: a missing driver makes a backend panic.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+        payload
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| payload.downcast_ref::<&str>().copied())
+            .unwrap_or("its driver failed")
+            .to_owned()
+    })
+}
+
+impl Backend {
+    const ALL: [Self; 4] = [Self::Cpu, Self::Cuda, Self::Wgpu, Self::Vulkan];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+            Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
+        }
+    }
+
+    /// The cargo feature that builds it in.
+    fn feature(self) -> &'static str {
+        match self {
+            Self::Cpu => "flex",
+            other => other.name(),
+        }
+    }
+
+    fn is_built(self) -> bool {
+        match self {
+            Self::Cpu => cfg!(feature = "flex"),
+            Self::Cuda => cfg!(feature = "cuda"),
+            Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
+        }
+    }
+
+    /// The device that the backend chooses, if it has one; its driver may fail.
+    fn default_device(self) -> Option<Device> {
+        match self {
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => Some(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => Some(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+            other => other.devices().into_iter().next(),
+        }
+    }
+
+    /// All devices that the backend finds on this machine.
+    fn devices(self) -> Vec<Device> {
+        match self {
+            #[cfg(feature = "flex")]
+            Self::Cpu => vec![Device::flex()],
+            #[cfg(feature = "cuda")]
+            Self::Cuda => enumerate(burn::tensor::DeviceType::Cuda),
+            #[cfg(feature = "wgpu")]
+            Self::Wgpu => enumerate(burn::tensor::DeviceType::Wgpu),
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => enumerate(burn::tensor::DeviceType::Vulkan),
+            #[allow(unreachable_patterns)]
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(any(feature = "cuda", feature = "wgpu", feature = "vulkan"))]
+fn enumerate(kind: burn::tensor::DeviceType) -> Vec<Device> {
+    Device::enumerate(kind).into_iter().collect()
+}
+
+/// A device that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AvailableDevice {
+    /// Its name.
+    pub name: DeviceName,
+    /// What it calls itself.
+    pub description: String,
+    /// The formats it computes in.
+    pub precisions: Vec<Precision>,
+}
+
+/// A kind of device, and those found on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AvailableBackend {
+    /// The beginning of its devices' names.
+    pub name: &'static str,
+    /// The cargo feature that builds it in.
+    pub feature: &'static str,
+    /// Whether this program has it.
+    pub built: bool,
+    /// Its devices that answer.
+    pub devices: Vec<AvailableDevice>,
+}
+
+/// Looks for the devices of this machine. Opens each.
+pub fn available() -> Vec<AvailableBackend> {
+    Backend::ALL
+        .into_iter()
+        .map(|backend| {
+            // The processor is one device, the others are counted.
+            let indexed = backend != Backend::Cpu;
+            let devices = guarded(|| backend.devices()).unwrap_or_default();
+            let devices = devices.iter().enumerate().filter_map(|(index, device)| {
+                let name = DeviceName(Place::Local {
+                    backend,
+                    index: indexed.then_some(index),
+                });
+                name.open(Precision::F32).ok()?;
+                let precisions = Precision::ALL.into_iter();
+                guarded(|| AvailableDevice {
+                    description: description(device),
+                    precisions: precisions
+                        .filter(|precision| device.supports_dtype(precision.dtype()))
+                        .collect(),
+                    name,
+                })
+                .ok()
+            });
+            AvailableBackend {
+                name: backend.name(),
+                feature: backend.feature(),
+                built: backend.is_built(),
+                devices: devices.collect(),
+            }
+        })
+        .collect()
+}
+
+fn description(device: &Device) -> String {
+    #[cfg(any(feature = "cuda", feature = "wgpu", feature = "vulkan"))]
+    if let Some(identity) = device.identity() {
+        return identity.name;
+    }
+    let _ = device;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{cores} cores")
+}
+
+impl fmt::Display for AvailableBackend {
+    /// A line for each device, or one that says why there is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.built {
+            let (name, feature) = (self.name, self.feature);
+            return writeln!(f, "{name:<8} not built in: build with --features {feature}");
+        }
+        if self.devices.is_empty() {
+            return writeln!(f, "{:<8} none found", self.name);
+        }
+        self.devices.iter().try_for_each(|device| {
+            let precisions: Vec<String> =
+                device.precisions.iter().map(ToString::to_string).collect();
+            let (name, formats) = (device.name.to_string(), precisions.join(", "));
+            writeln!(f, "{name:<8} {} ({formats})", device.description)
+        })
+    }
+}
+
+impl Precision {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F16];
+
+    /// Burn's name of the format.
+    pub fn dtype(self) -> FloatDType {
+        match self {
+            Self::F32 => FloatDType::F32,
+            Self::Bf16 => FloatDType::BF16,
+            Self::F16 => FloatDType::F16,
+        }
+    }
+
+    /// `images` in this format.
+    pub fn cast(self, images: Tensor<4>) -> Tensor<4> {
+        images.cast(self.dtype())
+    }
+
+    /// What the objective is multiplied by before the backward pass, and its gradients
+    /// divided by after it: gradients of activations are small, and half of an IEEE
+    /// 16-bit float's exponents are above 1.
+    pub fn loss_scale(self) -> f32 {
+        match self {
+            Self::F32 | Self::Bf16 => 1.0,
+            Self::F16 => 1024.0,
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Local {
+                backend,
+                index: None,
+            } => f.write_str(backend.name()),
+            Place::Local {
+                backend,
+                index: Some(index),
+            } => write!(f, "{}:{index}", backend.name()),
+            Place::Remote { address, index: 0 } => write!(f, "ws://{address}"),
+            Place::Remote { address, index } => write!(f, "ws://{address}/{index}"),
+        }
+    }
+}
+
+impl FromStr for DeviceName {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, DeviceError> {
+        let place = match text.strip_prefix("ws://") {
+            Some(address) => remote(address),
+            None => local(text),
+        };
+        place.map(Self).ok_or_else(|| DeviceError::Unknown {
+            name: text.to_owned(),
+            known: known_devices(),
+        })
+    }
+}
+
+fn local(text: &str) -> Option<Place> {
+    let (name, index) = match text.split_once(':') {
+        Some((name, index)) => (name, Some(index.parse().ok()?)),
+        None => (text, None),
+    };
+    let backend = Backend::ALL.into_iter().find(|b| b.name() == name)?;
+    Some(Place::Local { backend, index })
+}
+
+fn remote(text: &str) -> Option<Place> {
+    let (address, index) = match text.split_once('/') {
+        Some((address, "")) => (address, 0),
+        Some((address, index)) => (address, index.parse().ok()?),
+        None => (text, 0),
+    };
+    let (host, port) = address.rsplit_once(':')?;
+    port.parse::<u16>().ok()?;
+    (!host.is_empty()).then(|| Place::Remote {
+        address: address.to_owned(),
+        index,
+    })
+}
+
+/// The names of all devices, those that are not built in marked so.
+fn known_devices() -> String {
+    Backend::ALL
+        .iter()
+        .map(|backend| match backend.is_built() {
+            true => backend.name().to_owned(),
+            false => format!("{} (not built in)", backend.name()),
+        })
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl From<DeviceName> for String {
+    fn from(name: DeviceName) -> Self {
+        name.to_string()
+    }
+}
+
+impl TryFrom<String> for DeviceName {
+    type Error = DeviceError;
+
+    fn try_from(text: String) -> Result<Self, DeviceError> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for name in [
+            "cpu",
+            "cuda",
+            "cuda:1",
+            "wgpu:0",
+            "vulkan:2",
+            "ws://gpu:3000",
+            "ws://[::1]:3000/1",
+        ] {
+            assert_eq!(
+                name.parse::<DeviceName>().map(|device| device.to_string()),
+                Ok(name.to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn unknown_names_list_the_known_ones() {
+        for name in [
+            "gpu",
+            "cuda:x",
+            "cuda:-1",
+            "",
+            "ws://",
+            "ws://gpu",
+            "ws://:3000",
+            "ws://gpu:99999",
+            "ws://gpu:3000/x",
+        ] {
+            let error = name
+                .parse::<DeviceName>()
+                .map_err(|error| error.to_string());
+            assert!(
+                error
+                    .as_ref()
+                    .is_err_and(|text| text.contains("cpu") && text.contains("cuda")),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_processor_opens_and_a_second_one_does_not() {
+        assert!(DeviceName::CPU.open(Precision::F32).is_ok());
+        let second = "cpu:1"
+            .parse::<DeviceName>()
+            .and_then(|name| name.open(Precision::F32));
+        assert!(matches!(second, Err(DeviceError::NotThere { .. })));
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_backend_that_is_not_built_in_names_its_feature() {
+        let error = "cuda"
+            .parse::<DeviceName>()
+            .and_then(|name| name.open(Precision::F32));
+        assert_eq!(
+            error.map(|_| ()).map_err(|error| error.to_string()),
+            Err("device 'cuda' is not built in: build with --features cuda".to_owned())
+        );
+    }
+
+    #[cfg(not(feature = "remote"))]
+    #[test]
+    fn a_server_needs_its_feature() {
+        let error = "ws://localhost:3000"
+            .parse::<DeviceName>()
+            .and_then(|name| name.open(Precision::F32));
+        assert!(matches!(
+            error,
+            Err(DeviceError::NotBuilt {
+                feature: "remote",
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn the_processor_is_always_found() {
+        let backends = available();
+        let cpu = backends.iter().find(|backend| backend.name == "cpu");
+        assert!(cpu.is_some_and(|cpu| cpu.built && cpu.devices[0].name == DeviceName::CPU));
+        for backend in backends {
+            assert!(backend.built || backend.devices.is_empty());
+            assert!(backend.to_string().ends_with('\n'));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What can go wrong with a detector in use.
+
+use std::path::{Path, PathBuf};
+
+use fcos_burn_data::DataError;
+use fcos_burn_model::{ConfigError, WeightsError};
+use fcos_burn_plot::PlotError;
+
+use crate::device::DeviceError;
+
+/// Why a detector could not be loaded or used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An image or a data set could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The device is unavailable.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// A configuration has a value that is not allowed.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Weights could not be read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A picture could not be written.
+    #[error(transparent)]
+    Plot(#[from] PlotError),
+    /// A file or folder could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// A JSON file is malformed, or does not hold what it should.
+    #[error("{}: {cause}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// The place and the cause.
+        cause: String,
+    },
+    /// A folder or file does not hold the detector that was asked for.
+    #[error("{}: {cause}", path.display())]
+    NotADetector {
+        /// The folder or file.
+        path: PathBuf,
+        /// The cause.
+        cause: String,
+    },
+    /// The data has classes that the detector does not have.
+    #[error(
+        "the model's classes are {}, but those of {data_name} are {}",
+        list(model),
+        list(data)
+    )]
+    Classes {
+        /// The model's classes.
+        model: Vec<String>,
+        /// The data's classes.
+        data: Vec<String>,
+        /// The data set.
+        data_name: String,
+    },
+    /// Images could not be loaded in worker threads.
+    #[error("cannot load images: {0}")]
+    Workers(String),
+}
+
+/// Names for a message: all of a few, the first of many.
+pub(crate) fn list(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len() {
+        0 => "none".to_owned(),
+        1..=SHOWN => shown,
+        more => format!("{shown} and {} more", more - SHOWN),
+    }
+}
+
+impl Error {
+    /// Names the file or folder of a failed operation.
+    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Names the malformed JSON file.
+    pub fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::Json {
+            path,
+            cause: error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! How images become the network's input.
+
+use burn::tensor::TensorData;
+use fcos_burn_data::{
+    DataError, Normalization, stack, stack_resized,
+    transforms::{HorizontalFlip, Interpolation, Pipeline, Resize, Sample, Transform},
+};
+use fcos_burn_model::{ConfigError, ImageFrame};
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// How images become the network's input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputConfig {
+    /// The size, in training and in detection.
+    pub resize: Resize,
+    /// How resized pixels are interpolated.
+    #[serde(default)]
+    pub interpolation: Interpolation,
+    /// Random changes to the resized image, in training only.
+    pub augmentation: Vec<Transform>,
+    /// Normalization of the pixel values.
+    pub normalization: Normalization,
+    /// Height and width are padded to a multiple of this.
+    pub size_multiple: usize,
+}
+
+/// Resized and normalized images on the host.
+#[derive(Clone, Debug)]
+pub struct InputBatch {
+    /// `[images, 3, height, width]`; smaller images are padded with zeros at the right and the
+    /// bottom.
+    pub images: TensorData,
+    /// Size of each image in the batch and in the original.
+    pub frames: Vec<ImageFrame>,
+}
+
+impl InputConfig {
+    /// The input of the original FCOS code and of the paper: a short side of 800 and a long side
+    /// of at most 1333 pixels, Caffe's pixel values, horizontal flips in training.
+    pub fn fcos() -> Self {
+        Self {
+            resize: Resize::ShortSide {
+                short: 800,
+                long: 1333,
+            },
+            interpolation: Interpolation::Antialiased,
+            augmentation: vec![Transform::HorizontalFlip(HorizontalFlip {
+                probability: 0.5,
+            })],
+            normalization: Normalization::Caffe,
+            size_multiple: 32,
+        }
+    }
+
+    /// The input of torchvision's detectors: sizes as in [`fcos`](Self::fcos), pointwise
+    /// interpolation, and the pixel values of its classification networks.
+    pub fn torchvision() -> Self {
+        Self {
+            interpolation: Interpolation::Pointwise,
+            normalization: Normalization::ImageNet,
+            ..Self::fcos()
+        }
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// Names the first value that is not allowed.
+    pub fn validate(&self) -> Result<(), Error> {
+        if !(1..=4096).contains(&self.size_multiple) {
+            return Err(Error::Config(ConfigError {
+                field: "input.size_multiple",
+                value: self.size_multiple.to_string(),
+                requirement: "between 1 and 4096",
+            }));
+        }
+        Pipeline::new(self.augmentation.clone())?;
+        Pipeline::evaluation(self.resize)?;
+        Ok(())
+    }
+
+    /// Resizes, normalizes and stacks images for detection, without augmentation.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an image cannot be resized.
+    pub fn batch(&self, images: Vec<RgbImage>) -> Result<InputBatch, DataError> {
+        let original_sizes: Vec<_> = images.iter().map(|image| image.dimensions()).collect();
+        let batch = match self.interpolation {
+            Interpolation::Antialiased => {
+                let samples = images
+                    .into_iter()
+                    .map(|image| {
+                        let sample = Sample::new(image, Vec::new(), Vec::new());
+                        self.resize.apply(sample, self.interpolation)
+                    })
+                    .collect::<Result<Vec<Sample>, DataError>>()?;
+                stack(&samples, self.normalization, self.size_multiple)
+            }
+            Interpolation::Pointwise => {
+                stack_resized(&images, self.resize, self.normalization, self.size_multiple)?
+            }
+        };
+        let side = |[width, height]: [u32; 2]| [height as usize, width as usize];
+        let frames = batch
+            .sizes
+            .iter()
+            .zip(original_sizes)
+            .map(|(&size, original)| ImageFrame {
+                input_size: side(size),
+                original_size: side(original.into()),
+            })
+            .collect();
+        Ok(InputBatch {
+            images: TensorData::new(batch.data, batch.shape),
+            frames,
+        })
+    }
+}

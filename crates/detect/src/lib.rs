@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod coco_classes;
+mod detections;
+mod detector;
+mod detector_file;
+pub mod device;
+mod error;
+mod input;
+pub mod json;
+pub mod pictures;
+
+pub use detections::{CategoryDetection, ImageDetections};
+pub use detector::Detector;
+pub use detector_file::DetectorFile;
+pub use error::Error;
+pub use fcos_burn_boxes::Detection;
+pub use input::{InputBatch, InputConfig};

@@ -1,0 +1,138 @@
+//! The evaluation of boxes by hotcoco.
+
+use std::collections::{HashMap, HashSet};
+
+use hotcoco::{COCO, COCOeval, EvalReport, params::IouType};
+
+use crate::{CocoMetric, CocoMetrics, CocoResult, EvaluationError};
+
+/// The report on `results` for the ground truth `truth`.
+pub(crate) fn coco_report(
+    mut truth: hotcoco::Dataset,
+    results: &[CocoResult],
+) -> Result<EvalReport, EvaluationError> {
+    // Also of a class that is not evaluated.
+    if let Some(result) = results.iter().find(|result| result.score.is_nan()) {
+        return Err(EvaluationError::NotANumber {
+            image_id: result.image_id,
+        });
+    }
+    // A class without objects has no metrics and does not count in the means, but takes memory.
+    let objects = truth.annotations.iter();
+    let occurring: HashSet<u64> = objects.map(|object| object.category_id).collect();
+    if occurring.is_empty() {
+        truth.categories.truncate(1);
+    } else {
+        truth
+            .categories
+            .retain(|category| occurring.contains(&category.id));
+    }
+    name_apart(&mut truth.categories);
+    let evaluated: HashSet<u64> = truth
+        .categories
+        .iter()
+        .map(|category| category.id)
+        .collect();
+    let truth = COCO::from_dataset(truth);
+    let results = (results.iter()).filter(|result| evaluated.contains(&result.category_id));
+    let annotations = results.map(|result| hotcoco::Annotation {
+        image_id: result.image_id,
+        category_id: result.category_id,
+        bbox: Some(result.bbox),
+        score: Some(result.score),
+        ..Default::default()
+    });
+    let results = truth.load_res_anns(annotations.collect())?;
+    let mut evaluator = COCOeval::new(truth, results, IouType::Bbox);
+    evaluator.evaluate()?;
+    evaluator.accumulate();
+    // Computes what the report consists of; `summarize` would print it as well.
+    evaluator.summarize_lines();
+    Ok(evaluator.report()?)
+}
+
+/// Appends the id to names that are empty or shared by several categories: metrics are kept by
+/// name.
+fn name_apart(categories: &mut [hotcoco::Category]) {
+    let mut count = HashMap::<String, usize>::new();
+    for category in categories.iter() {
+        *count.entry(category.name.clone()).or_default() += 1;
+    }
+    for category in categories {
+        let shared = count.get(&category.name).is_some_and(|count| *count > 1);
+        if shared || category.name.is_empty() {
+            let name = format!("{} ({})", category.name, category.id);
+            category.name = name.trim_start().to_owned();
+        }
+    }
+}
+
+/// All of COCO's metrics in a report.
+pub(crate) fn metrics(report: &EvalReport) -> CocoMetrics {
+    let defined = |value: f64| (value >= 0.0).then_some(value);
+    let ap90 = curve(report, "0.90")
+        .map(|precision| precision.iter().sum::<f64>() / precision.len() as f64)
+        .and_then(defined);
+    CocoMetric::ALL
+        .into_iter()
+        .map(|metric| {
+            let value = match metric.key() {
+                Some(key) => report.metrics.get(key).copied().and_then(defined),
+                None => ap90,
+            };
+            (metric, value)
+        })
+        .collect()
+}
+
+/// Precision by recall at an IoU threshold.
+pub(crate) fn curve<'a>(report: &'a EvalReport, threshold: &str) -> Option<&'a Vec<f64>> {
+    report.curves.get(&format!("pr@{threshold}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_data::{
+        DetectionDataset,
+        shapes::{ShapesConfig, ShapesSplit},
+    };
+
+    use super::*;
+
+    #[test]
+    fn classes_that_share_a_name_are_numbered_and_those_without_objects_are_left_out() {
+        let shapes = ShapesConfig {
+            val_images: 4,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let mut truth = dataset.to_coco();
+        let results: Vec<CocoResult> = (truth.annotations.iter())
+            .map(|annotation| CocoResult {
+                image_id: annotation.image_id,
+                category_id: annotation.category_id,
+                bbox: annotation.bbox.unwrap(),
+                score: 0.9,
+            })
+            .collect();
+        let occurring: HashSet<u64> = (results.iter()).map(|result| result.category_id).collect();
+        for category in &mut truth.categories {
+            category.name = "thing".to_owned();
+        }
+        // More than could be evaluated, if they were.
+        truth
+            .categories
+            .extend((100..200_000).map(|id| hotcoco::Category {
+                id,
+                name: format!("class {id}"),
+                ..Default::default()
+            }));
+        let report = coco_report(truth, &results).unwrap();
+        let names: HashSet<String> = report.per_class.keys().cloned().collect();
+        let expected = occurring.iter().map(|id| format!("thing ({id})"));
+        assert_eq!(names, expected.collect());
+        assert!((metrics(&report)[&CocoMetric::AP].unwrap() - 1.0).abs() < 1e-6);
+    }
+}

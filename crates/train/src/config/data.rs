@@ -1,0 +1,181 @@
+//! The data of a training.
+
+use std::path::{Path, PathBuf};
+
+use fcos_burn_data::{
+    Category, DetectionDataset,
+    shapes::{ShapesConfig, ShapesSplit},
+};
+use fcos_burn_model::ConfigError;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// Where the images and annotations are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum DataSource {
+    /// The built-in set, generated from a seed.
+    Shapes(ShapesConfig),
+    /// A folder in COCO, VOC or YOLO layout.
+    Folder(PathBuf),
+    /// COCO annotation files and image folders, named one by one.
+    Coco {
+        /// Folder of the training images.
+        train_images: PathBuf,
+        /// Annotations of the training images.
+        train_annotations: PathBuf,
+        /// Folder of the validation images.
+        val_images: PathBuf,
+        /// Annotations of the validation images.
+        val_annotations: PathBuf,
+    },
+}
+
+impl DataSource {
+    /// A name for runs on this data.
+    pub fn name(&self) -> String {
+        let stem = match self {
+            Self::Shapes(_) => return "shapes".to_owned(),
+            Self::Folder(dir) => dir
+                .canonicalize()
+                .ok()
+                .and_then(|dir| Some(dir.file_name()?.to_owned())),
+            Self::Coco {
+                train_annotations, ..
+            } => train_annotations.file_stem().map(ToOwned::to_owned),
+        };
+        stem.map_or_else(
+            || "run".to_owned(),
+            |stem| stem.to_string_lossy().into_owned(),
+        )
+    }
+
+    /// Opens one split by its name. The built-in set and files named one by one
+    /// have the splits `train` and `val`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the source has no such split, or its files cannot be read.
+    pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
+        let unknown = || ConfigError {
+            field: "split",
+            value: split.to_owned(),
+            requirement: "train or val",
+        };
+        Ok(match (self, split) {
+            (Self::Folder(dir), split) => DetectionDataset::open(dir, Some(split))?,
+            (Self::Shapes(config), "train") => {
+                DetectionDataset::shapes(config, ShapesSplit::Train)?
+            }
+            (Self::Shapes(config), "val") => DetectionDataset::shapes(config, ShapesSplit::Val)?,
+            (
+                Self::Coco {
+                    train_images,
+                    train_annotations,
+                    ..
+                },
+                "train",
+            ) => DetectionDataset::coco(train_images, train_annotations)?,
+            (
+                Self::Coco {
+                    val_images,
+                    val_annotations,
+                    ..
+                },
+                "val",
+            ) => DetectionDataset::coco(val_images, val_annotations)?,
+            _ => return Err(unknown().into()),
+        })
+    }
+}
+
+/// The data of a training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Where it is.
+    pub source: DataSource,
+    /// Split to train on.
+    pub train_split: String,
+    /// Split to validate on.
+    pub val_split: String,
+    /// The classes of the data, in the order of the model's. Found when the
+    /// training starts; needed to use its weights without the data.
+    pub categories: Vec<Category>,
+    /// Whether a training refuses data with anything wrong with it. Otherwise
+    /// annotations that cannot be used are left out and told, and a few training images
+    /// that cannot be read are replaced by others.
+    #[serde(default)]
+    pub strict: bool,
+}
+
+impl DataConfig {
+    /// The built-in set.
+    pub fn shapes(config: ShapesConfig) -> Self {
+        Self::new(DataSource::Shapes(config), "train", "val")
+    }
+
+    /// A folder in COCO, VOC or YOLO layout. A split that is not named is the one
+    /// called `train` or `val`, else the first whose name starts so, and for the
+    /// validation else the one called `test`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder is no data set, or has no such split.
+    pub fn folder(dir: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
+        let (_, splits) = fcos_burn_data::splits(dir)?;
+        let find = |names: [&str; 2]| {
+            let equal = |name: &&str| splits.iter().find(|split| split == name);
+            let starting = |name: &&str| splits.iter().find(|split| split.starts_with(name));
+            names
+                .iter()
+                .find_map(|name| equal(name).or_else(|| starting(name)))
+        };
+        let choose = |named: Option<&str>, names, purpose| match named {
+            Some(name) => Ok(name.to_owned()),
+            None => find(names).cloned().ok_or_else(|| Error::Run {
+                path: dir.to_owned(),
+                cause: format!(
+                    "has no split for the {purpose} by its name: name one of {}",
+                    splits.join(", ")
+                ),
+            }),
+        };
+        Ok(Self::new(
+            DataSource::Folder(dir.to_owned()),
+            choose(train, ["train", "train"], "training")?,
+            choose(val, ["val", "test"], "validation")?,
+        ))
+    }
+
+    /// COCO annotation files and image folders, named one by one.
+    pub fn coco(
+        train_images: PathBuf,
+        train_annotations: PathBuf,
+        val_images: PathBuf,
+        val_annotations: PathBuf,
+    ) -> Self {
+        let source = DataSource::Coco {
+            train_images,
+            train_annotations,
+            val_images,
+            val_annotations,
+        };
+        Self::new(source, "train", "val")
+    }
+
+    fn new(
+        source: DataSource,
+        train_split: impl Into<String>,
+        val_split: impl Into<String>,
+    ) -> Self {
+        Self {
+            source,
+            train_split: train_split.into(),
+            val_split: val_split.into(),
+            categories: Vec::new(),
+            strict: false,
+        }
+    }
+}

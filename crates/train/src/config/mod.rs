@@ -1,0 +1,386 @@
+//! The configuration of a training: everything that is needed to run it again.
+
+mod data;
+mod file;
+mod optimization;
+
+use std::{ops::RangeInclusive, path::Path};
+
+use fcos_burn_data::{Normalization, shapes::ShapesConfig, transforms::Resize};
+use fcos_burn_detect::{
+    DetectorFile, InputConfig,
+    device::{DeviceName, Precision},
+};
+use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjectiveConfig};
+use fcos_burn_model::{
+    ConfigError, FcosConfig,
+    resnet::{ResNetConfig, StrideIn},
+    weights::{Checkpoint, Layout},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+pub use data::{DataConfig, DataSource};
+pub use optimization::{
+    Decay, Milestones, OptimizationConfig, OptimizerConfig, Warmup, WarmupShape,
+};
+
+/// How long a training lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainingLength {
+    /// Passes over the training split.
+    Epochs(usize),
+    /// Batches; the last epoch ends with the last of them.
+    Iterations(usize),
+}
+
+/// Which epoch's weights are a run's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The first of those with the highest AP of the validation split.
+    #[default]
+    Best,
+    /// The last, whatever its AP: where the figures of the validation split are to be
+    /// reported, they must not choose.
+    Last,
+}
+
+/// Everything that is needed to run a training again.
+///
+/// The number of classes comes from the data: what stands in `model` is set when
+/// the training starts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The images.
+    pub data: DataConfig,
+    /// The detector.
+    pub model: FcosConfig,
+    /// The losses.
+    pub objective: FcosObjectiveConfig,
+    /// The network's input.
+    pub input: InputConfig,
+    /// The optimiser.
+    pub optimization: OptimizationConfig,
+    /// The length.
+    pub duration: TrainingLength,
+    /// Images in a batch, over all devices: those of one step of the optimiser.
+    pub batch_size: usize,
+    /// Threads that load images; 0 loads on the training's own thread.
+    pub workers: usize,
+    /// The source of all random numbers.
+    pub seed: u64,
+    /// Where it computes: each takes a share of every batch, on a thread of its own.
+    /// A device may come several times. The first has the optimiser, and validates.
+    pub devices: Vec<DeviceName>,
+    /// In how many steps, one after another, each device computes its share of a
+    /// batch: more take less memory.
+    pub accumulate: usize,
+    /// In which number format activations are. Weights, losses and the optimiser are in
+    /// 32 bits.
+    pub precision: Precision,
+    /// Whether the backward pass computes again what is cheap to compute, rather than
+    /// keep it: it takes less memory, and longer.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
+    /// Which epoch's weights are the run's.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+impl RunConfig {
+    /// The paper's training: [`FcosConfig::paper`] with focal loss and
+    /// −ln((I + 1)/(U + 1)), 90,000 iterations of 16 images whose short side is 800
+    /// and whose long side is at most 1333 pixels.
+    ///
+    /// No association loss is set: the paper's has β = k = 1, and the highest score of a
+    /// location (eq. 12), which may lock in where a training starts from scratch (see
+    /// [`AssociationScore`]).
+    pub fn paper() -> Self {
+        Self {
+            data: DataConfig::shapes(ShapesConfig::default()),
+            model: FcosConfig::paper(1),
+            objective: FcosObjectiveConfig::new(),
+            input: InputConfig::fcos(),
+            optimization: OptimizationConfig {
+                optimizer: OptimizerConfig::Sgd { momentum: 0.9 },
+                learning_rate: 0.01,
+                weight_decay: 1e-4,
+                bias_weight_decay: 0.0,
+                bias_learning_rate_factor: 2.0,
+                warmup: Warmup {
+                    iterations: 500,
+                    factor: 1.0 / 3.0,
+                    shape: WarmupShape::Constant,
+                },
+                decay: Decay::Steps {
+                    milestones: Milestones::Iterations(vec![60_000, 80_000]),
+                    factor: 0.1,
+                },
+                max_gradient_norm: None,
+                average_decay: None,
+            },
+            duration: TrainingLength::Iterations(90_000),
+            batch_size: 16,
+            workers: 2,
+            seed: 0,
+            devices: vec![DeviceName::CPU],
+            accumulate: 1,
+            precision: Precision::F32,
+            gradient_checkpointing: false,
+            keep: Keep::Best,
+        }
+    }
+
+    /// A training from scratch that takes minutes on a CPU: [`FcosConfig::small`]
+    /// with PSE (β = k = 1) of the true class's score, GIoU (λ = 2) and AdamW, a cosine
+    /// schedule and averaged weights, on the built-in set.
+    pub fn small() -> Self {
+        let paper = Self::paper();
+        Self {
+            model: FcosConfig::small(1),
+            objective: FcosObjectiveConfig::new()
+                .with_box_loss(BoxLoss::Giou)
+                .with_lambda(2.0)
+                .with_association(Some(Default::default()))
+                .with_association_score(AssociationScore::GroundTruthClass),
+            input: InputConfig {
+                // Larger than the built-in set's images, where most objects span only a few pixels.
+                resize: Resize::Fixed {
+                    width: 160,
+                    height: 120,
+                },
+                normalization: Normalization::ImageNet,
+                ..paper.input
+            },
+            optimization: OptimizationConfig {
+                optimizer: OptimizerConfig::AdamW,
+                learning_rate: 2e-3,
+                weight_decay: 0.05,
+                bias_weight_decay: 0.0,
+                bias_learning_rate_factor: 1.0,
+                warmup: Warmup {
+                    iterations: 50,
+                    factor: 0.01,
+                    shape: WarmupShape::Linear,
+                },
+                decay: Decay::Cosine { end: 0.0 },
+                average_decay: Some(0.99),
+                max_gradient_norm: Some(10.0),
+            },
+            duration: TrainingLength::Epochs(4),
+            batch_size: 8,
+            workers: 1,
+            ..paper
+        }
+    }
+
+    /// The same training with the model of other weights, which it may then start from:
+    /// all of a whole detector's, its input too; of a backbone alone its depth, width,
+    /// stride and pixel values.
+    ///
+    /// # Errors
+    ///
+    /// As [`DetectorFile::open`]; also if a backbone is of no depth that is known.
+    pub fn with_model_of(mut self, weights: &Path) -> Result<Self, Error> {
+        if !weights.is_dir() {
+            let checkpoint = Checkpoint::open(weights)?;
+            if checkpoint.layout() == Layout::TorchvisionResNet {
+                let backbone = checkpoint.backbone(self.model.backbone.clone());
+                self.model.backbone = ResNetConfig {
+                    stride_in: StrideIn::MiddleConv,
+                    norm_epsilon: 1e-5,
+                    ..backbone.ok_or_else(|| Error::Run {
+                        path: weights.to_owned(),
+                        cause: "is a ResNet of no depth that is known".to_owned(),
+                    })?
+                };
+                self.input.normalization = Normalization::ImageNet;
+                return Ok(self);
+            }
+        }
+        Ok(self.with_model(DetectorFile::open(weights)?))
+    }
+
+    /// The same training with the model and the input of `file`; images are still
+    /// augmented as before.
+    #[must_use]
+    pub fn with_model(self, file: DetectorFile) -> Self {
+        Self {
+            model: file.model,
+            input: InputConfig {
+                augmentation: self.input.augmentation,
+                ..file.input
+            },
+            ..self
+        }
+    }
+
+    /// Checks every value that the data does not decide.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let length = match self.duration {
+            TrainingLength::Epochs(length) | TrainingLength::Iterations(length) => length,
+        };
+        let within = |field, value: usize, allowed: RangeInclusive<usize>, requirement| {
+            let value = (!allowed.contains(&value)).then_some(value);
+            value.map_or(Ok(()), |value| {
+                Err(ConfigError {
+                    field,
+                    value: value.to_string(),
+                    requirement,
+                })
+            })
+        };
+        // Beyond these, sizes and numbers of steps need not fit into memory and arithmetic.
+        let (billion, many) = ("between 1 and 1,000,000,000", "between 1 and 65,536");
+        within("duration", length, 1..=1_000_000_000, billion)?;
+        within("batch_size", self.batch_size, 1..=65_536, many)?;
+        within("accumulate", self.accumulate, 1..=65_536, many)?;
+        within("workers", self.workers, 0..=1024, "at most 1024")?;
+        within(
+            "devices",
+            self.devices.len(),
+            1..=1024,
+            "a list of 1 to 1024 devices",
+        )?;
+        self.input.validate()?;
+        self.optimization.validate()?;
+        self.model.validate().map_err(Error::Model)?;
+        self.objective.init()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn merged(json: &str) -> Result<RunConfig, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("changes.json");
+        std::fs::write(&path, json).unwrap();
+        RunConfig::small()
+            .merge_file(&path)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn presets_are_valid_and_round_trip() {
+        for config in [RunConfig::paper(), RunConfig::small()] {
+            config.validate().unwrap();
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<RunConfig>(&json).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_nothing_else() {
+        let config = merged(
+            r#"{"batch_size": 2, "optimization": {"learning_rate": 0.5},
+                "duration": {"iterations": 7}}"#,
+        )
+        .unwrap();
+        let mut expected = RunConfig::small();
+        expected.batch_size = 2;
+        expected.optimization.learning_rate = 0.5;
+        expected.duration = TrainingLength::Iterations(7);
+        assert_eq!(config, expected);
+    }
+
+    /// Configurations older than `decay` have these keys.
+    #[test]
+    fn older_names_of_the_steps_are_read() {
+        let steps = |factor| Decay::Steps {
+            milestones: Milestones::Fractions(vec![0.5]),
+            factor,
+        };
+        let older =
+            r#"{"optimization": {"milestones": {"fractions": [0.5]}, "milestone_factor": 0.2}}"#;
+        let mut expected = RunConfig::small();
+        expected.optimization.decay = steps(0.2);
+        assert_eq!(merged(older).unwrap(), expected);
+        let half = r#"{"optimization": {"milestones": {"fractions": [0.5]}}}"#;
+        assert_eq!(merged(half).unwrap().optimization.decay, steps(0.1));
+        let half = r#"{"optimization": {"milestone_factor": 0.1}}"#;
+        assert_eq!(merged(half).unwrap().optimization.decay, Decay::default());
+        let both =
+            r#"{"optimization": {"milestone_factor": 0.1, "decay": {"cosine": {"end": 0.0}}}}"#;
+        assert!(merged(both).unwrap_err().contains("milestone_factor"));
+    }
+
+    /// It lacks what is newer, and nothing of a preset takes its place.
+    #[test]
+    fn a_whole_older_configuration_is_read_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.json");
+        let mut config = RunConfig::paper();
+        config.optimization.decay = Decay::Steps {
+            milestones: Milestones::Fractions(vec![0.5]),
+            factor: 0.2,
+        };
+        let mut whole = serde_json::to_value(&config).unwrap();
+        let optimization = whole["optimization"].as_object_mut().unwrap();
+        for key in ["decay", "average_decay"] {
+            optimization.remove(key);
+        }
+        optimization.insert("milestones".into(), json!({"fractions": [0.5]}));
+        optimization.insert("milestone_factor".into(), json!(0.2));
+        let head = whole["model"]["head"].as_object_mut().unwrap();
+        head.remove("tower_init");
+        std::fs::write(&path, whole.to_string()).unwrap();
+        assert_eq!(RunConfig::read(&path).unwrap(), config);
+        assert_eq!(RunConfig::small().merge_file(&path).unwrap(), config);
+    }
+
+    #[test]
+    fn unknown_fields_and_values_of_another_kind_are_named() {
+        for (json, part) in [
+            (r#"{"batchsize": 2}"#, "batchsize"),
+            (
+                r#"{"objective": {"lambda": 1.0, "lamda": 2.0}}"#,
+                "objective.lamda",
+            ),
+            (r#"{"model": {"fpn": {"channels": "many"}}}"#, "many"),
+            (r#"{"batch_size": 2"#, "line 1"),
+        ] {
+            let error = merged(json).unwrap_err();
+            assert!(
+                error.contains(part) && error.contains("changes.json"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let mut config = RunConfig::small();
+        config.duration = TrainingLength::Epochs(0);
+        let error = config.validate().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "duration is 0, but must be between 1 and 1,000,000,000"
+        );
+        let mut config = RunConfig::small();
+        config.optimization.optimizer = OptimizerConfig::Sgd { momentum: 1.0 };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.contains("momentum is 1, but must be"), "{error}");
+        for (changes, field) in [
+            (r#"{"decay": {"cosine": {"end": 10}}}"#, "cosine.end is 10"),
+            (r#"{"average_decay": 0}"#, "average_decay is 0"),
+            (r#"{"average_decay": 1}"#, "average_decay is 1"),
+        ] {
+            let config = merged(&format!(r#"{{"optimization": {changes}}}"#)).unwrap();
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+}

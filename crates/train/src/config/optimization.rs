@@ -1,0 +1,212 @@
+//! The configuration of the optimizer and of the learning rate schedule.
+
+use fcos_burn_model::ConfigError;
+use serde::{Deserialize, Serialize};
+
+/// The rule that turns gradients into steps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Momentum, without dampening, in [0, 1).
+        momentum: f64,
+    },
+    /// Adam with decoupled weight decay (Loshchilov & Hutter, 2019), with its
+    /// authors' β₁ = 0.9 and β₂ = 0.999.
+    AdamW,
+}
+
+/// The optimiser and its learning rate schedule.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizationConfig {
+    /// The rule of a step.
+    pub optimizer: OptimizerConfig,
+    /// Learning rate after the warm-up.
+    pub learning_rate: f64,
+    /// Weight decay of all parameters but the biases.
+    pub weight_decay: f64,
+    /// Weight decay of biases, those of normalisation layers included.
+    pub bias_weight_decay: f64,
+    /// Learning rate of biases as a multiple of that of the other parameters.
+    pub bias_learning_rate_factor: f64,
+    /// The first iterations.
+    pub warmup: Warmup,
+    /// How the learning rate falls after the warm-up.
+    pub decay: Decay,
+    /// Gradients whose norm over all parameters exceeds this are scaled down to
+    /// it; `None` never scales.
+    pub max_gradient_norm: Option<f32>,
+    /// Decay of an exponential moving average of the weights, in `(0, 1)`. The average is
+    /// validated and saved in place of the weights themselves. `None` keeps no average.
+    ///
+    /// After step t, counted from 1, the average becomes d · average + (1 − d) · weights, where d
+    /// is the smaller of this and (1 + t) / (10 + t), so that a short training forgets its initial
+    /// weights. Running statistics of batch normalization are averaged in the same way.
+    #[serde(default)]
+    pub average_decay: Option<f64>,
+}
+
+/// How the learning rate falls after the warm-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Decay {
+    /// In steps.
+    Steps {
+        /// When.
+        #[serde(default = "usual_milestones")]
+        milestones: Milestones,
+        /// What it is multiplied by at each milestone.
+        #[serde(default = "usual_factor")]
+        factor: f64,
+    },
+    /// Along half a cosine from the end of the warm-up to the end of the training
+    /// ([Loshchilov & Hutter, 2017](https://arxiv.org/abs/1608.03983), without restarts).
+    Cosine {
+        /// The final learning rate as a fraction of the full one, in `[0, 1]`.
+        end: f64,
+    },
+}
+
+impl Default for Decay {
+    /// Divided by 10 after 70% and again after 90% of the training.
+    fn default() -> Self {
+        Self::Steps {
+            milestones: usual_milestones(),
+            factor: usual_factor(),
+        }
+    }
+}
+
+fn usual_milestones() -> Milestones {
+    Milestones::Fractions(vec![0.7, 0.9])
+}
+
+fn usual_factor() -> f64 {
+    0.1
+}
+
+/// The learning rate's start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warmup {
+    /// Number of iterations; 0 for no warm-up.
+    pub iterations: usize,
+    /// Learning rate of the first iteration over the one after the warm-up.
+    pub factor: f64,
+    /// How it goes on from there.
+    pub shape: WarmupShape,
+}
+
+/// The course of the learning rate in the warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WarmupShape {
+    /// The same for all iterations (FCOS).
+    Constant,
+    /// Rising in equal steps.
+    Linear,
+}
+
+/// Where the learning rate drops.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Milestones {
+    /// At these iterations.
+    Iterations(Vec<usize>),
+    /// After these shares of all iterations.
+    Fractions(Vec<f64>),
+}
+
+impl OptimizationConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let finite = |value: f64| value.is_finite() && value >= 0.0;
+        let momentum = match self.optimizer {
+            OptimizerConfig::Sgd { momentum } => momentum,
+            OptimizerConfig::AdamW => 0.0,
+        };
+        let decay = match self.decay {
+            Decay::Steps { factor, .. } => (
+                "optimization.decay.steps.factor",
+                factor,
+                finite(factor),
+                "at least 0 and finite",
+            ),
+            Decay::Cosine { end } => (
+                "optimization.decay.cosine.end",
+                end,
+                (0.0..=1.0).contains(&end),
+                "between 0 and 1",
+            ),
+        };
+        let average_decay = self.average_decay.unwrap_or(0.5);
+        let checks = [
+            (
+                "optimization.learning_rate",
+                self.learning_rate,
+                self.learning_rate.is_finite() && self.learning_rate > 0.0,
+                "positive and finite",
+            ),
+            (
+                "optimization.optimizer.sgd.momentum",
+                momentum,
+                (0.0..1.0).contains(&momentum),
+                "at least 0 and below 1",
+            ),
+            (
+                "optimization.weight_decay",
+                self.weight_decay,
+                finite(self.weight_decay),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.bias_weight_decay",
+                self.bias_weight_decay,
+                finite(self.bias_weight_decay),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.bias_learning_rate_factor",
+                self.bias_learning_rate_factor,
+                finite(self.bias_learning_rate_factor),
+                "at least 0 and finite",
+            ),
+            (
+                "optimization.warmup.factor",
+                self.warmup.factor,
+                finite(self.warmup.factor),
+                "at least 0 and finite",
+            ),
+            decay,
+            (
+                "optimization.average_decay",
+                average_decay,
+                average_decay > 0.0 && average_decay < 1.0,
+                "above 0 and below 1, or null for no average",
+            ),
+            (
+                "optimization.max_gradient_norm",
+                self.max_gradient_norm.unwrap_or(1.0).into(),
+                self.max_gradient_norm
+                    .is_none_or(|norm| norm.is_finite() && norm > 0.0),
+                "positive and finite",
+            ),
+        ];
+        for (field, value, holds, requirement) in checks {
+            if !holds {
+                return Err(ConfigError {
+                    field,
+                    value: value.to_string(),
+                    requirement,
+                });
+            }
+        }
+        Ok(())
+    }
+}

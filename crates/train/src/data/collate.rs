@@ -1,0 +1,184 @@
+//! How samples become batches.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use fcos_burn_data::{
+    DataError, DetectionDataset, SampleReader, sample_rng, stack,
+    transforms::{Pipeline, Sample},
+};
+use fcos_burn_detect::{InputBatch, InputConfig};
+use fcos_burn_model::{
+    assignment::AssignmentConfig,
+    pyramid::{LocationRule, Locations},
+};
+
+use super::{BatchPart, TrainBatch, ValidationBatch};
+use crate::RunConfig;
+
+/// Where in a training a batch stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchPlace {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The share of the training that is done before it, in `[0, 1]`; 0 where there is
+    /// none.
+    pub progress: f64,
+}
+
+/// How samples become a batch: on a worker first, then on the device.
+pub trait Collate: Clone + Send + Sync + 'static {
+    /// The batch on the host.
+    type Host: Send + 'static;
+    /// The batch on the device.
+    type Batch: Send + 'static;
+
+    /// Makes the batch of these images.
+    ///
+    /// # Errors
+    ///
+    /// Names the image that cannot be read or transformed.
+    fn collate(
+        &self,
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        place: BatchPlace,
+    ) -> Result<Self::Host, DataError>;
+
+    /// Copies the batch to `device`.
+    fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
+}
+
+/// Augmented images with the targets of their locations.
+#[derive(Clone, Debug)]
+pub struct TrainCollate {
+    /// Size and normalisation.
+    pub input: InputConfig,
+    /// Random changes to the resized images.
+    pub augmentation: Pipeline,
+    /// Which location learns which object.
+    pub assignment: AssignmentConfig,
+    /// Where on the input the locations stand.
+    pub location_rule: LocationRule,
+    /// Reads the images, or others in place of those that cannot be read; its seed is that
+    /// of the augmentation too.
+    pub reader: SampleReader,
+    /// Into how many parts of about the same size a batch is divided, at least 1. A
+    /// batch of fewer images has a part for each.
+    pub parts: usize,
+}
+
+impl TrainCollate {
+    /// That of a training.
+    ///
+    /// # Errors
+    ///
+    /// Names the transform that cannot be applied.
+    pub fn new(config: &RunConfig) -> Result<Self, DataError> {
+        Ok(Self {
+            input: config.input.clone(),
+            augmentation: Pipeline::new(config.input.augmentation.clone())?,
+            assignment: config.model.assignment.clone(),
+            location_rule: config.model.location_rule,
+            reader: SampleReader::new(config.seed),
+            parts: config.devices.len() * config.accumulate,
+        })
+    }
+}
+
+impl Collate for TrainCollate {
+    type Host = TrainBatch;
+    type Batch = TrainBatch;
+
+    fn collate(
+        &self,
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        place: BatchPlace,
+    ) -> Result<TrainBatch, DataError> {
+        let mut samples = Vec::with_capacity(indices.len());
+        let mut read = Vec::with_capacity(indices.len());
+        for &index in indices {
+            let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
+            let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
+            let sample = self.input.resize.apply(sample, self.input.interpolation)?;
+            samples.push(self.augmentation.apply(sample, &mut rng)?);
+            read.push(index);
+        }
+        let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
+        let [_, _, height, width] = batch.shape;
+        let locations = Locations::new([height, width], self.location_rule);
+        // All parts are padded to the size of the batch: padding is background that
+        // the classifier learns, and a part's would else differ from the batch's.
+        let image_len = 3 * height * width;
+        let part_len = samples.len().div_ceil(self.parts.max(1)).max(1);
+        let parts = samples
+            .chunks(part_len)
+            .zip(batch.data.chunks((part_len * image_len).max(1)))
+            .map(|(samples, pixels)| {
+                let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
+                let objects: Vec<Vec<_>> = samples.iter().map(objects).collect();
+                BatchPart::new(images, &objects, &locations, &self.assignment)
+            })
+            .collect();
+        Ok(TrainBatch {
+            parts,
+            indices: read,
+            progress: place.progress,
+        })
+    }
+
+    fn to_device(host: TrainBatch, _device: &Device) -> TrainBatch {
+        host
+    }
+}
+
+/// Box and class of each object.
+fn objects(sample: &Sample) -> Vec<([f32; 4], usize)> {
+    sample
+        .boxes()
+        .iter()
+        .zip(sample.labels())
+        .map(|(bbox, &label)| (bbox.to_xyxy(), label))
+        .collect()
+}
+
+/// Resized images as they are.
+#[derive(Clone, Debug)]
+pub struct ValidationCollate {
+    /// Size and normalisation; the augmentation is not applied.
+    pub input: InputConfig,
+}
+
+/// A [`ValidationBatch`] on the host.
+pub struct HostValidationBatch {
+    input: InputBatch,
+    indices: Vec<usize>,
+}
+
+impl Collate for ValidationCollate {
+    type Host = HostValidationBatch;
+    type Batch = ValidationBatch;
+
+    fn collate(
+        &self,
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        _place: BatchPlace,
+    ) -> Result<HostValidationBatch, DataError> {
+        let images = indices
+            .iter()
+            .map(|&index| dataset.image(index))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(HostValidationBatch {
+            input: self.input.batch(images)?,
+            indices: indices.to_vec(),
+        })
+    }
+
+    fn to_device(host: HostValidationBatch, device: &Device) -> ValidationBatch {
+        ValidationBatch {
+            images: Tensor::from_data(host.input.images, device),
+            frames: host.input.frames,
+            indices: host.indices,
+        }
+    }
+}

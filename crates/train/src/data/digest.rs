@@ -1,0 +1,133 @@
+//! Which data a run was trained on, to refuse to go on with other data.
+
+use std::path::Path;
+
+use fcos_burn_data::DetectionDataset;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// What tells a split from another: its classes; order, names, sizes and objects of its
+/// images.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SplitDigest {
+    images: usize,
+    objects: usize,
+    /// CRC-32 of everything that its annotations say.
+    checksum: String,
+}
+
+/// The splits of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DataDigest {
+    pub(crate) train: SplitDigest,
+    pub(crate) val: SplitDigest,
+}
+
+impl SplitDigest {
+    pub(crate) fn of(dataset: &DetectionDataset) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        for category in dataset.categories() {
+            hasher.update(&category.id.to_le_bytes());
+            hasher.update(&category.name.len().to_le_bytes());
+            hasher.update(category.name.as_bytes());
+        }
+        for image in dataset.images() {
+            hasher.update(&image.id.to_le_bytes());
+            hasher.update(image.file_name.as_bytes());
+            hasher.update(&image.width.to_le_bytes());
+            hasher.update(&image.height.to_le_bytes());
+            hasher.update(&image.objects.len().to_le_bytes());
+            for object in &image.objects {
+                for side in object.bbox.to_xyxy() {
+                    hasher.update(&side.to_le_bytes());
+                }
+                hasher.update(&object.label.to_le_bytes());
+                hasher.update(&[u8::from(object.iscrowd)]);
+            }
+        }
+        Self {
+            images: dataset.len(),
+            objects: dataset.object_count(),
+            checksum: format!("{:08x}", hasher.finalize()),
+        }
+    }
+
+    fn difference(&self, found: &Self) -> Option<String> {
+        let count = |what: &str, then: usize, now: usize| {
+            (then != now).then(|| format!("has {now} {what}, but had {then} when the run began"))
+        };
+        count("images", self.images, found.images)
+            .or_else(|| count("objects", self.objects, found.objects))
+            .or_else(|| {
+                (self != found).then(|| {
+                    "has other annotations, classes or order of images than when the run began"
+                        .to_owned()
+                })
+            })
+    }
+}
+
+impl DataDigest {
+    /// Fails if `found`, the splits as they are now, are not these of the run in `run`.
+    pub(crate) fn check(&self, found: &Self, run: &Path) -> Result<(), Error> {
+        let splits = [
+            ("training", &self.train, &found.train),
+            ("validation", &self.val, &found.val),
+        ];
+        let difference = splits.into_iter().find_map(|(split, then, now)| {
+            Some(format!("the {split} split {}", then.difference(now)?))
+        });
+        difference.map_or(Ok(()), |cause| {
+            Err(Error::Run {
+                path: run.to_owned(),
+                cause: format!("cannot go on: {cause}"),
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+
+    use super::*;
+
+    fn digest(seed: u64, train_images: usize) -> DataDigest {
+        let shapes = ShapesConfig {
+            seed,
+            train_images,
+            val_images: 3,
+            ..ShapesConfig::default()
+        };
+        let of = |split| SplitDigest::of(&DetectionDataset::shapes(&shapes, split).unwrap());
+        DataDigest {
+            train: of(ShapesSplit::Train),
+            val: of(ShapesSplit::Val),
+        }
+    }
+
+    #[test]
+    fn the_difference_is_told() {
+        let run = Path::new("runs/mine");
+        let first = digest(0, 4);
+        first.check(&digest(0, 4), run).unwrap();
+        let told = |found| first.check(&found, run).unwrap_err().to_string();
+        let more = told(digest(0, 5));
+        assert!(more.contains("runs/mine"), "{more}");
+        assert!(
+            more.contains("training split has 5 images, but had 4"),
+            "{more}"
+        );
+        let mut moved = first.clone();
+        moved.val.checksum = "00000000".to_owned();
+        let moved = told(moved);
+        assert!(
+            moved.contains("validation split has other annotations"),
+            "{moved}"
+        );
+        assert_ne!(first.train.checksum, digest(1, 4).train.checksum);
+    }
+}

@@ -1,0 +1,272 @@
+//! The data loader: batches of an epoch, made by worker threads.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use burn::{
+    data::{
+        dataloader::{DataLoader, DataLoaderIterator, Progress},
+        dataset::DatasetError,
+    },
+    tensor::Device,
+};
+use fcos_burn_data::{DataError, DetectionDataset, Loader, LoaderError, SampleOrder, epoch_order};
+
+use super::{BatchPlace, Collate};
+
+/// A data loader of burn-train over a detection data set.
+///
+/// The batches of an epoch depend on the seed and the epoch alone, not on the
+/// number of workers. Each call of `iter` starts the next epoch.
+#[derive(Debug)]
+pub struct BatchLoader<C> {
+    dataset: Arc<DetectionDataset>,
+    collate: C,
+    plan: EpochPlan,
+    device: Device,
+    first: FirstBatch,
+    next_epoch: AtomicU64,
+}
+
+/// Which images an epoch takes, and how.
+#[derive(Clone, Debug)]
+pub struct EpochPlan {
+    /// Images in a batch.
+    pub batch_size: usize,
+    /// Worker threads; 0 loads on the thread that asks.
+    pub workers: usize,
+    /// Order of the images.
+    pub order: SampleOrder,
+    /// Seed of the order.
+    pub seed: u64,
+    /// The part of the order that this loader takes, as burn-train divides it
+    /// among devices.
+    pub range: Range<usize>,
+    /// Batches over all epochs, if the last epoch is to end before its images do.
+    pub max_batches: Option<usize>,
+}
+
+/// Where a loader begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstBatch {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The batch of that epoch, counted from 0.
+    pub batch: usize,
+}
+
+impl FirstBatch {
+    /// The first of all.
+    pub const START: Self = Self { epoch: 1, batch: 0 };
+}
+
+impl EpochPlan {
+    /// The batches of an epoch, counted from 1, over a data set of `len` images.
+    fn batches(&self, len: usize, epoch: u64) -> Vec<Vec<usize>> {
+        let order = epoch_order(len, self.seed, epoch, self.order);
+        let mut batches: Vec<Vec<usize>> = order[self.range.clone()]
+            .chunks(self.batch_size)
+            .map(<[usize]>::to_vec)
+            .collect();
+        if let Some(max_batches) = self.max_batches {
+            batches.truncate(max_batches.saturating_sub(self.batches_before(epoch)));
+        }
+        batches
+    }
+
+    /// Batches of the epochs before `epoch`.
+    fn batches_before(&self, epoch: u64) -> usize {
+        (epoch as usize).saturating_sub(1) * self.range.len().div_ceil(self.batch_size)
+    }
+
+    fn place(&self, epoch: u64, batch: usize) -> BatchPlace {
+        let done = (self.batches_before(epoch) + batch) as f64;
+        BatchPlace {
+            epoch,
+            progress: self.max_batches.map_or(0.0, |all| done / all as f64),
+        }
+    }
+}
+
+impl<C: Collate> BatchLoader<C> {
+    /// A loader whose first `iter` begins with `first`.
+    pub fn new(
+        dataset: Arc<DetectionDataset>,
+        collate: C,
+        plan: EpochPlan,
+        device: Device,
+        first: FirstBatch,
+    ) -> Self {
+        Self {
+            dataset,
+            collate,
+            plan,
+            device,
+            first,
+            next_epoch: AtomicU64::new(first.epoch),
+        }
+    }
+
+    fn with(&self, device: Device, range: Range<usize>) -> Self {
+        Self {
+            dataset: self.dataset.clone(),
+            collate: self.collate.clone(),
+            plan: EpochPlan {
+                range,
+                ..self.plan.clone()
+            },
+            device,
+            first: self.first,
+            next_epoch: AtomicU64::new(self.next_epoch.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<C::Batch> + 'a> {
+        let epoch = self.next_epoch.fetch_add(1, Ordering::SeqCst);
+        let batches = self.plan.batches(self.dataset.len(), epoch);
+        let skipped = match epoch == self.first.epoch {
+            true => self.first.batch.min(batches.len()),
+            false => 0,
+        };
+        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
+        let dataset = self.dataset.clone();
+        let collate = self.collate.clone();
+        let plan = self.plan.clone();
+        let loader = Loader::new(batches.len() - skipped, plan.workers, move |job| {
+            let batch = skipped + job;
+            collate.collate(&dataset, &batches[batch], plan.place(epoch, batch))
+        });
+        Box::new(BatchIterator::<C> {
+            loader: Some(loader),
+            device: &self.device,
+            taken: skipped,
+            loaded: sizes[..skipped].iter().sum(),
+            total: sizes.iter().sum(),
+            sizes,
+        })
+    }
+
+    fn num_items(&self) -> usize {
+        self.plan.range.len()
+    }
+
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<C::Batch>> {
+        Arc::new(self.with(device.clone(), self.plan.range.clone()))
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<C::Batch>> {
+        let first = self.plan.range.start;
+        Arc::new(self.with(self.device.clone(), first + start..first + end))
+    }
+}
+
+type HostLoader<C> = Loader<<C as Collate>::Host, DataError>;
+
+struct BatchIterator<'a, C: Collate> {
+    /// The loader, or why its threads could not be started, until that is told.
+    loader: Option<std::io::Result<HostLoader<C>>>,
+    device: &'a Device,
+    sizes: Vec<usize>,
+    taken: usize,
+    loaded: usize,
+    total: usize,
+}
+
+impl<C: Collate> Iterator for BatchIterator<'_, C> {
+    type Item = Result<C::Batch, DatasetError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = match self.loader.as_mut()? {
+            Ok(loader) => loader.next()?,
+            Err(_) => {
+                let error = self.loader.take()?.err()?;
+                return Some(Err(DatasetError::new(error)));
+            }
+        };
+        self.loaded += self.sizes.get(self.taken).copied().unwrap_or(0);
+        self.taken += 1;
+        Some(match next {
+            Ok(host) => Ok(C::to_device(host, self.device)),
+            // Which batch it was says nothing to a user; the cause names the file.
+            Err(LoaderError::Failed { source, .. }) => Err(DatasetError::new(source)),
+            Err(panicked) => Err(DatasetError::new(panicked)),
+        })
+    }
+}
+
+impl<C: Collate> DataLoaderIterator<C::Batch> for BatchIterator<'_, C> {
+    fn progress(&self) -> Progress {
+        Progress::new(self.loaded, self.total, Some("images".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+
+    use super::*;
+    use fcos_burn_detect::device::{DeviceName, Precision};
+
+    #[derive(Clone)]
+    struct PanicsAtTheSecond;
+
+    impl Collate for PanicsAtTheSecond {
+        type Host = usize;
+        type Batch = usize;
+
+        fn collate(
+            &self,
+            _dataset: &DetectionDataset,
+            indices: &[usize],
+            _place: BatchPlace,
+        ) -> Result<usize, DataError> {
+            match indices[0] {
+                2 => panic!("no such thing"),
+                first => Ok(first),
+            }
+        }
+
+        fn to_device(host: usize, _device: &Device) -> usize {
+            host
+        }
+    }
+
+    #[test]
+    fn a_panic_of_a_worker_is_the_error_of_its_batch() {
+        let shapes = ShapesConfig {
+            val_images: 6,
+            ..ShapesConfig::default()
+        };
+        let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap());
+        for workers in [0, 3] {
+            let plan = EpochPlan {
+                batch_size: 2,
+                workers,
+                order: SampleOrder::Sequential,
+                seed: 0,
+                range: 0..6,
+                max_batches: None,
+            };
+            let device = DeviceName::CPU.open(Precision::F32).unwrap();
+            let first = FirstBatch::START;
+            let loader = BatchLoader::new(dataset.clone(), PanicsAtTheSecond, plan, device, first);
+            let batches: Vec<Result<usize, String>> = loader
+                .iter()
+                .map(|batch| batch.map_err(|error| error.to_string()))
+                .collect();
+            assert_eq!(batches.len(), 3);
+            assert_eq!((&batches[0], &batches[2]), (&Ok(0), &Ok(4)));
+            let error = batches[1].as_ref().unwrap_err();
+            assert!(error.contains("panicked: no such thing"), "{error}");
+        }
+    }
+}

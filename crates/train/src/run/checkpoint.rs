@@ -1,0 +1,558 @@
+//! Checkpoints: everything with which a training goes on after a step.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use burn::{
+    module::Module,
+    optim::{ModuleOptimizer, OptimizerRecord},
+    store::ModuleRecord,
+    tensor::Bytes,
+};
+use fcos_burn_detect::json::{read_json, write_json};
+use fcos_burn_model::{
+    Fcos,
+    file::{self, sync_folder_of, write_synced, write_whole},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, config::OptimizationConfig, step::WeightAverage};
+
+/// How many are kept: should the last one be unreadable, the one before it is there.
+const KEPT: usize = 2;
+
+/// Where a training stands: after a step of the optimiser.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Position {
+    /// Steps since the training began.
+    pub iteration: usize,
+    /// What the epoch gave so far.
+    pub epoch: EpochProgress,
+}
+
+/// What the steps of an epoch gave so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochProgress {
+    /// Of the steps' figures, by name.
+    pub means: BTreeMap<String, RunningMean>,
+    /// Steps whose gradient was scaled down.
+    pub clipped: usize,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Seconds that it took.
+    pub seconds: f64,
+}
+
+/// A mean of weighted values that are added one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunningMean {
+    sum: f64,
+    weight: f64,
+}
+
+impl RunningMean {
+    /// Adds a value.
+    pub fn add(&mut self, value: f64, weight: f64) {
+        self.sum += value * weight;
+        self.weight += weight;
+    }
+
+    /// The mean; 0 without values.
+    pub fn value(self) -> f64 {
+        match self.weight > 0.0 {
+            true => self.sum / self.weight,
+            false => 0.0,
+        }
+    }
+}
+
+/// What `position.json` says: the position, and the checksums of the files beside it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Contents {
+    #[serde(flatten)]
+    position: Position,
+    /// CRC-32 of each file, by name.
+    checksums: BTreeMap<String, u32>,
+}
+
+/// The folder of a run's checkpoints. Each is a folder named after the number of its
+/// steps, with `model.bpk`, `optimizer.bpk`, `average.bpk` where there is an average, and
+/// `position.json`, and appears whole or not at all.
+#[derive(Clone, Debug)]
+pub struct Checkpoints {
+    path: PathBuf,
+}
+
+/// Everything a training resumes from.
+pub struct Checkpoint {
+    /// The number of steps, and the metrics of the epoch so far.
+    pub position: Position,
+    /// The weights after the last step.
+    pub model: Fcos,
+    /// The optimizer with its state.
+    pub optimizer: ModuleOptimizer,
+    /// The averaged weights, if the training keeps an average.
+    pub average: Option<WeightAverage>,
+    /// What is wrong with a later checkpoint, in place of which this one was read.
+    pub warning: Option<String>,
+}
+
+impl Checkpoints {
+    /// The checkpoints in the folder `path`.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What tells the data of the run from other data.
+    pub(crate) fn data_path(&self) -> PathBuf {
+        self.path.join("data.json")
+    }
+
+    /// The numbers of steps of all checkpoints, the last one first.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder cannot be read.
+    pub fn iterations(&self) -> Result<Vec<usize>, Error> {
+        let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
+        let mut iterations: Vec<usize> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect();
+        iterations.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(iterations)
+    }
+
+    /// Removes all checkpoints, and what is left of others.
+    ///
+    /// # Errors
+    ///
+    /// Fails, with all as it was, if the folder has something else in it.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        let data = self.data_path();
+        let half_of_it = file::partial(&data);
+        let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
+        let mut ours = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(Error::io(&self.path))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let number = name.to_str().and_then(|name| name.parse::<usize>().ok());
+            if number.is_some() && path.join(POSITION).is_file()
+                || name == PARTIAL
+                || name == REMOVED
+            {
+                ours.push(path);
+            } else if path != data && path != half_of_it {
+                return Err(Error::Run {
+                    path,
+                    cause:
+                        "is no checkpoint, but where checkpoints would be: choose another --output"
+                            .to_owned(),
+                });
+            }
+        }
+        ours.iter().try_for_each(|path| remove(path))
+    }
+
+    /// Writes a checkpoint, then removes all but the last ones.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be written; the checkpoints before it stay.
+    pub fn save(
+        &self,
+        position: &Position,
+        model: &Fcos,
+        optimizer: &ModuleOptimizer,
+        average: Option<&WeightAverage>,
+    ) -> Result<(), Error> {
+        let partial = self.path.join(PARTIAL);
+        remove(&partial)?;
+        if let Err(error) = write(&partial, position, model, optimizer, average) {
+            // On a full disk, others need the space.
+            let _ = fs::remove_dir_all(&partial);
+            return Err(error);
+        }
+        let whole = self.path.join(position.iteration.to_string());
+        self.discard(&whole)?;
+        fs::rename(&partial, &whole).map_err(Error::io(&whole))?;
+        sync_folder_of(&whole);
+        let (later, others): (Vec<usize>, Vec<usize>) =
+            (self.iterations()?.into_iter()).partition(|&iteration| iteration > position.iteration);
+        // Those that are later were damaged: the training went on from before them.
+        for iteration in later.into_iter().chain(others.into_iter().skip(KEPT)) {
+            self.discard(&self.path.join(iteration.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a checkpoint: what is left of it if that is cut short no longer has its
+    /// name.
+    fn discard(&self, checkpoint: &Path) -> Result<(), Error> {
+        if !checkpoint.exists() {
+            return Ok(());
+        }
+        let removed = self.path.join(REMOVED);
+        remove(&removed)?;
+        fs::rename(checkpoint, &removed).map_err(Error::io(checkpoint))?;
+        remove(&removed)
+    }
+
+    /// The last checkpoint that is whole, of a run whose detector is `model` with other
+    /// weights.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is none, naming what is wrong with the last one, or if it is of
+    /// another model or optimizer. One that was written with averaged weights where
+    /// `optimization` has none, or the other way round, counts as damaged.
+    pub fn last(
+        &self,
+        model: &Fcos,
+        optimization: &OptimizationConfig,
+    ) -> Result<Checkpoint, Error> {
+        let mut damage: Option<Error> = None;
+        for iteration in self.iterations()? {
+            match self.files(iteration, optimization) {
+                Ok(files) => {
+                    let warning = damage
+                        .map(|damage| format!("{damage}; going on from iteration {iteration}"));
+                    let checkpoint = files.restore(model, optimization.optimizer())?;
+                    return Ok(Checkpoint {
+                        warning,
+                        ..checkpoint
+                    });
+                }
+                Err(error) => {
+                    damage.get_or_insert(error);
+                }
+            }
+        }
+        Err(damage.unwrap_or_else(|| Error::Run {
+            path: self.path.clone(),
+            cause: "holds no checkpoint to go on from".to_owned(),
+        }))
+    }
+}
+
+/// The files of a checkpoint, as they were written.
+struct Files {
+    folder: PathBuf,
+    position: Position,
+    model: Bytes,
+    optimizer: Bytes,
+    /// With its decay.
+    average: Option<(Bytes, f64)>,
+}
+
+impl Checkpoints {
+    fn files(&self, iteration: usize, optimization: &OptimizationConfig) -> Result<Files, Error> {
+        let folder = self.path.join(iteration.to_string());
+        let place = folder.join(POSITION);
+        let contents: Contents = read_json(&place)?;
+        if contents.position.iteration != iteration {
+            return Err(unusable(&place)("it is of another iteration"));
+        }
+        let file = |name: &str| {
+            let path = folder.join(name);
+            let bytes = fs::read(&path).map_err(Error::io(&path))?;
+            if contents.checksums.get(name) != Some(&crc32fast::hash(&bytes)) {
+                return Err(unusable(&path)("its checksum is another"));
+            }
+            Ok(Bytes::from_bytes_vec(bytes))
+        };
+        let has_average = contents.checksums.contains_key(AVERAGE);
+        Ok(Files {
+            model: file(MODEL)?,
+            optimizer: file(OPTIMIZER)?,
+            average: match optimization.average_decay {
+                Some(decay) if has_average => Some((file(AVERAGE)?, decay)),
+                None if !has_average => None,
+                decay => {
+                    return Err(unusable(&place)(format!(
+                        "it was written {} averaged weights, but the configuration {} them",
+                        if has_average { "with" } else { "without" },
+                        if decay.is_some() { "has" } else { "lacks" },
+                    )));
+                }
+            },
+            folder,
+            position: contents.position,
+        })
+    }
+}
+
+impl Files {
+    fn restore(self, model: &Fcos, optimizer: ModuleOptimizer) -> Result<Checkpoint, Error> {
+        let weights = |name: &str, bytes: Bytes, model: Fcos| {
+            guarded(&self.folder.join(name), || {
+                let record = ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
+                let model = model.try_load_record(record);
+                model.map_err(|error| error.to_string())
+            })
+        };
+        let model = weights(MODEL, self.model, model.clone())?;
+        let average = self.average.map(|(bytes, decay)| {
+            // Loading writes to running statistics, which clones share; these are its own.
+            let average = weights(AVERAGE, bytes, model.valid());
+            average.map(|average| WeightAverage::resumed(average, decay))
+        });
+        let average = average.transpose()?;
+        let bytes = self.optimizer;
+        let optimizer = guarded(&self.folder.join(OPTIMIZER), || restored(optimizer, bytes))?;
+        Ok(Checkpoint {
+            position: self.position,
+            model,
+            optimizer,
+            average,
+            warning: None,
+        })
+    }
+}
+
+/// `optimizer` with the state that a file holds.
+fn restored(optimizer: ModuleOptimizer, file: Bytes) -> Result<ModuleOptimizer, String> {
+    let record = OptimizerRecord::from_bytes(file).map_err(|error| error.to_string())?;
+    let tensors = record.len();
+    let optimizer = optimizer.load_record(record);
+    // What is of another optimiser is passed over by Burn.
+    match optimizer.to_record().len() == tensors {
+        true => Ok(optimizer),
+        false => Err("it is the state of another optimiser".to_owned()),
+    }
+}
+
+/// What `restore` makes of the file at `path`, also where Burn panics.
+fn guarded<T>(path: &Path, restore: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
+    let panicked = |_| Err("it makes Burn panic".to_owned());
+    catch_unwind(AssertUnwindSafe(restore))
+        .unwrap_or_else(panicked)
+        .map_err(unusable(path))
+}
+
+/// A checkpoint that is being written, and one that is being removed.
+const PARTIAL: &str = "partial";
+const REMOVED: &str = "removed";
+
+const MODEL: &str = "model.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const AVERAGE: &str = "average.bpk";
+const POSITION: &str = "position.json";
+
+fn write(
+    folder: &Path,
+    position: &Position,
+    model: &Fcos,
+    optimizer: &ModuleOptimizer,
+    average: Option<&WeightAverage>,
+) -> Result<(), Error> {
+    fs::create_dir(folder).map_err(Error::io(folder))?;
+    let mut checksums = BTreeMap::new();
+    let mut file = |name: &str, bytes: &dyn Fn(&Path) -> Result<Bytes, Error>| {
+        let path = folder.join(name);
+        let bytes = bytes(&path)?;
+        checksums.insert(name.to_owned(), crc32fast::hash(&bytes));
+        write_synced(&path, &bytes).map_err(Error::io(&path))
+    };
+    file(MODEL, &|path| model_bytes(model, path))?;
+    file(OPTIMIZER, &|path| {
+        optimizer.into_bytes().map_err(unusable(path))
+    })?;
+    if let Some(average) = average {
+        file(AVERAGE, &|path| model_bytes(average.model(), path))?;
+    }
+    let contents = Contents {
+        position: position.clone(),
+        checksums,
+    };
+    Ok(write_json(&folder.join(POSITION), &contents)?)
+}
+
+/// Writes weights as a file that appears whole or not at all.
+pub(crate) fn save_model(model: &Fcos, path: &Path) -> Result<(), Error> {
+    write_whole(path, &model_bytes(model, path)?).map_err(Error::io(path))
+}
+
+/// Weights as the bytes of a file, which errors name.
+fn model_bytes(model: &Fcos, path: &Path) -> Result<Bytes, Error> {
+    let record = model.clone().into_record();
+    record.into_bytes().map_err(unusable(path))
+}
+
+fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> Error + use<'_, E> {
+    |error| Error::Run {
+        path: path.to_owned(),
+        cause: format!("is no part of a checkpoint: {}", error.to_string()),
+    }
+}
+
+/// Removes a folder, if it is there.
+fn remove(folder: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_detect::device::{DeviceName, Precision};
+    use fcos_burn_model::FcosConfig;
+
+    use super::*;
+    use crate::RunConfig;
+
+    fn model() -> Fcos {
+        let mut config = FcosConfig::small(1);
+        config.backbone.width = 8;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        let device = DeviceName::CPU.open(Precision::F32).unwrap();
+        config.init(&device.autodiff()).unwrap()
+    }
+
+    fn optimization(average_decay: Option<f64>) -> OptimizationConfig {
+        OptimizationConfig {
+            average_decay,
+            ..RunConfig::small().optimization
+        }
+    }
+
+    #[test]
+    fn the_last_that_can_be_read_is_gone_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path().to_owned());
+        let model = model();
+        let optimization = optimization(None);
+        let optimizer = optimization.optimizer();
+        for iteration in [0, 5, 9] {
+            let position = Position {
+                iteration,
+                ..Position::default()
+            };
+            checkpoints
+                .save(&position, &model, &optimizer, None)
+                .unwrap();
+        }
+        assert_eq!(checkpoints.iterations().unwrap(), [9, 5]);
+        let last = || {
+            checkpoints
+                .last(&model, &optimization)
+                .map(|found| found.position.iteration)
+        };
+        // What a process leaves that is killed while it writes, or removes.
+        for left in [PARTIAL, REMOVED] {
+            fs::create_dir(dir.path().join(left)).unwrap();
+            fs::write(dir.path().join(left).join(MODEL), "half").unwrap();
+        }
+        assert_eq!(last().unwrap(), 9);
+        let position = Position {
+            iteration: 9,
+            ..Position::default()
+        };
+        checkpoints
+            .save(&position, &model, &optimizer, None)
+            .unwrap();
+        assert_eq!(last().unwrap(), 9);
+
+        // What a machine leaves that loses its power, if its disk lies.
+        let path = dir.path().join("9").join(MODEL);
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(last().unwrap(), 5);
+        // The right length, but not the right bytes.
+        let mut zeroed = whole.clone();
+        let middle = whole.len() / 2;
+        zeroed[middle..middle + 512].fill(0);
+        fs::write(&path, &zeroed).unwrap();
+        assert_eq!(last().unwrap(), 5);
+        fs::write(dir.path().join("5").join(POSITION), "{").unwrap();
+        let error = last().unwrap_err().to_string();
+        assert!(error.contains("9/model.bpk"), "{error}");
+
+        // What was gone on from takes the place of the damaged one.
+        let position = Position {
+            iteration: 7,
+            ..Position::default()
+        };
+        checkpoints
+            .save(&position, &model, &optimizer, None)
+            .unwrap();
+        assert_eq!(checkpoints.iterations().unwrap(), [7, 5]);
+        fs::rename(dir.path().join("7"), dir.path().join("8")).unwrap();
+        let error = last().unwrap_err().to_string();
+        assert!(error.contains("of another iteration"), "{error}");
+    }
+
+    #[test]
+    fn averages_come_back_where_the_configuration_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path().to_owned());
+        let model = model();
+        let (averaged, plain) = (optimization(Some(0.9)), optimization(None));
+        let other = self::model();
+        let average = WeightAverage::new(&model, 0.9).updated(&other, 1);
+        let bytes = |model: &Fcos| model_bytes(model, dir.path()).unwrap();
+        assert!(bytes(average.model()) != bytes(&model));
+        let position = Position::default();
+        let optimizer = plain.optimizer();
+        checkpoints
+            .save(&position, &model, &optimizer, Some(&average))
+            .unwrap();
+        let found = checkpoints.last(&model, &averaged).unwrap();
+        assert!(bytes(&found.model) == bytes(&model));
+        assert!(bytes(found.average.unwrap().model()) == bytes(average.model()));
+        let error = checkpoints.last(&model, &plain).err().unwrap().to_string();
+        assert!(error.contains("with averaged weights"), "{error}");
+        checkpoints
+            .save(&position, &model, &optimizer, None)
+            .unwrap();
+        assert!(checkpoints.last(&model, &plain).unwrap().average.is_none());
+        let error = checkpoints.last(&model, &averaged).err().unwrap();
+        assert!(error.to_string().contains("without averaged weights"));
+    }
+
+    /// Checksums keep damage out, not what somebody made.
+    #[test]
+    fn files_that_make_burn_panic_are_errors() {
+        use burn::store::burn_pack::{Tensor, Writer};
+        use burn::tensor::{DType, Shape};
+
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(dir.path().to_owned());
+        let model = model();
+        let optimization = optimization(None);
+        let optimizer = optimization.optimizer();
+        checkpoints
+            .save(&Position::default(), &model, &optimizer, None)
+            .unwrap();
+        let bytes = Bytes::from_bytes_vec(vec![0; 4]);
+        let of_no_parameter = Tensor::new("a".into(), DType::F32, Shape::from([1]), None, bytes);
+        let file = Writer::new(vec![of_no_parameter]).into_bytes().unwrap();
+        let folder = dir.path().join("0");
+        fs::write(folder.join(OPTIMIZER), &*file).unwrap();
+        let mut contents: Contents = read_json(&folder.join(POSITION)).unwrap();
+        let checksum = crc32fast::hash(&file);
+        contents.checksums.insert(OPTIMIZER.to_owned(), checksum);
+        write_json(&folder.join(POSITION), &contents).unwrap();
+        let error = checkpoints.last(&model, &optimization).err().unwrap();
+        let text = error.to_string();
+        assert!(
+            text.contains("0/optimizer.bpk") && text.contains("panic"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! The folder of a training run.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fcos_burn_detect::json::read_json;
+use fcos_burn_eval::Evaluation;
+
+use super::{Checkpoints, EpochRow, TrainLog};
+use crate::{Error, RunConfig};
+
+/// A run's folder and the places in it.
+#[derive(Clone, Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run. It is a run's once it has a configuration, which is
+    /// written after the first checkpoint: what has one can be gone on with. Its log keeps
+    /// others out.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder holds a run already, or what is left of one, or cannot be
+    /// written.
+    pub fn create(path: &Path) -> Result<(Self, TrainLog), Error> {
+        let folder = Self {
+            path: path.to_owned(),
+        };
+        fs::create_dir_all(path).map_err(Error::io(path))?;
+        let log = TrainLog::open(&folder.log_path())?;
+        if folder.config_path().exists() {
+            return Err(Error::Run {
+                path: path.to_owned(),
+                cause: "holds a run already: go on with --resume, or choose another --output"
+                    .to_owned(),
+            });
+        }
+        // These come after the configuration: they are of another run.
+        let left = [folder.metrics_path(), folder.evaluation_path()];
+        if let Some(left) = left.iter().find(|left| left.exists()) {
+            return Err(Error::Run {
+                path: left.clone(),
+                cause: "is left of another run: choose another --output".to_owned(),
+            });
+        }
+        // A run that was stopped before it had a configuration begins anew.
+        folder.checkpoints().clear()?;
+        for dir in [
+            folder.plots_path(),
+            folder.detections_path(),
+            folder.checkpoints().path().to_owned(),
+        ] {
+            fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
+        }
+        Ok((folder, log))
+    }
+
+    /// Opens the folder of a run and reads its configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder is no run's.
+    pub fn open(path: &Path) -> Result<(Self, RunConfig), Error> {
+        let folder = Self {
+            path: path.to_owned(),
+        };
+        let config = folder.config_path();
+        if !config.is_file() {
+            return Err(Error::Run {
+                path: path.to_owned(),
+                cause: "is no run folder: it has no config.json".to_owned(),
+            });
+        }
+        let config = RunConfig::read(&config)?;
+        Ok((folder, config))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The configuration.
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("config.json")
+    }
+
+    /// The weights of the epoch that [`RunConfig::keep`] says.
+    pub fn model_path(&self) -> PathBuf {
+        self.path.join("model.bpk")
+    }
+
+    /// The rows of all epochs.
+    pub fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.json")
+    }
+
+    /// Its detections in COCO's results format.
+    pub fn results_path(&self) -> PathBuf {
+        self.path.join("results.json")
+    }
+
+    /// The evaluation of [`model_path`](Self::model_path)'s weights: the last file that a
+    /// run writes.
+    pub fn evaluation_path(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
+    /// Reads the evaluation of a run that is finished; `None` of one that is not.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is there, but cannot be read.
+    pub fn read_evaluation(&self) -> Result<Option<Evaluation>, Error> {
+        let path = self.evaluation_path();
+        match path.exists() {
+            true => Ok(Some(read_json(&path)?)),
+            false => Ok(None),
+        }
+    }
+
+    /// The plots.
+    pub fn plots_path(&self) -> PathBuf {
+        self.path.join("plots")
+    }
+
+    /// Pictures with its detections.
+    pub fn detections_path(&self) -> PathBuf {
+        self.path.join("detections")
+    }
+
+    /// What was told while training.
+    pub fn log_path(&self) -> PathBuf {
+        self.path.join("train.log")
+    }
+
+    /// The step that ended the run, if its loss or gradient was not finite.
+    pub fn failed_step_path(&self) -> PathBuf {
+        self.path.join("failed-step")
+    }
+
+    /// The checkpoints.
+    pub fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::new(self.path.join("checkpoint"))
+    }
+
+    /// Reads the rows of the epochs so far: of the first, the second, and so on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file is there, but cannot be read, or lacks an epoch.
+    pub fn read_metrics(&self) -> Result<Vec<EpochRow>, Error> {
+        let path = self.metrics_path();
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<EpochRow> = read_json(&path)?;
+        match rows
+            .iter()
+            .zip(1..)
+            .find(|(row, epoch)| row.epoch != *epoch)
+        {
+            None => Ok(rows),
+            Some((row, epoch)) => Err(Error::Run {
+                path,
+                cause: format!("has epoch {} where epoch {epoch} should be", row.epoch),
+            }),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! A training step: forward and backward pass over the devices, gradients, optimizer.
+
+mod device_group;
+mod gradients;
+mod kernels;
+mod optimizer;
+mod output;
+mod trainable;
+mod weight_average;
+
+pub use device_group::DeviceGroup;
+pub use gradients::{clip_gradients, gradient_norm, scale_gradients};
+pub use optimizer::LearningRateSchedule;
+pub use output::{StepMetric, StepOutput, ValidationOutput};
+pub use trainable::TrainableDetector;
+pub use weight_average::WeightAverage;

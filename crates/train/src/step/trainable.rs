@@ -1,0 +1,416 @@
+//! The detector as burn-train trains and validates it.
+
+use std::fmt;
+
+use burn::{
+    module::{Devices, Module, ModuleMapper, ModuleVisitor},
+    optim::{GradientsAccumulator, GradientsParams},
+    tensor::{Device, Tensor},
+    train::{InferenceStep, TrainOutput, TrainStep},
+};
+use fcos_burn_detect::device::Precision;
+use fcos_burn_loss::{FcosObjective, Normalizer};
+use fcos_burn_model::Fcos;
+
+use super::{
+    DeviceGroup, StepOutput, ValidationOutput, clip_gradients, gradient_norm, scale_gradients,
+};
+use crate::data::{BatchPart, TrainBatch, ValidationBatch};
+
+/// A detector with what it is trained by.
+///
+/// As a module it *is* its detector: it has the same parameter paths, so that
+/// checkpoints of a training are weights of the detector.
+#[derive(Clone, Debug)]
+pub struct TrainableDetector {
+    detector: Fcos,
+    objective: FcosObjective,
+    devices: DeviceGroup,
+    max_gradient_norm: Option<f32>,
+    precision: Precision,
+}
+
+impl TrainableDetector {
+    /// Puts a detector and its objective together. The detector is on the first of
+    /// `devices`, all of which have autodiff. Gradients are not clipped, and everything
+    /// computes in 32 bits.
+    pub fn new(detector: Fcos, objective: FcosObjective, devices: DeviceGroup) -> Self {
+        Self {
+            detector,
+            objective,
+            devices,
+            max_gradient_norm: None,
+            precision: Precision::F32,
+        }
+    }
+
+    /// The same, with the gradient's norm limited as by [`clip_gradients`].
+    #[must_use]
+    pub fn with_max_gradient_norm(self, max_gradient_norm: Option<f32>) -> Self {
+        Self {
+            max_gradient_norm,
+            ..self
+        }
+    }
+
+    /// The limit of the gradient's norm, if there is one.
+    pub fn max_gradient_norm(&self) -> Option<f32> {
+        self.max_gradient_norm
+    }
+
+    /// The same, with activations in another number format.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The detector.
+    pub fn detector(&self) -> &Fcos {
+        &self.detector
+    }
+
+    /// The same with another detector, such as one of averaged weights.
+    #[must_use]
+    pub fn with_detector(&self, detector: Fcos) -> Self {
+        Self {
+            detector,
+            ..self.clone()
+        }
+    }
+
+    /// The detector alone.
+    pub fn into_detector(self) -> Fcos {
+        self.detector
+    }
+
+    fn map_detector(self, change: impl FnOnce(Fcos) -> Fcos) -> Self {
+        Self {
+            detector: change(self.detector),
+            ..self
+        }
+    }
+}
+
+impl Module for TrainableDetector {
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        self.detector.collect_devices(devices)
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        self.map_detector(|detector| detector.fork(device))
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        self.map_detector(|detector| detector.to_device(device))
+    }
+
+    fn train(self) -> Self {
+        self.map_detector(Module::train)
+    }
+
+    fn valid(&self) -> Self {
+        self.with_detector(self.detector.valid())
+    }
+
+    fn materialize(self) -> Self {
+        self.map_detector(Module::materialize)
+    }
+
+    fn visit<Visitor: ModuleVisitor>(&self, visitor: &mut Visitor) {
+        self.detector.visit(visitor);
+    }
+
+    fn map<Mapper: ModuleMapper>(self, mapper: &mut Mapper) -> Self {
+        self.map_detector(|detector| detector.map(mapper))
+    }
+}
+
+impl fmt::Display for TrainableDetector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.detector.fmt(f)
+    }
+}
+
+/// The gradients of a part of a batch, and its figures.
+struct PartStep {
+    gradients: GradientsParams,
+    output: StepOutput,
+}
+
+impl PartStep {
+    /// The part's share in the step of a batch whose losses `normalizer` divides.
+    fn new(
+        detector: &Fcos,
+        objective: FcosObjective,
+        part: BatchPart,
+        normalizer: Normalizer,
+        precision: Precision,
+        device: &Device,
+    ) -> Self {
+        let targets = part.targets(detector.predicts_centerness(), device);
+        let images = precision.cast(Tensor::from_data(part.images, device));
+        let predictions = detector.forward(images).into_predictions();
+        let parts = objective.forward_normalized(predictions, targets, normalizer);
+        let scaled = match precision.loss_scale() {
+            1.0 => parts.total.clone(),
+            scale => parts.total.clone().mul_scalar(scale),
+        };
+        let gradients = scaled.backward();
+        Self {
+            gradients: GradientsParams::from_grads(gradients, detector),
+            output: StepOutput::new(parts),
+        }
+    }
+}
+
+impl TrainableDetector {
+    /// What the losses of all parts are divided by, on the first device.
+    fn normalizer(&self, batch: &TrainBatch, device: &Device) -> Option<Normalizer> {
+        let centerness = self.detector.predicts_centerness();
+        batch
+            .parts
+            .iter()
+            .map(|part| part.targets(centerness, device).normalizer())
+            .reduce(Normalizer::join)
+    }
+}
+
+impl TrainStep for TrainableDetector {
+    type Input = TrainBatch;
+    type Output = StepOutput;
+
+    fn step(&self, batch: TrainBatch) -> TrainOutput<StepOutput> {
+        let devices = self.devices.devices();
+        let main = &devices[0];
+        let normalizer = self.normalizer(&batch, main);
+        let objective = self.objective.at(batch.progress);
+        let mut gradients = GradientsAccumulator::new();
+        let mut output: Option<StepOutput> = None;
+        let mut parts = batch.parts.into_iter();
+        loop {
+            // A round ends before the next begins: the running statistics of batch
+            // normalisation would else depend on which device is faster.
+            let round: Vec<BatchPart> = parts.by_ref().take(devices.len()).collect();
+            let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
+                break;
+            };
+            let steps = self.devices.map(round, |device, part| {
+                let detector = self.detector.clone();
+                let detector = match devices.len() {
+                    1 => detector,
+                    _ => detector.fork(device),
+                };
+                let normalizer = normalizer.clone().to_device(device);
+                PartStep::new(
+                    &detector,
+                    objective,
+                    part,
+                    normalizer,
+                    self.precision,
+                    device,
+                )
+            });
+            for step in steps {
+                let step_gradients = step.gradients.to_device(main, &self.detector);
+                gradients.accumulate(&self.detector, step_gradients);
+                output = Some(match output.take() {
+                    Some(output) => output.join(step.output),
+                    None => step.output,
+                });
+            }
+        }
+        let mut grads = match self.precision.loss_scale() {
+            1.0 => gradients.grads(),
+            scale => scale_gradients(&self.detector, gradients.grads(), 1.0 / scale),
+        };
+        let mut item = output.unwrap_or_else(|| StepOutput::Ready(Vec::new()));
+        if let Some(norm) = gradient_norm(&self.detector, &grads) {
+            if let Some(max_norm) = self.max_gradient_norm {
+                grads = clip_gradients(&self.detector, grads, norm.clone(), max_norm);
+            }
+            item = item.with_gradient_norm(norm);
+        }
+        TrainOutput { grads, item }
+    }
+}
+
+impl InferenceStep for TrainableDetector {
+    type Input = ValidationBatch;
+    type Output = ValidationOutput;
+
+    fn step(&self, batch: ValidationBatch) -> ValidationOutput {
+        let images = self.precision.cast(batch.images);
+        let detections = self.detector.detect(images, &batch.frames);
+        ValidationOutput {
+            images: batch.indices.into_iter().zip(detections).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::{module::Param, train::ItemLazy};
+    use fcos_burn_data::{
+        DetectionDataset, SampleReader,
+        shapes::{ShapesConfig, ShapesSplit},
+        transforms::Pipeline,
+    };
+    use fcos_burn_loss::{AssociationLoss, AssociationScore, FcosObjectiveConfig};
+    use fcos_burn_model::{FcosConfig, head::CenternessBranch, norm::NormKind};
+
+    use super::*;
+    use crate::{
+        config::RunConfig,
+        loader::{BatchPlace, Collate, TrainCollate},
+    };
+
+    fn detector() -> FcosConfig {
+        let mut config = FcosConfig::small(6);
+        config.backbone.width = 8;
+        // The statistics of batch normalisation are of a part.
+        config.backbone.norm = NormKind::Group;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        config.head.centerness = Some(CenternessBranch::Regression);
+        config
+    }
+
+    fn batch(config: &FcosConfig, images: usize, parts: usize) -> TrainBatch {
+        let shapes = ShapesConfig {
+            train_images: images,
+            width: 64,
+            height: 64,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap();
+        let collate = TrainCollate {
+            input: RunConfig::small().input,
+            augmentation: Pipeline::new(Vec::new()).unwrap(),
+            assignment: config.assignment.clone(),
+            location_rule: config.location_rule,
+            reader: SampleReader::new(0),
+            parts,
+        };
+        let indices: Vec<usize> = (0..images).collect();
+        let first = BatchPlace {
+            epoch: 1,
+            progress: 0.0,
+        };
+        collate.collate(&dataset, &indices, first).unwrap()
+    }
+
+    #[derive(Default)]
+    struct Gradients<'a> {
+        of: Option<&'a GradientsParams>,
+        values: Vec<f32>,
+    }
+
+    impl ModuleVisitor for Gradients<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let gradient = self.of.and_then(|all| all.get::<D>(param.id));
+            if let Some(gradient) = gradient {
+                self.values.extend(gradient.into_data().iter::<f32>());
+            }
+        }
+    }
+
+    /// The gradients and figures of a step over `images` images in `parts` parts on
+    /// as many devices like the detector's.
+    fn step(
+        detector: &Fcos,
+        config: &FcosConfig,
+        images: usize,
+        [devices, parts]: [usize; 2],
+    ) -> Step {
+        // Which score is the highest is decided by rounding where they are nearly the same.
+        let objective = FcosObjectiveConfig::new()
+            .with_association(Some(AssociationLoss::default()))
+            .with_association_score(AssociationScore::GroundTruthClass)
+            .init()
+            .unwrap();
+        let device = detector.devices()[0].clone();
+        let devices = DeviceGroup::new(vec![device; devices]).unwrap();
+        let learner = TrainableDetector::new(detector.clone(), objective, devices);
+        let output = TrainStep::step(&learner, batch(config, images, parts));
+        let mut gradients = Gradients {
+            of: Some(&output.grads),
+            values: Vec::new(),
+        };
+        detector.visit(&mut gradients);
+        let values = gradients.values;
+        let figures = output.item.sync().unwrap().figures().to_vec();
+        (values, figures)
+    }
+
+    type Step = (Vec<f32>, Vec<(StepMetric, f64)>);
+
+    /// What of a step is not as in the other one, but for rounding.
+    fn difference((gradients, figures): &Step, (whole, whole_figures): &Step) -> Option<String> {
+        let norm = |values: Vec<f32>| -> f64 {
+            let squares = values.into_iter().map(|value| f64::from(value).powi(2));
+            squares.sum::<f64>().sqrt()
+        };
+        assert_eq!(gradients.len(), whole.len());
+        let (whole_norm, limit) = (norm(whole.clone()), 1e-4);
+        assert!(whole_norm > 0.1, "{whole_norm}");
+        let differences = gradients
+            .iter()
+            .zip(whole)
+            .map(|(part, whole)| part - whole);
+        let distance = norm(differences.collect()) / whole_norm;
+        if distance > limit {
+            return Some(format!("gradients: {distance}"));
+        }
+        let mut figures = figures.iter().zip(whole_figures);
+        let different = figures.find(|((name, part), (expected, whole))| {
+            assert_eq!(name, expected);
+            (part - whole).abs() > limit * whole.abs().max(1.0)
+        });
+        different.map(|different| format!("{different:?}"))
+    }
+
+    /// Rounding can move a value over the kink of a ReLU, and one of two nearly equal scores over
+    /// the other. With other weights it is another value, or none.
+    #[test]
+    fn parts_and_devices_give_the_step_of_the_whole_batch() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        let detectors: Vec<Fcos> = (0..3)
+            .map(|seed| {
+                device.seed(seed);
+                config.init(&device).unwrap()
+            })
+            .collect();
+        let whole: Vec<Step> = (detectors.iter())
+            .map(|detector| step(detector, &config, 5, [1, 1]))
+            .collect();
+        // One device in steps; several at once; both; and more devices than images.
+        for layout in [[1, 3], [2, 2], [2, 4], [8, 8]] {
+            let different: Vec<String> = (detectors.iter().zip(&whole))
+                .filter_map(|(detector, whole)| {
+                    difference(&step(detector, &config, 5, layout), whole)
+                })
+                .collect();
+            assert!(different.len() <= 1, "{layout:?}: {different:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_computed_twice_gives_the_same_gradients() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        device.seed(5);
+        let kept = config.init(&device).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let weights = dir.path().join("model.bpk");
+        kept.clone().save(&weights).unwrap();
+        let device = device.gradient_checkpointing();
+        let computed_again = config.init(&device).unwrap().load(&weights).unwrap();
+        assert_eq!(
+            step(&kept, &config, 2, [1, 1]),
+            step(&computed_again, &config, 2, [1, 1])
+        );
+    }
+}

@@ -1,0 +1,174 @@
+//! An exponential moving average of a detector's weights.
+
+use std::vec::IntoIter;
+
+use burn::{
+    module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId},
+    optim::GradientsParams,
+    tensor::Tensor,
+};
+use fcos_burn_model::Fcos;
+
+use super::kernels::lerp;
+
+/// The average of a training's weights over its steps, in which recent ones count more:
+/// Polyak averaging (Polyak & Juditsky, 1992) with exponentially decaying weights. It is less
+/// noisy than the last weights.
+#[derive(Debug)]
+pub struct WeightAverage {
+    /// Without autodiff.
+    model: Fcos,
+    decay: f64,
+}
+
+impl WeightAverage {
+    /// Starts the average of a training with the weights that it starts with. For `decay`, in
+    /// `(0, 1)`, see
+    /// [`average_decay`](crate::config::OptimizationConfig::average_decay).
+    pub fn new(model: &Fcos, decay: f64) -> Self {
+        Self::resumed(model.valid(), decay)
+    }
+
+    /// Continues with an average, `model`, that shares no running statistics with another
+    /// module.
+    pub(crate) fn resumed(model: Fcos, decay: f64) -> Self {
+        Self { model, decay }
+    }
+
+    /// Adds the weights after `step`, counted from 1, of the same detector.
+    #[must_use]
+    pub fn updated(self, model: &Fcos, step: usize) -> Self {
+        let step = step as f64;
+        let decay = self.decay.min((1.0 + step) / (10.0 + step));
+        let mut places = Places::default();
+        self.model.visit(&mut places);
+        let mut weights = Weights {
+            places: places.0.into_iter(),
+            found: GradientsParams::new(),
+        };
+        // This has the step's share in the running statistics, too.
+        model.valid().visit(&mut weights);
+        let mut approach = Approach {
+            weights: weights.found,
+            share: (1.0 - decay) as f32,
+        };
+        Self {
+            model: self.model.map(&mut approach),
+            ..self
+        }
+    }
+
+    /// The detector with the averaged weights, without autodiff. Clones of it share its
+    /// running statistics, which [`updated`](Self::updated) changes.
+    pub fn model(&self) -> &Fcos {
+        &self.model
+    }
+}
+
+/// The average's parameters, in their order.
+#[derive(Default)]
+struct Places(Vec<ParamId>);
+
+impl ModuleVisitor for Places {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.0.push(param.id);
+    }
+}
+
+/// The weights by the average's parameter in the same place: loaded modules may have other
+/// ids. Burn's container for gradients holds any tensors.
+struct Weights {
+    places: IntoIter<ParamId>,
+    found: GradientsParams,
+}
+
+impl ModuleVisitor for Weights {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(place) = self.places.next() {
+            self.found.register(place, param.val());
+        }
+    }
+}
+
+struct Approach {
+    weights: GradientsParams,
+    share: f32,
+}
+
+impl ModuleMapper for Approach {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.weights.remove::<D>(param.id) {
+            Some(weight) => param.map(|average| {
+                // With several devices, a statistic is on the one that was synced first.
+                let weight = weight.to_device(&average.device());
+                lerp(average, weight, self.share)
+            }),
+            None => param,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::{Device, Distribution};
+    use fcos_burn_model::FcosConfig;
+
+    use super::*;
+
+    fn values(model: &Fcos) -> Vec<f32> {
+        #[derive(Default)]
+        struct Values(Vec<f32>);
+        impl ModuleVisitor for Values {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                self.0.extend(param.val().into_data().iter::<f32>());
+            }
+        }
+        let mut values = Values::default();
+        model.visit(&mut values);
+        values.0
+    }
+
+    /// a₀ = w₀, then aₜ = d aₜ₋₁ + (1 − d) wₜ with d = min(0.3, (1 + t) / (10 + t)), running
+    /// statistics included; what it is made of stays as it was.
+    #[test]
+    fn it_is_the_sum_of_all_weights_by_their_age() {
+        let mut config = FcosConfig::small(2);
+        config.backbone.width = 8;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        let device = Device::flex().autodiff();
+        let models: Vec<Fcos> = (0..5)
+            .map(|seed| {
+                device.seed(seed);
+                let model = config.init(&device).unwrap();
+                // This gives it running statistics of its own.
+                let noise = Distribution::Normal(f64::from(seed as u8), 2.0);
+                model.forward(Tensor::random([2, 3, 64, 64], noise, &device));
+                model
+            })
+            .collect();
+        let before: Vec<Vec<f32>> = models.iter().map(|m| values(&m.valid())).collect();
+        let different = before[0].iter().zip(&before[1]).filter(|(a, b)| a != b);
+        assert!(different.count() > before[0].len() / 2);
+        let mut average = WeightAverage::new(&models[0], 0.3);
+        let mut expected: Vec<f64> = before[0].iter().map(|w| f64::from(*w)).collect();
+        for (step, decay) in [(1, 2.0 / 11.0), (2, 3.0 / 12.0), (3, 0.3), (4, 0.3)] {
+            average = average.updated(&models[step], step);
+            for (expected, weight) in expected.iter_mut().zip(&before[step]) {
+                *expected = decay * *expected + (1.0 - decay) * f64::from(*weight);
+            }
+        }
+        let found = values(average.model());
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-6,
+                "{found} {expected}"
+            );
+        }
+        let after: Vec<Vec<f32>> = models.iter().map(|m| values(&m.valid())).collect();
+        assert_eq!(after, before);
+    }
+}

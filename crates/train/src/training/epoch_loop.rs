@@ -1,0 +1,387 @@
+//! The loop of a training: steps, checkpoints, validation, epoch by epoch.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use burn::{
+    lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler},
+    module::Module,
+    optim::ModuleOptimizer,
+    train::{
+        EventProcessorTraining, InferenceStep, Interrupter, ItemLazy, Learner, LearnerEvent,
+        SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainStep,
+        TrainingComponents, TrainingItem, ValidLoader,
+        logger::MetricLogger,
+        metric::{
+            MetricDefinition, NumericEntry,
+            store::{EpochSummary, MetricsUpdate, Split},
+        },
+    },
+};
+use fcos_burn_data::{DetectionDataset, SampleReader};
+use fcos_burn_detect::json::write_json;
+
+use super::{FailedImage, FailedStep, evaluator::SharedEvaluator};
+use crate::{
+    Error,
+    config::Keep,
+    data::TrainBatch,
+    run::{EpochRow, Position, RunFolder, TrainLog, epoch_line, save_model},
+    step::{StepMetric, StepOutput, TrainableDetector, ValidationOutput, WeightAverage},
+};
+
+/// A checkpoint is written at least so often, at the end of a step.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
+
+/// How burn-train trains a detector.
+///
+/// A step whose loss or gradient is not finite ends the training before it changes the
+/// weights. Checkpoints are written after the last step of an epoch, every ten minutes
+/// between, and when the training is interrupted. The validation of an epoch comes after
+/// its checkpoint, and is done again where it was cut short.
+pub(crate) struct EpochLoop {
+    pub(crate) folder: RunFolder,
+    pub(crate) log: TrainLog,
+    pub(crate) images: Arc<DetectionDataset>,
+    pub(crate) evaluator: SharedEvaluator,
+    pub(crate) steps: Steps,
+    pub(crate) keep: Keep,
+    /// Counts the images that cannot be read.
+    pub(crate) reader: SampleReader,
+    /// Where an error goes: the interface has no place for it.
+    pub(crate) failure: Failure,
+    /// Taken when the training begins.
+    pub(crate) start: Mutex<Option<Start>>,
+}
+
+/// The steps of a training.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Steps {
+    /// Of a whole epoch.
+    pub(crate) per_epoch: usize,
+    /// Of all epochs; the last one may be shorter.
+    pub(crate) total: usize,
+}
+
+impl Steps {
+    /// The number of epochs.
+    pub(crate) fn epochs(self) -> usize {
+        self.total.div_ceil(self.per_epoch.max(1))
+    }
+
+    /// How many are done at the end of an epoch, counted from 1.
+    pub(crate) fn until_end_of(self, epoch: usize) -> usize {
+        epoch.saturating_mul(self.per_epoch).min(self.total)
+    }
+}
+
+/// What a training begins or goes on with, but for the weights.
+pub(crate) struct Start {
+    pub(crate) position: Position,
+    /// The epochs that are validated.
+    pub(crate) rows: Vec<EpochRow>,
+    pub(crate) optimizer: ModuleOptimizer,
+    pub(crate) scheduler: ModuleLrScheduler,
+    /// Where the training has one.
+    pub(crate) average: Option<WeightAverage>,
+}
+
+type Processor = SupervisedTrainingEventProcessor<TrainableDetector>;
+
+impl SupervisedLearningStrategy<TrainableDetector> for EpochLoop {
+    fn fit(
+        &self,
+        components: TrainingComponents<TrainableDetector>,
+        learner: Learner<TrainableDetector>,
+        train: TrainLoader<TrainableDetector>,
+        val: ValidLoader<TrainableDetector>,
+        _starting_epoch: usize,
+    ) -> (TrainableDetector, Processor) {
+        let interrupter = components.interrupter;
+        let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(start) = start.take() else {
+            return (learner.model(), components.event_processor);
+        };
+        let mut course = Course {
+            of: self,
+            learner: learner.model(),
+            optimizer: start.optimizer,
+            scheduler: start.scheduler,
+            average: start.average,
+            position: start.position,
+            rows: start.rows,
+            train,
+            val,
+            processor: components.event_processor,
+            interrupter: interrupter.clone(),
+            last_checkpoint: Instant::now(),
+            unreadable_told: 0,
+        };
+        // What it started with is not needed any more.
+        drop(learner);
+        if let Err(error) = course.run() {
+            self.failure.set(error);
+            interrupter.stop(Some("an error"));
+        }
+        (course.learner, course.processor)
+    }
+}
+
+/// Whether a training goes on, or was interrupted.
+type Flow = Result<ControlFlow<()>, Error>;
+
+/// A training on its way.
+struct Course<'a> {
+    of: &'a EpochLoop,
+    learner: TrainableDetector,
+    optimizer: ModuleOptimizer,
+    scheduler: ModuleLrScheduler,
+    average: Option<WeightAverage>,
+    position: Position,
+    rows: Vec<EpochRow>,
+    train: TrainLoader<TrainableDetector>,
+    val: ValidLoader<TrainableDetector>,
+    processor: Processor,
+    interrupter: Interrupter,
+    last_checkpoint: Instant,
+    /// How many unreadable images are in the log.
+    unreadable_told: usize,
+}
+
+impl Course<'_> {
+    fn run(&mut self) -> Flow {
+        for epoch in self.rows.len() + 1..=self.of.steps.epochs() {
+            let stopped = self.train_epoch(epoch)?.is_break() || self.validate(epoch)?.is_break();
+            if stopped {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn train_epoch(&mut self, epoch: usize) -> Flow {
+        let train = self.train.clone();
+        self.tell_train(LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: train.num_items(),
+        });
+        let mut batches = train.iter();
+        let mut before = Instant::now();
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(stopped)?;
+            let progress = batches.progress();
+            let (output, rate) = self.step(epoch, batch)?;
+            self.position.epoch.seconds += before.elapsed().as_secs_f64();
+            before = Instant::now();
+            self.tell_train(LearnerEvent::ProcessedItem(TrainingItem::new(
+                output,
+                progress,
+                Some(self.steps_of(epoch)),
+                Some(rate),
+            )));
+            if self.interrupter.should_stop() {
+                self.save()?;
+                return Ok(ControlFlow::Break(()));
+            }
+            if self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL {
+                self.save()?;
+            }
+        }
+        self.tell_train(LearnerEvent::EndSplit(epoch));
+        self.save()?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A step of the optimiser: its figures and its learning rate.
+    fn step(
+        &mut self,
+        epoch: usize,
+        batch: TrainBatch,
+    ) -> Result<(StepOutput, ModuleLearningRate), Error> {
+        let (indices, progress) = (batch.indices.clone(), batch.progress);
+        let computed = TrainStep::step(&self.learner, batch);
+        let output = computed.item.sync().map_err(stopped)?;
+        let iteration = self.position.iteration + 1;
+        if let Some((metric, value)) = output.not_finite() {
+            let images = FailedImage::of(&self.of.images, &indices);
+            let step = FailedStep::new(iteration, epoch, progress, images, &output);
+            step.write(&self.of.folder, &self.learner)?;
+            return Err(Error::NotFinite {
+                iteration,
+                epoch,
+                metric: metric.name().to_owned(),
+                value,
+                images: step
+                    .images
+                    .into_iter()
+                    .map(|image| image.file_name)
+                    .collect(),
+                kept: self.of.folder.failed_step_path(),
+            });
+        }
+        let rate = self.scheduler.step();
+        self.learner =
+            self.learner
+                .clone()
+                .optimize(&mut self.optimizer, rate.clone(), computed.grads);
+        let average = self.average.take();
+        self.average = average.map(|average| average.updated(self.learner.detector(), iteration));
+        self.position.iteration = iteration;
+        let sofar = &mut self.position.epoch;
+        sofar.learning_rate = rate.base();
+        let positives = output.metric(StepMetric::Positives).unwrap_or_default();
+        for (metric, value) in output.metrics() {
+            let mean = sofar.means.entry(metric.name().to_owned()).or_default();
+            mean.add(*value, metric.weight(positives));
+        }
+        let norm = output.metric(StepMetric::GradientNorm);
+        let limit = self.learner.max_gradient_norm();
+        if limit.is_some_and(|limit| norm > Some(limit.into())) {
+            sofar.clipped += 1;
+        }
+        Ok((output, rate))
+    }
+
+    fn validate(&mut self, epoch: usize) -> Flow {
+        let started = Instant::now();
+        let val = self.val.clone();
+        self.tell_val(LearnerEvent::StartSplit {
+            epoch_number: epoch,
+            total_items: val.num_items(),
+        });
+        let learner = match &self.average {
+            Some(average) => self.learner.with_detector(average.model().clone()),
+            None => self.learner.valid(),
+        };
+        let mut batches = val.iter();
+        let mut iteration = 0;
+        while let Some(batch) = batches.next() {
+            let batch = batch.map_err(stopped)?;
+            let progress = batches.progress();
+            let output = InferenceStep::step(&learner, batch);
+            iteration += 1;
+            self.tell_val(LearnerEvent::ProcessedItem(TrainingItem::new(
+                output,
+                progress,
+                Some(iteration),
+                None,
+            )));
+            if self.interrupter.should_stop() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        self.tell_val(LearnerEvent::EndSplit(epoch));
+        self.tell_train(LearnerEvent::EndEpoch(epoch));
+        let told = self.processor.flush();
+        self.interrupter.fail_on_error(told);
+        if self.interrupter.should_stop() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.record(epoch, started.elapsed())?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Keeps the weights if they are the run's now, then the epoch's row.
+    fn record(&mut self, epoch: usize, validation: Duration) -> Result<(), Error> {
+        let sofar = std::mem::take(&mut self.position.epoch);
+        let row = EpochRow {
+            epoch,
+            seconds: sofar.seconds + validation.as_secs_f64(),
+            learning_rate: sofar.learning_rate,
+            train: (sofar.means.into_iter())
+                .map(|(name, mean)| (name, mean.value()))
+                .collect(),
+            clipped_steps: sofar.clipped,
+            unreadable_images: self.of.reader.unreadable().len(),
+            validation: Some(self.of.evaluator.evaluation()?),
+        };
+        let best = self.rows.iter().filter_map(EpochRow::ap).reduce(f64::max);
+        // Where no epoch has an AP, as without objects, the last one is kept.
+        let better = best.is_none_or(|best| row.ap().is_some_and(|ap| ap > best));
+        if self.of.keep == Keep::Last || better {
+            let average = self.average.as_ref().map(WeightAverage::model);
+            let model = average.unwrap_or(self.learner.detector());
+            save_model(model, &self.of.folder.model_path())?;
+        }
+        let path = self.of.folder.log_path();
+        let tell = |line: &str| self.of.log.line(line).map_err(Error::io(&path));
+        tell(&epoch_line(&row))?;
+        if row.unreadable_images > self.unreadable_told {
+            self.unreadable_told = row.unreadable_images;
+            for cause in self.of.reader.unreadable() {
+                tell(&format!("replaced, since it cannot be read: {cause}"))?;
+            }
+        }
+        self.rows.push(row);
+        Ok(write_json(&self.of.folder.metrics_path(), &self.rows)?)
+    }
+
+    /// How many steps of an epoch are done.
+    fn steps_of(&self, epoch: usize) -> usize {
+        self.position.iteration - self.of.steps.until_end_of(epoch - 1)
+    }
+
+    fn save(&mut self) -> Result<(), Error> {
+        // Burn keeps what each thread found of the running statistics in the last step
+        // apart until the next one, or until a module for inference is asked for: only
+        // then are they in its parameters.
+        drop(self.learner.valid());
+        let checkpoints = self.of.folder.checkpoints();
+        let (model, average) = (self.learner.detector(), self.average.as_ref());
+        checkpoints.save(&self.position, model, &self.optimizer, average)?;
+        self.last_checkpoint = Instant::now();
+        Ok(())
+    }
+
+    fn tell_train(&mut self, event: LearnerEvent<StepOutput>) {
+        let told = self.processor.process_train(event);
+        self.interrupter.fail_on_error(told);
+    }
+
+    fn tell_val(&mut self, event: LearnerEvent<ValidationOutput>) {
+        let told = self.processor.process_valid(event);
+        self.interrupter.fail_on_error(told);
+    }
+}
+
+fn stopped(error: impl ToString) -> Error {
+    Error::Training(error.to_string())
+}
+
+/// Where an error waits that a callback without a result met.
+#[derive(Clone, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
+
+impl Failure {
+    pub(crate) fn set(&self, error: Error) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.get_or_insert(error);
+    }
+
+    pub(crate) fn take(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Keeps no metrics: without a logger, burn-train writes files of its own.
+pub(crate) struct NoMetricLog;
+
+impl MetricLogger for NoMetricLog {
+    fn log(&mut self, _update: MetricsUpdate, _epoch: usize, _split: &Split) {}
+
+    fn read_numeric(
+        &mut self,
+        name: &str,
+        epoch: usize,
+        _split: &Split,
+    ) -> Result<Vec<NumericEntry>, String> {
+        Err(format!("no {name} of epoch {epoch} is kept"))
+    }
+
+    fn log_metric_definition(&mut self, _definition: MetricDefinition) {}
+
+    fn log_epoch_summary(&mut self, _summary: EpochSummary) {}
+}

@@ -1,0 +1,108 @@
+//! The evaluator that the validation metrics of a training share.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fcos_burn_boxes::Detection;
+use fcos_burn_data::DetectionDataset;
+use fcos_burn_eval::{CocoMetric, Evaluation, EvaluationError};
+
+/// The evaluator that the COCO metrics of a training share.
+#[derive(Clone)]
+pub(crate) struct SharedEvaluator {
+    dataset: Arc<DetectionDataset>,
+    state: Arc<Mutex<EvaluatorState>>,
+}
+
+#[derive(Default)]
+struct EvaluatorState {
+    detections: BTreeMap<usize, Vec<Detection>>,
+    evaluation: Option<Evaluation>,
+}
+
+impl SharedEvaluator {
+    /// An evaluator over `dataset`.
+    pub fn new(dataset: Arc<DetectionDataset>) -> Self {
+        Self {
+            dataset,
+            state: Arc::default(),
+        }
+    }
+
+    /// Takes the detections of some images. The first ones after an evaluation
+    /// start the next; an image that was taken already is not taken again.
+    pub fn add(&self, images: &[(usize, Vec<Detection>)]) {
+        let mut state = self.lock();
+        if state.evaluation.take().is_some() {
+            state.detections.clear();
+        }
+        for (image, detections) in images {
+            state
+                .detections
+                .entry(*image)
+                .or_insert_with(|| detections.clone());
+        }
+    }
+
+    /// A metric of what was taken, if it is defined and the evaluation does not fail.
+    pub fn metric(&self, metric: CocoMetric) -> Option<f64> {
+        self.evaluation().ok()?.metric(metric)
+    }
+
+    /// The evaluation of what was taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Evaluation::new`].
+    pub fn evaluation(&self) -> Result<Evaluation, EvaluationError> {
+        let mut state = self.lock();
+        if let Some(evaluation) = &state.evaluation {
+            return Ok(evaluation.clone());
+        }
+        let detections: Vec<_> = std::mem::take(&mut state.detections).into_iter().collect();
+        let evaluation = Evaluation::new(&self.dataset, &detections);
+        match &evaluation {
+            Ok(evaluation) => state.evaluation = Some(evaluation.clone()),
+            // Whoever asks next is told the same.
+            Err(_) => state.detections = detections.into_iter().collect(),
+        }
+        evaluation
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, EvaluatorState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+
+    use super::*;
+
+    #[test]
+    fn an_evaluation_that_fails_is_no_evaluation_of_nothing() {
+        let shapes = ShapesConfig {
+            val_images: 1,
+            ..ShapesConfig::default()
+        };
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let evaluator = SharedEvaluator::new(Arc::new(dataset));
+        evaluator.add(&[(
+            0,
+            vec![Detection {
+                bbox: [0.0, 0.0, 4.0, 4.0],
+                label: 0,
+                score: f32::NAN,
+            }],
+        )]);
+        for _ in 0..2 {
+            assert_eq!(evaluator.metric(CocoMetric::AP), None);
+            assert!(evaluator.evaluation().is_err());
+        }
+    }
+}

@@ -1,0 +1,549 @@
+//! Training a detector from its configuration to its run folder.
+
+mod burn_metrics;
+mod epoch_loop;
+mod evaluator;
+mod failed_step;
+mod log_renderer;
+mod setup;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use burn::{
+    module::Module,
+    tensor::Device,
+    train::{
+        Interrupter, Learner, SupervisedTraining, TrainingStrategy, metric::LearningRateMetric,
+        renderer::MetricsRenderer,
+    },
+};
+use fcos_burn_data::{DetectionDataset, SampleOrder};
+use fcos_burn_detect::{
+    Detector,
+    device::DeviceName,
+    json::{read_json, write_json},
+};
+use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
+use fcos_burn_loss::AssociationScore;
+use fcos_burn_model::Fcos;
+
+use self::{
+    burn_metrics::{TrainingMetric, ValidationMetric},
+    epoch_loop::{EpochLoop, Failure, NoMetricLog, Start, Steps},
+    evaluator::SharedEvaluator,
+};
+use crate::{
+    Error, RunConfig,
+    config::{Keep, TrainingLength},
+    data::{
+        BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
+        check::{Unreadable, check},
+        digest::{DataDigest, SplitDigest},
+    },
+    run::{Checkpoint, EpochProgress, Position, RunFolder, TrainLog, write_artifacts},
+    step::{StepMetric, TrainableDetector, WeightAverage},
+};
+
+pub use failed_step::{FailedImage, FailedStep};
+pub use log_renderer::LineRenderer;
+pub use setup::{InitialWeights, initial_model, open_devices, trainable};
+
+/// How a training ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// All epochs are done; the evaluation of the epoch that was kept.
+    Finished(Box<Evaluation>),
+    /// The interrupter stopped it; [`Trainer::resume`] continues after the last step.
+    Interrupted,
+}
+
+/// Trains detectors: what a training uses beside its configuration.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use fcos_burn_train::{RunConfig, Trainer};
+///
+/// let outcome = Trainer::new().train(RunConfig::small(), Path::new("runs/shapes"))?;
+/// println!("{outcome:?}");
+/// # Ok::<(), fcos_burn_train::Error>(())
+/// ```
+///
+/// Messages (the data, progress, warnings) go to the [`log`] crate.
+#[derive(Default)]
+pub struct Trainer {
+    interrupter: Option<Interrupter>,
+    renderer: Option<Box<dyn MetricsRenderer>>,
+    initial_weights: Option<InitialWeights>,
+    devices: Option<Vec<DeviceName>>,
+}
+
+impl Trainer {
+    /// A trainer that starts from random weights, cannot be interrupted and logs its progress.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Stops trainings after the current step once `interrupter` is told to stop.
+    #[must_use]
+    pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
+        Self {
+            interrupter: Some(interrupter),
+            ..self
+        }
+    }
+
+    /// Shows the progress of burn-train with `renderer`, such as its dashboard or a
+    /// [`LineRenderer`] of one's own, instead of logging it.
+    #[must_use]
+    pub fn with_renderer(self, renderer: Box<dyn MetricsRenderer>) -> Self {
+        Self {
+            renderer: Some(renderer),
+            ..self
+        }
+    }
+
+    /// Starts from `weights` of the same model (see [`RunConfig::with_model_of`]).
+    #[must_use]
+    pub fn with_initial_weights(self, weights: InitialWeights) -> Self {
+        Self {
+            initial_weights: Some(weights),
+            ..self
+        }
+    }
+
+    /// Trains on `devices` instead of those of the configuration.
+    #[must_use]
+    pub fn with_devices(self, devices: Vec<DeviceName>) -> Self {
+        Self {
+            devices: Some(devices),
+            ..self
+        }
+    }
+
+    /// Trains a detector and writes its run folder to `output`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration, the data, a device or the folder cannot be used, if an image
+    /// cannot be loaded or a checkpoint not be written, or if a loss or gradient is not finite.
+    pub fn train(self, mut config: RunConfig, output: &Path) -> Result<Outcome, Error> {
+        if let Some(devices) = &self.devices {
+            config.devices.clone_from(devices);
+        }
+        config.validate()?;
+        let devices = open_devices(&config)?;
+        let data = Splits::open(&mut config)?;
+        let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
+        if let Some(summary) = summary {
+            log::info!("{}: {summary}; others replace them", data.train.name());
+        }
+        check(&data.val, Unreadable::Refused, config.data.strict)?;
+        let mut model = initial_model(&config, &devices[0])?;
+        if let Some(weights) = &self.initial_weights {
+            model = weights.load(model)?;
+        }
+        let (folder, log) = RunFolder::create(output)?;
+        let position = Position::default();
+        let checkpoints = folder.checkpoints();
+        write_json(&checkpoints.data_path(), &data.digest())?;
+        let optimizer = config.optimization.optimizer();
+        let average =
+            (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
+        checkpoints.save(&position, &model, &optimizer, average.as_ref())?;
+        config.write(&folder.config_path())?;
+        Run {
+            config,
+            folder,
+            log,
+            data,
+            devices,
+            interrupter: self.interrupter.unwrap_or_default(),
+            renderer: self.renderer,
+        }
+        .launch(Checkpoint {
+            position,
+            model,
+            optimizer,
+            average,
+            warning: None,
+        })
+    }
+
+    /// Resumes the run in `path` from its last checkpoint: it ends as if it had never been
+    /// stopped. A run whose epochs are all done is evaluated again.
+    ///
+    /// # Errors
+    ///
+    /// As [`train`](Self::train); also if no checkpoint can be read, or the data has changed.
+    pub fn resume(self, path: &Path) -> Result<Outcome, Error> {
+        let (folder, mut config) = RunFolder::open(path)?;
+        let log = TrainLog::open(&folder.log_path())?;
+        if let Some(devices) = &self.devices {
+            config.devices.clone_from(devices);
+        }
+        config.validate()?;
+        let devices = open_devices(&config)?;
+        let classes = config.model.num_classes;
+        let data = Splits::open(&mut config)?;
+        if config.model.num_classes != classes {
+            return Err(Error::Run {
+                path: folder.config_path(),
+                cause: format!(
+                    "the run has {classes} classes, but {} has {}",
+                    data.train.name(),
+                    config.model.num_classes
+                ),
+            });
+        }
+        let checkpoints = folder.checkpoints();
+        let digest: DataDigest = read_json(&checkpoints.data_path())?;
+        digest.check(&data.digest(), path)?;
+        let model = initial_model(&config, &devices[0])?;
+        let checkpoint = checkpoints.last(&model, &config.optimization)?;
+        if let Some(warning) = &checkpoint.warning {
+            log::warn!("{warning}");
+            let log_path = folder.log_path();
+            log.line(warning).map_err(Error::io(&log_path))?;
+        }
+        Run {
+            config,
+            folder,
+            log,
+            data,
+            devices,
+            interrupter: self.interrupter.unwrap_or_default(),
+            renderer: self.renderer,
+        }
+        .launch(checkpoint)
+    }
+}
+
+struct Splits {
+    train: Arc<DetectionDataset>,
+    val: Arc<DetectionDataset>,
+}
+
+impl Splits {
+    /// Opens both splits and puts their classes into the configuration.
+    fn open(config: &mut RunConfig) -> Result<Self, Error> {
+        let open = |split: &str| {
+            let dataset = config.data.source.open(split)?;
+            log::info!("{dataset}");
+            if !dataset.report().is_clean() {
+                log::info!("{}: {}", dataset.name(), dataset.report());
+            }
+            if dataset.is_empty() {
+                return Err(Error::NoImages(dataset.name().to_owned()));
+            }
+            Ok(Arc::new(dataset))
+        };
+        let splits = Self {
+            train: open(&config.data.train_split)?,
+            val: open(&config.data.val_split)?,
+        };
+        let categories = splits.train.categories();
+        if categories != splits.val.categories() {
+            return Err(Error::Run {
+                path: splits.val.name().into(),
+                cause: format!("has other classes than {}", splits.train.name()),
+            });
+        }
+        config.model.num_classes = categories.len();
+        config.data.categories = categories.to_vec();
+        Ok(splits)
+    }
+
+    fn digest(&self) -> DataDigest {
+        DataDigest {
+            train: SplitDigest::of(&self.train),
+            val: SplitDigest::of(&self.val),
+        }
+    }
+}
+
+struct Run {
+    config: RunConfig,
+    folder: RunFolder,
+    log: TrainLog,
+    data: Splits,
+    devices: Vec<Device>,
+    interrupter: Interrupter,
+    renderer: Option<Box<dyn MetricsRenderer>>,
+}
+
+impl Run {
+    /// Goes on from a checkpoint.
+    fn launch(mut self, from: Checkpoint) -> Result<Outcome, Error> {
+        let Checkpoint {
+            mut position,
+            model,
+            optimizer,
+            average,
+            ..
+        } = from;
+        let config = &self.config;
+        let per_epoch = self.data.train.len().div_ceil(config.batch_size);
+        let steps = Steps {
+            per_epoch,
+            total: match config.duration {
+                TrainingLength::Epochs(epochs) => epochs.saturating_mul(per_epoch),
+                TrainingLength::Iterations(iterations) => iterations,
+            },
+        };
+        if position.iteration > steps.total {
+            return Err(Error::Run {
+                path: self.folder.checkpoints().path().to_owned(),
+                cause: format!(
+                    "has iteration {} of a training of {}",
+                    position.iteration, steps.total
+                ),
+            });
+        }
+        let mut rows = self.folder.read_metrics()?;
+        rows.retain(|row| steps.until_end_of(row.epoch) <= position.iteration);
+        let epoch = rows.len() + 1;
+        if position.iteration > steps.until_end_of(epoch) {
+            return Err(Error::Run {
+                path: self.folder.metrics_path(),
+                cause: format!("lacks epoch {epoch}, which is done"),
+            });
+        }
+        // The checkpoint of an epoch's end is older than its row.
+        if position.iteration == steps.until_end_of(rows.len()) {
+            position.epoch = EpochProgress::default();
+        }
+        let log_path = self.folder.log_path();
+        let log = self.log.clone();
+        let note = |line: &str| log.line(line).map_err(Error::io(&log_path));
+        note(&format!("train: {}", self.data.train))?;
+        note(&format!("validation: {}", self.data.val))?;
+        for dataset in [&self.data.train, &self.data.val] {
+            if !dataset.report().is_clean() {
+                note(&format!("{}: {}", dataset.name(), dataset.report()))?;
+            }
+        }
+        let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
+        note(&format!(
+            "{} parameters, {per_epoch} iterations an epoch, {} of {} done, on {}",
+            model.num_params(),
+            position.iteration,
+            steps.total,
+            devices.join(", "),
+        ))?;
+        if epoch <= steps.epochs() {
+            let mut start = Start {
+                position,
+                rows,
+                optimizer,
+                scheduler: config.optimization.scheduler(steps.total),
+                average,
+            };
+            for _ in 0..start.position.iteration {
+                start.scheduler.step();
+            }
+            if !self.fit(model.clone(), start, steps)? {
+                note("interrupted")?;
+                return Ok(Outcome::Interrupted);
+            }
+        }
+        self.finish(model, &note)
+    }
+
+    /// Trains all epochs that are left; whether they were completed.
+    fn fit(&mut self, model: Fcos, start: Start, steps: Steps) -> Result<bool, Error> {
+        let config = &self.config;
+        let done = start.rows.len();
+        let first = FirstBatch {
+            epoch: done as u64 + 1,
+            batch: start.position.iteration - steps.until_end_of(done),
+        };
+        let evaluator = SharedEvaluator::new(self.data.val.clone());
+        let failure = Failure::default();
+        let collate = TrainCollate::new(config)?;
+        let reader = collate.reader.clone();
+        let mut training = SupervisedTraining::<TrainableDetector>::new(
+            self.folder.path(),
+            Arc::new(self.train_loader(collate, first, steps)),
+            Arc::new(self.val_loader()),
+        )
+        .num_epochs(steps.epochs())
+        // Without checkpointers of burn-train's, this says where its display begins.
+        .checkpoint(done)
+        .with_interrupter(self.interrupter.clone())
+        .with_application_logger(None)
+        .with_metric_logger(NoMetricLog)
+        .metric_train_numeric(LearningRateMetric::new());
+        for metric in self.step_metrics() {
+            training = training.metric_train_numeric(TrainingMetric::new(metric));
+        }
+        for metric in [CocoMetric::AP, CocoMetric::AP50, CocoMetric::AP75] {
+            training =
+                training.metric_valid_numeric(ValidationMetric::new(metric, evaluator.clone()));
+        }
+        // Without a renderer, burn-train draws its dashboard.
+        let renderer = self.renderer.take();
+        training = training.renderer(renderer.unwrap_or_else(|| Box::new(LineRenderer::log())));
+        // burn-train does not take the steps: the optimizer of the loop can be saved.
+        let learner = Learner::new(
+            trainable(config, model, self.devices.clone())?,
+            config.optimization.optimizer(),
+            config.optimization.scheduler(steps.total),
+        );
+        let epochs = EpochLoop {
+            folder: self.folder.clone(),
+            log: self.log.clone(),
+            images: self.data.train.clone(),
+            evaluator,
+            steps,
+            keep: config.keep,
+            reader,
+            failure: failure.clone(),
+            start: Mutex::new(Some(start)),
+        };
+        let result = training
+            .with_training_strategy(TrainingStrategy::Custom(Arc::new(epochs)))
+            .launch(learner);
+        if let Some(error) = failure.take() {
+            return Err(error);
+        }
+        if let Some(error) = result.error {
+            return Err(Error::Training(error.to_string()));
+        }
+        Ok(result.interrupted.is_none())
+    }
+
+    /// The metrics of this training's steps.
+    fn step_metrics(&self) -> Vec<StepMetric> {
+        let mut metrics = vec![
+            StepMetric::Loss,
+            StepMetric::Classification,
+            StepMetric::Localization,
+        ];
+        if self.config.objective.association.is_some() {
+            metrics.push(StepMetric::Association);
+        }
+        if self.config.model.head.centerness.is_some() {
+            metrics.push(StepMetric::Centerness);
+        }
+        metrics.extend([
+            StepMetric::Positives,
+            StepMetric::MeanIou,
+            StepMetric::ClassAccuracy,
+            StepMetric::GradientNorm,
+        ]);
+        metrics
+    }
+
+    fn train_loader(
+        &self,
+        collate: TrainCollate,
+        first: FirstBatch,
+        steps: Steps,
+    ) -> BatchLoader<TrainCollate> {
+        let config = &self.config;
+        let plan = EpochPlan {
+            batch_size: config.batch_size,
+            workers: config.workers,
+            order: SampleOrder::Shuffled,
+            seed: config.seed,
+            range: 0..self.data.train.len(),
+            max_batches: Some(steps.total),
+        };
+        BatchLoader::new(
+            self.data.train.clone(),
+            collate,
+            plan,
+            self.devices[0].clone().without_autodiff(),
+            first,
+        )
+    }
+
+    fn val_loader(&self) -> BatchLoader<ValidationCollate> {
+        let plan = EpochPlan {
+            batch_size: self.config.batch_size,
+            workers: self.config.workers,
+            order: SampleOrder::Sequential,
+            seed: self.config.seed,
+            range: 0..self.data.val.len(),
+            max_batches: None,
+        };
+        let collate = ValidationCollate {
+            input: self.config.input.clone(),
+        };
+        BatchLoader::new(
+            self.data.val.clone(),
+            collate,
+            plan,
+            self.devices[0].clone().without_autodiff(),
+            FirstBatch::START,
+        )
+    }
+
+    /// Evaluates the epoch that is kept and writes what the run shows.
+    fn finish(
+        self,
+        model: Fcos,
+        note: &dyn Fn(&str) -> Result<(), Error>,
+    ) -> Result<Outcome, Error> {
+        let detector = Detector::new(
+            &model.load(&self.folder.model_path())?,
+            self.config.input.clone(),
+            self.config.data.categories.clone(),
+            self.devices[0].clone().without_autodiff(),
+            self.config.precision,
+        );
+        let detections = detector.detect_dataset(
+            &self.data.val,
+            self.config.batch_size,
+            self.config.workers,
+            |_| {},
+        )?;
+        let evaluation = Evaluation::new(&self.data.val, &detections)?;
+        write_artifacts(&self.folder, &self.data.val, &detections, &evaluation)?;
+        self.config.write(&self.folder.config_path())?;
+        let confusion = ClassConfusion::find(
+            &self.data.val,
+            &results(&self.data.val, &detections)?,
+            &evaluation,
+            self.config.model.postprocess.nms_iou_threshold,
+        );
+        // A run whose classes cannot be checked is finished nevertheless.
+        let warning = match confusion {
+            Ok(confusion) => confusion.map(|confusion| self.class_confusion_warning(confusion)),
+            Err(error) => Some(format!("the classes could not be checked: {error}")),
+        };
+        if let Some(warning) = warning {
+            note(&format!("warning: {warning}"))?;
+            log::warn!("{warning}");
+        }
+        write_json(&self.folder.evaluation_path(), &evaluation)?;
+        let kept = match self.config.keep {
+            Keep::Best => "best",
+            Keep::Last => "last",
+        };
+        note(&format!("{kept} epoch:\n{}", evaluation.table()))?;
+        Ok(Outcome::Finished(Box::new(evaluation)))
+    }
+
+    fn class_confusion_warning(&self, confusion: ClassConfusion) -> String {
+        let objective = &self.config.objective;
+        let ties_highest_score = objective.association.is_some()
+            && objective.association_score == AssociationScore::MaxOverClasses;
+        let advice = match ties_highest_score {
+            true => {
+                "Tying the highest score to the IoU can cause this when training from scratch: tie \
+                 the true class's score (ground-truth-class), or use no association loss"
+            }
+            false => "Train longer, or check for classes whose objects are labeled inconsistently",
+        };
+        format!(
+            "objects are found, but many have the wrong class: the mean AP over objects is {:.1}, \
+             but {:.1} with all classes taken as one. {advice}",
+            100.0 * confusion.object_ap,
+            100.0 * confusion.class_agnostic_ap
+        )
+    }
+}

@@ -1,0 +1,119 @@
+//! What a training starts with: devices, initial model, the detector to train.
+
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Device, Tensor},
+};
+use fcos_burn_detect::device::{DeviceName, Precision};
+use fcos_burn_model::{Fcos, weights::Checkpoint};
+
+use crate::{
+    Error, RunConfig, RunFolder,
+    step::{DeviceGroup, TrainableDetector},
+};
+
+/// The weights that a training starts from: a run's folder, or a weights file of any
+/// kind that [`Checkpoint`] knows.
+#[derive(Clone, Debug)]
+pub enum InitialWeights {
+    /// All that are there; of a classification network, those of the backbone.
+    All(PathBuf),
+    /// All but the classifier's, for other classes.
+    Body(PathBuf),
+}
+
+impl InitialWeights {
+    /// Loads them into `model`, which is theirs (see [`RunConfig::with_model_of`]), and
+    /// tells on standard error what was taken from the file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file cannot be read or is of another model.
+    pub fn load(&self, model: Fcos) -> Result<Fcos, Error> {
+        let (Self::All(path) | Self::Body(path)) = self;
+        let file = match path.is_dir() {
+            true => RunFolder::open(path)?.0.model_path(),
+            false => path.clone(),
+        };
+        let checkpoint = Checkpoint::open(&file)?;
+        let (model, loaded) = match self {
+            Self::All(_) => checkpoint.load(model)?,
+            Self::Body(_) => checkpoint.load_body(model)?,
+        };
+        log::info!("{loaded}");
+        Ok(model)
+    }
+}
+
+/// The devices of the configuration, with autodiff.
+///
+/// # Errors
+///
+/// Names the device that cannot be had.
+pub fn open_devices(config: &RunConfig) -> Result<Vec<Device>, Error> {
+    let open = |name: &DeviceName| Ok(differentiating(config, name.open(config.precision)?));
+    config.devices.iter().map(open).collect()
+}
+
+fn differentiating(config: &RunConfig, device: Device) -> Device {
+    match config.gradient_checkpointing {
+        true => device.autodiff().gradient_checkpointing(),
+        false => device.autodiff(),
+    }
+}
+
+/// The model on `device` with weights drawn from the configuration's seed.
+///
+/// The processor draws them where it is built in, so that all devices start from the
+/// same.
+///
+/// # Errors
+///
+/// Names the value that the model cannot be built with.
+pub fn initial_model(config: &RunConfig, device: &Device) -> Result<Fcos, Error> {
+    // The random state is the process's, and other trainings may want it too.
+    static RANDOM_STATE: Mutex<()> = Mutex::new(());
+    let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let host = DeviceName::CPU
+        .open(Precision::F32)
+        .unwrap_or_else(|_| device.clone().without_autodiff());
+    let host = differentiating(config, host);
+    host.seed(config.seed);
+    let model = config.model.init(&host).map_err(Error::Model)?;
+    // Parameters are drawn when first used; that is now, before anything else
+    // draws from the same source.
+    model.visit(&mut Draw);
+    Ok(model.fork(device))
+}
+
+struct Draw;
+
+impl ModuleVisitor for Draw {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        param.val();
+    }
+}
+
+/// The learner of a model that is on the first of `devices`.
+///
+/// # Errors
+///
+/// Names the value that the objective cannot be built with; fails if a thread cannot be
+/// started.
+pub fn trainable(
+    config: &RunConfig,
+    model: Fcos,
+    devices: Vec<Device>,
+) -> Result<TrainableDetector, Error> {
+    let devices = DeviceGroup::new(devices).map_err(|error| Error::Training(error.to_string()))?;
+    Ok(
+        TrainableDetector::new(model, config.objective.init()?, devices)
+            .with_max_gradient_norm(config.optimization.max_gradient_norm)
+            .with_precision(config.precision),
+    )
+}

@@ -1,0 +1,82 @@
+//! From images to boxes.
+
+use std::hint::black_box;
+
+use crate::Error;
+use burn::tensor::Tensor;
+use fcos_burn::{
+    data::DetectionDataset,
+    detect::Detector,
+    model::Fcos,
+    train::RunConfig,
+};
+use serde::Serialize;
+
+use super::{
+    memory,
+    stopwatch::{Rounds, Stage, Stopwatch},
+};
+
+/// What detecting in a batch of images takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct InferenceReport {
+    /// The batch, `[images, 3, height, width]`.
+    pub input: [usize; 4],
+    /// Detections in all images.
+    pub detections: usize,
+    /// Of a batch of decoded images: `preprocessing`, `transfer`, `forward`, `detections`,
+    /// decoding, thresholding and suppression; and `detect`, all of them.
+    pub stages: Vec<Stage>,
+    /// The most memory in use, in MiB.
+    pub peak_mib: Option<f64>,
+}
+
+/// Times the detection in the first images of a data set.
+///
+/// # Errors
+///
+/// Fails if an image cannot be read, or the device fails.
+pub fn measure(
+    config: &RunConfig,
+    model: &Fcos,
+    dataset: &DetectionDataset,
+    rounds: Rounds,
+) -> Result<InferenceReport, Error> {
+    memory::begin_peak();
+    let device = config.devices[0].open(config.precision)?;
+    let images = (0..config.batch_size.min(dataset.len()))
+        .map(|index| dataset.image(index))
+        .collect::<Result<Vec<_>, _>>()?;
+    let detector = Detector::new(
+        model,
+        config.input.clone(),
+        config.data.categories.clone(),
+        device.clone(),
+        config.precision,
+    );
+    let mut stopwatch = Stopwatch::new(&device);
+    let (mut input, mut detections) = ([0; 4], 0);
+    for _ in 0..rounds.warm_up + rounds.measured {
+        let originals = images.clone();
+        let host = stopwatch.time("preprocessing", || config.input.batch(originals))??;
+        let frames = host.frames;
+        let batch = stopwatch.time("transfer", || Tensor::<4>::from_data(host.images, &device))?;
+        input = batch.dims();
+        let output = stopwatch.time("forward", || {
+            detector.model().forward(config.precision.cast(batch))
+        })?;
+        let postprocess = detector.model().postprocess();
+        stopwatch.time("detections", || {
+            black_box(output.detect(&frames, postprocess))
+        })?;
+        let originals = images.clone();
+        let found = stopwatch.time("detect", || detector.detect(originals))??;
+        detections = found.iter().map(Vec::len).sum();
+    }
+    Ok(InferenceReport {
+        input,
+        detections,
+        stages: stopwatch.stages(rounds),
+        peak_mib: memory::peak_mib(),
+    })
+}

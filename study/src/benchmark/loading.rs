@@ -1,0 +1,68 @@
+//! The loader alone.
+
+use std::{sync::Arc, time::Instant};
+
+use crate::Error;
+use burn::data::dataloader::DataLoader;
+use fcos_burn::{
+    data::{DetectionDataset, SampleOrder},
+    train::RunConfig,
+    train::data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
+};
+use serde::Serialize;
+
+use super::stopwatch::{Rounds, median};
+
+/// How fast batches come.
+#[derive(Clone, Debug, Serialize)]
+pub struct LoadingReport {
+    /// Threads that load.
+    pub workers: usize,
+    /// Images of a round.
+    pub images: usize,
+    /// The median of `images_per_second`.
+    pub median: f64,
+    /// In each round.
+    pub images_per_second: Vec<f64>,
+}
+
+/// Times epochs of training batches, of at most `images` images, that nothing waits for.
+///
+/// # Errors
+///
+/// Fails if an image cannot be read.
+pub fn measure(
+    config: &RunConfig,
+    dataset: &Arc<DetectionDataset>,
+    workers: usize,
+    images: usize,
+    rounds: Rounds,
+) -> Result<LoadingReport, Error> {
+    let images = images.min(dataset.len());
+    let plan = EpochPlan {
+        batch_size: config.batch_size,
+        workers,
+        order: SampleOrder::Shuffled,
+        seed: config.seed,
+        range: 0..images,
+        max_batches: None,
+    };
+    let device = config.devices[0].open(config.precision)?;
+    let collate = TrainCollate::new(config)?;
+    let loader = BatchLoader::new(dataset.clone(), collate, plan, device, FirstBatch::START);
+    let mut rates = Vec::new();
+    for _ in 0..rounds.warm_up + rounds.measured {
+        let start = Instant::now();
+        for batch in loader.iter() {
+            batch.map_err(|error| Error::Failed(error.to_string()))?;
+        }
+        rates.push(images as f64 / start.elapsed().as_secs_f64());
+    }
+    rates.drain(..rounds.warm_up);
+    Ok(LoadingReport {
+        workers,
+        images,
+        median: median(&rates),
+        images_per_second: rates,
+    })
+}

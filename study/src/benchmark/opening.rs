@@ -1,0 +1,87 @@
+//! Opening a data set, and starting an epoch over it.
+
+use std::{hint::black_box, sync::Arc, time::Instant};
+
+use crate::Error;
+use burn::data::dataloader::DataLoader;
+use fcos_burn::{
+    data::{DetectionDataset, SampleOrder},
+    train::RunConfig,
+    train::data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
+};
+use fcos_burn_cli::terminal::message;
+use serde::Serialize;
+
+use super::{
+    memory,
+    stopwatch::{Rounds, Stage, Stopwatch},
+};
+
+/// What reading all annotations of the training split takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct OpeningReport {
+    /// Images of the split.
+    pub images: usize,
+    /// Objects of the split.
+    pub objects: usize,
+    /// `open`; and `epoch start`, to the loader's first batch less that batch.
+    pub stages: Vec<Stage>,
+    /// The most memory in use while it was opened for the first time, in MiB.
+    pub peak_mib: Option<f64>,
+}
+
+/// Opens the training split as often as `rounds` says.
+///
+/// # Errors
+///
+/// Fails if it cannot be opened, or has no images.
+pub fn measure(
+    config: &RunConfig,
+    rounds: Rounds,
+) -> Result<(Arc<DetectionDataset>, OpeningReport), Error> {
+    let device = config.devices[0].open(config.precision)?;
+    let mut stopwatch = Stopwatch::new(&device);
+    let mut peak_mib = None;
+    memory::begin_peak();
+    let mut dataset = None;
+    for round in 0..rounds.warm_up + rounds.measured {
+        drop(dataset.take());
+        let start = Instant::now();
+        let opened = Arc::new(config.data.source.open(&config.data.train_split)?);
+        stopwatch.add("open", start.elapsed());
+        if round == 0 {
+            peak_mib = memory::peak_mib();
+            message(&opened);
+        }
+        let plan = EpochPlan {
+            batch_size: config.batch_size,
+            workers: 0,
+            order: SampleOrder::Shuffled,
+            seed: config.seed,
+            range: 0..opened.len(),
+            max_batches: None,
+        };
+        let collate = TrainCollate::new(config)?;
+        let loader = BatchLoader::new(
+            opened.clone(),
+            collate,
+            plan,
+            device.clone(),
+            FirstBatch::START,
+        );
+        stopwatch.time("epoch start", || {
+            black_box(loader.iter());
+        })?;
+        dataset = Some(opened);
+    }
+    let dataset = dataset
+        .filter(|dataset| !dataset.is_empty())
+        .ok_or_else(|| fcos_burn::train::Error::NoImages(config.data.source.name()))?;
+    let report = OpeningReport {
+        images: dataset.len(),
+        objects: dataset.object_count(),
+        stages: stopwatch.stages(rounds),
+        peak_mib,
+    };
+    Ok((dataset, report))
+}

@@ -1,0 +1,254 @@
+//! A training step.
+
+use std::{hint::black_box, sync::Arc, time::Duration};
+
+use crate::Error;
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    tensor::{Device, Tensor},
+    train::{ItemLazy, TrainStep},
+};
+use fcos_burn::{
+    data::{DetectionDataset, sample_rng, stack},
+    model::Fcos,
+    model::assignment::assign,
+    model::fcos::FcosOutput,
+    model::pyramid::Locations,
+    train::RunConfig,
+    train::data::{BatchPlace, Collate, TrainBatch, TrainCollate},
+    train::step::StepMetric,
+    train::training::{open_devices, trainable},
+};
+use serde::Serialize;
+
+use super::{
+    memory,
+    stopwatch::{Rounds, Stage, Stopwatch},
+};
+
+/// What a training step of one batch takes.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainingReport {
+    /// The batch's images, `[images, 3, height, width]`.
+    pub input: [usize; 4],
+    /// Locations of an image.
+    pub locations: usize,
+    /// Objects in the batch.
+    pub objects: usize,
+    /// The objective before the first step.
+    pub loss: f64,
+    /// Locations of the batch that learn an object.
+    pub positives: f64,
+    /// On the host, an image: `decode`, `resize`, `augment`, `assignment`; a batch:
+    /// `batching`, all that a loader's worker does.
+    pub host: Vec<Stage>,
+    /// `step`, on the devices of the configuration; and its stages on the first of them:
+    /// `transfer`, `backbone`, `pyramid`, `head`, `loss`, `backward`, `optimizer`.
+    pub device: Vec<Stage>,
+    /// The most memory in use in whole steps, in MiB.
+    pub peak_mib: Option<f64>,
+}
+
+const FIRST: BatchPlace = BatchPlace {
+    epoch: 1,
+    progress: 0.0,
+};
+
+/// Times the training steps of `model` with the first batch of a data set.
+///
+/// # Errors
+///
+/// Fails if an image cannot be read, or a device fails.
+pub fn measure(
+    config: &RunConfig,
+    model: &Fcos,
+    dataset: &Arc<DetectionDataset>,
+    rounds: Rounds,
+) -> Result<TrainingReport, Error> {
+    memory::begin_peak();
+    let indices: Vec<usize> = (0..config.batch_size.min(dataset.len())).collect();
+    let collate = TrainCollate::new(config)?;
+    let whole = TrainCollate {
+        parts: 1,
+        ..collate.clone()
+    };
+    let batch = whole.collate(dataset, &indices, FIRST)?;
+    let input: [usize; 4] = batch.parts[0].images.shape().dims();
+    let locations = Locations::new([input[2], input[3]], config.model.location_rule);
+    let host = host_stages(config, dataset, &indices, &whole, &locations, rounds)?;
+
+    let devices = open_devices(config)?;
+    let mut stopwatch = Stopwatch::new(&devices[0]);
+    let divided = collate.collate(dataset, &indices, FIRST)?;
+    let metrics = time_steps(config, model, &divided, &devices, rounds, &mut stopwatch)?;
+    let peak_mib = memory::peak_mib();
+    time_stages(config, model, &batch, &devices, rounds, &mut stopwatch)?;
+    let metric = |wanted: StepMetric| {
+        let found = metrics.iter().find(|(metric, _)| *metric == wanted);
+        found.map_or(f64::NAN, |(_, value)| *value)
+    };
+    Ok(TrainingReport {
+        input,
+        locations: locations.len(),
+        objects: indices
+            .iter()
+            .map(|&index| dataset.images()[index].objects.len())
+            .sum(),
+        loss: metric(StepMetric::Loss),
+        positives: metric(StepMetric::Positives),
+        host,
+        device: stopwatch.stages(rounds),
+        peak_mib,
+    })
+}
+
+fn host_stages(
+    config: &RunConfig,
+    dataset: &Arc<DetectionDataset>,
+    indices: &[usize],
+    collate: &TrainCollate,
+    locations: &Locations,
+    rounds: Rounds,
+) -> Result<Vec<Stage>, Error> {
+    let device = config.devices[0].open(config.precision)?;
+    let mut stopwatch = Stopwatch::new(&device);
+    for _ in 0..rounds.warm_up + rounds.measured {
+        let mut image_times = Stopwatch::new(&device);
+        let mut samples = Vec::with_capacity(indices.len());
+        for &index in indices {
+            let sample = image_times.time("decode", || dataset.sample(index))??;
+            let sample = image_times.time("resize", || {
+                config
+                    .input
+                    .resize
+                    .apply(sample, config.input.interpolation)
+            })??;
+            let mut rng = sample_rng(config.seed, FIRST.epoch, index);
+            let sample =
+                image_times.time("augment", || collate.augmentation.apply(sample, &mut rng))??;
+            let objects: Vec<_> = sample
+                .boxes()
+                .iter()
+                .zip(sample.labels())
+                .map(|(b, &label)| ([b.x1, b.y1, b.x2, b.y2], label))
+                .collect();
+            image_times.time("assignment", || {
+                black_box(assign(&objects, locations, &config.model.assignment))
+            })?;
+            samples.push(sample);
+        }
+        let no_warm_up = Rounds {
+            warm_up: 0,
+            measured: indices.len(),
+        };
+        for stage in image_times.stages(no_warm_up) {
+            let mean = stage.milliseconds.iter().sum::<f64>() / indices.len() as f64;
+            stopwatch.add(stage.name, Duration::from_secs_f64(mean / 1e3));
+        }
+        stopwatch.time("stacking", || {
+            black_box(stack(
+                &samples,
+                config.input.normalization,
+                config.input.size_multiple,
+            ))
+        })?;
+        stopwatch.time("batching", || {
+            collate.collate(dataset, indices, FIRST).map(black_box)
+        })??;
+    }
+    Ok(stopwatch.stages(rounds))
+}
+
+/// Times steps stage by stage.
+fn time_stages(
+    config: &RunConfig,
+    model: &Fcos,
+    batch: &TrainBatch,
+    devices: &[Device],
+    rounds: Rounds,
+    stopwatch: &mut Stopwatch,
+) -> Result<(), Error> {
+    let mut scheduler = config.optimization.scheduler(usize::MAX);
+    let mut optimizer = config.optimization.optimizer();
+    let mut learned = trainable(config, model.clone(), devices.to_vec())?;
+    for _ in 0..rounds.warm_up + rounds.measured {
+        let gradients = gradients(config, learned.detector(), batch, stopwatch)?;
+        learned = stopwatch.time("optimizer", || {
+            learned.optimize(&mut optimizer, scheduler.step(), gradients)
+        })?;
+    }
+    Ok(())
+}
+
+/// Times whole steps; the metrics of the first.
+fn time_steps(
+    config: &RunConfig,
+    model: &Fcos,
+    batch: &TrainBatch,
+    devices: &[Device],
+    rounds: Rounds,
+    stopwatch: &mut Stopwatch,
+) -> Result<Vec<(StepMetric, f64)>, Error> {
+    let mut scheduler = config.optimization.scheduler(usize::MAX);
+    let mut optimizer = config.optimization.optimizer();
+    let mut learned = trainable(config, model.clone(), devices.to_vec())?;
+    let mut metrics = Vec::new();
+    for _ in 0..rounds.warm_up + rounds.measured {
+        let batch = batch.clone();
+        let (next, item) = stopwatch.time("step", || {
+            let output = TrainStep::step(&learned, batch);
+            let next = learned.optimize(&mut optimizer, scheduler.step(), output.grads);
+            (next, output.item)
+        })?;
+        learned = next;
+        let item = item
+            .sync()
+            .map_err(|error| Error::Failed(error.to_string()))?;
+        if metrics.is_empty() {
+            metrics = item.metrics().to_vec();
+        }
+    }
+    Ok(metrics)
+}
+
+/// Times all stages up to the gradients.
+fn gradients(
+    config: &RunConfig,
+    detector: &Fcos,
+    batch: &TrainBatch,
+    stopwatch: &mut Stopwatch,
+) -> Result<GradientsParams, Error> {
+    let device = detector.devices()[0].clone();
+    let part = batch.parts[0].clone();
+    let (targets, images) = stopwatch.time("transfer", || {
+        let targets = part.targets(detector.predicts_centerness(), &device);
+        let images = Tensor::from_data(part.images, &device);
+        (targets, config.precision.cast(images))
+    })?;
+    let [_, _, height, width] = images.dims();
+    let [_, c3, c4, c5] = stopwatch.time("backbone", || detector.backbone().forward(images))?;
+    let levels = stopwatch.time("pyramid", || detector.fpn().forward([c3, c4, c5]))?;
+    let levels = stopwatch.time("head", || detector.head().forward(levels))?;
+    let objective = config
+        .objective
+        .init()
+        .map_err(fcos_burn::train::Error::from)?;
+    let loss = stopwatch.time("loss", || {
+        let output = FcosOutput {
+            levels,
+            locations: Locations::new([height, width], config.model.location_rule),
+        };
+        let normalizer = targets.normalizer();
+        let predictions = output.into_predictions();
+        objective
+            .forward_normalized(predictions, targets, normalizer)
+            .total
+    })?;
+    stopwatch.time("backward", || {
+        GradientsParams::from_grads(
+            loss.mul_scalar(config.precision.loss_scale()).backward(),
+            detector,
+        )
+    })
+}

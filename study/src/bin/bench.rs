@@ -1,0 +1,156 @@
+//! The stages of a training step and of inference, timed.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use crate::Error;
+use clap::{Parser, ValueEnum};
+use fcos_burn::{
+    train::RunConfig,
+    train::training::{initial_model, open_devices},
+};
+use fcos_burn_study::{
+    TrainingArgs,
+    benchmark::{
+        evaluation::{self, EvaluationReport},
+        inference::{self, InferenceReport},
+        loading::{self, LoadingReport},
+        opening::{self, OpeningReport},
+        stopwatch::Rounds,
+        training::{self, TrainingReport},
+    },
+    exit, print,
+};
+use serde::Serialize;
+
+/// Time the stages of a training step, of inference, of loading, opening and evaluation.
+///
+/// Takes the first batch of the training split, again and again, and prints JSON: for each
+/// stage the milliseconds of every round and their median, the device synchronised after
+/// it. Operations use as many threads as RAYON_NUM_THREADS says, else all cores.
+#[derive(Parser, Debug)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// What to time
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Training, Part::Inference, Part::Loading])]
+    parts: Vec<Part>,
+    /// Rounds that do not count
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    warm_up: usize,
+    /// Rounds that count
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Images that the loader loads in a round, at most
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    images: usize,
+    /// Made-up detections an image that are evaluated
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    detections: usize,
+    /// Where to write these detections, in COCO's results format
+    #[arg(long, value_name = "JSON")]
+    results: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Decoding to optimiser
+    Training,
+    /// Decoded images to boxes
+    Inference,
+    /// The loader alone, with one and two workers
+    Loading,
+    /// Reading all annotations, and starting an epoch
+    Opening,
+    /// Evaluating made-up detections of all images
+    Evaluation,
+}
+
+#[derive(Serialize)]
+struct Report {
+    devices: Vec<String>,
+    threads: usize,
+    classes: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opening: Option<OpeningReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    training: Option<TrainingReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inference: Option<InferenceReport>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    loading: Vec<LoadingReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evaluation: Option<EvaluationReport>,
+}
+
+fn main() -> ExitCode {
+    exit(run(&Cli::parse()))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    let report = measure(cli, cli.training.config()?)?;
+    let json =
+        serde_json::to_string_pretty(&report).map_err(|error| Error::Failed(error.to_string()))?;
+    print(format_args!("{json}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
+    config.validate()?;
+    let rounds = Rounds {
+        warm_up: cli.warm_up,
+        measured: cli.rounds as usize,
+    };
+    let once = Rounds {
+        warm_up: 0,
+        measured: 1,
+    };
+    let has = |part| cli.parts.contains(&part);
+    let openings = if has(Part::Opening) { rounds } else { once };
+    let (dataset, opening) = opening::measure(&config, openings)?;
+    config.model.num_classes = dataset.categories().len();
+    config.data.categories = dataset.categories().to_vec();
+
+    let (mut training, mut inference) = (None, None);
+    if has(Part::Training) || has(Part::Inference) {
+        let mut model = initial_model(&config, &open_devices(&config)?[0])?;
+        if let Some(weights) = cli.training.initial_weights() {
+            model = weights.load(model)?;
+        }
+        // First, because what training frees does not all go back to the system.
+        if has(Part::Inference) {
+            inference = Some(inference::measure(&config, &model, &dataset, rounds)?);
+        }
+        if has(Part::Training) {
+            training = Some(training::measure(&config, &model, &dataset, rounds)?);
+        }
+    }
+    let mut loading = Vec::new();
+    if has(Part::Loading) {
+        for workers in [1, 2] {
+            loading.push(loading::measure(
+                &config, &dataset, workers, cli.images, rounds,
+            )?);
+        }
+    }
+    let evaluation = match has(Part::Evaluation) {
+        true => Some(evaluation::measure(
+            &config,
+            &dataset,
+            cli.detections,
+            cli.results.as_deref(),
+            rounds,
+        )?),
+        false => None,
+    };
+    Ok(Report {
+        devices: config.devices.iter().map(ToString::to_string).collect(),
+        threads: rayon::current_num_threads(),
+        classes: config.model.num_classes,
+        opening: has(Part::Opening).then_some(opening),
+        training,
+        inference,
+        loading,
+        evaluation,
+    })
+}

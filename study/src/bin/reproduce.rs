@@ -1,0 +1,236 @@
+//! The paper's tables and figures, on any data set.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use crate::Error;
+use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use fcos_burn::{
+    detect::device::Precision,
+    train::config::Keep,
+    train::{Interrupter, RunConfig},
+};
+use fcos_burn_cli::terminal::message;
+use fcos_burn_study::{
+    StopSignal, TrainingArgs, exit, print,
+    reproduction::{
+        figure2, figure3, lock_in,
+        rows::Row,
+        study::Study,
+        tables::{Column, Table},
+    },
+};
+
+/// Reproduce a table or a figure of the paper, on any data set that train takes.
+///
+/// A table trains every row with every seed, and is written as Markdown and JSON. Figures are
+/// those of the last epoch. The same command continues where it was interrupted: finished runs
+/// are not repeated. lock-in repeats its interrupted run from the start, uses the first device
+/// only, and ignores --accumulate.
+#[derive(Parser, Debug)]
+#[command(name = "reproduce")]
+struct Cli {
+    /// What to reproduce
+    #[arg(value_enum)]
+    what: What,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Number of seeds, counted from --seed
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// Train only these rows, by the names of their folders; the table has all that is
+    /// finished, of other rows and seeds too
+    #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Bootstrap samples of the images for each run, at least 100; 0 for no such intervals
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = resamples)]
+    resamples: usize,
+    /// Folder of the tables and of all runs; lock-in has a folder of its own in it
+    /// [default: results/NAME after the data]
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    /// COCO's figures without and with association losses, and their successors
+    Table1,
+    /// Correlation and calibration of score and IoU, of the same runs
+    Table2,
+    /// Slopes k and weights β of PSE
+    Table3,
+    /// Scores against IoUs of the candidates without and with PSE, for one seed
+    Figure2,
+    /// The losses of a positive over score and IoU, and how steep they are; trains nothing
+    Figure3,
+    /// Class accuracy over the steps of the same training under several roundings
+    LockIn,
+}
+
+/// What to make of which trainings.
+struct Plan {
+    rows: Vec<Row>,
+    /// `None` for all that are asked for.
+    seeds: Option<u64>,
+    show: Show,
+}
+
+enum Show {
+    /// These trainings are watched step by step.
+    ClassAccuracy,
+    Table {
+        title: &'static str,
+        file: &'static str,
+        columns: &'static [Column],
+    },
+    Candidates,
+}
+
+impl What {
+    /// `None` where nothing is trained.
+    fn plan(self) -> Option<Plan> {
+        let table = |title, file, rows, columns| Plan {
+            rows,
+            seeds: None,
+            show: Show::Table {
+                title,
+                file,
+                columns,
+            },
+        };
+        Some(match self {
+            Self::Table1 => table(
+                "Table 1: average precision and recall",
+                "table1",
+                Row::table1(),
+                &Column::TABLE1,
+            ),
+            Self::Table2 => table(
+                "Table 2: correlation and calibration of score and IoU",
+                "table2",
+                Row::table1(),
+                &Column::TABLE2,
+            ),
+            Self::Table3 => table(
+                "Table 3: slope k and weight β",
+                "table3",
+                Row::table3(),
+                &Column::TABLE3,
+            ),
+            Self::Figure2 => Plan {
+                rows: Row::figure2(),
+                seeds: Some(1),
+                show: Show::Candidates,
+            },
+            Self::LockIn => Plan {
+                rows: Row::lock_in(),
+                seeds: None,
+                show: Show::ClassAccuracy,
+            },
+            Self::Figure3 => return None,
+        })
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if cli.training.names_an_objective() {
+        usage(
+            ErrorKind::ArgumentConflict,
+            "each row has its own --association, --beta, --k, --association-score, \
+             --association-ramp and --classification-loss",
+        );
+    }
+    let plan = cli.what.plan();
+    if let Some(plan) = &plan {
+        let known: Vec<_> = plan.rows.iter().map(|row| row.name.as_str()).collect();
+        if let Some(unknown) = cli.only.iter().find(|name| !known.contains(&name.as_str())) {
+            usage(
+                ErrorKind::InvalidValue,
+                &format!("no row '{unknown}': expected {}", known.join(", ")),
+            );
+        }
+    }
+    exit(run(&cli, plan))
+}
+
+/// The ends of an interval of fewer samples would be chance.
+fn resamples(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ (0 | 100..)) => Ok(count),
+        _ => Err("expected 0, or a number from 100 on".to_owned()),
+    }
+}
+
+fn usage(kind: ErrorKind, message: &str) -> ! {
+    Cli::command().error(kind, message).exit()
+}
+
+fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
+    let config = RunConfig {
+        keep: Keep::Last,
+        ..cli.training.config()?
+    };
+    let output = match (&cli.output, &plan) {
+        (Some(output), _) => output.clone(),
+        (None, Some(_)) => Path::new("results").join(config.data.source.name()),
+        (None, None) => PathBuf::from("results"),
+    };
+    std::fs::create_dir_all(&output).map_err(Error::io(&output))?;
+    let Some(plan) = plan else {
+        let device = config.devices[0].open(Precision::F32)?;
+        figure3::write(&output, &device)?;
+        print(format_args!("{}\n", output.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let interrupter = Interrupter::new();
+    let signal = StopSignal::watch(interrupter.clone());
+    let output = match plan.show {
+        Show::ClassAccuracy => output.join("lock-in"),
+        Show::Table { .. } | Show::Candidates => output,
+    };
+    let study = Study {
+        config,
+        weights: cli.training.initial_weights(),
+        rows: plan.rows,
+        seeds: plan.seeds.unwrap_or(cli.seeds),
+        folder: output.join("runs"),
+    };
+    match show(cli, &study, plan.show, &output, &interrupter)? {
+        Some(text) => print(text).map(|()| ExitCode::SUCCESS),
+        None => {
+            message("interrupted: the same command goes on");
+            Ok(signal.exit_code())
+        }
+    }
+}
+
+/// Trains what is left of a study and shows what came of it; `None` if it was interrupted.
+fn show(
+    cli: &Cli,
+    study: &Study,
+    show: Show,
+    output: &Path,
+    interrupter: &Interrupter,
+) -> Result<Option<String>, Error> {
+    let trained = || study.train(&cli.only, interrupter);
+    Ok(match show {
+        Show::ClassAccuracy => lock_in::run(study, &cli.only, output, interrupter)?,
+        Show::Table {
+            title,
+            file,
+            columns,
+        } if trained()? => {
+            let table = Table::new(title, study, columns, cli.resamples)?;
+            table.write(&output.join(file))?;
+            Some(table.markdown())
+        }
+        Show::Candidates if trained()? => {
+            figure2::write(output, study)?;
+            Some(format!("{}\n", output.display()))
+        }
+        Show::Table { .. } | Show::Candidates => None,
+    })
+}

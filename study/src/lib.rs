@@ -1,0 +1,7 @@
+//! The paper's experiments and the benchmarks.
+
+pub mod benchmark;
+mod error;
+pub mod reproduction;
+
+pub use error::Error;

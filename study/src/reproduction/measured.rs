@@ -1,0 +1,252 @@
+//! What the detections of finished runs tell beyond their evaluation. It takes longer to
+//! compute than a table to write, so that it is kept beside them.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use crate::Error;
+use fcos_burn::{
+    data::DetectionDataset,
+    detect::json::{read_json, write_json},
+    eval::bootstrap::{paired_differences, resampled_metrics},
+    eval::class_confusion::class_agnostic_metrics,
+    eval::correlation::ScoreCorrelation,
+    eval::statistics::percentile_interval,
+    eval::{CocoMetric, CocoMetrics, CocoResult, detections, score_iou},
+    train::RunConfig,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{
+    candidates::{ByImage, Choices, FITS, candidates},
+    study::FinishedRun,
+};
+
+/// Draws the bootstrap samples of all runs, so that they can be compared.
+const SAMPLES_SEED: u64 = 0;
+
+/// What [`Measures`] are. One that is measured otherwise is another version.
+const VERSION: u32 = 2;
+
+/// Probability of all intervals.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// A finished run with what was measured of it.
+#[derive(Clone)]
+pub struct MeasuredRun {
+    /// The run.
+    pub run: Arc<FinishedRun>,
+    /// What its detections tell.
+    pub measures: Measures,
+    /// Tells its detections from others.
+    digest: u32,
+}
+
+/// What the detections of a run tell.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Measures {
+    /// AP where every class is taken for the same one.
+    pub class_agnostic_ap: Option<f64>,
+    /// Correlation over the detections that fit an object: those with an IoU of at least
+    /// 0.5.
+    pub fitting: ScoreCorrelation,
+    /// How well scores choose among the candidates.
+    pub choices: Option<Choices>,
+}
+
+/// The difference of two runs and its interval over resampled images.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BootstrapInterval {
+    /// In the metric itself.
+    pub difference: f64,
+    /// Its ends.
+    pub interval: [f64; 2],
+}
+
+/// By COCO metric.
+pub type Bootstrap = BTreeMap<CocoMetric, BootstrapInterval>;
+
+/// A value that was computed from files, and from which.
+#[derive(Serialize, Deserialize)]
+struct Kept<K, V> {
+    of: K,
+    value: V,
+}
+
+/// The value in `path` if it is `of` the same, else that which `compute` gives, which is
+/// then kept there.
+fn kept<K, V>(path: &Path, of: K, compute: impl FnOnce() -> Result<V, Error>) -> Result<V, Error>
+where
+    K: Serialize + DeserializeOwned + PartialEq,
+    V: Serialize + DeserializeOwned,
+{
+    if let Ok(kept) = read_json::<Kept<K, V>>(path)
+        && kept.of == of
+    {
+        return Ok(kept.value);
+    }
+    let kept = Kept {
+        of,
+        value: compute()?,
+    };
+    write_json(path, &kept)?;
+    Ok(kept.value)
+}
+
+impl MeasuredRun {
+    /// Measures a run on `dataset`, on which it was evaluated; its detector computes on the
+    /// first device of `config`.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be read or written.
+    pub fn new(
+        run: FinishedRun,
+        dataset: &Arc<DetectionDataset>,
+        config: &RunConfig,
+    ) -> Result<Self, Error> {
+        let path = run.folder.results_path();
+        let digest = crc32fast::hash(&std::fs::read(&path).map_err(Error::io(&path))?);
+        let path = run.folder.path().join("measures.json");
+        let measures = kept(&path, (VERSION, digest), || {
+            let results = results(&run)?;
+            let threshold = config.model.postprocess.nms_iou_threshold;
+            let metrics = class_agnostic_metrics(dataset, &results, threshold)?;
+            let detections = detections(dataset, &results)?;
+            let mut pairs = score_iou(dataset, &detections)?;
+            pairs.retain(|(_, iou)| *iou >= FITS.into());
+            let detections = ByImage::new(detections);
+            let candidates = ByImage::new(candidates(&run.folder, dataset, config)?);
+            Ok(Measures {
+                class_agnostic_ap: metrics[&CocoMetric::AP],
+                fitting: ScoreCorrelation::new(&pairs),
+                choices: Choices::new(dataset, &detections, &candidates),
+            })
+        })?;
+        Ok(Self {
+            run: Arc::new(run),
+            measures,
+            digest,
+        })
+    }
+
+    /// COCO's metrics over `resamples` bootstrap samples of the images of `dataset`, the
+    /// same samples for all runs.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be read or written.
+    pub fn resampled(
+        &self,
+        dataset: &DetectionDataset,
+        resamples: usize,
+    ) -> Result<Vec<CocoMetrics>, Error> {
+        if resamples == 0 {
+            return Ok(Vec::new());
+        }
+        let file = format!("resampled-{resamples}.json");
+        kept(&self.run.folder.path().join(file), self.digest, || {
+            let results = results(&self.run)?;
+            Ok(resampled_metrics(
+                dataset,
+                &results,
+                resamples,
+                SAMPLES_SEED,
+            )?)
+        })
+    }
+}
+
+/// The difference of each run to the baseline's of the same seed, and that of their means.
+pub struct Bootstraps {
+    /// By seed.
+    pub of_runs: BTreeMap<u64, Bootstrap>,
+    /// Of the mean over the seeds: what other images would change of it.
+    pub of_mean: Bootstrap,
+}
+
+/// The differences of `pairs` of a run and the baseline's of the same seed, with their
+/// intervals over `resamples` samples of the images of `dataset`.
+///
+/// # Errors
+///
+/// Names the file that cannot be read or written.
+pub fn bootstrap(
+    pairs: &[(&MeasuredRun, &MeasuredRun)],
+    dataset: &DetectionDataset,
+    resamples: usize,
+) -> Result<Bootstraps, Error> {
+    let mut found = Bootstraps {
+        of_runs: BTreeMap::new(),
+        of_mean: BTreeMap::new(),
+    };
+    let mut of_all = BTreeMap::<CocoMetric, Vec<(f64, Vec<f64>)>>::new();
+    for (run, baseline) in pairs {
+        let with = run.resampled(dataset, resamples)?;
+        let without = baseline.resampled(dataset, resamples)?;
+        let mut intervals = BTreeMap::new();
+        for (metric, samples) in paired_differences(&with, &without) {
+            let of = |run: &MeasuredRun| run.run.evaluation.metric(metric);
+            let (Some(value), Some(base)) = (of(run), of(baseline)) else {
+                continue;
+            };
+            intervals.extend(Some(metric).zip(interval(value - base, &samples)));
+            of_all
+                .entry(metric)
+                .or_default()
+                .push((value - base, samples));
+        }
+        found.of_runs.insert(run.run.seed, intervals);
+    }
+    for (metric, differences) in of_all {
+        let count = differences.len() as f64;
+        // A sample in which a metric is not defined is one for all runs.
+        let samples = differences.iter().map(|(_, samples)| samples.len()).min();
+        let mean = differences.iter().map(|(value, _)| value / count).sum();
+        let means: Vec<f64> = (0..samples.unwrap_or(0))
+            .map(|sample| differences.iter().map(|(_, all)| all[sample] / count).sum())
+            .collect();
+        found
+            .of_mean
+            .extend(Some(metric).zip(interval(mean, &means)));
+    }
+    Ok(found)
+}
+
+fn interval(difference: f64, samples: &[f64]) -> Option<BootstrapInterval> {
+    Some(BootstrapInterval {
+        difference,
+        interval: percentile_interval(samples, CONFIDENCE)?,
+    })
+}
+
+fn results(run: &FinishedRun) -> Result<Vec<CocoResult>, Error> {
+    Ok(read_json(&run.folder.results_path())?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_value_is_computed_once_for_the_same_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("value.json");
+        let mut computed = 0;
+        let mut get = |of: (u32, usize)| {
+            kept(&path, of, || {
+                computed += 1;
+                Ok(0.1 + 0.2 * of.1 as f64)
+            })
+            .unwrap()
+        };
+        let first = get((7, 10));
+        assert_eq!(get((7, 10)), first);
+        assert_ne!(get((7, 20)), first);
+        assert_eq!(get((8, 10)), first);
+        std::fs::write(&path, "{\"of\": [8").unwrap();
+        assert_eq!(kept(&path, (8_u32, 10_usize), || Ok(first)).unwrap(), first);
+        assert_eq!(computed, 3);
+    }
+}

@@ -1,0 +1,231 @@
+//! Many trainings, each once.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::Error;
+use fcos_burn::{
+    detect::json::write_json,
+    eval::Evaluation,
+    train::run::EpochRow,
+    train::{InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer},
+};
+use fcos_burn_cli::terminal::message;
+use serde_json::{Value, json};
+
+use super::rows::Row;
+
+/// What the names of runs' folders begin with.
+const SEED: &str = "seed-";
+
+/// Rows times seeds, and where their runs are.
+#[derive(Clone)]
+pub struct Study {
+    /// All trainings but for objective and seed.
+    pub config: RunConfig,
+    /// What they start from.
+    pub weights: Option<InitialWeights>,
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// Number of seeds, counted from the configuration's.
+    pub seeds: u64,
+    /// The folder of all runs: `ROW/seed-SEED` in it.
+    pub folder: PathBuf,
+}
+
+/// A run that is finished.
+pub struct FinishedRun {
+    /// Its seed.
+    pub seed: u64,
+    /// Its folder.
+    pub folder: RunFolder,
+    /// The evaluation of its last epoch.
+    pub evaluation: Evaluation,
+    /// Its epochs.
+    pub epochs: Vec<EpochRow>,
+}
+
+impl Study {
+    /// Trains what is not trained yet, row by row for each seed, so that all rows have
+    /// the same seeds for as long as possible. `false` if it was interrupted.
+    ///
+    /// # Errors
+    ///
+    /// Names the run that fails, or whose folder is of another configuration.
+    pub fn train(&self, only: &[String], interrupter: &Interrupter) -> Result<bool, Error> {
+        self.keep_initial_weights()?;
+        let seeds = self.config.seed..self.config.seed.saturating_add(self.seeds);
+        let mut left = Vec::new();
+        for seed in seeds {
+            for row in &self.rows {
+                let wanted = only.is_empty() || only.contains(&row.name);
+                if wanted && self.finished(row, seed)?.is_none() {
+                    left.push((row, seed));
+                }
+            }
+        }
+        let started = Instant::now();
+        for (done, (row, seed)) in left.iter().enumerate() {
+            let rest = left.len() - done;
+            let estimate = match done {
+                0 => String::new(),
+                _ => format!(
+                    ", about {} left",
+                    hours(started.elapsed() / done as u32 * rest as u32)
+                ),
+            };
+            message(format_args!(
+                "== {}, seed {seed}: run {} of {}{estimate}",
+                row.label,
+                done + 1,
+                left.len()
+            ));
+            let folder = self.path(row, *seed);
+            let outcome = match folder.join("config.json").exists() {
+                true => Trainer::new()
+                    .with_interrupter(interrupter.clone())
+                    .resume(&folder)?,
+                false => self.start(row, *seed, interrupter)?,
+            };
+            if let Outcome::Interrupted = outcome {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes what the runs start from beside them, and refuses runs that started from
+    /// something else: their configurations do not tell.
+    pub(super) fn keep_initial_weights(&self) -> Result<(), Error> {
+        let path = self.folder.join("initial-weights.json");
+        let wanted = match &self.weights {
+            None => Value::Null,
+            Some(InitialWeights::All(weights)) => json!({ "all": weights }),
+            Some(InitialWeights::Body(weights)) => json!({ "body": weights }),
+        };
+        match std::fs::read(&path) {
+            Ok(found) if serde_json::from_slice::<Value>(&found).is_ok_and(|f| f == wanted) => {
+                Ok(())
+            }
+            Ok(_) => Err(Error::Run {
+                path: self.folder.clone(),
+                cause: "has runs that started from other weights: choose another --output".into(),
+            }),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
+                Ok(write_json(&path, &wanted)?)
+            }
+            Err(error) => Err(Error::io(&path)(error)),
+        }
+    }
+
+    fn start(&self, row: &Row, seed: u64, interrupter: &Interrupter) -> Result<Outcome, Error> {
+        let config = RunConfig {
+            seed,
+            ..row.apply(&self.config)
+        };
+        let mut trainer = Trainer::new().with_interrupter(interrupter.clone());
+        if let Some(weights) = &self.weights {
+            trainer = trainer.with_initial_weights(weights.clone());
+        }
+        Ok(trainer.train(config, &self.path(row, seed))?)
+    }
+
+    /// The finished runs of a row, by seed: of all seeds, those that are not asked for too.
+    ///
+    /// # Errors
+    ///
+    /// Names the run whose files cannot be read, or that is of another configuration.
+    pub fn finished_runs(&self, row: &Row) -> Result<Vec<FinishedRun>, Error> {
+        let names = names_in(&self.folder.join(&row.name))?;
+        let seeds = names.iter().filter_map(|name| name.strip_prefix(SEED));
+        let mut seeds: Vec<u64> = seeds.filter_map(|seed| seed.parse().ok()).collect();
+        seeds.sort_unstable();
+        let runs = seeds.into_iter().map(|seed| self.finished(row, seed));
+        runs.filter_map(Result::transpose).collect()
+    }
+
+    fn finished(&self, row: &Row, seed: u64) -> Result<Option<FinishedRun>, Error> {
+        let path = self.path(row, seed);
+        if !path.join("config.json").exists() {
+            return Ok(None);
+        }
+        let (folder, found) = RunFolder::open(&path)?;
+        let mut wanted = RunConfig {
+            seed,
+            ..row.apply(&self.config)
+        };
+        // The data decides these, and as many other devices or workers compute the same.
+        wanted.data.categories = found.data.categories.clone();
+        wanted.model.num_classes = found.model.num_classes;
+        wanted.workers = found.workers;
+        if wanted.devices.len() == found.devices.len() {
+            wanted.devices = found.devices.clone();
+        }
+        if let Some(key) = difference(&json(&found, &path)?, &json(&wanted, &path)?) {
+            return Err(Error::Run {
+                path,
+                cause: format!("was trained with another {key}: choose another --output"),
+            });
+        }
+        let Some(evaluation) = folder.read_evaluation()? else {
+            return Ok(None);
+        };
+        Ok(Some(FinishedRun {
+            seed,
+            epochs: folder.read_metrics()?,
+            folder,
+            evaluation,
+        }))
+    }
+
+    fn path(&self, row: &Row, seed: u64) -> PathBuf {
+        self.folder.join(&row.name).join(format!("{SEED}{seed}"))
+    }
+}
+
+/// The names in a folder, none where it is not there.
+pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(folder)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(Error::io(folder))?.file_name();
+        names.extend(name.into_string().ok());
+    }
+    Ok(names)
+}
+
+fn json(config: &RunConfig, path: &Path) -> Result<Value, Error> {
+    Ok(serde_json::to_value(config).map_err(fcos_burn::detect::Error::json(path))?)
+}
+
+/// The path of the first key whose values differ.
+fn difference(a: &Value, b: &Value) -> Option<String> {
+    let (Value::Object(a), Value::Object(b)) = (a, b) else {
+        return (a != b).then(String::new);
+    };
+    let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+    keys.into_iter().find_map(|key| {
+        let (a, b) = (a.get(key), b.get(key));
+        let rest = difference(a.unwrap_or(&Value::Null), b.unwrap_or(&Value::Null))?;
+        Some(match rest.as_str() {
+            "" => key.clone(),
+            rest => format!("{key}.{rest}"),
+        })
+    })
+}
+
+fn hours(duration: Duration) -> String {
+    let minutes = duration.as_secs().div_ceil(60);
+    match minutes / 60 {
+        0 => format!("{minutes} min"),
+        hours => format!("{hours} h {} min", minutes % 60),
+    }
+}
