@@ -4,7 +4,7 @@ use core::f64::consts::PI;
 
 pub(crate) type Box4 = [f64; 4];
 
-pub(crate) fn area(b: Box4) -> f64 {
+fn area(b: Box4) -> f64 {
     (b[2] - b[0]).max(0.0) * (b[3] - b[1]).max(0.0)
 }
 

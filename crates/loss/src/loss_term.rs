@@ -81,7 +81,7 @@ pub trait LossTerm: fmt::Debug + Send + Sync {
 
 /// The input of a [`LossTerm`]: predictions and targets of locations, one per row.
 ///
-/// Values that are meaningless for background are 0 there, whatever the detector predicted.
+/// Boxes, IoUs and center-ness targets of background are 0, whatever the detector predicted.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TermInput {
