@@ -3,64 +3,78 @@ use core::str::FromStr;
 
 use burn::serde::{Deserialize, Serialize};
 use burn::tensor::activation::sigmoid;
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
-use crate::LossConfigError;
-use crate::error::{non_negative, positive};
+use crate::config_error::{ConfigError, non_negative, positive};
+use crate::own_class::own_logits;
+use crate::unknown_name::{self, UnknownName};
 
-/// What is left of the domain of [`pce`] where its linear continuation takes over: the loss is the
-/// paper's as long as `1 − |p̂ − kÎ|` is at least this.
-pub const PCE_DOMAIN_MARGIN: f64 = 0.01;
+/// `ε` of [`AssociationLoss::Pce`].
+const PCE_DOMAIN_MARGIN: f64 = 0.01;
 
-/// A loss that ties the classification score of a positive location to the IoU of its box, so that
-/// of several boxes on one object the best localised also scores best.
+/// Ties the classification score of a positive location to the IoU of its box, so that among
+/// several boxes of one object the best localized one gets the highest score.
 ///
-/// It regularises the classifier: it is added to a classification loss over the positives
-/// (eq. 12), and the IoU is its label, which no gradient reaches.
-///
-/// Both draw the score `p̂` to the line `p̂ = kÎ`, with weight `β`. Without any association loss the
-/// same place holds `None`.
+/// An association loss regularizes the classifier: it is added to a classification loss, over the
+/// positive locations only (eq. 12). Both of its forms pull the score `p̂` toward the line
+/// `p̂ = kÎ` with weight `β`. The IoU `Î` is a label: no gradient flows into it.
 ///
 /// # Where the optimum lies
 ///
-/// For `γ = 0` the binary loss is `L = −α ln p̂ + β (p̂ − kÎ)²`, and for the logit `o`
+/// With the focal loss at `γ = 0`, the loss of a positive location with PSE is
+/// `L = −α ln p̂ + β (p̂ − kÎ)²`. Its gradient with respect to the logit `o` is
 ///
 /// ```text
 /// ∂L/∂o = (p̂ − 1)(α − 2βp̂² + 2βkÎp̂)
 /// ```
 ///
-/// The paper's eq. (11) prints the last two terms with the opposite signs, against its own eq. (8)
-/// and its prose ("if p̂ is much higher than Î, this factor will be negative"). The corrected factor
-/// vanishes on the valley
+/// Eq. (11) of the paper prints the last two terms with the opposite signs, which contradicts
+/// eq. (8) and the text ("if p̂ is much higher than Î, this factor will be negative"). The
+/// corrected factor vanishes where
 ///
 /// ```text
 /// p̂ − α / (2βp̂) = kÎ
 /// ```
 ///
-/// so the classification loss holds the optimum *above* the line `p̂ = kÎ`, by a gap `α / (2βp̂)`
-/// that closes with larger `β` and widens as `p̂` falls.
-/// [`soft_label_focal`](crate::soft_label_focal) has none.
+/// The optimum therefore lies *above* the line `p̂ = kÎ`. The gap `α / (2βp̂)` shrinks with larger
+/// `β` and grows as `p̂` falls. [`ClassificationLoss::SoftLabelFocal`] has no such gap.
+///
+/// [`ClassificationLoss::SoftLabelFocal`]: crate::ClassificationLoss::SoftLabelFocal
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AssociationLoss {
-    /// Proxy squared error, eq. (8): see [`pse`].
+    /// Proxy squared error, eq. (8): `β (p̂ − kÎ)²`.
     Pse {
         /// Weight, finite and `≥ 0`.
         beta: f64,
-        /// Slope of score over IoU, finite and `> 0`.
+        /// Slope of the score over the IoU, finite and `> 0`.
         k: f64,
     },
-    /// Proxy cross-entropy: see [`pce`].
+    /// Proxy cross-entropy (the paper, below eq. 8): `−β ln(1 − d)` with `d = |p̂ − kÎ|`.
+    ///
+    /// The logarithm diverges at `d = 1`, which is possible for `k > 1`, such as `k = 1.5`, `Î = 1`
+    /// and `p̂ < 0.5`. Beyond `d₀ = 1 − ε`, with `ε = 0.01`, the loss continues along its tangent:
+    ///
+    /// ```text
+    /// β (−ln ε + (d − d₀) / ε)
+    /// ```
+    ///
+    /// Value and gradient are continuous at `d₀`. The gradient is bounded by `β / ε` with respect
+    /// to the score, and by `β / 4ε` with respect to its logit. Clamping `d` would drop the gradient
+    /// exactly where score and IoU differ most. For `k ≤ 1`, only scores within `ε` of 0 or 1 reach
+    /// the tangent. A classifier that starts at the usual prior of 0.01 is trained with the formula
+    /// of the paper.
     Pce {
         /// Weight, finite and `≥ 0`.
         beta: f64,
-        /// Slope of score over IoU, finite and `> 0`.
+        /// Slope of the score over the IoU, finite and `> 0`.
         k: f64,
     },
 }
 
 impl Default for AssociationLoss {
-    /// PSE with `β = 1` and `k = 1`, the best of the paper's tables.
+    /// PSE with `β = 1` and `k = 1`, the best setting in the tables of the paper.
     fn default() -> Self {
         Self::Pse { beta: 1.0, k: 1.0 }
     }
@@ -71,26 +85,22 @@ impl AssociationLoss {
     ///
     /// # Errors
     ///
-    /// [`LossConfigError::OutOfRange`] unless `beta` is finite and `≥ 0`, and `k` finite and `> 0`.
-    pub fn validate(&self) -> Result<(), LossConfigError> {
-        let (Self::Pse { beta, k } | Self::Pce { beta, k }) = *self;
-        non_negative("beta", beta)?;
-        positive("k", k)
+    /// Names the first field that is out of range, such as `pse.beta`.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let (name, beta, k) = match *self {
+            Self::Pse { beta, k } => ("pse", beta, k),
+            Self::Pce { beta, k } => ("pce", beta, k),
+        };
+        non_negative("beta", beta)
+            .and_then(|()| positive("k", k))
+            .map_err(|error| error.within(name))
     }
 
-    /// The same loss with `factor` times the weight `β`.
-    #[must_use]
-    pub fn weighted(self, factor: f64) -> Self {
-        match self {
-            Self::Pse { beta, k } => Self::Pse {
-                beta: factor * beta,
-                k,
-            },
-            Self::Pce { beta, k } => Self::Pce {
-                beta: factor * beta,
-                k,
-            },
-        }
+    /// The same loss with its weight `β` multiplied by `factor`.
+    pub(crate) fn weighted(mut self, factor: f64) -> Self {
+        let (Self::Pse { beta, .. } | Self::Pce { beta, .. }) = &mut self;
+        *beta *= factor;
+        self
     }
 
     /// The loss of each positive location, unreduced.
@@ -103,78 +113,49 @@ impl AssociationLoss {
     /// - output: `[num_positives]`
     pub fn forward(&self, scores: Tensor<1>, ious: Tensor<1>) -> Tensor<1> {
         match *self {
-            Self::Pse { beta, k } => pse(scores, ious, beta, k),
-            Self::Pce { beta, k } => pce(scores, ious, beta, k),
+            Self::Pse { beta, k } => deviation(scores, ious, k).square().mul_scalar(beta),
+            Self::Pce { beta, k } => pce(deviation(scores, ious, k).abs()).mul_scalar(beta),
         }
     }
 }
 
-/// Proxy squared error of positive locations, eq. (8), unreduced: `β (p̂ − kÎ)²`.
-///
-/// # Shapes
-///
-/// - scores, ious: `[num_positives]`; the IoU is a label and is detached
-/// - output: `[num_positives]`
-pub fn pse(scores: Tensor<1>, ious: Tensor<1>, beta: f64, k: f64) -> Tensor<1> {
-    deviation(scores, ious, k).square().mul_scalar(beta)
-}
-
-/// Proxy cross-entropy of positive locations, unreduced: `−β ln(1 − d)` with `d = |p̂ − kÎ|`
-/// (the paper, below eq. 8).
-///
-/// The logarithm ends at `d = 1`, which `k > 1` reaches: `k = 1.5`, `Î = 1`, `p̂ < 0.5`. From
-/// `d₀ = 1 − ε` on, with `ε =` [`PCE_DOMAIN_MARGIN`], the loss therefore follows its own tangent,
-///
-/// ```text
-/// β (−ln ε + (d − d₀) / ε)
-/// ```
-///
-/// A plain clamp of `d` would be as finite, but would drop the gradient exactly where score and
-/// IoU differ most; the tangent keeps value and gradient continuous, and bounds the gradient by
-/// `β / ε` for the score and `β / 4ε` for its logit. For `k ≤ 1` only scores within `ε` of a
-/// saturated sigmoid meet it, so that a classifier starting at the usual prior of 0.01 is trained
-/// by the paper's own formula.
-///
-/// # Shapes
-///
-/// - scores, ious: `[num_positives]`; the IoU is a label and is detached
-/// - output: `[num_positives]`
-pub fn pce(scores: Tensor<1>, ious: Tensor<1>, beta: f64, k: f64) -> Tensor<1> {
-    let distance = deviation(scores, ious, k).abs();
-    let inside = distance.clone().clamp_max(1.0 - PCE_DOMAIN_MARGIN);
-    let excess = distance - inside.clone();
-    let logarithm = inside.neg().add_scalar(1.0).log();
-    (excess.div_scalar(PCE_DOMAIN_MARGIN) - logarithm).mul_scalar(beta)
-}
-
-/// `p̂ − kÎ`, with the IoU as a constant.
+/// `p̂ − kÎ`, with the IoU detached.
 fn deviation(scores: Tensor<1>, ious: Tensor<1>, k: f64) -> Tensor<1> {
     scores - ious.detach().mul_scalar(k)
 }
 
-/// Which of a location's class scores an association loss ties to its IoU.
+/// `−ln(1 − d)`, continued along its tangent beyond `1 − ε`.
+fn pce(distance: Tensor<1>) -> Tensor<1> {
+    let inside = distance.clone().clamp_max(1.0 - PCE_DOMAIN_MARGIN);
+    let excess = distance - inside.clone();
+    let logarithm = inside.neg().add_scalar(1.0).log();
+    excess.div_scalar(PCE_DOMAIN_MARGIN) - logarithm
+}
+
+/// The class score of a location that an association loss ties to the IoU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum AssociationScore {
-    /// `P̂ = max_c p̂_c`, as the paper prints it in eq. (12).
+    /// `P̂ = max_c p̂_c`, as in eq. (12).
     ///
     /// When training from scratch, the classifier can lock in to wrong classes. The highest score
-    /// of a location is pulled up toward the IoU whether or not its class is the right one, and
-    /// while scores are low that pull is stronger than the classification loss, which pushes wrong
+    /// of a location is pulled up toward the IoU whether or not its class is the right one. While
+    /// scores are low, this pull is stronger than the classification loss, which pushes wrong
     /// classes down. Boxes stay accurate, but many have the wrong class. Rounding alone can decide
-    /// which runs are affected. A model that already knows its classes is not.
+    /// which runs are affected. A model that already knows its classes is not affected.
     #[default]
     MaxOverClasses,
-    /// The score of the location's own class, as eq. (8) reads for a binary classifier. A wrong
+    /// The score of the location's labeled class, as in eq. (8) for a binary classifier. A wrong
     /// class is never pulled up.
     GroundTruthClass,
 }
 
 impl AssociationScore {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::MaxOverClasses, Self::GroundTruthClass];
+    /// Every association score.
+    pub const ALL: &'static [Self] = &[Self::MaxOverClasses, Self::GroundTruthClass];
 
-    /// The score of each location, a probability. Background rows get a finite score of no meaning.
+    /// The score of each location, a probability; finite but meaningless for background.
     ///
     /// # Shapes
     ///
@@ -188,48 +169,19 @@ impl AssociationScore {
         };
         sigmoid(logit).squeeze_dim(1)
     }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::MaxOverClasses => "max-over-classes",
-            Self::GroundTruthClass => "ground-truth-class",
-        }
-    }
-}
-
-/// The logit of each location's own class, `[num_locations, 1]`; of class 0 for background.
-fn own_logits(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<2> {
-    logits.gather(1, labels.clamp_min(0).unsqueeze_dim(1))
-}
-
-/// Whether the highest class of each location is its own, `[num_locations]`; meaningless for
-/// background. A tie counts as correct.
-///
-/// # Shapes
-///
-/// - logits: `[num_locations, num_classes]`, with at least one class
-/// - labels: `[num_locations]`, each in `0..num_classes`, or negative for background
-pub fn class_is_correct(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1, Bool> {
-    let highest = logits.clone().max_dim(1);
-    own_logits(logits, labels)
-        .greater_equal(highest)
-        .squeeze_dim(1)
 }
 
 impl fmt::Display for AssociationScore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        self.serialize(f)
     }
 }
 
 impl FromStr for AssociationScore {
-    type Err = LossConfigError;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|score| score.name() == name)
-            .ok_or_else(|| LossConfigError::unknown_name("association score", name, &Self::ALL))
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        unknown_name::find("association score", name, Self::ALL)
     }
 }
 
@@ -240,14 +192,13 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::SigmoidFocalLossConfig;
-    use crate::reference::{
-        assert_close, assert_finite, gradient, sigmoid, tensor1, tensor2, values,
-    };
+    use crate::closed_forms::sigmoid;
+    use crate::focal::SigmoidFocalLossConfig;
+    use crate::test_tensors::{assert_close, assert_finite, gradient, tensor1, tensor2, values};
 
     const ALPHA: f64 = 0.25;
 
-    /// The gradient of CE + PSE for the logit of a positive, by autodiff.
+    /// The gradient of cross-entropy plus PSE with respect to the logits of positive locations.
     fn binary_loss_gradient(logits: &[f64], ious: &[f64], beta: f64, k: f64) -> Vec<f64> {
         let device = Device::flex();
         let cross_entropy = SigmoidFocalLossConfig::new()
@@ -259,7 +210,8 @@ mod tests {
             let column = logits.clone().unsqueeze_dim::<2>(1);
             let ones = column.ones_like();
             cross_entropy.forward(column, ones).squeeze_dim::<1>(1)
-                + pse(sigmoid_of(logits), tensor1(ious, &device), beta, k)
+                + AssociationLoss::Pse { beta, k }
+                    .forward(sigmoid_of(logits), tensor1(ious, &device))
         })
     }
 
@@ -291,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_valley_lies_above_the_line() {
+    fn the_optimum_with_pse_lies_above_the_line() {
         for (iou, beta, k) in [(0.5, 1.0, 1.0), (0.2, 1.0, 1.0), (0.6, 0.8, 1.25)] {
             // p̂ − α / (2βp̂) = kÎ, solved for p̂.
             let line: f64 = k * iou;
@@ -307,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn both_are_their_closed_forms() {
+    fn values_match_the_closed_forms() {
         let device = Device::flex();
         let scores = [0.01, 0.3, 0.5, 0.9];
         let ious = [0.9, 0.3, 0.0, 0.6];
@@ -326,12 +278,14 @@ mod tests {
     }
 
     #[test]
-    fn pce_continues_straight_past_its_domain() {
+    fn pce_continues_along_its_tangent() {
         let device = Device::flex();
         let edge = 1.0 - PCE_DOMAIN_MARGIN;
         // With Î = 1 and k = 3 the distance is 3 − p̂.
         let scores = [3.0 - edge + 0.005, 3.0 - edge - 0.005, 1.0, 0.5, 0.0];
-        let forward = |scores| pce(scores, tensor1(&[1.0; 5], &device), 2.0, 3.0);
+        let forward = |scores| {
+            AssociationLoss::Pce { beta: 2.0, k: 3.0 }.forward(scores, tensor1(&[1.0; 5], &device))
+        };
         let value = values(forward(tensor1(&scores, &device)));
         let slope = gradient(tensor1(&scores, &device), forward);
 
@@ -343,13 +297,13 @@ mod tests {
             1e-4,
         );
         assert_close(&slope[1..], &[-steepest; 4], 1e-6);
-        // Just inside, the paper's formula, less steep than the tangent.
+        // Just inside the domain: the formula of the paper, less steep than the tangent.
         assert_close(&value[..1], &[-2.0 * 0.015_f64.ln()], 1e-4);
         assert_close(&slope[..1], &[-2.0 / 0.015], 1e-3);
     }
 
     #[test]
-    fn the_iou_is_a_label() {
+    fn no_gradient_flows_into_the_iou() {
         let device = Device::flex();
         for loss in [
             AssociationLoss::Pse { beta: 1.0, k: 1.0 },
@@ -364,12 +318,12 @@ mod tests {
     }
 
     #[test]
-    fn extreme_logits_stay_finite() {
+    fn extreme_logits_give_finite_values_and_gradients() {
         let device = Device::flex();
         let logits = [[1e4], [-1e4], [100.0], [-100.0], [100.0], [-100.0]];
         let ious = [1.0, 1.0, 0.0, 0.0, 1.0, 0.5];
         let labels = || Tensor::<1, Int>::zeros([6], &device);
-        for score in AssociationScore::ALL {
+        for &score in AssociationScore::ALL {
             for k in [0.5, 1.0, 1.5, 4.0] {
                 for loss in [
                     AssociationLoss::Pse { beta: 1.0, k },
@@ -386,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_pick_their_class() {
+    fn scores_and_their_gradients_belong_to_one_class() {
         let device = Device::flex();
         let logits = [[1.0, 3.0, -2.0], [0.5, -1.0, 0.0], [2.0, 1.0, 0.0]];
         let labels = || Tensor::<1, Int>::from_ints([2, 0, -1], &device);
@@ -412,25 +366,9 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_class_is_compared_with_the_label() {
+    fn no_positives_give_an_empty_loss() {
         let device = Device::flex();
-        let logits = tensor2(
-            &[[1.0, 3.0, -2.0], [0.5, -1.0, 0.0], [2.0, 2.0, 0.0]],
-            &device,
-        );
-        let correct = |labels: [i64; 3]| {
-            let labels = Tensor::from_ints(labels, &device);
-            let correct = class_is_correct(logits.clone(), labels).into_data();
-            correct.iter::<bool>().collect::<Vec<_>>()
-        };
-        assert_eq!(correct([1, 0, 1]), [true, true, true]);
-        assert_eq!(correct([2, 1, 2]), [false, false, false]);
-    }
-
-    #[test]
-    fn no_positives_have_no_loss() {
-        let device = Device::flex();
-        for score in AssociationScore::ALL {
+        for &score in AssociationScore::ALL {
             let slope = gradient(Tensor::<2>::zeros([0, 3], &device), |logits| {
                 let scores = score.scores(logits, Tensor::zeros([0], &device));
                 AssociationLoss::default().forward(scores, Tensor::zeros([0], &device))
@@ -440,19 +378,19 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_no_loss() {
-        for (beta, k, field) in [
-            (-1.0, 1.0, "`beta` is -1"),
-            (f64::NAN, 1.0, "`beta` is NaN"),
-            (1.0, 0.0, "`k` is 0"),
-            (1.0, f64::INFINITY, "`k` is inf"),
+    fn values_out_of_range_are_rejected() {
+        for (beta, k, end) in [
+            (-1.0, 1.0, "beta is -1"),
+            (f64::NAN, 1.0, "beta is NaN"),
+            (1.0, 0.0, "k is 0"),
+            (1.0, f64::INFINITY, "k is inf"),
         ] {
-            for loss in [
-                AssociationLoss::Pse { beta, k },
-                AssociationLoss::Pce { beta, k },
+            for (loss, name) in [
+                (AssociationLoss::Pse { beta, k }, "pse"),
+                (AssociationLoss::Pce { beta, k }, "pce"),
             ] {
                 let error = loss.validate().unwrap_err().to_string();
-                assert!(error.starts_with(field), "{error}");
+                assert!(error.starts_with(&format!("{name}.{end}")), "{error}");
             }
         }
         assert_eq!(
@@ -462,10 +400,12 @@ mod tests {
     }
 
     #[test]
-    fn score_names_are_read_as_they_are_written() {
-        for score in AssociationScore::ALL {
-            assert_eq!(score.to_string().parse(), Ok(score));
+    fn every_score_is_parsed_from_its_name() {
+        let names = ["max-over-classes", "ground-truth-class"];
+        for (&score, name) in AssociationScore::ALL.iter().zip(names) {
+            assert_eq!(score.to_string(), name);
+            assert_eq!(name.parse(), Ok(score));
         }
-        assert!("mean".parse::<AssociationScore>().is_err());
+        assert_eq!("mean".parse::<AssociationScore>().unwrap_err().known, names);
     }
 }

@@ -5,16 +5,19 @@ use core::str::FromStr;
 use burn::serde::{Deserialize, Serialize};
 use burn::tensor::Tensor;
 
-use crate::LossConfigError;
-use crate::boxes::{Corners, EPSILON, Overlap, columns, ratio};
+use crate::columns::both_columns;
+use crate::corners::{Corners, EPSILON, Overlap, ratio};
+use crate::unknown_name::{self, UnknownName};
 
-/// IoU below which [`BoxLoss::Iou`] stays at `−ln(IOU_FLOOR) ≈ 13.8`, with no gradient.
-pub const IOU_FLOOR: f64 = 1e-6;
+/// The least IoU in the logarithm of [`BoxLoss::Iou`].
+const IOU_FLOOR: f64 = 1e-6;
 
-/// A localisation loss on pairs of boxes; `I` and `U` are the areas of their intersection and
-/// union, `C` that of the smallest box around both.
+/// A localization loss on pairs of boxes.
 ///
-/// In configuration files and on the command line each goes by its kebab-case name:
+/// `I` and `U` are the areas of their intersection and union, and `C` is the area of the smallest
+/// box around both.
+///
+/// Each loss is displayed, parsed and serialized by its name in kebab case:
 ///
 /// ```
 /// use fcos_burn_loss::BoxLoss;
@@ -24,29 +27,31 @@ pub const IOU_FLOOR: f64 = 1e-6;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum BoxLoss {
-    /// `−ln(max(I / U, `[`IOU_FLOOR`]`))`, the loss of eq. (6), after
-    /// [UnitBox](https://arxiv.org/abs/1608.01471). Boxes that are apart give no gradient.
+    /// `−ln(max(I / U, 10⁻⁶))`, the loss in eq. (6), from
+    /// [UnitBox](https://arxiv.org/abs/1608.01471). At most 13.8, without a gradient, for boxes that
+    /// do not overlap.
     Iou,
-    /// `−ln((I + 1) / (U + 1))`, areas in px²: what the public code of
-    /// [FCOS](https://arxiv.org/abs/1904.01355) trains, and defined for every pair.
+    /// `−ln((I + 1) / (U + 1))` with areas in px², as in the public code of
+    /// [FCOS](https://arxiv.org/abs/1904.01355). Defined for every pair of boxes.
     IouPlusOne,
     /// `1 − I / U`.
     LinearIou,
     /// `1 − I / U + (C − U) / C`, from [Generalized IoU](https://arxiv.org/abs/1902.09630).
     Giou,
-    /// `1 − I / U + ρ² / c²`, with `ρ` the distance of the centres and `c` the diagonal of the
-    /// smallest box around both, from [Distance-IoU](https://arxiv.org/abs/1911.08287).
+    /// `1 − I / U + ρ² / c²`, where `ρ` is the distance between the centers and `c` the diagonal of
+    /// the smallest box around both, from [Distance-IoU](https://arxiv.org/abs/1911.08287).
     Diou,
     /// DIoU plus `α v`, where `v = 4/π² (arctan(w/h) − arctan(ŵ/ĥ))²` compares the aspect ratios
-    /// and the trade-off `α = v / (1 − I/U + v)` is a constant for the gradient, from
+    /// and the trade-off `α = v / (1 − I/U + v)` is treated as a constant by the gradient, from
     /// [Distance-IoU](https://arxiv.org/abs/1911.08287).
     Ciou,
 }
 
 impl BoxLoss {
     /// Every box loss.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: &'static [Self] = &[
         Self::Iou,
         Self::IouPlusOne,
         Self::LinearIou,
@@ -57,7 +62,8 @@ impl BoxLoss {
 
     /// The loss of each predicted box against its target, unreduced.
     ///
-    /// Finite, with a finite gradient, for empty and inverted boxes too; those have no area.
+    /// Value and gradient are finite for degenerate boxes too. Empty and inverted boxes have no
+    /// area.
     ///
     /// # Shapes
     ///
@@ -90,33 +96,19 @@ impl BoxLoss {
         };
         loss.squeeze_dim(1)
     }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Iou => "iou",
-            Self::IouPlusOne => "iou-plus-one",
-            Self::LinearIou => "linear-iou",
-            Self::Giou => "giou",
-            Self::Diou => "diou",
-            Self::Ciou => "ciou",
-        }
-    }
 }
 
 impl fmt::Display for BoxLoss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
+        self.serialize(f)
     }
 }
 
 impl FromStr for BoxLoss {
-    type Err = LossConfigError;
+    type Err = UnknownName;
 
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .into_iter()
-            .find(|loss| loss.name() == name)
-            .ok_or_else(|| LossConfigError::unknown_name("box loss", name, &Self::ALL))
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        unknown_name::find("box loss", name, Self::ALL)
     }
 }
 
@@ -124,23 +116,23 @@ fn one_minus(x: Tensor<2>) -> Tensor<2> {
     x.neg().add_scalar(1.0)
 }
 
-/// Squared distance of the centres over the squared diagonal of the smallest box around both.
-fn center_distance(predicted: Corners<2>, target: Corners<2>) -> Tensor<2> {
+/// Squared distance between the centers over the squared diagonal of the smallest box around both.
+fn center_distance(predicted: Corners, target: Corners) -> Tensor<2> {
     let distance = predicted.clone().center() - target.clone().center();
     let diagonal = predicted.enclosure(target).sides();
     ratio(distance.square().sum_dim(1), diagonal.square().sum_dim(1))
 }
 
-/// `v` of CIoU: how far apart the aspect ratios are, in `[0, 1]`.
-fn aspect_distance(predicted: Corners<2>, target: Corners<2>) -> Tensor<2> {
+/// `v` of CIoU, the difference of the aspect ratios, in `[0, 1]`.
+fn aspect_distance(predicted: Corners, target: Corners) -> Tensor<2> {
     (aspect_angle(target) - aspect_angle(predicted))
         .square()
         .mul_scalar(4.0 / (PI * PI))
 }
 
-fn aspect_angle(boxes: Corners<2>) -> Tensor<2> {
-    // The floor gives an empty box an angle, and no gradient along the side it lacks.
-    let [width, height] = columns(boxes.sides().clamp_min(EPSILON));
+fn aspect_angle(boxes: Corners) -> Tensor<2> {
+    // The floor defines the angle of an empty box. The gradient of a clamped side is 0.
+    let [width, height] = both_columns(boxes.sides().clamp_min(EPSILON));
     (width / height).atan()
 }
 
@@ -151,12 +143,11 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::reference::{
-        self, Box4, assert_close, assert_finite, ciou_weight, gradient, tensor2, values,
-    };
+    use crate::closed_forms::{self, Box4, ciou_weight};
+    use crate::test_tensors::{assert_close, assert_finite, gradient, tensor2, values};
 
     const TARGET: Box4 = [10.0, 20.0, 50.0, 44.0];
-    /// Overlapping `TARGET` in every way: shifted, inside, around, across, by a sliver.
+    /// Boxes that overlap `TARGET`: shifted, inside, around, across twice, at a corner.
     const PREDICTED: [Box4; 6] = [
         [13.0, 17.0, 56.0, 40.0],
         [22.0, 25.0, 31.0, 41.0],
@@ -171,20 +162,22 @@ mod tests {
     }
 
     #[test]
-    fn each_is_its_published_formula() {
+    fn values_match_the_published_formulas() {
         let device = Device::flex();
         for loss in BoxLoss::ALL {
+            let name = loss.to_string();
             let actual = loss.forward(tensor2(&PREDICTED, &device), targets(6, &device));
             let expected =
-                PREDICTED.map(|p| reference::box_loss(loss, p, TARGET, ciou_weight(p, TARGET)));
+                PREDICTED.map(|p| closed_forms::box_loss(&name, p, TARGET, ciou_weight(p, TARGET)));
             assert_close(&values(actual), &expected, 2e-6);
         }
     }
 
     #[test]
-    fn each_gradient_is_the_slope_of_its_formula() {
+    fn gradients_match_the_slopes_of_the_published_formulas() {
         let device = Device::flex();
         for loss in BoxLoss::ALL {
+            let name = loss.to_string();
             let actual = gradient(tensor2(&PREDICTED, &device), |predicted| {
                 loss.forward(predicted, targets(6, &device))
             });
@@ -196,7 +189,7 @@ mod tests {
                     let at = |offset: f64| {
                         let mut moved = p;
                         moved[side] += offset;
-                        reference::box_loss(loss, moved, TARGET, weight)
+                        closed_forms::box_loss(&name, moved, TARGET, weight)
                     };
                     expected.push((at(h) - at(-h)) / (2.0 * h));
                 }
@@ -206,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_perfect_box_costs_nothing() {
+    fn a_perfect_box_has_no_loss() {
         let device = Device::flex();
         for loss in BoxLoss::ALL {
             let boxes = targets(1, &device);
@@ -215,24 +208,24 @@ mod tests {
     }
 
     #[test]
-    fn the_plain_iou_does_not_pull_boxes_that_are_apart() {
+    fn only_plain_iou_losses_have_no_gradient_without_overlap() {
         let device = Device::flex();
         let apart = [[60.0, 50.0, 80.0, 70.0]];
         for loss in BoxLoss::ALL {
             let slope = gradient(tensor2(&apart, &device), |predicted| {
                 loss.forward(predicted, targets(1, &device))
             });
-            let pulls = slope.iter().any(|&s| s.abs() > 1e-6);
-            // `IouPlusOne` still sees the union, if not the way to the target.
+            let has_gradient = slope.iter().any(|&s| s.abs() > 1e-6);
+            // `IouPlusOne` still has a gradient through the union.
             let expected = !matches!(loss, BoxLoss::Iou | BoxLoss::LinearIou);
-            assert_eq!(pulls, expected, "{loss}: {slope:?}");
+            assert_eq!(has_gradient, expected, "{loss}: {slope:?}");
         }
         let iou = BoxLoss::Iou.forward(tensor2(&apart, &device), targets(1, &device));
         assert_close(&values(iou), &[-IOU_FLOOR.ln()], 1e-6);
     }
 
     #[test]
-    fn degenerate_and_huge_boxes_stay_finite() {
+    fn degenerate_and_huge_boxes_give_finite_values_and_gradients() {
         let device = Device::flex();
         let boxes: [Box4; 11] = [
             [0.0, 0.0, 0.0, 0.0],
@@ -260,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn no_boxes_have_no_loss() {
+    fn no_boxes_give_an_empty_loss() {
         let device = Device::flex();
         for loss in BoxLoss::ALL {
             let none = || Tensor::<2>::zeros([0, 4], &device);
@@ -270,11 +263,13 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_as_they_are_written() {
+    fn every_loss_is_parsed_from_its_name() {
         for loss in BoxLoss::ALL {
-            assert_eq!(loss.to_string().parse(), Ok(loss));
+            assert_eq!(loss.to_string().parse(), Ok(*loss));
         }
-        let error = "l1".parse::<BoxLoss>().unwrap_err().to_string();
-        assert!(error.contains("`l1`") && error.contains("giou"), "{error}");
+        assert_eq!(
+            "l1".parse::<BoxLoss>().unwrap_err().to_string(),
+            "unknown box loss `l1`, expected iou, iou-plus-one, linear-iou, giou, diou, ciou"
+        );
     }
 }

@@ -1,21 +1,21 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::log_sigmoid;
 
-use crate::boxes::{columns, slice_columns};
+use crate::columns::{both_columns, slice_columns};
 
-/// How central a location is in its box, the target of the centre-ness branch of
-/// [FCOS](https://arxiv.org/abs/1904.01355), eq. (3) there:
+/// How central a location is in its box: the target of the center-ness branch in eq. (3) of
+/// [FCOS](https://arxiv.org/abs/1904.01355),
 ///
 /// ```text
 /// √( min(l, r) / max(l, r) · min(t, b) / max(t, b) )
 /// ```
 ///
-/// It is 1 at the centre and falls to 0 at the border. It is 0 outside the box, where any distance
-/// is negative, and in a box without area.
+/// It is 1 at the center and falls to 0 at the border. It is 0 outside the box, where a distance is
+/// negative, and for an empty box.
 ///
 /// # Shapes
 ///
-/// - distances: `[num_locations, 4]`, to the left, top, right and bottom edge, in any unit
+/// - distances: `[num_locations, 4]`, to the left, top, right and bottom edges, in any unit
 /// - output: `[num_locations]`, in `[0, 1]`
 ///
 /// ```
@@ -28,21 +28,21 @@ use crate::boxes::{columns, slice_columns};
 pub fn centerness_target(distances: Tensor<2>) -> Tensor<1> {
     let shape = distances.shape();
     let outside = distances.clone().min_dim(1).lower_equal_scalar(0.0);
-    // The root's gradient is infinite at 0: outside rows take a centre's distances through it.
+    // The gradient of the root is infinite at 0. Rows outside get the distances of a center.
     let distances = distances.mask_fill(outside.clone().expand(shape), 1.0);
     let left_top = slice_columns(distances.clone(), 0..2);
     let right_bottom = slice_columns(distances, 2..4);
 
     let shorter = left_top.clone().min_pair(right_bottom.clone());
     let longer = left_top.max_pair(right_bottom);
-    let [horizontal, vertical] = columns((shorter / longer).sqrt());
+    let [horizontal, vertical] = both_columns((shorter / longer).sqrt());
     (horizontal * vertical)
         .mask_fill(outside, 0.0)
         .squeeze_dim(1)
 }
 
-/// Binary cross-entropy of centre-ness logits against their targets, unreduced and stable at any
-/// logit.
+/// Binary cross-entropy between center-ness logits and their targets, unreduced and numerically
+/// stable at any logit.
 ///
 /// # Shapes
 ///
@@ -60,15 +60,14 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::reference::{
-        assert_close, assert_finite, gradient, sigmoid, tensor1, tensor2, values,
-    };
+    use crate::closed_forms::sigmoid;
+    use crate::test_tensors::{assert_close, assert_finite, gradient, tensor1, tensor2, values};
 
     #[test]
-    fn target_worked_by_hand() {
+    fn targets_match_values_worked_by_hand() {
         let device = Device::flex();
         let distances = [
-            // The centre, and a centre of another shape.
+            // The center of a square, and of a wide box.
             [3.0, 3.0, 3.0, 3.0],
             [8.0, 1.0, 8.0, 1.0],
             // √(1/4 · 2/2), √(2/8 · 1/9).
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_the_cross_entropy_of_its_probability() {
+    fn loss_is_the_cross_entropy_of_the_probability() {
         let device = Device::flex();
         let logits = [-4.0, -0.5, 0.0, 1.0, 3.0];
         let targets = [0.1, 0.0, 0.5, 1.0, 0.7];
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_logits_cost_their_distance() {
+    fn loss_and_gradient_are_exact_at_extreme_logits() {
         let device = Device::flex();
         let logits = [1e4, -1e4, 1e4, -1e4, 100.0];
         let targets = [1.0, 0.0, 0.0, 1.0, 0.5];
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn no_locations_have_no_loss() {
+    fn no_locations_give_an_empty_loss() {
         let device = Device::flex();
         assert_eq!(
             centerness_target(Tensor::zeros([0, 4], &device)).dims(),

@@ -2,70 +2,107 @@ use burn::serde::{Deserialize, Serialize};
 use burn::tensor::activation::{log_sigmoid, sigmoid};
 use burn::tensor::{Int, Tensor};
 
-use crate::error::{fraction, non_negative, positive};
-use crate::labels::{own_class, soft_labels};
-use crate::{LossConfigError, SigmoidFocalLoss};
+use crate::config_error::{ConfigError, fraction, non_negative, positive};
+use crate::focal::SigmoidFocalLoss;
+use crate::own_class::{own_class, soft_labels};
 
-/// The loss of the classifier over all locations and classes.
+/// The loss of the classifier, over all locations and classes.
 ///
-/// [`Focal`](Self::Focal) knows positives and background; an
-/// [`AssociationLoss`](crate::AssociationLoss) beside it ties scores to the IoU. The others do so by
-/// themselves: the label of a positive location's own class is the IoU of its box, which no
-/// gradient reaches.
+/// [`Focal`](Self::Focal) has hard labels; an [`AssociationLoss`](crate::AssociationLoss) beside it
+/// ties scores to the IoU. The other losses tie scores to the IoU themselves: the label `q` of a
+/// positive location's class is the IoU `Î` of its box, through which no gradient flows.
 ///
-/// # What the losses of positives have in common
+/// # Gradients of positive locations
 ///
-/// For the logit `o`, `p̂ = σ(o)` and a soft label `q`, the cross-entropy
-/// `CE(q, p̂) = −q ln p̂ − (1 − q) ln(1 − p̂)` has the gradient `p̂ − q`: its only minimum lies on
-/// `p̂ = q`, and the gradient does not vanish as `p̂ → 1`. [`QualityFocal`](Self::QualityFocal) weighs
-/// it by `|q − p̂|^β`, [`Varifocal`](Self::Varifocal) by `q`,
-/// [`SoftLabelFocal`](Self::SoftLabelFocal) by a constant.
+/// For the logit `o`, the score `p̂ = σ(o)` and a soft label `q`, the cross-entropy
+/// `CE(q, p̂) = −q ln p̂ − (1 − q) ln(1 − p̂)` has the gradient `p̂ − q` with respect to `o`. Its only
+/// minimum is at `p̂ = q`, and the gradient does not vanish as `p̂ → 1`.
+/// [`QualityFocal`](Self::QualityFocal) weights it by `|q − p̂|^β`, [`Varifocal`](Self::Varifocal)
+/// by `q`, and [`SoftLabelFocal`](Self::SoftLabelFocal) by a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum ClassificationLoss {
-    /// Eq. (4): see [`SigmoidFocalLoss`].
+    /// Focal loss, eq. (4): see [`SigmoidFocalLoss`].
     Focal {
-        /// Weight of positives, in `[0, 1]`; others weigh `1 − α`.
+        /// Weight of positive elements, in `[0, 1]`; that of the others is `1 − α`.
         alpha: f64,
         /// Focusing exponent, finite and `≥ 0`.
         gamma: f64,
     },
-    /// Quality focal loss: see [`quality_focal`].
+    /// Quality focal loss, from [Generalized Focal Loss](https://arxiv.org/abs/2006.04388):
+    ///
+    /// ```text
+    /// |q − p̂|^β CE(q, p̂),   q = Î for the class of a positive location, otherwise 0
+    /// ```
     QualityFocal {
         /// Focusing exponent, 0 or finite and `≥ 1`.
         beta: f64,
     },
-    /// Varifocal loss: see [`varifocal`].
+    /// Varifocal loss, eq. (2) of [VarifocalNet](https://arxiv.org/abs/2008.13367):
+    ///
+    /// ```text
+    /// q CE(q, p̂)           for the class of a positive location, where q = Î > 0
+    /// −α p̂^γ ln(1 − p̂)     otherwise
+    /// ```
     Varifocal {
         /// Weight of background, in `[0, 1]`.
         alpha: f64,
         /// Focusing exponent of background, finite and `≥ 0`.
         gamma: f64,
     },
-    /// Focal loss with a soft label: see [`soft_label_focal`].
+    /// Focal loss with a soft label of constant weight for positive locations:
+    ///
+    /// ```text
+    /// (α + β) CE(t, p̂),  t = min(kÎ, 1)    for the class of a positive location
+    /// −(1 − α) p̂^γ ln(1 − p̂)               otherwise
+    /// ```
+    ///
+    /// It closes the two gaps that the paper leaves open: its minimum lies on the line `p̂ = kÎ`
+    /// rather than above it, and its gradient does not vanish as `p̂ → 1`.
+    ///
+    /// # Derivation
+    ///
+    /// Beside PSE, the classification loss of a positive location, `−α ln p̂`, pulls the score past
+    /// the line. The smallest correction that stops it there is linear in the logit and cancels the
+    /// slope `−α(1 − t)` that the loss has on the line:
+    ///
+    /// ```text
+    /// −α ln p̂ + α(1 − t) o = α CE(t, p̂)
+    /// ```
+    ///
+    /// This is the cross-entropy with label `t`. An association loss of the same form, `β CE(t, p̂)`,
+    /// has the same minimum. Its gradient `β(p̂ − t)` lacks the factor `p̂(1 − p̂)` in the gradient
+    /// of PSE, `2β(p̂ − t) p̂(1 − p̂)`, which keeps wrong scores near 1 from moving. Together the
+    /// gradient is `(α + β)(p̂ − t)`. The focal modulation `(1 − p̂)^γ` of positive locations is left
+    /// out: with `γ = 2` the loss is steepest near `p̂ = 0.06` rather than at 0, so that for small `t`
+    /// the same correction would leave the sum without a lower bound.
     SoftLabelFocal {
-        /// Weight of the focal loss on positives, in `[0, 1]`; others weigh `1 − α`.
+        /// Weight of the focal loss for positive elements, in `[0, 1]`; that of the others is
+        /// `1 − α`.
         alpha: f64,
         /// Focusing exponent of background, finite and `≥ 0`.
         gamma: f64,
         /// Weight of the association, finite and `≥ 0`.
         beta: f64,
-        /// Slope of score over IoU, finite and `> 0`.
+        /// Slope of the score over the IoU, finite and `> 0`.
         k: f64,
     },
 }
 
 impl Default for ClassificationLoss {
-    /// The focal loss with `α = 0.25` and `γ = 2`.
+    /// [`FOCAL`](Self::FOCAL).
     fn default() -> Self {
-        Self::Focal {
-            alpha: 0.25,
-            gamma: 2.0,
-        }
+        Self::FOCAL
     }
 }
 
 impl ClassificationLoss {
+    /// Focal loss as in its paper, `α = 0.25` and `γ = 2`.
+    pub const FOCAL: Self = Self::Focal {
+        alpha: 0.25,
+        gamma: 2.0,
+    };
     /// Quality focal loss as in its paper, `β = 2`.
     pub const QUALITY_FOCAL: Self = Self::QualityFocal { beta: 2.0 };
     /// Varifocal loss as in its paper, `α = 0.75` and `γ = 2`.
@@ -73,7 +110,7 @@ impl ClassificationLoss {
         alpha: 0.75,
         gamma: 2.0,
     };
-    /// Soft-label focal loss with the values of the default focal and association losses.
+    /// Soft-label focal loss with the parameters of the default focal and association losses.
     pub const SOFT_LABEL_FOCAL: Self = Self::SoftLabelFocal {
         alpha: 0.25,
         gamma: 2.0,
@@ -81,36 +118,32 @@ impl ClassificationLoss {
         k: 1.0,
     };
 
-    /// Checks the range of every number.
+    /// Checks the range of every parameter.
     ///
     /// # Errors
     ///
-    /// [`LossConfigError::OutOfRange`] if one lies outside the range that its field documents.
-    pub fn validate(&self) -> Result<(), LossConfigError> {
+    /// Names the first field that is out of range, such as `focal.alpha`.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         match *self {
-            Self::Focal { alpha, gamma } | Self::Varifocal { alpha, gamma } => {
-                fraction("alpha", alpha)?;
-                non_negative("gamma", gamma)
+            Self::Focal { alpha, gamma } => check_focal(alpha, gamma).map_err(within("focal")),
+            Self::QualityFocal { beta } => {
+                // Between 0 and 1, the gradient of |q − p̂|^β is infinite at p̂ = q.
+                let holds = beta == 0.0 || beta.is_finite() && beta >= 1.0;
+                ConfigError::ensure(holds, "beta", beta, "0, or finite and at least 1")
+                    .map_err(within("quality-focal"))
             }
-            Self::QualityFocal { beta } if beta > 0.0 && beta < 1.0 => {
-                Err(LossConfigError::OutOfRange {
-                    field: "beta",
-                    value: beta,
-                    expected: "0 or at least 1",
-                })
+            Self::Varifocal { alpha, gamma } => {
+                check_focal(alpha, gamma).map_err(within("varifocal"))
             }
-            Self::QualityFocal { beta } => non_negative("beta", beta),
             Self::SoftLabelFocal {
                 alpha,
                 gamma,
                 beta,
                 k,
-            } => {
-                fraction("alpha", alpha)?;
-                non_negative("gamma", gamma)?;
-                non_negative("beta", beta)?;
-                positive("k", k)
-            }
+            } => check_focal(alpha, gamma)
+                .and_then(|()| non_negative("beta", beta))
+                .and_then(|()| positive("k", k))
+                .map_err(within("soft-label-focal")),
         }
     }
 
@@ -120,8 +153,8 @@ impl ClassificationLoss {
     ///
     /// - logits: `[num_locations, num_classes]`
     /// - labels: `[num_locations]`, each in `0..num_classes`, or negative for background
-    /// - ious: `[num_locations]`, in `[0, 1]`, of each positive location's box with its target;
-    ///   anything where the label is background; detached here
+    /// - ious: `[num_locations]`, in `[0, 1]`, the IoU of each positive location's box with its
+    ///   target; any value, NaN included, for background; detached here
     /// - output: `[num_locations, num_classes]`
     pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, ious: Tensor<1>) -> Tensor<2> {
         match *self {
@@ -129,28 +162,41 @@ impl ClassificationLoss {
                 SigmoidFocalLoss { alpha, gamma }.forward_with_labels(logits, labels)
             }
             Self::QualityFocal { beta } => quality_focal(logits, labels, ious, beta),
-            Self::Varifocal { alpha, gamma } => varifocal(logits, labels, ious, alpha, gamma),
+            Self::Varifocal { alpha, gamma } => {
+                let labels = soft_labels(labels, ious, logits.shape());
+                let background = focusing(logits.clone(), alpha, gamma);
+                let weights =
+                    background.mask_fill(labels.clone().greater_scalar(0.0), 0.0) + labels.clone();
+                cross_entropy(logits, labels) * weights
+            }
             Self::SoftLabelFocal {
                 alpha,
                 gamma,
                 beta,
                 k,
-            } => soft_label_focal(logits, labels, ious, [alpha, gamma, beta, k]),
+            } => {
+                let own_class = own_class(labels.clone(), logits.shape());
+                let target = soft_labels(labels, ious, logits.shape())
+                    .mul_scalar(k)
+                    .clamp_max(1.0);
+                let weights =
+                    focusing(logits.clone(), 1.0 - alpha, gamma).mask_fill(own_class, alpha + beta);
+                cross_entropy(logits, target) * weights
+            }
         }
     }
 }
 
-/// Quality focal loss of [Generalized Focal Loss](https://arxiv.org/abs/2006.04388),
-/// unreduced:
-///
-/// ```text
-/// |q − p̂|^β CE(q, p̂),   q = Î at a positive location's own class, else 0
-/// ```
-///
-/// # Shapes
-///
-/// As [`ClassificationLoss::forward`].
-pub fn quality_focal(
+fn check_focal(alpha: f64, gamma: f64) -> Result<(), ConfigError> {
+    fraction("alpha", alpha)?;
+    non_negative("gamma", gamma)
+}
+
+fn within(loss: &'static str) -> impl Fn(ConfigError) -> ConfigError {
+    move |error| error.within(loss)
+}
+
+fn quality_focal(
     logits: Tensor<2>,
     labels: Tensor<1, Int>,
     ious: Tensor<1>,
@@ -165,79 +211,12 @@ pub fn quality_focal(
     cross_entropy * distance.powf_scalar(beta)
 }
 
-/// Varifocal loss, eq. (2) of [VarifocalNet](https://arxiv.org/abs/2008.13367), unreduced:
-///
-/// ```text
-/// q CE(q, p̂)           where q = Î > 0, at a positive location's own class
-/// −α p̂^γ ln(1 − p̂)     elsewhere
-/// ```
-///
-/// # Shapes
-///
-/// As [`ClassificationLoss::forward`].
-pub fn varifocal(
-    logits: Tensor<2>,
-    labels: Tensor<1, Int>,
-    ious: Tensor<1>,
-    alpha: f64,
-    gamma: f64,
-) -> Tensor<2> {
-    let labels = soft_labels(labels, ious, logits.shape());
-    let background = focusing(logits.clone(), alpha, gamma);
-    let weights = background.mask_fill(labels.clone().greater_scalar(0.0), 0.0) + labels.clone();
-    cross_entropy(logits, labels) * weights
-}
-
-/// Focal loss whose positives have a soft label of constant weight, unreduced:
-///
-/// ```text
-/// (α + β) CE(t, p̂),  t = min(kÎ, 1)    at a positive location's own class
-/// −(1 − α) p̂^γ ln(1 − p̂)               elsewhere
-/// ```
-///
-/// It closes the two gaps that the paper leaves open: its minimum lies on `p̂ = kÎ` and not above
-/// that line, and the gradient does not vanish as `p̂ → 1`.
-///
-/// # Derivation
-///
-/// Beside PSE, the classification loss of a positive, `−α ln p̂`, draws the score past the line. The
-/// least correction that stops it there is a tilt, linear in the logit, against its own slope
-/// `−α(1 − t)` on the line:
-///
-/// ```text
-/// −α ln p̂ + α(1 − t) o = α CE(t, p̂)
-/// ```
-///
-/// which is the cross-entropy with label `t`. An association loss of the same kind, `β CE(t, p̂)`,
-/// has the same minimum, and unlike PSE's `2β(p̂ − t) p̂(1 − p̂)` its gradient `β(p̂ − t)` lacks the
-/// factor `p̂(1 − p̂)` by which the sigmoid holds wrong scores near 1 where they are. Together, the
-/// gradient is `(α + β)(p̂ − t)`. The focal modulation `(1 − p̂)^γ` of positives is left out: with
-/// `γ = 2` the loss is steepest near `p̂ = 0.06`, not at 0, so that for small `t` the same tilt would
-/// leave the sum without a lower bound.
-///
-/// # Shapes
-///
-/// As [`ClassificationLoss::forward`]; `parameters` are `α`, `γ`, `β` and `k`.
-pub fn soft_label_focal(
-    logits: Tensor<2>,
-    labels: Tensor<1, Int>,
-    ious: Tensor<1>,
-    [alpha, gamma, beta, k]: [f64; 4],
-) -> Tensor<2> {
-    let own_class = own_class(labels.clone(), logits.shape());
-    let target = soft_labels(labels, ious, logits.shape())
-        .mul_scalar(k)
-        .clamp_max(1.0);
-    let weights = focusing(logits.clone(), 1.0 - alpha, gamma).mask_fill(own_class, alpha + beta);
-    cross_entropy(logits, target) * weights
-}
-
-/// `CE(q, σ(o)) = ln(1 + e^o) − q o`, precise where `q = 0` at any logit.
+/// `CE(q, σ(o)) = ln(1 + e^o) − q o`, accurate at any logit where `q = 0`.
 fn cross_entropy(logits: Tensor<2>, labels: Tensor<2>) -> Tensor<2> {
     log_sigmoid(logits.clone().neg()).neg() - labels * logits
 }
 
-/// `w p̂^γ`. The exponential, unlike a power, has a finite gradient at `p̂ = 0` for `γ < 1`.
+/// `w p̂^γ`. Unlike a power, the exponential has a finite gradient at `p̂ = 0` for `γ < 1`.
 fn focusing(logits: Tensor<2>, weight: f64, gamma: f64) -> Tensor<2> {
     log_sigmoid(logits)
         .mul_scalar(gamma)
@@ -252,10 +231,9 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::reference::{
-        assert_close, assert_finite, focal, gradient, sigmoid, tensor1, tensor2, values,
-    };
-    use crate::{AssociationLoss, AssociationScore};
+    use crate::association::{AssociationLoss, AssociationScore};
+    use crate::closed_forms::{focal, sigmoid};
+    use crate::test_tensors::{assert_close, assert_finite, gradient, tensor1, tensor2, values};
 
     const LOGITS: [[f64; 2]; 6] = [
         [-6.0, 1.5],
@@ -269,10 +247,7 @@ mod tests {
     const IOUS: [f64; 6] = [0.8, 0.35, f64::NAN, 1.0, 0.0, 0.5];
 
     const ALL: [ClassificationLoss; 4] = [
-        ClassificationLoss::Focal {
-            alpha: 0.25,
-            gamma: 2.0,
-        },
+        ClassificationLoss::FOCAL,
         ClassificationLoss::QUALITY_FOCAL,
         ClassificationLoss::VARIFOCAL,
         ClassificationLoss::SOFT_LABEL_FOCAL,
@@ -284,7 +259,8 @@ mod tests {
         loss.forward(logits, labels, tensor1(&IOUS, &device))
     }
 
-    /// `f(logit, soft label)` of every element: `None` where it is not the own class of a positive.
+    /// `f(logit, soft label)` of every element, without a soft label unless the element is the
+    /// class of a positive location.
     fn each_element(f: impl Fn(f64, Option<f64>) -> f64) -> Vec<f64> {
         let rows = LOGITS.iter().zip(LABELS.iter().zip(IOUS));
         rows.flat_map(|(logits, (&label, iou))| {
@@ -293,8 +269,8 @@ mod tests {
         .collect()
     }
 
-    /// Value and gradient are those of `expected`, a closed form in `(logit, soft label)`, the
-    /// gradient by its central difference.
+    /// Compares values with the closed form `expected(logit, soft label)`, and gradients with its
+    /// central differences.
     fn check(loss: ClassificationLoss, expected: impl Fn(f64, Option<f64>) -> f64) {
         let device = Device::flex();
         let value = values(forward(loss, tensor2(&LOGITS, &device)));
@@ -311,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn quality_focal_loss_is_its_equation() {
+    fn quality_focal_loss_matches_its_equation() {
         for beta in [0.0, 1.0, 2.0, 2.5] {
             check(ClassificationLoss::QualityFocal { beta }, |logit, q| {
                 let (p, q) = (sigmoid(logit), q.unwrap_or(0.0));
@@ -321,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn varifocal_loss_is_its_equation() {
+    fn varifocal_loss_matches_its_equation() {
         for (alpha, gamma) in [(0.75, 2.0), (0.5, 0.0), (1.0, 0.5)] {
             check(
                 ClassificationLoss::Varifocal { alpha, gamma },
@@ -337,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn soft_label_focal_loss_is_its_equation() {
+    fn soft_label_focal_loss_matches_its_equation() {
         for (alpha, gamma, beta, k) in [(0.25, 2.0, 1.0, 1.0), (0.5, 0.0, 0.25, 1.5)] {
             let loss = ClassificationLoss::SoftLabelFocal {
                 alpha,
@@ -352,9 +328,8 @@ mod tests {
         }
     }
 
-    /// With IoUs of 1 every label is hard, and the losses are known ones.
     #[test]
-    fn hard_labels_give_the_focal_loss() {
+    fn soft_label_losses_reduce_to_focal_losses_at_an_iou_of_1() {
         let device = Device::flex();
         let labels = || Tensor::<1, Int>::from_ints([1, 0, -1, 1, 0, -1], &device);
         let loss = |loss: ClassificationLoss| {
@@ -380,11 +355,11 @@ mod tests {
         assert_close(&loss(plain), &loss(cross_entropy), 1e-6);
     }
 
-    /// The gradient for the logit of a positive with one class, of a classification loss and what
-    /// else `with` adds.
+    /// The gradient of a classification loss, with an association loss or without, with respect
+    /// to the logits of positive locations of one class that have these scores.
     fn positive_gradient(
         loss: ClassificationLoss,
-        with: Option<AssociationLoss>,
+        association: Option<AssociationLoss>,
         iou: f64,
         scores: &[f64],
     ) -> Vec<f64> {
@@ -394,28 +369,28 @@ mod tests {
         let ious = || tensor1(&vec![iou; scores.len()], &device);
         gradient(tensor2(&logits, &device), |logits| {
             let sum = loss.forward(logits.clone(), labels(), ious()).sum();
-            match with {
+            match association {
                 None => sum,
-                Some(with) => {
+                Some(association) => {
                     let scores = AssociationScore::GroundTruthClass.scores(logits, labels());
-                    sum + with.forward(scores, ious()).sum()
+                    sum + association.forward(scores, ious()).sum()
                 }
             }
         })
     }
 
     #[test]
-    fn minima_lie_on_the_line() {
+    fn minima_of_soft_label_losses_lie_on_the_line() {
         for (iou, k) in [(0.05, 1.0), (0.5, 1.0), (0.9, 1.0), (0.5, 1.5), (0.6, 0.8)] {
             let t = k * iou;
             let around = [t / 2.0, t - 0.02, t, t + 0.02, (1.0 + t) / 2.0];
-            let ours = ClassificationLoss::SoftLabelFocal {
+            let soft_label_focal = ClassificationLoss::SoftLabelFocal {
                 alpha: 0.25,
                 gamma: 2.0,
                 beta: 1.0,
                 k,
             };
-            let slope = positive_gradient(ours, None, iou, &around);
+            let slope = positive_gradient(soft_label_focal, None, iou, &around);
             let expected = around.map(|p| 1.25 * (p - t));
             assert_close(&slope, &expected, 1e-6);
             if k == 1.0 {
@@ -428,7 +403,7 @@ mod tests {
                     assert_close(&[slope[2]], &[0.0], 1e-6);
                 }
             }
-            // Focal loss with PSE is drawn past it.
+            // The minimum of the focal loss with PSE lies above it.
             let pse = Some(AssociationLoss::Pse { beta: 1.0, k });
             let slope = positive_gradient(ClassificationLoss::default(), pse, iou, &[t]);
             assert!(slope[0] < -1e-4, "{slope:?}");
@@ -436,19 +411,19 @@ mod tests {
     }
 
     #[test]
-    fn wrong_scores_near_1_are_drawn_back() {
+    fn soft_label_focal_gradient_does_not_vanish_near_a_score_of_1() {
         let iou = 0.3;
-        let sure = [0.99999];
+        let score = [0.99999];
         let pse = Some(AssociationLoss::default());
-        let slope = positive_gradient(ClassificationLoss::default(), pse, iou, &sure);
+        let slope = positive_gradient(ClassificationLoss::default(), pse, iou, &score);
         assert!(slope[0].abs() < 1e-4, "{slope:?}");
-        let ours = ClassificationLoss::SOFT_LABEL_FOCAL;
-        let slope = positive_gradient(ours, None, iou, &sure);
+        let soft_label_focal = ClassificationLoss::SOFT_LABEL_FOCAL;
+        let slope = positive_gradient(soft_label_focal, None, iou, &score);
         assert_close(&slope, &[1.25 * 0.7], 1e-4);
     }
 
     #[test]
-    fn the_iou_is_a_label() {
+    fn no_gradient_flows_into_the_iou() {
         let device = Device::flex();
         for loss in ALL {
             let logits = tensor2(&LOGITS, &device).autodiff().require_grad();
@@ -464,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_logits_stay_finite() {
+    fn extreme_logits_give_finite_values_and_gradients() {
         let device = Device::flex();
         let logits = [[1e4], [-1e4], [100.0], [-100.0], [100.0], [-100.0]];
         let ious = [1.0, 1.0, 0.0, 0.0, 0.5, 0.5];
@@ -488,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn no_rows_have_no_loss() {
+    fn no_locations_give_an_empty_loss() {
         let device = Device::flex();
         for loss in ALL {
             let slope = gradient(Tensor::<2>::zeros([0, 3], &device), |logits| {
@@ -503,29 +478,29 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_no_loss() {
+    fn values_out_of_range_are_rejected() {
         for (loss, start) in [
             (
                 ClassificationLoss::Focal {
                     alpha: 2.0,
                     gamma: 2.0,
                 },
-                "`alpha` is 2",
+                "focal.alpha is 2",
             ),
             (
                 ClassificationLoss::QualityFocal { beta: 0.5 },
-                "`beta` is 0.5",
+                "quality-focal.beta is 0.5",
             ),
             (
                 ClassificationLoss::QualityFocal { beta: f64::NAN },
-                "`beta` is NaN",
+                "quality-focal.beta is NaN",
             ),
             (
                 ClassificationLoss::Varifocal {
                     alpha: 0.5,
                     gamma: -1.0,
                 },
-                "`gamma` is -1",
+                "varifocal.gamma is -1",
             ),
             (
                 ClassificationLoss::SoftLabelFocal {
@@ -534,7 +509,7 @@ mod tests {
                     beta: 1.0,
                     k: 0.0,
                 },
-                "`k` is 0",
+                "soft-label-focal.k is 0",
             ),
         ] {
             let error = loss.validate().unwrap_err().to_string();

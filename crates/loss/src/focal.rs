@@ -2,30 +2,29 @@ use burn::config::Config;
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{FloatDType, Int, Tensor};
 
-use crate::LossConfigError;
-use crate::error::{fraction, non_negative};
-use crate::labels::own_class;
+use crate::config_error::{ConfigError, fraction, non_negative};
+use crate::own_class::own_class;
 
-/// Configuration of the [sigmoid focal loss](SigmoidFocalLoss), made by
-/// [`init`](SigmoidFocalLossConfig::init).
+/// Configuration of a [`SigmoidFocalLoss`], which [`init`](SigmoidFocalLossConfig::init) builds.
 #[derive(Config, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct SigmoidFocalLossConfig {
-    /// Weight `α` of positive elements, in `[0, 1]`; negative elements weigh `1 − α`.
+    /// Weight `α` of positive elements, in `[0, 1]`; that of negative elements is `1 − α`.
     #[config(default = 0.25)]
     pub alpha: f64,
-    /// Focusing exponent `γ ≥ 0`. At 0 the loss is the α-balanced binary cross-entropy.
+    /// Focusing exponent `γ`, finite and `≥ 0`. At 0 the loss is the α-balanced binary
+    /// cross-entropy.
     #[config(default = 2.0)]
     pub gamma: f64,
 }
 
 impl SigmoidFocalLossConfig {
-    /// Makes the loss.
+    /// Builds the loss.
     ///
     /// # Errors
     ///
-    /// [`LossConfigError::OutOfRange`] if `alpha` lies outside `[0, 1]`, or if `gamma` is negative
-    /// or not finite.
-    pub fn init(&self) -> Result<SigmoidFocalLoss, LossConfigError> {
+    /// Names the first field that is out of range.
+    pub fn init(&self) -> Result<SigmoidFocalLoss, ConfigError> {
         fraction("alpha", self.alpha)?;
         non_negative("gamma", self.gamma)?;
         Ok(SigmoidFocalLoss {
@@ -35,22 +34,22 @@ impl SigmoidFocalLossConfig {
     }
 }
 
-/// The sigmoid focal loss, one independent binary classifier a class. Eq. (4), after
-/// [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002):
+/// The sigmoid focal loss, with an independent binary classifier per class: eq. (4), from
+/// [Focal Loss for Dense Object Detection](https://arxiv.org/abs/1708.02002),
 ///
 /// ```text
 /// L(p̂, p) = −α (1 − p̂)^γ ln p̂            if p = 1
 /// L(p̂, p) = −(1 − α) p̂^γ ln(1 − p̂)       if p = 0
 /// ```
 ///
-/// where `p̂ = σ(logit)`. It is computed from the logit, so that neither end of the sigmoid
-/// saturates the loss or its gradient.
+/// where `p̂ = σ(logit)`. It is computed from the logit, so that a saturated sigmoid loses neither
+/// the value nor the gradient.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
 /// use fcos_burn_loss::SigmoidFocalLossConfig;
 ///
-/// # fn main() -> Result<(), fcos_burn_loss::LossConfigError> {
+/// # fn main() -> Result<(), fcos_burn_loss::ConfigError> {
 /// let device = Device::flex();
 /// let logits = Tensor::<2>::zeros([1, 2], &device);
 /// let targets = Tensor::<2>::from_floats([[1.0, 0.0]], &device);
@@ -76,9 +75,9 @@ impl SigmoidFocalLoss {
     /// - targets: `[num_locations, num_classes]`, each 0 or 1
     /// - output: `[num_locations, num_classes]`
     pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
-        // With z the logit towards the target's side, p_t = σ(z) is the probability given to the
-        // truth, and both classes share one formula: −α_t (1 − p_t)^γ ln p_t. Sign and weight are
-        // constants, off the tape; only z, ln p_t and the modulation are on it.
+        // With z = ±logit, positive for a target of 1, p_t = σ(z) is the probability of the target,
+        // and one formula holds for both: −α_t (1 − p_t)^γ ln p_t. Sign and weight are constants;
+        // only z, ln p_t and the modulation are on the autodiff tape.
         let sign = targets.clone().mul_scalar(2.0).sub_scalar(1.0);
         let negated_alpha_t = targets
             .mul_scalar(1.0 - 2.0 * self.alpha)
@@ -96,7 +95,7 @@ impl SigmoidFocalLoss {
         weighted * modulation
     }
 
-    /// The loss of every element against class labels, unreduced.
+    /// The loss of every element, with class labels as targets, unreduced.
     ///
     /// # Shapes
     ///
@@ -116,9 +115,8 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
-    use crate::reference::{
-        assert_close, assert_finite, focal, gradient, sigmoid, tensor2, values,
-    };
+    use crate::closed_forms::{focal, sigmoid};
+    use crate::test_tensors::{assert_close, assert_finite, gradient, tensor2, values};
 
     const LOGITS: [[f64; 3]; 3] = [[-6.0, -1.5, 0.0], [0.3, 2.0, 5.0], [-0.2, 7.0, -3.0]];
     const TARGETS: [[f64; 3]; 3] = [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]];
@@ -138,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn is_equation_4() {
+    fn values_match_equation_4() {
         let device = Device::flex();
         for (alpha, gamma) in [(0.25, 2.0), (0.5, 0.0), (0.9, 0.5), (0.0, 1.0), (1.0, 3.0)] {
             let actual =
@@ -149,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn gradient_is_the_slope_of_equation_4() {
+    fn gradients_match_the_slope_of_equation_4() {
         let device = Device::flex();
         for (alpha, gamma) in [(0.25, 2.0), (0.25, 0.5)] {
             let actual = gradient(tensor2(&LOGITS, &device), |logits| {
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn gradient_without_focusing_is_equation_10() {
+    fn gradients_without_focusing_match_equation_10() {
         let device = Device::flex();
         let logits = [[-5.0], [-0.7], [0.0], [1.0], [6.0]];
         let actual = gradient(tensor2(&logits, &device), |logits| {
@@ -177,19 +175,19 @@ mod tests {
     }
 
     #[test]
-    fn labels_stand_for_one_hot_rows() {
+    fn labels_are_equivalent_to_one_hot_targets() {
         let device = Device::flex();
         let loss = loss(0.25, 2.0);
         let dense = loss.forward(tensor2(&LOGITS, &device), tensor2(&TARGETS, &device));
-        let labelled = loss.forward_with_labels(
+        let labeled = loss.forward_with_labels(
             tensor2(&LOGITS, &device),
             Tensor::from_ints(LABELS, &device),
         );
-        assert_eq!(values(dense), values(labelled));
+        assert_eq!(values(dense), values(labeled));
     }
 
     #[test]
-    fn extreme_logits_stay_exact() {
+    fn values_and_gradients_are_exact_at_extreme_logits() {
         let device = Device::flex();
         let logits = [[100.0, -100.0], [1e4, -1e4]];
         for gamma in [0.0, 0.5, 2.0] {
@@ -211,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn no_locations_have_no_loss() {
+    fn no_locations_give_an_empty_loss() {
         let device = Device::flex();
         let slope = gradient(Tensor::<2>::zeros([0, 3], &device), |logits| {
             let labels = Tensor::<1, Int>::zeros([0], &device);
@@ -223,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn rejects_what_is_no_loss() {
+    fn values_out_of_range_are_rejected() {
         for (alpha, gamma, field) in [
             (-0.1, 2.0, "alpha"),
             (1.1, 2.0, "alpha"),
@@ -232,7 +230,7 @@ mod tests {
             (0.25, f64::INFINITY, "gamma"),
         ] {
             let error = SigmoidFocalLossConfig { alpha, gamma }.init().unwrap_err();
-            assert!(error.to_string().contains(field), "{error}");
+            assert_eq!(error.field, field);
         }
     }
 }

@@ -3,39 +3,48 @@
 //! # Conventions
 //!
 //! - Boxes are `xyxy` in pixels: left, top, right, bottom.
-//! - Class and centre-ness predictions are logits, never probabilities.
-//! - Losses are element-wise and unreduced, unless [`FcosObjective`] reduces them.
-//! - Tensors are `f32`. Cast half-precision predictions before they come here: the number of
-//!   positives and the small areas of small boxes do not fit in 16 bits.
-//! - Values and gradients are finite for logits up to ±10⁴, coordinates up to ±10⁶ px, empty and
-//!   inverted boxes, no positives and no rows at all.
-//! - Nothing reads a tensor back to the host.
+//! - Class and center-ness predictions are logits, not probabilities.
+//! - Losses are unreduced. [`FcosObjective`] sums and normalizes them.
+//! - Tensors are `f32`. Cast half-precision predictions first: the number of positive locations and
+//!   the areas of small boxes do not fit in 16 bits.
+//! - Values and gradients are finite for logits up to ±10⁴, coordinates up to ±10⁶ px, degenerate
+//!   boxes, no positive locations and no rows at all.
+//! - No tensor is read back to the host.
 //!
 //! Equation numbers are those of D. Xu, J. Guan, P. Feng and W. Wang, *Association Loss for Visual
-//! Object Detection*, IEEE Signal Processing Letters, 2020, called *the paper* throughout.
+//! Object Detection*, IEEE Signal Processing Letters, 2020, which the documentation calls *the
+//! paper*.
 
 mod association;
 mod box_loss;
-mod boxes;
 mod centerness;
 mod classification;
-mod error;
+#[cfg(test)]
+mod closed_forms;
+mod columns;
+mod config_error;
+mod corners;
 mod focal;
 mod iou;
-mod labels;
+mod locations;
+mod loss_term;
+mod normalizer;
 mod objective;
+mod own_class;
+mod positives;
 #[cfg(test)]
-mod reference;
+mod test_tensors;
+mod unknown_name;
 
-pub use association::{
-    AssociationLoss, AssociationScore, PCE_DOMAIN_MARGIN, class_is_correct, pce, pse,
-};
-pub use box_loss::{BoxLoss, IOU_FLOOR};
+pub use association::{AssociationLoss, AssociationScore};
+pub use box_loss::BoxLoss;
 pub use centerness::{centerness_loss, centerness_target};
-pub use classification::{ClassificationLoss, quality_focal, soft_label_focal, varifocal};
-pub use error::LossConfigError;
+pub use classification::ClassificationLoss;
+pub use config_error::ConfigError;
 pub use focal::{SigmoidFocalLoss, SigmoidFocalLossConfig};
-pub use iou::{aligned_iou, pairwise_iou};
-pub use objective::{
-    FcosObjective, FcosObjectiveConfig, LossParts, Normalizer, Predictions, Targets,
-};
+pub use iou::aligned_iou;
+pub use locations::{Predictions, Targets};
+pub use loss_term::{LossTerm, TermInput, TermNameError};
+pub use normalizer::Normalizer;
+pub use objective::{FcosObjective, FcosObjectiveConfig, LossValue, ObjectiveOutput};
+pub use unknown_name::UnknownName;

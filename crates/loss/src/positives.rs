@@ -1,0 +1,46 @@
+//! The positive locations of a batch.
+
+use burn::tensor::{Bool, FloatDType, Int, Tensor};
+
+/// The indicator `𝟙` of eq. (6): which locations are positive.
+#[derive(Clone, Debug)]
+pub(crate) struct Positives {
+    /// Its complement, `[num_locations]`.
+    background: Tensor<1, Bool>,
+    /// Its sum, one element.
+    pub(crate) count: Tensor<1>,
+}
+
+impl Positives {
+    /// Locations are positive where their label is not negative.
+    pub(crate) fn of(labels: &Tensor<1, Int>) -> Self {
+        let background = labels.clone().lower_scalar(0);
+        Self {
+            count: background.clone().bool_not().cast(FloatDType::F32).sum(),
+            background,
+        }
+    }
+
+    /// Whether each location is positive, `[num_locations]`.
+    pub(crate) fn indicator(&self) -> Tensor<1, Bool> {
+        self.background.clone().bool_not()
+    }
+
+    /// The values of positive locations; 0 for background, even where a value is NaN.
+    pub(crate) fn mask(&self, values: Tensor<1>) -> Tensor<1> {
+        values.mask_fill(self.background.clone(), 0.0)
+    }
+
+    /// The boxes of positive locations; an empty box for background, even where a box is NaN. Every
+    /// box loss is finite for empty boxes, forward and backward.
+    pub(crate) fn mask_boxes(&self, boxes: Tensor<2>) -> Tensor<2> {
+        let background = self.background.clone().unsqueeze_dim::<2>(1);
+        let shape = boxes.shape();
+        boxes.mask_fill(background.expand(shape), 0.0)
+    }
+
+    /// The sum over the values of positive locations, one element.
+    pub(crate) fn sum(&self, values: Tensor<1>) -> Tensor<1> {
+        self.mask(values).sum()
+    }
+}
