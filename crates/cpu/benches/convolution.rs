@@ -1,5 +1,5 @@
-//! Convolutions of a detector, by this crate and by Burn's Flex backend:
-//! `cargo bench -p fcos-burn-cpu`.
+//! Convolutions of a detector with this crate and with Burn's Flex backend. Run with
+//! `cargo bench --workspace --bench convolution`.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ fn main() {
     divan::main();
 }
 
-/// Batch, channels, filters, kernel, stride and side of the input.
+/// Batch size, input channels, filters, kernel size, stride, and input size.
 #[derive(Clone, Copy)]
 struct Case(usize, usize, usize, usize, usize, usize);
 
@@ -72,21 +72,21 @@ fn forward_backward(bencher: Bencher, case: Case, convolution: Convolution) {
 }
 
 #[divan::bench(args = CASES)]
-fn forward_here(bencher: Bencher, case: Case) {
+fn forward_fcos_burn_cpu(bencher: Bencher, case: Case) {
     forward(bencher, case, conv2d);
 }
 
 #[divan::bench(args = CASES)]
-fn forward_flex(bencher: Bencher, case: Case) {
+fn forward_burn_flex(bencher: Bencher, case: Case) {
     forward(bencher, case, module::conv2d);
 }
 
 #[divan::bench(args = CASES)]
-fn forward_backward_here(bencher: Bencher, case: Case) {
+fn forward_backward_fcos_burn_cpu(bencher: Bencher, case: Case) {
     forward_backward(bencher, case, conv2d);
 }
 
 #[divan::bench(args = CASES)]
-fn forward_backward_flex(bencher: Bencher, case: Case) {
+fn forward_backward_burn_flex(bencher: Bencher, case: Case) {
     forward_backward(bencher, case, module::conv2d);
 }

@@ -1,4 +1,4 @@
-//! Rectified linear units.
+//! ReLU, alone or after an addition.
 
 use std::any::TypeId;
 
@@ -24,159 +24,172 @@ use burn::{
 };
 
 use crate::{
-    flex::{change, is_f32_on_flex, values},
-    planes::TASK,
+    flex::{is_f32_on_flex, update_chunks, values},
+    parallel::GRAIN,
 };
 
-/// max(`input`, 0), as Burn's [`relu`](burn::tensor::activation::relu).
+/// max(`input`, 0), element by element, like Burn's [`relu`](burn::tensor::activation::relu).
 ///
-/// The backward pass is computed from the output, which the next layer keeps anyway, not
-/// from the input, which it need not keep.
+/// The backward pass uses the output, which the next layer keeps anyway, so the input can be
+/// freed. With gradient checkpointing it uses the input.
 pub fn relu(input: Tensor<4>) -> Tensor<4> {
     if !is_f32_on_flex(&input) {
         return activation::relu(input);
     }
-    Tensor::from_dispatch(<Dispatch as RectificationOps>::rectify(
-        input.into_dispatch(),
-    ))
+    Tensor::from_dispatch(<Dispatch as ReluOps>::relu_forward(input.into_dispatch()))
 }
 
-/// max(`a` + `b`, 0), for two tensors of the same shape: the end of a residual block.
+/// max(`a` + `b`, 0), element by element, as at the end of a residual block.
+///
+/// Neither the inputs nor their sum are kept for the backward pass, unless gradient
+/// checkpointing is enabled.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use fcos_burn_cpu::add_relu;
+///
+/// let device = Device::flex();
+/// let a = Tensor::<4>::from_floats([[[[1.0, 2.0, -3.0]]]], &device);
+/// let b = Tensor::<4>::from_floats([[[[1.0, -5.0, 4.0]]]], &device);
+/// let expected = Tensor::<4>::from_floats([[[[2.0, 0.0, 1.0]]]], &device);
+/// assert_eq!(add_relu(a, b).into_data(), expected.into_data());
+/// ```
 ///
 /// # Panics
 ///
-/// Panics if the shapes differ.
+/// Panics on the Flex backend if the shapes differ.
 pub fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
     if !(is_f32_on_flex(&a) && is_f32_on_flex(&b)) {
         return activation::relu(a + b);
     }
-    assert_eq!(a.dims(), b.dims(), "of the same shape");
+    assert_eq!(a.dims(), b.dims(), "shapes of the summands");
     let [a, b] = [a, b].map(Tensor::into_dispatch);
-    Tensor::from_dispatch(<Dispatch as RectificationOps>::add_rectify(a, b))
+    Tensor::from_dispatch(<Dispatch as ReluOps>::add_relu_forward(a, b))
 }
 
+/// The functions as operations of the backends that implement them.
 #[backend_extension(Flex, Autodiff)]
-trait RectificationOps: Backend {
-    fn rectify(input: FloatTensor<Self>) -> FloatTensor<Self>;
+trait ReluOps: Backend {
+    fn relu_forward(input: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    fn add_rectify(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
+    fn add_relu_forward(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self>;
 }
 
-impl RectificationOps for Flex {
-    fn rectify(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        change(input, TASK, |_, values| {
+impl ReluOps for Flex {
+    fn relu_forward(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        update_chunks(input, GRAIN, |_, values| {
             for value in values {
-                *value = rectified(*value);
+                *value = positive_part(*value);
             }
         })
     }
 
-    fn add_rectify(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn add_relu_forward(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         let (a, b) = if b.is_unique() { (b, a) } else { (a, b) };
         let b = b.to_contiguous();
         let others = values(&b);
-        change(a, TASK, |part, values| {
-            for (value, other) in values.iter_mut().zip(&others[part * TASK..]) {
-                *value = rectified(*value + other);
+        update_chunks(a, GRAIN, |chunk, values| {
+            for (value, other) in values.iter_mut().zip(&others[chunk * GRAIN..]) {
+                *value = positive_part(*value + other);
             }
         })
     }
 }
 
-/// NaN stays.
-fn rectified(value: f32) -> f32 {
+/// max(`value`, 0), but NaN for NaN.
+fn positive_part(value: f32) -> f32 {
     if value <= 0.0 { 0.0 } else { value }
 }
 
-impl<C: CheckpointStrategy> RectificationOps for Autodiff<Flex, C> {
-    fn rectify(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        let again = Again(input.id());
+impl<C: CheckpointStrategy> ReluOps for Autodiff<Flex, C> {
+    fn relu_forward(input: FloatTensor<Self>) -> FloatTensor<Self> {
+        let recompute = Recompute(input.id());
         let keeps_output = keeps_outputs::<C>();
-        match Rectification
+        match Relu
             .prepare::<C>([input.node()])
             .memory_bound()
-            .retro_forward(again)
+            .retro_forward(recompute)
             .parents([&input])
             .stateful()
         {
             OpsKind::Tracked(prep) if keeps_output => {
-                let output = Flex::rectify(input.into_primitive());
-                prep.finish(Kept::Output(output.clone()), output)
+                let output = Flex::relu_forward(input.into_primitive());
+                prep.finish(Saved::Output(output.clone()), output)
             }
             OpsKind::Tracked(mut prep) => {
-                let kept = Kept::Input(prep.checkpoint(&input));
-                prep.finish(kept, Flex::rectify(input.into_primitive()))
+                let saved = Saved::Input(prep.checkpoint(&input));
+                prep.finish(saved, Flex::relu_forward(input.into_primitive()))
             }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::rectify(input.into_primitive())),
+            OpsKind::UnTracked(prep) => prep.finish(Flex::relu_forward(input.into_primitive())),
         }
     }
 
-    fn add_rectify(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn add_relu_forward(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         if !keeps_outputs::<C>() {
-            return Self::rectify(Self::float_add(a, b));
+            return Self::relu_forward(Self::float_add(a, b));
         }
         let nodes = [a.node(), b.node()];
-        let output = Flex::add_rectify(a.into_primitive(), b.into_primitive());
-        match Rectification.prepare::<C>(nodes).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(Kept::Output(output.clone()), output),
+        let output = Flex::add_relu_forward(a.into_primitive(), b.into_primitive());
+        match Relu.prepare::<C>(nodes).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(Saved::Output(output.clone()), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
 }
 
-/// Whether outputs are kept, rather than computed again, as gradient checkpointing does.
+/// Whether outputs may be kept. With gradient checkpointing they must be recomputed instead.
 fn keeps_outputs<C: CheckpointStrategy>() -> bool {
     TypeId::of::<C>() == TypeId::of::<NoCheckpointing>()
 }
 
-/// The forward pass, when gradient checkpointing runs it again.
+/// Recomputes the output from the input, for gradient checkpointing.
 #[derive(Debug)]
-struct Again(NodeId);
+struct Recompute(NodeId);
 
-impl RetroForward for Again {
+impl RetroForward for Recompute {
     fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
         let input = states.get_state::<FloatTensor<Flex>>(&self.0);
-        states.save(out_node, Flex::rectify(input));
+        states.save(out_node, Flex::relu_forward(input));
     }
 }
 
-/// What tells where the output is positive.
+/// What the backward pass needs: a tensor that is positive where the output is.
 #[derive(Clone, Debug)]
-enum Kept {
+enum Saved {
     Output(FloatTensor<Flex>),
     Input(NodeId),
 }
 
 #[derive(Debug)]
-struct Rectification;
+struct Relu;
 
-impl<const INPUTS: usize> Backward<Flex, INPUTS> for Rectification {
-    type State = Kept;
+impl<const INPUTS: usize> Backward<Flex, INPUTS> for Relu {
+    type State = Saved;
 
     fn backward(
         self,
-        ops: Ops<Kept, INPUTS>,
+        ops: Ops<Saved, INPUTS>,
         grads: &mut Gradients,
         checkpointer: &mut Checkpointer,
     ) {
-        let kept = match ops.state {
-            Kept::Output(output) => output,
-            Kept::Input(node) => checkpointer.retrieve_node_output(node),
+        let saved = match ops.state {
+            Saved::Output(output) => output,
+            Saved::Input(node) => checkpointer.retrieve_node_output(node),
         };
-        let gradient = gradient(&kept, grads.consume::<Flex>(&ops.node));
+        let gradient = masked(&saved, grads.consume::<Flex>(&ops.node));
         for node in ops.parents.into_iter().flatten() {
             grads.register::<Flex>(node.id, gradient.clone());
         }
     }
 }
 
-/// The gradient of the output where `kept` is positive.
-fn gradient(kept: &FloatTensor<Flex>, of_output: FloatTensor<Flex>) -> FloatTensor<Flex> {
-    let kept = kept.to_contiguous();
-    let kept = values(&kept);
-    change(of_output, TASK, |part, values| {
-        for (value, kept) in values.iter_mut().zip(&kept[part * TASK..]) {
-            if *kept <= 0.0 {
+/// The gradient where `saved` is positive or NaN, and 0 elsewhere.
+fn masked(saved: &FloatTensor<Flex>, gradient: FloatTensor<Flex>) -> FloatTensor<Flex> {
+    let saved = saved.to_contiguous();
+    let saved = values(&saved);
+    update_chunks(gradient, GRAIN, |chunk, values| {
+        for (value, saved) in values.iter_mut().zip(&saved[chunk * GRAIN..]) {
+            if *saved <= 0.0 {
                 *value = 0.0;
             }
         }

@@ -5,51 +5,54 @@ use burn::{
     tensor::{DType, Shape, Tensor, TensorData},
 };
 
-use crate::{planes, unwritten::written};
+use crate::{parallel::for_each_chunk, uninit::vec_written_by};
 
-/// Whether a tensor is of 32 bits on this backend, with autodiff or without.
+/// Whether a tensor is `f32` and on the Flex backend, with or without autodiff.
 pub fn is_f32_on_flex(tensor: &Tensor<4>) -> bool {
     let on_flex = match tensor.clone().into_dispatch().kind {
         DispatchTensorKind::Flex(_) => true,
         DispatchTensorKind::Autodiff(inner) => matches!(*inner, DispatchTensorKind::Flex(_)),
-        #[allow(unreachable_patterns, reason = "where no other backend is built in")]
+        #[allow(
+            unreachable_patterns,
+            reason = "Flex may be the only backend that is compiled in"
+        )]
         _ => false,
     };
     on_flex && tensor.dtype() == DType::F32
 }
 
-/// The values of a contiguous tensor of 32 bits.
+/// The values of a contiguous `f32` tensor, in row-major order.
 pub fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
 }
 
-/// A tensor of these values.
+/// A tensor of `values` in row-major order.
 pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
     FloatTensor::<Flex>::from_data(TensorData::new(values, Shape::from(shape)))
 }
 
-/// The tensor after `with` has changed its values, in parallel, by planes of `pixels`; in
-/// place where nobody else has them.
-pub fn change(
+/// Applies `update` to the index and the values of each chunk of `length` values, in
+/// parallel. Works in place if no other tensor shares the memory, and on a copy otherwise.
+pub fn update_chunks(
     mut tensor: FloatTensor<Flex>,
-    pixels: usize,
-    with: impl Fn(usize, &mut [f32]) + Sync,
+    length: usize,
+    update: impl Fn(usize, &mut [f32]) + Sync,
 ) -> FloatTensor<Flex> {
     let count = tensor.shape().num_elements();
     let is_whole = tensor.is_contiguous() && tensor.storage::<f32>().len() == count;
     if is_whole && let Some(values) = tensor.try_storage_mut() {
-        planes::each(values, pixels, with);
+        for_each_chunk(values, length, update);
         return tensor;
     }
     let tensor = tensor.to_contiguous();
-    let before = values(&tensor);
-    // SAFETY: each value is in a plane, and each plane is copied.
+    let source = values(&tensor);
+    // SAFETY: the chunks cover all values, and each chunk is initialized by a copy.
     #[allow(unsafe_code)]
     let values = unsafe {
-        written(count, |values| {
-            planes::each(values, pixels, |plane, values| {
-                let before = &before[plane * pixels..][..values.len()];
-                with(plane, values.write_copy_of_slice(before));
+        vec_written_by(count, |values| {
+            for_each_chunk(values, length, |index, chunk| {
+                let source = &source[index * length..][..chunk.len()];
+                update(index, chunk.write_copy_of_slice(source));
             });
         })
     };

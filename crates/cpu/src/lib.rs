@@ -1,36 +1,26 @@
 #![doc = include_str!("../README.md")]
 
-// Memory that is not cleared and products by pointers need `unsafe`, and say at each place
-// why it is sound. The other modules may have none.
+// `unsafe` is denied for the crate. The modules that call `gemm` through pointers or write to
+// uninitialized memory allow it at single statements, each with its reason; the others
+// forbid it.
 #[forbid(unsafe_code)]
 mod activation;
-#[forbid(unsafe_code)]
-mod buffer;
 mod convolution;
 mod flex;
+#[cfg(test)]
 #[forbid(unsafe_code)]
-mod geometry;
-#[forbid(unsafe_code)]
-mod images;
-#[forbid(unsafe_code)]
-mod lanes;
-#[forbid(unsafe_code)]
-mod lowered;
+mod levels;
 mod normalization;
 #[cfg(feature = "optim")]
 #[forbid(unsafe_code)]
 pub mod optim;
 #[forbid(unsafe_code)]
-mod planes;
-mod product;
-#[doc(hidden)]
+mod parallel;
 #[forbid(unsafe_code)]
-pub mod simd;
+mod reduction;
 #[forbid(unsafe_code)]
-mod sums;
-mod unwritten;
-#[forbid(unsafe_code)]
-mod winograd;
+mod simd;
+mod uninit;
 
 pub use activation::{add_relu, relu};
 pub use convolution::conv2d;

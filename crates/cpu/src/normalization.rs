@@ -1,4 +1,4 @@
-//! Batch and group normalisation.
+//! Batch and group normalization.
 
 use std::{mem::MaybeUninit, sync::Arc};
 
@@ -22,42 +22,47 @@ use burn::{
 };
 
 use crate::{
-    flex::{change, is_f32_on_flex, tensor, values},
-    planes,
-    sums::{covariance, sum},
-    unwritten::written,
+    flex::{is_f32_on_flex, tensor, update_chunks, values},
+    parallel::{for_each_chunk, map_chunks},
+    reduction::{covariance, sum, sum_over_batch},
+    uninit::vec_written_by,
 };
 
-/// Normalises `input`, `[batch, channels, height, width]`, by the mean and variance of each
-/// channel in the batch, times `gamma` plus `beta`, `[channels]`. Returns these means and
-/// (biased) variances too, as Burn's
-/// [`batch_norm_train`](burn::tensor::module::batch_norm_train).
+/// Batch normalization in training mode (Ioffe & Szegedy, 2015), like Burn's
+/// [`batch_norm_train`](burn::tensor::module::batch_norm_train): normalizes each channel of
+/// `input`, `[batch, channels, height, width]`, by its mean and variance over the batch, then
+/// multiplies by `gamma` and adds `beta`, both `[channels]`.
+///
+/// Returns the output, `[batch, channels, height, width]`, and the means and biased variances,
+/// both `[channels]`. On the Flex backend autodiff does not track these.
 ///
 /// # Panics
 ///
-/// Panics if the shapes do not fit each other.
+/// Panics if the shapes do not match.
 pub fn batch_norm_train(
     input: Tensor<4>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
     epsilon: f64,
 ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
-    if !suits(&input, &gamma, &beta) {
+    if !is_supported(&input, &gamma, &beta) {
         let result = module::batch_norm_train(input, gamma, beta, epsilon);
         return (result.output, result.mean, result.variance);
     }
     normalize(input, gamma, beta, Sets::Channels, epsilon)
 }
 
-/// The output of `layer` for `input`, `[batch, channels, height, width]`: normalised by the
-/// mean and variance of each group of channels in each image (Wu & He, 2018).
+/// The output of a group normalization layer (Wu & He, 2018), like its
+/// [`forward`](GroupNorm::forward): normalizes each group of channels in each image of `input`,
+/// `[batch, channels, height, width]`, by its mean and variance, then applies the layer's
+/// scale and shift for each channel. The shape of the output is that of the input.
 ///
 /// # Panics
 ///
-/// Panics if `input` has other channels than the layer.
+/// Panics if `input` has a different number of channels than the layer.
 pub fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
     match (&layer.gamma, &layer.beta) {
-        (Some(gamma), Some(beta)) if suits(&input, gamma, beta) => {
+        (Some(gamma), Some(beta)) if is_supported(&input, gamma, beta) => {
             let sets = Sets::Groups(layer.num_groups);
             normalize(input, gamma.val(), beta.val(), sets, layer.epsilon).0
         }
@@ -65,8 +70,8 @@ pub fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// Whether this crate computes it.
-fn suits(input: &Tensor<4>, gamma: &Tensor<1>, beta: &Tensor<1>) -> bool {
+/// Whether this crate normalizes such an input.
+fn is_supported(input: &Tensor<4>, gamma: &Tensor<1>, beta: &Tensor<1>) -> bool {
     is_f32_on_flex(input)
         && [gamma, beta].map(Tensor::dtype) == [DType::F32; 2]
         && input.shape().num_elements() > 0
@@ -83,7 +88,7 @@ fn normalize(
     assert_eq!(
         [gamma.dims(), beta.dims()],
         [[channels]; 2],
-        "a value for each channel"
+        "gamma and beta must have one value per channel"
     );
     let (output, mean, variance) = <Dispatch as NormalizationOps>::normalize(
         input.into_dispatch(),
@@ -99,15 +104,16 @@ fn normalize(
     )
 }
 
-/// What is normalised together.
+/// The sets of values that are normalized together.
 #[derive(Clone, Copy, Debug)]
 enum Sets {
-    /// A channel of all images.
+    /// Each channel, over all images.
     Channels,
-    /// One of so many groups of channels of an image.
+    /// Each group of channels in each image, given the number of groups.
     Groups(usize),
 }
 
+/// Normalization as an operation of the backends that implement it.
 #[backend_extension(Flex, Autodiff)]
 trait NormalizationOps: Backend {
     /// The output, and the mean and variance of each set.
@@ -129,10 +135,10 @@ impl NormalizationOps for Flex {
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let input = input.to_contiguous();
-        let sets = Layout::new(input.shape().dims(), sets);
-        let moments = sets.moments(values(&input));
+        let layout = Layout::new(input.shape().dims(), sets);
+        let moments = layout.moments(values(&input));
         let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
-        let output = sets.normalized(
+        let output = layout.normalize(
             values(&input),
             values(&gamma),
             values(&beta),
@@ -144,7 +150,7 @@ impl NormalizationOps for Flex {
             let count = values.len();
             tensor(values, [count])
         });
-        (tensor(output, sets.shape), mean, variance)
+        (tensor(output, layout.shape), mean, variance)
     }
 }
 
@@ -163,7 +169,7 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
             sets,
             epsilon,
         );
-        let again = Again {
+        let recompute = Recompute {
             input: input.id(),
             gamma: gamma.id(),
             beta: beta.id(),
@@ -173,7 +179,7 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
         let output = match Normalization
             .prepare::<C>([input.node(), gamma.node(), beta.node()])
             .memory_bound()
-            .retro_forward(again)
+            .retro_forward(recompute)
             .parents([&input, &gamma, &beta])
             .stateful()
         {
@@ -195,9 +201,9 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
     }
 }
 
-/// The forward pass, when gradient checkpointing runs it again.
+/// Recomputes the output from the inputs, for gradient checkpointing.
 #[derive(Debug)]
-struct Again {
+struct Recompute {
     input: NodeId,
     gamma: NodeId,
     beta: NodeId,
@@ -205,7 +211,7 @@ struct Again {
     epsilon: f32,
 }
 
-impl RetroForward for Again {
+impl RetroForward for Recompute {
     fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
         let [input, gamma, beta] = [self.input, self.gamma, self.beta]
             .map(|node| states.get_state::<FloatTensor<Flex>>(&node));
@@ -217,6 +223,7 @@ impl RetroForward for Again {
 #[derive(Debug)]
 struct Normalization;
 
+/// What the backward pass needs.
 #[derive(Clone, Debug)]
 struct State {
     input: NodeId,
@@ -245,9 +252,9 @@ impl Backward<Flex, 3> for Normalization {
         let (input, gamma) = (values(&input), values(&gamma));
         let sums = layout.gradient_sums(input, values(&gradient), &scales);
         let channels = layout.shape[1];
-        for (node, which) in [(beta_node, 0), (gamma_node, 1)] {
+        for (node, index) in [(beta_node, 0), (gamma_node, 1)] {
             let Some(node) = node else { continue };
-            let sums = planes::channel_sums(sums.iter().map(|sums| sums[which]), channels);
+            let sums = sum_over_batch(sums.iter().map(|sums| sums[index]), channels);
             grads.register::<Flex>(node, tensor(sums, [channels]));
         }
         if let Some(node) = input_node {
@@ -257,7 +264,7 @@ impl Backward<Flex, 3> for Normalization {
     }
 }
 
-/// Which plane is of which set.
+/// The division of a tensor into sets. One channel of one image, a plane, belongs to one set.
 struct Layout {
     shape: [usize; 4],
     sets: Sets,
@@ -280,7 +287,7 @@ impl Layout {
         }
     }
 
-    /// Number of sets, and of values in each.
+    /// The number of sets, and the number of values in each.
     fn counts(&self) -> (usize, f64) {
         let sets = match self.sets {
             Sets::Channels => self.shape[1],
@@ -290,28 +297,29 @@ impl Layout {
         (sets, (values / sets) as f64)
     }
 
-    /// Mean and variance of each set, from those of its planes (Chan et al., 1983).
+    /// The mean and variance of each set, combined from those of its planes (Chan et al.,
+    /// 1983).
     fn moments(&self, input: &[f32]) -> Vec<[f32; 2]> {
         let pixels = self.pixels() as f64;
-        let of_planes = planes::map(input, self.pixels(), |_, plane| {
+        let plane_moments = map_chunks(input, self.pixels(), |_, plane| {
             let mean = (sum(plane) / pixels) as f32;
             [mean.into(), covariance(plane, mean, plane, mean)]
         });
         let (sets, count) = self.counts();
         let mut moments = vec![[0.0; 2]; sets];
-        for (plane, [mean, _]) in of_planes.iter().enumerate() {
+        for (plane, [mean, _]) in plane_moments.iter().enumerate() {
             moments[self.set_of(plane)][0] += mean * (pixels / count);
         }
-        for (plane, [mean, squares]) in of_planes.iter().enumerate() {
-            let [of_set, variance] = &mut moments[self.set_of(plane)];
-            let distance = mean - *of_set;
+        for (plane, [mean, squares]) in plane_moments.iter().enumerate() {
+            let [set_mean, variance] = &mut moments[self.set_of(plane)];
+            let distance = mean - *set_mean;
             *variance += (squares + pixels * distance * distance) / count;
         }
         let rounded = |moments: [f64; 2]| moments.map(|moment| moment as f32);
         moments.into_iter().map(rounded).collect()
     }
 
-    fn normalized(
+    fn normalize(
         &self,
         input: &[f32],
         gamma: &[f32],
@@ -330,18 +338,18 @@ impl Layout {
                 output.write((input - mean) * scale + shift);
             }
         };
-        // SAFETY: each value is in a plane, and each plane is written.
+        // SAFETY: the planes cover all values, and each plane is written.
         #[allow(unsafe_code)]
         unsafe {
-            written(input.len(), |output| planes::each(output, pixels, write))
+            vec_written_by(input.len(), |output| for_each_chunk(output, pixels, write))
         }
     }
 
-    /// The sum over each plane of the output's gradient, and of that times the normalised
-    /// input, given mean and inverse deviation of each set.
+    /// For each plane, the sums of the output gradient and of its product with the normalized
+    /// input, given the mean and inverse standard deviation of each set.
     fn gradient_sums(&self, input: &[f32], gradient: &[f32], scales: &[[f32; 2]]) -> Vec<[f64; 2]> {
         let pixels = self.pixels();
-        planes::map(gradient, pixels, |plane, gradient| {
+        map_chunks(gradient, pixels, |plane, gradient| {
             let [mean, scale] = scales[self.set_of(plane)];
             let input = &input[plane * pixels..][..pixels];
             let product = covariance(gradient, 0.0, input, mean);
@@ -349,8 +357,8 @@ impl Layout {
         })
     }
 
-    /// The gradient of the input: with the normalised input x̂ and the gradient g of what is
-    /// normalised, (g − mean g − x̂ · mean g x̂) / deviation, means over the set.
+    /// The gradient of the input: (g − mean(g) − x̂ · mean(g x̂)) / σ, where x̂ is the
+    /// normalized input, g its gradient, and σ and the means are those of the set.
     fn input_gradient(
         &self,
         input: &[f32],
@@ -368,14 +376,14 @@ impl Layout {
                 *mean += f64::from(gamma[plane % channels]) * sum / count;
             }
         }
-        change(gradient, pixels, |plane, gradient| {
+        update_chunks(gradient, pixels, |plane, gradient| {
             let set = self.set_of(plane);
             let ([mean, scale], [shift, slope]) = (scales[set], means[set].map(|m| m as f32));
-            let of_gradient = gamma[plane % channels] * scale;
-            let (of_input, shift) = (scale * scale * slope, scale * shift);
+            let gradient_factor = gamma[plane % channels] * scale;
+            let (input_factor, shift) = (scale * scale * slope, scale * shift);
             let input = &input[plane * pixels..][..gradient.len()];
             for (gradient, input) in gradient.iter_mut().zip(input) {
-                *gradient = *gradient * of_gradient - (input - mean) * of_input - shift;
+                *gradient = *gradient * gradient_factor - (input - mean) * input_factor - shift;
             }
         })
     }

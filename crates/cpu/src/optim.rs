@@ -1,7 +1,24 @@
-//! Burn's optimisers by all threads, and what clipping gradients takes.
+//! Multithreaded optimizers, and operations on gradients and weights.
 //!
-//! The optimisers compute what Burn's own compute, in the same order, so to the last bit (but
-//! for the sign of a zero), and keep the same state: a record of one is one of the other.
+//! The optimizers perform the operations of Burn's own optimizers in the same order, so the
+//! results are bit-identical, except for the sign of zeros. They keep the same state, so they
+//! can load each other's records.
+//!
+//! Tensors are updated in place if no other tensor shares their memory. All of this applies to
+//! `f32` tensors on the Flex backend without autodiff; other tensors are left to their own
+//! backend.
+//!
+//! ```
+//! use burn::{optim::Optimizer, tensor::{Device, Tensor}};
+//! use fcos_burn_cpu::optim::Sgd;
+//!
+//! let device = Device::flex();
+//! let sgd = Sgd::new(0.9, 0.0);
+//! let weight = Tensor::<1>::from_floats([1.0, 2.0], &device);
+//! let gradient = Tensor::<1>::from_floats([2.0, -4.0], &device);
+//! let (weight, _state) = sgd.step(0.25, weight, gradient, None);
+//! assert_eq!(weight.into_data().try_into_vec::<f32>().unwrap(), [0.5, 3.0]);
+//! ```
 
 use burn::{
     backend::{
@@ -15,13 +32,13 @@ use burn::{
 };
 
 use crate::{
-    flex::{change, tensor, values},
-    planes::{self, TASK},
-    sums::covariance,
+    flex::{tensor, update_chunks, values},
+    parallel::{GRAIN, map_chunks},
+    reduction::covariance,
 };
 
-/// Stochastic gradient descent with momentum, without dampening, as Burn's
-/// [`Sgd`](burn::optim::Sgd).
+/// Stochastic gradient descent with momentum, like Burn's [`Sgd`](burn::optim::Sgd) without
+/// dampening.
 #[derive(Clone, Debug)]
 pub struct Sgd {
     momentum: f32,
@@ -29,7 +46,8 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// With a momentum, and a weight decay that is added to the gradient; 0 for none.
+    /// The weight decay is an L2 penalty: the weight times `weight_decay` is added to the
+    /// gradient. 0 disables it.
     pub fn new(momentum: f32, weight_decay: f32) -> Self {
         Self {
             momentum,
@@ -38,7 +56,7 @@ impl Sgd {
     }
 }
 
-/// What [`Sgd`] keeps of a parameter.
+/// The state of [`Sgd`] for a parameter.
 #[derive(Clone, Debug)]
 pub struct SgdState<const D: usize> {
     velocity: Tensor<D>,
@@ -68,12 +86,12 @@ impl Optimizer for Sgd {
         gradient: Tensor<D>,
         state: Option<SgdState<D>>,
     ) -> (Tensor<D>, Option<SgdState<D>>) {
-        let before = state.map(|state| state.velocity);
-        let velocity_suits = |velocity| suits([&weight, velocity]);
-        let suits = suits([&weight, &gradient]) && before.as_ref().is_none_or(velocity_suits);
-        let (weight, velocity) = if suits {
-            let velocity = before.unwrap_or_else(|| gradient.zeros_like());
-            let (weight, velocity) = <Dispatch as OptimizationOps>::momentum_step(
+        let velocity = state.map(|state| state.velocity);
+        let is_supported = are_supported([&weight, &gradient])
+            && (velocity.as_ref()).is_none_or(|velocity| are_supported([&weight, velocity]));
+        let (weight, velocity) = if is_supported {
+            let velocity = velocity.unwrap_or_else(|| gradient.zeros_like());
+            let (weight, velocity) = <Dispatch as OptimOps>::sgd_step(
                 weight.into_dispatch(),
                 gradient.into_dispatch(),
                 velocity.into_dispatch(),
@@ -90,7 +108,7 @@ impl Optimizer for Sgd {
                 0.0 => gradient,
                 decay => weight.clone().mul_scalar(decay) + gradient,
             };
-            let velocity = match before {
+            let velocity = match velocity {
                 Some(velocity) => gradient + velocity.mul_scalar(self.momentum),
                 None => gradient,
             };
@@ -106,23 +124,23 @@ impl Optimizer for Sgd {
     }
 }
 
-/// Adam with decoupled weight decay, as Burn's [`AdamW`](burn::optim::AdamW), without its
-/// AMSGrad and cautious variants.
+/// Adam with decoupled weight decay (Loshchilov & Hutter, 2019), like Burn's
+/// [`AdamW`](burn::optim::AdamW) without its AMSGrad and cautious variants.
 #[derive(Clone)]
 pub struct AdamW {
-    rule: AdamWRule,
+    parameters: AdamWParameters,
     fallback: burn::optim::AdamW,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct AdamWRule {
+struct AdamWParameters {
     betas: [f32; 2],
     epsilon: f32,
     weight_decay: f32,
 }
 
 impl AdamW {
-    /// With β₁ and β₂, ε and the weight decay.
+    /// `betas` are the decay rates β₁ and β₂ of the moments.
     pub fn new(betas: [f32; 2], epsilon: f32, weight_decay: f32) -> Self {
         let fallback = AdamWConfig::new()
             .with_beta_1(betas[0])
@@ -130,12 +148,15 @@ impl AdamW {
             .with_epsilon(epsilon)
             .with_weight_decay(weight_decay)
             .build();
-        let rule = AdamWRule {
+        let parameters = AdamWParameters {
             betas,
             epsilon,
             weight_decay,
         };
-        Self { rule, fallback }
+        Self {
+            parameters,
+            fallback,
+        }
     }
 }
 
@@ -155,14 +176,14 @@ impl Optimizer for AdamW {
                 moment_1,
                 moment_2,
                 max_moment_2: None,
-            }) if suits([&weight, &gradient, &moment_1, &moment_2]) => {
+            }) if are_supported([&weight, &gradient, &moment_1, &moment_2]) => {
                 let time = time + 1;
-                let (weight, moment_1, moment_2) = <Dispatch as OptimizationOps>::adam_w_step(
+                let (weight, moment_1, moment_2) = <Dispatch as OptimOps>::adam_w_step(
                     weight.into_dispatch(),
                     gradient.into_dispatch(),
                     moment_1.into_dispatch(),
                     moment_2.into_dispatch(),
-                    self.rule,
+                    self.parameters,
                     time,
                     rate,
                 );
@@ -183,41 +204,41 @@ impl Optimizer for AdamW {
     }
 }
 
-/// The sum of the squares of all values, `[1]`.
+/// The sum of the squares of all values, `[1]`, accumulated in 64 bits on the Flex backend.
 pub fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    if !suits([&tensor]) {
+    if !are_supported([&tensor]) {
         return tensor.square().sum();
     }
-    Tensor::from_dispatch(<Dispatch as OptimizationOps>::sum_of_squares(
+    Tensor::from_dispatch(<Dispatch as OptimOps>::sum_of_squares(
         tensor.into_dispatch(),
     ))
 }
 
-/// `tensor` times `factor`, `[1]`.
+/// `tensor * factor`, where `factor` is `[1]`.
 pub fn scale<const D: usize>(tensor: Tensor<D>, factor: Tensor<1>) -> Tensor<D> {
-    if !(suits([&tensor]) && suits([&factor])) {
+    if !(are_supported([&tensor]) && are_supported([&factor])) {
         return tensor * factor.unsqueeze();
     }
-    Tensor::from_dispatch(<Dispatch as OptimizationOps>::scale(
+    Tensor::from_dispatch(<Dispatch as OptimOps>::scale(
         tensor.into_dispatch(),
         factor.into_dispatch(),
     ))
 }
 
-/// `from` + `share` · (`to` − `from`), in the memory of `from` where nobody else has it.
-pub fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, share: f32) -> Tensor<D> {
-    if !suits([&from, &to]) {
-        return from.clone() + (to - from).mul_scalar(share);
+/// Linear interpolation, `from + weight * (to - from)`, of two tensors of the same shape.
+pub fn lerp<const D: usize>(from: Tensor<D>, to: Tensor<D>, weight: f32) -> Tensor<D> {
+    if !are_supported([&from, &to]) {
+        return from.clone() + (to - from).mul_scalar(weight);
     }
-    Tensor::from_dispatch(<Dispatch as OptimizationOps>::lerp(
+    Tensor::from_dispatch(<Dispatch as OptimOps>::lerp(
         from.into_dispatch(),
         to.into_dispatch(),
-        share,
+        weight,
     ))
 }
 
-/// Whether tensors are of one shape, of 32 bits and on the Flex backend, without autodiff.
-fn suits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
+/// Whether all tensors are `f32`, on the Flex backend without autodiff, and of one shape.
+fn are_supported<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
     tensors.iter().all(|tensor| {
         let kind = (*tensor).clone().into_dispatch().kind;
         matches!(kind, DispatchTensorKind::Flex(_))
@@ -226,10 +247,11 @@ fn suits<const D: usize, const N: usize>(tensors: [&Tensor<D>; N]) -> bool {
     })
 }
 
+/// The functions as operations of the backend that implements them.
 #[backend_extension(Flex)]
-trait OptimizationOps: Backend {
-    /// Weight and velocity.
-    fn momentum_step(
+trait OptimOps: Backend {
+    /// The new weight and velocity.
+    fn sgd_step(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         velocity: FloatTensor<Self>,
@@ -238,13 +260,13 @@ trait OptimizationOps: Backend {
         rate: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Weight and moments.
+    /// The new weight and moments.
     fn adam_w_step(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         moment_1: FloatTensor<Self>,
         moment_2: FloatTensor<Self>,
-        rule: AdamWRule,
+        parameters: AdamWParameters,
         time: usize,
         rate: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
@@ -253,11 +275,11 @@ trait OptimizationOps: Backend {
 
     fn scale(tensor: FloatTensor<Self>, factor: FloatTensor<Self>) -> FloatTensor<Self>;
 
-    fn lerp(from: FloatTensor<Self>, to: FloatTensor<Self>, share: f32) -> FloatTensor<Self>;
+    fn lerp(from: FloatTensor<Self>, to: FloatTensor<Self>, weight: f32) -> FloatTensor<Self>;
 }
 
-impl OptimizationOps for Flex {
-    fn momentum_step(
+impl OptimOps for Flex {
+    fn sgd_step(
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         velocity: FloatTensor<Self>,
@@ -266,20 +288,20 @@ impl OptimizationOps for Flex {
         rate: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (weight, velocity) = (weight.to_contiguous(), velocity.to_contiguous());
-        // In the memory of the gradient, which nobody needs any more.
+        // In the memory of the gradient, which is not needed afterwards.
         let velocity = {
             let (weights, velocities) = (values(&weight), values(&velocity));
-            change(gradient, TASK, |part, values| {
-                let place = part * TASK..part * TASK + values.len();
-                let others = weights[place.clone()].iter().zip(&velocities[place]);
+            update_chunks(gradient, GRAIN, |chunk, values| {
+                let range = chunk * GRAIN..chunk * GRAIN + values.len();
+                let others = weights[range.clone()].iter().zip(&velocities[range]);
                 for (value, (weight, velocity)) in values.iter_mut().zip(others) {
                     *value = weight * weight_decay + *value + velocity * momentum;
                 }
             })
         };
         let velocities = values(&velocity);
-        let weight = change(weight, TASK, |part, values| {
-            for (value, velocity) in values.iter_mut().zip(&velocities[part * TASK..]) {
+        let weight = update_chunks(weight, GRAIN, |chunk, values| {
+            for (value, velocity) in values.iter_mut().zip(&velocities[chunk * GRAIN..]) {
                 *value -= velocity * rate;
             }
         });
@@ -291,31 +313,31 @@ impl OptimizationOps for Flex {
         gradient: FloatTensor<Self>,
         moment_1: FloatTensor<Self>,
         moment_2: FloatTensor<Self>,
-        rule: AdamWRule,
+        parameters: AdamWParameters,
         time: usize,
         rate: f64,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [beta_1, beta_2] = rule.betas;
-        let [rest_1, rest_2] = rule.betas.map(|beta| 1.0 - beta);
+        let [beta_1, beta_2] = parameters.betas;
+        let [rest_1, rest_2] = parameters.betas.map(|beta| 1.0 - beta);
         let gradient = gradient.to_contiguous();
         let gradients = values(&gradient);
-        let moment_1 = change(moment_1, TASK, |part, values| {
-            for (value, gradient) in values.iter_mut().zip(&gradients[part * TASK..]) {
+        let moment_1 = update_chunks(moment_1, GRAIN, |chunk, values| {
+            for (value, gradient) in values.iter_mut().zip(&gradients[chunk * GRAIN..]) {
                 *value = *value * beta_1 + gradient * rest_1;
             }
         });
-        let moment_2 = change(moment_2, TASK, |part, values| {
-            for (value, gradient) in values.iter_mut().zip(&gradients[part * TASK..]) {
+        let moment_2 = update_chunks(moment_2, GRAIN, |chunk, values| {
+            for (value, gradient) in values.iter_mut().zip(&gradients[chunk * GRAIN..]) {
                 *value = *value * beta_2 + gradient * gradient * rest_2;
             }
         });
-        let [bias_1, bias_2] = rule.betas.map(|beta| 1.0 - beta.powi(time as i32));
-        let decay = (1.0 - rate * f64::from(rule.weight_decay)) as f32;
-        let (rate, epsilon) = (rate as f32, rule.epsilon);
+        let [bias_1, bias_2] = parameters.betas.map(|beta| 1.0 - beta.powi(time as i32));
+        let decay = (1.0 - rate * f64::from(parameters.weight_decay)) as f32;
+        let (rate, epsilon) = (rate as f32, parameters.epsilon);
         let moments = [values(&moment_1), values(&moment_2)];
-        let weight = change(weight, TASK, |part, values| {
-            let place = part * TASK..part * TASK + values.len();
-            let [first, second] = moments.map(|moments| &moments[place.clone()]);
+        let weight = update_chunks(weight, GRAIN, |chunk, values| {
+            let range = chunk * GRAIN..chunk * GRAIN + values.len();
+            let [first, second] = moments.map(|moments| &moments[range.clone()]);
             for (value, (first, second)) in values.iter_mut().zip(first.iter().zip(second)) {
                 let step = first / bias_1 / ((second / bias_2).sqrt() + epsilon);
                 *value = *value * decay - step * rate;
@@ -326,28 +348,28 @@ impl OptimizationOps for Flex {
 
     fn sum_of_squares(input: FloatTensor<Self>) -> FloatTensor<Self> {
         let input = input.to_contiguous();
-        let parts = planes::map(values(&input), TASK, |_, part| {
-            covariance(part, 0.0, part, 0.0)
+        let sums = map_chunks(values(&input), GRAIN, |_, chunk| {
+            covariance(chunk, 0.0, chunk, 0.0)
         });
-        tensor(vec![parts.iter().sum::<f64>() as f32], [1])
+        tensor(vec![sums.iter().sum::<f64>() as f32], [1])
     }
 
     fn scale(tensor: FloatTensor<Self>, factor: FloatTensor<Self>) -> FloatTensor<Self> {
         let factor = factor.to_contiguous();
         let factor = values(&factor).first().copied().unwrap_or(1.0);
-        change(tensor, TASK, |_, values| {
+        update_chunks(tensor, GRAIN, |_, values| {
             for value in values {
                 *value *= factor;
             }
         })
     }
 
-    fn lerp(from: FloatTensor<Self>, to: FloatTensor<Self>, share: f32) -> FloatTensor<Self> {
+    fn lerp(from: FloatTensor<Self>, to: FloatTensor<Self>, weight: f32) -> FloatTensor<Self> {
         let to = to.to_contiguous();
         let to = values(&to);
-        change(from, TASK, |part, values| {
-            for (value, to) in values.iter_mut().zip(&to[part * TASK..]) {
-                *value += (to - *value) * share;
+        update_chunks(from, GRAIN, |chunk, values| {
+            for (value, to) in values.iter_mut().zip(&to[chunk * GRAIN..]) {
+                *value += (to - *value) * weight;
             }
         })
     }

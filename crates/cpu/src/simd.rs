@@ -1,9 +1,8 @@
-//! Vector instructions: which there are, and which are used.
+//! The vector instructions of the processor, chosen at run time.
 
-use std::sync::{
-    LazyLock, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::LazyLock;
+#[cfg(test)]
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(not(target_arch = "x86_64"))]
 use pulp::Arch;
@@ -11,18 +10,14 @@ use pulp::Arch;
 use pulp::x86::{V2, V3, V4};
 use pulp::{Scalar, Simd, WithSimd};
 
-/// A level of vector instructions that the kernels of this crate are compiled for.
+/// A set of vector instructions that the kernels of this crate are compiled for.
 ///
-/// The best one that the processor has is used. All give the same results to the last bit,
-/// except in matrix products: `gemm` chooses its instructions itself.
+/// All levels give bit-identical results.
 #[derive(Clone, Copy, Debug)]
-pub struct Level(Instructions);
-
-#[derive(Clone, Copy, Debug)]
-enum Instructions {
+pub enum Level {
     Scalar(Scalar),
     #[cfg(target_arch = "x86_64")]
-    Sse(V2),
+    Sse42(V2),
     #[cfg(target_arch = "x86_64")]
     Avx2(V3),
     #[cfg(target_arch = "x86_64")]
@@ -31,82 +26,104 @@ enum Instructions {
     Native(Arch),
 }
 
-/// The levels of this processor, the best one last.
-static LEVELS: LazyLock<Vec<Level>> = LazyLock::new(|| {
-    let found = [
-        Some(Instructions::Scalar(Scalar::new())),
+/// The levels that this processor supports, the best one last.
+static SUPPORTED: LazyLock<Vec<Level>> = LazyLock::new(|| {
+    let levels = [
+        Some(Level::Scalar(Scalar::new())),
         #[cfg(target_arch = "x86_64")]
-        V2::try_new().map(Instructions::Sse),
+        V2::try_new().map(Level::Sse42),
         #[cfg(target_arch = "x86_64")]
-        V3::try_new().map(Instructions::Avx2),
+        V3::try_new().map(Level::Avx2),
         #[cfg(target_arch = "x86_64")]
-        V4::try_new().map(Instructions::Avx512),
+        V4::try_new().map(Level::Avx512),
         #[cfg(not(target_arch = "x86_64"))]
-        Some(Instructions::Native(Arch::new())),
+        Some(Level::Native(Arch::new())),
     ];
-    found.into_iter().flatten().map(Level).collect()
+    levels.into_iter().flatten().collect()
 });
 
-/// How many of the best levels are left out.
-static LEFT_OUT: AtomicUsize = AtomicUsize::new(0);
+/// The best level that this processor supports.
+#[cfg(not(test))]
+#[inline]
+fn current() -> Option<Level> {
+    SUPPORTED.last().copied()
+}
 
-impl Level {
-    /// Its name: `scalar`, `sse4.2`, `avx2`, `avx512` or, where the processor is not of
-    /// x86-64, `native`.
-    pub fn name(self) -> &'static str {
-        match self.0 {
-            Instructions::Scalar(_) => "scalar",
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Sse(_) => "sse4.2",
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2(_) => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512(_) => "avx512",
-            #[cfg(not(target_arch = "x86_64"))]
-            Instructions::Native(_) => "native",
+/// The number of levels, counted from the best one, that a test skips.
+#[cfg(test)]
+static SKIPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// The best level that is not skipped.
+#[cfg(test)]
+fn current() -> Option<Level> {
+    (SUPPORTED.iter().rev())
+        .nth(SKIPPED.load(Ordering::Relaxed))
+        .copied()
+}
+
+/// Runs `op` with the best vector instructions that this processor has.
+#[inline]
+pub fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
+    match current() {
+        #[cfg(target_arch = "x86_64")]
+        Some(Level::Avx512(simd)) => Simd::vectorize(simd, op),
+        #[cfg(target_arch = "x86_64")]
+        Some(Level::Avx2(simd)) => Simd::vectorize(simd, op),
+        #[cfg(target_arch = "x86_64")]
+        Some(Level::Sse42(simd)) => Simd::vectorize(simd, op),
+        #[cfg(not(target_arch = "x86_64"))]
+        Some(Level::Native(arch)) => arch.dispatch(op),
+        Some(Level::Scalar(_)) | None => Simd::vectorize(Scalar::new(), op),
+    }
+}
+
+/// Lets tests run at each level in turn.
+#[cfg(test)]
+mod testing {
+    use std::sync::{Mutex, PoisonError, atomic::Ordering};
+
+    use super::{Level, SKIPPED, SUPPORTED};
+
+    /// Restores the best level, even if a test panics.
+    struct Restore;
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            SKIPPED.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The results of `run` at each level of this processor, from plain numbers to the best
-    /// one. The whole process uses the level meanwhile: this is for tests and measurements.
-    /// Calls from several threads wait for each other; a call within `run` waits forever.
-    pub fn each<T>(mut run: impl FnMut(Self) -> T) -> Vec<T> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = (ONE_AT_A_TIME.lock()).unwrap_or_else(PoisonError::into_inner);
-        let _restore = Restore;
-        let levels = LEVELS.iter().zip((0..LEVELS.len()).rev());
-        levels
-            .map(|(level, better)| {
-                LEFT_OUT.store(better, Ordering::Relaxed);
-                run(*level)
-            })
-            .collect()
-    }
-}
+    impl Level {
+        /// The results of `run` at each supported level, from scalar code to the best level.
+        ///
+        /// The level is set for the whole process, so concurrent calls wait for each other. A
+        /// call from within `run` deadlocks.
+        pub fn each<T>(mut run: impl FnMut(Self) -> T) -> Vec<T> {
+            static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+            let _guard = (ONE_AT_A_TIME.lock()).unwrap_or_else(PoisonError::into_inner);
+            let _restore = Restore;
+            let levels = SUPPORTED.iter().zip((0..SUPPORTED.len()).rev());
+            levels
+                .map(|(level, skipped)| {
+                    SKIPPED.store(skipped, Ordering::Relaxed);
+                    run(*level)
+                })
+                .collect()
+        }
 
-/// Brings the best level back, also where a test panics.
-struct Restore;
-
-impl Drop for Restore {
-    fn drop(&mut self) {
-        LEFT_OUT.store(0, Ordering::Relaxed);
-    }
-}
-
-/// Runs `op` with the best instructions.
-#[inline]
-pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
-    let level = LEVELS.iter().rev().nth(LEFT_OUT.load(Ordering::Relaxed));
-    match level.map(|level| level.0) {
-        #[cfg(target_arch = "x86_64")]
-        Some(Instructions::Avx512(simd)) => Simd::vectorize(simd, op),
-        #[cfg(target_arch = "x86_64")]
-        Some(Instructions::Avx2(simd)) => Simd::vectorize(simd, op),
-        #[cfg(target_arch = "x86_64")]
-        Some(Instructions::Sse(simd)) => Simd::vectorize(simd, op),
-        #[cfg(not(target_arch = "x86_64"))]
-        Some(Instructions::Native(arch)) => arch.dispatch(op),
-        Some(Instructions::Scalar(_)) | None => Simd::vectorize(Scalar::new(), op),
+        pub fn name(self) -> &'static str {
+            match self {
+                Self::Scalar(_) => "scalar",
+                #[cfg(target_arch = "x86_64")]
+                Self::Sse42(_) => "sse4.2",
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx2(_) => "avx2",
+                #[cfg(target_arch = "x86_64")]
+                Self::Avx512(_) => "avx512",
+                #[cfg(not(target_arch = "x86_64"))]
+                Self::Native(_) => "native",
+            }
+        }
     }
 }
 
@@ -114,9 +131,10 @@ pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
 mod tests {
     use super::*;
 
-    /// `EXPECTED_SIMD` tells what an emulated processor is taken for.
+    /// `EXPECTED_SIMD` names the best level of the processor that runs the test, such as an
+    /// emulated one.
     #[test]
-    fn levels_are_those_of_the_processor() {
+    fn best_level_is_the_expected_one() {
         let names = Level::each(Level::name);
         assert_eq!(names[0], "scalar");
         if let Ok(expected) = std::env::var("EXPECTED_SIMD") {
@@ -125,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn each_level_is_used_in_turn() {
+    fn each_level_runs_with_its_own_number_of_lanes() {
         struct Lanes;
         impl WithSimd for Lanes {
             type Output = usize;

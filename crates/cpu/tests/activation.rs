@@ -1,4 +1,4 @@
-//! Rectification and its gradients against Burn's.
+//! ReLU and its gradients compared with Burn's.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::tensor::{Device, Distribution, Tensor, activation};
@@ -14,8 +14,8 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("floats")
 }
 
-/// Output and the gradients of both inputs, where each is used once more, so that no
-/// result may be written over it.
+/// The output and the gradients of both inputs. All tensors are used once more, so that an
+/// operation that overwrites one of them is noticed.
 fn results(
     [a, b, weight]: &[Tensor<4>; 3],
     device: &Device,
@@ -28,12 +28,13 @@ fn results(
     let output = layer(double_a.clone(), double_b.clone());
     let sum = (output.clone() * weight + double_a * double_b).sum();
     let gradients = sum.backward();
-    let [of_a, of_b] = [a, b].map(|tensor| values(tensor.grad(&gradients).expect("a gradient")));
-    [values(output), of_a, of_b]
+    let [grad_a, grad_b] =
+        [a, b].map(|tensor| values(tensor.grad(&gradients).expect("a gradient")));
+    [values(output), grad_a, grad_b]
 }
 
 #[test]
-fn outputs_and_gradients_are_those_of_burn() {
+fn outputs_and_gradients_match_burn() {
     let device = Device::flex();
     device.seed(1);
     let tensors = [random(&device), random(&device), random(&device)];
@@ -48,7 +49,7 @@ fn outputs_and_gradients_are_those_of_burn() {
         };
         compare(|a, b| relu(a) * b, |a, b| activation::relu(a) * b);
         compare(add_relu, |a, b| activation::relu(a + b));
-        // One tensor as both, and as its own gradient's way twice.
+        // Both inputs depend on the same tensor.
         compare(
             |a, _| add_relu(a.clone(), relu(a)),
             |a, _| activation::relu(a.clone() + activation::relu(a)),
@@ -57,7 +58,7 @@ fn outputs_and_gradients_are_those_of_burn() {
 }
 
 #[test]
-fn views_are_not_written_to() {
+fn memory_of_views_is_not_overwritten() {
     let device = Device::flex();
     let whole = random(&device);
     let before = values(whole.clone());
@@ -74,7 +75,7 @@ fn views_are_not_written_to() {
 }
 
 #[test]
-fn nothing_is_hidden() {
+fn nan_infinity_and_empty_tensors_are_handled() {
     let device = Device::flex().autodiff();
     let input = Tensor::<4>::from_floats([[[[f32::NAN, -0.0, -1.0, f32::INFINITY]]]], &device);
     let input = input.require_grad();

@@ -1,14 +1,10 @@
-//! The convolutions and their gradients against those of Burn's Flex backend.
+//! Convolutions and their gradients compared with those of Burn's Flex backend.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod levels;
 
 use burn::tensor::{Device, Distribution, Tensor, module, ops::ConvOptions};
 use fcos_burn_cpu::conv2d;
 
-use levels::at_every_level;
-
-/// Output and gradients of a convolution, given that of the output.
+/// The output and the gradients of a convolution, given the output gradient.
 fn results(
     convolution: impl Fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>, ConvOptions<2>) -> Tensor<4>,
     [input, weight, output_gradient]: &[Tensor<4>; 3],
@@ -38,8 +34,8 @@ fn results(
     .collect()
 }
 
-/// Asserts that both compute the same, up to rounding.
-fn assert_same(
+/// Asserts that outputs and gradients are Burn's, up to rounding.
+fn assert_matches_burn(
     shape: [usize; 4],
     filters: usize,
     kernel: usize,
@@ -55,18 +51,18 @@ fn assert_same(
     let bias = bias.then(|| Tensor::random([filters], Distribution::Normal(0.0, 1.0), &device));
     let output = module::conv2d(input.clone(), weight.clone(), None, options.clone());
     let tensors = [input, weight, random(output.dims())];
-    let found = at_every_level(|| results(conv2d, &tensors, &bias, options));
-    let wanted = results(module::conv2d, &tensors, &bias, options);
-    assert_eq!(found.len(), wanted.len());
-    for (part, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
-        assert_eq!(found.len(), wanted.len());
-        let largest = wanted
+    let found = results(conv2d, &tensors, &bias, options);
+    let expected = results(module::conv2d, &tensors, &bias, options);
+    assert_eq!(found.len(), expected.len());
+    for (part, (found, expected)) in found.iter().zip(&expected).enumerate() {
+        assert_eq!(found.len(), expected.len());
+        let largest = expected
             .iter()
             .fold(0f32, |largest, value| largest.max(value.abs()));
-        for (index, (found, wanted)) in found.iter().zip(wanted).enumerate() {
+        for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
             assert!(
-                (found - wanted).abs() <= 1e-5 * largest,
-                "part {part} of {shape:?}, {filters} filters of {kernel}, {options:?}: {found} for {wanted} at {index}"
+                (found - expected).abs() <= 1e-5 * largest,
+                "part {part} of {shape:?}, {filters} filters of {kernel}, {options:?}: {found} instead of {expected} at {index}"
             );
         }
     }
@@ -77,7 +73,7 @@ fn options(stride: usize, padding: usize, dilation: usize) -> ConvOptions<2> {
 }
 
 #[test]
-fn every_size_stride_padding_and_dilation_is_as_in_burn() {
+fn sizes_strides_paddings_and_dilations_match_burn() {
     for (shape, filters, kernel, stride, padding, dilation) in [
         ([1, 1, 1, 1], 1, 1, 1, 0, 1),
         ([2, 3, 5, 7], 4, 1, 1, 0, 1),
@@ -94,7 +90,7 @@ fn every_size_stride_padding_and_dilation_is_as_in_burn() {
         ([9, 40, 1, 1], 7, 3, 1, 1, 1),
     ] {
         for bias in [false, true] {
-            assert_same(
+            assert_matches_burn(
                 shape,
                 filters,
                 kernel,
@@ -106,9 +102,9 @@ fn every_size_stride_padding_and_dilation_is_as_in_burn() {
 }
 
 #[test]
-fn minimal_filtering_is_as_in_burn() {
-    // Sizes that tiles of 4×4 fit, and that they do not; several blocks of tiles. As many
-    // tiles as minimal filtering needs.
+fn winograd_matches_burn() {
+    // With enough tiles for Winograd's algorithm: sizes that are multiples of the 4×4 tiles,
+    // sizes that are not, and several blocks of tiles.
     for (shape, filters, padding) in [
         ([3, 16, 16, 16], 16, 1),
         ([3, 20, 15, 18], 17, 1),
@@ -116,32 +112,34 @@ fn minimal_filtering_is_as_in_burn() {
         ([3, 16, 13, 14], 18, 2),
         ([1, 160, 61, 63], 96, 1),
     ] {
-        assert_same(shape, filters, 3, &options(1, padding, 1), true);
+        assert_matches_burn(shape, filters, 3, &options(1, padding, 1), true);
     }
 }
 
 #[test]
-fn what_is_not_computed_here_is_computed_by_burn() {
+fn unsupported_options_fall_back_to_burn() {
     let device = Device::flex();
-    let input = Tensor::<4>::ones([1, 4, 5, 5], &device);
-    let groups = conv2d(
-        input.clone(),
-        Tensor::ones([4, 2, 3, 3], &device),
-        None,
-        ConvOptions::new([1, 1], [1, 1], [1, 1], 2),
-    );
-    assert_eq!(groups.dims(), [1, 4, 5, 5]);
-    let asymmetric = conv2d(
-        input,
-        Tensor::ones([2, 4, 3, 3], &device),
-        None,
-        ConvOptions::new_with_padding([1, 1], [(0, 1), (1, 0)], [1, 1], 1),
-    );
-    assert_eq!(asymmetric.dims(), [1, 2, 4, 4]);
+    let random =
+        |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    let input = random([1, 4, 5, 5]);
+    for (weight, options) in [
+        (
+            random([4, 2, 3, 3]),
+            ConvOptions::new([1, 1], [1, 1], [1, 1], 2),
+        ),
+        (
+            random([2, 4, 3, 3]),
+            ConvOptions::new_with_padding([1, 1], [(0, 1), (1, 0)], [1, 1], 1),
+        ),
+    ] {
+        let expected = module::conv2d(input.clone(), weight.clone(), None, options.clone());
+        let output = conv2d(input.clone(), weight, None, options);
+        assert_eq!(output.into_data(), expected.into_data());
+    }
 }
 
 #[test]
-fn as_many_threads_compute_the_same_bits() {
+fn results_are_deterministic_for_each_number_of_threads() {
     let device = Device::flex();
     device.seed(3);
     let random =
@@ -170,8 +168,8 @@ fn as_many_threads_compute_the_same_bits() {
 }
 
 #[test]
-#[should_panic(expected = "a bias for each filter")]
-fn a_bias_of_another_length_is_an_error() {
+#[should_panic(expected = "bias must have one value per filter")]
+fn bias_with_the_wrong_length_panics() {
     let device = Device::flex();
     let (input, weight) = (
         Tensor::ones([1, 2, 4, 4], &device),

@@ -1,20 +1,16 @@
-//! Normalisation and its gradients against Burn's.
+//! Normalization and its gradients compared with Burn's.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-mod levels;
 
 use burn::{
     module::Param,
     nn::{GroupNorm, GroupNormConfig},
     tensor::{Device, Tensor, TensorData, module},
 };
-use fcos_burn_cpu::{batch_norm_train, group_norm, simd::Level};
-
-use levels::at_every_level;
+use fcos_burn_cpu::{batch_norm_train, group_norm};
 
 const EPSILON: f64 = 1e-5;
 
-/// Numbers without a pattern between `mean` − 2 and `mean` + 2.
+/// Pseudo-random numbers between `mean` − 2 and `mean` + 2.
 fn numbers(count: usize, seed: usize, mean: f32) -> Vec<f32> {
     let number = |index: usize| ((index + seed * 7919) as f32 * 78.233).sin() * 43_758.547;
     (0..count)
@@ -22,8 +18,8 @@ fn numbers(count: usize, seed: usize, mean: f32) -> Vec<f32> {
         .collect()
 }
 
-/// Outputs of `layer` for a input, and the gradients of input, gamma and beta given the
-/// gradient of the first output.
+/// The outputs of `layer`, and the gradients of input, gamma and beta, given a gradient of the
+/// first output.
 fn results<const N: usize>(
     shape: [usize; 4],
     device: &Device,
@@ -55,18 +51,18 @@ fn results<const N: usize>(
         .collect()
 }
 
-fn assert_same(found: &[Vec<f32>], wanted: &[Vec<f32>], what: &str) {
-    assert_eq!(found.len(), wanted.len());
-    for (part, (found, wanted)) in found.iter().zip(wanted).enumerate() {
-        assert_eq!(found.len(), wanted.len());
-        let largest = wanted
+fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>], name: &str) {
+    assert_eq!(found.len(), expected.len());
+    for (part, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert_eq!(found.len(), expected.len());
+        let largest = expected
             .iter()
             .fold(1f32, |largest, value| largest.max(value.abs()));
-        for (found, wanted) in found.iter().zip(wanted) {
+        for (found, expected) in found.iter().zip(expected) {
             assert!(
-                // Burn's sums of many values are the less exact ones.
-                (found - wanted).abs() <= 5e-4 * largest,
-                "part {part} of {what}: {found} for {wanted}"
+                // The tolerance is for Burn's sums, which are less accurate.
+                (found - expected).abs() <= 5e-4 * largest,
+                "result {part} for {name}: {found} instead of {expected}"
             );
         }
     }
@@ -86,28 +82,26 @@ fn devices() -> [Device; 2] {
 }
 
 #[test]
-fn batch_norm_is_as_in_burn() {
+fn batch_norm_matches_burn() {
     for (shape, device) in SHAPES
         .iter()
         .flat_map(|shape| devices().map(|device| (*shape, device)))
     {
-        let found = at_every_level(|| {
-            results(shape, &device, |input, gamma, beta| {
-                let (output, mean, variance) = batch_norm_train(input, gamma, beta, EPSILON);
-                (output, [mean, variance])
-            })
+        let found = results(shape, &device, |input, gamma, beta| {
+            let (output, mean, variance) = batch_norm_train(input, gamma, beta, EPSILON);
+            (output, [mean, variance])
         });
-        let wanted = results(shape, &device, |input, gamma, beta| {
+        let expected = results(shape, &device, |input, gamma, beta| {
             let result = module::batch_norm_train(input, gamma, beta, EPSILON);
             (result.output, [result.mean, result.variance])
         });
         assert_eq!(found.len(), 6);
-        assert_same(&found, &wanted, &format!("{shape:?}"));
+        assert_close(&found, &expected, &format!("{shape:?}"));
     }
 }
 
 #[test]
-fn moments_are_exact_over_many_values() {
+fn moments_of_many_values_are_accurate() {
     let (count, pixels) = (2 * 130 * 131, 130 * 131);
     let values = numbers(count, 5, 3.0);
     let exact: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
@@ -121,22 +115,18 @@ fn moments_are_exact_over_many_values() {
     let values = TensorData::new(values, [2, 1, 130, pixels / 130]);
     let input = Tensor::<4>::from_data(values, &device);
     let one = || Tensor::<1>::ones([1], &device);
-    Level::each(|level| {
-        let (_, found_mean, found_variance) =
-            batch_norm_train(input.clone(), one(), one(), EPSILON);
-        for (found, wanted) in [(found_mean, mean), (found_variance, variance)] {
-            let found: f32 = found.into_scalar();
-            assert!(
-                (f64::from(found) - wanted).abs() < 1e-7 * wanted,
-                "{found} for {wanted}, {}",
-                level.name()
-            );
-        }
-    });
+    let (_, found_mean, found_variance) = batch_norm_train(input, one(), one(), EPSILON);
+    for (found, expected) in [(found_mean, mean), (found_variance, variance)] {
+        let found: f32 = found.into_scalar();
+        assert!(
+            (f64::from(found) - expected).abs() < 1e-7 * expected,
+            "{found} instead of {expected}"
+        );
+    }
 }
 
 #[test]
-fn group_norm_is_as_in_burn() {
+fn group_norm_matches_burn() {
     for (shape, device) in SHAPES
         .iter()
         .flat_map(|shape| devices().map(|device| (*shape, device)))
@@ -149,22 +139,20 @@ fn group_norm_is_as_in_burn() {
                     .with_epsilon(EPSILON)
                     .init(&device)
             };
-            let found = at_every_level(|| {
-                results(shape, &device, |input, gamma, beta| {
-                    (group_norm(&layer(gamma, beta), input), [])
-                })
+            let found = results(shape, &device, |input, gamma, beta| {
+                (group_norm(&layer(gamma, beta), input), [])
             });
-            let wanted = results(shape, &device, |input, gamma, beta| {
+            let expected = results(shape, &device, |input, gamma, beta| {
                 (layer(gamma, beta).forward(input), [])
             });
             assert_eq!(found.len(), 4);
-            assert_same(&found, &wanted, &format!("{shape:?}, {groups} groups"));
+            assert_close(&found, &expected, &format!("{shape:?}, {groups} groups"));
         }
     }
 }
 
 #[test]
-fn a_constant_input_has_finite_gradients() {
+fn gradients_of_a_constant_input_are_finite() {
     let device = Device::flex().autodiff();
     let input = Tensor::<4>::full([2, 2, 3, 3], 7.0, &device).require_grad();
     let ones = || Tensor::<1>::ones([2], &device);

@@ -1,4 +1,4 @@
-//! Optimisers against Burn's.
+//! Optimizers compared with Burn's.
 #![allow(clippy::unwrap_used)]
 
 use burn::{
@@ -8,20 +8,17 @@ use burn::{
     },
     tensor::{Device, Distribution, Tensor},
 };
-use fcos_burn_cpu::{
-    optim::{AdamW, Sgd, SgdState, lerp, scale, sum_of_squares},
-    simd::Level,
-};
+use fcos_burn_cpu::optim::{AdamW, Sgd, SgdState, lerp, scale, sum_of_squares};
 
-/// More values than a task takes.
+/// More values than one parallel task processes.
 const SHAPE: [usize; 2] = [130, 301];
 
 fn random(device: &Device) -> Tensor<2> {
     Tensor::random(SHAPE, Distribution::Normal(0.0, 1.0), device)
 }
 
-/// The weights after each of some steps, the same gradients given to each optimiser. One
-/// copy of the weight is kept, so that a step may not write over it.
+/// The weights after each step with one of the gradients. The caller keeps `first`, so a step
+/// must not overwrite it.
 fn weights<O: Optimizer>(
     optimizer: O,
     first: &Tensor<2>,
@@ -37,7 +34,7 @@ fn weights<O: Optimizer>(
     found
 }
 
-fn compare(ours: impl Optimizer, burns: impl Optimizer) {
+fn assert_bit_identical(ours: impl Optimizer, burns: impl Optimizer) {
     let device = Device::flex();
     device.seed(3);
     let weight = random(&device);
@@ -54,29 +51,29 @@ fn compare(ours: impl Optimizer, burns: impl Optimizer) {
 }
 
 #[test]
-fn momentum_is_that_of_burn_to_the_last_bit() {
+fn sgd_is_bit_identical_to_burn() {
     let momentum = MomentumConfig::new().with_momentum(0.9).with_dampening(0.0);
     let config = SgdConfig::new().with_momentum(Some(momentum));
-    compare(Sgd::new(0.9, 0.0), config.build());
+    assert_bit_identical(Sgd::new(0.9, 0.0), config.build());
     let decay = WeightDecayConfig::new(1e-2);
-    compare(
+    assert_bit_identical(
         Sgd::new(0.9, 1e-2),
         config.with_weight_decay(Some(decay)).build(),
     );
 }
 
 #[test]
-fn adam_w_is_that_of_burn_to_the_last_bit() {
+fn adam_w_is_bit_identical_to_burn() {
     for decay in [0.0, 1e-2] {
         let config = AdamWConfig::new()
             .with_epsilon(1e-8)
             .with_weight_decay(decay);
-        compare(AdamW::new([0.9, 0.999], 1e-8, decay), config.build());
+        assert_bit_identical(AdamW::new([0.9, 0.999], 1e-8, decay), config.build());
     }
 }
 
 #[test]
-fn a_record_of_momentum_is_one_of_burn() {
+fn sgd_records_are_interchangeable_with_burn() {
     let device = Device::flex();
     let tensor = || random(&device);
     let (_, state) = Sgd::new(0.9, 0.0).step(0.1, tensor(), tensor(), None);
@@ -90,9 +87,9 @@ fn a_record_of_momentum_is_one_of_burn() {
         source
     };
     let burns = burn::optim::SgdState::<2>::state_unflatten("weight", &mut source(), &device);
-    let mut of_burn = StateSink::default();
-    burns.unwrap().state_flatten("weight", &mut of_burn);
-    assert_eq!(of_burn.tensors, record.tensors);
+    let mut burns_record = StateSink::default();
+    burns.unwrap().state_flatten("weight", &mut burns_record);
+    assert_eq!(burns_record.tensors, record.tensors);
     let ours = SgdState::<2>::state_unflatten("weight", &mut source(), &device);
     let mut again = StateSink::default();
     ours.unwrap().state_flatten("weight", &mut again);
@@ -102,26 +99,23 @@ fn a_record_of_momentum_is_one_of_burn() {
 }
 
 #[test]
-fn squares_are_summed_and_tensors_scaled() {
+fn sums_of_squares_are_accurate_and_scaling_matches_burn() {
     let device = Device::flex();
     device.seed(4);
     let tensor = random(&device);
     let values: Vec<f32> = tensor.to_data().try_into_vec().unwrap();
-    let wanted: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
-    Level::each(|level| {
-        let found: f32 = sum_of_squares(tensor.clone().transpose()).into_scalar();
-        assert!(
-            (f64::from(found) / wanted - 1.0).abs() < 1e-7,
-            "{found} {wanted}, {}",
-            level.name()
-        );
-    });
+    let expected: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+    let found: f32 = sum_of_squares(tensor.clone().transpose()).into_scalar();
+    assert!(
+        (f64::from(found) / expected - 1.0).abs() < 1e-7,
+        "{found} instead of {expected}"
+    );
     let scaled = scale(tensor.clone(), Tensor::from_floats([0.3], &device));
     assert_eq!(scaled.to_data(), tensor.mul_scalar(0.3).to_data());
 }
 
 #[test]
-fn tensors_move_by_a_share_of_their_distance() {
+fn lerp_matches_its_definition_and_preserves_shared_memory() {
     let device = Device::flex();
     device.seed(5);
     let strided = || random(&device).reshape([SHAPE[1], SHAPE[0]]).transpose();
@@ -131,10 +125,10 @@ fn tensors_move_by_a_share_of_their_distance() {
         (strided(), random(&device)),
     ] {
         let before = from.to_data();
-        let wanted = (from.clone() + (to.clone() - from.clone()).mul_scalar(0.3)).to_data();
-        // Where somebody else has `from`, and in place.
-        assert_eq!(lerp(from.clone(), to.clone(), 0.3).to_data(), wanted);
+        let expected = (from.clone() + (to.clone() - from.clone()).mul_scalar(0.3)).to_data();
+        // On a copy while `from` is shared, then in place.
+        assert_eq!(lerp(from.clone(), to.clone(), 0.3).to_data(), expected);
         assert_eq!(from.to_data(), before);
-        assert_eq!(lerp(from, to, 0.3).to_data(), wanted);
+        assert_eq!(lerp(from, to, 0.3).to_data(), expected);
     }
 }

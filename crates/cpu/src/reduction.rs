@@ -1,29 +1,41 @@
-//! Sums of many values, accurate and the same at every level of vector instructions.
+//! Accurate sums of many values, bit-identical at every level of vector instructions.
 
 use pulp::{Simd, WithSimd};
 
 use crate::simd::dispatch;
 
-/// Partial sums that are kept side by side: a multiple of every processor's lanes, and enough
-/// to hide the latency of an addition. The same number everywhere gives the same bits
-/// everywhere.
+/// The number of independent partial sums: a multiple of every level's lanes, and enough to
+/// hide the latency of an addition. It is the same at every level, so the results are too.
 const CHAINS: usize = 64;
 
-/// Values that are added in 32 bits before their partial sums are added in 64.
+/// The number of values that are added in 32 bits before their partial sums are added in 64.
 const BLOCK: usize = 32 * CHAINS;
 
-/// The sum of `a`.
+/// The sum of `values`.
 ///
-/// No partial sum in 32 bits has more than 32 values, so that the relative error to the sum of
-/// the absolute values is at most 31 · 2⁻²⁴, and usually some 2⁻²⁴, however many there are.
-pub fn sum(a: &[f32]) -> f64 {
-    dispatch(Sum(a))
+/// No partial sum in 32 bits has more than 32 terms. So the error relative to the sum of the
+/// absolute values is at most 31 · 2⁻²⁴, and typically about 2⁻²⁴, for any number of values.
+pub fn sum(values: &[f32]) -> f64 {
+    dispatch(Sum(values))
 }
 
-/// The sum of the products of `a` less `a_mean` and `b` less `b_mean`, each product rounded to 32
-/// bits, and summed as [`sum`] does.
+/// The sum of `(a - a_mean) * (b - b_mean)` over the elements of two slices of equal length,
+/// each product rounded to 32 bits, added up as in [`sum`].
 pub fn covariance(a: &[f32], a_mean: f32, b: &[f32], b_mean: f32) -> f64 {
-    dispatch(Covariance(a, a_mean, b, b_mean))
+    dispatch(Covariance {
+        inputs: [a, b],
+        means: [a_mean, b_mean],
+    })
+}
+
+/// The sum over the images for each channel, given a value for each channel of each image,
+/// `[batch, channels]`.
+pub fn sum_over_batch(values: impl IntoIterator<Item = f64>, channels: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; channels];
+    for (index, value) in values.into_iter().enumerate() {
+        sums[index % channels] += value;
+    }
+    sums.into_iter().map(|sum: f64| sum as f32).collect()
 }
 
 struct Sum<'a>(&'a [f32]);
@@ -33,7 +45,7 @@ impl WithSimd for Sum<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> f64 {
-        let of_block = |block: &[f32]| {
+        let sum_of_block = |block: &[f32]| {
             let mut chains = [simd.splat_f32s(0.0); CHAINS];
             let (rows, rest) = block.as_chunks::<CHAINS>();
             for row in rows {
@@ -44,37 +56,41 @@ impl WithSimd for Sum<'_> {
             }
             if !rest.is_empty() {
                 for (index, chain) in chains[..CHAINS / S::F32_LANES].iter_mut().enumerate() {
-                    let values = simd.partial_load_f32s(vector::<S>(rest, index));
+                    let values = simd.partial_load_f32s(lanes_of::<S>(rest, index));
                     *chain = simd.add_f32s(*chain, values);
                 }
             }
             total::<S>(&chains)
         };
-        self.0.chunks(BLOCK).map(of_block).sum()
+        self.0.chunks(BLOCK).map(sum_of_block).sum()
     }
 }
 
-/// What the vector of this index has of `rest`: all lanes, some or none.
+/// The values of `rest` in the vector of this index: all lanes, some or none.
 #[inline(always)]
-fn vector<S: Simd>(rest: &[f32], index: usize) -> &[f32] {
+fn lanes_of<S: Simd>(rest: &[f32], index: usize) -> &[f32] {
     let lanes = S::F32_LANES;
-    let from = rest.len().min(index * lanes);
-    &rest[from..rest.len().min(from + lanes)]
+    let start = rest.len().min(index * lanes);
+    &rest[start..rest.len().min(start + lanes)]
 }
 
-/// Of a vector that is not full, the lanes that are: the others are 0.
+/// Loaded like the values of an incomplete row, a mask: 1 in the lanes that have a value, 0
+/// in the others.
 const ONES: [f32; CHAINS] = [1.0; CHAINS];
 
-struct Covariance<'a>(&'a [f32], f32, &'a [f32], f32);
+struct Covariance<'a> {
+    inputs: [&'a [f32]; 2],
+    means: [f32; 2],
+}
 
 impl WithSimd for Covariance<'_> {
     type Output = f64;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> f64 {
-        let Self(a, a_mean, b, b_mean) = self;
-        let means = [a_mean, b_mean].map(|mean| simd.splat_f32s(mean));
-        let of_block = |(a, b): (&[f32], &[f32])| {
+        let [a, b] = self.inputs;
+        let means = self.means.map(|mean| simd.splat_f32s(mean));
+        let sum_of_block = |(a, b): (&[f32], &[f32])| {
             let mut chains = [simd.splat_f32s(0.0); CHAINS];
             let ((a_rows, a_rest), (b_rows, b_rest)) =
                 (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
@@ -82,7 +98,7 @@ impl WithSimd for Covariance<'_> {
             for (a, b) in a_rows.iter().zip(b_rows) {
                 let vectors = S::as_simd_f32s(a).0.iter().zip(S::as_simd_f32s(b).0);
                 for (chain, (a, b)) in chains.iter_mut().zip(vectors) {
-                    // No fused multiply-add: not every level has it.
+                    // Not a fused multiply-add: not every level has one.
                     let [a, b] = deviations(*a, *b);
                     *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
                 }
@@ -90,27 +106,27 @@ impl WithSimd for Covariance<'_> {
             if !a_rest.is_empty() {
                 let ones = &ONES[..a_rest.len()];
                 for (index, chain) in chains[..CHAINS / S::F32_LANES].iter_mut().enumerate() {
-                    let [a, b, there] = [a_rest, b_rest, ones]
-                        .map(|rest| simd.partial_load_f32s(vector::<S>(rest, index)));
+                    let [a, b, mask] = [a_rest, b_rest, ones]
+                        .map(|rest| simd.partial_load_f32s(lanes_of::<S>(rest, index)));
                     let [a, b] = deviations(a, b);
-                    // The square of a mean may be too large, where that of a deviation is not.
-                    let a = simd.mul_f32s(there, a);
+                    // Before the product: in an empty lane, that of the means may overflow.
+                    let a = simd.mul_f32s(mask, a);
                     *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
                 }
             }
             total::<S>(&chains)
         };
-        a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(of_block).sum()
+        a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(sum_of_block).sum()
     }
 }
 
-/// The sum of all chains, held in as many vectors as the lanes need.
+/// The sum of the partial sums, which fill the first `CHAINS / lanes` vectors.
 #[inline(always)]
 fn total<S: Simd>(chains: &[S::f32s; CHAINS]) -> f64 {
     let mut sums = [0.0; CHAINS];
     let vectors = S::as_mut_simd_f32s(&mut sums).0;
     vectors.copy_from_slice(&chains[..CHAINS / S::F32_LANES]);
-    // One after the other, 64 additions would take longer than those of a small plane.
+    // 64 dependent additions would take longer than the rest of the sum of a small plane.
     let mut totals = [0.0; 8];
     for sums in sums.as_chunks::<8>().0 {
         for (total, sum) in totals.iter_mut().zip(sums) {
@@ -126,7 +142,7 @@ mod tests {
     use super::*;
     use crate::simd::Level;
 
-    /// Numbers without a pattern, around `mean`.
+    /// Pseudo-random numbers between `mean` − 1 and `mean` + 1.
     fn numbers(count: usize, mean: f32) -> Vec<f32> {
         let number = |index: usize| ((index * 7919 + 13) as f32 * 78.233).sin() * 43_758.547;
         (0..count)
@@ -135,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn every_level_gives_the_same_exact_sums() {
+    fn sums_are_accurate_and_the_same_at_every_level() {
         for count in [0, 1, 7, 63, 64, 65, 2047, 2048, 5000, 300_001] {
             let (a, b) = (numbers(count, 3.0), numbers(count, -1.0));
             let [a_mean, b_mean] = [2.9, -0.8];
@@ -146,31 +162,41 @@ mod tests {
             let scale: f64 = (a.iter().zip(&b))
                 .map(|(a, b)| f64::from(((a - a_mean) * (b - b_mean)).abs()))
                 .sum();
-            let found = Level::each(|level| {
+            let results = Level::each(|level| {
                 let (sum, products) = (sum(&a), covariance(&a, a_mean, &b, b_mean));
                 let name = level.name();
                 assert!(
                     (sum - exact).abs() <= 1e-7 * exact,
-                    "{sum} for {exact}, {name}"
+                    "{sum} instead of {exact}, {name}"
                 );
                 assert!(
                     (products - exact_products).abs() <= 1e-7 * scale,
-                    "{products} for {exact_products}, {name}"
+                    "{products} instead of {exact_products}, {name}"
                 );
                 (sum.to_bits(), products.to_bits())
             });
-            assert!(found.iter().all(|bits| *bits == found[0]), "{found:?}");
+            assert!(
+                results.iter().all(|bits| *bits == results[0]),
+                "{results:?}"
+            );
         }
     }
 
     #[test]
-    fn large_values_without_deviation_have_none() {
+    fn constant_large_values_have_zero_variance() {
         for count in [300, 320] {
             let values = vec![2e19; count];
             Level::each(|level| {
-                let found = covariance(&values, 2e19, &values, 2e19);
-                assert_eq!(found, 0.0, "{count}, {}", level.name());
+                let variance = covariance(&values, 2e19, &values, 2e19);
+                assert_eq!(variance, 0.0, "{count} values, {}", level.name());
             });
         }
+    }
+
+    #[test]
+    fn batch_sums_add_the_images_of_each_channel() {
+        let values = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+        assert_eq!(sum_over_batch(values, 3), [9.0, 18.0, 36.0]);
+        assert_eq!(sum_over_batch(values, 2), [21.0, 42.0]);
     }
 }

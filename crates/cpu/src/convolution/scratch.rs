@@ -1,0 +1,69 @@
+//! Scratch memory for intermediate results.
+
+use std::{cell::RefCell, ops::Deref};
+
+use ndarray::{ArrayViewMut, Dimension, IntoDimension};
+
+/// The number of free buffers that a thread keeps. Fresh memory from the operating system,
+/// page by page, would take longer than many of the computations in it.
+const MAX_FREE: usize = 4;
+
+thread_local! {
+    static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A growing buffer whose memory is reused by later buffers of the thread that drops it.
+#[derive(Debug)]
+pub struct Scratch(Vec<f32>);
+
+impl Scratch {
+    /// A buffer of unspecified length and contents.
+    pub fn new() -> Self {
+        Self(FREE.with_borrow_mut(Vec::pop).unwrap_or_default())
+    }
+
+    /// The first `length` values, of unspecified contents.
+    pub fn slice(&mut self, length: usize) -> &mut [f32] {
+        if self.0.len() < length {
+            // Cleared first, so that growing does not copy the old contents.
+            self.0.clear();
+            self.0.resize(length, 0.0);
+        }
+        &mut self.0[..length]
+    }
+
+    /// A row-major array of unspecified contents.
+    #[allow(
+        clippy::expect_used,
+        reason = "the slice has as many values as the shape"
+    )]
+    pub fn array<D: Dimension>(
+        &mut self,
+        shape: impl IntoDimension<Dim = D>,
+    ) -> ArrayViewMut<'_, f32, D> {
+        let shape = shape.into_dimension();
+        let values = self.slice(shape.size());
+        ArrayViewMut::from_shape(shape, values).expect("as many values as the shape")
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        // The list is gone if the thread is terminating; the buffer is then freed.
+        let _ = FREE.try_with(|free| {
+            let mut free = free.borrow_mut();
+            if free.len() < MAX_FREE {
+                free.push(buffer);
+            }
+        });
+    }
+}
