@@ -17,13 +17,13 @@ from pathlib import Path
 
 # What a function's name tells, the first that fits.
 OPERATIONS = [
-    (r"fcos_burn_cpu::(winograd::(Tiles|Kernels|write)|lanes::sandwich)", "Winograd's transforms"),
-    (r"fcos_burn_cpu::winograd::weight_gradient", "Winograd's products, gradient of the weight"),
-    (r"fcos_burn_cpu::winograd", "Winograd's products, forward and gradient of the input"),
-    (r"fcos_burn_cpu::lowered::(lower\b|gather|scatter)", "pixels collected for other products"),
-    (r"fcos_burn_cpu::lowered::weight_gradient", "other products, gradient of the weight"),
-    (r"fcos_burn_cpu::lowered::input_gradient", "other products, gradient of a strided input"),
-    (r"fcos_burn_cpu::lowered", "other products, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution::winograd::(Tiles|Kernels|write|transform)", "Winograd's transforms"),
+    (r"fcos_burn_cpu::convolution::winograd::weight_gradient", "Winograd's products, gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::winograd", "Winograd's products, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution::im2col::(im2col\b|col2im|gather|scatter)", "pixels collected for other products"),
+    (r"fcos_burn_cpu::convolution::im2col::weight_gradient", "other products, gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::im2col::input_gradient", "other products, gradient of a strided input"),
+    (r"fcos_burn_cpu::convolution::im2col", "other products, forward and gradient of the input"),
     (r"fcos_burn_cpu::convolution", "gradients of biases"),
     (r"fcos_burn_cpu::normalization", "normalisation"),
     (r"fcos_burn_cpu::activation", "rectification"),

@@ -162,7 +162,7 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
             learner.visit(&mut found);
             gradients = found.values;
         }
-        figures.push(item.sync().unwrap().figures().to_vec());
+        figures.push(item.sync().unwrap().metrics().to_vec());
         learner = optimizer.step(scheduler.step(), learner, grads);
     }
     let model = learner.into_detector().valid();
@@ -380,7 +380,7 @@ fn extremes_are_finite_on_every_device() {
         .zip(associations.into_iter().cycle())
     {
         let objective = FcosObjectiveConfig::new()
-            .with_box_loss(box_loss)
+            .with_box_loss(*box_loss)
             .with_association(Some(association));
         for label in [1, -1] {
             let expected = evaluate(&Device::flex(), &objective, label);

@@ -18,7 +18,7 @@ use fcos_burn::{
     loss::AssociationLoss,
     train::config::DataConfig,
     train::run::{EpochRow, RunFolder},
-    train::{Interrupter, Outcome, Trainer, RunConfig, config},
+    train::{Interrupter, Outcome, RunConfig, Trainer, config},
 };
 
 /// A detector and a data set so small that an epoch takes a second.
@@ -75,13 +75,13 @@ fn the_loss_falls_and_the_best_epoch_is_kept() {
         .iter()
         .filter_map(EpochRow::ap)
         .fold(f64::NAN, f64::max);
-    assert_eq!(evaluation.figure(CocoMetric::AP), Some(best));
+    assert_eq!(evaluation.metric(CocoMetric::AP), Some(best));
 
     let detector = Detector::load(&folder, &DeviceName::CPU, Precision::F32).unwrap();
     let val = Arc::new(tiny().data.source.open("val").unwrap());
     let detections = detector.detect_dataset(&val, 4, 0, |_| {}).unwrap();
     let again = Evaluation::new(&val, &detections).unwrap();
-    assert_eq!(again.figures, evaluation.figures);
+    assert_eq!(again.metrics, evaluation.metrics);
 }
 
 #[test]
@@ -124,7 +124,10 @@ fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
             interrupter.stop(Some("enough"));
         }
     });
-    let outcome = Trainer::new().with_interrupter(interrupter).train(config.clone(), &stopped).unwrap();
+    let outcome = Trainer::new()
+        .with_interrupter(interrupter)
+        .train(config.clone(), &stopped)
+        .unwrap();
     watcher.join().unwrap();
     assert!(matches!(outcome, Outcome::Interrupted));
     assert!(rows(&stopped).len() < 3);
@@ -240,9 +243,9 @@ fn a_set_without_objects_trains_and_its_figures_are_undefined() {
     let folder = dir.path().join("run");
     let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
     assert!(
-        evaluation.figures.values().all(Option::is_none),
+        evaluation.metrics.values().all(Option::is_none),
         "{:?}",
-        evaluation.figures
+        evaluation.metrics
     );
     assert!(evaluation.class_ap.is_empty());
     assert!(evaluation.table().contains('–'));
@@ -290,7 +293,7 @@ fn batches_without_objects_are_batches_like_others() {
     let config = coco(dir.path(), &[OBJECT, &[], &[], &[], &[]], &[OBJECT, &[]], 1);
     let folder = dir.path().join("run");
     let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
-    assert!(evaluation.figure(CocoMetric::AP).is_some());
+    assert!(evaluation.metric(CocoMetric::AP).is_some());
     assert!(rows(&folder)[1].train["Positives"] > 0.0);
 }
 
@@ -302,8 +305,8 @@ fn one_image_and_classes_that_never_occur_are_a_set() {
     let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
     let classes: Vec<&String> = evaluation.class_ap.keys().collect();
     assert_eq!(classes, ["class 1"], "others have no ground truth");
-    assert!(evaluation.figure(CocoMetric::AP).is_some());
-    assert_eq!(evaluation.figure(CocoMetric::APL), None);
+    assert!(evaluation.metric(CocoMetric::AP).is_some());
+    assert_eq!(evaluation.metric(CocoMetric::APL), None);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use fcos_burn::{
     loss::{AssociationLoss, AssociationScore},
     model::head::TowerInit,
     train::config::{DataConfig, TrainingLength},
-    train::{Interrupter, Outcome, Trainer, RunConfig, RunFolder},
+    train::{Outcome, RunConfig, RunFolder, Trainer},
 };
 
 const SEEDS: [u64; 3] = [0, 1, 2];
@@ -67,7 +67,7 @@ fn trained(config: RunConfig) -> [f64; 2] {
     };
     let rows = RunFolder::open(&folder).unwrap().0.read_metrics().unwrap();
     let accuracy = rows.last().unwrap().train["Class accuracy"];
-    [accuracy, evaluation.figure(CocoMetric::AP).unwrap()]
+    [accuracy, evaluation.metric(CocoMetric::AP).unwrap()]
 }
 
 #[test]

@@ -137,13 +137,18 @@ impl DetectorFile {
     ///
     /// Fails if the weights cannot be read or do not fit.
     pub fn load(&self, device: &Device) -> Result<(Fcos, Loaded), Error> {
-        let model = self.model.init(device)?;
+        let model = self
+            .model
+            .init(device)
+            .map_err(|error| error.within("model"))?;
         Ok(Checkpoint::open(&self.weights)?.load(model)?)
     }
 
     fn of_run(config: PathBuf, weights: PathBuf) -> Result<Self, Error> {
         let RunDetector { model, input, data } = read_json(&config)?;
-        let valid = model.validate().map_err(|error| error.to_string());
+        let valid = model
+            .validate()
+            .map_err(|error| error.within("model").to_string());
         let valid = valid.and_then(|()| input.validate().map_err(|error| error.to_string()));
         valid.map_err(|error| Error::NotADetector {
             path: config.clone(),

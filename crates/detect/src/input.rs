@@ -73,11 +73,11 @@ impl InputConfig {
     /// Names the first value that is not allowed.
     pub fn validate(&self) -> Result<(), Error> {
         if !(1..=4096).contains(&self.size_multiple) {
-            return Err(Error::Config(ConfigError {
-                field: "input.size_multiple",
-                value: self.size_multiple.to_string(),
-                requirement: "between 1 and 4096",
-            }));
+            return Err(Error::Config(ConfigError::new(
+                "input.size_multiple",
+                self.size_multiple,
+                "between 1 and 4096",
+            )));
         }
         Pipeline::new(self.augmentation.clone())?;
         Pipeline::evaluation(self.resize)?;

@@ -1,5 +1,6 @@
 //! Configuration of the whole detector, with presets.
 
+use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -39,18 +40,6 @@ pub struct FcosConfig {
     pub assignment: AssignmentConfig,
     /// From predictions to detections.
     pub postprocess: PostprocessConfig,
-}
-
-/// A value that a detector cannot be built with.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{field} is {value}, but must be {requirement}")]
-pub struct ConfigError {
-    /// Path of the field in the configuration.
-    pub field: &'static str,
-    /// The value found.
-    pub value: String,
-    /// What is allowed.
-    pub requirement: &'static str,
 }
 
 impl FcosConfig {
@@ -170,7 +159,8 @@ impl FcosConfig {
     ///
     /// Names the first field that is out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let at_least_1 = |field, value: usize| ensure(value > 0, field, value, "at least 1");
+        let at_least_1 =
+            |field, value: usize| ConfigError::ensure(value > 0, field, value, "at least 1");
         at_least_1(
             "postprocess.candidates_per_level",
             self.postprocess.candidates_per_level,
@@ -190,24 +180,24 @@ impl FcosConfig {
             ),
             ("fpn.channels", self.fpn.channels, 8192, "from 1 to 8192"),
         ] {
-            ensure((1..=most).contains(&value), field, value, requirement)?;
+            ConfigError::ensure((1..=most).contains(&value), field, value, requirement)?;
         }
         let depth = self.head.tower_depth;
-        ensure(depth <= 256, "head.tower_depth", depth, "at most 256")?;
-        ensure(
+        ConfigError::ensure(depth <= 256, "head.tower_depth", depth, "at most 256")?;
+        ConfigError::ensure(
             self.backbone.frozen_stages <= 5,
             "backbone.frozen_stages",
             self.backbone.frozen_stages,
             "at most 5 (stem and four stages)",
         )?;
-        ensure(
+        ConfigError::ensure(
             self.head.prior > 0.0 && self.head.prior < 1.0,
             "head.prior",
             self.head.prior,
             "between 0 and 1, both excluded",
         )?;
         let epsilon = self.backbone.norm_epsilon;
-        ensure(
+        ConfigError::ensure(
             epsilon.is_finite()
                 && (epsilon > 0.0 || epsilon == 0.0 && self.backbone.norm == NormKind::Frozen),
             "backbone.norm_epsilon",
@@ -215,7 +205,7 @@ impl FcosConfig {
             "positive and finite, or 0 for a frozen normalisation",
         )?;
         let bounds = &self.assignment.range_bounds;
-        ensure(
+        ConfigError::ensure(
             bounds[0] > 0.0
                 && bounds.windows(2).all(|pair| pair[0] < pair[1])
                 && bounds.iter().all(|bound| bound.is_finite()),
@@ -224,7 +214,7 @@ impl FcosConfig {
             "positive, finite and ascending",
         )?;
         if let Some(radius) = self.assignment.center_sampling_radius {
-            ensure(
+            ConfigError::ensure(
                 radius.is_finite() && radius > 0.0,
                 "assignment.center_sampling_radius",
                 radius,
@@ -241,7 +231,7 @@ impl FcosConfig {
                 self.postprocess.nms_iou_threshold,
             ),
         ] {
-            ensure(
+            ConfigError::ensure(
                 (0.0..=1.0).contains(&value),
                 field,
                 value,
@@ -249,23 +239,6 @@ impl FcosConfig {
             )?;
         }
         Ok(())
-    }
-}
-
-fn ensure(
-    holds: bool,
-    field: &'static str,
-    value: impl ToString,
-    requirement: &'static str,
-) -> Result<(), ConfigError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(ConfigError {
-            field,
-            value: value.to_string(),
-            requirement,
-        })
     }
 }
 
@@ -299,13 +272,13 @@ mod tests {
         config.fpn.channels = usize::MAX;
         assert_eq!(
             config.validate().map_err(|error| error.field),
-            Err("fpn.channels")
+            Err("fpn.channels".into())
         );
         let mut config = FcosConfig::small(3);
         config.assignment.range_bounds = [64.0, 32.0, 128.0, 256.0];
         assert_eq!(
             config.validate().map_err(|error| error.field),
-            Err("assignment.range_bounds")
+            Err("assignment.range_bounds".into())
         );
     }
 }

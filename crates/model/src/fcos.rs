@@ -5,10 +5,10 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use fcos_burn_boxes::Detection;
-use fcos_burn_loss::Predictions;
+use fcos_burn_loss::{ConfigError, Predictions};
 
 use crate::{
-    config::{ConfigError, FcosConfig},
+    config::FcosConfig,
     fpn::Fpn,
     head::{FcosHead, LevelPrediction},
     postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},

@@ -16,7 +16,8 @@ pub mod weights;
 
 pub use fcos_burn_boxes::{Detection, batched_nms, iou};
 
-pub use config::{ConfigError, FcosConfig};
+pub use config::FcosConfig;
 pub use fcos::{Fcos, FcosOutput};
+pub use fcos_burn_loss::ConfigError;
 pub use postprocess::ImageFrame;
 pub use weights::WeightsError;

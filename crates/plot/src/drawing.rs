@@ -372,7 +372,7 @@ mod tests {
     fn thickness_follows_the_shorter_side() {
         for (side, thickness) in [(64, 1), (500, 2), (1000, 4)] {
             let bbox = [0.0, 0.0, side as f32, side as f32];
-            let image = drawn(grey(side, side + 100), &[drawn(bbox, "")]);
+            let image = drawn(grey(side, side + 100), &[labeled(bbox, "")]);
             let row = (0..side)
                 .filter(|&x| *image.get_pixel(x, side / 2) == PALETTE[0])
                 .count();

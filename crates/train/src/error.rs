@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use fcos_burn_data::DataError;
 use fcos_burn_detect::device::DeviceError;
 use fcos_burn_eval::EvaluationError;
-use fcos_burn_loss::LossConfigError;
-use fcos_burn_model::{ConfigError, WeightsError};
+use fcos_burn_loss::{ConfigError, TermNameError};
+use fcos_burn_model::WeightsError;
 use fcos_burn_plot::PlotError;
 
 /// Why a training, an evaluation or a detection failed.
@@ -22,12 +22,9 @@ pub enum Error {
     /// The configuration has a value out of its range.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The detector cannot be built as configured.
-    #[error("model.{0}")]
-    Model(ConfigError),
-    /// The objective cannot be built as configured.
-    #[error("objective: {0}")]
-    Objective(#[from] LossConfigError),
+    /// A term of the objective has a name that cannot be used.
+    #[error(transparent)]
+    Term(#[from] TermNameError),
     /// Weights could not be saved or loaded.
     #[error(transparent)]
     Weights(#[from] WeightsError),

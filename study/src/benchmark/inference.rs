@@ -4,12 +4,7 @@ use std::hint::black_box;
 
 use crate::Error;
 use burn::tensor::Tensor;
-use fcos_burn::{
-    data::DetectionDataset,
-    detect::Detector,
-    model::Fcos,
-    train::RunConfig,
-};
+use fcos_burn::{data::DetectionDataset, detect::Detector, model::Fcos, train::RunConfig};
 use serde::Serialize;
 
 use super::{

@@ -2,14 +2,17 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use crate::Error;
 use clap::{Parser, ValueEnum};
 use fcos_burn::{
     train::RunConfig,
     train::training::{initial_model, open_devices},
 };
+use fcos_burn_cli::{
+    args::TrainingArgs,
+    terminal::{exit, install_logger, print},
+};
 use fcos_burn_study::{
-    TrainingArgs,
+    Error,
     benchmark::{
         evaluation::{self, EvaluationReport},
         inference::{self, InferenceReport},
@@ -18,7 +21,6 @@ use fcos_burn_study::{
         stopwatch::Rounds,
         training::{self, TrainingReport},
     },
-    exit, print,
 };
 use serde::Serialize;
 
@@ -84,6 +86,7 @@ struct Report {
 }
 
 fn main() -> ExitCode {
+    install_logger();
     exit(run(&Cli::parse()))
 }
 

@@ -5,7 +5,6 @@ use std::{
     process::ExitCode,
 };
 
-use crate::Error;
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use fcos_burn::{
     detect::device::Precision,
@@ -13,8 +12,13 @@ use fcos_burn::{
     train::{Interrupter, RunConfig},
 };
 use fcos_burn_cli::terminal::message;
+use fcos_burn_cli::{
+    StopSignal,
+    args::TrainingArgs,
+    terminal::{exit, install_logger, print},
+};
 use fcos_burn_study::{
-    StopSignal, TrainingArgs, exit, print,
+    Error,
     reproduction::{
         figure2, figure3, lock_in,
         rows::Row,
@@ -135,6 +139,7 @@ impl What {
 }
 
 fn main() -> ExitCode {
+    install_logger();
     let cli = Cli::parse();
     if cli.training.names_an_objective() {
         usage(
@@ -199,7 +204,10 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
         folder: output.join("runs"),
     };
     match show(cli, &study, plan.show, &output, &interrupter)? {
-        Some(text) => print(text).map(|()| ExitCode::SUCCESS),
+        Some(text) => {
+            print(text)?;
+            Ok(ExitCode::SUCCESS)
+        }
         None => {
             message("interrupted: the same command goes on");
             Ok(signal.exit_code())

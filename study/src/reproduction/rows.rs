@@ -1,7 +1,7 @@
 //! The trainings that are compared: rows of the tables.
 
 use fcos_burn::{
-    loss::{AssociationLoss, AssociationScore, ClassificationLoss, FcosObjectiveConfig},
+    loss::{AssociationLoss, AssociationScore, ClassificationLoss},
     train::RunConfig,
 };
 
@@ -131,14 +131,15 @@ impl Row {
 
     /// `config` with this row's objective.
     pub fn apply(&self, config: &RunConfig) -> RunConfig {
+        let objective = config
+            .objective
+            .clone()
+            .with_classification(self.classification)
+            .with_association(self.association)
+            .with_association_score(self.score)
+            .with_association_ramp(self.ramp);
         RunConfig {
-            objective: FcosObjectiveConfig {
-                classification: self.classification,
-                association: self.association,
-                association_score: self.score,
-                association_ramp: self.ramp,
-                ..config.objective.clone()
-            },
+            objective,
             ..config.clone()
         }
     }

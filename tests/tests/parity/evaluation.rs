@@ -59,7 +59,7 @@ fn figures_are_those_of_pycocotools() {
     assert_eq!((evaluation.images, evaluation.detections), (24, 2400));
     let expected = &json("expected.json")["figures"];
     for figure in CocoMetric::ALL {
-        let found = evaluation.figure(figure).unwrap();
+        let found = evaluation.metric(figure).unwrap();
         let expected = expected[figure.name()].as_f64().unwrap();
         assert!((found - expected).abs() < 1e-6, "{figure:?}: {found}");
     }

@@ -185,7 +185,7 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
     for step in 0..2 {
         let TrainOutput { grads, item } = TrainStep::step(&learner, batch(&config));
         if step == 0 {
-            compare_losses(case, item.sync().unwrap().figures(), parts);
+            compare_losses(case, item.sync().unwrap().metrics(), parts);
             let found = gradients(&learner.clone().into_detector(), &grads);
             let mut expected = expected(case, "gradient");
             // What is frozen, and statistics, have none.
@@ -216,7 +216,7 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
 }
 
 fn compare_losses(case: &str, found: &[(StepMetric, f64)], parts: &[(StepMetric, &str)]) {
-    let found: HashMap<StepMetric, f64> = found.iter().copied().collect();
+    let found: HashMap<StepMetric, f64> = found.iter().cloned().collect();
     let mut total = 0.0;
     for (figure, name) in parts {
         let expected = f64::from(STEP.floats(&format!("{case}.loss.{name}"))[0]);
@@ -233,9 +233,9 @@ fn a_step_with_centerness_is_the_original_codes() {
         "fcos",
         &FcosObjectiveConfig::new(),
         &[
-            (StepMetric::Classification, "classification"),
-            (StepMetric::Localization, "localization"),
-            (StepMetric::Centerness, "centerness"),
+            (StepMetric::CLASSIFICATION, "classification"),
+            (StepMetric::LOCALIZATION, "localization"),
+            (StepMetric::CENTERNESS, "centerness"),
         ],
     );
 }
@@ -248,9 +248,9 @@ fn a_step_with_the_association_loss_is_pytorchs() {
         &FcosObjectiveConfig::new()
             .with_association(Some(AssociationLoss::Pse { beta: 1.0, k: 1.0 })),
         &[
-            (StepMetric::Classification, "classification"),
-            (StepMetric::Localization, "localization"),
-            (StepMetric::Association, "association"),
+            (StepMetric::CLASSIFICATION, "classification"),
+            (StepMetric::LOCALIZATION, "localization"),
+            (StepMetric::ASSOCIATION, "association"),
         ],
     );
 }

@@ -16,7 +16,7 @@ use burn::{
 use fcos_burn::{
     train::run::EpochRow,
     train::training::FailedStep,
-    train::{RunConfig, RunFolder},
+    train::{RunConfig, RunFolder, Trainer},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ fn folder(dir: &Path) -> PathBuf {
 }
 
 fn spawn(args: &[&str]) -> Child {
-    example("train")
+    command("train")
         .args(args)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -193,7 +193,7 @@ fn a_training_goes_on_where_nobody_reads_its_progress() {
     assert_undisturbed(dir.path());
 
     // What a command was asked for is another matter.
-    let mut child = example("evaluate")
+    let mut child = command("evaluate")
         .args(["--weights", path(&folder(dir.path()))])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -305,10 +305,10 @@ fn a_step_that_is_not_finite_ends_the_run_before_it_changes_the_weights() {
 
     let step = FailedStep::read(&run).unwrap();
     assert_eq!((step.iteration, step.images.len()), (2, 2));
-    let replayed = step.replay(&run).unwrap();
-    assert_eq!(replayed.len(), step.figures.len());
-    for (figure, value) in replayed {
-        assert_eq!(value.to_string(), step.figures[figure.name()]);
+    let replayed = Trainer::new().replay(&step, &run).unwrap();
+    assert_eq!(replayed.len(), step.metrics.len());
+    for (metric, value) in replayed {
+        assert_eq!(value.to_string(), step.metrics[metric.name()]);
     }
 }
 
@@ -336,7 +336,7 @@ fn on_small_disk(dir: &Path, mount: &str, script: &str, args: &[&str]) -> Option
 
 /// The training program, for a shell.
 fn train_program() -> String {
-    example("train").get_program().to_str().unwrap().to_owned()
+    command("train").get_program().to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -344,8 +344,7 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, config) = (dir.path().join("disk"), short_config(dir.path()));
     fs::create_dir(&disk).unwrap();
-    let script =
-        r#"{ "$2" --config "$3" --output "$1/run"; code=$?; cp -r "$1/run" "$4"; exit $code; }"#;
+    let script = r#"{ "$2" train --config "$3" --output "$1/run"; code=$?; cp -r "$1/run" "$4"; exit $code; }"#;
     let args = [&train_program(), path(&config), path(dir.path())];
     let Some(output) = on_small_disk(&disk, "size=6m", script, &args) else {
         return;
@@ -362,7 +361,7 @@ fn a_folder_that_cannot_be_written_is_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, config) = (dir.path().join("disk"), short_config(dir.path()));
     fs::create_dir(&disk).unwrap();
-    let script = r#""$2" --config "$3" --output "$1/run""#;
+    let script = r#""$2" train --config "$3" --output "$1/run""#;
     let args = [&train_program(), path(&config)];
     let Some(output) = on_small_disk(&disk, "ro", script, &args) else {
         return;

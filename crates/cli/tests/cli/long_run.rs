@@ -1,6 +1,6 @@
 //! Long runs: a program's memory and threads stay what they were after its first quarter.
 //!
-//! `cargo build --release --examples && cargo test --release --test cli long_run -- --ignored --nocapture`
+//! `cargo test --release --workspace --test cli long_run -- --ignored --nocapture`
 //! takes ten minutes on two cores.
 
 use std::{
@@ -22,7 +22,7 @@ struct Sample {
 
 /// Runs an example to its end, and looks at it twenty times a second.
 fn watch(name: &str, args: &[&str]) -> Vec<Sample> {
-    let mut child = example(name)
+    let mut child = command(name)
         .args(args)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -19,13 +19,11 @@ use fcos_burn::{
     model::resnet::ResNetDepth,
 };
 
-/// An example that cargo built beside this test.
-fn example(name: &str) -> Command {
-    let mut path = std::env::current_exe().unwrap();
-    path.pop();
-    path.pop();
-    let mut command = Command::new(path.join("examples").join(name));
-    // Where it is not set, graphics drivers say so in lines of their own.
+/// A command of the program.
+fn command(name: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fcos-burn"));
+    command.arg(name);
+    // Graphics drivers complain on standard error if it is not set.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     }
@@ -33,7 +31,7 @@ fn example(name: &str) -> Command {
 }
 
 fn run(name: &str, args: &[&str]) -> Output {
-    example(name).args(args).output().unwrap()
+    command(name).args(args).output().unwrap()
 }
 
 fn stderr(output: &Output) -> String {
@@ -467,110 +465,6 @@ fn what_is_left_of_a_run_is_not_gone_on_with() {
 }
 
 #[test]
-fn a_table_trains_each_run_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("tiny.json");
-    fs::write(&config, TINY).unwrap();
-    let output = dir.path().join("results");
-    let reproduce = |epochs: &str, seeds: &str, only: &str| {
-        let args = ["--config", path(&config), "--epochs", epochs];
-        let more = ["--seeds", seeds, "--resamples", "100", "--only", only];
-        let output = ["--output", path(&output)];
-        run(
-            "reproduce",
-            &[&["table1"], &args[..], &more, &output].concat(),
-        )
-    };
-    // One row alone, then another: the first is not run again.
-    let first = reproduce("1", "2", "none");
-    assert!(first.status.success(), "{}", stderr(&first));
-    assert_eq!(stderr(&first).matches("== none").count(), 2);
-    let both = reproduce("1", "2", "none,varifocal");
-    assert!(both.status.success(), "{}", stderr(&both));
-    let told = stderr(&both);
-    assert!(!told.contains("== none"), "{told}");
-    assert_eq!(told.matches("== varifocal loss").count(), 2);
-
-    let table = fs::read_to_string(output.join("table1.md")).unwrap();
-    assert_eq!(table, String::from_utf8(both.stdout).unwrap());
-    for part in ["| none | 2 |", "| varifocal loss | 2 |", "AR100", "95 %"] {
-        assert!(table.contains(part), "{table}");
-    }
-    let json = fs::read_to_string(output.join("table1.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(json["rows"][1]["name"], "varifocal");
-    let run = |row: usize, seed: usize| &json["rows"][row]["runs"][seed];
-    let ap = |row, seed| {
-        run(row, seed)["evaluation"]["figures"]["AP"]
-            .as_f64()
-            .unwrap()
-    };
-    let mean = ((ap(1, 0) - ap(0, 0)) + (ap(1, 1) - ap(0, 1))) / 2.0;
-    let told = json["rows"][1]["difference"]["AP"]["mean"]
-        .as_f64()
-        .unwrap();
-    assert!((mean - told).abs() < 1e-12, "{mean}, {told}");
-    let bootstrap = &run(1, 0)["bootstrap"]["AP"];
-    let difference = bootstrap["difference"].as_f64().unwrap();
-    assert!((difference - (ap(1, 0) - ap(0, 0))).abs() < 1e-12);
-    let of_mean = json["rows"][1]["bootstrap"]["AP"]["difference"].as_f64();
-    assert!((of_mean.unwrap() - mean).abs() < 1e-12);
-
-    // The table has all that is finished, whatever is asked for.
-    let fewer = reproduce("1", "1", "none");
-    assert_eq!(String::from_utf8(fewer.stdout).unwrap(), table);
-
-    // Runs of another length are not mixed in.
-    let other = reproduce("2", "2", "none");
-    assert_eq!(other.status.code(), Some(1));
-    assert!(
-        stderr(&other).contains("another duration"),
-        "{}",
-        stderr(&other)
-    );
-    // Nor are runs that started elsewhere.
-    let trained = output.join("runs/none/seed-0");
-    let folder = path(&output);
-    assert_fails(
-        "reproduce",
-        &[
-            "table1",
-            "--weights",
-            path(&trained),
-            "--epochs",
-            "1",
-            "--output",
-            folder,
-        ],
-        1,
-        &["other weights"],
-    );
-    assert_fails(
-        "reproduce",
-        &["table1", "--only", "nothing"],
-        2,
-        &["varifocal"],
-    );
-    assert_fails("reproduce", &["table1", "--beta", "2"], 2, &["--beta"]);
-}
-
-#[test]
-fn figure_3_is_written_with_its_numbers() {
-    let dir = tempfile::tempdir().unwrap();
-    let output = run("reproduce", &["figure3", "--output", path(dir.path())]);
-    assert!(output.status.success(), "{}", stderr(&output));
-    for variant in ["focal", "pse-0.25", "pse-1", "soft-label-focal"] {
-        for kind in ["loss", "gradient"] {
-            let picture = dir.path().join(format!("figure3-{variant}-{kind}.svg"));
-            let svg = fs::read_to_string(picture).unwrap();
-            assert_eq!(svg.contains("closed form"), variant != "focal");
-        }
-    }
-    let rows = fs::read_to_string(dir.path().join("figure3.csv")).unwrap();
-    assert_eq!(rows.lines().count(), 80 * 80 + 1);
-}
-
-#[test]
 fn devices_are_listed_whatever_else_is_missing() {
     for name in ["train", "evaluate", "detect"] {
         let output = run(name, &["--device", "list"]);
@@ -629,7 +523,7 @@ mod remote {
 
     impl Server {
         fn start() -> Self {
-            let mut process = example("serve")
+            let mut process = command("serve")
                 .args(["--listen", "127.0.0.1:0"])
                 .env(TOKEN_VARIABLE, TOKEN)
                 .stdout(Stdio::piped())
@@ -654,7 +548,7 @@ mod remote {
         let config = dir.join("tiny.json");
         fs::write(&config, TINY).unwrap();
         let folder = dir.join(name);
-        let output = example("train")
+        let output = command("train")
             .args([
                 "--config",
                 path(&config),
@@ -713,7 +607,7 @@ mod remote {
             &["is not there"],
         );
         // Without a secret, on an address that others reach.
-        let output = example("serve")
+        let output = command("serve")
             .args(["--listen", "0.0.0.0:0"])
             .env_remove(TOKEN_VARIABLE)
             .output()

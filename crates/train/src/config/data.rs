@@ -58,11 +58,7 @@ impl DataSource {
     ///
     /// Fails if the source has no such split, or its files cannot be read.
     pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
-        let unknown = || ConfigError {
-            field: "split",
-            value: split.to_owned(),
-            requirement: "train or val",
-        };
+        let unknown = || ConfigError::new("split", split, "train or val");
         Ok(match (self, split) {
             (Self::Folder(dir), split) => DetectionDataset::open(dir, Some(split))?,
             (Self::Shapes(config), "train") => {

@@ -11,7 +11,7 @@ use fcos_burn_detect::{
     DetectorFile, InputConfig,
     device::{DeviceName, Precision},
 };
-use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjectiveConfig};
+use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjective, FcosObjectiveConfig};
 use fcos_burn_model::{
     ConfigError, FcosConfig,
     resnet::{ResNetConfig, StrideIn},
@@ -219,6 +219,16 @@ impl RunConfig {
         }
     }
 
+    /// The objective that the configuration describes.
+    ///
+    /// # Errors
+    ///
+    /// Names the first value that is not allowed.
+    pub fn objective(&self) -> Result<FcosObjective, ConfigError> {
+        let objective = self.objective.init();
+        objective.map_err(|error| error.within("objective"))
+    }
+
     /// Checks every value that the data does not decide.
     ///
     /// # Errors
@@ -231,11 +241,7 @@ impl RunConfig {
         let within = |field, value: usize, allowed: RangeInclusive<usize>, requirement| {
             let value = (!allowed.contains(&value)).then_some(value);
             value.map_or(Ok(()), |value| {
-                Err(ConfigError {
-                    field,
-                    value: value.to_string(),
-                    requirement,
-                })
+                Err(ConfigError::new(field, value, requirement))
             })
         };
         // Beyond these, sizes and numbers of steps need not fit into memory and arithmetic.
@@ -252,8 +258,10 @@ impl RunConfig {
         )?;
         self.input.validate()?;
         self.optimization.validate()?;
-        self.model.validate().map_err(Error::Model)?;
-        self.objective.init()?;
+        self.model
+            .validate()
+            .map_err(|error| error.within("model"))?;
+        self.objective()?;
         Ok(())
     }
 }
@@ -261,6 +269,8 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
 
     use super::*;
 

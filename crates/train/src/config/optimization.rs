@@ -200,11 +200,7 @@ impl OptimizationConfig {
         ];
         for (field, value, holds, requirement) in checks {
             if !holds {
-                return Err(ConfigError {
-                    field,
-                    value: value.to_string(),
-                    requirement,
-                });
+                return Err(ConfigError::new(field, value, requirement));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What a finished run shows: results, plots and pictures.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::DetectionDataset;
@@ -78,26 +78,19 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
             .filter_map(|row| Some((row.epoch as f64, value(row)?)))
             .collect(),
     };
-    let trained = |metric: StepMetric| {
-        let name = metric.name();
-        curve(name, &|row| row.train.get(name).copied())
-    };
-    let losses = [
-        StepMetric::Loss,
-        StepMetric::Classification,
-        StepMetric::Localization,
-        StepMetric::Association,
-        StepMetric::Centerness,
-    ]
-    .map(trained);
+    let trained = |name: &str| curve(name, &|row| row.train.get(name).copied());
+    let house = [StepMetric::Loss].into_iter().chain(StepMetric::TERMS);
+    let house: Vec<String> = house.map(|metric| metric.name().to_owned()).collect();
+    let recorded = rows.iter().flat_map(|row| row.train.keys());
+    let added: BTreeSet<&String> = recorded
+        .filter(|name| !house.contains(name) && !StepMetric::is_reserved(name))
+        .collect();
+    let losses = house.iter().chain(added).map(|name| trained(name));
     LineChart {
         title: "Training losses".to_owned(),
         x_label: "Epoch".to_owned(),
         y_label: "Loss".to_owned(),
-        series: losses
-            .into_iter()
-            .filter(|series| !series.points.is_empty())
-            .collect(),
+        series: losses.filter(|series| !series.points.is_empty()).collect(),
         y_range: None,
     }
     .save(&folder.plots_path().join("losses"))?;
@@ -106,7 +99,7 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         title: "Positive locations in training".to_owned(),
         x_label: "Epoch".to_owned(),
         y_label: "Share or IoU".to_owned(),
-        series: shares.map(trained).into(),
+        series: shares.map(|metric| trained(metric.name())).into(),
         y_range: Some((0.0, 1.0)),
     }
     .save(&folder.plots_path().join("positives"))?;

@@ -1,44 +1,64 @@
 //! What training and validation steps return.
 
+use std::borrow::Cow;
+
 use burn::{
     tensor::{ExecutionError, Tensor},
     train::ItemLazy,
 };
 use fcos_burn_boxes::Detection;
-use fcos_burn_loss::LossParts;
+use fcos_burn_loss::{FcosObjective, ObjectiveOutput};
 
-/// The numbers of a training step that are worth watching.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A number that a training step reports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StepMetric {
     /// The whole objective.
     Loss,
-    /// The focal loss.
-    Classification,
-    /// The box loss.
-    Localization,
-    /// The association loss.
-    Association,
-    /// The centre-ness loss.
-    Centerness,
+    /// A term of the objective, by its name.
+    Term(Cow<'static, str>),
     /// Number of positive locations.
     Positives,
     /// Mean IoU of the positive locations' boxes.
     MeanIou,
     /// Share of the positive locations whose highest class is the true one.
     ClassAccuracy,
-    /// Norm of the gradient over all parameters, before it is limited.
+    /// L2 norm of the gradient over all parameters, before it is clipped.
     GradientNorm,
 }
 
 impl StepMetric {
+    /// The classification loss.
+    pub const CLASSIFICATION: Self = Self::Term(Cow::Borrowed(FcosObjective::CLASSIFICATION));
+    /// The box loss.
+    pub const LOCALIZATION: Self = Self::Term(Cow::Borrowed(FcosObjective::LOCALIZATION));
+    /// The association loss.
+    pub const ASSOCIATION: Self = Self::Term(Cow::Borrowed(FcosObjective::ASSOCIATION));
+    /// The center-ness loss.
+    pub const CENTERNESS: Self = Self::Term(Cow::Borrowed(FcosObjective::CENTERNESS));
+
+    /// The terms of the built-in objective.
+    pub(crate) const TERMS: [Self; 4] = [
+        Self::CLASSIFICATION,
+        Self::LOCALIZATION,
+        Self::ASSOCIATION,
+        Self::CENTERNESS,
+    ];
+
+    /// The metrics that are no terms.
+    const OTHERS: [Self; 5] = [
+        Self::Loss,
+        Self::Positives,
+        Self::MeanIou,
+        Self::ClassAccuracy,
+        Self::GradientNorm,
+    ];
+
     /// The name under which the metric is shown and recorded.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Loss => "Loss",
-            Self::Classification => "Classification loss",
-            Self::Localization => "Localization loss",
-            Self::Association => "Association loss",
-            Self::Centerness => "Centerness loss",
+            Self::Term(name) => name,
             Self::Positives => "Positives",
             Self::MeanIou => "Mean IoU",
             Self::ClassAccuracy => "Class accuracy",
@@ -46,16 +66,21 @@ impl StepMetric {
         }
     }
 
-    /// How much a step with this many positive locations counts in the metric's mean over an
-    /// epoch: as many times as it has positives where the metric is a mean over them.
-    pub(crate) fn weight(self, positives: f64) -> f64 {
+    /// Whether a metric that is no term has this name.
+    pub(crate) fn is_reserved(name: &str) -> bool {
+        Self::OTHERS.iter().any(|metric| metric.name() == name)
+    }
+
+    /// The weight of a step with this many positive locations in the metric's mean over an epoch:
+    /// the number of positives if the metric is a mean over them, else 1.
+    pub fn weight(&self, positives: f64) -> f64 {
         match self.is_mean_over_positives() {
             true => positives,
             false => 1.0,
         }
     }
 
-    fn is_mean_over_positives(self) -> bool {
+    fn is_mean_over_positives(&self) -> bool {
         matches!(self, Self::MeanIou | Self::ClassAccuracy)
     }
 }
@@ -71,23 +96,21 @@ pub enum StepOutput {
 }
 
 impl StepOutput {
-    pub(super) fn new(parts: LossParts) -> Self {
+    pub(super) fn new(output: ObjectiveOutput) -> Self {
         // Means become sums, so that the metrics of a batch's parts add up.
-        let sum = |mean: Tensor<1>| mean * parts.num_positives.clone();
-        let (iou_sum, correct) = (sum(parts.mean_iou), sum(parts.class_accuracy));
-        let named = [
-            (StepMetric::Loss, Some(parts.total)),
-            (StepMetric::Classification, Some(parts.classification)),
-            (StepMetric::Localization, Some(parts.localization)),
-            (StepMetric::Association, parts.association),
-            (StepMetric::Centerness, parts.centerness),
-            (StepMetric::Positives, Some(parts.num_positives)),
-            (StepMetric::MeanIou, Some(iou_sum)),
-            (StepMetric::ClassAccuracy, Some(correct)),
-        ];
-        let (metrics, values): (Vec<_>, Vec<_>) = named
+        let sum = |mean: Tensor<1>| mean * output.num_positives.clone();
+        let (iou_sum, correct) = (sum(output.mean_iou), sum(output.class_accuracy));
+        let terms = output.terms.into_iter();
+        let terms = terms.map(|term| (StepMetric::Term(term.name), term.value));
+        let (metrics, values): (Vec<_>, Vec<_>) = [(StepMetric::Loss, output.total)]
             .into_iter()
-            .filter_map(|(metric, value)| Some((metric, value?.detach().inner())))
+            .chain(terms)
+            .chain([
+                (StepMetric::Positives, output.num_positives),
+                (StepMetric::MeanIou, iou_sum),
+                (StepMetric::ClassAccuracy, correct),
+            ])
+            .map(|(metric, value)| (metric, value.detach().inner()))
             .unzip();
         Self::Pending(metrics, Box::new(Tensor::cat(values, 0)))
     }
@@ -123,20 +146,22 @@ impl StepOutput {
     }
 
     /// One of the metrics, if it is there and has been read.
-    pub fn metric(&self, metric: StepMetric) -> Option<f64> {
+    pub fn metric(&self, metric: &StepMetric) -> Option<f64> {
         let mut found = self.metrics().iter();
-        found.find_map(|(name, value)| (*name == metric).then_some(*value))
+        found.find_map(|(name, value)| (name == metric).then_some(*value))
     }
 
     /// The first metric that was read and is not finite: a part of the loss before the
     /// whole.
     pub fn not_finite(&self) -> Option<(StepMetric, f64)> {
-        let found = self.metrics().iter().copied();
-        let mut found = found.filter(|(_, value)| !value.is_finite());
+        let mut found = self
+            .metrics()
+            .iter()
+            .filter(|(_, value)| !value.is_finite());
         let part = found
             .clone()
             .find(|(metric, _)| *metric != StepMetric::Loss);
-        part.or_else(|| found.next())
+        part.or_else(|| found.next()).cloned()
     }
 }
 

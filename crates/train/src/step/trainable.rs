@@ -64,6 +64,12 @@ impl TrainableDetector {
         Self { precision, ..self }
     }
 
+    /// The same with another objective, such as one with terms of one's own.
+    #[must_use]
+    pub fn with_objective(self, objective: FcosObjective) -> Self {
+        Self { objective, ..self }
+    }
+
     /// The detector.
     pub fn detector(&self) -> &Fcos {
         &self.detector
@@ -141,7 +147,7 @@ impl PartStep {
     /// The part's share in the step of a batch whose losses `normalizer` divides.
     fn new(
         detector: &Fcos,
-        objective: FcosObjective,
+        objective: &FcosObjective,
         part: BatchPart,
         normalizer: Normalizer,
         precision: Precision,
@@ -203,7 +209,7 @@ impl TrainStep for TrainableDetector {
                 let normalizer = normalizer.clone().to_device(device);
                 PartStep::new(
                     &detector,
-                    objective,
+                    &objective,
                     part,
                     normalizer,
                     self.precision,
@@ -263,7 +269,8 @@ mod tests {
     use super::*;
     use crate::{
         config::RunConfig,
-        loader::{BatchPlace, Collate, TrainCollate},
+        data::{BatchPlace, Collate, TrainCollate},
+        step::StepMetric,
     };
 
     fn detector() -> FcosConfig {
@@ -340,7 +347,7 @@ mod tests {
         };
         detector.visit(&mut gradients);
         let values = gradients.values;
-        let figures = output.item.sync().unwrap().figures().to_vec();
+        let figures = output.item.sync().unwrap().metrics().to_vec();
         (values, figures)
     }
 

@@ -15,6 +15,9 @@ use fcos_burn_eval::CocoMetric;
 use super::evaluator::SharedEvaluator;
 use crate::step::{StepMetric, StepOutput, ValidationOutput};
 
+/// The description of the objective and of its terms, by which a renderer finds them.
+pub(crate) const LOSS: &str = "loss";
+
 /// A metric of the training step, averaged over the epoch's steps; mean IoU and class accuracy
 /// are averaged over its positive locations.
 #[derive(Clone)]
@@ -28,8 +31,8 @@ impl TrainingMetric {
     /// The metric under its name.
     pub(crate) fn new(metric: StepMetric) -> Self {
         Self {
-            metric,
             name: Arc::new(metric.name().to_owned()),
+            metric,
             state: NumericMetricState::new(),
         }
     }
@@ -52,6 +55,11 @@ impl Metric for TrainingMetric {
         self.name.clone()
     }
 
+    fn description(&self) -> Option<String> {
+        let is_loss = matches!(self.metric, StepMetric::Loss | StepMetric::Term(_));
+        is_loss.then(|| LOSS.to_owned())
+    }
+
     fn attributes(&self) -> MetricAttributes {
         NumericAttributes {
             unit: None,
@@ -68,9 +76,9 @@ impl Metric for TrainingMetric {
         output: &StepOutput,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        match output.metric(self.metric) {
+        match output.metric(&self.metric) {
             Some(value) => {
-                let positives = output.metric(StepMetric::Positives).unwrap_or_default();
+                let positives = output.metric(&StepMetric::Positives).unwrap_or_default();
                 let weight = self.metric.weight(positives);
                 self.state.update(value, weight.round() as usize);
                 Ok(self.state.compute_update(self.format()))
@@ -118,8 +126,8 @@ impl ValidationMetric {
     /// The metric under its name.
     pub(crate) fn new(metric: CocoMetric, evaluator: SharedEvaluator) -> Self {
         Self {
-            metric,
             name: Arc::new(metric.name().to_owned()),
+            metric,
             evaluator,
             value: None,
         }

@@ -232,12 +232,12 @@ impl Course<'_> {
         self.position.iteration = iteration;
         let sofar = &mut self.position.epoch;
         sofar.learning_rate = rate.base();
-        let positives = output.metric(StepMetric::Positives).unwrap_or_default();
+        let positives = output.metric(&StepMetric::Positives).unwrap_or_default();
         for (metric, value) in output.metrics() {
             let mean = sofar.means.entry(metric.name().to_owned()).or_default();
             mean.add(*value, metric.weight(positives));
         }
-        let norm = output.metric(StepMetric::GradientNorm);
+        let norm = output.metric(&StepMetric::GradientNorm);
         let limit = self.learner.max_gradient_norm();
         if limit.is_some_and(|limit| norm > Some(limit.into())) {
             sofar.clipped += 1;

@@ -1,18 +1,20 @@
 //! A training step whose loss or gradient is not finite, kept for inspection.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use burn::train::{ItemLazy, TrainStep};
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_detect::json::{read_json, write_json};
 use serde::{Deserialize, Serialize};
 
-use super::{initial_model, open_devices, trainable};
 use crate::{
-    Error, RunFolder,
-    data::{BatchPlace, Collate, TrainCollate},
+    Error, RunConfig, RunFolder,
+    data::{BatchPlace, Collate, TrainBatch, TrainCollate},
     run::save_model,
-    step::{StepMetric, StepOutput, TrainableDetector},
+    step::{StepOutput, TrainableDetector},
 };
 
 /// The step that ended a run: `failed-step/step.json` in its folder. Beside it,
@@ -67,7 +69,7 @@ impl FailedStep {
     pub(crate) fn write(&self, run: &RunFolder, learner: &TrainableDetector) -> Result<(), Error> {
         let folder = run.failed_step_path();
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        save_model(learner.detector(), &folder.join(MODEL))?;
+        save_model(learner.detector(), &Self::weights(run))?;
         Ok(write_json(&folder.join(STEP), self)?)
     }
 
@@ -81,29 +83,23 @@ impl FailedStep {
         Ok(read_json(&folder.failed_step_path().join(STEP))?)
     }
 
-    /// Computes the step again, with the images as they are now, on the devices of the
-    /// run in `run`: its figures.
-    ///
-    /// # Errors
-    ///
-    /// As [`resume`](crate::resume).
-    pub fn replay(&self, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
-        let (folder, config) = RunFolder::open(run)?;
-        let devices = open_devices(&config)?;
-        let dataset = config.data.source.open(&config.data.train_split)?;
+    /// The batch of the step, with the images as they are now.
+    pub(crate) fn batch(
+        &self,
+        config: &RunConfig,
+        dataset: &DetectionDataset,
+    ) -> Result<TrainBatch, Error> {
         let indices: Vec<usize> = self.images.iter().map(|image| image.index).collect();
         let place = BatchPlace {
             epoch: self.epoch as u64,
             progress: self.progress,
         };
-        let batch = TrainCollate::new(&config)?.collate(&dataset, &indices, place)?;
-        let model =
-            initial_model(&config, &devices[0])?.load(&folder.failed_step_path().join(MODEL))?;
-        let output = TrainStep::step(&trainable(&config, model, devices)?, batch).item;
-        let output = output
-            .sync()
-            .map_err(|error| Error::Training(error.to_string()))?;
-        Ok(output.metrics().to_vec())
+        Ok(TrainCollate::new(config)?.collate(dataset, &indices, place)?)
+    }
+
+    /// The weights that the failed step of a run was computed with.
+    pub(crate) fn weights(run: &RunFolder) -> PathBuf {
+        run.failed_step_path().join(MODEL)
     }
 }
 

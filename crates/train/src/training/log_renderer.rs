@@ -14,8 +14,9 @@ use burn::train::{
     },
 };
 use fcos_burn_eval::CocoMetric;
+use fcos_burn_loss::FcosObjective;
 
-use crate::step::StepMetric;
+use super::burn_metrics::LOSS;
 
 /// Least time between two lines of one split.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -24,6 +25,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub struct LineRenderer {
     line: Box<dyn FnMut(&str) + Send + Sync>,
     names: HashMap<MetricId, String>,
+    /// The objective and its terms, in the order in which they were registered.
+    losses: Vec<String>,
     values: HashMap<String, f64>,
     epoch: usize,
     epochs: usize,
@@ -45,6 +48,7 @@ impl LineRenderer {
         Self {
             line: Box::new(line),
             names: HashMap::new(),
+            losses: Vec::new(),
             values: HashMap::new(),
             epoch: 1,
             epochs: 0,
@@ -72,19 +76,22 @@ impl LineRenderer {
     }
 
     fn losses(&self) -> String {
-        let mut text = String::new();
-        for (short, metric) in [
-            ("loss", StepMetric::Loss),
-            ("class", StepMetric::Classification),
-            ("box", StepMetric::Localization),
-            ("assoc", StepMetric::Association),
-            ("center", StepMetric::Centerness),
-        ] {
-            if let Some(value) = self.value(metric.name()) {
-                text.push_str(&format!("  {short} {value:.3}"));
-            }
-        }
-        text
+        let named = self.losses.iter().filter_map(|name| {
+            let value = self.value(name)?;
+            Some(format!("  {} {value:.3}", short(name)))
+        });
+        named.collect()
+    }
+}
+
+/// A name for the terms of the house that leaves room in a line.
+fn short(name: &str) -> String {
+    match name {
+        FcosObjective::CLASSIFICATION => "class".to_owned(),
+        FcosObjective::LOCALIZATION => "box".to_owned(),
+        FcosObjective::ASSOCIATION => "assoc".to_owned(),
+        FcosObjective::CENTERNESS => "center".to_owned(),
+        other => other.to_lowercase(),
     }
 }
 
@@ -182,6 +189,9 @@ impl MetricsRenderer for LineRenderer {
     fn manual_close(&mut self) {}
 
     fn register_metric(&mut self, definition: MetricDefinition) {
+        if definition.description.as_deref() == Some(LOSS) {
+            self.losses.push(definition.name.to_string());
+        }
         self.names
             .insert(definition.metric_id, definition.name.to_string());
     }

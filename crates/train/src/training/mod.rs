@@ -16,8 +16,8 @@ use burn::{
     module::Module,
     tensor::Device,
     train::{
-        Interrupter, Learner, SupervisedTraining, TrainingStrategy, metric::LearningRateMetric,
-        renderer::MetricsRenderer,
+        Interrupter, ItemLazy, Learner, SupervisedTraining, TrainStep, TrainingStrategy,
+        metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
 use fcos_burn_data::{DetectionDataset, SampleOrder};
@@ -27,7 +27,7 @@ use fcos_burn_detect::{
     json::{read_json, write_json},
 };
 use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
-use fcos_burn_loss::AssociationScore;
+use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm, TermNameError};
 use fcos_burn_model::Fcos;
 
 use self::{
@@ -78,6 +78,7 @@ pub struct Trainer {
     renderer: Option<Box<dyn MetricsRenderer>>,
     initial_weights: Option<InitialWeights>,
     devices: Option<Vec<DeviceName>>,
+    terms: Vec<Arc<dyn LossTerm>>,
 }
 
 impl Trainer {
@@ -123,6 +124,27 @@ impl Trainer {
         }
     }
 
+    /// Adds a term to the objective. It is logged, plotted and normalized like the terms of the
+    /// house. Resume a run with the terms that it was started with.
+    #[must_use]
+    pub fn with_term(mut self, term: Arc<dyn LossTerm>) -> Self {
+        self.terms.push(term);
+        self
+    }
+
+    /// The configured objective with the added terms.
+    fn objective(&self, config: &RunConfig) -> Result<FcosObjective, Error> {
+        let mut objective = config.objective()?;
+        for term in &self.terms {
+            if StepMetric::is_reserved(term.name()) {
+                let name = term.name().to_owned();
+                return Err(TermNameError::Taken { name }.into());
+            }
+            objective = objective.with_term(term.clone())?;
+        }
+        Ok(objective)
+    }
+
     /// Trains a detector and writes its run folder to `output`.
     ///
     /// # Errors
@@ -134,6 +156,7 @@ impl Trainer {
             config.devices.clone_from(devices);
         }
         config.validate()?;
+        let objective = self.objective(&config)?;
         let devices = open_devices(&config)?;
         let data = Splits::open(&mut config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
@@ -156,6 +179,7 @@ impl Trainer {
         config.write(&folder.config_path())?;
         Run {
             config,
+            objective,
             folder,
             log,
             data,
@@ -185,6 +209,7 @@ impl Trainer {
             config.devices.clone_from(devices);
         }
         config.validate()?;
+        let objective = self.objective(&config)?;
         let devices = open_devices(&config)?;
         let classes = config.model.num_classes;
         let data = Splits::open(&mut config)?;
@@ -210,6 +235,7 @@ impl Trainer {
         }
         Run {
             config,
+            objective,
             folder,
             log,
             data,
@@ -218,6 +244,27 @@ impl Trainer {
             renderer: self.renderer,
         }
         .launch(checkpoint)
+    }
+}
+
+impl Trainer {
+    /// Computes a failed step of the run in `run` again, with the images as they are now, on the
+    /// devices of the run: its metrics.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume).
+    pub fn replay(self, step: &FailedStep, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
+        let (folder, config) = RunFolder::open(run)?;
+        let objective = self.objective(&config)?;
+        let devices = open_devices(&config)?;
+        let dataset = config.data.source.open(&config.data.train_split)?;
+        let batch = step.batch(&config, &dataset)?;
+        let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
+        let step = trainable(&config, model, devices)?.with_objective(objective);
+        let output = TrainStep::step(&step, batch).item.sync();
+        let output = output.map_err(|error| Error::Training(error.to_string()))?;
+        Ok(output.metrics().to_vec())
     }
 }
 
@@ -266,6 +313,7 @@ impl Splits {
 
 struct Run {
     config: RunConfig,
+    objective: FcosObjective,
     folder: RunFolder,
     log: TrainLog,
     data: Splits,
@@ -388,7 +436,7 @@ impl Run {
         training = training.renderer(renderer.unwrap_or_else(|| Box::new(LineRenderer::log())));
         // burn-train does not take the steps: the optimizer of the loop can be saved.
         let learner = Learner::new(
-            trainable(config, model, self.devices.clone())?,
+            trainable(config, model, self.devices.clone())?.with_objective(self.objective.clone()),
             config.optimization.optimizer(),
             config.optimization.scheduler(steps.total),
         );
@@ -417,24 +465,24 @@ impl Run {
 
     /// The metrics of this training's steps.
     fn step_metrics(&self) -> Vec<StepMetric> {
-        let mut metrics = vec![
-            StepMetric::Loss,
-            StepMetric::Classification,
-            StepMetric::Localization,
-        ];
-        if self.config.objective.association.is_some() {
-            metrics.push(StepMetric::Association);
-        }
-        if self.config.model.head.centerness.is_some() {
-            metrics.push(StepMetric::Centerness);
-        }
-        metrics.extend([
-            StepMetric::Positives,
-            StepMetric::MeanIou,
-            StepMetric::ClassAccuracy,
-            StepMetric::GradientNorm,
-        ]);
-        metrics
+        let exists = |metric: &StepMetric| match metric.name() {
+            FcosObjective::ASSOCIATION => self.config.objective.association.is_some(),
+            FcosObjective::CENTERNESS => self.config.model.head.centerness.is_some(),
+            _ => true,
+        };
+        let added = self.objective.added_terms().iter();
+        let added = added.map(|term| StepMetric::Term(term.name().to_owned().into()));
+        [StepMetric::Loss]
+            .into_iter()
+            .chain(StepMetric::TERMS.into_iter().filter(exists))
+            .chain(added)
+            .chain([
+                StepMetric::Positives,
+                StepMetric::MeanIou,
+                StepMetric::ClassAccuracy,
+                StepMetric::GradientNorm,
+            ])
+            .collect()
     }
 
     fn train_loader(

@@ -84,7 +84,10 @@ pub fn initial_model(config: &RunConfig, device: &Device) -> Result<Fcos, Error>
         .unwrap_or_else(|_| device.clone().without_autodiff());
     let host = differentiating(config, host);
     host.seed(config.seed);
-    let model = config.model.init(&host).map_err(Error::Model)?;
+    let model = config
+        .model
+        .init(&host)
+        .map_err(|error| error.within("model"))?;
     // Parameters are drawn when first used; that is now, before anything else
     // draws from the same source.
     model.visit(&mut Draw);
@@ -111,9 +114,7 @@ pub fn trainable(
     devices: Vec<Device>,
 ) -> Result<TrainableDetector, Error> {
     let devices = DeviceGroup::new(devices).map_err(|error| Error::Training(error.to_string()))?;
-    Ok(
-        TrainableDetector::new(model, config.objective.init()?, devices)
-            .with_max_gradient_norm(config.optimization.max_gradient_norm)
-            .with_precision(config.precision),
-    )
+    Ok(TrainableDetector::new(model, config.objective()?, devices)
+        .with_max_gradient_norm(config.optimization.max_gradient_norm)
+        .with_precision(config.precision))
 }
