@@ -15,7 +15,7 @@ use burn::{
     tensor::Bytes,
 };
 
-use super::{WeightsError, pickle};
+use super::{error::WeightsError, pickle};
 
 /// Tensors by name. Their data is of the file that was read, whatever has taken its place
 /// since.
