@@ -11,9 +11,9 @@ use fcos_burn_boxes::LabeledBox;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config_error::ConfigError,
     locations::{LevelGrid, Locations},
     predictions::ImagePredictions,
-    validation::{ConfigError, ensure},
 };
 
 /// The label of a location that no object is assigned to.
@@ -159,7 +159,7 @@ impl AssignmentConfig {
                 format!("one bound less than the {levels} levels"),
             ));
         }
-        ensure(
+        ConfigError::ensure(
             bounds.first().is_none_or(|first| *first > 0.0)
                 && bounds.is_sorted_by(|a, b| a < b)
                 && bounds.iter().all(|bound| bound.is_finite()),
@@ -168,7 +168,7 @@ impl AssignmentConfig {
             "positive, finite and ascending",
         )?;
         match self.center_sampling_radius {
-            Some(radius) => ensure(
+            Some(radius) => ConfigError::ensure(
                 radius.is_finite() && radius > 0.0,
                 "center_sampling_radius",
                 radius,

@@ -10,11 +10,11 @@ use crate::{
         resnet::{ResNetConfig, ResNetDepth, StrideIn},
         validate_features,
     },
+    config_error::ConfigError,
     fpn::FpnConfig,
     head::{CenternessBranch, FcosHeadConfig, RegressionForm, TowerInit},
     locations::LocationRule,
     postprocess::{PostprocessConfig, ScoreThresholdOn},
-    validation::{ConfigError, ensure},
 };
 
 /// Configuration of an [`Fcos`](crate::Fcos) detector on a backbone that `C` configures.
@@ -203,7 +203,7 @@ impl<C: BackboneConfig> FcosConfig<C> {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let within = |prefix: &'static str| move |error: ConfigError| error.within(prefix);
         // More classes are a mistake, or an attempt to exhaust the memory.
-        ensure(
+        ConfigError::ensure(
             (1..=65_536).contains(&self.num_classes),
             "num_classes",
             self.num_classes,
@@ -228,9 +228,8 @@ mod tests {
 
     use super::*;
 
-    /// Written before the fields `score_threshold_on` and `learned_scales` had these names,
-    /// and before the number of extra levels was one.
-    const OLD: &str = r#"{
+    /// `FcosConfig::small(3)` with the aliases of fields, and without `fpn.extra_levels`.
+    const WITH_ALIASES: &str = r#"{
         "num_classes": 3,
         "backbone": {
             "depth": "resnet18",
@@ -324,8 +323,8 @@ mod tests {
     }
 
     #[test]
-    fn json_with_older_names_is_read() {
-        let config: FcosConfig = serde_json::from_str(OLD).unwrap();
+    fn aliases_and_defaults_of_fields_are_read() {
+        let config: FcosConfig = serde_json::from_str(WITH_ALIASES).unwrap();
         assert_eq!(config, FcosConfig::small(3));
     }
 

@@ -9,12 +9,12 @@ use fcos_burn_boxes::Detection;
 use crate::{
     backbone::{Backbone, BackboneConfig, FeatureMap, check_maps, resnet::ResNet},
     config::FcosConfig,
+    config_error::ConfigError,
     fpn::Fpn,
     head::FcosHead,
     locations::{LocationRule, Locations},
     output::FcosOutput,
     postprocess::{ImageFrame, PostprocessConfig},
-    validation::ConfigError,
 };
 
 /// A fully convolutional one-stage detector (Tian et al., 2019) on a backbone `B`.

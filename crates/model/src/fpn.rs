@@ -13,11 +13,8 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backbone::FeatureMap,
-    kernels::relu,
-    layers::conv_with_zero_bias,
+    backbone::FeatureMap, config_error::ConfigError, kernels::relu, layers::conv_with_zero_bias,
     mixed_precision::convolve,
-    validation::{ConfigError, ensure},
 };
 
 /// The map from which the first extra level is computed. The names are those of the maps
@@ -102,13 +99,13 @@ impl FpnConfig {
     ///
     /// The first invalid field.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        ensure(
+        ConfigError::ensure(
             (1..=8192).contains(&self.channels),
             "channels",
             self.channels,
             "from 1 to 8192",
         )?;
-        ensure(
+        ConfigError::ensure(
             self.extra_levels <= 8,
             "extra_levels",
             self.extra_levels,

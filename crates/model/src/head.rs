@@ -9,10 +9,10 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config_error::ConfigError,
     kernels::{group_norm, relu},
     layers::{conv_with_zero_bias, group_norm_config},
     mixed_precision::{convolve, in_f32},
-    validation::{ConfigError, ensure},
 };
 
 /// How the regression output `x` of a level becomes a distance in pixels, given the level's
@@ -149,13 +149,13 @@ impl FcosHeadConfig {
     ///
     /// The first invalid field.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        ensure(
+        ConfigError::ensure(
             self.tower_depth <= 256,
             "tower_depth",
             self.tower_depth,
             "at most 256",
         )?;
-        ensure(
+        ConfigError::ensure(
             self.prior > 0.0 && self.prior < 1.0,
             "prior",
             self.prior,

@@ -3,6 +3,7 @@
 pub mod assignment;
 pub mod backbone;
 mod config;
+mod config_error;
 mod fcos;
 pub mod file;
 pub mod fpn;
@@ -14,15 +15,14 @@ pub mod mixed_precision;
 mod output;
 pub mod postprocess;
 mod predictions;
-mod validation;
 pub mod weights;
 
 pub use fcos_burn_boxes::{Detection, LabeledBox};
 
 pub use config::FcosConfig;
+pub use config_error::ConfigError;
 pub use fcos::Fcos;
 pub use output::FcosOutput;
 pub use postprocess::ImageFrame;
 pub use predictions::{HostPredictions, ImagePredictions};
-pub use validation::ConfigError;
 pub use weights::WeightsError;

@@ -3,10 +3,7 @@
 use fcos_burn_boxes::{Detection, batched_nms};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    locations::LevelGrid,
-    validation::{ConfigError, ensure},
-};
+use crate::{config_error::ConfigError, locations::LevelGrid};
 
 /// Thresholds and limits of detections. The defaults are FCOS's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,13 +92,13 @@ impl PostprocessConfig {
             ("candidates_per_level", self.candidates_per_level),
             ("detections_per_image", self.detections_per_image),
         ] {
-            ensure(value > 0, field, value, "at least 1")?;
+            ConfigError::ensure(value > 0, field, value, "at least 1")?;
         }
         for (field, value) in [
             ("score_threshold", self.score_threshold),
             ("nms_iou_threshold", self.nms_iou_threshold),
         ] {
-            ensure(
+            ConfigError::ensure(
                 (0.0..=1.0).contains(&value),
                 field,
                 value,

@@ -89,7 +89,7 @@ use burn::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::validation::{ConfigError, ensure};
+use crate::config_error::ConfigError;
 
 /// The largest stride of a feature map in pixels.
 const MAX_STRIDE: usize = 4096;
@@ -169,7 +169,7 @@ pub(crate) fn validate_features(features: &[FeatureMap]) -> Result<(), ConfigErr
             (1..=MAX_STRIDE).contains(&map.stride) && (1..=MAX_CHANNELS).contains(&map.channels)
         })
         && features.is_sorted_by(|a, b| a.stride < b.stride);
-    ensure(
+    ConfigError::ensure(
         valid,
         "features",
         format!("{features:?}"),

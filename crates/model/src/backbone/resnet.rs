@@ -18,9 +18,9 @@ use crate::{
         Backbone, BackboneConfig, FeatureMap,
         norm::{Norm, NormKind},
     },
+    config_error::ConfigError,
     kernels::{add_relu, relu},
     mixed_precision::{convolve, convolve_with},
-    validation::{ConfigError, ensure},
 };
 
 /// The number of weighted layers of a [`ResNet`], classifier included.
@@ -190,20 +190,20 @@ impl BackboneConfig for ResNetConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        ensure(
+        ConfigError::ensure(
             (1..=8192).contains(&self.width),
             "width",
             self.width,
             "from 1 to 8192",
         )?;
-        ensure(
+        ConfigError::ensure(
             self.frozen_stages <= 5,
             "frozen_stages",
             self.frozen_stages,
             "at most 5 (stem and four stages)",
         )?;
         let epsilon = self.norm_epsilon;
-        ensure(
+        ConfigError::ensure(
             epsilon.is_finite()
                 && (epsilon > 0.0 || epsilon == 0.0 && self.norm == NormKind::Frozen),
             "norm_epsilon",

@@ -1,4 +1,4 @@
-//! Errors of invalid configurations.
+//! The error of invalid configurations.
 
 use std::borrow::Cow;
 
@@ -9,14 +9,14 @@ use std::borrow::Cow;
 pub struct ConfigError {
     /// Path of the field in the configuration.
     pub field: Cow<'static, str>,
-    /// The invalid value.
+    /// The rejected value.
     pub value: String,
     /// The values that are allowed.
     pub requirement: Cow<'static, str>,
 }
 
 impl ConfigError {
-    /// Creates the error of `field`, whose `value` does not meet the `requirement`.
+    /// Creates the error of a `field` whose `value` does not meet the `requirement`.
     pub fn new(
         field: impl Into<Cow<'static, str>>,
         value: impl ToString,
@@ -29,6 +29,23 @@ impl ConfigError {
         }
     }
 
+    /// Checks a `field`.
+    ///
+    /// # Errors
+    ///
+    /// The error of [`new`](Self::new) unless the requirement `holds`.
+    pub fn ensure(
+        holds: bool,
+        field: impl Into<Cow<'static, str>>,
+        value: impl ToString,
+        requirement: impl Into<Cow<'static, str>>,
+    ) -> Result<(), Self> {
+        match holds {
+            true => Ok(()),
+            false => Err(Self::new(field, value, requirement)),
+        }
+    }
+
     /// The same error with the field's path prefixed by that of the configuration which
     /// contains it: `width` within `backbone` is `backbone.width`.
     #[must_use]
@@ -37,18 +54,5 @@ impl ConfigError {
             field: format!("{prefix}.{}", self.field).into(),
             ..self
         }
-    }
-}
-
-/// An error of `field` unless the requirement holds.
-pub(crate) fn ensure(
-    holds: bool,
-    field: &'static str,
-    value: impl ToString,
-    requirement: &'static str,
-) -> Result<(), ConfigError> {
-    match holds {
-        true => Ok(()),
-        false => Err(ConfigError::new(field, value, requirement)),
     }
 }
