@@ -5,5 +5,5 @@ mod detection;
 mod nms;
 
 pub use bounding_box::BoundingBox;
-pub use detection::Detection;
+pub use detection::{Detection, LabeledBox};
 pub use nms::{batched_nms, iou};

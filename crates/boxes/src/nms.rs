@@ -6,10 +6,10 @@ use crate::Detection;
 
 /// Greedy non-maximum suppression within each class.
 ///
-/// Gives the detections that stay, by descending score; equal scores keep their
-/// order in `detections`. A detection goes if its IoU with a better one of its
-/// class that stays is greater than `iou_threshold`. Those that are not asked for are not
-/// looked for.
+/// Yields the detections that are kept in order of descending score; equal scores keep
+/// their order in `detections`. A detection is suppressed if its IoU with a kept
+/// detection of the same class and a higher score is greater than `iou_threshold`. The
+/// iterator is lazy: taking the first `n` detections leaves the rest uncompared.
 pub fn batched_nms(
     mut detections: Vec<Detection>,
     iou_threshold: f32,
@@ -28,8 +28,7 @@ pub fn batched_nms(
     })
 }
 
-/// Intersection over union of two boxes `[x1, y1, x2, y2]`; 0 where the union has
-/// no area.
+/// Intersection over union of two boxes `[x1, y1, x2, y2]`; 0 if the union has no area.
 pub fn iou(a: &[f32; 4], b: &[f32; 4]) -> f32 {
     let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
     let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
@@ -56,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn only_worse_boxes_of_the_same_class_go() {
+    fn only_lower_scores_of_the_same_class_are_suppressed() {
         let best = detection([0.0, 0.0, 10.0, 10.0], 0, 0.9);
         let overlapping = detection([1.0, 0.0, 11.0, 10.0], 0, 0.8);
         let other_class = detection([1.0, 0.0, 11.0, 10.0], 1, 0.7);
@@ -66,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_at_the_threshold_stays() {
+    fn iou_equal_to_the_threshold_is_kept() {
         // Intersection 60, union 100.
         let a = detection([0.0, 0.0, 10.0, 8.0], 0, 0.9);
         let b = detection([0.0, 2.0, 10.0, 10.0], 0, 0.8);
@@ -75,11 +74,11 @@ mod tests {
     }
 
     #[test]
-    fn a_suppressed_box_suppresses_nothing() {
+    fn a_suppressed_box_suppresses_no_other() {
         let first = detection([0.0, 0.0, 10.0, 10.0], 0, 0.9);
         let middle = detection([3.0, 0.0, 13.0, 10.0], 0, 0.8);
         let last = detection([6.0, 0.0, 16.0, 10.0], 0, 0.7);
-        // Neighbours overlap by 7/13, first and last by 4/16.
+        // The IoU of neighbors is 7/13, that of first and last 4/16.
         assert_eq!(kept(&[first, middle, last], 0.5), [first, last]);
     }
 

@@ -1,14 +1,14 @@
-//! Assignment, decoding and suppression for an image of 1088×800 with 80 classes:
+//! Assignment, decoding and suppression for an image of 1088×800 pixels and 80 classes:
 //! `cargo bench -p fcos-burn-model`.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
+use fcos_burn_boxes::{Detection, LabeledBox, batched_nms};
 use fcos_burn_model::{
-    Detection, FcosConfig,
-    assignment::assign,
-    batched_nms,
-    postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
-    pyramid::{LocationRule, Locations},
+    FcosConfig,
+    assignment::AssignmentRule,
+    locations::Locations,
+    postprocess::{ImageFrame, LevelValues, detect},
 };
 
 fn main() {
@@ -25,7 +25,12 @@ fn random(count: usize, [low, high]: [f64; 2]) -> Vec<f32> {
     values.into_data().iter::<f32>().collect()
 }
 
-/// Boxes of 10 to 400 pixels anywhere in the image.
+fn locations() -> Locations {
+    let config = FcosConfig::paper(CLASSES);
+    Locations::new(SIZE, &config.strides(), config.location_rule)
+}
+
+/// Boxes with sides of 10 to 400 pixels anywhere in the image.
 fn boxes(count: usize) -> Vec<[f32; 4]> {
     let [x, y, width, height] = [
         (0.0, SIZE[1] as f64),
@@ -44,11 +49,14 @@ fn assignment(bencher: Bencher, objects: usize) {
     let objects: Vec<_> = boxes(objects)
         .into_iter()
         .enumerate()
-        .map(|(index, bbox)| (bbox, index % CLASSES))
+        .map(|(index, bbox)| LabeledBox {
+            bbox,
+            label: index % CLASSES,
+        })
         .collect();
-    let locations = Locations::new(SIZE, LocationRule::HalfStride);
-    let config = FcosConfig::paper(CLASSES).assignment;
-    bencher.bench_local(|| black_box(assign(&objects, &locations, &config)));
+    let locations = locations();
+    let rule = FcosConfig::paper(CLASSES).assignment;
+    bencher.bench_local(|| black_box(rule.assign(&objects, &locations)));
 }
 
 #[divan::bench(args = [100, 1000, 5000])]
@@ -66,14 +74,13 @@ fn suppression(bencher: Bencher, candidates: usize) {
     bencher.bench_local(|| black_box(batched_nms(detections.clone(), 0.6).count()));
 }
 
-/// Of random predictions, of which about so many of a thousand are above the threshold.
+/// Random predictions, of which about this many in a thousand exceed the threshold.
 #[divan::bench(args = [1, 100, 1000])]
 fn decoding_and_suppression(bencher: Bencher, above_of_a_thousand: u32) {
-    let config = PostprocessConfig {
-        score_threshold: 0.5,
-        ..FcosConfig::paper(CLASSES).postprocess
-    };
-    let locations = Locations::new(SIZE, LocationRule::HalfStride);
+    let config = FcosConfig::paper(CLASSES)
+        .postprocess
+        .with_score_threshold(0.5);
+    let locations = locations();
     let share = f64::from(above_of_a_thousand) / 1000.0;
     let maps: Vec<[Vec<f32>; 2]> = locations
         .levels()

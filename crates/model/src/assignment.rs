@@ -1,122 +1,229 @@
-//! Target assignment: which location learns which object (FCOS, section 3.1).
+//! Target assignment: which locations are trained to predict which object.
 //!
-//! Runs on the host, so that a loader's workers can do it off the device's path.
+//! Assignment runs on the host. An [`AssignmentRule`] depends on the objects and the
+//! locations alone, so that data loading workers can apply it ahead of time;
+//! [`AssignmentConfig`] is that of FCOS. A [`PredictionAssignmentRule`] also looks at what
+//! the step predicts.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
+use fcos_burn_boxes::LabeledBox;
 use serde::{Deserialize, Serialize};
 
-use crate::pyramid::{LEVELS, LevelGrid, Locations};
+use crate::{
+    locations::{LevelGrid, Locations},
+    predictions::ImagePredictions,
+};
 
-/// The label of a location that learns no object.
+/// The label of a location that no object is assigned to.
 pub const BACKGROUND: i32 = -1;
 
-/// Rules of the assignment.
+/// The object that each location is assigned to, in the order of [`Locations`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Class index of the object, from 0, or [`BACKGROUND`].
+    pub labels: Vec<i32>,
+    /// Box of the object, `[x1, y1, x2, y2]` in input pixels; zeros for background.
+    pub boxes: Vec<[f32; 4]>,
+}
+
+impl Assignment {
+    /// All of `count` locations as background.
+    pub fn background(count: usize) -> Self {
+        Self {
+            labels: vec![BACKGROUND; count],
+            boxes: vec![[0.0; 4]; count],
+        }
+    }
+
+    /// Assigns a location to an object.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such location.
+    pub fn set(&mut self, location: usize, object: &LabeledBox) {
+        self.labels[location] = object.label as i32;
+        self.boxes[location] = object.bbox;
+    }
+}
+
+/// Assigns locations to the objects of an image before anything is predicted.
+///
+/// An implementation owes, for every set of objects:
+///
+/// - labels and boxes for all of `locations`, in their order;
+/// - labels that are those of the objects, or [`BACKGROUND`];
+/// - at every location that is not background, the box of its object, whose width and
+///   height are positive: the objective divides by its area. Objects may be degenerate.
+pub trait AssignmentRule: fmt::Debug + Send + Sync {
+    /// Assigns the locations of one image.
+    ///
+    /// `objects` are the image's objects, boxes in input pixels; there may be none.
+    fn assign(&self, objects: &[LabeledBox], locations: &Locations) -> Assignment;
+}
+
+/// Assigns locations to the objects of an image by what the step predicts for it, as
+/// SimOTA (Ge et al., 2021) or TOOD (Feng et al., 2021) do.
+///
+/// An implementation owes what an [`AssignmentRule`] owes, for predictions of any value:
+/// they may be infinite or NaN when a training diverges.
+pub trait PredictionAssignmentRule: fmt::Debug + Send + Sync {
+    /// Assigns the locations of one image.
+    ///
+    /// `predictions` are those of the step for this image, one for each of `locations`.
+    fn assign(
+        &self,
+        objects: &[LabeledBox],
+        locations: &Locations,
+        predictions: &ImagePredictions<'_>,
+    ) -> Assignment;
+}
+
+/// FCOS's rule (Tian et al., 2019, section 3.1, and center sampling of the original code).
+///
+/// A location is a candidate for an object if it lies strictly inside the object's box
+/// (with center sampling: also strictly inside the center region) and if the largest of
+/// its four distances to the sides is in the range of its level. Of several candidates, the
+/// object of the smallest area is chosen, and the first among equal areas. As in the
+/// original code, the sides that make up an area are a pixel longer than the box's; this
+/// breaks ties between boxes of equal area in favor of the one closer to a square. Boxes
+/// without a positive, finite area are not assigned.
+///
+/// ```
+/// use fcos_burn_boxes::LabeledBox;
+/// use fcos_burn_model::{
+///     assignment::{AssignmentConfig, AssignmentRule},
+///     locations::{LocationRule, Locations},
+/// };
+///
+/// let locations = Locations::new([64, 64], &[8, 16], LocationRule::HalfStride);
+/// let rule = AssignmentConfig::new(vec![64.0]);
+/// let object = LabeledBox { bbox: [2.0, 2.0, 14.0, 9.0], label: 3 };
+/// let assignment = rule.assign(&[object], &locations);
+/// // Only the locations (4, 4) and (12, 4) of the finer level lie inside.
+/// assert_eq!(assignment.labels[..2], [3, 3]);
+/// assert_eq!(assignment.labels.iter().filter(|&&label| label >= 0).count(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct AssignmentConfig {
-    /// The four bounds in pixels between the five levels' ranges of
-    /// max(l, t, r, b), ascending. Both ends of a range are inclusive; the first
-    /// range starts below 0 and the last has no end.
-    pub range_bounds: [f32; LEVELS - 1],
-    /// Centre sampling: only locations within this many strides of the object's
-    /// centre, in each direction, are candidates. `None` takes the whole box.
+    /// Bounds in pixels between the ranges of max(l, t, r, b) of successive levels,
+    /// ascending: one less than there are levels. Both ends of a range are inclusive; the
+    /// finest level has no lower bound, the coarsest no upper one.
+    pub range_bounds: Vec<f32>,
+    /// Center sampling: only locations within this many strides of the object's center,
+    /// in each direction, are candidates. With `None`, the whole box is.
     pub center_sampling_radius: Option<f32>,
 }
 
 impl AssignmentConfig {
+    /// FCOS's rule with ranges between these bounds, without center sampling.
+    pub fn new(range_bounds: Vec<f32>) -> Self {
+        Self {
+            range_bounds,
+            center_sampling_radius: None,
+        }
+    }
+
+    /// Sets [`range_bounds`](Self::range_bounds).
+    #[must_use]
+    pub fn with_range_bounds(self, range_bounds: Vec<f32>) -> Self {
+        Self {
+            range_bounds,
+            ..self
+        }
+    }
+
+    /// Sets [`center_sampling_radius`](Self::center_sampling_radius).
+    #[must_use]
+    pub fn with_center_sampling_radius(self, center_sampling_radius: Option<f32>) -> Self {
+        Self {
+            center_sampling_radius,
+            ..self
+        }
+    }
+
+    /// Checks the values for a detector with this many levels.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid field.
+    pub fn validate(&self, levels: usize) -> Result<(), ConfigError> {
+        let bounds = &self.range_bounds;
+        if bounds.len() + 1 != levels {
+            return Err(ConfigError::new(
+                "range_bounds",
+                format!("{bounds:?}"),
+                format!("one bound less than the {levels} levels"),
+            ));
+        }
+        ConfigError::ensure(
+            bounds.first().is_none_or(|first| *first > 0.0)
+                && bounds.is_sorted_by(|a, b| a < b)
+                && bounds.iter().all(|bound| bound.is_finite()),
+            "range_bounds",
+            format!("{bounds:?}"),
+            "positive, finite and ascending",
+        )?;
+        match self.center_sampling_radius {
+            Some(radius) => ConfigError::ensure(
+                radius.is_finite() && radius > 0.0,
+                "center_sampling_radius",
+                radius,
+                "positive and finite",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// The range of a level. Levels for which there are no bounds have an empty one.
     fn range(&self, level: usize) -> [f32; 2] {
+        let bound = |index: usize| self.range_bounds.get(index).copied();
         let lower = match level {
             0 => -1.0,
-            _ => self.range_bounds[level - 1],
+            _ => bound(level - 1).unwrap_or(f32::INFINITY),
         };
-        let upper = self
-            .range_bounds
-            .get(level)
-            .copied()
-            .unwrap_or(f32::INFINITY);
-        [lower, upper]
+        [lower, bound(level).unwrap_or(f32::INFINITY)]
     }
 }
 
-/// What each location learns, in the order of [`Locations`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Assignment {
-    /// The class of the object, 0-based, or [`BACKGROUND`].
-    pub labels: Vec<i32>,
-    /// The box of the object, `[x1, y1, x2, y2]` in pixels; zeros for background.
-    pub boxes: Vec<[f32; 4]>,
-}
-
-/// Assigns `objects`, pairs of a box `[x1, y1, x2, y2]` in pixels and a 0-based
-/// class, to `locations`.
-///
-/// A location is a candidate for an object if it lies strictly inside its box
-/// (with centre sampling: also strictly inside the centre region) and if the
-/// largest of its four distances falls into its level's range. Of several
-/// candidates the object with the smallest area wins, the earlier one where areas
-/// are equal. As in the original code, sides are a pixel longer in an area than in a
-/// box, which tells apart boxes of one area: the rounder one is smaller. Boxes without
-/// a positive, finite area are nobody's.
-///
-/// ```
-/// use fcos_burn_model::{
-///     assignment::{AssignmentConfig, assign},
-///     pyramid::{LocationRule, Locations},
-/// };
-///
-/// let locations = Locations::new([64, 64], LocationRule::HalfStride);
-/// let config = AssignmentConfig {
-///     range_bounds: [64.0, 128.0, 256.0, 512.0],
-///     center_sampling_radius: None,
-/// };
-/// let assignment = assign(&[([2.0, 2.0, 14.0, 9.0], 3)], &locations, &config);
-/// // Only the locations (4, 4) and (12, 4) of P3 lie inside.
-/// assert_eq!(assignment.labels[..2], [3, 3]);
-/// assert_eq!(assignment.labels.iter().filter(|&&label| label >= 0).count(), 2);
-/// ```
-pub fn assign(
-    objects: &[([f32; 4], usize)],
-    locations: &Locations,
-    config: &AssignmentConfig,
-) -> Assignment {
-    let count = locations.len();
-    let mut assignment = Assignment {
-        labels: vec![BACKGROUND; count],
-        boxes: vec![[0.0; 4]; count],
-    };
-    let mut smallest_area = vec![f32::INFINITY; count];
-    for &(bbox, label) in objects {
-        let [x1, y1, x2, y2] = bbox;
-        let area = (x2 - x1 + 1.0) * (y2 - y1 + 1.0);
-        if !(area.is_finite() && x2 > x1 && y2 > y1) {
-            continue;
-        }
-        let mut first = 0;
-        for (level, grid) in locations.levels().iter().enumerate() {
-            let region = match config.center_sampling_radius {
-                Some(radius) => center_region(bbox, radius * grid.stride as f32),
-                None => bbox,
-            };
-            let range = config.range(level);
-            for index in cells_inside(grid, region) {
-                let [x, y] = grid.location(index);
-                let distances = [x - x1, y - y1, x2 - x, y2 - y];
-                let largest = distances.into_iter().fold(f32::MIN, f32::max);
-                let slot = first + index;
-                if (range[0]..=range[1]).contains(&largest) && area < smallest_area[slot] {
-                    smallest_area[slot] = area;
-                    assignment.labels[slot] = label as i32;
-                    assignment.boxes[slot] = bbox;
-                }
+impl AssignmentRule for AssignmentConfig {
+    fn assign(&self, objects: &[LabeledBox], locations: &Locations) -> Assignment {
+        let count = locations.len();
+        let mut assignment = Assignment::background(count);
+        let mut smallest_area = vec![f32::INFINITY; count];
+        for object in objects {
+            let [x1, y1, x2, y2] = object.bbox;
+            let area = (x2 - x1 + 1.0) * (y2 - y1 + 1.0);
+            if !(area.is_finite() && x2 > x1 && y2 > y1) {
+                continue;
             }
-            first += grid.len();
+            let mut first = 0;
+            for (level, grid) in locations.levels().iter().enumerate() {
+                let region = match self.center_sampling_radius {
+                    Some(radius) => center_region(object.bbox, radius * grid.stride as f32),
+                    None => object.bbox,
+                };
+                let range = self.range(level);
+                for index in cells_inside(grid, region) {
+                    let [x, y] = grid.location(index);
+                    let distances = [x - x1, y - y1, x2 - x, y2 - y];
+                    let largest = distances.into_iter().fold(f32::MIN, f32::max);
+                    let location = first + index;
+                    if (range[0]..=range[1]).contains(&largest) && area < smallest_area[location] {
+                        smallest_area[location] = area;
+                        assignment.set(location, object);
+                    }
+                }
+                first += grid.len();
+            }
         }
+        assignment
     }
-    assignment
 }
 
-/// The square of half side `reach` around the centre of `bbox`, clipped to `bbox`.
+/// The square with half side `reach` around the center of `bbox`, clipped to `bbox`.
 fn center_region([x1, y1, x2, y2]: [f32; 4], reach: f32) -> [f32; 4] {
     let center_x = (x1 + x2) / 2.0;
     let center_y = (y1 + y2) / 2.0;
@@ -128,7 +235,7 @@ fn center_region([x1, y1, x2, y2]: [f32; 4], reach: f32) -> [f32; 4] {
     ]
 }
 
-/// The indices of the cells of `grid` whose location lies strictly inside `region`.
+/// Indices of the cells of `grid` whose location lies strictly inside `region`.
 fn cells_inside(
     grid: &LevelGrid,
     [x1, y1, x2, y2]: [f32; 4],
@@ -139,7 +246,7 @@ fn cells_inside(
         .flat_map(move |row| columns.clone().map(move |column| row * width + column))
 }
 
-/// The indices below `count` whose ascending positions lie between `low` and `high`.
+/// Indices below `count` whose ascending positions lie strictly between `low` and `high`.
 fn strictly_between(
     low: f32,
     high: f32,
@@ -154,20 +261,25 @@ fn strictly_between(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pyramid::LocationRule;
+    use crate::locations::LocationRule;
 
-    fn config(center_sampling_radius: Option<f32>) -> AssignmentConfig {
-        AssignmentConfig {
-            range_bounds: [64.0, 128.0, 256.0, 512.0],
-            center_sampling_radius,
-        }
+    fn rule() -> AssignmentConfig {
+        AssignmentConfig::new(vec![64.0, 128.0, 256.0, 512.0])
     }
 
     fn locations(height: usize, width: usize) -> Locations {
-        Locations::new([height, width], LocationRule::HalfStride)
+        Locations::new(
+            [height, width],
+            &[8, 16, 32, 64, 128],
+            LocationRule::HalfStride,
+        )
     }
 
-    /// The locations that `label` got, as `(level stride, [x, y])`.
+    fn object(bbox: [f32; 4], label: usize) -> LabeledBox {
+        LabeledBox { bbox, label }
+    }
+
+    /// The locations with this label, as `(level stride, [x, y])`.
     fn positives(
         assignment: &Assignment,
         locations: &Locations,
@@ -184,20 +296,20 @@ mod tests {
     }
 
     #[test]
-    fn a_location_on_the_edge_is_outside() {
+    fn locations_on_the_edge_of_a_box_are_outside() {
         let locations = locations(32, 32);
-        let assignment = assign(&[([4.0, 4.0, 20.0, 12.5], 0)], &locations, &config(None));
-        // Columns 4 and 20 lie on the box's sides, row 4 on its top; 12 remains.
+        let assignment = rule().assign(&[object([4.0, 4.0, 20.0, 12.5], 0)], &locations);
+        // Columns 4 and 20 are on the sides of the box, row 4 on its top; 12 remains.
         assert_eq!(positives(&assignment, &locations, 0), [(8, [12.0, 12.0])]);
     }
 
     #[test]
-    fn the_smaller_object_wins_and_the_first_of_equals() {
+    fn the_smallest_object_wins_and_the_first_of_equal_ones() {
         let locations = locations(32, 32);
-        let large = ([0.0, 0.0, 30.0, 30.0], 0);
-        let small = ([0.0, 0.0, 10.0, 10.0], 1);
-        let twin = ([0.0, 0.0, 10.0, 10.0], 2);
-        let assignment = assign(&[large, small, twin], &locations, &config(None));
+        let large = object([0.0, 0.0, 30.0, 30.0], 0);
+        let small = object([0.0, 0.0, 10.0, 10.0], 1);
+        let twin = object([0.0, 0.0, 10.0, 10.0], 2);
+        let assignment = rule().assign(&[large, small, twin], &locations);
         assert_eq!(positives(&assignment, &locations, 1), [(8, [4.0, 4.0])]);
         assert!(positives(&assignment, &locations, 2).is_empty());
         assert_eq!(positives(&assignment, &locations, 0).len(), 15);
@@ -207,9 +319,9 @@ mod tests {
     fn ranges_include_both_ends() {
         let locations = locations(128, 256);
         // At (100, 4) on P3 the largest distance is exactly 64; at (104, 8) on P4
-        // it is 68. The box is 8 px high, so that rows 4 and 8 hold all.
+        // it is 68. The box is 8 pixels high, so that only rows 4 and 8 are inside.
         let bbox = [36.0, 0.5, 164.0, 8.5];
-        let assignment = assign(&[(bbox, 0)], &locations, &config(None));
+        let assignment = rule().assign(&[object(bbox, 0)], &locations);
         assert_eq!(
             positives(&assignment, &locations, 0),
             [
@@ -224,21 +336,21 @@ mod tests {
                 (16, [152.0, 8.0]),
             ]
         );
-        // One pixel more to the left, and (100, 4) has 65 as its largest distance.
-        let assignment = assign(&[([35.0, 0.5, 165.0, 8.5], 0)], &locations, &config(None));
-        assert!(
-            positives(&assignment, &locations, 0)
-                .iter()
-                .all(|(stride, _)| *stride == 16)
-        );
+        // One pixel wider on each side, and the largest distance at (100, 4) is 65.
+        let assignment = rule().assign(&[object([35.0, 0.5, 165.0, 8.5], 0)], &locations);
+        let positives = positives(&assignment, &locations, 0);
+        assert!(!positives.is_empty());
+        assert!(positives.iter().all(|(stride, _)| *stride == 16));
     }
 
     #[test]
-    fn centre_sampling_keeps_the_middle() {
+    fn center_sampling_keeps_the_middle() {
         let locations = locations(64, 64);
         let bbox = [0.0, 0.0, 60.0, 20.0];
-        let assignment = assign(&[(bbox, 0)], &locations, &config(Some(1.5)));
-        // Reach 12 px around (30, 10): x in (18, 42), y in (0, 20) after clipping.
+        let assignment = rule()
+            .with_center_sampling_radius(Some(1.5))
+            .assign(&[object(bbox, 0)], &locations);
+        // A reach of 12 px around (30, 10): x in (18, 42), y in (0, 20) after clipping.
         let expected: Vec<_> = [4.0, 12.0]
             .into_iter()
             .flat_map(|y| [20.0, 28.0, 36.0].map(|x| (8, [x, y])))
@@ -247,29 +359,88 @@ mod tests {
     }
 
     #[test]
-    fn boxes_without_area_and_empty_scenes_are_background() {
+    fn degenerate_boxes_and_empty_images_are_background() {
         let locations = locations(32, 32);
-        let scene = [
-            ([4.0, 4.0, 4.0, 20.0], 0),
-            ([20.0, 4.0, 4.0, 20.0], 0),
-            ([f32::NAN, 4.0, 14.0, 20.0], 0),
-            ([f32::NEG_INFINITY, 0.0, f32::INFINITY, 20.0], 0),
+        let degenerate = [
+            object([4.0, 4.0, 4.0, 20.0], 0),
+            object([20.0, 4.0, 4.0, 20.0], 0),
+            object([f32::NAN, 4.0, 14.0, 20.0], 0),
+            object([f32::NEG_INFINITY, 0.0, f32::INFINITY, 20.0], 0),
         ];
-        for objects in [&scene[..], &[]] {
-            let assignment = assign(objects, &locations, &config(None));
-            assert!(assignment.labels.iter().all(|&label| label == BACKGROUND));
-            assert_eq!(assignment.labels.len(), locations.len());
+        for objects in [&degenerate[..], &[]] {
+            let assignment = rule().assign(objects, &locations);
+            assert_eq!(assignment, Assignment::background(locations.len()));
         }
     }
 
     #[test]
-    fn boxes_beyond_the_image_are_cut_by_the_grid_only() {
+    fn boxes_beyond_the_image_are_not_clipped() {
         let locations = locations(32, 32);
         let bbox = [-100.0, -100.0, 10.0, 10.0];
-        let assignment = assign(&[(bbox, 5)], &locations, &config(None));
-        // The largest distance, 104 px at (4, 4), belongs to P4, whose first
-        // location (8, 8) has 108.
+        let assignment = rule().assign(&[object(bbox, 5)], &locations);
+        // The largest distance at (4, 4), 104 px, is in the range of P4, where it is 108
+        // at the first location, (8, 8).
         assert_eq!(positives(&assignment, &locations, 5), [(16, [8.0, 8.0])]);
         assert_eq!(assignment.boxes[16], bbox);
+    }
+
+    #[test]
+    fn bounds_are_one_less_than_levels_and_ascend() {
+        assert_eq!(rule().validate(5), Ok(()));
+        assert_eq!(AssignmentConfig::new(Vec::new()).validate(1), Ok(()));
+        let error = rule().validate(4).map_err(|error| error.to_string());
+        assert_eq!(
+            error,
+            Err(
+                "range_bounds is [64.0, 128.0, 256.0, 512.0], but must be one bound less than \
+                 the 4 levels"
+                    .into()
+            )
+        );
+        for bounds in [
+            [0.0, 8.0],
+            [8.0, 8.0],
+            [8.0, f32::INFINITY],
+            [f32::NAN, 8.0],
+        ] {
+            let rule = AssignmentConfig::new(bounds.to_vec());
+            assert!(rule.validate(3).is_err(), "{bounds:?}");
+        }
+    }
+
+    /// Assigns each object to the location whose predicted score for its class is highest.
+    #[derive(Debug)]
+    struct HighestScore;
+
+    impl PredictionAssignmentRule for HighestScore {
+        fn assign(
+            &self,
+            objects: &[LabeledBox],
+            locations: &Locations,
+            predictions: &ImagePredictions<'_>,
+        ) -> Assignment {
+            let mut assignment = Assignment::background(locations.len());
+            for object in objects {
+                let logit = |location: usize| predictions.class_logits(location)[object.label];
+                let best = (0..locations.len()).max_by(|&a, &b| logit(a).total_cmp(&logit(b)));
+                if let Some(best) = best {
+                    assignment.set(best, object);
+                }
+            }
+            assignment
+        }
+    }
+
+    #[test]
+    fn rules_may_depend_on_predictions() {
+        let locations = Locations::new([16, 16], &[8], LocationRule::HalfStride);
+        let logits = [0.0, 1.0, 0.0, 3.0, 9.0, 2.0, 0.0, 0.0];
+        let boxes = [[0.0, 0.0, 8.0, 8.0]; 4];
+        let predictions = ImagePredictions::new(2, &logits, &boxes);
+        let rule: &dyn PredictionAssignmentRule = &HighestScore;
+        let object = object([0.0, 0.0, 5.0, 5.0], 1);
+        let assignment = rule.assign(&[object], &locations, &predictions);
+        assert_eq!(assignment.labels, [BACKGROUND, 1, BACKGROUND, BACKGROUND]);
+        assert_eq!(assignment.boxes[1], object.bbox);
     }
 }

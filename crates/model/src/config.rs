@@ -1,22 +1,28 @@
-//! Configuration of the whole detector, with presets.
+//! Configuration of the detector, with presets.
 
 use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     assignment::AssignmentConfig,
-    fpn::{ExtraLevelsFrom, FpnConfig},
+    backbone::{
+        BackboneConfig,
+        norm::NormKind,
+        resnet::{ResNetConfig, ResNetDepth, StrideIn},
+        validate_features,
+    },
+    fpn::FpnConfig,
     head::{CenternessBranch, FcosHeadConfig, RegressionForm, TowerInit},
-    norm::NormKind,
-    postprocess::{PostprocessConfig, Thresholded},
-    pyramid::LocationRule,
-    resnet::{ResNetConfig, ResNetDepth, StrideIn},
+    locations::LocationRule,
+    postprocess::{PostprocessConfig, ScoreThresholdOn},
 };
 
-/// Configuration of an [`Fcos`](crate::Fcos) detector.
+/// Configuration of an [`Fcos`](crate::Fcos) detector on a backbone that `C` configures.
+///
+/// The presets have a ResNet; [`with_backbone`](Self::with_backbone) replaces it.
 ///
 /// ```
-/// use fcos_burn_model::{FcosConfig, resnet::ResNetDepth};
+/// use fcos_burn_model::{FcosConfig, backbone::resnet::ResNetDepth};
 ///
 /// let mut config = FcosConfig::small(3);
 /// config.backbone.depth = ResNetDepth::ResNet34;
@@ -24,70 +30,49 @@ use crate::{
 /// # Ok::<(), fcos_burn_model::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FcosConfig {
-    /// Number of classes, without a background class.
+#[serde(deny_unknown_fields, bound = "")]
+#[non_exhaustive]
+pub struct FcosConfig<C: BackboneConfig = ResNetConfig> {
+    /// Number of classes, not counting background.
     pub num_classes: usize,
-    /// The feature extractor.
-    pub backbone: ResNetConfig,
+    /// The backbone.
+    pub backbone: C,
     /// The feature pyramid.
     pub fpn: FpnConfig,
-    /// The two sub-nets.
+    /// The head.
     pub head: FcosHeadConfig,
-    /// Where on the input the locations stand.
+    /// Where on the input the locations are.
     pub location_rule: LocationRule,
-    /// Which location learns which object.
+    /// Which locations are assigned to which object in training.
     pub assignment: AssignmentConfig,
-    /// From predictions to detections.
+    /// How predictions are decoded into detections.
     pub postprocess: PostprocessConfig,
 }
 
 impl FcosConfig {
-    /// The detector of the paper: FCOS_R_50_FPN_1x without the centre-ness branch.
+    /// The detector of the paper: FCOS_R_50_FPN_1x without the center-ness branch.
     ///
-    /// ResNet-50 with the stride in the first 1×1, frozen batch norm, stem and
-    /// layer1 frozen; 256 channels; P6 and P7 from P5; towers of four
-    /// convolutions; exponential distances; no centre sampling.
+    /// ResNet-50 with the stride in the first 1×1 convolution, frozen batch norm, stem and
+    /// layer1 frozen; 256 channels; P6 and P7 from P5; towers of four convolutions;
+    /// exponential distances; no center sampling.
     pub fn paper(num_classes: usize) -> Self {
         Self {
             num_classes,
-            backbone: ResNetConfig {
-                depth: ResNetDepth::ResNet50,
-                width: 64,
-                stride_in: StrideIn::FirstConv,
-                norm: NormKind::Frozen,
-                norm_epsilon: 0.0,
-                frozen_stages: 2,
-            },
-            fpn: FpnConfig {
-                channels: 256,
-                extra_levels_from: ExtraLevelsFrom::P5,
-            },
-            head: FcosHeadConfig {
-                tower_depth: 4,
-                tower_init: TowerInit::Fcos,
-                regression: RegressionForm::Exp,
-                learnt_scales: true,
-                centerness: None,
-                prior: 0.01,
-            },
+            backbone: ResNetConfig::new(ResNetDepth::ResNet50)
+                .with_stride_in(StrideIn::FirstConv)
+                .with_norm(NormKind::Frozen)
+                .with_norm_epsilon(0.0)
+                .with_frozen_stages(2),
+            fpn: FpnConfig::new(256),
+            head: FcosHeadConfig::default(),
             location_rule: LocationRule::HalfStride,
-            assignment: AssignmentConfig {
-                range_bounds: [64.0, 128.0, 256.0, 512.0],
-                center_sampling_radius: None,
-            },
-            postprocess: PostprocessConfig {
-                score_threshold: 0.05,
-                thresholded: Thresholded::ClassProbability,
-                candidates_per_level: 1000,
-                nms_iou_threshold: 0.6,
-                detections_per_image: 100,
-            },
+            assignment: AssignmentConfig::new(vec![64.0, 128.0, 256.0, 512.0]),
+            postprocess: PostprocessConfig::default(),
         }
     }
 
     /// The detector of the original FCOS code as first published: [`paper`](Self::paper)
-    /// with the centre-ness branch on the classification tower.
+    /// with the center-ness branch on the classification tower.
     pub fn fcos(num_classes: usize) -> Self {
         let mut config = Self::paper(num_classes);
         config.head.centerness = Some(CenternessBranch::Classification);
@@ -95,8 +80,8 @@ impl FcosConfig {
     }
 
     /// The improved detector of the original FCOS code (its `imprv` models): the
-    /// centre-ness branch on the regression tower, distances normalised by the stride
-    /// and centre sampling with radius 1.5.
+    /// center-ness branch on the regression tower, distances normalized by the stride, and
+    /// center sampling with a radius of 1.5 strides.
     pub fn fcos_improved(num_classes: usize) -> Self {
         let mut config = Self::paper(num_classes);
         config.head.centerness = Some(CenternessBranch::Regression);
@@ -105,146 +90,181 @@ impl FcosConfig {
         config
     }
 
-    /// torchvision's `fcos_resnet50_fpn` with a pretrained backbone: the stride in the
-    /// 3×3 convolutions, no learnt scales, locations in the corners of evenly spaced
-    /// cells, and scores, centre-ness included, above 0.2.
+    /// torchvision's `fcos_resnet50_fpn` with a pretrained backbone: the stride in the 3×3
+    /// convolutions, no learned scales, locations at the corners of evenly spaced cells,
+    /// and a threshold of 0.2 on the score, center-ness included.
     pub fn torchvision(num_classes: usize) -> Self {
         let mut config = Self::fcos_improved(num_classes);
         config.backbone.stride_in = StrideIn::MiddleConv;
         config.backbone.norm_epsilon = 1e-5;
-        config.head.learnt_scales = false;
+        config.head.learned_scales = false;
         config.location_rule = LocationRule::Torchvision;
         config.postprocess.score_threshold = 0.2;
-        config.postprocess.thresholded = Thresholded::Score;
+        config.postprocess.score_threshold_on = ScoreThresholdOn::Score;
         config
     }
 
-    /// A detector that trains from scratch on a CPU in minutes: ResNet-18 of three
-    /// eighths of the width with trained batch norm, 64 channels, towers of two
-    /// convolutions with Kaiming initialization, exponential distances normalized by
-    /// the stride, center sampling with radius 1.5, and level ranges of three quarters of
-    /// the usual size for images of 100 to 300 pixels.
+    /// A detector that trains from scratch on a CPU in minutes: ResNet-18 of three eighths
+    /// of the width with trained batch norm, 64 channels, towers of two convolutions with
+    /// Kaiming initialization, exponential distances normalized by the stride, center
+    /// sampling with a radius of 1.5 strides, and level ranges of three quarters of the
+    /// usual size for images of 100 to 300 pixels.
     pub fn small(num_classes: usize) -> Self {
-        let paper = Self::paper(num_classes);
         Self {
-            backbone: ResNetConfig {
-                depth: ResNetDepth::ResNet18,
-                width: 24,
-                stride_in: StrideIn::MiddleConv,
-                norm: NormKind::Batch,
-                norm_epsilon: 1e-5,
-                frozen_stages: 0,
-            },
-            fpn: FpnConfig {
-                channels: 64,
-                ..paper.fpn
-            },
-            head: FcosHeadConfig {
-                tower_depth: 2,
-                tower_init: TowerInit::Kaiming,
-                regression: RegressionForm::NormalizedExp,
-                ..paper.head
-            },
-            assignment: AssignmentConfig {
-                range_bounds: [48.0, 96.0, 192.0, 384.0],
-                center_sampling_radius: Some(1.5),
-            },
-            ..paper
+            backbone: ResNetConfig::new(ResNetDepth::ResNet18).with_width(24),
+            fpn: FpnConfig::new(64),
+            head: FcosHeadConfig::default()
+                .with_tower_depth(2)
+                .with_tower_init(TowerInit::Kaiming)
+                .with_regression(RegressionForm::NormalizedExp),
+            assignment: AssignmentConfig::new(vec![48.0, 96.0, 192.0, 384.0])
+                .with_center_sampling_radius(Some(1.5)),
+            ..Self::paper(num_classes)
         }
+    }
+}
+
+impl<C: BackboneConfig> FcosConfig<C> {
+    /// Sets [`num_classes`](Self::num_classes).
+    #[must_use]
+    pub fn with_num_classes(self, num_classes: usize) -> Self {
+        Self {
+            num_classes,
+            ..self
+        }
+    }
+
+    /// Replaces the [`backbone`](Self::backbone) by one that may be of another type.
+    ///
+    /// If it has another number of feature maps, the
+    /// [`range_bounds`](AssignmentConfig::range_bounds) have to be adapted.
+    #[must_use]
+    pub fn with_backbone<D: BackboneConfig>(self, backbone: D) -> FcosConfig<D> {
+        FcosConfig {
+            num_classes: self.num_classes,
+            backbone,
+            fpn: self.fpn,
+            head: self.head,
+            location_rule: self.location_rule,
+            assignment: self.assignment,
+            postprocess: self.postprocess,
+        }
+    }
+
+    /// Sets [`fpn`](Self::fpn).
+    #[must_use]
+    pub fn with_fpn(self, fpn: FpnConfig) -> Self {
+        Self { fpn, ..self }
+    }
+
+    /// Sets [`head`](Self::head).
+    #[must_use]
+    pub fn with_head(self, head: FcosHeadConfig) -> Self {
+        Self { head, ..self }
+    }
+
+    /// Sets [`location_rule`](Self::location_rule).
+    #[must_use]
+    pub fn with_location_rule(self, location_rule: LocationRule) -> Self {
+        Self {
+            location_rule,
+            ..self
+        }
+    }
+
+    /// Sets [`assignment`](Self::assignment).
+    #[must_use]
+    pub fn with_assignment(self, assignment: AssignmentConfig) -> Self {
+        Self { assignment, ..self }
+    }
+
+    /// Sets [`postprocess`](Self::postprocess).
+    #[must_use]
+    pub fn with_postprocess(self, postprocess: PostprocessConfig) -> Self {
+        Self {
+            postprocess,
+            ..self
+        }
+    }
+
+    /// Strides of the pyramid's levels in pixels, from fine to coarse: those of the
+    /// backbone's feature maps, then each twice the one before it.
+    ///
+    /// The configuration has to be [valid](Self::validate).
+    pub fn strides(&self) -> Vec<usize> {
+        self.fpn.strides(&self.backbone.features())
     }
 
     /// Checks every value on which building or running the detector depends.
     ///
     /// # Errors
     ///
-    /// Names the first field that is out of its range.
+    /// The first invalid field.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let at_least_1 =
-            |field, value: usize| ConfigError::ensure(value > 0, field, value, "at least 1");
-        at_least_1(
-            "postprocess.candidates_per_level",
-            self.postprocess.candidates_per_level,
-        )?;
-        at_least_1(
-            "postprocess.detections_per_image",
-            self.postprocess.detections_per_image,
-        )?;
-        // More than this is a mistake, or a file that means to take all memory.
-        for (field, value, most, requirement) in [
-            ("num_classes", self.num_classes, 65_536, "from 1 to 65536"),
-            (
-                "backbone.width",
-                self.backbone.width,
-                8192,
-                "from 1 to 8192",
-            ),
-            ("fpn.channels", self.fpn.channels, 8192, "from 1 to 8192"),
-        ] {
-            ConfigError::ensure((1..=most).contains(&value), field, value, requirement)?;
-        }
-        let depth = self.head.tower_depth;
-        ConfigError::ensure(depth <= 256, "head.tower_depth", depth, "at most 256")?;
+        let within = |prefix: &'static str| move |error: ConfigError| error.within(prefix);
+        // More classes are a mistake, or an attempt to exhaust the memory.
         ConfigError::ensure(
-            self.backbone.frozen_stages <= 5,
-            "backbone.frozen_stages",
-            self.backbone.frozen_stages,
-            "at most 5 (stem and four stages)",
+            (1..=65_536).contains(&self.num_classes),
+            "num_classes",
+            self.num_classes,
+            "from 1 to 65536",
         )?;
-        ConfigError::ensure(
-            self.head.prior > 0.0 && self.head.prior < 1.0,
-            "head.prior",
-            self.head.prior,
-            "between 0 and 1, both excluded",
-        )?;
-        let epsilon = self.backbone.norm_epsilon;
-        ConfigError::ensure(
-            epsilon.is_finite()
-                && (epsilon > 0.0 || epsilon == 0.0 && self.backbone.norm == NormKind::Frozen),
-            "backbone.norm_epsilon",
-            epsilon,
-            "positive and finite, or 0 for a frozen normalisation",
-        )?;
-        let bounds = &self.assignment.range_bounds;
-        ConfigError::ensure(
-            bounds[0] > 0.0
-                && bounds.windows(2).all(|pair| pair[0] < pair[1])
-                && bounds.iter().all(|bound| bound.is_finite()),
-            "assignment.range_bounds",
-            format!("{bounds:?}"),
-            "positive, finite and ascending",
-        )?;
-        if let Some(radius) = self.assignment.center_sampling_radius {
-            ConfigError::ensure(
-                radius.is_finite() && radius > 0.0,
-                "assignment.center_sampling_radius",
-                radius,
-                "positive and finite",
-            )?;
-        }
-        for (field, value) in [
-            (
-                "postprocess.score_threshold",
-                self.postprocess.score_threshold,
-            ),
-            (
-                "postprocess.nms_iou_threshold",
-                self.postprocess.nms_iou_threshold,
-            ),
-        ] {
-            ConfigError::ensure(
-                (0.0..=1.0).contains(&value),
-                field,
-                value,
-                "between 0 and 1",
-            )?;
-        }
-        Ok(())
+        self.backbone.validate().map_err(within("backbone"))?;
+        let features = self.backbone.features();
+        validate_features(&features).map_err(within("backbone"))?;
+        self.fpn.validate().map_err(within("fpn"))?;
+        self.head.validate().map_err(within("head"))?;
+        let levels = self.fpn.strides(&features).len();
+        self.assignment
+            .validate(levels)
+            .map_err(within("assignment"))?;
+        self.postprocess.validate().map_err(within("postprocess"))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    /// `FcosConfig::small(3)` with the aliases of fields, and without `fpn.extra_levels`.
+    const WITH_ALIASES: &str = r#"{
+        "num_classes": 3,
+        "backbone": {
+            "depth": "resnet18",
+            "width": 24,
+            "stride_in": "middle-conv",
+            "norm": "batch",
+            "norm_epsilon": 1e-5,
+            "frozen_stages": 0
+        },
+        "fpn": { "channels": 64, "extra_levels_from": "p5" },
+        "head": {
+            "tower_depth": 2,
+            "tower_init": "kaiming",
+            "regression": "normalized-exp",
+            "learnt_scales": true,
+            "centerness": null,
+            "prior": 0.01
+        },
+        "location_rule": "half-stride",
+        "assignment": {
+            "range_bounds": [48.0, 96.0, 192.0, 384.0],
+            "center_sampling_radius": 1.5
+        },
+        "postprocess": {
+            "score_threshold": 0.05,
+            "thresholded": "class-probability",
+            "candidates_per_level": 1000,
+            "nms_iou_threshold": 0.6,
+            "detections_per_image": 100
+        }
+    }"#;
+
+    fn field(config: &FcosConfig) -> Option<String> {
+        config.validate().err().map(|error| error.field.into())
+    }
 
     #[test]
     fn presets_are_valid() {
@@ -255,7 +275,9 @@ mod tests {
             FcosConfig::torchvision,
             FcosConfig::small,
         ] {
-            assert_eq!(preset(80).validate(), Ok(()));
+            let config = preset(80);
+            assert_eq!(config.validate(), Ok(()));
+            assert_eq!(config.strides(), [8, 16, 32, 64, 128]);
         }
     }
 
@@ -268,17 +290,53 @@ mod tests {
             error,
             Err("head.prior is NaN, but must be between 0 and 1, both excluded".into())
         );
-        let mut config = FcosConfig::small(3);
-        config.fpn.channels = usize::MAX;
+    }
+
+    #[test]
+    fn invalid_fields_are_named_by_their_paths() {
+        type Change = fn(&mut FcosConfig);
+        let changes: [(&str, Change); 8] = [
+            ("num_classes", |config| config.num_classes = 0),
+            ("backbone.width", |config| config.backbone.width = 0),
+            ("backbone.norm_epsilon", |config| {
+                config.backbone.norm_epsilon = 0.0;
+            }),
+            ("fpn.channels", |config| config.fpn.channels = usize::MAX),
+            ("fpn.extra_levels", |config| {
+                config.fpn.extra_levels = usize::MAX;
+            }),
+            ("assignment.range_bounds", |config| {
+                config.assignment.range_bounds = vec![64.0, 32.0, 128.0, 256.0];
+            }),
+            ("assignment.range_bounds", |config| {
+                config.fpn.extra_levels = 1
+            }),
+            ("postprocess.score_threshold", |config| {
+                config.postprocess.score_threshold = 1.5;
+            }),
+        ];
+        for (path, change) in changes {
+            let mut config = FcosConfig::small(3);
+            change(&mut config);
+            assert_eq!(field(&config).as_deref(), Some(path));
+        }
+    }
+
+    #[test]
+    fn aliases_and_defaults_of_fields_are_read() {
+        let config: FcosConfig = serde_json::from_str(WITH_ALIASES).unwrap();
+        assert_eq!(config, FcosConfig::small(3));
+    }
+
+    #[test]
+    fn json_is_read_back_and_unknown_fields_are_refused() {
+        let config = FcosConfig::torchvision(91);
+        let mut json = serde_json::to_value(&config).unwrap();
         assert_eq!(
-            config.validate().map_err(|error| error.field),
-            Err("fpn.channels".into())
+            serde_json::from_value::<FcosConfig>(json.clone()).unwrap(),
+            config
         );
-        let mut config = FcosConfig::small(3);
-        config.assignment.range_bounds = [64.0, 32.0, 128.0, 256.0];
-        assert_eq!(
-            config.validate().map_err(|error| error.field),
-            Err("assignment.range_bounds".into())
-        );
+        json["neck"] = serde_json::Value::Null;
+        assert!(serde_json::from_value::<FcosConfig>(json).is_err());
     }
 }

@@ -2,56 +2,63 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Tensor},
 };
 use fcos_burn_boxes::Detection;
-use fcos_burn_loss::{ConfigError, Predictions};
 
 use crate::{
+    backbone::{Backbone, BackboneConfig, FeatureMap, check_maps, resnet::ResNet},
     config::FcosConfig,
     fpn::Fpn,
-    head::{FcosHead, LevelPrediction},
-    postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
-    pyramid::{LocationRule, Locations},
-    resnet::ResNet,
+    head::FcosHead,
+    locations::{LocationRule, Locations},
+    output::FcosOutput,
+    postprocess::{ImageFrame, PostprocessConfig},
 };
 
-/// A fully convolutional one-stage detector (Tian et al., 2019).
+/// A fully convolutional one-stage detector (Tian et al., 2019) on a backbone `B`.
 /// Built by [`FcosConfig::init`].
 #[derive(Module, Debug)]
-pub struct Fcos {
-    backbone: ResNet,
+pub struct Fcos<B: Backbone = ResNet> {
+    backbone: B,
     fpn: Fpn,
     head: FcosHead,
+    #[module(skip)]
+    features: Vec<FeatureMap>,
     #[module(skip)]
     location_rule: LocationRule,
     #[module(skip)]
     postprocess: PostprocessConfig,
 }
 
-impl FcosConfig {
-    /// Builds the detector with fresh weights, drawn from the random state of
+impl<C: BackboneConfig> FcosConfig<C> {
+    /// Builds the detector with freshly initialized weights, drawn from the random state of
     /// `device` (see [`Device::seed`]).
     ///
     /// # Errors
     ///
-    /// Fails where [`validate`](Self::validate) does.
-    pub fn init(&self, device: &Device) -> Result<Fcos, ConfigError> {
+    /// Fails if [`validate`](Self::validate) does.
+    pub fn init(&self, device: &Device) -> Result<Fcos<C::Backbone>, ConfigError> {
         self.validate()?;
-        let [_, c3, c4, c5] = self.backbone.channels();
+        let features = self.backbone.features();
+        let channels: Vec<usize> = features.iter().map(|map| map.channels).collect();
+        let strides = self.fpn.strides(&features);
         Ok(Fcos {
             backbone: self.backbone.init(device),
-            fpn: self.fpn.init([c3, c4, c5], device),
-            head: self.head.init(self.fpn.channels, self.num_classes, device),
+            fpn: self.fpn.init(&channels, device),
+            head: self
+                .head
+                .init(self.fpn.channels, self.num_classes, &strides, device),
+            features,
             location_rule: self.location_rule,
             postprocess: self.postprocess.clone(),
         })
     }
 }
 
-impl Fcos {
-    /// The feature extractor.
-    pub fn backbone(&self) -> &ResNet {
+impl<B: Backbone> Fcos<B> {
+    /// The backbone.
+    pub fn backbone(&self) -> &B {
         &self.backbone
     }
 
@@ -60,203 +67,78 @@ impl Fcos {
         &self.fpn
     }
 
-    /// The two sub-nets.
+    /// The head.
     pub fn head(&self) -> &FcosHead {
         &self.head
     }
 
-    /// How predictions become detections.
+    /// How predictions are decoded into detections.
     pub fn postprocess(&self) -> &PostprocessConfig {
         &self.postprocess
     }
 
-    /// Whether the head has a centre-ness branch.
+    /// Whether the head has a center-ness branch.
     pub fn predicts_centerness(&self) -> bool {
         self.head.predicts_centerness()
     }
 
-    /// How this detector's computation differs from that of torchvision's FCOS.
-    pub(crate) fn unlike_torchvision(&self) -> Vec<&'static str> {
-        let mut differences = self.backbone.unlike_torchvision();
-        differences.extend(self.fpn.unlike_torchvision());
-        differences.extend(self.head.unlike_torchvision());
+    /// How the computation differs from that of torchvision's FCOS.
+    pub(crate) fn differences_from_torchvision(&self) -> Vec<&'static str> {
+        let mut differences = match ResNet::of(&self.backbone) {
+            Some(resnet) => resnet.differences_from_torchvision(),
+            None => vec!["its backbone is not a ResNet"],
+        };
+        differences.extend(self.fpn.differences_from_torchvision());
+        differences.extend(self.head.differences_from_torchvision());
         if self.location_rule != LocationRule::Torchvision {
-            differences.push("its locations stand elsewhere");
+            differences.push("its locations are elsewhere");
         }
         differences
     }
 
-    /// Predicts for a batch of normalised images.
+    /// Predicts for a batch of normalized images.
     ///
-    /// Convolutions compute in the number format of `images`; parameters, normalisation
-    /// and predictions are in 32 bits.
+    /// Convolutions compute in the number format of `images`. Parameters and predictions
+    /// are in 32 bits, and so is the computation of normalization layers.
     ///
     /// # Shapes
     ///
-    /// - `images`: `[batch, 3, height, width]`, any size; smaller images of a
-    ///   batch are padded with zeros at the right and the bottom
+    /// - `images`: `[batch, 3, height, width]`, of any size. To batch images of different
+    ///   sizes, pad them with zeros on the right and at the bottom.
+    ///
+    /// # Panics
+    ///
+    /// If the backbone returns other maps than [`BackboneConfig::features`] promises.
     pub fn forward(&self, images: Tensor<4>) -> FcosOutput {
-        let [_, _, height, width] = images.dims();
-        let [_, c3, c4, c5] = self.backbone.forward(images);
-        let levels = self.fpn.forward([c3, c4, c5]);
+        let dims = images.dims();
+        let [_, _, height, width] = dims;
+        let maps = self.backbone.forward(images);
+        check_maps(&self.features, &maps, dims);
+        let levels = self.fpn.forward(maps);
         FcosOutput {
             levels: self.head.forward(levels),
-            locations: Locations::new([height, width], self.location_rule),
+            locations: Locations::new([height, width], self.head.strides(), self.location_rule),
         }
     }
 
-    /// Detects objects in a batch of normalised images.
+    /// Detects objects in a batch of normalized images.
     ///
-    /// Returns for each image its detections by descending score, boxes in pixels
-    /// of the original image. Use it on a model without autodiff
-    /// ([`Module::valid`]).
+    /// Returns the detections of each image in order of descending score, boxes in pixels
+    /// of the original image. Use it on a model without autodiff ([`Module::valid`]).
     ///
     /// # Shapes
     ///
     /// - `images`: as for [`forward`](Self::forward)
-    /// - `frames`: one for each image of the batch
+    /// - `frames`: one per image of the batch
     pub fn detect(&self, images: Tensor<4>, frames: &[ImageFrame]) -> Vec<Vec<Detection>> {
         self.forward(images).detect(frames, &self.postprocess)
-    }
-}
-
-/// The head's predictions for a batch, level by level.
-#[derive(Clone, Debug)]
-pub struct FcosOutput {
-    /// P3 to P7.
-    pub levels: Vec<LevelPrediction>,
-    /// Where the predictions stand in the input.
-    pub locations: Locations,
-}
-
-impl FcosOutput {
-    /// Puts all predictions into the rows that the objective takes.
-    ///
-    /// # Shapes
-    ///
-    /// With N = batch × locations, image by image and each in the order of
-    /// [`Locations`]: logits `[N, classes]`, boxes `[N, 4]` as xyxy in input
-    /// pixels, centre-ness `[N]`.
-    pub fn into_predictions(self) -> Predictions {
-        let count = self.locations.len();
-        let rows = |maps: Vec<Tensor<4>>| -> Tensor<3> {
-            let rows = maps
-                .into_iter()
-                .map(|map| {
-                    let [batch, channels, height, width] = map.dims();
-                    map.reshape([batch, channels, height * width])
-                        .swap_dims(1, 2)
-                })
-                .collect();
-            Tensor::cat(rows, 1)
-        };
-        let mut class_logits = Vec::new();
-        let mut distances = Vec::new();
-        let mut centerness_logits = Vec::new();
-        for level in self.levels {
-            class_logits.push(level.class_logits);
-            distances.push(level.distances);
-            centerness_logits.extend(level.centerness_logits);
-        }
-        let distances = rows(distances);
-        let device = distances.device();
-        let locations = TensorData::new(
-            self.locations.iter().flatten().collect::<Vec<f32>>(),
-            [1, count, 2],
-        );
-        let locations = Tensor::<3>::from_data(locations, &device);
-        let boxes = Tensor::cat(
-            vec![
-                locations.clone() - distances.clone().narrow(2, 0, 2),
-                locations + distances.narrow(2, 2, 2),
-            ],
-            2,
-        );
-        let class_logits = rows(class_logits);
-        let [batch, _, classes] = class_logits.dims();
-        Predictions {
-            class_logits: class_logits.reshape([batch * count, classes]),
-            boxes: boxes.reshape([batch * count, 4]),
-            centerness_logits: (!centerness_logits.is_empty())
-                .then(|| rows(centerness_logits).reshape([batch * count])),
-        }
-    }
-
-    /// Decodes, thresholds and suppresses on the host.
-    ///
-    /// See [`Fcos::detect`].
-    pub fn detect(self, frames: &[ImageFrame], config: &PostprocessConfig) -> Vec<Vec<Detection>> {
-        let levels: Vec<HostLevel> = self.levels.into_iter().map(HostLevel::from).collect();
-        frames
-            .iter()
-            .enumerate()
-            .map(|(image, &frame)| {
-                let values: Vec<LevelValues<'_>> = levels
-                    .iter()
-                    .zip(self.locations.levels())
-                    .map(|(level, &grid)| LevelValues {
-                        grid,
-                        class_logits: level.class_logits.image(image),
-                        distances: level.distances.image(image),
-                        centerness_logits: level
-                            .centerness_logits
-                            .as_ref()
-                            .map(|map| map.image(image)),
-                    })
-                    .collect();
-                detect(&values, frame, config)
-            })
-            .collect()
-    }
-}
-
-/// A level's maps on the host.
-struct HostLevel {
-    class_logits: HostMap,
-    distances: HostMap,
-    centerness_logits: Option<HostMap>,
-}
-
-impl From<LevelPrediction> for HostLevel {
-    fn from(level: LevelPrediction) -> Self {
-        Self {
-            class_logits: level.class_logits.into(),
-            distances: level.distances.into(),
-            centerness_logits: level.centerness_logits.map(HostMap::from),
-        }
-    }
-}
-
-/// A map `[batch, channels, height, width]` in f32.
-struct HostMap {
-    values: Vec<f32>,
-    image_len: usize,
-}
-
-impl From<Tensor<4>> for HostMap {
-    #[allow(
-        clippy::expect_used,
-        reason = "the values of any float tensor are floats"
-    )]
-    fn from(map: Tensor<4>) -> Self {
-        let [_, channels, height, width] = map.dims();
-        Self {
-            values: map.into_data().try_into_vec_as().expect("floats"),
-            image_len: channels * height * width,
-        }
-    }
-}
-
-impl HostMap {
-    fn image(&self, index: usize) -> &[f32] {
-        &self.values[index * self.image_len..][..self.image_len]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{head::CenternessBranch, postprocess::Thresholded};
+    use crate::head::CenternessBranch;
 
     fn tiny() -> FcosConfig {
         let mut config = FcosConfig::small(3);
@@ -265,8 +147,8 @@ mod tests {
         config
     }
 
-    /// The rows of the objective and the candidates of the detector come from the
-    /// same maps by two paths; here both are read back at every location.
+    /// The rows of the objective and the candidates for detections are computed from the
+    /// same maps in two ways; both are compared at every location.
     #[test]
     fn rows_and_detections_agree_on_every_location() {
         let device = Device::flex();
@@ -283,13 +165,11 @@ mod tests {
                 ))
             })
             .unwrap_or_else(|error| panic!("{error}"));
-        let everything = PostprocessConfig {
-            score_threshold: 0.0,
-            thresholded: Thresholded::ClassProbability,
-            candidates_per_level: usize::MAX,
-            nms_iou_threshold: 1.0,
-            detections_per_image: usize::MAX,
-        };
+        let everything = PostprocessConfig::default()
+            .with_score_threshold(0.0)
+            .with_candidates_per_level(usize::MAX)
+            .with_nms_iou_threshold(1.0)
+            .with_detections_per_image(usize::MAX);
         let frames = [ImageFrame::unscaled([40, 56]); 2];
         let detections = output.clone().detect(&frames, &everything);
         let count = output.locations.len();
@@ -334,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_configurations_are_not_built() {
+    fn invalid_configurations_are_refused() {
         let mut config = tiny();
         config.num_classes = 0;
         assert!(config.init(&Device::flex()).is_err());

@@ -1,67 +1,87 @@
-//! Files that appear whole or not at all.
+//! Atomic file writing: files that appear whole or not at all.
 
 use std::{
-    ffi::OsString,
     fs::{self, File},
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-/// Writes a file that appears whole or not at all, and is on the disk when this returns:
-/// it is written to [`partial`], and then renamed.
+use tempfile::{Builder, NamedTempFile};
+
+/// Ending of the names of files that are being written.
+const PARTIAL: &str = ".partial";
+
+/// Writes a file atomically and durably: at any time, `path` is as it was before or holds
+/// all of `bytes`, and it is on the disk when this function returns. The same holds if
+/// several threads or processes write `path` at once; the last one wins.
 ///
-/// Of a link, the file that it leads to is written. What is no regular file, such as a
-/// pipe or a device, is written as it is, and so are `/dev/stdout` and its like.
+/// The bytes are written to a temporary file in the same folder, which is then renamed. A
+/// process that is killed in between leaves the temporary file behind (see
+/// [`is_partial`]).
+///
+/// A symbolic link is followed. Pipes, devices and other paths that are not regular files
+/// are written in place, and so are `/dev/stdout` and the like.
 ///
 /// # Errors
 ///
-/// The operating system's; then `path` is as it was before.
+/// The error of the operating system; `path` is then as it was before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // To replace a redirection's target would part the shell from what it writes to.
+    // Replacing the file that a shell redirects to would detach the shell from it.
     let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd"].map(Path::new);
     let is_stream = streams.iter().any(|stream| path.starts_with(stream));
     if is_stream || path.exists() && !path.is_file() {
         return File::options().append(true).open(path)?.write_all(bytes);
     }
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let partial = partial(&path);
-    let written = write_synced(&partial, bytes).and_then(|()| fs::rename(&partial, &path));
-    match written {
-        Ok(()) => sync_folder_of(&path),
-        Err(_) => {
-            // A full disk has no room for it.
-            let _ = fs::remove_file(&partial);
-        }
+    let mut file = temporary_file(folder_of(&path))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(&path).map_err(|error| error.error)?;
+    sync_folder_of(&path);
+    Ok(())
+}
+
+/// A new file in `folder`, which is removed when it is dropped.
+fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = Builder::new();
+    builder.prefix(".").suffix(PARTIAL);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // Those of other new files, less what the process's mask takes away.
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    written
+    builder.tempfile_in(folder)
 }
 
-/// Where a file is until it is whole: beside `path`, with `.partial` behind its name.
-pub fn partial(path: &Path) -> PathBuf {
-    let mut name = path.file_name().map(OsString::from).unwrap_or_default();
-    name.push(".partial");
-    path.with_file_name(name)
+/// Whether a path has the name of a temporary file of [`write_whole`]: a file with such a
+/// name that no process is writing was left behind and may be removed.
+pub fn is_partial(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().ends_with(PARTIAL.as_bytes())
 }
 
-/// Writes a file that is on the disk when this returns.
+/// Writes a file, not atomically, that is on the disk when this function returns.
 ///
 /// # Errors
 ///
-/// The operating system's.
+/// The error of the operating system.
 pub fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-/// Sees to it that the name of a file, or its new name, is on the disk, where the file
-/// system can do that.
+/// Makes a new or changed name of a file durable, if the file system supports it.
 pub fn sync_folder_of(path: &Path) {
-    let folder = match path.parent() {
+    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    };
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    }
 }
 
 #[cfg(test)]
@@ -70,29 +90,85 @@ mod tests {
 
     use super::*;
 
+    fn entries(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
     #[test]
-    fn files_are_replaced_and_nothing_is_left_beside_them() {
+    fn files_are_replaced_without_leftovers() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.json");
         for text in ["one", "two"] {
             write_whole(&path, text.as_bytes()).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
         }
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A file name of the greatest length.
+        let long = dir.path().join("a".repeat(255));
+        write_whole(&long, b"text").unwrap();
+        assert_eq!(fs::read(&long).unwrap(), b"text");
+        assert_eq!(entries(dir.path()), 2);
+    }
 
+    #[test]
+    fn failures_leave_no_file() {
+        let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("folder");
         fs::create_dir(&folder).unwrap();
         assert!(write_whole(&folder, b"text").is_err());
         assert!(write_whole(&folder.join("no/where"), b"text").is_err());
-        // A name that is free until it gets longer.
-        let long = dir.path().join("a".repeat(250));
-        assert!(write_whole(&long, b"text").is_err());
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        // The temporary file can be written, but not renamed.
+        assert!(write_whole(&dir.path().join("a".repeat(256)), b"text").is_err());
+        assert_eq!((entries(dir.path()), entries(&folder)), (1, 0));
+    }
+
+    #[test]
+    fn concurrent_writers_leave_one_whole_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        let contents = |writer: u8| vec![writer; 100_000];
+        std::thread::scope(|scope| {
+            for writer in 0..8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..5 {
+                        write_whole(path, &contents(writer)).unwrap();
+                        let found = fs::read(path).unwrap();
+                        assert_eq!(found, contents(found[0]));
+                    }
+                });
+            }
+        });
+        assert_eq!(entries(dir.path()), 1);
+    }
+
+    #[test]
+    fn temporary_files_are_recognized_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = temporary_file(dir.path()).unwrap();
+        assert!(is_partial(file.path()));
+        assert!(!is_partial(&dir.path().join("data.json")));
     }
 
     #[cfg(unix)]
     #[test]
-    fn links_and_devices_stay_what_they_are() {
+    fn new_files_have_the_permissions_of_other_new_files() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |name: &str, write: &dyn Fn(&Path) -> io::Result<()>| {
+            let path = dir.path().join(name);
+            write(&path).unwrap();
+            fs::metadata(&path).unwrap().permissions().mode()
+        };
+        assert_eq!(
+            mode("a", &|path| write_whole(path, b"text")),
+            mode("b", &|path| fs::write(path, b"text"))
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_devices_written_in_place() {
         use std::os::unix::fs::FileTypeExt;
 
         let dir = tempfile::tempdir().unwrap();
@@ -103,7 +179,7 @@ mod tests {
         assert!(link.is_symlink());
         assert_eq!(fs::read_to_string(&target).unwrap(), "after");
 
-        // Shared memory has regular files, though it is among the devices.
+        // Shared memory is under /dev, but has regular files.
         let shared = Path::new("/dev/shm");
         if shared.is_dir() {
             let dir = tempfile::tempdir_in(shared).unwrap();

@@ -1,12 +1,9 @@
-//! Feature pyramid network (Lin et al., 2017) with the two extra levels of
-//! RetinaNet and FCOS.
+//! Feature pyramid network (Lin et al., 2017) with the extra coarse levels of RetinaNet and
+//! FCOS.
 
 use burn::{
     module::Module,
-    nn::{
-        Initializer, PaddingConfig2d,
-        conv::{Conv2d, Conv2dConfig},
-    },
+    nn::{Initializer, conv::Conv2d},
     tensor::{
         Device, Tensor,
         module::interpolate,
@@ -15,32 +12,110 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{mixed_precision::convolve, operations::relu};
+use crate::{
+    backbone::FeatureMap, config_error::ConfigError, kernels::relu, layers::conv_with_zero_bias,
+    mixed_precision::convolve,
+};
 
-/// The map from which the level P6 is computed.
+/// The map from which the first extra level is computed. The names are those of the maps
+/// over a ResNet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ExtraLevelsFrom {
-    /// From the pyramid's P5 (FCOS).
+    /// The coarsest level of the pyramid, P5 (FCOS).
     P5,
-    /// From the backbone's C5 (RetinaNet).
+    /// The coarsest feature map of the backbone, C5 (RetinaNet).
     C5,
 }
 
 /// Configuration of an [`Fpn`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FpnConfig {
     /// Channels of every level.
     pub channels: usize,
-    /// Source of P6 and P7.
+    /// How many levels follow those of the backbone's feature maps, each of twice the
+    /// stride of the level before it. FCOS has two, P6 and P7.
+    #[serde(default = "two")]
+    pub extra_levels: usize,
+    /// Source of the first extra level.
     pub extra_levels_from: ExtraLevelsFrom,
 }
 
+fn two() -> usize {
+    2
+}
+
 impl FpnConfig {
-    /// Builds the pyramid over features of `in_channels` (C3, C4, C5), with
+    /// FCOS's pyramid with levels of `channels`: two extra levels, from P5.
+    pub fn new(channels: usize) -> Self {
+        Self {
+            channels,
+            extra_levels: 2,
+            extra_levels_from: ExtraLevelsFrom::P5,
+        }
+    }
+
+    /// Sets [`channels`](Self::channels).
+    #[must_use]
+    pub fn with_channels(self, channels: usize) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// Sets [`extra_levels`](Self::extra_levels).
+    #[must_use]
+    pub fn with_extra_levels(self, extra_levels: usize) -> Self {
+        Self {
+            extra_levels,
+            ..self
+        }
+    }
+
+    /// Sets [`extra_levels_from`](Self::extra_levels_from).
+    #[must_use]
+    pub fn with_extra_levels_from(self, extra_levels_from: ExtraLevelsFrom) -> Self {
+        Self {
+            extra_levels_from,
+            ..self
+        }
+    }
+
+    /// Strides of the levels over `features`: those of the features, then each twice the
+    /// one before it.
+    pub fn strides(&self, features: &[FeatureMap]) -> Vec<usize> {
+        let strides = features.iter().map(|map| map.stride);
+        let coarsest = features.last().map(|map| map.stride);
+        let extra = std::iter::successors(coarsest, |stride| Some(stride.saturating_mul(2)));
+        strides
+            .chain(extra.skip(1).take(self.extra_levels))
+            .collect()
+    }
+
+    /// Checks every value on which building the pyramid depends.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::ensure(
+            (1..=8192).contains(&self.channels),
+            "channels",
+            self.channels,
+            "from 1 to 8192",
+        )?;
+        ConfigError::ensure(
+            self.extra_levels <= 8,
+            "extra_levels",
+            self.extra_levels,
+            "at most 8",
+        )
+    }
+
+    /// Builds the pyramid over feature maps of `in_channels`, from fine to coarse, with
     /// Kaiming-uniform (a = 1) weights and zero biases.
-    pub fn init(&self, in_channels: [usize; 3], device: &Device) -> Fpn {
+    pub fn init(&self, in_channels: &[usize], device: &Device) -> Fpn {
         let conv = |channels_in, kernel, stride| {
             conv_with_zero_bias(
                 [channels_in, self.channels],
@@ -53,66 +128,61 @@ impl FpnConfig {
                 device,
             )
         };
-        let p6_channels = match self.extra_levels_from {
-            ExtraLevelsFrom::P5 => self.channels,
-            ExtraLevelsFrom::C5 => in_channels[2],
+        let extra_channels = |level| match (level, self.extra_levels_from, in_channels) {
+            (0, ExtraLevelsFrom::C5, [.., coarsest]) => *coarsest,
+            _ => self.channels,
         };
         Fpn {
-            lateral: in_channels.map(|channels| conv(channels, 1, 1)).into(),
-            output: in_channels.map(|_| conv(self.channels, 3, 1)).into(),
-            p6: conv(p6_channels, 3, 2),
-            p7: conv(self.channels, 3, 2),
+            lateral: in_channels
+                .iter()
+                .map(|&channels| conv(channels, 1, 1))
+                .collect(),
+            output: in_channels
+                .iter()
+                .map(|_| conv(self.channels, 3, 1))
+                .collect(),
+            extra: (0..self.extra_levels)
+                .map(|level| conv(extra_channels(level), 3, 2))
+                .collect(),
             extra_levels_from: self.extra_levels_from,
         }
     }
 }
 
-/// A convolution padded to keep the size at stride 1, whose bias starts at zero.
-pub(crate) fn conv_with_zero_bias(
-    channels: [usize; 2],
-    kernel: usize,
-    stride: usize,
-    initializer: Initializer,
-    device: &Device,
-) -> Conv2d {
-    let padding = kernel / 2;
-    let mut conv = Conv2dConfig::new(channels, [kernel, kernel])
-        .with_stride([stride, stride])
-        .with_padding(PaddingConfig2d::Explicit(
-            padding, padding, padding, padding,
-        ))
-        .with_initializer(initializer)
-        .init(device);
-    conv.bias = Some(Initializer::Zeros.init([channels[1]], device));
-    conv
-}
-
-/// Feature pyramid P3–P7. Built by [`FpnConfig::init`].
+/// A feature pyramid: a level for each feature map of the backbone and extra coarse
+/// levels. Built by [`FpnConfig::init`].
 #[derive(Module, Debug)]
 pub struct Fpn {
     lateral: Vec<Conv2d>,
     output: Vec<Conv2d>,
-    p6: Conv2d,
-    p7: Conv2d,
+    extra: Vec<Conv2d>,
     #[module(skip)]
     extra_levels_from: ExtraLevelsFrom,
 }
 
 impl Fpn {
     /// How the computation differs from that of torchvision's FCOS.
-    pub(crate) fn unlike_torchvision(&self) -> Option<&'static str> {
-        (self.extra_levels_from != ExtraLevelsFrom::P5).then_some("its P6 comes from C5")
+    pub(crate) fn differences_from_torchvision(&self) -> Vec<&'static str> {
+        let mut differences = Vec::new();
+        if self.extra.len() != 2 {
+            differences.push("its pyramid does not have two extra levels");
+        }
+        if self.extra_levels_from != ExtraLevelsFrom::P5 {
+            differences.push("its P6 is computed from C5");
+        }
+        differences
     }
 
-    /// Merges the features top-down and adds the two extra levels.
+    /// Merges the feature maps top-down and adds the extra levels.
     ///
     /// # Shapes
     ///
-    /// - `features`: C3, C4, C5 at the strides 8, 16, 32
-    /// - output: P3 to P7, `[batch, channels, h, w]`; P3–P5 have the sizes of
-    ///   C3–C5, P6 and P7 half of the level before, rounded up
-    pub fn forward(&self, features: [Tensor<4>; 3]) -> Vec<Tensor<4>> {
-        let c5 = features[2].clone();
+    /// - `features`: `[batch, channels, height, width]` each, from fine to coarse, as many
+    ///   as the pyramid was built for
+    /// - output: `[batch, channels, height, width]` each, with the size of each feature map,
+    ///   then each extra level half the size of the level before it, rounded up
+    pub fn forward(&self, features: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
+        let coarsest_feature = features.last().cloned();
         let mut inner: Vec<Tensor<4>> = features
             .into_iter()
             .zip(&self.lateral)
@@ -120,8 +190,7 @@ impl Fpn {
             .collect();
         for level in (1..inner.len()).rev() {
             let [_, _, height, width] = inner[level - 1].dims();
-            // The finer map may have an odd size, so the target size is given,
-            // not a factor of two.
+            // The finer map may have an odd size: doubling would exceed it.
             let upsampled = interpolate(
                 inner[level].clone(),
                 InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]),
@@ -133,13 +202,17 @@ impl Fpn {
             .zip(&self.output)
             .map(|(feature, output)| convolve(output, feature))
             .collect();
-        let source = match self.extra_levels_from {
-            ExtraLevelsFrom::P5 => levels[2].clone(),
-            ExtraLevelsFrom::C5 => c5,
+        let first_source = match self.extra_levels_from {
+            ExtraLevelsFrom::P5 => levels.last().cloned(),
+            ExtraLevelsFrom::C5 => coarsest_feature,
         };
-        let p6 = convolve(&self.p6, source);
-        let p7 = convolve(&self.p7, relu(p6.clone()));
-        levels.extend([p6, p7]);
+        for (index, conv) in self.extra.iter().enumerate() {
+            let source = match index {
+                0 => first_source.clone(),
+                _ => levels.last().cloned().map(relu),
+            };
+            levels.extend(source.map(|source| convolve(conv, source)));
+        }
         levels
     }
 }
@@ -147,26 +220,56 @@ impl Fpn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pyramid::level_sizes;
+
+    fn features(maps: &[(usize, usize)]) -> Vec<FeatureMap> {
+        maps.iter()
+            .map(|&(stride, channels)| FeatureMap { stride, channels })
+            .collect()
+    }
 
     #[test]
-    fn odd_sizes_give_the_level_sizes_of_the_pyramid() {
+    fn every_level_has_the_size_of_its_stride() {
         let device = Device::flex();
-        for extra_levels_from in [ExtraLevelsFrom::P5, ExtraLevelsFrom::C5] {
-            let fpn = FpnConfig {
-                channels: 4,
-                extra_levels_from,
+        for maps in [
+            &[(8, 8), (16, 16), (32, 32)][..],
+            &[(4, 6), (16, 3)],
+            &[(16, 5)],
+        ] {
+            for extra_levels in [0, 1, 2, 3] {
+                for extra_levels_from in [ExtraLevelsFrom::P5, ExtraLevelsFrom::C5] {
+                    let config = FpnConfig::new(4)
+                        .with_extra_levels(extra_levels)
+                        .with_extra_levels_from(extra_levels_from);
+                    let size = |stride: usize| [75, 50].map(|side: usize| side.div_ceil(stride));
+                    let inputs = maps
+                        .iter()
+                        .map(|&(stride, channels)| {
+                            let [height, width] = size(stride);
+                            Tensor::ones([2, channels, height, width], &device)
+                        })
+                        .collect();
+                    let channels: Vec<usize> = maps.iter().map(|map| map.1).collect();
+                    let levels = config.init(&channels, &device).forward(inputs);
+                    let strides = config.strides(&features(maps));
+                    assert_eq!(strides.len(), maps.len() + extra_levels);
+                    let expected: Vec<_> = strides
+                        .iter()
+                        .map(|&stride| {
+                            let [height, width] = size(stride);
+                            [2, 4, height, width]
+                        })
+                        .collect();
+                    let found: Vec<_> = levels.iter().map(Tensor::dims).collect();
+                    assert_eq!(found, expected);
+                }
             }
-            .init([8, 16, 32], &device);
-            let sizes = level_sizes([75, 50]);
-            let feature = |level: usize, channels| {
-                let [height, width] = sizes[level];
-                Tensor::ones([2, channels, height, width], &device)
-            };
-            let levels = fpn.forward([feature(0, 8), feature(1, 16), feature(2, 32)]);
-            let found: Vec<_> = levels.iter().map(|l| [l.dims()[2], l.dims()[3]]).collect();
-            assert_eq!(found, sizes);
-            assert!(levels.iter().all(|l| l.dims()[1] == 4));
         }
+    }
+
+    #[test]
+    fn extra_levels_double_the_coarsest_stride() {
+        let config = FpnConfig::new(4).with_extra_levels(3);
+        let strides = config.strides(&features(&[(4, 1), (16, 1)]));
+        assert_eq!(strides, [4, 16, 32, 64, 128]);
     }
 }

@@ -3,90 +3,173 @@
 
 use burn::{
     module::{Module, Param},
-    nn::{GroupNorm, GroupNormConfig, Initializer, conv::Conv2d},
+    nn::{GroupNorm, Initializer, conv::Conv2d},
     tensor::{Device, FloatDType, Tensor},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fpn::conv_with_zero_bias,
+    kernels::{group_norm, relu},
+    layers::{conv_with_zero_bias, group_norm_config},
     mixed_precision::{convolve, in_f32},
-    norm::group_count,
-    operations::{group_norm, relu},
-    pyramid::STRIDES,
 };
 
-/// How the regression output `x` of a level with stride `s` and learnt scale `a` (1
-/// where none is learnt)
-/// becomes a distance in pixels.
+/// How the regression output `x` of a level becomes a distance in pixels, given the level's
+/// stride `s` and learned scale `a` (1 without learned scales).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum RegressionForm {
-    /// `exp(a·x)` (FCOS, section 3.1). The exponent is limited to
-    /// [`MAX_EXPONENT`], so that no output overflows.
+    /// `exp(a·x)` (FCOS, section 3.1). The exponent is clamped to [`MAX_EXPONENT`], so
+    /// that no distance overflows.
     Exp,
-    /// `max(a·x, 0)·s`, distances normalised by the stride (FCOS's
-    /// `norm_reg_targets`; torchvision).
+    /// `max(a·x, 0)·s`: distances normalized by the stride (FCOS's `norm_reg_targets`;
+    /// torchvision).
     NormalizedRelu,
-    /// `exp(a·x)·s`, with the exponent limited likewise. Unlike the two above it
-    /// starts with boxes of the size of their level's cells, whose overlap has a
-    /// gradient from the first step on.
+    /// `exp(a·x)·s`, with the exponent clamped likewise. Unlike the other two, it starts
+    /// with boxes of the size of the level's cells, whose overlap has a gradient from the
+    /// first step on.
     NormalizedExp,
 }
 
-/// Largest exponent of the exponential [`RegressionForm`]s: e^12 is about 163,000,
-/// as pixels far above any image side, and a box area of such sides, times strides,
-/// is far below f32's limit.
+/// Largest exponent of the exponential [`RegressionForm`]s. e^12 is about 163,000: far
+/// above any image side in pixels, while a box area with sides of that many strides is far
+/// below the range of f32.
 pub const MAX_EXPONENT: f32 = 12.0;
 
-/// On which tower the centre-ness branch stands.
+/// The tower that the center-ness branch is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum CenternessBranch {
-    /// On the classification tower, as first published.
+    /// The classification tower, as first published.
     Classification,
-    /// On the regression tower (FCOS's `centerness_on_reg`; torchvision).
+    /// The regression tower (FCOS's `centerness_on_reg`; torchvision).
     Regression,
 }
 
-/// How the weights of the towers' convolutions start. Those of the predictors are N(0, 0.01²)
-/// in any case.
+/// Initialization of the towers' convolutions. The predictors' weights always start as
+/// N(0, 0.01²).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum TowerInit {
     /// N(0, 0.01²), as in FCOS, which trains with SGD.
     #[default]
     Fcos,
     /// N(0, 2 / fan-in) (He et al., 2015). It suits Adam, whose step size is close to the
-    /// learning rate whatever the gradient: with [`Fcos`](Self::Fcos), a rate of 0.002 changes
-    /// weights of about 0.01 by a fifth per step, and classes are learned late.
+    /// learning rate whatever the gradient: with [`Fcos`](Self::Fcos), a rate of 0.002
+    /// changes weights of about 0.01 by a fifth per step, and classes are learned late.
     Kaiming,
 }
 
-/// Configuration of an [`FcosHead`].
+/// Configuration of an [`FcosHead`]. The default is the head of the paper.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct FcosHeadConfig {
-    /// 3×3 convolutions with group normalisation and ReLU in each tower.
+    /// Number of 3×3 convolutions, each with group normalization and ReLU, per tower.
     pub tower_depth: usize,
-    /// Initial weights of these convolutions.
+    /// Initialization of these convolutions.
     #[serde(default)]
     pub tower_init: TowerInit,
     /// Form of the distances.
     pub regression: RegressionForm,
-    /// Whether a level's regression output is multiplied by a factor that is learnt
-    /// for the level (FCOS; torchvision has none).
-    pub learnt_scales: bool,
-    /// The centre-ness branch, if there is one.
+    /// Whether each level's regression output is multiplied by a learned scale (FCOS;
+    /// torchvision has none).
+    #[serde(alias = "learnt_scales")]
+    pub learned_scales: bool,
+    /// The center-ness branch, if any.
     pub centerness: Option<CenternessBranch>,
-    /// Probability that every class starts with at every location (focal loss
-    /// paper, section 4.1), in (0, 1).
+    /// Probability in (0, 1) that every class starts with at every location (focal loss
+    /// paper, section 4.1).
     pub prior: f64,
 }
 
+impl Default for FcosHeadConfig {
+    fn default() -> Self {
+        Self {
+            tower_depth: 4,
+            tower_init: TowerInit::Fcos,
+            regression: RegressionForm::Exp,
+            learned_scales: true,
+            centerness: None,
+            prior: 0.01,
+        }
+    }
+}
+
 impl FcosHeadConfig {
-    /// Builds the head over levels of `channels`.
-    pub fn init(&self, channels: usize, num_classes: usize, device: &Device) -> FcosHead {
+    /// Sets [`tower_depth`](Self::tower_depth).
+    #[must_use]
+    pub fn with_tower_depth(self, tower_depth: usize) -> Self {
+        Self {
+            tower_depth,
+            ..self
+        }
+    }
+
+    /// Sets [`tower_init`](Self::tower_init).
+    #[must_use]
+    pub fn with_tower_init(self, tower_init: TowerInit) -> Self {
+        Self { tower_init, ..self }
+    }
+
+    /// Sets [`regression`](Self::regression).
+    #[must_use]
+    pub fn with_regression(self, regression: RegressionForm) -> Self {
+        Self { regression, ..self }
+    }
+
+    /// Sets [`learned_scales`](Self::learned_scales).
+    #[must_use]
+    pub fn with_learned_scales(self, learned_scales: bool) -> Self {
+        Self {
+            learned_scales,
+            ..self
+        }
+    }
+
+    /// Sets [`centerness`](Self::centerness).
+    #[must_use]
+    pub fn with_centerness(self, centerness: Option<CenternessBranch>) -> Self {
+        Self { centerness, ..self }
+    }
+
+    /// Sets [`prior`](Self::prior).
+    #[must_use]
+    pub fn with_prior(self, prior: f64) -> Self {
+        Self { prior, ..self }
+    }
+
+    /// Checks every value on which building the head depends.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::ensure(
+            self.tower_depth <= 256,
+            "tower_depth",
+            self.tower_depth,
+            "at most 256",
+        )?;
+        ConfigError::ensure(
+            self.prior > 0.0 && self.prior < 1.0,
+            "prior",
+            self.prior,
+            "between 0 and 1, both excluded",
+        )
+    }
+
+    /// Builds the head over levels of `channels` with these `strides`.
+    pub fn init(
+        &self,
+        channels: usize,
+        num_classes: usize,
+        strides: &[usize],
+        device: &Device,
+    ) -> FcosHead {
         let conv = |channels_out| head_conv([channels, channels_out], NORMAL, device);
         let tower_init = match self.tower_init {
             TowerInit::Fcos => NORMAL,
@@ -99,7 +182,7 @@ impl FcosHeadConfig {
             (0..self.tower_depth)
                 .map(|_| TowerLayer {
                     conv: head_conv([channels; 2], tower_init.clone(), device),
-                    norm: GroupNormConfig::new(group_count(channels), channels).init(device),
+                    norm: group_norm_config(channels).init(device),
                 })
                 .collect()
         };
@@ -116,11 +199,12 @@ impl FcosHeadConfig {
             class_logits,
             distances: conv(4),
             centerness: self.centerness.map(|_| conv(1)),
-            scales: STRIDES
+            scales: strides
                 .iter()
-                .filter(|_| self.learnt_scales)
+                .filter(|_| self.learned_scales)
                 .map(|_| Initializer::Ones.init([1], device))
                 .collect(),
+            strides: strides.to_vec(),
             regression: self.regression,
             centerness_branch: self.centerness,
         }
@@ -146,41 +230,43 @@ pub struct FcosHead {
     centerness: Option<Conv2d>,
     scales: Vec<Param<Tensor<1>>>,
     #[module(skip)]
+    strides: Vec<usize>,
+    #[module(skip)]
     regression: RegressionForm,
     #[module(skip)]
     centerness_branch: Option<CenternessBranch>,
 }
 
-/// What the head predicts for one level of `[height, width]` locations, in 32 bits.
+/// The head's predictions for one level of `height` × `width` locations, in 32 bits.
 #[derive(Clone, Debug)]
 pub struct LevelPrediction {
-    /// Logits of the classes, `[batch, classes, height, width]`.
+    /// Class logits, `[batch, classes, height, width]`.
     pub class_logits: Tensor<4>,
-    /// Distances left, top, right, bottom from the location to the box sides in
-    /// pixels, none negative, `[batch, 4, height, width]`.
+    /// Distances left, top, right, bottom from the location to the sides of the box in
+    /// pixels, non-negative, `[batch, 4, height, width]`.
     pub distances: Tensor<4>,
-    /// Logit of the centre-ness, `[batch, 1, height, width]`.
+    /// Center-ness logits, `[batch, 1, height, width]`, if the head predicts them.
     pub centerness_logits: Option<Tensor<4>>,
 }
 
 impl FcosHead {
     /// How the computation differs from that of torchvision's FCOS.
-    pub(crate) fn unlike_torchvision(&self) -> Vec<&'static str> {
+    pub(crate) fn differences_from_torchvision(&self) -> Vec<&'static str> {
         let groups = |layer: &TowerLayer| layer.norm.num_groups;
         let towers = || self.class_tower.iter().chain(&self.box_tower);
         [
-            (!self.scales.is_empty(), "its levels have learnt scales"),
+            (!self.scales.is_empty(), "its levels have learned scales"),
             (
                 self.regression != RegressionForm::NormalizedRelu,
-                "its distances are no ReLU times the stride",
+                "its distances are not a ReLU times the stride",
             ),
             (
                 self.centerness_branch != Some(CenternessBranch::Regression),
-                "it has no centre-ness branch on the regression tower",
+                "it has no center-ness branch on the regression tower",
             ),
             (
                 towers().any(|layer| groups(layer) != 32),
-                "its towers have no 32 groups",
+                "its towers do not normalize in 32 groups",
             ),
         ]
         .into_iter()
@@ -188,27 +274,41 @@ impl FcosHead {
         .collect()
     }
 
-    /// Whether there is a centre-ness branch.
+    /// Whether there is a center-ness branch.
     pub fn predicts_centerness(&self) -> bool {
         self.centerness.is_some()
     }
 
-    /// Predicts every level.
+    /// Strides of the levels in pixels.
+    pub fn strides(&self) -> &[usize] {
+        &self.strides
+    }
+
+    /// Predicts on every level.
     ///
     /// # Shapes
     ///
-    /// - `levels`: P3 to P7, `[batch, channels, height, width]` each
+    /// - `levels`: `[batch, channels, height, width]` each, a level for each of
+    ///   [`strides`](Self::strides)
     pub fn forward(&self, levels: Vec<Tensor<4>>) -> Vec<LevelPrediction> {
         levels
             .into_iter()
+            .zip(&self.strides)
             .enumerate()
-            .map(|(level, features)| self.forward_level(level, features))
+            .map(|(level, (features, &stride))| {
+                self.forward_level(features, stride, self.scales.get(level))
+            })
             .collect()
     }
 
-    fn forward_level(&self, level: usize, features: Tensor<4>) -> LevelPrediction {
-        // The last layers compute in 32 bits: an exponent or a logit of 16 has an error
-        // that boxes and scores would show.
+    fn forward_level(
+        &self,
+        features: Tensor<4>,
+        stride: usize,
+        scale: Option<&Param<Tensor<1>>>,
+    ) -> LevelPrediction {
+        // The predictors compute in 32 bits: rounding an exponent or a logit to 16 bits
+        // would change boxes and scores visibly.
         let tower = |tower, features| run_tower(tower, features).cast(FloatDType::F32);
         let class_features = tower(&self.class_tower, features.clone());
         let box_features = tower(&self.box_tower, features);
@@ -220,11 +320,11 @@ impl FcosHead {
             convolve(conv, features.clone())
         });
         let distances = convolve(&self.distances, box_features);
-        let scaled = match self.scales.get(level) {
+        let scaled = match scale {
             Some(scale) => distances * scale.val().reshape([1, 1, 1, 1]),
             None => distances,
         };
-        let stride = STRIDES[level] as f32;
+        let stride = stride as f32;
         LevelPrediction {
             class_logits: convolve(&self.class_logits, class_features),
             distances: match self.regression {
@@ -263,40 +363,42 @@ impl TowerLayer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pyramid::level_sizes;
+
+    const STRIDES: [usize; 5] = [8, 16, 32, 64, 128];
 
     fn config(regression: RegressionForm) -> FcosHeadConfig {
-        FcosHeadConfig {
-            tower_depth: 1,
-            tower_init: TowerInit::Fcos,
-            regression,
-            learnt_scales: true,
-            centerness: Some(CenternessBranch::Regression),
-            prior: 0.01,
-        }
+        FcosHeadConfig::default()
+            .with_tower_depth(1)
+            .with_regression(regression)
+            .with_centerness(Some(CenternessBranch::Regression))
+    }
+
+    fn head(regression: RegressionForm, device: &Device) -> FcosHead {
+        config(regression).init(8, 3, &STRIDES, device)
     }
 
     fn levels(device: &Device) -> Vec<Tensor<4>> {
-        level_sizes([40, 24])
+        STRIDES
             .iter()
-            .map(|&[height, width]| Tensor::ones([2, 8, height, width], device))
+            .map(|&stride| {
+                let [height, width] = [40_usize, 24].map(|side| side.div_ceil(stride));
+                Tensor::ones([2, 8, height, width], device)
+            })
             .collect()
     }
 
     #[test]
-    fn towers_start_as_configured_and_predictors_as_in_fcos() {
+    fn towers_and_predictors_are_initialized_as_documented() {
         let device = Device::flex();
         let deviation = |weight: &Param<Tensor<4>>| {
             let squares = weight.val().square().mean();
             squares.sqrt().into_scalar::<f32>()
         };
-        // Of 9 · 32 inputs, 2 / 288 is the variance that keeps the scale of what a ReLU halves.
+        // A fan-in of 9 · 32 gives a variance of 2 / 288.
         for (tower_init, expected) in [(TowerInit::Fcos, 0.01), (TowerInit::Kaiming, 0.0833)] {
-            let head = FcosHeadConfig {
-                tower_init,
-                ..config(RegressionForm::Exp)
-            }
-            .init(32, 40, &device);
+            let head = config(RegressionForm::Exp)
+                .with_tower_init(tower_init)
+                .init(32, 40, &STRIDES, &device);
             for tower in [&head.class_tower, &head.box_tower] {
                 let found = deviation(&tower[0].conv.weight);
                 assert!((found / expected - 1.0).abs() < 0.05, "{found}");
@@ -307,11 +409,9 @@ mod tests {
     }
 
     #[test]
-    fn every_class_starts_near_its_prior() {
+    fn class_probabilities_start_near_the_prior() {
         let device = Device::flex();
-        let predictions = config(RegressionForm::Exp)
-            .init(8, 3, &device)
-            .forward(levels(&device));
+        let predictions = head(RegressionForm::Exp, &device).forward(levels(&device));
         assert_eq!(predictions[0].class_logits.dims(), [2, 3, 5, 3]);
         let probabilities = burn::tensor::activation::sigmoid(predictions[0].class_logits.clone());
         for p in probabilities.into_data().iter::<f32>() {
@@ -320,11 +420,9 @@ mod tests {
     }
 
     #[test]
-    fn stride_normalised_exponentials_start_as_one_cell() {
+    fn normalized_exponential_distances_start_near_one_cell() {
         let device = Device::flex();
-        let predictions = config(RegressionForm::NormalizedExp)
-            .init(8, 3, &device)
-            .forward(levels(&device));
+        let predictions = head(RegressionForm::NormalizedExp, &device).forward(levels(&device));
         for (prediction, stride) in predictions.iter().zip(STRIDES) {
             for distance in prediction.distances.clone().into_data().iter::<f32>() {
                 let cells = distance / stride as f32;
@@ -334,9 +432,9 @@ mod tests {
     }
 
     #[test]
-    fn the_learnt_scale_and_the_stride_act_on_their_own_level() {
+    fn learned_scale_and_stride_apply_per_level() {
         let device = Device::flex();
-        let mut head = config(RegressionForm::NormalizedRelu).init(8, 3, &device);
+        let mut head = head(RegressionForm::NormalizedRelu, &device);
         head.distances.bias = Some(Param::from_tensor(Tensor::from_floats(
             [1.0, 2.0, 3.0, 4.0],
             &device,
@@ -367,7 +465,7 @@ mod tests {
 
     fn assert_finite(form: RegressionForm) {
         let device = Device::flex();
-        let mut head = config(form).init(8, 3, &device);
+        let mut head = head(form, &device);
         head.distances.bias = Some(Param::from_tensor(Tensor::from_floats(
             [1e4, -1e4, 0.0, 1.0],
             &device,

@@ -1,23 +1,27 @@
 #![doc = include_str!("../README.md")]
 
 pub mod assignment;
-pub mod config;
-pub mod fcos;
+pub mod backbone;
+mod config;
+mod fcos;
 pub mod file;
 pub mod fpn;
 pub mod head;
-mod mixed_precision;
-pub mod norm;
-mod operations;
+mod kernels;
+mod layers;
+pub mod locations;
+pub mod mixed_precision;
+mod output;
 pub mod postprocess;
-pub mod pyramid;
-pub mod resnet;
+mod predictions;
 pub mod weights;
 
-pub use fcos_burn_boxes::{Detection, batched_nms, iou};
+pub use fcos_burn_boxes::{Detection, LabeledBox};
 
 pub use config::FcosConfig;
-pub use fcos::{Fcos, FcosOutput};
 pub use fcos_burn_loss::ConfigError;
+pub use fcos::Fcos;
+pub use output::FcosOutput;
 pub use postprocess::ImageFrame;
+pub use predictions::{HostPredictions, ImagePredictions};
 pub use weights::WeightsError;

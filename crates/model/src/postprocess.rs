@@ -1,48 +1,139 @@
-//! From the head's maps to detections in the pixels of the original image.
+//! Decoding of predictions into detections in the pixels of the original image.
 
 use fcos_burn_boxes::{Detection, batched_nms};
 use serde::{Deserialize, Serialize};
 
-use crate::pyramid::LevelGrid;
+use fcos_burn_loss::ConfigError;
 
-/// Thresholds and limits of the detections.
+use crate::locations::LevelGrid;
+
+/// Thresholds and limits of detections. The defaults are FCOS's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PostprocessConfig {
-    /// Candidates up to this are dropped.
+    /// Candidates have to exceed this.
     pub score_threshold: f32,
-    /// What the threshold is compared with.
-    pub thresholded: Thresholded,
-    /// Best candidates of each level that enter the suppression.
+    /// The quantity that is compared with the score threshold.
+    #[serde(alias = "thresholded")]
+    pub score_threshold_on: ScoreThresholdOn,
+    /// How many of each level's candidates with the highest scores enter non-maximum
+    /// suppression.
     pub candidates_per_level: usize,
-    /// IoU above which the worse of two boxes of a class is suppressed.
+    /// IoU above which the lower-scored of two boxes of a class is suppressed.
     pub nms_iou_threshold: f32,
-    /// Most detections of an image.
+    /// The most detections of an image.
     pub detections_per_image: usize,
 }
 
-/// The number that has to exceed the score threshold. Without a centre-ness branch it
-/// is the same either way.
+impl Default for PostprocessConfig {
+    fn default() -> Self {
+        Self {
+            score_threshold: 0.05,
+            score_threshold_on: ScoreThresholdOn::ClassProbability,
+            candidates_per_level: 1000,
+            nms_iou_threshold: 0.6,
+            detections_per_image: 100,
+        }
+    }
+}
+
+impl PostprocessConfig {
+    /// Sets [`score_threshold`](Self::score_threshold).
+    #[must_use]
+    pub fn with_score_threshold(self, score_threshold: f32) -> Self {
+        Self {
+            score_threshold,
+            ..self
+        }
+    }
+
+    /// Sets [`score_threshold_on`](Self::score_threshold_on).
+    #[must_use]
+    pub fn with_score_threshold_on(self, score_threshold_on: ScoreThresholdOn) -> Self {
+        Self {
+            score_threshold_on,
+            ..self
+        }
+    }
+
+    /// Sets [`candidates_per_level`](Self::candidates_per_level).
+    #[must_use]
+    pub fn with_candidates_per_level(self, candidates_per_level: usize) -> Self {
+        Self {
+            candidates_per_level,
+            ..self
+        }
+    }
+
+    /// Sets [`nms_iou_threshold`](Self::nms_iou_threshold).
+    #[must_use]
+    pub fn with_nms_iou_threshold(self, nms_iou_threshold: f32) -> Self {
+        Self {
+            nms_iou_threshold,
+            ..self
+        }
+    }
+
+    /// Sets [`detections_per_image`](Self::detections_per_image).
+    #[must_use]
+    pub fn with_detections_per_image(self, detections_per_image: usize) -> Self {
+        Self {
+            detections_per_image,
+            ..self
+        }
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid field.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        for (field, value) in [
+            ("candidates_per_level", self.candidates_per_level),
+            ("detections_per_image", self.detections_per_image),
+        ] {
+            ConfigError::ensure(value > 0, field, value, "at least 1")?;
+        }
+        for (field, value) in [
+            ("score_threshold", self.score_threshold),
+            ("nms_iou_threshold", self.nms_iou_threshold),
+        ] {
+            ConfigError::ensure(
+                (0.0..=1.0).contains(&value),
+                field,
+                value,
+                "between 0 and 1",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// The quantity that has to exceed the score threshold. Without a center-ness branch, both
+/// are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Thresholded {
+#[non_exhaustive]
+pub enum ScoreThresholdOn {
     /// The class probability p̂ alone (FCOS).
     ClassProbability,
-    /// The score √(p̂·c) (torchvision).
+    /// The score √(p̂·c), with center-ness c (torchvision).
     Score,
 }
 
-/// How an image was put into the network: what is needed to map boxes back.
+/// Sizes of an image before and after resizing, by which boxes are mapped back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageFrame {
-    /// `[height, width]` in the network's input, without padding.
+    /// `[height, width]` in pixels of the network's input, without padding.
     pub input_size: [usize; 2],
-    /// `[height, width]` of the original image.
+    /// `[height, width]` in pixels of the original image.
     pub original_size: [usize; 2],
 }
 
 impl ImageFrame {
-    /// The frame of an image that was not resized.
+    /// The frame of an image of `[height, width]` pixels that was not resized.
     pub fn unscaled(size: [usize; 2]) -> Self {
         Self {
             input_size: size,
@@ -75,20 +166,21 @@ impl ImageFrame {
 /// The predictions of one level for one image, on the host.
 #[derive(Clone, Copy, Debug)]
 pub struct LevelValues<'a> {
-    /// The level's locations, `n` in number.
+    /// The level's locations, `n` of them.
     pub grid: LevelGrid,
-    /// Logits, class by class: `[classes, n]`.
+    /// Class logits, `[classes, n]`.
     pub class_logits: &'a [f32],
-    /// Distances in pixels, side by side: `[4, n]`.
+    /// Distances left, top, right, bottom in pixels, `[4, n]`.
     pub distances: &'a [f32],
-    /// Logits of the centre-ness, `[n]`, if the head predicts it.
+    /// Center-ness logits, `[n]`, if the head predicts them.
     pub centerness_logits: Option<&'a [f32]>,
 }
 
-/// The detections of one image, by descending score, in original pixels.
+/// Decodes the predictions for one image into detections, in order of descending score
+/// and in pixels of the original image.
 ///
-/// Without centre-ness a score is the class probability p̂; with it, √(p̂·c). Boxes
-/// are clipped to the image, then suppressed, then mapped to the original.
+/// The score is the class probability p̂, or √(p̂·c) with a center-ness c. Boxes are clipped
+/// to the input image, suppressed within their class, and mapped to the original image.
 pub fn detect(
     levels: &[LevelValues<'_>],
     frame: ImageFrame,
@@ -111,14 +203,14 @@ pub fn detect(
         .collect()
 }
 
-/// The level's best candidates, boxes in input pixels.
+/// The level's candidates with the highest scores, boxes in input pixels.
 fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<Detection> {
     let count = level.grid.len();
-    // The logistic function is monotone: comparing logits spares it for the many
-    // locations that see nothing. A score √(p̂·c) above the threshold needs p̂ above its
-    // square.
-    let least = match (config.thresholded, level.centerness_logits) {
-        (Thresholded::Score, Some(_)) => config.score_threshold.powi(2),
+    // The sigmoid is monotonic: comparing logits saves computing it at the many locations
+    // that predict background. As c ≤ 1, a score √(p̂·c) above the threshold needs p̂ above
+    // its square.
+    let least = match (config.score_threshold_on, level.centerness_logits) {
+        (ScoreThresholdOn::Score, Some(_)) => config.score_threshold.powi(2),
         _ => config.score_threshold,
     };
     let threshold = logit(least);
@@ -139,10 +231,11 @@ fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<
             (score, index)
         })
         .filter(|(score, _)| {
-            config.thresholded == Thresholded::ClassProbability || *score > config.score_threshold
+            config.score_threshold_on == ScoreThresholdOn::ClassProbability
+                || *score > config.score_threshold
         })
         .collect();
-    // Equal scores go by location, then by class.
+    // Equal scores are ordered by location, then by class.
     let place = |index: usize| (index % count, index / count);
     let by_score = |a: &(f32, usize), b: &(f32, usize)| {
         b.0.total_cmp(&a.0)
@@ -193,18 +286,8 @@ mod tests {
         offset: 4,
     };
 
-    fn config() -> PostprocessConfig {
-        PostprocessConfig {
-            score_threshold: 0.05,
-            thresholded: Thresholded::ClassProbability,
-            candidates_per_level: 1000,
-            nms_iou_threshold: 0.6,
-            detections_per_image: 100,
-        }
-    }
-
     #[test]
-    fn boxes_come_back_in_original_pixels_and_inside_the_image() {
+    fn boxes_are_clipped_and_mapped_to_the_original_image() {
         let level = LevelValues {
             grid: GRID,
             // Class 1 at the second location, at (12, 4).
@@ -216,7 +299,7 @@ mod tests {
             input_size: [8, 24],
             original_size: [16, 72],
         };
-        let detections = detect(&[level], frame, &config());
+        let detections = detect(&[level], frame, &PostprocessConfig::default());
         assert_eq!(
             detections,
             [Detection {
@@ -228,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_are_the_best_of_each_level() {
+    fn candidates_are_those_with_the_highest_scores() {
         let distances = [1.0; 12];
         let level = LevelValues {
             grid: GRID,
@@ -236,10 +319,7 @@ mod tests {
             distances: &distances,
             centerness_logits: None,
         };
-        let config = PostprocessConfig {
-            candidates_per_level: 2,
-            ..config()
-        };
+        let config = PostprocessConfig::default().with_candidates_per_level(2);
         let detections = detect(&[level], ImageFrame::unscaled([8, 24]), &config);
         let centers: Vec<f32> = detections
             .iter()
@@ -249,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn centerness_ranks_but_does_not_admit() {
+    fn centerness_affects_the_score_but_not_the_class_probability_threshold() {
         let distances = [1.0; 12];
         let level = LevelValues {
             grid: GRID,
@@ -257,7 +337,11 @@ mod tests {
             distances: &distances,
             centerness_logits: Some(&[-2.0, 2.0, 9.0]),
         };
-        let detections = detect(&[level], ImageFrame::unscaled([8, 24]), &config());
+        let detections = detect(
+            &[level],
+            ImageFrame::unscaled([8, 24]),
+            &PostprocessConfig::default(),
+        );
         let scores: Vec<f32> = detections.iter().map(|d| d.score).collect();
         let expected = |p: f32, c: f32| (sigmoid(p) * sigmoid(c)).sqrt();
         // The third class probability, 0.029, is below the threshold.
@@ -265,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn the_score_admits_where_it_is_thresholded() {
+    fn the_threshold_applies_to_the_configured_quantity() {
         let distances = [1.0; 12];
         let level = LevelValues {
             grid: GRID,
@@ -274,11 +358,9 @@ mod tests {
             distances: &distances,
             centerness_logits: Some(&[-4.0, 2.0, 9.0]),
         };
-        let mut config = PostprocessConfig {
-            score_threshold: 0.2,
-            thresholded: Thresholded::Score,
-            ..config()
-        };
+        let mut config = PostprocessConfig::default()
+            .with_score_threshold(0.2)
+            .with_score_threshold_on(ScoreThresholdOn::Score);
         let columns = |config: &PostprocessConfig| -> Vec<f32> {
             detect(&[level], ImageFrame::unscaled([8, 24]), config)
                 .iter()
@@ -286,12 +368,12 @@ mod tests {
                 .collect()
         };
         assert_eq!(columns(&config), [12.0, 20.0]);
-        config.thresholded = Thresholded::ClassProbability;
+        config.score_threshold_on = ScoreThresholdOn::ClassProbability;
         assert_eq!(columns(&config), [12.0, 4.0]);
     }
 
     #[test]
-    fn extreme_thresholds_and_logits_are_defined() {
+    fn extreme_thresholds_and_logits_are_handled() {
         let distances = [1.0; 12];
         let level = LevelValues {
             grid: GRID,
@@ -300,10 +382,7 @@ mod tests {
             centerness_logits: None,
         };
         for (score_threshold, expected) in [(0.0, 2), (1.0, 0)] {
-            let config = PostprocessConfig {
-                score_threshold,
-                ..config()
-            };
+            let config = PostprocessConfig::default().with_score_threshold(score_threshold);
             let detections = detect(&[level], ImageFrame::unscaled([8, 24]), &config);
             assert_eq!(detections.len(), expected);
         }

@@ -1,4 +1,4 @@
-//! Weights for others.
+//! Writing weights, for this crate and for other programs.
 
 use std::{collections::HashMap, path::Path};
 
@@ -9,54 +9,75 @@ use burn::{
 };
 use safetensors::{Dtype, tensor::TensorView};
 
-use super::{WeightsError, layout::Layout};
-use crate::{Fcos, file::write_whole};
+use super::{error::WeightsError, naming::TensorNaming};
+use crate::{backbone::Backbone, fcos::Fcos, file::write_whole};
 
-/// A tensor as bytes.
-struct Entry {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl Fcos {
-    /// Writes all weights and running statistics to a safetensors file, under the names
-    /// of torchvision's `FCOS` with the same ResNet: its `load_state_dict` takes them,
-    /// and it then computes what this detector does.
+impl<B: Backbone> Fcos<B> {
+    /// Saves all weights and running statistics to a burnpack file.
+    ///
+    /// The file is written atomically (see [`write_whole`]).
     ///
     /// # Errors
     ///
-    /// [`WeightsError::NotTorchvision`] if torchvision's detector cannot compute what
-    /// this one does, which one built from
-    /// [`FcosConfig::torchvision`](crate::FcosConfig::torchvision) never causes;
+    /// [`WeightsError::Write`] if the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
+        // `valid` applies the pending updates of the running statistics.
+        let bytes = self.valid().into_record().into_bytes();
+        let bytes = bytes.map_err(|error| error.to_string());
+        bytes
+            .and_then(|bytes| write_whole(path, &bytes).map_err(|error| error.to_string()))
+            .map_err(write_error(path))
+    }
+
+    /// Writes all weights and running statistics to a safetensors file, under this crate's
+    /// names: the paths of the modules. [`WeightsFile`](super::WeightsFile) reads it.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Write`] if the file cannot be written.
+    pub fn export_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
+        let naming = TensorNaming::FcosBurn;
+        let entries = self.entries(|path| Some(naming.current_name(path)));
+        entries
+            .and_then(|entries| write_safetensors(path, &entries))
+            .map_err(write_error(path))
+    }
+
+    /// Writes all weights and running statistics to a safetensors file, under the names of
+    /// torchvision's `FCOS` with the same ResNet: its `load_state_dict` accepts them, and
+    /// it then computes what this detector computes.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::NotTorchvision`] if torchvision's FCOS cannot compute what this
+    /// detector computes, which is never the case for one built from
+    /// [`FcosConfig::torchvision`](crate::FcosConfig::torchvision);
     /// [`WeightsError::Write`] if the file cannot be written.
     pub fn export_torchvision(&self, path: &Path) -> Result<(), WeightsError> {
-        let differences = self.unlike_torchvision();
+        let differences = self.differences_from_torchvision();
         if !differences.is_empty() {
             return Err(WeightsError::NotTorchvision {
                 differences: differences.join(", "),
             });
         }
-        let failed = |cause: String| WeightsError::Write {
-            path: path.to_owned(),
-            cause,
-        };
+        let entries = self.entries(|path| TensorNaming::Torchvision.name(path));
+        entries
+            .and_then(|mut entries| {
+                entries.extend(batch_counters(&entries));
+                write_safetensors(path, &entries)
+            })
+            .map_err(write_error(path))
+    }
+
+    /// All weights and running statistics in 32 bits, by the name that each path has.
+    fn entries(&self, name: impl Fn(&str) -> Option<String>) -> Result<Vec<Entry>, String> {
         let mut entries = Vec::new();
-        // The last training step's running statistics are pending until then.
+        // `valid` applies the pending updates of the running statistics.
         for tensor in self.valid().collect(None, None, true) {
-            let Some(name) = Layout::Torchvision.name(&tensor.name) else {
+            let Some(name) = name(&tensor.name) else {
                 continue;
             };
-            let data = bridge::into_data(tensor).map_err(|error| failed(error.to_string()))?;
-            if let Some(norm) = name.strip_suffix("running_var") {
-                entries.push(Entry {
-                    name: format!("{norm}num_batches_tracked"),
-                    dtype: Dtype::I64,
-                    shape: Vec::new(),
-                    bytes: vec![0; 8],
-                });
-            }
+            let data = bridge::into_data(tensor).map_err(|error| error.to_string())?;
             let shape = data.shape().as_slice().to_vec();
             let data = data.convert_dtype(DType::F32);
             entries.push(Entry {
@@ -66,18 +87,51 @@ impl Fcos {
                 bytes: data.as_bytes().to_vec(),
             });
         }
-        let views = entries
-            .iter()
-            .map(|entry| {
-                let view = TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes)?;
-                Ok((&entry.name, view))
-            })
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|error| failed(error.to_string()))?;
-        // The reader of Hugging Face's libraries asks for it.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        let bytes = safetensors::serialize(views, Some(metadata))
-            .map_err(|error| failed(error.to_string()))?;
-        write_whole(path, &bytes).map_err(|error| failed(error.to_string()))
+        Ok(entries)
+    }
+}
+
+/// A tensor as bytes.
+struct Entry {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+/// PyTorch's counters of the batches that each batch norm has seen, which are not used.
+fn batch_counters(entries: &[Entry]) -> Vec<Entry> {
+    let norms = entries
+        .iter()
+        .filter_map(|entry| entry.name.strip_suffix("running_var"));
+    norms
+        .map(|norm| Entry {
+            name: format!("{norm}num_batches_tracked"),
+            dtype: Dtype::I64,
+            shape: Vec::new(),
+            bytes: vec![0; 8],
+        })
+        .collect()
+}
+
+fn write_safetensors(path: &Path, entries: &[Entry]) -> Result<(), String> {
+    let views = entries
+        .iter()
+        .map(|entry| {
+            let view = TensorView::new(entry.dtype, entry.shape.clone(), &entry.bytes)?;
+            Ok((&entry.name, view))
+        })
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|error| error.to_string())?;
+    // Hugging Face's libraries expect it.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| error.to_string())?;
+    write_whole(path, &bytes).map_err(|error| error.to_string())
+}
+
+fn write_error(path: &Path) -> impl FnOnce(String) -> WeightsError + use<'_> {
+    |cause| WeightsError::Write {
+        path: path.to_owned(),
+        cause,
     }
 }

@@ -1,7 +1,12 @@
-//! What it takes to read PyTorch's files, found out beforehand.
+//! Protection from PyTorch files that exhaust the memory.
 //!
-//! A pickle is a program: a few bytes of it can copy what others have built, so that a small
-//! file fills the memory of whoever runs it. Here the program runs on sizes alone.
+//! A `.pth` file is a pickle: a program for a stack machine that builds the saved object.
+//! Instructions of one or two bytes copy values of any size, so that a file of kilobytes can
+//! expand to gigabytes. Burn's reader runs the program and copies these values before any
+//! limit can be applied to the result. [`check`] runs the program beforehand, computing only
+//! how much memory each value takes, and refuses files that take far more than their
+//! length. It also refuses what PyTorch does not write, or has not for long: compressed
+//! archives, which may expand to any size, and the TAR files of its first versions.
 
 use std::{
     collections::HashMap,
@@ -11,31 +16,40 @@ use std::{
 
 use zip::{CompressionMethod, ZipArchive};
 
-/// The most memory, in bytes, that a file's pickles may take, beside a multiple of its length.
-/// The tensors lie beside the pickles: those of a whole training take a small part of it.
+/// The most bytes of memory that each of a file's pickles may take, in addition to
+/// [`MAX_MEMORY_PER_BYTE`]. The data of tensors is not in the pickles: even the state of a
+/// whole training takes a small part of this.
 const MAX_MEMORY: u64 = 512 << 20;
+
+/// The most bytes of memory that each of a file's pickles may take per byte of the file.
 const MAX_MEMORY_PER_BYTE: u64 = 16;
 
-/// The same for what stands before the tensors of a file that is no archive: its magic number,
-/// version and system.
+/// The same limit for each of the pickles that precede the tensors in a file that is not an
+/// archive: magic number, protocol version and system information.
 const MAX_HEADER_MEMORY: u64 = 64 << 10;
 
-/// The memory of a value, without what it holds.
+/// The memory of a value, without its contents.
 const VALUE: u64 = 128;
 
-/// The pickles before the tensors' of a file that is no archive, and those from there on: the
-/// tensors, and the order of their numbers.
+/// Number of pickles that precede the tensors in a file that is not an archive.
 const HEADER_PICKLES: usize = 3;
+
+/// Number of pickles after them: the object with its tensors, and the keys of their
+/// storages.
 const PICKLES: usize = 2;
 
-/// The most entries of an archive: one for each tensor, and a few.
+/// The most entries of an archive, which has one per tensor and a few others.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The longest line, in bytes: a number, or a name.
+/// The longest line in bytes. Lines hold numbers and names.
 const MAX_LINE: u64 = 1 << 20;
 
-/// Fails if `file`, from PyTorch, takes more to read than it is worth, or is of a kind that
-/// holds no weights.
+/// Checks that a PyTorch file can be read with an amount of memory in proportion to its
+/// length.
+///
+/// # Errors
+///
+/// Fails if it cannot, if the file is malformed, or if its format is not supported.
 pub(super) fn check(mut file: File) -> Result<()> {
     let budget = file.metadata()?.len().saturating_mul(MAX_MEMORY_PER_BYTE);
     let budget = budget.saturating_add(MAX_MEMORY);
@@ -45,7 +59,7 @@ pub(super) fn check(mut file: File) -> Result<()> {
     if head.starts_with(b"PK") {
         check_archive(BufReader::new(file), budget)
     } else if head.ends_with(b"ustar") {
-        Err(refused("files of PyTorch before 0.1.10 are not read"))
+        Err(refused("files of PyTorch before 0.1.10 are not supported"))
     } else {
         let mut file = BufReader::new(file);
         let header = [MAX_HEADER_MEMORY; HEADER_PICKLES].into_iter();
@@ -58,7 +72,8 @@ pub(super) fn check(mut file: File) -> Result<()> {
     })
 }
 
-/// PyTorch stores everything as it is: an entry that is compressed may be of any size.
+/// Checks an archive. PyTorch does not compress; a compressed entry could expand to any
+/// size.
 fn check_archive(file: BufReader<File>, budget: u64) -> Result<()> {
     let mut archive = ZipArchive::new(file)?;
     if archive.len() > MAX_ENTRIES {
@@ -68,9 +83,7 @@ fn check_archive(file: BufReader<File>, budget: u64) -> Result<()> {
     for index in 0..archive.len() {
         let entry = archive.by_index_raw(index)?;
         if entry.compression() != CompressionMethod::Stored {
-            return Err(refused(
-                "the archive is compressed, which PyTorch's are not",
-            ));
+            return Err(refused("the archive is compressed, but PyTorch's are not"));
         }
         if entry.name()?.ends_with("data.pkl") {
             pickles.push(index);
@@ -78,7 +91,7 @@ fn check_archive(file: BufReader<File>, budget: u64) -> Result<()> {
     }
     match pickles[..] {
         [pickle] => check_pickle(&mut BufReader::new(archive.by_index(pickle)?), budget),
-        _ => Err(refused("the archive has not one data.pkl")),
+        _ => Err(refused("the archive does not have exactly one data.pkl")),
     }
 }
 
@@ -90,23 +103,23 @@ fn refused(cause: &str) -> Error {
     Error::new(ErrorKind::InvalidData, cause)
 }
 
-/// The bytes of an index and a point in a name, at most.
+/// The most bytes of an index and a dot in a tensor's name.
 const INDEX: u64 = 21;
 
-/// How often the name of a tensor is in memory.
+/// How many copies of a tensor's name the reader makes.
 const COPIES_OF_NAMES: u64 = 3;
 
-/// What is known of a value.
+/// The size of a value on the stack.
 #[derive(Clone, Copy, Debug, Default)]
 struct Value {
-    /// Its memory, with all that it holds.
+    /// Its memory in bytes, including all its contents.
     memory: u64,
-    /// How many results of calls it holds: tensors, for the most part.
+    /// Number of call results in it, which are mostly tensors.
     tensors: u64,
-    /// The longest way from it to one of them, in bytes of keys and indices: a tensor's name has
-    /// them all.
+    /// Length in bytes of the longest path of keys and indices from it to one of them. The
+    /// reader joins them into the tensor's name.
     path: u64,
-    /// Where it is remembered.
+    /// Its index in the memo.
     memo: Option<u32>,
 }
 
@@ -118,7 +131,7 @@ impl Value {
         }
     }
 
-    /// This value, holding `other` too.
+    /// This value, with `other` among its contents.
     fn with(self, other: Self) -> Self {
         Self {
             memory: self.memory.saturating_add(other.memory),
@@ -128,18 +141,18 @@ impl Value {
         }
     }
 
-    /// This value, holding `value` by its index.
+    /// This value, with `value` among its contents at some index.
     fn with_indexed(self, value: Self) -> Self {
         self.with(value.named(INDEX))
     }
 
-    /// This value, holding `value` under the name `key`.
+    /// This value, with `value` among its contents under `key`.
     fn with_item(self, key: Self, value: Self) -> Self {
         let name = key.memory.saturating_sub(VALUE).saturating_add(INDEX);
         self.with(key).with(value.named(name))
     }
 
-    /// This value under a name of that many bytes.
+    /// This value under a key of that many bytes.
     fn named(self, bytes: u64) -> Self {
         let path = match self.tensors {
             0 => 0,
@@ -148,7 +161,7 @@ impl Value {
         Self { path, ..self }
     }
 
-    /// The names of all that it holds, written out.
+    /// Memory of the full names of all tensors in it.
     fn names(&self) -> u64 {
         self.tensors
             .saturating_mul(self.path)
@@ -156,15 +169,15 @@ impl Value {
     }
 }
 
-/// A stack machine as Python's `pickle` describes it.
+/// The stack machine of Python's `pickle` (see `pickletools`), on sizes.
 struct Machine {
     stack: Vec<Value>,
-    /// Heights of the stack, the innermost mark's last.
+    /// Heights of the stack at the marks, the innermost last.
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
-    /// The memory that all values and copies took so far, whether they are still there or not.
+    /// Memory of all values and copies so far, including those that were dropped since.
     spent: u64,
-    /// The most that they may take.
+    /// The most memory that they may take.
     budget: u64,
 }
 
@@ -183,7 +196,7 @@ impl Machine {
         loop {
             match byte(pickle)? {
                 b'.' => break,
-                // Protocol and frame.
+                // Protocol version and frame length.
                 0x80 => drop(byte(pickle)?),
                 0x95 => skip(pickle, 8)?,
                 // Constants and empty containers.
@@ -193,7 +206,7 @@ impl Machine {
                 b'M' => self.push_fixed(pickle, 2)?,
                 b'J' => self.push_fixed(pickle, 4)?,
                 b'G' => self.push_fixed(pickle, 8)?,
-                // Numbers and names as lines.
+                // Numbers and strings as lines.
                 b'I' | b'L' | b'F' | b'V' | b'P' => {
                     let length = line(pickle)?.len();
                     self.push(Value::leaf(length as u64))?;
@@ -202,11 +215,11 @@ impl Machine {
                     let length = line(pickle)?.len() + line(pickle)?.len();
                     self.push(Value::leaf(length as u64))?;
                 }
-                // Numbers, names and bytes behind their length.
+                // Integers, strings and bytes, preceded by their length.
                 0x8a | 0x8c | b'U' | b'C' => self.push_counted(pickle, 1)?,
                 0x8b | b'X' | b'T' | b'B' => self.push_counted(pickle, 4)?,
                 0x8d | 0x8e | 0x96 => self.push_counted(pickle, 8)?,
-                // Containers of what is on the stack.
+                // Containers built from the stack.
                 b'(' => self.marks.push(self.stack.len()),
                 b't' | b'l' | 0x91 => {
                     let items = self.pop_to_mark()?;
@@ -220,7 +233,7 @@ impl Machine {
                 0x85 => self.combine(1)?,
                 0x86 => self.combine(2)?,
                 0x87 => self.combine(3)?,
-                // Into the container below.
+                // Insertion into the container below.
                 b'a' => {
                     let (item, container) = (self.pop()?, self.pop()?);
                     self.replace(0, container.with_indexed(item))?;
@@ -262,7 +275,7 @@ impl Machine {
                 b'r' => self.remember(length(pickle, 4)?)?,
                 b'p' => self.remember(line_index(pickle)?)?,
                 0x94 => self.remember(self.memo.len() as u64)?,
-                // Classes by name, tensors' places, calls.
+                // Classes by name, persistent ids, calls.
                 0x93 => self.combine(2)?,
                 b'Q' => self.combine(1)?,
                 b'R' => {
@@ -273,7 +286,7 @@ impl Machine {
                 }
                 0x81 => self.combine(2)?,
                 0x92 => self.combine(3)?,
-                // What is given a state is remembered with it.
+                // An object in the memo gets the state, too.
                 b'b' => {
                     let (state, object) = (self.pop()?, self.pop()?);
                     self.stack.push(object.with(state));
@@ -285,7 +298,7 @@ impl Machine {
                     }
                 }
                 other => {
-                    let cause = format!("the pickle has an operation {other:#04x}");
+                    let cause = format!("the pickle has the unknown opcode {other:#04x}");
                     return Err(Error::new(ErrorKind::InvalidData, cause));
                 }
             }
@@ -297,19 +310,20 @@ impl Machine {
     fn spend(&mut self, memory: u64) -> Result<()> {
         self.spent = self.spent.saturating_add(memory);
         if self.spent > self.budget {
-            return Err(refused("the pickle takes too much memory to be read"));
+            return Err(refused("reading the pickle would take too much memory"));
         }
         Ok(())
     }
 
-    /// Pushes a value that is new, or a copy.
+    /// Pushes a new value or a copy.
     fn push(&mut self, value: Value) -> Result<()> {
         self.spend(value.memory)?;
         self.stack.push(value);
         Ok(())
     }
 
-    /// Pushes a value made of others that were on the stack, for which `memory` is new.
+    /// Pushes a value made of others that were on the stack, which takes `memory` more than
+    /// they do.
     fn replace(&mut self, memory: u64, value: Value) -> Result<()> {
         self.spend(memory)?;
         self.stack.push(value);
@@ -327,7 +341,7 @@ impl Machine {
         skip(pickle, bytes)
     }
 
-    /// Makes the uppermost values one that holds them all.
+    /// Replaces the topmost values by one that contains them.
     fn combine(&mut self, values: usize) -> Result<()> {
         let mut all = Value::leaf(0);
         for _ in 0..values {
@@ -342,23 +356,23 @@ impl Machine {
 
     fn pop(&mut self) -> Result<Value> {
         if self.mark_is_on_top() {
-            return Err(refused("the pickle has a mark where a value should be"));
+            return Err(refused("the pickle has a mark in place of a value"));
         }
         self.stack
             .pop()
-            .ok_or_else(|| refused("the pickle takes a value where none is"))
+            .ok_or_else(|| refused("the pickle takes a value from the empty stack"))
     }
 
     fn pop_to_mark(&mut self) -> Result<Vec<Value>> {
         let mark = self.marks.pop();
-        let mark = mark.ok_or_else(|| refused("the pickle goes back to no mark"))?;
+        let mark = mark.ok_or_else(|| refused("the pickle lacks a mark"))?;
         Ok(self.stack.split_off(mark))
     }
 
     fn recall(&mut self, index: u64) -> Result<()> {
         let known = u32::try_from(index).ok();
         let value = known.and_then(|index| self.memo.get(&index)).copied();
-        self.push(value.ok_or_else(|| refused("the pickle recalls what it has not stored"))?)
+        self.push(value.ok_or_else(|| refused("the pickle reads an empty slot of its memo"))?)
     }
 
     fn remember(&mut self, index: u64) -> Result<()> {
@@ -371,7 +385,7 @@ impl Machine {
     }
 }
 
-/// A line, without its end.
+/// Reads a line, without its end.
 fn line(pickle: &mut impl BufRead) -> Result<Vec<u8>> {
     let mut line = Vec::new();
     pickle.take(MAX_LINE).read_until(b'\n', &mut line)?;
@@ -381,16 +395,16 @@ fn line(pickle: &mut impl BufRead) -> Result<Vec<u8>> {
     }
 }
 
-/// An index of the memo on a line of its own.
+/// Reads an index of the memo from a line.
 fn line_index(pickle: &mut impl BufRead) -> Result<u64> {
     let line = line(pickle)?;
     let text = String::from_utf8_lossy(&line);
     text.trim()
         .parse()
-        .map_err(|_| refused("the pickle has no number where one should be"))
+        .map_err(|_| refused("the pickle has a malformed index"))
 }
 
-/// `container`, holding keys and values that follow each other.
+/// `container`, with alternating keys and values among its contents.
 fn with_items(container: Value, items: &[Value]) -> Value {
     items.chunks(2).fold(container, |container, item| {
         let value = item.get(1).copied().unwrap_or_default();
@@ -402,7 +416,7 @@ fn byte(pickle: &mut impl BufRead) -> Result<u8> {
     Ok(length(pickle, 1)? as u8)
 }
 
-/// A number of that many bytes, the lowest first.
+/// Reads a little-endian number of that many bytes.
 fn length(pickle: &mut impl BufRead, bytes: usize) -> Result<u64> {
     let mut number = [0; 8];
     pickle.read_exact(&mut number[..bytes])?;
@@ -461,7 +475,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_is_worth_it_passes() {
+    fn ordinary_files_pass() {
         for pickle in DICTS {
             run(pickle).unwrap();
             check(archive(
@@ -475,18 +489,18 @@ mod tests {
     }
 
     /// `torch.save` of `{"model": m, "ema": copy.deepcopy(m), "optimizer": o.state_dict(),
-    /// "losses": […]}` for torchvision's FCOS with a ResNet-18, after a step of AdamW: whole
-    /// modules, not only their tensors.
+    /// "losses": […]}` for torchvision's FCOS with a ResNet-18, after a step of AdamW. It has
+    /// whole modules, not only their tensors.
     const TRAINING: &[u8] = include_bytes!("fixtures/training.pkl");
 
     #[test]
-    fn a_whole_training_takes_a_small_part() {
+    fn the_state_of_a_training_takes_a_small_part_of_the_limit() {
         check_pickle(&mut &*TRAINING, MAX_MEMORY / 10).unwrap();
         assert!(check_pickle(&mut &*TRAINING, MAX_MEMORY / 1000).is_err());
     }
 
     #[test]
-    fn what_stands_before_the_tensors_is_short() {
+    fn pickles_before_the_tensors_have_a_lower_limit() {
         let [pickle, _] = DICTS;
         let long = [
             b"B".as_slice(),
@@ -501,7 +515,7 @@ mod tests {
         check(file(&root)).unwrap();
     }
 
-    /// Files of at most a megabyte that would take gigabytes.
+    /// Files of at most a megabyte that would expand to gigabytes.
     #[test]
     fn bombs_are_refused() {
         let long = "a".repeat(500_000);
@@ -509,15 +523,15 @@ mod tests {
         let string = [b"X".as_slice(), &length, long.as_bytes()].concat();
         let recalled = b"h\0".repeat(200_000);
         let bombs: [Vec<u8>; 6] = [
-            // A class of a long name, recalled again and again.
+            // A class with a long name, copied from the memo again and again.
             [b"c", long.as_bytes(), b"\nb\nq\0", &recalled].concat(),
-            // The same of a dictionary with a long key.
+            // The same with a dictionary that has a long key.
             [b"}".as_slice(), &string, b"Nsq\0", &recalled].concat(),
             // A tuple that is doubled again and again.
             [b")".as_slice(), &b"2\x86".repeat(100)].concat(),
-            // A list that is remembered after each item.
+            // A list that is stored in the memo after each item.
             [b"]".as_slice(), &b"Naq\0".repeat(200_000)].concat(),
-            // Tensors deep in lists of many items, whose numbers become parts of all names.
+            // Tensors deep in nested lists, whose indices become parts of all names.
             [
                 b"}X\0\0\0\0".as_slice(),
                 &[b"(".as_slice(), &[b'N'; 100]].concat().repeat(990),
@@ -527,7 +541,7 @@ mod tests {
                 b"s.",
             ]
             .concat(),
-            // Tensors below a long name, which becomes a part of all of theirs.
+            // Tensors under a long key, which becomes a part of all their names.
             [
                 b"}".as_slice(),
                 &string,
@@ -542,18 +556,18 @@ mod tests {
             let cause = cause(run(bomb));
             assert!(cause.contains("too much memory"), "{index}: {cause}");
         }
-        // Nothing but constants, as many as fit.
+        // Nothing but constants.
         assert!(cause(run(&b"N".repeat(10 << 20))).contains("too much memory"));
     }
 
     #[test]
-    fn archives_are_as_pytorch_writes_them() {
+    fn archives_that_pytorch_does_not_write_are_refused() {
         let [pickle, _] = DICTS;
         let packed = archive(&["data.pkl"], pickle, CompressionMethod::Deflated);
         assert!(cause(check(packed)).contains("compressed"));
         for names in [&["a/data.pkl", "b/data.pkl"][..], &["data/0"]] {
             let other = archive(names, pickle, CompressionMethod::Stored);
-            assert!(cause(check(other)).contains("not one data.pkl"));
+            assert!(cause(check(other)).contains("exactly one data.pkl"));
         }
         let mut old = vec![0x80; 512];
         old[257..262].copy_from_slice(b"ustar");
@@ -561,18 +575,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pickle_is_refused() {
+    fn malformed_pickles_are_refused() {
         for (pickle, expected) in [
             (b"".as_slice(), "failed to fill"),
-            (b"0", "takes a value"),
-            (b"(a", "a mark where"),
-            (b"t", "back to no mark"),
-            (b"h\0", "recalls"),
-            (b"g1x\n", "no number"),
+            (b"0", "empty stack"),
+            (b"(a", "a mark in place"),
+            (b"t", "lacks a mark"),
+            (b"h\0", "empty slot"),
+            (b"g1x\n", "malformed index"),
             (b"Ione", "end of file"),
             (b"X\xff\xff\0\0a", "end of file"),
             (b"X\xff\xff\xff\xffa", "too much memory"),
-            (b"~", "operation 0x7e"),
+            (b"~", "opcode 0x7e"),
         ] {
             let cause = cause(run(pickle));
             assert!(cause.contains(expected), "{cause}");

@@ -1,7 +1,8 @@
-//! The tensors of a file in any of the formats that weights come in.
+//! Reading the tensors of a file in any supported format.
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
     path::Path,
@@ -15,16 +16,16 @@ use burn::{
     tensor::Bytes,
 };
 
-use super::{WeightsError, pickle};
+use super::{error::WeightsError, pickle};
 
-/// Tensors by name. Their data is of the file that was read, whatever has taken its place
-/// since.
+/// Tensors by name. Their data is that of the file when it was opened, even if the file is
+/// replaced afterwards.
 pub(super) type Tensors = BTreeMap<String, Tensor>;
 
-/// How many times the bytes of a file its tensors may have.
+/// The largest ratio of the bytes of a file's tensors to those of the file.
 const MAX_SHARING: u64 = 16;
 
-/// What a file is, by its first bytes.
+/// A file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Burnpack,
@@ -32,7 +33,18 @@ enum Format {
     Pytorch,
 }
 
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Burnpack => "burnpack",
+            Self::Safetensors => "safetensors",
+            Self::Pytorch => "PyTorch",
+        })
+    }
+}
+
 impl Format {
+    /// Recognizes a format by the first bytes of a file.
     fn of(head: &[u8], file_len: u64) -> Option<Self> {
         let number = |bytes: &[u8]| {
             bytes
@@ -48,7 +60,7 @@ impl Format {
         if head.starts_with(b"PK\x03\x04") || matches!(head, [0x80, 2..=5, ..]) {
             return Some(Self::Pytorch);
         }
-        // The length of a JSON object, and its start.
+        // The length of a JSON object, and its first byte.
         let header = number(head.get(..8)?);
         (head.get(8) == Some(&b'{') && header <= file_len.saturating_sub(8))
             .then_some(Self::Safetensors)
@@ -63,47 +75,47 @@ pub(super) fn read(path: &Path) -> Result<Tensors, WeightsError> {
     };
     let (format, file) = open(path).map_err(|error| unreadable(error.to_string()))?;
     let format = format.ok_or_else(|| {
-        unreadable("it is no weights file: neither burnpack, safetensors nor PyTorch".to_owned())
+        unreadable("it is not a burnpack, safetensors or PyTorch file".to_owned())
     })?;
     let file_len = file.metadata().map_or(0, |metadata| metadata.len());
     let tensors = match format {
-        Format::Burnpack => whole(file).and_then(|bytes| {
+        Format::Burnpack => read_all(file).and_then(|bytes| {
             let bytes = Bytes::from_bytes_vec(bytes);
-            all(BurnpackStore::from_bytes(Some(bytes)))
+            all_tensors(BurnpackStore::from_bytes(Some(bytes)))
         }),
-        Format::Safetensors => whole(file).and_then(|bytes| {
-            all(SafetensorsStore::from_bytes(Some(bytes)).map_indices_contiguous(false))
+        Format::Safetensors => read_all(file).and_then(|bytes| {
+            all_tensors(SafetensorsStore::from_bytes(Some(bytes)).map_indices_contiguous(false))
         }),
-        // Its reader opens the file again.
+        // Burn's reader opens the file itself.
         Format::Pytorch => {
             pickle::check(file).map_err(|error| unreadable(error.to_string()))?;
-            all(PytorchStore::from_file(path).map_indices_contiguous(false))
+            all_tensors(PytorchStore::from_file(path).map_indices_contiguous(false))
         }
     }
-    .map_err(|cause| unreadable(format!("it is no whole {format:?} file: {}", short(&cause))))?;
-    // What a tensor claims is allocated when it is read.
+    .map_err(|cause| unreadable(format!("malformed {format} file: {}", short(&cause))))?;
+    // The claimed size is allocated when a tensor is read.
     if let Some(tensor) = tensors
         .values()
         .find(|tensor| tensor.byte_len() as u64 > file_len)
     {
         return Err(unreadable(format!(
-            "its tensor {} claims {} bytes, more than the file has",
+            "the tensor {} claims {} bytes, more than the file has",
             short(&tensor.name),
             tensor.byte_len()
         )));
     }
-    // Tensors may share what is in the file, as averages do with the weights they begin as.
+    // Tensors may share storage, as averaged weights do with the weights that they start as.
     let claimed = tensors.values().map(|tensor| tensor.byte_len() as u64);
     let claimed = claimed.fold(0, u64::saturating_add);
     if claimed > file_len.saturating_mul(MAX_SHARING) {
         return Err(unreadable(format!(
-            "its tensors claim {claimed} bytes, more than {MAX_SHARING} times the file's"
+            "the tensors claim {claimed} bytes, more than {MAX_SHARING} times those of the file"
         )));
     }
     Ok(tensors)
 }
 
-/// The start of a text from a file, for a message.
+/// The start of a text from a file, for an error message.
 pub(super) fn short(text: &str) -> String {
     const SHOWN: usize = 200;
     match text.char_indices().nth(SHOWN) {
@@ -112,11 +124,11 @@ pub(super) fn short(text: &str) -> String {
     }
 }
 
-/// Opens a file and tells its format.
+/// Opens a file and recognizes its format.
 fn open(path: &Path) -> io::Result<(Option<Format>, File)> {
-    // To open a pipe is to wait for one who writes to it.
+    // Opening a pipe would block until somebody writes to it.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut file = File::open(path)?;
     let mut head = Vec::new();
@@ -125,13 +137,13 @@ fn open(path: &Path) -> io::Result<(Option<Format>, File)> {
     Ok((Format::of(&head, file.metadata()?.len()), file))
 }
 
-fn whole(mut file: File) -> Result<Vec<u8>, String> {
+fn read_all(mut file: File) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let read = file.read_to_end(&mut bytes);
     read.map(|_| bytes).map_err(|error| error.to_string())
 }
 
-fn all<S: ModuleStore>(mut store: S) -> Result<Tensors, String> {
+fn all_tensors<S: ModuleStore>(mut store: S) -> Result<Tensors, String> {
     store
         .get_all_tensors()
         .cloned()
@@ -144,23 +156,23 @@ mod tests {
 
     use super::*;
 
-    /// `torch.save` of a hundred tensors of five thousand numbers, `torch.zeros(1).expand(5000)`.
+    /// `torch.save` of a hundred tensors `torch.zeros(1).expand(5000)`.
     const EXPANDED: &[u8] = include_bytes!("fixtures/expanded.pth");
 
     #[test]
-    fn tensors_do_not_claim_many_times_what_the_file_has() {
+    fn tensors_that_claim_many_times_the_file_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("expanded.pth");
         fs::write(&path, EXPANDED).unwrap();
         let error = read(&path).unwrap_err().to_string();
         assert!(
-            error.contains("its tensors claim 2000000 bytes, more than 16 times"),
+            error.contains("the tensors claim 2000000 bytes, more than 16 times"),
             "{error}"
         );
     }
 
     #[test]
-    fn formats_go_by_their_first_bytes() {
+    fn formats_are_recognized_by_the_first_bytes() {
         let safetensors = [40, 0, 0, 0, 0, 0, 0, 0, b'{'];
         assert_eq!(Format::of(&safetensors, 100), Some(Format::Safetensors));
         // A header longer than the file.

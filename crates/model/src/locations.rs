@@ -1,37 +1,25 @@
-//! The geometry of the levels P3–P7: strides, sizes and locations.
+//! The locations at which the detector predicts.
 
 use serde::{Deserialize, Serialize};
 
-/// Number of levels, P3 to P7.
-pub const LEVELS: usize = 5;
-
-/// Stride of each level in input pixels.
-pub const STRIDES: [usize; LEVELS] = [8, 16, 32, 64, 128];
-
-/// Height and width of each level's map for an input of `[height, width]` pixels.
-///
-/// Every stride-2 layer rounds up, so odd inputs are covered.
-pub fn level_sizes([height, width]: [usize; 2]) -> [[usize; 2]; LEVELS] {
-    STRIDES.map(|stride| [height.div_ceil(stride), width.div_ceil(stride)])
-}
-
-/// Where on the input the locations of a level stand.
+/// Where on the input the locations of a level are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LocationRule {
-    /// At the centres of cells of `s` × `s` pixels, `(⌊s/2⌋ + x·s, ⌊s/2⌋ + y·s)`, with
-    /// the level's stride `s` (FCOS, section 3.1).
+    /// At the centers of cells of `s` × `s` pixels, `(⌊s/2⌋ + x·s, ⌊s/2⌋ + y·s)`, where `s`
+    /// is the level's stride (FCOS, section 3.1).
     HalfStride,
-    /// At the corners of as many cells as fit evenly, `(x·⌊W/w⌋, y·⌊H/h⌋)`, for an
-    /// input of `W` × `H` pixels and a level of `w` × `h` cells (torchvision). Where
-    /// the stride divides the input, that is `(x·s, y·s)`.
+    /// At the top left corners of evenly spaced cells, `(x·⌊W/w⌋, y·⌊H/h⌋)`, for an input
+    /// of `W` × `H` pixels and a level of `w` × `h` cells (torchvision). If the stride
+    /// divides the input size, that is `(x·s, y·s)`.
     Torchvision,
 }
 
 impl LocationRule {
-    /// The grid of a level of `stride` whose map is `size` (`[height, width]`) cells
-    /// for an input of `input_size`.
-    fn grid(self, stride: usize, size: [usize; 2], input_size: [usize; 2]) -> LevelGrid {
+    /// The grid of a level for an input of `input_size` pixels.
+    fn grid(self, stride: usize, input_size: [usize; 2]) -> LevelGrid {
+        let size = input_size.map(|side| side.div_ceil(stride));
         let (spacing, offset) = match self {
             Self::HalfStride => ([stride; 2], stride / 2),
             Self::Torchvision => (
@@ -49,11 +37,11 @@ impl LocationRule {
     }
 }
 
-/// The locations of all levels for one input size, level by level, each in
+/// The locations of all levels for one input size, level by level and each level in
 /// row-major order: the order of every per-location array of this crate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Locations {
-    levels: [LevelGrid; LEVELS],
+    levels: Vec<LevelGrid>,
 }
 
 /// The grid of locations of one level.
@@ -65,7 +53,7 @@ pub struct LevelGrid {
     pub width: usize,
     /// Stride of the level in input pixels.
     pub stride: usize,
-    /// Distance between neighbouring rows and between neighbouring columns in pixels.
+    /// Distances between neighboring rows and neighboring columns in pixels.
     pub spacing: [usize; 2],
     /// Coordinate of the first row and column in pixels.
     pub offset: usize,
@@ -77,12 +65,12 @@ impl LevelGrid {
         self.height * self.width
     }
 
-    /// Whether the map has no cell.
+    /// Whether there are no locations.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The pixel coordinates `[x, y]` of the location `index`, counted row by row.
+    /// Pixel coordinates `[x, y]` of a location by its row-major index.
     pub fn location(&self, index: usize) -> [f32; 2] {
         [
             self.column(index % self.width),
@@ -90,30 +78,38 @@ impl LevelGrid {
         ]
     }
 
-    /// The `x` of a column in pixels.
+    /// The x coordinate of a column in pixels.
     pub fn column(&self, index: usize) -> f32 {
         (index * self.spacing[1] + self.offset) as f32
     }
 
-    /// The `y` of a row in pixels.
+    /// The y coordinate of a row in pixels.
     pub fn row(&self, index: usize) -> f32 {
         (index * self.spacing[0] + self.offset) as f32
     }
 }
 
 impl Locations {
-    /// The locations for inputs of `[height, width]` pixels.
-    pub fn new(input_size: [usize; 2], rule: LocationRule) -> Self {
-        let sizes = level_sizes(input_size);
+    /// The locations for inputs of `[height, width]` pixels, with a level for each stride.
+    /// The strides of a detector are [`FcosConfig::strides`](crate::FcosConfig::strides).
+    ///
+    /// Every layer that halves the resolution rounds up: a level has
+    /// `⌈height/stride⌉ × ⌈width/stride⌉` locations.
+    ///
+    /// # Panics
+    ///
+    /// If a stride is 0.
+    pub fn new(input_size: [usize; 2], strides: &[usize], rule: LocationRule) -> Self {
         Self {
-            levels: std::array::from_fn(|level| {
-                rule.grid(STRIDES[level], sizes[level], input_size)
-            }),
+            levels: strides
+                .iter()
+                .map(|&stride| rule.grid(stride, input_size))
+                .collect(),
         }
     }
 
     /// The grid of each level.
-    pub fn levels(&self) -> &[LevelGrid; LEVELS] {
+    pub fn levels(&self) -> &[LevelGrid] {
         &self.levels
     }
 
@@ -122,12 +118,12 @@ impl Locations {
         self.levels.iter().map(LevelGrid::len).sum()
     }
 
-    /// Whether there is no location at all.
+    /// Whether there are no locations.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All locations `[x, y]` in pixels.
+    /// Pixel coordinates `[x, y]` of all locations.
     pub fn iter(&self) -> impl Iterator<Item = [f32; 2]> + '_ {
         self.levels
             .iter()
@@ -140,8 +136,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locations_follow_levels_and_rows() {
-        let locations = Locations::new([16, 24], LocationRule::HalfStride);
+    fn locations_are_ordered_by_level_and_row() {
+        let locations = Locations::new([16, 24], &[8, 16, 32, 64, 128], LocationRule::HalfStride);
         let all: Vec<_> = locations.iter().collect();
         assert_eq!(
             all,
@@ -162,11 +158,12 @@ mod tests {
         assert_eq!(locations.len(), all.len());
     }
 
-    /// Of torchvision's anchor generator, an input of 800 × 1344 pixels.
+    /// The values are those of torchvision's anchor generator.
     #[test]
-    fn torchvision_spaces_the_coarse_levels_evenly() {
-        let locations = Locations::new([800, 1344], LocationRule::Torchvision);
-        let spacings = locations.levels().map(|grid| grid.spacing);
+    fn torchvision_spaces_coarse_levels_evenly() {
+        let strides = [8, 16, 32, 64, 128];
+        let locations = Locations::new([800, 1344], &strides, LocationRule::Torchvision);
+        let spacings: Vec<_> = locations.levels().iter().map(|grid| grid.spacing).collect();
         assert_eq!(spacings, [[8, 8], [16, 16], [32, 32], [61, 64], [114, 122]]);
         let p7 = locations.levels()[4];
         assert_eq!(p7.location(0), [0.0, 0.0]);

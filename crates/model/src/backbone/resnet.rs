@@ -1,5 +1,6 @@
-//! ResNet as a feature extractor (He et al., 2016): stem and four stages, no
-//! classifier.
+//! ResNet without its classifier (He et al., 2016).
+
+use std::any::Any;
 
 use burn::{
     module::Module,
@@ -13,14 +14,18 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backbone::{
+        Backbone, BackboneConfig, FeatureMap,
+        norm::{Norm, NormKind},
+    },
+    kernels::{add_relu, relu},
     mixed_precision::{convolve, convolve_with},
-    norm::{Norm, NormKind},
-    operations::{add_relu, relu},
 };
 
-/// The number of weighted layers of a [`ResNet`].
+/// The number of weighted layers of a [`ResNet`], classifier included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ResNetDepth {
     /// 18 layers in basic blocks.
     ResNet18,
@@ -41,7 +46,7 @@ impl ResNetDepth {
         Self::ResNet101,
     ];
 
-    /// Blocks in each of the four stages.
+    /// Number of blocks in each of the four stages.
     pub const fn blocks(self) -> [usize; 4] {
         match self {
             Self::ResNet18 => [2, 2, 2, 2],
@@ -50,8 +55,8 @@ impl ResNetDepth {
         }
     }
 
-    /// Output channels of a block over its inner width: 1 for basic, 4 for
-    /// bottleneck blocks.
+    /// Ratio of a block's output channels to its inner width: 1 for basic blocks, 4 for
+    /// bottlenecks.
     pub const fn expansion(self) -> usize {
         match self {
             Self::ResNet18 | Self::ResNet34 => 1,
@@ -60,72 +65,104 @@ impl ResNetDepth {
     }
 }
 
-/// Where a bottleneck that halves the resolution has its stride.
+/// Which convolution of a bottleneck halves the resolution.
 ///
-/// Basic blocks always stride in their first 3×3 convolution.
+/// In basic blocks, it is always the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum StrideIn {
-    /// In the first 1×1 convolution: the original MSRA weights, Caffe and FCOS.
+    /// The first 1×1 convolution, as in the original MSRA weights, Caffe and FCOS.
     FirstConv,
-    /// In the 3×3 convolution: torchvision, "ResNet v1.5".
+    /// The 3×3 convolution, as in torchvision ("ResNet v1.5").
     MiddleConv,
 }
 
 /// Configuration of a [`ResNet`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ResNetConfig {
     /// Number of layers.
     pub depth: ResNetDepth,
-    /// Channels of the stem, which double from stage to stage: 64 in the published
-    /// networks.
+    /// Channels of the stem and inner width of the first stage, doubled from stage to
+    /// stage: 64 in the published networks.
     pub width: usize,
-    /// Place of the stride in bottleneck blocks.
+    /// The strided convolution of bottlenecks.
     pub stride_in: StrideIn,
-    /// Normalisation after every convolution.
+    /// Normalization after every convolution.
     pub norm: NormKind,
-    /// What the normalisation adds to a variance, above 0 unless it is frozen: 1e-5 in
-    /// PyTorch, 0 in the frozen batch norm of FCOS's original code.
+    /// Added to the variances in the normalization: 1e-5 in PyTorch, 0 in the frozen batch
+    /// norm of the original FCOS code. Positive unless the normalization is frozen.
     pub norm_epsilon: f64,
-    /// How many of stem, layer1, … layer4 take no gradient, from the stem on: 0
-    /// trains everything, 2 freezes stem and layer1 as FCOS does, 5 freezes all.
+    /// How many of stem, layer1, …, layer4 are frozen, counted from the stem: 0 trains
+    /// everything, 2 freezes stem and layer1 as FCOS does, 5 freezes everything.
     pub frozen_stages: usize,
 }
 
 impl ResNetConfig {
-    /// Channels of the features C2, C3, C4 and C5.
-    pub fn channels(&self) -> [usize; 4] {
-        [1, 2, 4, 8].map(|factor| factor * self.width * self.depth.expansion())
-    }
-
-    /// Builds the network with He-normal convolutions (fan out) on `device`.
-    pub fn init(&self, device: &Device) -> ResNet {
-        let freeze = |stage| stage < self.frozen_stages;
-        let stem = ConvNorm::new(self, [3, self.width], 7, 2, device);
-        let mut channels = self.width;
-        let stages = std::array::from_fn(|index| {
-            let stride = if index == 0 { 1 } else { 2 };
-            let stage = self.stage(index, channels, stride, device);
-            channels = self.channels()[index];
-            if freeze(index + 1) {
-                stage.freeze()
-            } else {
-                stage
-            }
-        });
-        ResNet {
-            stem: if freeze(0) { stem.freeze() } else { stem },
-            pool: MaxPool2dConfig::new([3, 3])
-                .with_strides([2, 2])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .init(),
-            stages,
+    /// torchvision's ResNet, all of it trained: 64 channels wide, with the stride of
+    /// bottlenecks in the 3×3 convolution and batch normalization with an epsilon of 1e-5.
+    pub fn new(depth: ResNetDepth) -> Self {
+        Self {
+            depth,
+            width: 64,
+            stride_in: StrideIn::MiddleConv,
+            norm: NormKind::Batch,
+            norm_epsilon: 1e-5,
+            frozen_stages: 0,
         }
     }
 
+    /// Sets [`depth`](Self::depth).
+    #[must_use]
+    pub fn with_depth(self, depth: ResNetDepth) -> Self {
+        Self { depth, ..self }
+    }
+
+    /// Sets [`width`](Self::width).
+    #[must_use]
+    pub fn with_width(self, width: usize) -> Self {
+        Self { width, ..self }
+    }
+
+    /// Sets [`stride_in`](Self::stride_in).
+    #[must_use]
+    pub fn with_stride_in(self, stride_in: StrideIn) -> Self {
+        Self { stride_in, ..self }
+    }
+
+    /// Sets [`norm`](Self::norm).
+    #[must_use]
+    pub fn with_norm(self, norm: NormKind) -> Self {
+        Self { norm, ..self }
+    }
+
+    /// Sets [`norm_epsilon`](Self::norm_epsilon).
+    #[must_use]
+    pub fn with_norm_epsilon(self, norm_epsilon: f64) -> Self {
+        Self {
+            norm_epsilon,
+            ..self
+        }
+    }
+
+    /// Sets [`frozen_stages`](Self::frozen_stages).
+    #[must_use]
+    pub fn with_frozen_stages(self, frozen_stages: usize) -> Self {
+        Self {
+            frozen_stages,
+            ..self
+        }
+    }
+
+    /// Channels of the outputs of the four stages, C2 to C5.
+    pub fn stage_channels(&self) -> [usize; 4] {
+        [1, 2, 4, 8].map(|factor| factor * self.width * self.depth.expansion())
+    }
+
     fn stage(&self, index: usize, channels_in: usize, stride: usize, device: &Device) -> Stage {
-        let channels_out = self.channels()[index];
+        let channels_out = self.stage_channels()[index];
         let width = channels_out / self.depth.expansion();
         let blocks = (0..self.depth.blocks()[index])
             .map(|block| {
@@ -140,7 +177,69 @@ impl ResNetConfig {
     }
 }
 
-/// ResNet without its classifier. Built by [`ResNetConfig::init`].
+impl BackboneConfig for ResNetConfig {
+    type Backbone = ResNet;
+
+    /// C3, C4 and C5, at the strides 8, 16 and 32.
+    fn features(&self) -> Vec<FeatureMap> {
+        let [_, c3, c4, c5] = self.stage_channels();
+        [(8, c3), (16, c4), (32, c5)]
+            .map(|(stride, channels)| FeatureMap { stride, channels })
+            .into()
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::ensure(
+            (1..=8192).contains(&self.width),
+            "width",
+            self.width,
+            "from 1 to 8192",
+        )?;
+        ConfigError::ensure(
+            self.frozen_stages <= 5,
+            "frozen_stages",
+            self.frozen_stages,
+            "at most 5 (stem and four stages)",
+        )?;
+        let epsilon = self.norm_epsilon;
+        ConfigError::ensure(
+            epsilon.is_finite()
+                && (epsilon > 0.0 || epsilon == 0.0 && self.norm == NormKind::Frozen),
+            "norm_epsilon",
+            epsilon,
+            "positive and finite, or 0 for a frozen normalization",
+        )
+    }
+
+    /// Builds the network with He-normal convolutions (fan out).
+    fn init(&self, device: &Device) -> ResNet {
+        let is_frozen = |stage| stage < self.frozen_stages;
+        let stem = ConvNorm::new(self, [3, self.width], 7, 2, device);
+        let mut channels = self.width;
+        let stages = std::array::from_fn(|index| {
+            let stride = if index == 0 { 1 } else { 2 };
+            let stage = self.stage(index, channels, stride, device);
+            channels = self.stage_channels()[index];
+            match is_frozen(index + 1) {
+                true => stage.freeze(),
+                false => stage,
+            }
+        });
+        ResNet {
+            stem: match is_frozen(0) {
+                true => stem.freeze(),
+                false => stem,
+            },
+            pool: MaxPool2dConfig::new([3, 3])
+                .with_strides([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(),
+            stages,
+        }
+    }
+}
+
+/// ResNet without its classifier. Built by [`ResNetConfig`].
 #[derive(Module, Debug)]
 pub struct ResNet {
     stem: ConvNorm,
@@ -149,11 +248,16 @@ pub struct ResNet {
 }
 
 impl ResNet {
+    /// The backbone as a ResNet, if it is one.
+    pub(crate) fn of<B: Backbone>(backbone: &B) -> Option<&Self> {
+        (backbone as &dyn Any).downcast_ref()
+    }
+
     /// How the computation differs from that of torchvision's ResNet.
-    pub(crate) fn unlike_torchvision(&self) -> Vec<&'static str> {
+    pub(crate) fn differences_from_torchvision(&self) -> Vec<&'static str> {
         let mut differences = Vec::new();
         if !matches!(&self.stem.norm, Norm::Batch(norm) if norm.epsilon == 1e-5) {
-            differences.push("its backbone has no batch norm with an epsilon of 1e-5");
+            differences.push("its backbone does not use batch norm with an epsilon of 1e-5");
         }
         let [first, ..] = self.stages[1].blocks[0].convs.as_slice() else {
             return differences;
@@ -167,19 +271,27 @@ impl ResNet {
         differences
     }
 
-    /// Extracts the features C2, C3, C4 and C5.
+    /// Returns the outputs of all four stages, C2 to C5.
     ///
     /// # Shapes
     ///
-    /// - `images`: `[batch, 3, height, width]`, any size
-    /// - output: four tensors `[batch, channels, ⌈height/s⌉, ⌈width/s⌉]` at the
-    ///   strides s = 4, 8, 16, 32, with [`ResNetConfig::channels`]
-    pub fn forward(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
+    /// - `images`: `[batch, 3, height, width]`, of any size
+    /// - outputs: `[batch, channels, ⌈height/s⌉, ⌈width/s⌉]` at the strides s = 4, 8, 16,
+    ///   32, with [`ResNetConfig::stage_channels`]
+    pub fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
         let mut features = self.pool.forward(relu(self.stem.forward(images)));
         std::array::from_fn(|stage| {
             features = self.stages[stage].forward(features.clone());
             features.clone()
         })
+    }
+}
+
+impl Backbone for ResNet {
+    /// Extracts C3, C4 and C5.
+    fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        let [_, c3, c4, c5] = self.forward_stages(images);
+        vec![c3, c4, c5]
     }
 }
 
@@ -196,8 +308,8 @@ impl Stage {
     }
 }
 
-/// A residual block: two (basic) or three (bottleneck) convolutions beside a
-/// shortcut, which is a projection where the shape changes.
+/// A residual block: two (basic) or three (bottleneck) convolutions and a shortcut, which
+/// is a projection if the shape changes, else the identity.
 #[derive(Module, Debug)]
 struct Block {
     convs: Vec<ConvNorm>,
@@ -284,12 +396,12 @@ impl ConvNorm {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let stored = match input.dtype() {
+        let folded = match input.dtype() {
             DType::F32 => self.norm.scale_and_shift(&input.device()),
-            // A product of weights in 16 bits would round what is normalised in 32.
+            // Scaled weights would be rounded to 16 bits; the normalization is not.
             _ => None,
         };
-        match stored {
+        match folded {
             Some([scale, shift]) => {
                 let weight = self.conv.weight.val() * scale.reshape([-1, 1, 1, 1]);
                 convolve_with(&self.conv, weight, Some(shift), input)
@@ -303,21 +415,9 @@ impl ConvNorm {
 mod tests {
     use super::*;
 
-    fn config(depth: ResNetDepth) -> ResNetConfig {
-        ResNetConfig {
-            depth,
-            width: 64,
-            stride_in: StrideIn::MiddleConv,
-            norm: NormKind::Batch,
-            norm_epsilon: 1e-5,
-            frozen_stages: 0,
-        }
-    }
-
-    /// Parameter counts of torchvision's models less their fc layer
-    /// (512 · 1000 + 1000, or 2048 · 1000 + 1000), running statistics added, which
-    /// Burn counts and torchvision keeps as buffers: two values a channel of every
-    /// batch norm, as many as its affine parameters.
+    /// torchvision's parameter counts less those of the fc layer (512 · 1000 + 1000, or
+    /// 2048 · 1000 + 1000), plus the running statistics, which Burn counts and PyTorch does
+    /// not: two values per channel of every batch norm.
     #[test]
     fn parameter_counts_match_the_published_models() {
         let device = Device::flex();
@@ -327,21 +427,20 @@ mod tests {
             (ResNetDepth::ResNet50, 25_557_032, 2_049_000, 26_560),
             (ResNetDepth::ResNet101, 44_549_160, 2_049_000, 52_672),
         ] {
-            let count = config(depth).init(&device).num_params();
+            let count = ResNetConfig::new(depth).init(&device).num_params();
             assert_eq!(count, published - fc + 2 * norm_channels, "{depth:?}");
         }
     }
 
     #[test]
-    fn feature_sizes_round_up_at_odd_inputs() {
+    fn stages_round_odd_sizes_up() {
         let device = Device::flex();
-        let features = config(ResNetDepth::ResNet18)
+        let model = ResNetConfig::new(ResNetDepth::ResNet18)
             .init(&device)
-            .valid()
-            .forward(Tensor::zeros([1, 3, 75, 50], &device));
-        let dims: Vec<_> = features.iter().map(|f| f.dims()).collect();
+            .valid();
+        let outputs = model.forward_stages(Tensor::zeros([1, 3, 75, 50], &device));
         assert_eq!(
-            dims,
+            outputs.map(|map| map.dims()),
             [
                 [1, 64, 19, 13],
                 [1, 128, 10, 7],
@@ -352,18 +451,16 @@ mod tests {
     }
 
     #[test]
-    fn frozen_stages_take_no_gradient() {
+    fn frozen_stages_have_no_gradient() {
         let device = Device::flex().autodiff();
-        let model = ResNetConfig {
-            frozen_stages: 2,
-            ..config(ResNetDepth::ResNet18)
-        }
-        .init(&device);
-        let features = model.forward(Tensor::ones([1, 3, 32, 32], &device));
-        let grads = features[3].clone().sum().backward();
-        let weight = |conv: &ConvNorm| conv.conv.weight.val().grad(&grads).is_some();
-        assert!(!weight(&model.stem));
-        assert!(!weight(&model.stages[0].blocks[0].convs[0]));
-        assert!(weight(&model.stages[1].blocks[0].convs[0]));
+        let model = ResNetConfig::new(ResNetDepth::ResNet18)
+            .with_frozen_stages(2)
+            .init(&device);
+        let [.., c5] = model.forward_stages(Tensor::ones([1, 3, 32, 32], &device));
+        let grads = c5.sum().backward();
+        let has_gradient = |conv: &ConvNorm| conv.conv.weight.val().grad(&grads).is_some();
+        assert!(!has_gradient(&model.stem));
+        assert!(!has_gradient(&model.stages[0].blocks[0].convs[0]));
+        assert!(has_gradient(&model.stages[1].blocks[0].convs[0]));
     }
 }

@@ -1,14 +1,14 @@
-//! The operations that take most of the time, by the kernels of `fcos-burn-cpu` where that
-//! is built in.
+//! The operations in which most of the time is spent. With the feature `flex` they are
+//! those of `fcos-burn-cpu`, without it Burn's.
 
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::{add_relu, batch_norm_train, conv2d, group_norm, relu};
 
 #[cfg(not(feature = "flex"))]
-pub(crate) use plain::{add_relu, batch_norm_train, conv2d, group_norm, relu};
+pub(crate) use burn_kernels::{add_relu, batch_norm_train, conv2d, group_norm, relu};
 
 #[cfg(not(feature = "flex"))]
-mod plain {
+mod burn_kernels {
     use burn::{
         nn::GroupNorm,
         tensor::{Tensor, activation, module},

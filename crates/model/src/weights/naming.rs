@@ -1,21 +1,22 @@
-//! Whose names the tensors of a weights file have.
+//! The names that tensors have in the weight files of different projects.
 
 use std::fmt;
 
-/// The naming of the tensors in a weights file.
+/// Which project's names the tensors in a weights file have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// This crate's own: the paths of the modules.
+#[non_exhaustive]
+pub enum TensorNaming {
+    /// This crate's: the paths of the modules.
     FcosBurn,
-    /// A state dict of torchvision's `fcos_resnet50_fpn`, of any ResNet depth.
+    /// torchvision's FCOS: a state dict of `fcos_resnet50_fpn`, with a ResNet of any depth.
     Torchvision,
-    /// The original code, `github.com/tianzhi0549/FCOS`.
+    /// The original FCOS code, `github.com/tianzhi0549/FCOS`.
     Fcos,
-    /// A state dict of torchvision's classification ResNets: a backbone alone.
+    /// torchvision's ResNets for classification: only a backbone.
     TorchvisionResNet,
 }
 
-impl fmt::Display for Layout {
+impl fmt::Display for TensorNaming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::FcosBurn => "fcos-burn",
@@ -34,8 +35,8 @@ pub(super) fn is_classifier(path: &str) -> bool {
     path.starts_with("head.class_logits.")
 }
 
-impl Layout {
-    /// In the order in which they are tried: a detector's names contain those of a
+impl TensorNaming {
+    /// In the order in which they are tried: the names of a detector include those of a
     /// backbone.
     pub(super) const ALL: [Self; 4] = [
         Self::FcosBurn,
@@ -44,8 +45,8 @@ impl Layout {
         Self::TorchvisionResNet,
     ];
 
-    /// A tensor that every file of this layout has, and no file of one that is tried
-    /// before it.
+    /// The name of a tensor that every file of this naming has and no file of a naming that
+    /// is tried later.
     pub(super) fn marker(self) -> &'static str {
         match self {
             Self::FcosBurn => CLASS_WEIGHT,
@@ -55,20 +56,23 @@ impl Layout {
         }
     }
 
-    /// The name by which [`name`](Self::name) finds a tensor that is called `name` in
-    /// a file.
+    /// Replaces a name that earlier versions of the project used by the name that
+    /// [`name`](Self::name) gives.
     pub(super) fn current_name(self, name: &str) -> String {
         let current = match self {
-            Self::FcosBurn => Some(without_variants(name)),
+            Self::FcosBurn => {
+                let name = without_variants(name);
+                Some(current_path(&name).unwrap_or(name))
+            }
             Self::Torchvision => current_torchvision_name(name),
             Self::Fcos | Self::TorchvisionResNet => None,
         };
         current.unwrap_or_else(|| name.to_owned())
     }
 
-    /// Whether a file of this layout may have a tensor of this name that no detector
-    /// has: counters of batch norm, and the classifier of a classification network.
-    pub(super) fn passes_over(self, name: &str) -> bool {
+    /// Whether a file of this naming may have a tensor of this name that no detector has:
+    /// batch counters of batch norm, and the classifier of a classification network.
+    pub(super) fn ignores(self, name: &str) -> bool {
         match self {
             Self::FcosBurn => false,
             _ if name.ends_with(".num_batches_tracked") => true,
@@ -77,10 +81,9 @@ impl Layout {
         }
     }
 
-    /// The name in the file of the parameter at `path`, a path of [`Fcos`] without
-    /// enum variants; `None` if files of this layout have no such parameter.
-    ///
-    /// [`Fcos`]: crate::Fcos
+    /// The name in the file of the parameter at `path`, a module path within
+    /// [`Fcos`](crate::Fcos) without enum variants; `None` if files of this naming have no
+    /// such parameter.
     pub(super) fn name(self, path: &str) -> Option<String> {
         if self == Self::FcosBurn {
             return Some(path.to_owned());
@@ -128,17 +131,19 @@ impl Layout {
             (Self::Torchvision, ["output", level, value]) => {
                 format!("layer_blocks.{level}.0.{value}")
             }
-            (Self::Torchvision, [extra @ ("p6" | "p7"), value]) => {
-                format!("extra_blocks.{extra}.{value}")
+            (Self::Torchvision, ["extra", level, value]) => {
+                format!("extra_blocks.{}.{value}", extra_level(level)?)
             }
-            // Counted from C2, which has none.
+            // Counted from C2, which has no level.
             (Self::Fcos, ["lateral", level, value]) => {
                 format!("fpn_inner{}.{value}", after(level)? + 1)
             }
             (Self::Fcos, ["output", level, value]) => {
                 format!("fpn_layer{}.{value}", after(level)? + 1)
             }
-            (Self::Fcos, [extra @ ("p6" | "p7"), value]) => format!("top_blocks.{extra}.{value}"),
+            (Self::Fcos, ["extra", level, value]) => {
+                format!("top_blocks.{}.{value}", extra_level(level)?)
+            }
             _ => return None,
         };
         Some(format!("backbone.fpn.{name}"))
@@ -169,7 +174,7 @@ impl Layout {
                     "class_tower" => class_tower,
                     _ => box_tower,
                 };
-                // Convolution, norm and activation are counted one by one.
+                // Convolution, norm and activation are numbered separately.
                 let layer = 3 * layer.parse::<usize>().ok()?;
                 match *kind {
                     "conv" => format!("{tower}.{layer}.{value}"),
@@ -187,7 +192,7 @@ impl Layout {
     }
 }
 
-/// The name of a normalisation's value elsewhere.
+/// PyTorch's name for a value of a normalization layer.
 fn norm_value(value: &str) -> &str {
     match value {
         "gamma" => "weight",
@@ -196,13 +201,29 @@ fn norm_value(value: &str) -> &str {
     }
 }
 
-/// The number after that of `index`: others count from 1.
+/// The number of an index: other projects count from 1.
 fn after(index: &str) -> Option<usize> {
     Some(index.parse::<usize>().ok()? + 1)
 }
 
-/// The name that torchvision gives today to a tensor of its pyramid that it named
-/// otherwise before version 0.13.
+/// The name of an extra level in other projects, which have two of them over C3 to C5.
+fn extra_level(index: &str) -> Option<&'static str> {
+    match index {
+        "0" => Some("p6"),
+        "1" => Some("p7"),
+        _ => None,
+    }
+}
+
+/// The path of a parameter that had another one in earlier versions of this crate.
+pub(super) fn current_path(path: &str) -> Option<String> {
+    [("fpn.p6.", "fpn.extra.0."), ("fpn.p7.", "fpn.extra.1.")]
+        .into_iter()
+        .find_map(|(former, current)| Some(format!("{current}{}", path.strip_prefix(former)?)))
+}
+
+/// The name in current versions of torchvision of a pyramid's tensor that versions before
+/// 0.13 named differently.
 fn current_torchvision_name(name: &str) -> Option<String> {
     for block in ["fpn.inner_blocks.", "fpn.layer_blocks."] {
         let Some((before, after)) = name.split_once(block) else {
@@ -215,7 +236,7 @@ fn current_torchvision_name(name: &str) -> Option<String> {
     None
 }
 
-/// A path without the names of enum variants, which modules do not have elsewhere.
+/// A module path without the names of enum variants, which other projects do not have.
 fn without_variants(path: &str) -> String {
     let is_variant = |part: &&str| part.starts_with(|first: char| first.is_ascii_uppercase());
     let parts: Vec<&str> = path.split('.').filter(|part| !is_variant(part)).collect();
@@ -227,8 +248,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_other_codes() {
-        let names = |path: &str| [Layout::Torchvision, Layout::Fcos].map(|l| l.name(path));
+    fn paths_are_translated_to_the_names_of_other_projects() {
+        let namings = [TensorNaming::Torchvision, TensorNaming::Fcos];
+        let names = |path: &str| namings.map(|naming| naming.name(path));
         for (path, torchvision, fcos) in [
             (
                 "backbone.stem.norm.gamma",
@@ -251,7 +273,7 @@ mod tests {
                 Some("backbone.fpn.fpn_layer2.bias"),
             ),
             (
-                "fpn.p7.weight",
+                "fpn.extra.1.weight",
                 Some("backbone.fpn.extra_blocks.p7.weight"),
                 Some("backbone.fpn.top_blocks.p7.weight"),
             ),
@@ -261,26 +283,34 @@ mod tests {
                 Some("rpn.head.bbox_tower.10.bias"),
             ),
             ("head.scales.4", None, Some("rpn.head.scales.4.scale")),
+            ("fpn.extra.2.weight", None, None),
         ] {
             let expected = [torchvision, fcos].map(|name| name.map(str::to_owned));
             assert_eq!(names(path), expected, "{path}");
         }
         assert_eq!(
-            Layout::TorchvisionResNet.name("backbone.stages.3.blocks.1.convs.0.conv.weight"),
+            TensorNaming::TorchvisionResNet.name("backbone.stages.3.blocks.1.convs.0.conv.weight"),
             Some("layer4.1.conv1.weight".to_owned())
         );
-        assert_eq!(Layout::TorchvisionResNet.name("fpn.p6.bias"), None);
+        assert_eq!(
+            TensorNaming::TorchvisionResNet.name("fpn.extra.0.bias"),
+            None
+        );
     }
 
     #[test]
-    fn older_and_longer_names_are_found_by_todays() {
+    fn former_names_are_replaced() {
         let pyramid = "backbone.fpn.inner_blocks.2.0.weight";
         for name in ["backbone.fpn.inner_blocks.2.weight", pyramid] {
-            assert_eq!(Layout::Torchvision.current_name(name), pyramid);
+            assert_eq!(TensorNaming::Torchvision.current_name(name), pyramid);
         }
         assert_eq!(
-            Layout::FcosBurn.current_name("backbone.stem.norm.Batch.gamma"),
+            TensorNaming::FcosBurn.current_name("backbone.stem.norm.Batch.gamma"),
             "backbone.stem.norm.gamma"
+        );
+        assert_eq!(
+            TensorNaming::FcosBurn.current_name("fpn.p7.bias"),
+            "fpn.extra.1.bias"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Weights of this crate and of others.
+//! Weight files of this project and of others.
 
 use std::{
     collections::BTreeSet,
@@ -13,88 +13,97 @@ use burn::{
 };
 
 use super::{
-    WeightsError,
-    layout::{CLASS_WEIGHT, Layout, is_classifier},
+    error::WeightsError,
+    naming::{CLASS_WEIGHT, TensorNaming, is_classifier},
     tensors::{self, Tensors, short},
 };
 use crate::{
-    Fcos, FcosConfig,
+    backbone::{
+        Backbone,
+        norm::NormKind,
+        resnet::{ResNet, ResNetConfig, ResNetDepth},
+    },
+    config::FcosConfig,
+    fcos::Fcos,
     fpn::ExtraLevelsFrom,
-    norm::NormKind,
-    resnet::{ResNetConfig, ResNetDepth},
 };
 
-/// Most names that an error lists.
+/// The most names that an error lists.
 const LISTED: usize = 12;
 
-/// A weights file, recognised by the names of its tensors: never by its own.
+/// A weights file, recognized by the names of its tensors, never by its file name.
 ///
-/// Formats are burnpack, safetensors and PyTorch's `.pth`; [`Layout`] lists the
-/// networks. Names may stand below prefixes such as `model.` and `module.`, with other
-/// things beside them, as training programs save them.
+/// Supported formats are burnpack, safetensors and PyTorch's `.pth`; [`TensorNaming`]
+/// lists the networks. As training programs save them, the names may have a prefix such as
+/// `model.` or `module.`, and there may be other tensors besides the weights.
 ///
 /// ```no_run
 /// use burn::tensor::Device;
-/// use fcos_burn_model::weights::Checkpoint;
+/// use fcos_burn_model::weights::WeightsFile;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let checkpoint = Checkpoint::open("fcos_resnet50_fpn_coco.pth".as_ref())?;
-/// let config = checkpoint.detector().ok_or("only a backbone")?;
-/// let (detector, loaded) = checkpoint.load(config.init(&Device::flex())?)?;
-/// println!("{loaded}");
+/// let file = WeightsFile::open("fcos_resnet50_fpn_coco.pth".as_ref())?;
+/// let config = file.detector().ok_or("only a backbone")?;
+/// let (detector, report) = file.load(config.init(&Device::flex())?)?;
+/// println!("{report}");
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Checkpoint {
+pub struct WeightsFile {
     path: PathBuf,
-    layout: Layout,
+    naming: TensorNaming,
     tensors: Tensors,
-    /// Tensors of the file that are no weights, such as an optimiser's.
-    beside: usize,
+    /// Number of tensors in the file that are not weights, such as an optimizer's.
+    others: usize,
 }
 
-/// What was taken from a [`Checkpoint`].
+/// What was loaded from a [`WeightsFile`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
+#[non_exhaustive]
+pub struct LoadReport {
     /// The file.
     pub path: PathBuf,
-    /// Whose names its tensors have.
-    pub layout: Layout,
-    /// Parameters and running statistics that come from the file.
-    pub taken: usize,
-    /// Those that the model keeps, by their paths in it.
+    /// Which project's names its tensors have.
+    pub naming: TensorNaming,
+    /// Number of parameters and running statistics that were loaded.
+    pub loaded: usize,
+    /// Module paths of those that the model keeps as they were.
     pub kept: Vec<String>,
-    /// Tensors of the file that the model has no use for.
-    pub left: usize,
+    /// Number of tensors in the file that were not used.
+    pub unused: usize,
 }
 
-impl fmt::Display for Loaded {
+impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
-        write!(f, "{path}: {} tensors of {}", self.taken, self.layout)?;
-        if self.left > 0 {
-            write!(f, ", {} others left", self.left)?;
+        write!(
+            f,
+            "{path}: loaded {} tensors of {}",
+            self.loaded, self.naming
+        )?;
+        if self.unused > 0 {
+            write!(f, ", {} unused", self.unused)?;
         }
         if !self.kept.is_empty() {
-            write!(f, "; new: {}", list(&self.kept))?;
+            write!(f, "; not in the file: {}", list(&self.kept))?;
         }
         Ok(())
     }
 }
 
-impl Checkpoint {
-    /// Reads which tensors a file has.
+impl WeightsFile {
+    /// Opens a file and recognizes its network.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read, is no weights file, or is one of a network
-    /// that is not known.
+    /// [`WeightsError::Read`] if the file cannot be read or is not a weights file;
+    /// [`WeightsError::Unknown`] if its network is not supported.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         let tensors = tensors::read(path)?;
-        let found = Layout::ALL
+        let found = TensorNaming::ALL
             .into_iter()
-            .find_map(|layout| Some((layout, prefix_of(&tensors, layout.marker())?)));
-        let Some((layout, prefix)) = found else {
+            .find_map(|naming| Some((naming, prefix_of(&tensors, naming.marker())?)));
+        let Some((naming, prefix)) = found else {
             let names: Vec<String> = tensors.into_keys().collect();
             return Err(WeightsError::Unknown {
                 path: path.to_owned(),
@@ -105,51 +114,48 @@ impl Checkpoint {
         let tensors: Tensors = tensors
             .into_iter()
             .filter_map(|(name, tensor)| {
-                Some((layout.current_name(name.strip_prefix(&prefix)?), tensor))
+                Some((naming.current_name(name.strip_prefix(&prefix)?), tensor))
             })
             .collect();
         Ok(Self {
             path: path.to_owned(),
-            layout,
-            beside: all - tensors.len(),
+            naming,
+            others: all - tensors.len(),
             tensors,
         })
     }
 
-    /// Whose names the tensors have.
-    pub fn layout(&self) -> Layout {
-        self.layout
+    /// Which project's names the tensors have.
+    pub fn naming(&self) -> TensorNaming {
+        self.naming
     }
 
-    /// The number of classes of the file's classifier; `None` for a backbone alone.
+    /// The number of classes of the classifier; `None` if the file has only a backbone.
     pub fn num_classes(&self) -> Option<usize> {
         self.shape(CLASS_WEIGHT)?.first().copied()
     }
 
-    /// The detector that another project's file holds: its layers by their names and
-    /// shapes, all else as in [`FcosConfig::torchvision`] or [`FcosConfig::fcos`]
-    /// (without a centre-ness branch in the file, [`FcosConfig::paper`]).
+    /// The configuration of the detector in a file of another project. What names and
+    /// shapes do not determine is as in [`FcosConfig::torchvision`] or
+    /// [`FcosConfig::fcos`] ([`FcosConfig::paper`] if the file has no center-ness branch).
     ///
-    /// `None` for a backbone alone, and for this crate's own files, which say too
-    /// little: their configuration lies beside them. The original code's improved
-    /// models have the names and shapes of the others: use
-    /// [`FcosConfig::fcos_improved`] where it is known to be one.
+    /// `None` if the file has only a backbone, and for this crate's own files, which have
+    /// to be accompanied by their configuration. The improved models of the original FCOS
+    /// code have the same names and shapes as the others: use
+    /// [`FcosConfig::fcos_improved`] for a file that is known to be one of them.
     pub fn detector(&self) -> Option<FcosConfig> {
         let num_classes = self.num_classes()?;
-        let mut config = match self.layout {
-            Layout::Torchvision => FcosConfig::torchvision(num_classes),
-            Layout::Fcos if self.shape("head.centerness.weight").is_some() => {
+        let mut config = match self.naming {
+            TensorNaming::Torchvision => FcosConfig::torchvision(num_classes),
+            TensorNaming::Fcos if self.shape("head.centerness.weight").is_some() => {
                 FcosConfig::fcos(num_classes)
             }
-            Layout::Fcos => FcosConfig::paper(num_classes),
-            Layout::FcosBurn | Layout::TorchvisionResNet => return None,
+            TensorNaming::Fcos => FcosConfig::paper(num_classes),
+            TensorNaming::FcosBurn | TensorNaming::TorchvisionResNet => return None,
         };
-        config.backbone = ResNetConfig {
-            norm: NormKind::Frozen,
-            ..self.backbone(config.backbone)?
-        };
+        config.backbone = self.backbone(config.backbone)?.with_norm(NormKind::Frozen);
         config.fpn.channels = self.shape("fpn.output.0.weight")?.first().copied()?;
-        let p6 = self.shape("fpn.p6.weight")?.get(1).copied()?;
+        let p6 = self.shape("fpn.extra.0.weight")?.get(1).copied()?;
         config.fpn.extra_levels_from = if p6 == config.fpn.channels {
             ExtraLevelsFrom::P5
         } else {
@@ -159,9 +165,9 @@ impl Checkpoint {
         Some(config)
     }
 
-    /// `like` with the depth and width of the file's backbone; `None` if it is of no
-    /// depth that is known.
-    pub fn backbone(&self, like: ResNetConfig) -> Option<ResNetConfig> {
+    /// `base` with the depth and width of the file's ResNet; `None` if the file has no
+    /// ResNet of a supported depth.
+    pub fn backbone(&self, base: ResNetConfig) -> Option<ResNetConfig> {
         let blocks = std::array::from_fn(|stage| {
             self.count(|block| {
                 format!("backbone.stages.{stage}.blocks.{block}.convs.0.conv.weight")
@@ -171,23 +177,21 @@ impl Checkpoint {
         let depth = ResNetDepth::ALL.into_iter().find(|depth| {
             depth.blocks() == blocks && (depth.expansion() > 1) == bottleneck.is_some()
         })?;
-        Some(ResNetConfig {
-            depth,
-            width: self.shape("backbone.stem.conv.weight")?.first().copied()?,
-            ..like
-        })
+        let width = self.shape("backbone.stem.conv.weight")?.first().copied()?;
+        Some(base.with_depth(depth).with_width(width))
     }
 
-    /// Replaces all weights and running statistics of `model` that files of this layout
-    /// have: of a [`TorchvisionResNet`](Layout::TorchvisionResNet), those of the
-    /// backbone.
+    /// Replaces all weights and running statistics of `model` that files of this naming
+    /// have: those of the backbone for a
+    /// [`TorchvisionResNet`](TensorNaming::TorchvisionResNet), else those of the detector.
     ///
     /// # Errors
     ///
     /// [`WeightsError::Classes`] if the classifier has another number of classes;
-    /// [`WeightsError::Mismatch`] if tensors are missing, unexpected, of another shape or
-    /// no floating-point numbers; [`WeightsError::Read`] if the file is not whole.
-    pub fn load(&self, model: Fcos) -> Result<(Fcos, Loaded), WeightsError> {
+    /// [`WeightsError::Backbone`] if the file has a ResNet of another project and the model
+    /// has none; [`WeightsError::Mismatch`] if tensors are missing, unexpected, of another
+    /// shape or not floating-point; [`WeightsError::Read`] if the file is truncated.
+    pub fn load<B: Backbone>(&self, model: Fcos<B>) -> Result<(Fcos<B>, LoadReport), WeightsError> {
         let parameters = parameters(&model);
         let classes = parameters
             .iter()
@@ -203,66 +207,75 @@ impl Checkpoint {
         }
     }
 
-    /// As [`load`](Self::load), but the classifier of `model` stays as it is: for
-    /// other classes than those of the file.
+    /// Like [`load`](Self::load), but keeps the classifier of `model`: for other classes
+    /// than those of the file.
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load), whatever the number of classes.
-    pub fn load_body(&self, model: Fcos) -> Result<(Fcos, Loaded), WeightsError> {
+    /// As for [`load`](Self::load), except that the number of classes may differ.
+    pub fn load_without_classifier<B: Backbone>(
+        &self,
+        model: Fcos<B>,
+    ) -> Result<(Fcos<B>, LoadReport), WeightsError> {
         let parameters = parameters(&model);
         self.apply(model, parameters, |path| !is_classifier(path))
     }
 
-    fn apply(
+    fn apply<B: Backbone>(
         &self,
-        model: Fcos,
+        model: Fcos<B>,
         parameters: Vec<Parameter>,
-        wanted: impl Fn(&str) -> bool,
-    ) -> Result<(Fcos, Loaded), WeightsError> {
-        let mut problems = Problems::default();
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<(Fcos<B>, LoadReport), WeightsError> {
+        if self.naming != TensorNaming::FcosBurn && ResNet::of(model.backbone()).is_none() {
+            return Err(WeightsError::Backbone {
+                path: self.path.clone(),
+                naming: self.naming,
+            });
+        }
+        let mut mismatches = Mismatches::default();
         let mut known = BTreeSet::new();
         let mut kept = Vec::new();
         let mut found = Vec::new();
         for Parameter { path, shape } in parameters {
-            let name = self.layout.name(&path);
+            let name = self.naming.name(&path);
             known.extend(name.clone());
-            let Some(name) = name.filter(|_| wanted(&path)) else {
+            let Some(name) = name.filter(|_| is_wanted(&path)) else {
                 kept.push(path);
                 continue;
             };
             match self.tensors.get(&name) {
-                None => problems.missing.push(name),
+                None => mismatches.missing.push(name),
                 Some(tensor) if tensor.shape.as_slice() != shape => {
                     let given = tensor.shape.as_slice();
                     let shapes = format!("{name} is {given:?}, the model's {shape:?}");
-                    problems.reshaped.push(shapes);
+                    mismatches.reshaped.push(shapes);
                 }
                 Some(tensor) if !tensor.dtype.is_float() => {
-                    let of_type = format!("{name} of {:?}", tensor.dtype);
-                    problems.no_numbers.push(of_type);
+                    let of_type = format!("{name} is {:?}", tensor.dtype);
+                    mismatches.not_float.push(of_type);
                 }
                 Some(tensor) => {
                     let mut tensor = tensor.clone();
                     tensor.name = path;
-                    // The model's own, which an optimiser may know already.
+                    // The model keeps its ids, to which an optimizer's state may refer.
                     tensor.param_id = None;
                     found.push(tensor);
                 }
             }
         }
         let others = self.tensors.keys().filter(|name| !known.contains(*name));
-        let (passed, unexpected): (Vec<&String>, Vec<&String>) =
-            others.partition(|name| self.layout.passes_over(name));
-        problems.unexpected = unexpected.into_iter().cloned().collect();
-        if let Some(cause) = problems.tell() {
+        let (ignored, unexpected): (Vec<&String>, Vec<&String>) =
+            others.partition(|name| self.naming.ignores(name));
+        mismatches.unexpected = unexpected.into_iter().cloned().collect();
+        if let Some(cause) = mismatches.describe() {
             return Err(WeightsError::Mismatch {
                 path: self.path.clone(),
                 cause,
             });
         }
 
-        let taken = found.len();
+        let loaded = found.len();
         let to_f32 = Box::new(FloatCastAdapter::to(DType::F32));
         let mut applier = Applier::new(found, None, Some(to_f32), true);
         let model = model.map(&mut applier);
@@ -273,24 +286,24 @@ impl Checkpoint {
                 cause: error.to_string(),
             });
         }
-        debug_assert_eq!(result.applied.len(), taken);
-        let loaded = Loaded {
+        debug_assert_eq!(result.applied.len(), loaded);
+        let report = LoadReport {
             path: self.path.clone(),
-            layout: self.layout,
-            taken,
+            naming: self.naming,
+            loaded,
             kept,
-            left: self.beside + self.tensors.len() - taken - passed.len(),
+            unused: self.others + self.tensors.len() - loaded - ignored.len(),
         };
-        Ok((model, loaded))
+        Ok((model, report))
     }
 
     /// The shape of the tensor for the parameter at `path`.
     fn shape(&self, path: &str) -> Option<&[usize]> {
-        let tensor = self.tensors.get(&self.layout.name(path)?)?;
+        let tensor = self.tensors.get(&self.naming.name(path)?)?;
         Some(tensor.shape.as_slice())
     }
 
-    /// How many parameters in a row, counted from 0, the file has.
+    /// How many parameters with consecutive indices from 0 the file has.
     fn count(&self, path: impl Fn(usize) -> String) -> usize {
         (0..)
             .take_while(|&index| self.shape(&path(index)).is_some())
@@ -298,7 +311,19 @@ impl Checkpoint {
     }
 }
 
-/// What stands before `marker` in the name that ends with it.
+impl<B: Backbone> Fcos<B> {
+    /// Replaces all weights and running statistics by those in a [`WeightsFile`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`WeightsFile::open`] and [`WeightsFile::load`].
+    pub fn load(self, path: &Path) -> Result<Self, WeightsError> {
+        let (model, _) = WeightsFile::open(path)?.load(self)?;
+        Ok(model)
+    }
+}
+
+/// The prefix of the name that ends with `marker`.
 fn prefix_of(tensors: &Tensors, marker: &str) -> Option<String> {
     tensors.keys().find_map(|name| {
         let prefix = name.strip_suffix(marker)?;
@@ -307,19 +332,19 @@ fn prefix_of(tensors: &Tensors, marker: &str) -> Option<String> {
 }
 
 #[derive(Default)]
-struct Problems {
+struct Mismatches {
     missing: Vec<String>,
     unexpected: Vec<String>,
     reshaped: Vec<String>,
-    no_numbers: Vec<String>,
+    not_float: Vec<String>,
 }
 
-impl Problems {
-    fn tell(&self) -> Option<String> {
+impl Mismatches {
+    fn describe(&self) -> Option<String> {
         let parts: Vec<String> = [
             ("missing: ", &self.missing),
             ("of another shape: ", &self.reshaped),
-            ("no floating-point numbers: ", &self.no_numbers),
+            ("not floating-point: ", &self.not_float),
             ("unexpected: ", &self.unexpected),
         ]
         .into_iter()
@@ -340,13 +365,13 @@ fn list(names: &[String]) -> String {
 
 /// A parameter or running statistic of a module.
 struct Parameter {
-    /// Without enum variants.
+    /// Module path, without enum variants.
     path: String,
     shape: Vec<usize>,
 }
 
-/// All parameters of `model`; those that are not drawn yet are not drawn for it.
-fn parameters(model: &Fcos) -> Vec<Parameter> {
+/// All parameters of `model`. Lazy ones are not initialized.
+fn parameters<B: Backbone>(model: &Fcos<B>) -> Vec<Parameter> {
     let mut shapes = Shapes::default();
     model.visit(&mut shapes);
     shapes.found
@@ -403,7 +428,7 @@ mod tests {
         config.init(&Device::flex()).unwrap()
     }
 
-    /// The weights of a detector with three classes, in a file of any name.
+    /// The weights of a detector with three classes, in a file with a misleading name.
     fn saved(dir: &TempDir) -> PathBuf {
         let path = dir.path().join("holiday.jpg");
         detector(&tiny(3)).save(&path).unwrap();
@@ -418,47 +443,86 @@ mod tests {
     }
 
     #[test]
-    fn own_files_come_back_whatever_they_are_called() {
+    fn own_files_are_read_back_whatever_their_names() {
         let dir = TempDir::new().unwrap();
-        let checkpoint = Checkpoint::open(&saved(&dir)).unwrap();
-        assert_eq!(checkpoint.layout(), Layout::FcosBurn);
-        assert_eq!(checkpoint.num_classes(), Some(3));
-        assert_eq!(checkpoint.detector(), None);
-        let (_, loaded) = checkpoint.load(detector(&tiny(3))).unwrap();
-        assert_eq!((loaded.kept.len(), loaded.left), (0, 0), "{loaded}");
+        let file = WeightsFile::open(&saved(&dir)).unwrap();
+        assert_eq!(file.naming(), TensorNaming::FcosBurn);
+        assert_eq!(file.num_classes(), Some(3));
+        assert_eq!(file.detector(), None);
+        let (_, report) = file.load(detector(&tiny(3))).unwrap();
+        assert_eq!((report.kept.len(), report.unused), (0, 0), "{report}");
+    }
+
+    /// Renames the tensors in a burnpack file as earlier versions of this crate named them.
+    fn with_former_names(path: &Path) -> burn::tensor::Bytes {
+        use burn::store::burn_pack::{Reader, Writer};
+        let bytes = burn::tensor::Bytes::from_bytes_vec(fs::read(path).unwrap());
+        let mut tensors = Reader::from_bytes(bytes).unwrap().into_tensors().unwrap();
+        for tensor in &mut tensors {
+            let name = &tensor.name;
+            tensor.name = name
+                .replace("fpn.extra.0.", "fpn.p6.")
+                .replace("fpn.extra.1.", "fpn.p7.");
+        }
+        assert!(tensors.iter().any(|tensor| tensor.name == "fpn.p7.bias"));
+        Writer::new(tensors).into_bytes().unwrap()
     }
 
     #[test]
-    fn another_number_of_classes_is_named_and_the_body_can_be_kept() {
+    fn files_with_former_names_are_read() {
         let dir = TempDir::new().unwrap();
-        let checkpoint = Checkpoint::open(&saved(&dir)).unwrap();
-        let error = checkpoint.load(detector(&tiny(7))).unwrap_err().to_string();
-        for part in ["holiday.jpg", "3 classes", "has 7", "--new-classifier"] {
+        let path = saved(&dir);
+        let written = detector(&tiny(3)).load(&path).unwrap();
+        let former = with_former_names(&path);
+        let former_path = dir.path().join("former.bpk");
+        fs::write(&former_path, &*former).unwrap();
+        let file = WeightsFile::open(&former_path).unwrap();
+        let (read, report) = file.load(detector(&tiny(3))).unwrap();
+        assert_eq!((report.kept.len(), report.unused), (0, 0), "{report}");
+        let record = super::super::read_record(former).unwrap();
+        let resumed = detector(&tiny(3)).try_load_record(record).unwrap();
+        for path in ["fpn.extra.0.weight", "fpn.extra.1.weight"] {
+            assert_eq!(values(&read, path), values(&written, path));
+            assert_eq!(values(&resumed, path), values(&written, path));
+        }
+    }
+
+    #[test]
+    fn weights_for_other_classes_are_loaded_without_the_classifier() {
+        let dir = TempDir::new().unwrap();
+        let file = WeightsFile::open(&saved(&dir)).unwrap();
+        let error = file.load(detector(&tiny(7))).unwrap_err().to_string();
+        for part in [
+            "holiday.jpg",
+            "3 classes",
+            "has 7",
+            "without the classifier",
+        ] {
             assert!(error.contains(part), "{error}");
         }
         let fresh = detector(&tiny(7));
         let own_bias = values(&fresh, "head.class_logits.bias");
-        let (model, loaded) = checkpoint.load_body(fresh).unwrap();
+        let (model, report) = file.load_without_classifier(fresh).unwrap();
         assert_eq!(
-            loaded.kept,
+            report.kept,
             ["head.class_logits.weight", "head.class_logits.bias"]
         );
         assert_eq!(values(&model, "head.class_logits.bias"), own_bias);
-        let (original, _) = checkpoint.load(detector(&tiny(3))).unwrap();
+        let (original, _) = file.load(detector(&tiny(3))).unwrap();
         for path in ["backbone.stem.conv.weight", "head.distances.weight"] {
             assert_eq!(values(&model, path), values(&original, path));
         }
     }
 
     #[test]
-    fn tensors_that_do_not_fit_are_listed() {
+    fn mismatched_tensors_are_listed() {
         let dir = TempDir::new().unwrap();
-        let checkpoint = Checkpoint::open(&saved(&dir)).unwrap();
+        let file = WeightsFile::open(&saved(&dir)).unwrap();
         let mut config = tiny(3);
         config.head.tower_depth = 2;
-        config.head.learnt_scales = false;
+        config.head.learned_scales = false;
         config.backbone.width = 2;
-        let error = checkpoint.load(detector(&config)).unwrap_err();
+        let error = file.load(detector(&config)).unwrap_err();
         let WeightsError::Mismatch { cause, .. } = error else {
             panic!("{error}");
         };
@@ -480,10 +544,8 @@ mod tests {
         config.backbone.norm = NormKind::Frozen;
         let device = Device::flex().autodiff();
         let model = config.init(&device).unwrap().load(&saved(&dir)).unwrap();
-        let [.., c5] = model
-            .backbone()
-            .forward(Tensor::ones([1, 3, 32, 32], &device));
-        assert!(!c5.is_require_grad());
+        let maps = Backbone::forward(model.backbone(), Tensor::ones([1, 3, 32, 32], &device));
+        assert!(maps.iter().all(|map| !map.is_require_grad()));
         let output = model.forward(Tensor::ones([1, 3, 32, 32], &device));
         let total = output.levels.into_iter().map(|l| l.class_logits.sum());
         let gradients = total.reduce(|a, b| a + b).unwrap().backward();
@@ -525,10 +587,10 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_whole_weights_are_named() {
+    fn malformed_files_are_named() {
         let dir = TempDir::new().unwrap();
         let whole = fs::read(saved(&dir)).unwrap();
-        // A header that promises more than there is, and one that is no JSON.
+        // A header that claims more than the file has, and one that is not JSON.
         let mut hostile = u64::MAX.to_le_bytes().to_vec();
         hostile.extend(b"{\"a\": 1}");
         let mut broken = 8_u64.to_le_bytes().to_vec();
@@ -545,20 +607,20 @@ mod tests {
         ] {
             let path = dir.path().join(name);
             fs::write(&path, bytes).unwrap();
-            let error = Checkpoint::open(&path)
-                .and_then(|checkpoint| checkpoint.load(detector(&tiny(3))))
+            let error = WeightsFile::open(&path)
+                .and_then(|file| file.load(detector(&tiny(3))))
                 .map(|_| ())
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(&path.display().to_string()), "{error}");
         }
         let missing = dir.path().join("missing");
-        let error = Checkpoint::open(&missing).unwrap_err().to_string();
+        let error = WeightsFile::open(&missing).unwrap_err().to_string();
         assert!(error.contains("missing"), "{error}");
     }
 
     #[test]
-    fn weights_that_are_no_numbers_are_refused() {
+    fn integer_weights_are_refused() {
         use burn::store::{ModuleSnapshot, bridge};
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("whole-numbers.safetensors");
@@ -582,32 +644,32 @@ mod tests {
             (name, view)
         });
         safetensors::serialize_to_file(views, None, &path).unwrap();
-        let checkpoint = Checkpoint::open(&path).unwrap();
-        let error = checkpoint.load(detector(&tiny(3))).unwrap_err().to_string();
-        let cause = format!("no floating-point numbers: {CLASS_WEIGHT} of I32");
+        let file = WeightsFile::open(&path).unwrap();
+        let error = file.load(detector(&tiny(3))).unwrap_err().to_string();
+        let cause = format!("not floating-point: {CLASS_WEIGHT} is I32");
         assert!(error.contains(&cause), "{error}");
     }
 
     #[test]
-    fn networks_that_are_not_known_are_told_by_their_tensors() {
+    fn unknown_networks_are_described_by_their_tensors() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("model.safetensors");
         let bytes = [0; 8];
         let view = TensorView::new(Dtype::F32, vec![2], &bytes).unwrap();
         let views = HashMap::from([("transformer.layer.0.bias", view)]);
         safetensors::serialize_to_file(views, None, &path).unwrap();
-        let error = Checkpoint::open(&path).unwrap_err().to_string();
+        let error = WeightsFile::open(&path).unwrap_err().to_string();
         assert!(error.contains("transformer.layer.0.bias"), "{error}");
     }
 
     #[test]
-    fn what_torchvision_cannot_compute_is_not_exported() {
+    fn detectors_that_torchvision_cannot_compute_are_not_exported() {
         let dir = TempDir::new().unwrap();
         let error = detector(&tiny(3))
             .export_torchvision(&dir.path().join("x.safetensors"))
             .unwrap_err()
             .to_string();
-        assert!(error.contains("learnt scales"), "{error}");
+        assert!(error.contains("learned scales"), "{error}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

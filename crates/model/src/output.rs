@@ -1,0 +1,147 @@
+//! The detector's output for a batch.
+
+use burn::tensor::{Tensor, TensorData};
+use fcos_burn_boxes::Detection;
+use fcos_burn_loss::Predictions;
+
+use crate::{
+    head::LevelPrediction,
+    locations::Locations,
+    postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
+};
+
+/// The head's predictions for a batch, level by level.
+#[derive(Clone, Debug)]
+pub struct FcosOutput {
+    /// The levels, from fine to coarse.
+    pub levels: Vec<LevelPrediction>,
+    /// The location of each prediction in the input.
+    pub locations: Locations,
+}
+
+impl FcosOutput {
+    /// Joins the levels into the rows that the objective takes.
+    ///
+    /// # Shapes
+    ///
+    /// With N = batch × locations, image by image and each image in the order of
+    /// [`Locations`]: class logits `[N, classes]`, boxes `[N, 4]` as xyxy in input pixels,
+    /// center-ness logits `[N]`.
+    pub fn into_predictions(self) -> Predictions {
+        let count = self.locations.len();
+        let rows = |maps: Vec<Tensor<4>>| -> Tensor<3> {
+            let rows = maps
+                .into_iter()
+                .map(|map| {
+                    let [batch, channels, height, width] = map.dims();
+                    map.reshape([batch, channels, height * width])
+                        .swap_dims(1, 2)
+                })
+                .collect();
+            Tensor::cat(rows, 1)
+        };
+        let mut class_logits = Vec::new();
+        let mut distances = Vec::new();
+        let mut centerness_logits = Vec::new();
+        for level in self.levels {
+            class_logits.push(level.class_logits);
+            distances.push(level.distances);
+            centerness_logits.extend(level.centerness_logits);
+        }
+        let distances = rows(distances);
+        let device = distances.device();
+        let locations = TensorData::new(
+            self.locations.iter().flatten().collect::<Vec<f32>>(),
+            [1, count, 2],
+        );
+        let locations = Tensor::<3>::from_data(locations, &device);
+        let boxes = Tensor::cat(
+            vec![
+                locations.clone() - distances.clone().narrow(2, 0, 2),
+                locations + distances.narrow(2, 2, 2),
+            ],
+            2,
+        );
+        let class_logits = rows(class_logits);
+        let [batch, _, classes] = class_logits.dims();
+        Predictions {
+            class_logits: class_logits.reshape([batch * count, classes]),
+            boxes: boxes.reshape([batch * count, 4]),
+            centerness_logits: (!centerness_logits.is_empty())
+                .then(|| rows(centerness_logits).reshape([batch * count])),
+        }
+    }
+
+    /// Decodes the predictions into detections, on the host: for each image in order of
+    /// descending score, boxes in pixels of the original image (see [`detect`]).
+    ///
+    /// # Panics
+    ///
+    /// If there are more `frames` than images.
+    pub fn detect(self, frames: &[ImageFrame], config: &PostprocessConfig) -> Vec<Vec<Detection>> {
+        let levels: Vec<HostLevel> = self.levels.into_iter().map(HostLevel::from).collect();
+        frames
+            .iter()
+            .enumerate()
+            .map(|(image, &frame)| {
+                let values: Vec<LevelValues<'_>> = levels
+                    .iter()
+                    .zip(self.locations.levels())
+                    .map(|(level, &grid)| LevelValues {
+                        grid,
+                        class_logits: level.class_logits.image(image),
+                        distances: level.distances.image(image),
+                        centerness_logits: level
+                            .centerness_logits
+                            .as_ref()
+                            .map(|map| map.image(image)),
+                    })
+                    .collect();
+                detect(&values, frame, config)
+            })
+            .collect()
+    }
+}
+
+/// The predictions of a level on the host.
+struct HostLevel {
+    class_logits: HostMap,
+    distances: HostMap,
+    centerness_logits: Option<HostMap>,
+}
+
+impl From<LevelPrediction> for HostLevel {
+    fn from(level: LevelPrediction) -> Self {
+        Self {
+            class_logits: level.class_logits.into(),
+            distances: level.distances.into(),
+            centerness_logits: level.centerness_logits.map(HostMap::from),
+        }
+    }
+}
+
+/// A map `[batch, channels, height, width]` on the host.
+struct HostMap {
+    values: Vec<f32>,
+    image_len: usize,
+}
+
+impl From<Tensor<4>> for HostMap {
+    #[allow(
+        clippy::expect_used,
+        reason = "the values of any float tensor are floats"
+    )]
+    fn from(map: Tensor<4>) -> Self {
+        let [_, channels, height, width] = map.dims();
+        Self {
+            values: map.into_data().try_into_vec_as().expect("floats"),
+            image_len: channels * height * width,
+        }
+    }
+}
+
+impl HostMap {
+    fn image(&self, index: usize) -> &[f32] {
+        &self.values[index * self.image_len..][..self.image_len]
+    }
+}
