@@ -1,5 +1,5 @@
 //! Random draws, and what follows from them, are part of the interface: the same seed must give the same training
-//! after an update. The digests are those of the first release.
+//! after an update.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
