@@ -1,12 +1,15 @@
 //! What can go wrong between a folder and a batch.
 
+use std::error::Error;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use crate::Layout;
 
-/// A failure to read, understand or transform detection data.
+/// A failure to read, check or transform detection data.
 ///
-/// Every variant prints on one line and names the file at fault.
+/// Every variant prints on one line and names what is at fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -15,16 +18,16 @@ pub enum DataError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// The data set's folder does not exist, or is not a folder.
+    /// A folder does not exist, or is not a folder.
     #[error("{}: no such folder", path.display())]
     MissingFolder {
-        /// What was asked for.
+        /// The folder.
         path: PathBuf,
     },
-    /// The folder holds none of the known layouts.
+    /// The folder has none of the known layouts.
     #[error(
         "{}: not a data set: expected COCO (annotations/instances_SPLIT.json, SPLIT/_annotations.coco.json or \
          annotations.json), VOC (Annotations/*.xml and JPEGImages/) or YOLO (data.yaml, or images/ and labels/)",
@@ -37,11 +40,11 @@ pub enum DataError {
     /// The data set has several splits and none was named.
     #[error("{}: this {layout} data set has several splits, name one of: {}", path.display(), available.join(", "))]
     SplitNotNamed {
-        /// The data set's folder.
+        /// The folder of the data set.
         path: PathBuf,
         /// Its layout.
         layout: Layout,
-        /// The splits that exist.
+        /// The names of its splits.
         available: Vec<String>,
     },
     /// The data set has no split of that name.
@@ -51,16 +54,16 @@ pub enum DataError {
         if available.is_empty() { "none".to_string() } else { available.join(", ") }
     )]
     UnknownSplit {
-        /// The data set's folder.
+        /// The folder of the data set.
         path: PathBuf,
         /// Its layout.
         layout: Layout,
-        /// The split that was asked for.
+        /// The name that was given.
         split: String,
-        /// The splits that exist.
+        /// The names of its splits.
         available: Vec<String>,
     },
-    /// An annotation file is not what its format says.
+    /// An annotation file is malformed.
     #[error("{}: {cause}", path.display())]
     Annotations {
         /// The annotation file, or the folder of annotation files.
@@ -68,20 +71,28 @@ pub enum DataError {
         /// What is wrong with it.
         cause: String,
     },
-    /// A line of a text file is not what its format says.
+    /// A line of a text file is malformed.
     #[error("{}:{line}: {cause}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
-        /// Its line, from 1.
+        /// The line, from 1.
         line: usize,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The records of a data set contradict each other.
+    #[error("{name}: {cause}")]
+    Dataset {
+        /// The name of the data set.
+        name: String,
         /// What is wrong with it.
         cause: String,
     },
     /// Annotated images are not on disk.
     #[error("{}: no such image ({missing} of {total} annotated images are missing)", first.display())]
     MissingImages {
-        /// The first image that is missing.
+        /// The first missing image.
         first: PathBuf,
         /// How many are missing.
         missing: usize,
@@ -93,58 +104,64 @@ pub enum DataError {
     Image {
         /// The image file.
         path: PathBuf,
-        /// The decoder's reason.
+        /// The error of the decoder.
         source: image::ImageError,
     },
-    /// An image is not of the size its annotations were made for, so that its boxes cannot be trusted.
-    #[error(
-        "{}: the image is {}x{} pixels but was annotated as {}x{}",
-        path.display(), found.0, found.1, annotated.0, annotated.1
-    )]
-    SizeMismatch {
-        /// The image file.
-        path: PathBuf,
-        /// Width and height in the annotations.
-        annotated: (u32, u32),
-        /// Width and height of the decoded file, before any EXIF rotation.
-        found: (u32, u32),
-    },
-    /// A decoder failed in a way that its authors did not foresee.
+    /// A decoder panicked.
     #[error("{}: the decoder panicked: {cause}", path.display())]
     Decoder {
         /// The image file.
         path: PathBuf,
-        /// What it said.
+        /// The message of the panic.
         cause: String,
     },
-    /// More images cannot be read than a training can do without.
-    #[error(
-        "{count} of {total} images cannot be read, more than {} %: {cause}",
-        100.0 * crate::SampleReader::MAX_UNREADABLE
-    )]
+    /// An [`ImageSource`](crate::ImageSource) failed.
+    #[error("{image}: {source}")]
+    ImageSource {
+        /// The name of the image.
+        image: String,
+        /// The error of the source.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// An image does not have its annotated size, so its boxes cannot be trusted.
+    #[error("{image}: the image is {}x{} pixels but was annotated as {}x{}", found.0, found.1, annotated.0, annotated.1)]
+    SizeMismatch {
+        /// The image file, or the file name in the record if the image is not in a file.
+        image: String,
+        /// Width and height in the annotations.
+        annotated: (u32, u32),
+        /// Width and height of the pixels, before any EXIF rotation.
+        found: (u32, u32),
+    },
+    /// More images are unreadable than a training tolerates.
+    #[error("{count} of {total} images cannot be read, more than {}%: {cause}", 100.0 * limit)]
     TooManyUnreadable {
-        /// How many were met that cannot be read.
+        /// How many unreadable images were found so far.
         count: usize,
         /// The number of images in the data set.
         total: usize,
+        /// The tolerated fraction of all images.
+        limit: f64,
         /// What is wrong with the last of them.
         cause: Box<DataError>,
     },
-    /// There is no image of that index.
-    #[error("image {index} was asked of a data set of {len}")]
+    /// There is no image with that index.
+    #[error("image index {index} is out of range: the data set has {len} images")]
     IndexOutOfRange {
-        /// The index asked for.
+        /// The index.
         index: usize,
         /// The number of images.
         len: usize,
     },
-    /// A configuration holds a value that means nothing.
-    #[error("{field}: {cause}")]
+    /// A configuration has a value that is not allowed.
+    #[error("{field} is {value}, but must be {requirement}")]
     Config {
-        /// The field at fault.
-        field: &'static str,
-        /// Why.
-        cause: String,
+        /// The path of the field in the configuration, such as `horizontal_flip.probability`.
+        field: String,
+        /// The value.
+        value: String,
+        /// What is allowed.
+        requirement: String,
     },
     /// An image could not be resized.
     #[error("cannot resize an image of {}x{} to {}x{}: {source}", from.0, from.1, to.0, to.1)]
@@ -153,21 +170,124 @@ pub enum DataError {
         from: (u32, u32),
         /// Width and height after.
         to: (u32, u32),
-        /// The resizer's reason.
-        source: fast_image_resize::ResizeError,
+        /// The error of the resizer.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A configuration names an augmentation that does not exist.
+    #[error("unknown augmentation '{name}'; known are: {}", known.join(", "))]
+    UnknownAugmentation {
+        /// The name.
+        name: String,
+        /// The names of this crate's steps and of registered ones.
+        known: Vec<String>,
+    },
+    /// An augmentation is registered under a name that is taken.
+    #[error("there already is an augmentation '{name}'")]
+    AugmentationName {
+        /// The name.
+        name: String,
+    },
+    /// The options of a registered augmentation cannot be read.
+    #[error("options of the augmentation '{name}': {source}")]
+    AugmentationOptions {
+        /// The name of the augmentation.
+        name: String,
+        /// The error of reading its JSON.
+        source: serde_json::Error,
+    },
+    /// An [`Augmentation`](crate::transforms::Augmentation) that is not of this crate failed.
+    #[error("{name}: {source}")]
+    Augmentation {
+        /// The name of the augmentation.
+        name: String,
+        /// Its error.
+        source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl DataError {
-    /// Whether one image is at fault, and others may be read all the same.
-    pub fn is_of_an_image(&self) -> bool {
+    /// The failure of an [`ImageSource`](crate::ImageSource) on the image of that name.
+    ///
+    /// ```
+    /// let error = fcos_burn_data::DataError::image_source("frame 17", "connection closed");
+    /// assert_eq!(error.to_string(), "frame 17: connection closed");
+    /// ```
+    pub fn image_source(
+        image: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::ImageSource {
+            image: image.into(),
+            source: source.into(),
+        }
+    }
+
+    /// The failure of an [`Augmentation`](crate::transforms::Augmentation) of that name.
+    pub fn augmentation(
+        name: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Augmentation {
+            name: name.into(),
+            source: source.into(),
+        }
+    }
+
+    /// The error of an augmentation's configuration, with the name of the step.
+    pub(crate) fn in_step(self, step: &str) -> Self {
+        match self {
+            Self::Config {
+                field,
+                value,
+                requirement,
+            } => Self::Config {
+                field: format!("{step}.{field}"),
+                value,
+                requirement,
+            },
+            other => Self::augmentation(step, other),
+        }
+    }
+
+    /// Fails with [`DataError::Config`] unless the `value` of `field` is in `range`.
+    ///
+    /// ```
+    /// use fcos_burn_data::DataError;
+    /// let error = DataError::require_in_range("probability", 1.5, 0.0..=1.0).unwrap_err();
+    /// assert_eq!(error.to_string(), "probability is 1.5, but must be between 0 and 1");
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Config`].
+    pub fn require_in_range<T: PartialOrd + Display>(
+        field: &str,
+        value: T,
+        range: RangeInclusive<T>,
+    ) -> Result<(), Self> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        Err(Self::Config {
+            field: field.to_string(),
+            value: value.to_string(),
+            requirement: format!("between {} and {}", range.start(), range.end()),
+        })
+    }
+
+    /// Whether a single image is at fault, so that others may still be readable.
+    pub(crate) fn concerns_one_image(&self) -> bool {
         matches!(
             self,
-            Self::Io { .. } | Self::Image { .. } | Self::Decoder { .. } | Self::SizeMismatch { .. }
+            Self::Io { .. }
+                | Self::Image { .. }
+                | Self::Decoder { .. }
+                | Self::ImageSource { .. }
+                | Self::SizeMismatch { .. }
         )
     }
 
-    /// What is wrong, without the file that it is wrong with.
+    /// The cause, without the file.
     pub(crate) fn reason(&self) -> String {
         match self {
             Self::Io { source, .. } => source.to_string(),

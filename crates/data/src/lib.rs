@@ -1,27 +1,33 @@
 #![doc = include_str!("../README.md")]
 
-mod batch;
 mod dataset;
 mod decoding;
 mod error;
+mod files;
 mod formats;
-mod loader;
-mod normalize;
+mod layout;
+mod loading;
+mod panics;
 mod random;
-mod report;
-mod sampling;
 pub mod shapes;
 pub mod transforms;
 
-pub use fcos_burn_boxes::BoundingBox;
+// Crates whose types are in this interface, in the versions that it uses.
+pub use {hotcoco, image, rand, serde_json};
 
-pub use batch::{ImageBatch, stack, stack_resized};
-pub use dataset::{Category, DetectionDataset, ImageRecord, Layout, Object};
-pub use decoding::read_image;
+pub use fcos_burn_boxes::BoundingBox;
+pub use image::RgbImage;
+
+pub use dataset::{
+    Category, DetectionDataset, Finding, ImageFiles, ImageRecord, ImageSource, LoadReport, Object,
+    Tally,
+};
+pub use decoding::{image_files, read_image};
 pub use error::DataError;
-pub use formats::{is_image, splits};
-pub use loader::{Loader, LoaderError};
-pub use normalize::Normalization;
-pub use random::{SampleOrder, epoch_order, sample_rng};
-pub use report::{Finding, LoadReport, Tally};
-pub use sampling::SampleReader;
+pub use formats::splits;
+pub use layout::Layout;
+pub use loading::{
+    ImageBatch, Loader, LoaderError, Normalization, SampleOrder, SampleReader, epoch_order, stack,
+    stack_resized,
+};
+pub use random::{SampleRng, sample_rng};

@@ -1,4 +1,4 @@
-//! The BCCD blood cells, where the environment variable `FCOS_DATASETS` names the folder that holds `bccd/`.
+//! The BCCD blood cells, if the environment variable `FCOS_DATASETS` names the folder that contains `bccd/`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -10,13 +10,13 @@ fn bccd() -> Option<PathBuf> {
         .map(|root| PathBuf::from(root).join("bccd"))
         .filter(|dir| dir.is_dir());
     if dir.is_none() {
-        eprintln!("skipped: FCOS_DATASETS names no folder with bccd/");
+        eprintln!("skipped: FCOS_DATASETS does not name a folder with bccd/");
     }
     dir
 }
 
 #[test]
-fn its_published_counts_are_found() {
+fn object_counts_match_the_published_ones() {
     let Some(dir) = bccd() else { return };
     let names = ["test", "train", "trainval", "val"]
         .map(String::from)
@@ -44,10 +44,10 @@ fn its_published_counts_are_found() {
         .iter()
         .map(|category| category.name.as_str())
         .collect();
-    let dropped = [&trainval, &test].map(|set| set.report().tally(Finding::NoExtent));
+    let dropped = [&trainval, &test].map(|set| set.report().tally(Finding::Degenerate));
     assert_eq!(names, ["Platelets", "RBC", "WBC"]);
     assert_eq!(dropped.iter().map(|tally| tally.count).sum::<usize>(), 2);
-    // The two boxes without extent are red cells.
+    // The two degenerate boxes are red cells.
     assert_eq!(counts, [361, 4155 - 2, 372]);
     let mut files: Vec<&String> = dropped.iter().flat_map(|tally| &tally.examples).collect();
     files.sort();
@@ -61,7 +61,7 @@ fn its_published_counts_are_found() {
 }
 
 #[test]
-fn its_images_decode_at_the_annotated_size() {
+fn images_decode_at_their_annotated_size() {
     let Some(dir) = bccd() else { return };
     let test = DetectionDataset::open(&dir, Some("test")).unwrap();
     for index in [0, 30, 71] {

@@ -1,4 +1,4 @@
-//! Reading folders written here: what is kept, what is dropped and reported, and what each failure says.
+//! Reading folders written here: what is kept, what is dropped and reported, and the message of each failure.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, File};
@@ -96,7 +96,7 @@ fn coco_keeps_ids_and_reports_what_it_drops() {
         panic!("one object")
     };
     assert_eq!(
-        (dog.id, dog.label, dog.area, dog.iscrowd),
+        (dog.id, dog.label, dog.area(), dog.iscrowd),
         (501, 1, 7.5, false)
     );
     assert_eq!(dog.bbox, BoundingBox::new(1.0, 2.0, 4.0, 6.0));
@@ -117,7 +117,10 @@ fn coco_keeps_ids_and_reports_what_it_drops() {
     assert_eq!(
         found,
         [
-            (Finding::NoExtent, &["b.png annotation 503".to_string()][..]),
+            (
+                Finding::Degenerate,
+                &["b.png annotation 503".to_string()][..]
+            ),
             (Finding::Outside, &["b.png annotation 504".to_string()][..]),
             (Finding::NoBox, &["a.png annotation 507".to_string()][..]),
             (
@@ -135,7 +138,7 @@ fn coco_keeps_ids_and_reports_what_it_drops() {
     assert_eq!(dataset.image(1).unwrap().dimensions(), (20, 10));
     assert!(
         dataset.sample(0).unwrap().boxes().is_empty(),
-        "crowds are not trained on"
+        "crowds are left out of training"
     );
     assert_eq!(dataset.sample(1).unwrap().labels(), [1]);
 }
@@ -164,7 +167,7 @@ fn ground_truth_survives_writing_and_reading() {
 }
 
 #[test]
-fn coco_folders_are_recognised() {
+fn coco_folders_are_recognized() {
     let official = coco_folder(|dir, json| {
         write(dir.join("annotations/instances_train2017.json"), json);
         write(dir.join("annotations/instances_val2017.json"), json);
@@ -178,7 +181,7 @@ fn coco_folders_are_recognised() {
     );
     for split in ["train2017", "val2017"] {
         let dataset = DetectionDataset::open(official.path(), Some(split)).unwrap();
-        assert_eq!((dataset.layout(), dataset.len()), (Layout::Coco, 2));
+        assert_eq!((dataset.layout(), dataset.len()), (Some(Layout::Coco), 2));
         dataset.image(0).unwrap();
     }
     let unnamed = message(DetectionDataset::open(official.path(), None));
@@ -211,7 +214,7 @@ fn coco_folders_are_recognised() {
 }
 
 #[test]
-fn absent_sizes_are_read_and_absent_ids_are_given() {
+fn missing_sizes_are_read_from_images_and_missing_ids_assigned() {
     let dir = TempDir::new().unwrap();
     write_coco_images(dir.path());
     let json = json!({
@@ -229,7 +232,7 @@ fn absent_sizes_are_read_and_absent_ids_are_given() {
     let objects: Vec<_> = image
         .objects
         .iter()
-        .map(|object| (object.id, object.area))
+        .map(|object| (object.id, object.area()))
         .collect();
     assert_eq!(objects, [(1, 20.0), (2, 25.0)]);
     assert!(
@@ -277,7 +280,7 @@ fn coco_failures_name_the_file_and_the_cause() {
         ("list.json", "not COCO annotations"),
         ("empty.json", "not COCO annotations: no images are listed"),
         ("text.json", "not COCO annotations"),
-        ("repeated.json", "image id 10 is given to two images"),
+        ("repeated.json", "image id 10 is used twice"),
         ("nan.json", "invalid type: null, expected f64"),
         ("absent.json", ""),
     ] {
@@ -307,7 +310,7 @@ fn broken_images_are_named() {
     );
     assert_eq!(
         message(dataset.image(2)),
-        "image 2 was asked of a data set of 2"
+        "image index 2 is out of range: the data set has 2 images"
     );
 }
 
@@ -336,7 +339,7 @@ fn voc_folder() -> TempDir {
         path.join("Annotations/a.xml"),
         voc_xml("a.png", &[("zebra", [1, 1, 4, 5]), ("zebra", [7, 7, 7, 9])]),
     );
-    // A stale name, as after renaming: the annotation file's own name decides.
+    // A stale name, as after renaming: the name of the annotation file counts.
     write(
         path.join("Annotations/b.xml"),
         voc_xml("old.jpg", &[("ant", [0, 1, 20, 10])]),
@@ -349,7 +352,7 @@ fn voc_folder() -> TempDir {
 }
 
 #[test]
-fn voc_names_are_read_as_xml_has_them() {
+fn voc_names_may_have_references_and_cdata() {
     let dir = voc_folder();
     fs::rename(
         dir.path().join("JPEGImages/c.png"),
@@ -378,7 +381,7 @@ fn voc_names_are_read_as_xml_has_them() {
 }
 
 #[test]
-fn voc_classes_are_in_the_order_of_their_list() {
+fn voc_classes_are_in_the_order_of_labels_txt() {
     let dir = voc_folder();
     write(dir.path().join("labels.txt"), "zebra\n\nmoth\n");
     let dataset = DetectionDataset::voc(dir.path(), Some("val")).unwrap();
@@ -387,7 +390,7 @@ fn voc_classes_are_in_the_order_of_their_list() {
 }
 
 #[test]
-fn what_voc_drops_is_told_by_file_and_line() {
+fn voc_findings_name_file_and_line() {
     let dir = voc_folder();
     let object = |name: &str, rest: &str| format!("<object><name>{name}</name>{rest}</object>\n");
     let corners = |[x1, y1, x2, y2]: [&str; 4]| {
@@ -425,7 +428,7 @@ fn what_voc_drops_is_told_by_file_and_line() {
     );
     let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
     let image = &dataset.images()[1];
-    // Without a <size>, the image tells it.
+    // Without a <size>, it is read from the image.
     assert_eq!((image.width, image.height), (20, 10));
     let [ant] = &image.objects[..] else {
         panic!("one object")
@@ -435,7 +438,7 @@ fn what_voc_drops_is_told_by_file_and_line() {
     let examples = |finding| dataset.report().tally(finding).examples;
     assert_eq!(examples(Finding::NoBox), ["c.xml line 2"]);
     assert_eq!(
-        examples(Finding::NoExtent),
+        examples(Finding::Degenerate),
         [
             "a.xml line 1",
             "c.xml line 3",
@@ -447,7 +450,7 @@ fn what_voc_drops_is_told_by_file_and_line() {
 }
 
 #[test]
-fn an_image_that_voc_lists_twice_is_one() {
+fn images_that_voc_lists_twice_are_read_once() {
     let dir = voc_folder();
     write(dir.path().join("ImageSets/Main/train.txt"), "a\nc\na\n");
     let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
@@ -460,7 +463,7 @@ fn an_image_that_voc_lists_twice_is_one() {
     assert_eq!(dataset.object_count(), 1);
     let report = dataset.report().to_string();
     assert!(
-        report.contains("1 images that are listed twice (a line 3)"),
+        report.contains("repeated images dropped: 1 (a line 3)"),
         "{report}"
     );
 }
@@ -481,13 +484,13 @@ fn voc_splits_share_their_classes() {
     let [zebra] = &train.images()[0].objects[..] else {
         panic!("one object")
     };
-    // Pixels 1 to 4 and 1 to 5, both inclusive and counted from 1.
+    // Pixels 1 to 4 and 1 to 5, inclusive, counted from 1.
     assert_eq!(
-        (zebra.bbox, zebra.label, zebra.area),
+        (zebra.bbox, zebra.label, zebra.area()),
         (BoundingBox::new(0.0, 0.0, 4.0, 5.0), 1, 20.0)
     );
     assert_eq!(
-        train.report().tally(Finding::NoExtent).examples,
+        train.report().tally(Finding::Degenerate).examples,
         ["a.xml line 1"]
     );
     assert!(train.images()[1].objects.is_empty());
@@ -527,11 +530,11 @@ fn voc_failures_name_the_file_and_the_cause() {
         ("<annotation><object>", "c.xml:1: not VOC annotations: "),
         (
             "\n<svg/>",
-            "c.xml:2: not VOC annotations: <svg> instead of <annotation>",
+            "c.xml:2: not VOC annotations: expected <annotation>, found <svg>",
         ),
         (
             "<annotation>\n<size><width>wide</width></size></annotation>",
-            "c.xml:2: not VOC annotations: <width> is 'wide', which is no number",
+            "c.xml:2: not VOC annotations: <width> is 'wide', which is not a number",
         ),
         (
             "<annotation>\n\n<object/></annotation>",
@@ -580,13 +583,13 @@ fn yolo_is_read_with_and_without_its_yaml() {
         assert_eq!(
             train.len(),
             2,
-            "an image without a label file is an image without objects"
+            "an image without a label file has no objects"
         );
         let [dog, cat] = &train.images()[0].objects[..] else {
             panic!("two objects")
         };
         assert_eq!(
-            (dog.bbox, dog.label, dog.area),
+            (dog.bbox, dog.label, dog.area()),
             (BoundingBox::new(8.0, 3.0, 12.0, 7.0), 1, 16.0)
         );
         assert_eq!(
@@ -594,7 +597,7 @@ fn yolo_is_read_with_and_without_its_yaml() {
             (BoundingBox::new(0.0, 4.0, 6.0, 6.0), 0)
         );
         assert_eq!(
-            train.report().tally(Finding::NoExtent).examples,
+            train.report().tally(Finding::Degenerate).examples,
             ["images/train/a.png line 4"]
         );
         assert_eq!(
@@ -616,7 +619,7 @@ fn yolo_failures_name_the_file_and_the_cause() {
     let unnamed = yolo_folder("");
     assert!(
         message(DetectionDataset::open(unnamed.path(), Some("train")))
-            .contains("the classes have no names")
+            .contains("no class names: neither data.yaml nor classes.txt was found")
     );
     let gap = yolo_folder("train: images/train\nnames:\n  0: cat\n  2: dog\n");
     let error = message(DetectionDataset::open(gap.path(), Some("train")));
@@ -630,7 +633,7 @@ fn yolo_failures_name_the_file_and_the_cause() {
     let dir = yolo_folder("train: images/train\nval: images/absent\nnames: [cat]\n");
     let error = message(DetectionDataset::open(dir.path(), Some("train")));
     assert!(
-        error.ends_with("a.txt:1: class 1 is not one of the 1 classes, which count from 0"),
+        error.ends_with("a.txt:1: class 1 is out of range: there are 1 classes, from 0"),
         "{error}"
     );
     let error = message(DetectionDataset::open(dir.path(), Some("val")));
@@ -648,7 +651,7 @@ fn yolo_failures_name_the_file_and_the_cause() {
             "{error}"
         );
     }
-    // Numbers that are none are a box without extent.
+    // Values that are not finite and positive make a degenerate box.
     let boxes = "0 nan 0.5 0.5 0.5\n0 0.5 0.5 inf 0.5\n0 0.5 -inf 0.5 0.5\n0 0.5 0.5 -1 0.5\n";
     write(dir.path().join("labels/train/a.txt"), boxes);
     let dataset = DetectionDataset::open(dir.path(), Some("train")).unwrap();
@@ -656,7 +659,7 @@ fn yolo_failures_name_the_file_and_the_cause() {
 }
 
 #[test]
-fn names_that_lead_out_of_the_folder_are_refused() {
+fn names_that_point_outside_the_folder_are_errors() {
     let dir = coco_folder(|dir, json| {
         write(dir.join("annotations.json"), json);
         write_coco_images(&dir.join("images"));
@@ -683,7 +686,7 @@ fn names_that_lead_out_of_the_folder_are_refused() {
             "{error}"
         );
         assert!(
-            error.contains("leads out of the data set's folder"),
+            error.contains("points outside the folder of the data set"),
             "{error}"
         );
     }
@@ -700,13 +703,13 @@ fn names_that_lead_out_of_the_folder_are_refused() {
     write(dir.path().join("Annotations/a.xml"), climbing);
     let error = message(DetectionDataset::voc(dir.path(), Some("train")));
     assert!(
-        error.contains("a.xml: the image file name '../a.png' leads out"),
+        error.contains("a.xml: the image file name '../a.png' points outside"),
         "{error}"
     );
 }
 
 #[test]
-fn lists_name_images_of_their_data_set() {
+fn yolo_lists_may_only_name_images_of_their_data_set() {
     let dir = yolo_folder("train: lists/train.txt\nnames: [cat, dog]\n");
     let outside = TempDir::new().unwrap();
     write_image(outside.path().join("a.png"), 20, 10);
@@ -726,7 +729,7 @@ fn lists_name_images_of_their_data_set() {
     let twice = open(&["../images/train/a.png"; 3]).unwrap();
     assert_eq!(twice.len(), 1);
     assert_eq!(twice.report().tally(Finding::Repeated).count, 2);
-    // The folder that the description names is the data set's too, and so is one by another name.
+    // The folder that data.yaml names belongs to the data set, and so do other paths to the same folder.
     let yaml = format!(
         "path: {}\ntrain: lists/train.txt\nnames: [cat, dog]\n",
         outside.path().display()
@@ -758,12 +761,12 @@ fn lists_name_images_of_their_data_set() {
         elsewhere.to_str().unwrap(),
     ] {
         let error = message(open(&["../images/train/a.png", name]));
-        let cause = format!("train.txt:2: the image file name '{name}' leads out");
+        let cause = format!("train.txt:2: the image file name '{name}' points outside");
         assert!(error.contains(&cause), "{error}");
     }
 }
 
-/// What a reader says of annotations that are cut off, too deep, too large or meant to blow up.
+/// Annotations that are truncated, too deeply nested, out of range or meant to expand.
 #[test]
 fn hostile_annotations_are_errors() {
     let dir = TempDir::new().unwrap();
@@ -812,7 +815,7 @@ fn hostile_annotations_are_errors() {
 }
 
 #[test]
-fn folders_that_are_no_data_set_say_what_was_expected() {
+fn folders_without_a_data_set_are_errors_that_name_the_layouts() {
     let dir = TempDir::new().unwrap();
     let missing = message(DetectionDataset::open(dir.path().join("nowhere"), None));
     assert!(missing.ends_with("nowhere: no such folder"), "{missing}");
@@ -841,7 +844,7 @@ fn write_gigabyte(path: &Path, head: &str, piece: impl Fn(usize) -> String, tail
 /// `cargo test --release --workspace --test formats gigabyte -- --ignored --nocapture`
 #[test]
 #[ignore = "writes files of a gigabyte"]
-fn a_gigabyte_of_json_is_read_or_refused() {
+fn a_gigabyte_of_json_is_read_or_an_error() {
     let dir = TempDir::new().unwrap();
     write_image(dir.path().join("a.png"), 20, 10);
     let path = dir.path().join("gt.json");
@@ -866,7 +869,7 @@ fn a_gigabyte_of_json_is_read_or_refused() {
     let objects = open().unwrap().object_count();
     assert!(objects > 8_600_000, "{objects}");
 
-    // The same, cut off.
+    // The same, truncated.
     let file = File::options().write(true).open(&path).unwrap();
     file.set_len(1 << 30).unwrap();
     let refused = || {
@@ -874,7 +877,7 @@ fn a_gigabyte_of_json_is_read_or_refused() {
         assert!(error.contains("gt.json: not COCO annotations"), "{error}");
     };
     refused();
-    // One that is too deep, and one that says nothing.
+    // Nested too deeply, and blank.
     for filler in ["[", " "] {
         write_gigabyte(&path, r#"{"images": ["#, |_| filler.repeat(1000), "");
         refused();

@@ -1,5 +1,4 @@
-//! Images of every kind that folders hold, through every reader: those that can be read give their pixels, the others an
-//! error that names them.
+//! Image files of every kind through every reader: readable ones give their pixels, others an error that names them.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
@@ -15,7 +14,7 @@ use tempfile::TempDir;
 const LEFT: [u8; 3] = [200, 60, 30];
 const RIGHT: [u8; 3] = [20, 160, 90];
 
-/// 20×10 pixels, the left half of one colour, the right half of another.
+/// 20×10 pixels, the left half in one color, the right half in another.
 fn picture() -> RgbImage {
     RgbImage::from_fn(20, 10, |x, _| Rgb(if x < 10 { LEFT } else { RIGHT }))
 }
@@ -27,23 +26,23 @@ fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     bytes
 }
 
-/// A file written by Pillow; `images/generate.py` tells how.
+/// A file written by `images/generate.py` with Pillow.
 fn fixture(name: &str) -> Vec<u8> {
     fs::read(Path::new("tests/images").join(name)).unwrap()
 }
 
-/// A file's name and content, and the colours of its left and right halves.
+/// Name and content of a file, and the colors of its left and right halves.
 type Readable = (&'static str, Vec<u8>, [[u8; 3]; 2]);
 
 fn readable() -> Vec<Readable> {
-    let colours = [LEFT, RIGHT];
+    let colors = [LEFT, RIGHT];
     let png = |image: DynamicImage| encoded(image, ImageFormat::Png);
     let rgb = DynamicImage::from(picture());
     let translucent = image::RgbaImage::from_fn(20, 10, |x, y| {
         let [r, g, b] = picture().get_pixel(x, y).0;
         Rgba([r, g, b, 128])
     });
-    let grey = image::GrayImage::from_fn(20, 10, |x, _| Luma([if x < 10 { 40 } else { 220 }]));
+    let gray = image::GrayImage::from_fn(20, 10, |x, _| Luma([if x < 10 { 40 } else { 220 }]));
     let mut animation = Vec::new();
     let mut encoder = GifEncoder::new(&mut animation);
     for image in [picture(), RgbImage::new(20, 10)] {
@@ -53,43 +52,43 @@ fn readable() -> Vec<Readable> {
     }
     drop(encoder);
     vec![
-        ("plain.png", png(rgb.clone()), colours),
-        ("a png.jpg", png(rgb.clone()), colours),
-        ("палитра.png", fixture("palette.png"), colours),
-        ("cmyk.jpg", fixture("cmyk.jpg"), colours),
-        ("grey.png", png(grey.into()), [[40; 3], [220; 3]]),
-        ("sixteen.png", png(rgb.to_rgb16().into()), colours),
-        ("alpha.png", png(translucent.into()), colours),
-        // Stored pixels: the orientation that asks for a quarter turn is not applied.
-        ("rotated.jpg", fixture("exif-rotated.jpg"), colours),
-        ("animated.gif", animation, colours),
+        ("plain.png", png(rgb.clone()), colors),
+        ("a png.jpg", png(rgb.clone()), colors),
+        ("палитра.png", fixture("palette.png"), colors),
+        ("cmyk.jpg", fixture("cmyk.jpg"), colors),
+        ("gray.png", png(gray.into()), [[40; 3], [220; 3]]),
+        ("sixteen.png", png(rgb.to_rgb16().into()), colors),
+        ("alpha.png", png(translucent.into()), colors),
+        // Stored pixels: the EXIF orientation, a quarter turn, is not applied.
+        ("rotated.jpg", fixture("exif-rotated.jpg"), colors),
+        ("animated.gif", animation, colors),
         (
             "lossless.webp",
             encoded(rgb.clone(), ImageFormat::WebP),
-            colours,
+            colors,
         ),
         (
             "tagged.tif",
             encoded(rgb.clone(), ImageFormat::Tiff),
-            colours,
+            colors,
         ),
-        ("old.bmp", encoded(rgb, ImageFormat::Bmp), colours),
+        ("old.bmp", encoded(rgb, ImageFormat::Bmp), colors),
     ]
 }
 
-/// A file's name and content, and a part of what is said of it.
+/// Name and content of a file, and a part of the error message.
 type Unreadable = (&'static str, Vec<u8>, &'static str);
 
 fn unreadable() -> Vec<Unreadable> {
     let half = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();
     let jpeg = encoded(picture(), ImageFormat::Jpeg);
-    let unfinished = jpeg[..jpeg.len() - 20].to_vec();
+    let truncated = jpeg[..jpeg.len() - 20].to_vec();
     vec![
         ("empty.png", Vec::new(), "format"),
         ("text.jpg", b"this is text".to_vec(), "format"),
         ("half.png", half(encoded(picture(), ImageFormat::Png)), ""),
         ("half.jpg", half(jpeg), ""),
-        ("unfinished.jpg", unfinished, "ends before its image does"),
+        ("truncated.jpg", truncated, "the file is truncated"),
         ("half.gif", half(encoded(picture(), ImageFormat::Gif)), ""),
         ("bomb.png", fixture("bomb.png"), "imit"),
     ]
@@ -147,7 +146,7 @@ fn near(found: [u8; 3], expected: [u8; 3]) -> bool {
 }
 
 #[test]
-fn every_kind_of_image_gives_its_pixels() {
+fn readable_images_of_every_kind_give_their_pixels() {
     let images = readable();
     let files: Vec<(&str, &[u8])> = images
         .iter()
@@ -183,7 +182,7 @@ fn every_kind_of_image_gives_its_pixels() {
 }
 
 #[test]
-fn every_unreadable_image_is_named() {
+fn errors_name_the_unreadable_image() {
     for (name, bytes, part) in unreadable() {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join(name);
@@ -199,7 +198,7 @@ fn every_unreadable_image_is_named() {
         let made = std::process::Command::new("mkfifo").arg(&pipe).status();
         assert!(made.unwrap().success());
         let error = read_image(&pipe).unwrap_err().to_string();
-        assert!(error.ends_with("it is no regular file"), "{error}");
+        assert!(error.ends_with("not a regular file"), "{error}");
     }
     let missing = read_image(Path::new("no/such.png"))
         .unwrap_err()
@@ -220,24 +219,28 @@ fn unreadable_images_are_found_in_every_layout() {
             checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         });
         assert_eq!(checked.into_inner(), dataset.len());
-        // A reader that needs an image's size finds some when it opens.
+        // A reader that needs the sizes of images finds some when it opens them.
         let dropped = dataset.report().tally(Finding::UnreadableImage);
         assert_eq!(
             found.len() + dropped.count,
             bad.len(),
             "{layout}: {found:?}"
         );
-        let told: Vec<String> = found.iter().map(|(_, cause)| cause.to_string()).collect();
+        let messages: Vec<String> = found.iter().map(|(_, cause)| cause.to_string()).collect();
         for (name, ..) in &bad {
             let stem = name.replace('.', "-");
-            let tells = |text: &&String| text.contains(name) || text.contains(&stem);
-            let of_it = told.iter().chain(&dropped.examples).filter(tells).count();
-            assert_eq!(of_it, 1, "{layout}: {name} in {told:?} and {dropped:?}");
+            let names_it = |text: &&String| text.contains(name) || text.contains(&stem);
+            let of_it = messages
+                .iter()
+                .chain(&dropped.examples)
+                .filter(names_it)
+                .count();
+            assert_eq!(of_it, 1, "{layout}: {name} in {messages:?} and {dropped:?}");
         }
     }
 }
 
-/// 40 images of which the first `unreadable` are none.
+/// 40 files of which the first `unreadable` are not images.
 fn forty_images(unreadable: usize) -> (TempDir, DetectionDataset) {
     let png = encoded(picture(), ImageFormat::Png);
     let names: Vec<String> = (0..40).map(|index| format!("{index:02}.png")).collect();
@@ -269,24 +272,24 @@ fn a_few_unreadable_images_are_replaced_and_counted() {
     let first = read(&reader, 1);
     assert!(first[..2].iter().all(|index| *index >= 2), "{first:?}");
     assert_eq!(first[2..], (2..40).collect::<Vec<_>>());
-    // Others each epoch, the same for the same seed.
+    // Different ones in each epoch, the same for the same seed.
     let replacements: BTreeSet<usize> = (1..10).map(|epoch| read(&reader, epoch)[0]).collect();
     assert!(replacements.len() > 1);
     assert_eq!(read(&SampleReader::new(3), 1), first);
-    let told = reader.unreadable();
-    assert_eq!(told.len(), 2);
-    assert!(told[1].starts_with(dir.path().join("01.png").to_str().unwrap()));
+    let unreadable = reader.unreadable();
+    assert_eq!(unreadable.len(), 2);
+    assert!(unreadable[1].starts_with(dir.path().join("01.png").to_str().unwrap()));
 }
 
 #[test]
-fn more_than_a_few_are_an_error() {
+fn many_unreadable_images_are_an_error() {
     let (_dir, dataset) = forty_images(3);
     let reader = SampleReader::new(3);
     let errors: Vec<DataError> = (0..40)
         .filter_map(|index| reader.sample(&dataset, 1, index).err())
         .collect();
     let message = errors.first().unwrap().to_string();
-    let start = "3 of 40 images cannot be read, more than 5 %: ";
+    let start = "3 of 40 images cannot be read, more than 5%: ";
     assert!(message.starts_with(start), "{message}");
     assert!(message.contains(".png: "), "{message}");
     assert!(matches!(

@@ -1,36 +1,96 @@
-//! COCO: one JSON file a split.
+//! COCO: one JSON file per split.
 
-use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use hotcoco::{COCO, Dataset};
 use rayon::prelude::*;
 
-use super::objects::{Annotation, Frame};
-use super::{
-    Split, choose, entries, file_name, files_with_extension, image_path, require_images, stem,
-};
-use crate::dataset::Pixels;
+use super::image_paths::{image_path, require_images};
+use super::split::{ONLY_SPLIT, Split, choose};
+use crate::dataset::{Annotations, admit, require_unique};
 use crate::decoding::image_size;
-use crate::loader::panic_message;
-use crate::report::Finding;
-use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
+use crate::files::{entries, entries_with_extension, file_name, stem};
+use crate::{
+    BoundingBox, Category, DataError, DetectionDataset, Finding, ImageFiles, ImageRecord, Layout,
+    LoadReport, Object, panics,
+};
 
-/// Name of the only split of a folder with one annotation file.
-const ONLY_SPLIT: &str = "all";
+impl DetectionDataset {
+    /// Reads COCO annotations of the images in `images_dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format (a `NaN` in a
+    /// box included) or if image ids or category ids are not unique. [`DataError::MissingImages`].
+    pub fn coco(
+        images_dir: impl AsRef<Path>,
+        annotations: impl AsRef<Path>,
+    ) -> Result<Self, DataError> {
+        read(&[images_dir.as_ref().to_path_buf()], annotations.as_ref())
+    }
 
-/// The annotation file of a split, and the folders in which its images may lie.
-pub(crate) struct Source {
+    /// The ground truth for a COCO evaluation: ids, sizes and areas as annotated, boxes as loaded.
+    pub fn to_coco(&self) -> Dataset {
+        let categories = self.categories().iter().map(|category| hotcoco::Category {
+            id: category.id,
+            name: category.name.clone(),
+            ..Default::default()
+        });
+        let images = self.images().iter().map(|image| hotcoco::Image {
+            id: image.id,
+            file_name: image.file_name.clone(),
+            width: image.width,
+            height: image.height,
+            ..Default::default()
+        });
+        let annotations = self.images().iter().flat_map(|image| {
+            image.objects.iter().map(|object| hotcoco::Annotation {
+                id: object.id,
+                image_id: image.id,
+                category_id: self.categories()[object.label].id,
+                bbox: Some(object.bbox.to_xywh()),
+                area: Some(object.area()),
+                iscrowd: object.iscrowd,
+                ..Default::default()
+            })
+        });
+        Dataset {
+            images: images.collect(),
+            annotations: annotations.collect(),
+            categories: categories.collect(),
+            ..Default::default()
+        }
+    }
+
+    /// Writes [`to_coco`](Self::to_coco) as a JSON file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`].
+    pub fn write_coco(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
+        let path = path.as_ref();
+        let file = File::create(path).map_err(DataError::io(path))?;
+        let mut writer = BufWriter::new(file);
+        serde_json::to_writer(&mut writer, &self.to_coco())
+            .map_err(|error| DataError::io(path)(error.into()))?;
+        writer.flush().map_err(DataError::io(path))
+    }
+}
+
+/// The annotation file of a split, and the folders that may hold its images.
+pub(super) struct Source {
     annotations: PathBuf,
     images: Vec<PathBuf>,
 }
 
 /// The splits in `dir`, sorted by name: `annotations/instances_{split}.json` (COCO), `{split}/_annotations.coco.json`
 /// (Roboflow), or one annotation file beside its images.
-pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
+pub(super) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
     let mut splits = Vec::new();
-    for annotations in files_with_extension(&dir.join("annotations"), "json")? {
+    for annotations in entries_with_extension(&dir.join("annotations"), "json")? {
         if let Some(name) = stem(&annotations).strip_prefix("instances_") {
             let images = [
                 dir.join(name),
@@ -39,38 +99,32 @@ pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
                 dir.to_path_buf(),
             ]
             .into();
-            splits.push(Split {
-                name: name.to_string(),
-                source: Source {
-                    annotations,
-                    images,
-                },
-            });
+            let source = Source {
+                annotations,
+                images,
+            };
+            splits.push(Split::new(name, source));
         }
     }
     for folder in entries(dir)? {
         let annotations = folder.join("_annotations.coco.json");
         if annotations.is_file() {
-            splits.push(Split {
-                name: file_name(&folder),
-                source: Source {
-                    annotations,
-                    images: vec![folder],
-                },
-            });
+            let name = file_name(&folder);
+            let source = Source {
+                annotations,
+                images: vec![folder],
+            };
+            splits.push(Split::new(name, source));
         }
     }
     for name in ["annotations.json", "_annotations.coco.json"] {
         let annotations = dir.join(name);
         if annotations.is_file() {
-            let images = vec![dir.to_path_buf(), dir.join("images")];
-            splits.push(Split {
-                name: ONLY_SPLIT.to_string(),
-                source: Source {
-                    annotations,
-                    images,
-                },
-            });
+            let source = Source {
+                annotations,
+                images: vec![dir.to_path_buf(), dir.join("images")],
+            };
+            splits.push(Split::new(ONLY_SPLIT, source));
         }
     }
     splits.sort_by(|a, b| a.name.cmp(&b.name));
@@ -78,20 +132,19 @@ pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
 }
 
 /// Opens one split of the data set in `dir`.
-pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, DataError> {
+pub(super) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, DataError> {
     let split = choose(dir, Layout::Coco, splits(dir)?, split)?;
     read(&split.source.images, &split.source.annotations)
 }
 
-/// Reads an annotation file whose images lie in the first of `folders` that holds the first image.
-pub(crate) fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionDataset, DataError> {
+/// Reads an annotation file whose images are in the first of `folders` that has the first image.
+fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionDataset, DataError> {
     let malformed = |cause: String| DataError::Annotations {
         path: annotations.to_path_buf(),
         cause,
     };
-    // It tells of duplicates on standard error, and panics where nobody can be told.
-    let read = catch_unwind(AssertUnwindSafe(|| COCO::new(annotations)));
-    let read = read.map_err(|panic| malformed(panic_message(panic.as_ref())))?;
+    // hotcoco reports duplicate ids on standard error, and panics if that is closed.
+    let read = panics::catch(|| COCO::new(annotations)).map_err(malformed)?;
     let mut coco = read.map_err(|error| match error {
         hotcoco::error::Error::Io(source) => DataError::io(annotations)(source),
         error => malformed(format!("not COCO annotations: {error}")),
@@ -100,9 +153,8 @@ pub(crate) fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionD
     check(&dataset).map_err(malformed)?;
 
     let first = &dataset.images[0].file_name;
-    let holds_first =
-        |folder: &&PathBuf| image_path(folder, first).is_ok_and(|path| path.is_file());
-    let folder = folders.iter().find(holds_first).or(folders.first());
+    let has_first = |folder: &&PathBuf| image_path(folder, first).is_ok_and(|path| path.is_file());
+    let folder = folders.iter().find(has_first).or(folders.first());
     let folder = folder.map(PathBuf::as_path).unwrap_or(Path::new(""));
     let paths: Vec<PathBuf> = dataset
         .images
@@ -117,30 +169,25 @@ pub(crate) fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionD
         report.note(warning.as_str());
     }
     let mut images = records(&dataset, &paths)?;
-    let mut categories: Vec<Category> = dataset
-        .categories
-        .iter()
-        .map(|category| Category {
-            id: category.id,
-            name: category.name.clone(),
-        })
-        .collect();
+    let categories = dataset.categories.iter().map(|category| Category {
+        id: category.id,
+        name: category.name.clone(),
+    });
+    let mut categories: Vec<Category> = categories.collect();
     categories.sort_by_key(|category| category.id);
     fill(&mut images, dataset.annotations, &categories, &mut report);
-    renumber_if_ambiguous(&mut images, &mut report);
 
-    let name = annotations.display().to_string();
-    Ok(DetectionDataset::new(
-        name,
-        Layout::Coco,
+    let annotations = Annotations {
+        name: annotations.display().to_string(),
+        layout: Some(Layout::Coco),
         categories,
         images,
         report,
-        Pixels::Files(paths),
-    ))
+    };
+    DetectionDataset::from_annotations(annotations, ImageFiles::new(paths))
 }
 
-/// Any JSON object can be read as COCO, since all of its fields are optional; this tells one that is from one that is not.
+/// Fails if the file is not a COCO data set. All fields are optional to hotcoco, which reads any JSON object.
 fn check(dataset: &Dataset) -> Result<(), String> {
     if dataset.images.is_empty() {
         return Err("not COCO annotations: no images are listed".into());
@@ -148,112 +195,67 @@ fn check(dataset: &Dataset) -> Result<(), String> {
     if dataset.categories.is_empty() {
         return Err("not COCO annotations: no categories are listed".into());
     }
-    if let Some(id) = first_repeated(dataset.images.iter().map(|image| image.id)) {
-        return Err(format!("image id {id} is given to two images"));
-    }
-    if let Some(id) = first_repeated(dataset.categories.iter().map(|category| category.id)) {
-        return Err(format!("category id {id} is given to two categories"));
-    }
-    if let Some(image) = dataset
+    // Every data set is checked for this, but without unique ids the files are not worth looking for.
+    require_unique("image", dataset.images.iter().map(|image| image.id))?;
+    require_unique(
+        "category",
+        dataset.categories.iter().map(|category| category.id),
+    )?;
+    match dataset
         .images
         .iter()
         .find(|image| image.file_name.is_empty())
     {
-        return Err(format!("image {} has no file_name", image.id));
+        Some(image) => Err(format!("image {} has no file_name", image.id)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn first_repeated(ids: impl Iterator<Item = u64>) -> Option<u64> {
-    let mut seen = HashSet::new();
-    ids.into_iter().find(|id| !seen.insert(*id))
-}
-
-/// The images without their objects; a size that the file leaves out is read from the image itself.
+/// The images without their objects. A size that the file does not give is read from the image.
 fn records(dataset: &Dataset, paths: &[PathBuf]) -> Result<Vec<ImageRecord>, DataError> {
     let record = |(image, path): (&hotcoco::Image, &PathBuf)| {
         let (width, height) = match (image.width, image.height) {
             (0, _) | (_, 0) => image_size(path)?,
             size => size,
         };
-        Ok(ImageRecord {
-            id: image.id,
-            file_name: image.file_name.clone(),
-            width,
-            height,
-            objects: Vec::new(),
-        })
+        let file_name = image.file_name.as_str();
+        Ok(ImageRecord::new(image.id, file_name, width, height))
     };
     dataset.images.par_iter().zip(paths).map(record).collect()
 }
 
-/// Hands each annotation to its image.
+/// Moves the annotations to their images.
 fn fill(
     images: &mut [ImageRecord],
     annotations: Vec<hotcoco::Annotation>,
     categories: &[Category],
     report: &mut LoadReport,
 ) {
-    let position: HashMap<u64, usize> = images
-        .iter()
-        .enumerate()
-        .map(|(index, image)| (image.id, index))
-        .collect();
-    let labels: HashMap<u64, usize> = categories
-        .iter()
-        .enumerate()
-        .map(|(label, category)| (category.id, label))
-        .collect();
+    let ids = images.iter().map(|image| image.id);
+    let position: HashMap<u64, usize> = ids.zip(0..).collect();
+    let ids = categories.iter().map(|category| category.id);
+    let labels: HashMap<u64, usize> = ids.zip(0..).collect();
     for annotation in annotations {
-        let place = format!("annotation {}", annotation.id);
+        let id = annotation.id;
         let Some(&index) = position.get(&annotation.image_id) else {
-            report.record(
-                Finding::UnknownImage,
-                &format!("image {}", annotation.image_id),
-                place,
-            );
+            let place = format_args!("image {} annotation {id}", annotation.image_id);
+            report.record(Finding::UnknownImage, place);
             continue;
         };
         let image = &mut images[index];
+        let (size, name) = (image.size(), &image.file_name);
+        let place = format_args!("{name} annotation {id}");
         let Some(&label) = labels.get(&annotation.category_id) else {
-            report.record(Finding::UnknownCategory, &image.file_name, place);
+            report.record(Finding::UnknownCategory, place);
             continue;
         };
         let Some(xywh) = annotation.bbox else {
-            report.record(Finding::NoBox, &image.file_name, place);
+            report.record(Finding::NoBox, place);
             continue;
         };
-        let frame = Frame {
-            file_name: &image.file_name,
-            width: image.width,
-            height: image.height,
-        };
-        let annotation = Annotation {
-            id: annotation.id,
-            xywh,
-            label,
-            area: annotation.area,
-            iscrowd: annotation.iscrowd,
-        };
-        image
-            .objects
-            .extend(annotation.admit(&frame, place, report));
+        let object = Object::new(id, BoundingBox::from_xywh(xywh), label)
+            .with_annotated_area(annotation.area)
+            .with_iscrowd(annotation.iscrowd);
+        image.objects.extend(admit(object, size, place, report));
     }
-}
-
-/// Evaluation finds annotations by id, and takes id 0 for "no match": ids that are absent or repeated are given anew.
-fn renumber_if_ambiguous(images: &mut [ImageRecord], report: &mut LoadReport) {
-    let ids = || {
-        images
-            .iter()
-            .flat_map(|image| image.objects.iter().map(|object| object.id))
-    };
-    if ids().all(|id| id > 0) && first_repeated(ids()).is_none() {
-        return;
-    }
-    let objects = images.iter_mut().flat_map(|image| &mut image.objects);
-    for (object, id) in objects.zip(1..) {
-        object.id = id;
-    }
-    report.note("annotation ids were missing, zero or repeated, and were renumbered from 1");
 }

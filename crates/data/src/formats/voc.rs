@@ -1,4 +1,4 @@
-//! Pascal VOC: one XML file an image, one list of images a split.
+//! Pascal VOC: one XML file per image, one list of images per split.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -6,159 +6,139 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
-use super::objects::{Annotation, Frame};
+use super::image_paths::{image_path, require_images};
+use super::split::{ONLY_SPLIT, Split, choose};
 use super::xml::{Element, Fault};
-use super::{
-    Split, choose, entries, file_name, files_with_extension, image_path, is_image, read_text,
-    require_images, stem, title,
+use crate::dataset::{Annotations, admit};
+use crate::decoding::{image_files, image_size};
+use crate::files::{entries_with_extension, file_name, lines, read_text, stem};
+use crate::{
+    BoundingBox, Category, DataError, DetectionDataset, Finding, ImageFiles, ImageRecord, Layout,
+    LoadReport, Object,
 };
-use crate::dataset::Pixels;
-use crate::decoding::image_size;
-use crate::report::Finding;
-use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
 
-/// Name of the only split of a folder without `ImageSets/Main`.
-const ONLY_SPLIT: &str = "all";
-
-/// Which images a split holds.
-pub(crate) enum Source {
-    /// Every image with annotations.
+/// Which images a split has.
+pub(super) enum Source {
+    /// Every annotated image.
     Everything,
-    /// Those that a file names, one a line.
+    /// The images that a file lists, one per line.
     List(PathBuf),
 }
 
-pub(crate) fn recognises(dir: &Path) -> Result<bool, DataError> {
-    Ok(!files_with_extension(&dir.join("Annotations"), "xml")?.is_empty())
+pub(super) fn recognizes(dir: &Path) -> Result<bool, DataError> {
+    Ok(!entries_with_extension(&dir.join("Annotations"), "xml")?.is_empty())
 }
 
-/// The lists in `ImageSets/Main`, sorted by name, without VOC's lists of single classes (`cat_train.txt`), whose lines
+/// The lists in `ImageSets/Main`, sorted by name, except VOC's lists for single classes (`cat_train.txt`), whose lines
 /// have a second column.
-pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
+pub(super) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
     let mut splits = Vec::new();
-    for path in files_with_extension(&dir.join("ImageSets").join("Main"), "txt")? {
+    for path in entries_with_extension(&dir.join("ImageSets").join("Main"), "txt")? {
         let text = read_text(&path)?;
-        if text
-            .lines()
-            .all(|line| line.split_whitespace().count() <= 1)
-        {
-            splits.push(Split {
-                name: stem(&path),
-                source: Source::List(path),
-            });
+        let columns = |line: &str| line.split_whitespace().count();
+        if text.lines().all(|line| columns(line) <= 1) {
+            splits.push(Split::new(stem(&path), Source::List(path)));
         }
     }
     if splits.is_empty() {
-        splits.push(Split {
-            name: ONLY_SPLIT.to_string(),
-            source: Source::Everything,
-        });
+        splits.push(Split::new(ONLY_SPLIT, Source::Everything));
     }
     Ok(splits)
 }
 
-/// Opens one split of the data set in `dir`.
-///
-/// All annotations of the folder are read whatever the split, so that classes, labels and ids are those of the set.
-pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, DataError> {
-    if !recognises(dir)? {
-        return Err(DataError::MissingFolder {
-            path: dir.join("Annotations"),
-        });
-    }
-    let split = choose(dir, Layout::Voc, splits(dir)?, split)?;
-    let folder = dir.join("Annotations");
-    let files = files_with_extension(&folder, "xml")?;
-    let mut annotated: Vec<AnnotatedImage> = files
-        .par_iter()
-        .map(|path| AnnotatedImage::read(path))
-        .collect::<Result<_, _>>()?;
-    let names = class_names(dir, &annotated)?;
-    let label_of: HashMap<&str, usize> = (names.iter().enumerate())
-        .map(|(label, name)| (name.as_str(), label))
-        .collect();
+impl DetectionDataset {
+    /// Reads one split of a VOC folder: `JPEGImages/`, `Annotations/*.xml`, `ImageSets/Main/{split}.txt`.
+    ///
+    /// VOC's corners are pixels, counted from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. A box with
+    /// `xmin >= xmax` or `ymin >= ymax` is degenerate.
+    ///
+    /// All annotations of the folder are read, whatever the split: categories, labels and ids are the same in every split.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Line`] if an annotation file or the list
+    /// is malformed. [`DataError::MissingFolder`] without annotations, [`DataError::MissingImages`].
+    pub fn voc(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
+        let dir = dir.as_ref();
+        let folder = dir.join("Annotations");
+        if !recognizes(dir)? {
+            return Err(DataError::MissingFolder { path: folder });
+        }
+        let split = choose(dir, Layout::Voc, splits(dir)?, split)?;
+        let files = entries_with_extension(&folder, "xml")?;
+        let mut annotated: Vec<AnnotatedImage> = files
+            .par_iter()
+            .map(|path| AnnotatedImage::read(path))
+            .collect::<Result<_, _>>()?;
+        let names = class_names(dir, &annotated)?;
+        let label_of: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
 
-    // VOC names an image by its annotation file.
-    let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
-    let index_of: HashMap<&str, usize> = (stems.iter().enumerate())
-        .map(|(index, stem)| (stem.as_str(), index))
-        .collect();
-    let mut report = LoadReport::default();
-    let members: Vec<usize> = match &split.source {
-        Source::Everything => (0..stems.len()).collect(),
-        Source::List(list) => read_list(list, &index_of, &folder, &mut report)?,
-    };
-    let image_files = ImageFiles::in_folder(&dir.join("JPEGImages"))?;
-    let located = |&index: &usize| {
-        image_files
-            .locate(&stems[index], &annotated[index].file_name)
-            .map_err(|cause| DataError::Annotations {
-                path: files[index].clone(),
-                cause,
-            })
-    };
-    let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
-    require_images(&paths)?;
+        // An image goes by the name of its annotation file.
+        let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
+        let index_of: HashMap<&str, usize> = stems.iter().map(String::as_str).zip(0..).collect();
+        let mut report = LoadReport::default();
+        let members: Vec<usize> = match &split.source {
+            Source::Everything => (0..stems.len()).collect(),
+            Source::List(list) => read_list(list, &index_of, &folder, &mut report)?,
+        };
+        let stored = StoredImages::in_folder(&dir.join("JPEGImages"))?;
+        let located = |&index: &usize| {
+            stored
+                .locate(&stems[index], &annotated[index].file_name)
+                .map_err(|cause| DataError::Annotations {
+                    path: files[index].clone(),
+                    cause,
+                })
+        };
+        let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
+        require_images(&paths)?;
 
-    // Ids count from 1, those of objects through all files.
-    let first_ids: Vec<u64> = (annotated.iter())
-        .scan(1, |next, image| {
-            let first = *next;
-            *next += image.boxes.len() as u64;
-            Some(first)
-        })
-        .collect();
-    let mut images = Vec::with_capacity(members.len());
-    for (&index, path) in members.iter().zip(&paths) {
-        let (width, height) = match annotated[index].size {
-            Some(size) => size,
-            None => image_size(path)?,
-        };
-        let frame = Frame {
-            file_name: &file_name(&files[index]),
-            width,
-            height,
-        };
-        let boxes = std::mem::take(&mut annotated[index].boxes);
-        let objects = (boxes.into_iter().zip(first_ids[index]..))
-            .filter_map(|(drawn, id)| {
-                let place = format!("line {}", drawn.line);
-                let Some(xywh) = drawn.xywh else {
-                    report.record(Finding::NoBox, frame.file_name, place);
-                    return None;
-                };
-                let annotation = Annotation {
-                    id,
-                    xywh,
-                    label: label_of.get(drawn.name.as_str()).copied()?,
-                    area: None,
-                    iscrowd: drawn.difficult,
-                };
-                annotation.admit(&frame, place, &mut report)
+        // Objects are numbered through all files.
+        let first_ids: Vec<u64> = (annotated.iter())
+            .scan(1, |next, image| {
+                let first = *next;
+                *next += image.boxes.len() as u64;
+                Some(first)
             })
             .collect();
-        images.push(ImageRecord {
-            id: index as u64 + 1,
-            file_name: file_name(path),
-            width,
-            height,
-            objects,
-        });
+        let mut images = Vec::with_capacity(members.len());
+        for (&index, path) in members.iter().zip(&paths) {
+            let (width, height) = match annotated[index].size {
+                Some(size) => size,
+                None => image_size(path)?,
+            };
+            let annotation_file = file_name(&files[index]);
+            let boxes = std::mem::take(&mut annotated[index].boxes);
+            let objects = (boxes.into_iter().zip(first_ids[index]..))
+                .filter_map(|(drawn, id)| {
+                    let place = format_args!("{annotation_file} line {}", drawn.line);
+                    let Some(xywh) = drawn.xywh else {
+                        report.record(Finding::NoBox, place);
+                        return None;
+                    };
+                    let label = label_of.get(drawn.name.as_str()).copied()?;
+                    let object = Object::new(id, BoundingBox::from_xywh(xywh), label)
+                        .with_iscrowd(drawn.difficult);
+                    admit(object, (width, height), place, &mut report)
+                })
+                .collect();
+            images.push(
+                ImageRecord::new(index as u64 + 1, file_name(path), width, height)
+                    .with_objects(objects),
+            );
+        }
+        let annotations = Annotations {
+            name: split.title(dir),
+            layout: Some(Layout::Voc),
+            categories: Category::list(names),
+            images,
+            report,
+        };
+        Self::from_annotations(annotations, ImageFiles::new(paths))
     }
-    let categories = (names.into_iter().zip(1..))
-        .map(|(name, id)| Category { id, name })
-        .collect();
-    Ok(DetectionDataset::new(
-        title(dir, &split.name),
-        Layout::Voc,
-        categories,
-        images,
-        report,
-        Pixels::Files(paths),
-    ))
 }
 
-/// The classes: those that `labels.txt` lists, in its order, if there is one, then the others by name.
+/// The class names: those in `labels.txt` first, if there is one, in its order; then all others, sorted.
 fn class_names(dir: &Path, annotated: &[AnnotatedImage]) -> Result<Vec<String>, DataError> {
     let list = dir.join("labels.txt");
     let text = match list.is_file() {
@@ -167,7 +147,7 @@ fn class_names(dir: &Path, annotated: &[AnnotatedImage]) -> Result<Vec<String>, 
     };
     let boxes = annotated.iter().flat_map(|image| &image.boxes);
     let found: BTreeSet<&str> = boxes.map(|drawn| drawn.name.as_str()).collect();
-    let listed = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    let listed = lines(&text).map(|(_, name)| name);
     let mut seen = HashSet::new();
     Ok((listed.chain(found))
         .filter(|name| seen.insert(*name))
@@ -175,10 +155,10 @@ fn class_names(dir: &Path, annotated: &[AnnotatedImage]) -> Result<Vec<String>, 
         .collect())
 }
 
-/// What an annotation file says.
+/// The content of an annotation file.
 struct AnnotatedImage {
     file_name: String,
-    /// Width and height, where both are given.
+    /// Width and height, if both are given.
     size: Option<(u32, u32)>,
     boxes: Vec<Drawn>,
 }
@@ -188,7 +168,7 @@ struct Drawn {
     /// Its line in the file, from 1.
     line: usize,
     name: String,
-    /// As COCO's; `None` without a `<bndbox>`.
+    /// Left, top, width and height in pixels; `None` without a `<bndbox>`.
     xywh: Option<[f64; 4]>,
     difficult: bool,
 }
@@ -207,7 +187,7 @@ impl AnnotatedImage {
 
     fn of(root: &Element) -> Result<Self, Fault> {
         if root.tag != "annotation" {
-            return Err(root.fault(format!("<{}> instead of <annotation>", root.tag)));
+            return Err(root.fault(format!("expected <annotation>, found <{}>", root.tag)));
         }
         let size = root.child("size");
         let extent = |tag| size.map_or(Ok(None), |size| optional::<u32>(size, tag));
@@ -239,8 +219,8 @@ impl Drawn {
     }
 }
 
-/// VOC's corners name pixels, counted from 1, both ends inclusive. A box of `xmin == xmax` was never drawn to an end: it
-/// is handed on without extent, to be dropped as one.
+/// VOC's corners are pixels, counted from 1, both inclusive. A box with `xmin == xmax` would be one pixel wide, but comes
+/// from a click without a drag: it is made degenerate, to be dropped.
 fn xywh(bndbox: &Element) -> Result<[f64; 4], Fault> {
     let corner = |tag| match bndbox.child(tag) {
         Some(element) => number::<f64>(element),
@@ -257,7 +237,7 @@ fn xywh(bndbox: &Element) -> Result<[f64; 4], Fault> {
     ])
 }
 
-/// The number in a child; `None` where that is absent or empty.
+/// The number in a child element; `None` if that is absent or empty.
 fn optional<T: FromStr>(parent: &Element, tag: &str) -> Result<Option<T>, Fault> {
     let child = parent.child(tag).filter(|child| !child.text().is_empty());
     child.map(number).transpose()
@@ -265,11 +245,15 @@ fn optional<T: FromStr>(parent: &Element, tag: &str) -> Result<Option<T>, Fault>
 
 fn number<T: FromStr>(element: &Element) -> Result<T, Fault> {
     let text = element.text();
-    text.parse()
-        .map_err(|_| element.fault(format!("<{}> is '{text}', which is no number", element.tag)))
+    text.parse().map_err(|_| {
+        element.fault(format!(
+            "<{}> is '{text}', which is not a number",
+            element.tag
+        ))
+    })
 }
 
-/// The positions of the images that a split names, each once.
+/// The indices of the images that a list names, each once.
 fn read_list(
     list: &Path,
     index_of: &HashMap<&str, usize>,
@@ -279,10 +263,7 @@ fn read_list(
     let text = read_text(list)?;
     let mut members = Vec::new();
     let mut seen = HashSet::new();
-    for (line, name) in (1..).zip(text.lines().map(str::trim)) {
-        if name.is_empty() {
-            continue;
-        }
+    for (line, name) in lines(&text) {
         let index = index_of.get(name).ok_or_else(|| DataError::Line {
             path: list.to_path_buf(),
             line,
@@ -293,28 +274,32 @@ fn read_list(
         })?;
         match seen.insert(*index) {
             true => members.push(*index),
-            false => report.record(Finding::Repeated, name, format_args!("line {line}")),
+            false => report.record(Finding::Repeated, format_args!("{name} line {line}")),
         }
     }
     Ok(members)
 }
 
-/// The images of a folder by name.
-struct ImageFiles {
+/// The image files of `JPEGImages/`.
+struct StoredImages {
     folder: PathBuf,
     by_stem: HashMap<String, PathBuf>,
 }
 
-impl ImageFiles {
+impl StoredImages {
     fn in_folder(folder: &Path) -> Result<Self, DataError> {
-        let paths = entries(folder)?.into_iter().filter(|path| is_image(path));
+        // Without the folder, all images are missing, which is an error of its own.
+        let paths = match folder.is_dir() {
+            true => image_files(folder)?,
+            false => Vec::new(),
+        };
         Ok(Self {
             folder: folder.to_path_buf(),
-            by_stem: paths.map(|path| (stem(&path), path)).collect(),
+            by_stem: paths.into_iter().map(|path| (stem(&path), path)).collect(),
         })
     }
 
-    /// The image of an annotation file: the one of the same stem, otherwise the one its `<filename>` names.
+    /// The image of an annotation file: the file with the same stem, otherwise the one that `<filename>` names.
     fn locate(&self, stem: &str, file_name: &str) -> Result<PathBuf, String> {
         match self.by_stem.get(stem) {
             Some(path) => Ok(path.clone()),

@@ -1,11 +1,16 @@
-//! XML as far as annotations use it: elements and texts. Nothing in a file is expanded or looked up elsewhere, and time
-//! and memory grow with its length alone.
+//! The part of XML that annotations use: elements and text, as a tree with line numbers.
+//!
+//! Annotation files may come from anyone, and tree libraries are not made for that: roxmltree (0.21) takes time and memory
+//! quadratic in the number of attributes and namespaces, and resolves entities that the document defines. Deserializing
+//! with quick-xml and serde needs no tree, but does not give the line of an element, which reports name. So the tree is
+//! built here from quick-xml's events. Attributes are skipped, only predefined entities are resolved, nesting is limited,
+//! and time and memory are linear in the length of the file.
 
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};
 use quick_xml::reader::Reader;
 
-/// How deep elements may lie in each other.
+/// How deep elements may be nested.
 const MAX_DEPTH: usize = 64;
 
 /// An element, without its attributes.
@@ -18,20 +23,20 @@ pub(super) struct Element {
     pub children: Vec<Element>,
 }
 
-/// Where a file is not what it should be, and how.
+/// Something malformed.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
     pub cause: String,
 }
 
 impl Element {
-    /// The root of a document.
+    /// The root element of a document.
     pub(super) fn parse(document: &str) -> Result<Self, Fault> {
         let mut reader = Reader::from_str(document);
         let mut lines = Lines::new(document);
-        // The element that is being read, below those around it, below one that holds the root.
+        // The open elements, innermost last, in a document element that holds the root.
         let mut open = vec![Self::default()];
         loop {
             let line = lines.at(reader.buffer_position());
@@ -50,7 +55,7 @@ impl Element {
                     let element = Self::new(empty.name().as_ref(), line);
                     add_child(&mut open, element);
                 }
-                // The reader has seen to it that tags match.
+                // quick-xml checks that tags match.
                 Event::End(_) => {
                     let closed = open.pop().unwrap_or_default();
                     add_child(&mut open, closed);
@@ -60,19 +65,21 @@ impl Element {
                 Event::GeneralRef(reference) => {
                     add_text(&mut open, &resolve(&reference).map_err(fault)?);
                 }
-                // What a document type defines stands for nothing here.
+                // Entities that a document type defines are not used.
                 Event::DocType(_) | Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
                 Event::Eof => {
                     let mut roots = match (open.pop(), open.pop()) {
                         (Some(document), None) => document.children,
                         (unclosed, _) => {
                             let tag = unclosed.unwrap_or_default().tag;
-                            return Err(fault(format!("the file ends within <{tag}>")));
+                            return Err(fault(format!("the file ends inside <{tag}>")));
                         }
                     };
                     return match (roots.pop(), roots.pop()) {
                         (Some(root), None) => Ok(root),
-                        _ => Err(fault("the file has not one root element".into())),
+                        _ => Err(fault(
+                            "the file does not have exactly one root element".into(),
+                        )),
                     };
                 }
             }
@@ -87,12 +94,12 @@ impl Element {
         }
     }
 
-    /// The first element in this one that has that tag.
+    /// The first child element with that tag.
     pub(super) fn child(&self, tag: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.tag == tag)
     }
 
-    /// The text in this element, without that of its children and the space around it.
+    /// The trimmed text of this element, without its children's.
     pub(super) fn text(&self) -> &str {
         self.text.trim()
     }
@@ -117,20 +124,20 @@ fn add_text(open: &mut [Element], text: &str) {
     }
 }
 
-/// The text that `&#233;` or `&amp;` stands for.
+/// The text of a character reference such as `&#233;` or a predefined entity such as `&amp;`.
 fn resolve(reference: &BytesRef) -> Result<String, String> {
     match reference.resolve_char_ref() {
         Ok(Some(character)) => Ok(character.to_string()),
         Ok(None) => {
             let name = reference.as_ref();
             let text = resolve_xml_entity(name).map(str::to_string);
-            text.ok_or_else(|| format!("&{name}; stands for nothing"))
+            text.ok_or_else(|| format!("the entity &{name}; is not defined"))
         }
         Err(error) => Err(error.to_string()),
     }
 }
 
-/// Counts lines on the way through a text.
+/// Counts the lines of a text up to a growing position.
 struct Lines<'a> {
     text: &'a [u8],
     counted: usize,
@@ -146,7 +153,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line of a position that is not before that of the last call.
+    /// The line of a position, which must not be before that of the last call.
     fn at(&mut self, position: u64) -> usize {
         let position = usize::try_from(position).unwrap_or(usize::MAX);
         if let Some(new) = self.text.get(self.counted..position) {
@@ -164,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn elements_have_lines_texts_and_children() {
+    fn elements_have_lines_text_and_children() {
         let document = "<?xml version=\"1.0\"?>\n<!-- c -->\n<a x='1'>\n <b>1 &lt; 2 &#233;</b>\n\n <b/><c\n><![CDATA[<d>]]></c>t</a>\n";
         let root = Element::parse(document).unwrap();
         assert_eq!((root.tag.as_str(), root.line, root.text()), ("a", 3, "t"));
@@ -180,19 +187,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_told_by_line() {
+    fn malformed_documents_are_reported_with_their_line() {
         let deep = "<a>".repeat(100);
         for (document, line, cause) in [
-            ("", 1, "not one root"),
-            ("text", 1, "not one root"),
-            ("<a/>\n<b/>", 2, "not one root"),
-            ("<a>\n<b>", 2, "ends within <b>"),
+            ("", 1, "exactly one root"),
+            ("text", 1, "exactly one root"),
+            ("<a/>\n<b/>", 2, "exactly one root"),
+            ("<a>\n<b>", 2, "ends inside <b>"),
             ("<a>\n</b>", 2, "b"),
-            ("<a>\n&lol;</a>", 2, "&lol; stands for nothing"),
+            ("<a>\n&lol;</a>", 2, "&lol; is not defined"),
             (
                 "<!DOCTYPE a [<!ENTITY lol 'lol'>]>\n<a>&lol;</a>",
                 2,
-                "&lol; stands for nothing",
+                "&lol; is not defined",
             ),
             (&deep, 1, "nested more than 64 deep"),
         ] {

@@ -1,7 +1,7 @@
-//! YOLO: one text file an image, one folder a split.
+//! YOLO: one text file per image, one folder per split.
 //!
-//! hotcoco converts YOLO labels too, but one flat folder at a time, without the images that have no label file, and
-//! without polygons; the format is read here instead.
+//! hotcoco converts YOLO labels too, but only one flat folder at a time, without images that have no label file and
+//! without polygons. This reader has none of these limits.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -9,174 +9,164 @@ use std::path::{Component, Path, PathBuf};
 use rayon::prelude::*;
 use serde::Deserialize;
 
-use super::objects::{Annotation, Frame};
-use super::{
-    Split, choose, entries, file_name, files_with_extension, is_image, leads_out, read_text, title,
-    with_separators,
+use super::image_paths::{points_outside, with_separators};
+use super::split::{ONLY_SPLIT, Split, choose};
+use crate::dataset::{Annotations, admit};
+use crate::decoding::{image_files, image_size};
+use crate::files::{entries, entries_with_extension, file_name, lines, read_text};
+use crate::{
+    BoundingBox, Category, DataError, DetectionDataset, Finding, ImageFiles, ImageRecord, Layout,
+    LoadReport, Object,
 };
-use crate::dataset::Pixels;
-use crate::decoding::image_size;
-use crate::report::Finding;
-use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, LoadReport};
 
-/// Where the images of a split are: folders of images, or text files with a path a line.
-pub(crate) type Source = Vec<PathBuf>;
+/// Where the images of a split are: folders of images, or text files with one path per line.
+type Source = Vec<PathBuf>;
 
-pub(crate) fn recognises(dir: &Path) -> Result<bool, DataError> {
+pub(super) fn recognizes(dir: &Path) -> Result<bool, DataError> {
     Ok(yaml_file(dir)?.is_some() || (dir.join("images").is_dir() && dir.join("labels").is_dir()))
 }
 
 /// The splits that `data.yaml` names, otherwise the folders in `images/`; sorted by name.
-pub(crate) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
+pub(super) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
     if let Some(yaml) = DataYaml::of(dir)? {
         let named = [
             ("test", &yaml.test),
             ("train", &yaml.train),
             ("val", &yaml.val),
         ];
-        let splits: Vec<_> = named
-            .into_iter()
-            .filter_map(|(name, paths)| {
-                let places = paths
-                    .as_ref()?
-                    .iter()
-                    .map(|place| yaml.resolve(dir, place))
-                    .collect();
-                Some(Split {
-                    name: name.to_string(),
-                    source: places,
-                })
-            })
-            .collect();
+        let splits = named.into_iter().filter_map(|(name, paths)| {
+            let places = paths.as_ref()?.iter();
+            let places = places.map(|place| yaml.resolve(dir, place));
+            Some(Split::new(name, places.collect()))
+        });
+        let splits: Vec<_> = splits.collect();
         if !splits.is_empty() {
             return Ok(splits);
         }
     }
-    let folders = entries(&dir.join("images"))?
-        .into_iter()
-        .filter(|path| path.is_dir());
+    let images = dir.join("images");
+    let folders = entries(&images)?.into_iter().filter(|path| path.is_dir());
     let mut splits: Vec<_> = folders
-        .map(|folder| Split {
-            name: file_name(&folder),
-            source: vec![folder],
-        })
+        .map(|folder| Split::new(file_name(&folder), vec![folder]))
         .collect();
     if splits.is_empty() {
-        splits.push(Split {
-            name: "all".to_string(),
-            source: vec![dir.join("images")],
-        });
+        splits.push(Split::new(ONLY_SPLIT, vec![images]));
     }
     Ok(splits)
 }
 
-/// Opens one split of the data set in `dir`.
-pub(crate) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, DataError> {
-    let split = choose(dir, Layout::Yolo, splits(dir)?, split)?;
-    let description = DataYaml::of(dir)?;
-    let mut roots = vec![dir.to_path_buf()];
-    roots.extend(
-        description
-            .iter()
-            .filter_map(|yaml| Some(dir.join(yaml.path.as_ref()?))),
-    );
-    let names = class_names(dir, description)?;
+impl DetectionDataset {
+    /// Reads one split of a YOLO folder: `data.yaml`, or `images/{split}`, `labels/{split}` and `classes.txt`.
+    ///
+    /// Labels are `class cx cy w h` in units of the image's size, or polygons, of which the enclosing box is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Annotations`] or [`DataError::Line`] if
+    /// `data.yaml`, the class list, a list of images or a label is malformed. The error of an image if none can be read.
+    pub fn yolo(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
+        let dir = dir.as_ref();
+        let split = choose(dir, Layout::Yolo, splits(dir)?, split)?;
+        let description = DataYaml::of(dir)?;
+        let mut roots = vec![dir.to_path_buf()];
+        roots.extend(
+            description
+                .iter()
+                .filter_map(|yaml| Some(dir.join(yaml.path.as_ref()?))),
+        );
+        let names = class_names(dir, description)?;
+        let mut report = LoadReport::default();
+        let paths = image_paths(dir, &split, &roots, &mut report)?;
+        let sizes: Vec<Result<(u32, u32), DataError>> =
+            paths.par_iter().map(|path| image_size(path)).collect();
+
+        let mut images = Vec::with_capacity(paths.len());
+        let mut readable = Vec::with_capacity(paths.len());
+        let mut ids = 1..;
+        let mut unreadable = None;
+        for ((path, size), id) in paths.into_iter().zip(sizes).zip(1..) {
+            let file_name = below(dir, &path);
+            let (width, height) = match size {
+                Ok(size) => size,
+                Err(cause) => {
+                    let place = format_args!("{file_name} {}", cause.reason());
+                    report.record(Finding::UnreadableImage, place);
+                    unreadable.get_or_insert(cause);
+                    continue;
+                }
+            };
+            let mut objects = Vec::new();
+            for (line, label) in read_labels(&label_file(&path), names.len())? {
+                let object = label.object(ids.next().unwrap_or_default(), width, height);
+                let place = format_args!("{file_name} line {line}");
+                objects.extend(admit(object, (width, height), place, &mut report));
+            }
+            images.push(ImageRecord::new(id, file_name, width, height).with_objects(objects));
+            readable.push(path);
+        }
+        if let (true, Some(cause)) = (images.is_empty(), unreadable) {
+            return Err(cause);
+        }
+        let annotations = Annotations {
+            name: split.title(dir),
+            layout: Some(Layout::Yolo),
+            categories: Category::list(names),
+            images,
+            report,
+        };
+        Self::from_annotations(annotations, ImageFiles::new(readable))
+    }
+}
+
+/// The images of a split, each once. There is at least one.
+fn image_paths(
+    dir: &Path,
+    split: &Split<Source>,
+    roots: &[PathBuf],
+    report: &mut LoadReport,
+) -> Result<Vec<PathBuf>, DataError> {
     let mut paths = Vec::new();
-    let mut report = LoadReport::default();
     let mut places = HashSet::new();
     for place in &split.source {
         match places.insert(place) {
-            true => paths.extend(images_of(place, &roots)?),
-            false => report.record(Finding::Repeated, &place.to_string_lossy(), "again"),
+            true => paths.extend(images_of(place, roots)?),
+            false => report.record(Finding::Repeated, place.display()),
         }
     }
     let mut seen = HashSet::new();
     paths.retain(|path| {
         let first = seen.insert(path.clone());
         if !first {
-            let name = path.strip_prefix(dir).unwrap_or(path).to_string_lossy();
-            report.record(Finding::Repeated, &name, "again");
+            report.record(Finding::Repeated, below(dir, path));
         }
         first
     });
-    if paths.is_empty() {
-        let places: Vec<String> = split
-            .source
-            .iter()
-            .map(|place| place.display().to_string())
-            .collect();
-        return Err(DataError::Annotations {
-            path: dir.to_path_buf(),
-            cause: format!(
-                "split '{}' has no images in {}",
-                split.name,
-                places.join(", ")
-            ),
-        });
+    if !paths.is_empty() {
+        return Ok(paths);
     }
-    let sizes: Vec<Result<(u32, u32), DataError>> =
-        paths.par_iter().map(|path| image_size(path)).collect();
-
-    let mut images = Vec::with_capacity(paths.len());
-    let mut readable = Vec::with_capacity(paths.len());
-    let mut ids = 1..;
-    let mut unreadable = None;
-    for ((path, size), id) in paths.into_iter().zip(sizes).zip(1..) {
-        let file_name = path
-            .strip_prefix(dir)
-            .unwrap_or(&path)
-            .to_string_lossy()
-            .into_owned();
-        let (width, height) = match size {
-            Ok(size) => size,
-            Err(cause) => {
-                report.record(Finding::UnreadableImage, &file_name, cause.reason());
-                unreadable.get_or_insert(cause);
-                continue;
-            }
-        };
-        let frame = Frame {
-            file_name: &file_name,
-            width,
-            height,
-        };
-        let mut objects = Vec::new();
-        for (line, label) in read_labels(&label_file(&path), names.len())? {
-            let annotation = label.scale(width, height, ids.next().unwrap_or_default());
-            objects.extend(annotation.admit(&frame, format_args!("line {line}"), &mut report));
-        }
-        images.push(ImageRecord {
-            id,
-            file_name,
-            width,
-            height,
-            objects,
-        });
-        readable.push(path);
-    }
-    if let (true, Some(cause)) = (images.is_empty(), unreadable) {
-        return Err(cause);
-    }
-    let categories = names
-        .into_iter()
-        .zip(1..)
-        .map(|(name, id)| Category { id, name })
+    let places: Vec<String> = (split.source.iter())
+        .map(|place| place.display().to_string())
         .collect();
-    let name = title(dir, &split.name);
-    Ok(DetectionDataset::new(
-        name,
-        Layout::Yolo,
-        categories,
-        images,
-        report,
-        Pixels::Files(readable),
-    ))
+    Err(DataError::Annotations {
+        path: dir.to_path_buf(),
+        cause: format!(
+            "split '{}' has no images in {}",
+            split.name,
+            places.join(", ")
+        ),
+    })
 }
 
-/// The data set's description: `data.yaml`, otherwise the only YAML file.
+/// The path of an image, relative to the data set's folder if it is inside.
+fn below(dir: &Path, path: &Path) -> String {
+    let path = path.strip_prefix(dir).unwrap_or(path);
+    path.to_string_lossy().into_owned()
+}
+
+/// `data.yaml`, otherwise the only YAML file.
 fn yaml_file(dir: &Path) -> Result<Option<PathBuf>, DataError> {
-    let mut files = files_with_extension(dir, "yaml")?;
-    files.extend(files_with_extension(dir, "yml")?);
+    let mut files = entries_with_extension(dir, "yaml")?;
+    files.extend(entries_with_extension(dir, "yml")?);
     let named = files
         .iter()
         .position(|path| path.file_stem().is_some_and(|stem| stem == "data"));
@@ -187,7 +177,7 @@ fn yaml_file(dir: &Path) -> Result<Option<PathBuf>, DataError> {
     })
 }
 
-/// What is read of `data.yaml`.
+/// The fields of `data.yaml` that matter here.
 #[derive(Deserialize)]
 struct DataYaml {
     path: Option<PathBuf>,
@@ -222,7 +212,7 @@ enum Names {
 }
 
 impl DataYaml {
-    /// That of the data set in `dir`, if there is one.
+    /// The file in `dir`, if there is one.
     fn of(dir: &Path) -> Result<Option<Self>, DataError> {
         yaml_file(dir)?.map(|path| Self::read(&path)).transpose()
     }
@@ -233,7 +223,7 @@ impl DataYaml {
             cause,
         };
         let yaml: Self = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
-            // The parser shows the offending lines below its message; the message alone fits on the one line of an error.
+            // Below its message, the parser shows the offending lines. Errors are on one line.
             let message = error.to_string();
             malformed(message.lines().next().unwrap_or_default().to_string())
         })?;
@@ -245,8 +235,8 @@ impl DataYaml {
         }
     }
 
-    /// Where a split's images are: below `path`, or below the file's own folder where `path` was written for another
-    /// machine, or there without the leading `..` that Roboflow's exports carry.
+    /// Where the images of a split are: below `path`; below the file's own folder if `path` is from another machine; or
+    /// there without the leading `..` that Roboflow's exports have.
     fn resolve(&self, dir: &Path, place: &Path) -> PathBuf {
         let below: PathBuf = place
             .components()
@@ -281,18 +271,14 @@ fn class_names(dir: &Path, description: Option<DataYaml>) -> Result<Vec<String>,
         .find(|path| path.is_file())
         .ok_or_else(|| DataError::Annotations {
             path: dir.to_path_buf(),
-            cause: "the classes have no names: neither data.yaml nor classes.txt is there".into(),
+            cause: "no class names: neither data.yaml nor classes.txt was found".into(),
         })?;
     let text = read_text(list)?;
-    Ok(text
-        .lines()
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .map(str::to_string)
-        .collect())
+    Ok(lines(&text).map(|(_, name)| name.to_string()).collect())
 }
 
-/// The images in a folder, sorted by name, or in a list, in its order, which are in the list's folder or one of `roots`.
+/// The images of a folder, sorted by name, or of a list, in its order. Listed images must be inside the list's folder or
+/// one of `roots`.
 fn images_of(place: &Path, roots: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
     if place.is_file() {
         let text = read_text(place)?;
@@ -301,9 +287,7 @@ fn images_of(place: &Path, roots: &[PathBuf]) -> Result<Vec<PathBuf>, DataError>
             .flat_map(|folder| [Some(plain(folder)), folder.canonicalize().ok()])
             .flatten()
             .collect();
-        let lines = (1..).zip(text.lines().map(str::trim));
-        return lines
-            .filter(|(_, name)| !name.is_empty())
+        return lines(&text)
             .map(|(line, name)| {
                 listed_image(base, &allowed, name).map_err(|cause| DataError::Line {
                     path: place.to_path_buf(),
@@ -313,28 +297,20 @@ fn images_of(place: &Path, roots: &[PathBuf]) -> Result<Vec<PathBuf>, DataError>
             })
             .collect();
     }
-    if !place.is_dir() {
-        return Err(DataError::MissingFolder {
-            path: place.to_path_buf(),
-        });
-    }
-    Ok(entries(place)?
-        .into_iter()
-        .filter(|path| is_image(path))
-        .collect())
+    image_files(place)
 }
 
-/// The path of an image that a list in `base` names. It must lie in one of the folders that are `allowed`.
+/// The path of an image that a list in `base` names. It must be inside one of the `allowed` folders.
 fn listed_image(base: &Path, allowed: &[PathBuf], name: &str) -> Result<PathBuf, String> {
     let path = with_separators(base, name);
-    let image = plain(&path);
-    match allowed.iter().any(|folder| image.starts_with(folder)) {
+    let absolute = plain(&path);
+    match allowed.iter().any(|folder| absolute.starts_with(folder)) {
         true => Ok(path),
-        false => Err(leads_out(name)),
+        false => Err(points_outside(name)),
     }
 }
 
-/// The path from the root, without `.` and `..`.
+/// The absolute path, without `.` and `..`.
 fn plain(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     path.components().fold(PathBuf::new(), |mut plain, part| {
@@ -358,16 +334,16 @@ fn label_file(image: &Path) -> PathBuf {
     path.with_extension("txt")
 }
 
-/// A label: its class, and its box as centre and size in units of the image's.
+/// A label: its class, and center and size of its box in units of the image's size.
 #[derive(Debug, PartialEq)]
 struct Label {
     class: usize,
-    centre: [f64; 2],
+    center: [f64; 2],
     size: [f64; 2],
 }
 
 impl Label {
-    /// Reads `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 …`, a polygon, of which it takes the enclosing box.
+    /// Reads `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 …`, a polygon, and takes its enclosing box.
     fn parse(line: &str, classes: usize) -> Result<Self, String> {
         let mut fields = line.split_whitespace();
         let class = fields.next().unwrap_or_default();
@@ -376,7 +352,7 @@ impl Label {
             .map_err(|_| format!("'{class}' is not a class index"))?;
         if class >= classes {
             return Err(format!(
-                "class {class} is not one of the {classes} classes, which count from 0"
+                "class {class} is out of range: there are {classes} classes, from 0"
             ));
         }
         let numbers: Vec<f64> = fields
@@ -389,7 +365,7 @@ impl Label {
         match *numbers.as_slice() {
             [cx, cy, width, height] => Ok(Self {
                 class,
-                centre: [cx, cy],
+                center: [cx, cy],
                 size: [width, height],
             }),
             ref polygon if polygon.len() >= 6 && polygon.len().is_multiple_of(2) => {
@@ -401,10 +377,10 @@ impl Label {
                     )
                 };
                 let ((left, right), (top, bottom)) = (range(0), range(1));
-                let centre = [(left + right) / 2.0, (top + bottom) / 2.0];
+                let center = [(left + right) / 2.0, (top + bottom) / 2.0];
                 Ok(Self {
                     class,
-                    centre,
+                    center,
                     size: [right - left, bottom - top],
                 })
             }
@@ -415,33 +391,26 @@ impl Label {
         }
     }
 
-    fn scale(self, width: u32, height: u32, id: u64) -> Annotation {
-        let (image_width, image_height) = (f64::from(width), f64::from(height));
-        let (width, height) = (self.size[0] * image_width, self.size[1] * image_height);
+    /// The object in an image of that size.
+    fn object(self, id: u64, width: u32, height: u32) -> Object {
+        let image = [f64::from(width), f64::from(height)];
+        let [width, height] = [0, 1].map(|axis| self.size[axis] * image[axis]);
         let (left, top) = (
-            self.centre[0] * image_width - width / 2.0,
-            self.centre[1] * image_height - height / 2.0,
+            self.center[0] * image[0] - width / 2.0,
+            self.center[1] * image[1] - height / 2.0,
         );
-        Annotation {
-            id,
-            xywh: [left, top, width, height],
-            label: self.class,
-            area: None,
-            iscrowd: false,
-        }
+        let bbox = BoundingBox::from_xywh([left, top, width, height]);
+        Object::new(id, bbox, self.class)
     }
 }
 
-/// The labels in a file with their lines; none where there is no file, which is how YOLO writes an image without objects.
+/// The labels in a file, with their lines. A missing file stands for an image without objects.
 fn read_labels(path: &Path, classes: usize) -> Result<Vec<(usize, Label)>, DataError> {
     if !path.is_file() {
         return Ok(Vec::new());
     }
     let text = read_text(path)?;
-    let lines = (1..)
-        .zip(text.lines())
-        .filter(|(_, text)| !text.trim().is_empty());
-    lines
+    lines(&text)
         .map(|(line, text)| match Label::parse(text, classes) {
             Ok(label) => Ok((line, label)),
             Err(cause) => Err(DataError::Line {
@@ -464,26 +433,26 @@ mod tests {
             label,
             Ok(Label {
                 class: 1,
-                centre: [0.5, 0.625],
+                center: [0.5, 0.625],
                 size: [0.5, 0.75]
             })
         );
     }
 
     #[test]
-    fn malformed_labels_say_why() {
+    fn malformed_labels_name_the_cause() {
         let cause = |line| Label::parse(line, 2).err().unwrap_or_default();
         assert_eq!(cause("cat 0 0 1 1"), "'cat' is not a class index");
         assert_eq!(
             cause("2 0 0 1 1"),
-            "class 2 is not one of the 2 classes, which count from 0"
+            "class 2 is out of range: there are 2 classes, from 0"
         );
         assert_eq!(cause("0 0 x 1 1"), "'x' is not a number");
         assert!(cause("0 0.5 0.5 0.1").ends_with("found 3 numbers after the class"));
     }
 
     #[test]
-    fn labels_lie_beside_their_images() {
+    fn label_files_are_in_a_folder_beside_the_images() {
         let file = |image: &str| label_file(Path::new(image));
         assert_eq!(
             file("/d/images/train/a.jpg"),

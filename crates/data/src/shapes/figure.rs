@@ -1,8 +1,8 @@
-//! The outlines: which points of the plane belong to an object or a stroke.
+//! Outlines: which points of the plane are inside an object or a stroke.
 
 use super::paint::Color;
 
-/// The classes of the generated set, in the order of their labels.
+/// The classes, in the order of the labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ShapeKind {
     Circle,
@@ -34,7 +34,7 @@ impl ShapeKind {
         }
     }
 
-    /// The colour that most objects of the class have, more or less.
+    /// The color around which typical objects of the class are drawn.
     pub(super) fn typical_color(self) -> Color {
         match self {
             Self::Circle => [215.0, 60.0, 55.0],
@@ -46,7 +46,7 @@ impl ShapeKind {
         }
     }
 
-    /// Whether the shape of half-length 1 about the origin contains the point.
+    /// Whether the shape of half-length 1 around the origin contains the point.
     fn contains(self, u: f32, v: f32) -> bool {
         match self {
             Self::Circle => u * u + v * v <= 1.0,
@@ -61,7 +61,7 @@ impl ShapeKind {
 
 /// A five-pointed star with its tips on the unit circle, one of them at (0, -1), and its notches at half that radius.
 ///
-/// The star is symmetric about five axes: folding the point over three of them brings it beside one edge.
+/// The star is symmetric about five axes: folding the point over three of them leaves one edge to compare with.
 fn star_contains(u: f32, v: f32) -> bool {
     const COS_36: f32 = 0.809_017;
     const SIN_36: f32 = 0.587_785_25;
@@ -82,30 +82,30 @@ fn star_contains(u: f32, v: f32) -> bool {
 pub(super) trait Region {
     fn contains(&self, x: f32, y: f32) -> bool;
 
-    /// Left, top, right and bottom edges that the region does not cross.
+    /// Left, top, right and bottom bounds of the region.
     fn extent(&self) -> [f32; 4];
 
-    /// Left and right ends that the region does not cross on the row at `y`.
+    /// Left and right bounds of the region in the row at `y`.
     fn span(&self, _y: f32) -> [f32; 2] {
         let [left, _, right, _] = self.extent();
         [left, right]
     }
 }
 
-/// A shape in its place.
+/// A shape with position, size and rotation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Figure {
     pub kind: ShapeKind,
-    pub centre: [f32; 2],
+    pub center: [f32; 2],
     /// Half the length along the shape's own axes, in pixels.
     pub half: [f32; 2],
-    /// Cosine and sine of its rotation.
+    /// Cosine and sine of the rotation.
     pub rotation: [f32; 2],
 }
 
 impl Region for Figure {
     fn contains(&self, x: f32, y: f32) -> bool {
-        let ([cx, cy], [cos, sin]) = (self.centre, self.rotation);
+        let ([cx, cy], [cos, sin]) = (self.center, self.rotation);
         let (dx, dy) = (x - cx, y - cy);
         self.kind.contains(
             (cos * dx + sin * dy) / self.half[0],
@@ -114,17 +114,17 @@ impl Region for Figure {
     }
 
     fn extent(&self) -> [f32; 4] {
-        let ([cx, cy], [cos, sin], [a, b]) = (self.centre, self.rotation.map(f32::abs), self.half);
+        let ([cx, cy], [cos, sin], [a, b]) = (self.center, self.rotation.map(f32::abs), self.half);
         let (reach_x, reach_y) = (cos * a + sin * b, sin * a + cos * b);
         [cx - reach_x, cy - reach_y, cx + reach_x, cy + reach_y]
     }
 }
 
-/// A piece of a line with round ends.
+/// A line segment with round ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
     pub ends: [[f32; 2]; 2],
-    /// Half its width, in pixels.
+    /// Half the width, in pixels.
     pub radius: f32,
 }
 
@@ -149,7 +149,7 @@ impl Region for Segment {
         ]
     }
 
-    /// Where the row meets the endless line of the same width: a long slanting line fills little of its extent.
+    /// The bounds of the infinite line: a long slanted segment fills little of its extent.
     fn span(&self, y: f32) -> [f32; 2] {
         let [[ax, ay], [bx, by]] = self.ends;
         let (dx, dy) = (bx - ax, by - ay);
@@ -167,7 +167,7 @@ impl Region for Segment {
 mod tests {
     use super::*;
 
-    /// Share of the square `[-1, 1]²` that a shape covers.
+    /// The fraction of the square `[-1, 1]²` that a shape covers.
     fn covered(kind: ShapeKind) -> f32 {
         let n = 400;
         let at = |i: usize| (i as f32 + 0.5) * 2.0 / n as f32 - 1.0;
@@ -178,11 +178,11 @@ mod tests {
     }
 
     #[test]
-    fn areas_are_those_of_the_plane_figures() {
+    fn areas_match_their_closed_forms() {
         let pi = std::f32::consts::PI;
-        // Ten triangles between centre, tip and notch: ½·1·½·sin 36° each; the square's area is 4.
+        // Ten triangles between center, tip and notch: ½·1·½·sin 36° each; the square's area is 4.
         let star = 10.0 * 0.25 * (pi / 5.0).sin() / 4.0;
-        // Two bars of 2 x 0.6 less their common square.
+        // Two bars of 2 x 0.6 minus their common square.
         let cross = (2.0 * 1.2 - 0.36) / 4.0;
         let expected = [pi / 4.0, 1.0, 0.5, star, cross, 0.7 * pi / 4.0];
         for (kind, area) in ShapeKind::ALL.into_iter().zip(expected) {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_segment_stays_within_its_spans() {
+    fn segments_stay_within_their_spans() {
         for ends in [
             [[5.0, 5.0], [35.0, 30.0]],
             [[30.0, 5.0], [5.0, 9.0]],
@@ -215,11 +215,11 @@ mod tests {
     }
 
     #[test]
-    fn a_turned_figure_stays_within_its_extent() {
+    fn rotated_figures_stay_within_their_extent() {
         for kind in ShapeKind::ALL {
             let figure = Figure {
                 kind,
-                centre: [20.0, 20.0],
+                center: [20.0, 20.0],
                 half: [12.0, 5.0],
                 rotation: [0.6, -0.8],
             };

@@ -1,11 +1,11 @@
-//! Colours and textures.
+//! Colors and textures.
 
 use rand::{Rng, RngExt};
 
 /// Red, green and blue, each from 0 to 255.
 pub(super) type Color = [f32; 3];
 
-/// A texture of two colours.
+/// A texture of two colors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Paint {
     base: Color,
@@ -16,12 +16,12 @@ pub(super) struct Paint {
 #[derive(Debug, Clone, Copy)]
 enum Pattern {
     Flat,
-    /// From one colour to the other along a direction, in units of 1/pixel.
+    /// From one color to the other along a direction, in 1/pixel.
     Gradient {
         direction: [f32; 2],
         start: f32,
     },
-    /// Bands across a direction, in units of 1/period.
+    /// Bands across a direction, in periods per pixel.
     Stripes {
         direction: [f32; 2],
     },
@@ -45,8 +45,8 @@ impl Paint {
         }
     }
 
-    /// A texture about `base`, fit for a region of `size` pixels about `centre`.
-    pub(super) fn textured(base: Color, centre: [f32; 2], size: f32, rng: &mut impl Rng) -> Self {
+    /// A texture with colors around `base`, for a region of `size` pixels around `center`.
+    pub(super) fn textured(base: Color, center: [f32; 2], size: f32, rng: &mut impl Rng) -> Self {
         let strength = rng.random_range(15.0..45.0);
         let accent = base.map(|value| value + if value > 127.0 { -strength } else { strength });
         let direction = unit_vector(rng);
@@ -56,7 +56,7 @@ impl Paint {
                 let [dx, dy] = direction.map(|part| part / size);
                 Pattern::Gradient {
                     direction: [dx, dy],
-                    start: dx * centre[0] + dy * centre[1] - 0.5,
+                    start: dx * center[0] + dy * center[1] - 0.5,
                 }
             }
             6..8 => {
@@ -80,7 +80,7 @@ impl Paint {
         }
     }
 
-    /// Smooth spots of a few sizes between two colours, as of a photographed surface.
+    /// Smooth spots between two colors, like a photographed surface.
     pub(super) fn spots(base: Color, accent: Color, cell: f32, rng: &mut impl Rng) -> Self {
         Self {
             base,
@@ -114,7 +114,7 @@ impl Paint {
     }
 
     pub(super) fn color(&self, x: f32, y: f32) -> Color {
-        let share = match self.pattern {
+        let fraction = match self.pattern {
             Pattern::Flat => 0.0,
             Pattern::Gradient {
                 direction: [dx, dy],
@@ -124,7 +124,7 @@ impl Paint {
                 direction: [dx, dy],
             } => {
                 let phase = dx * x + dy * y;
-                // A triangle wave between 0 and 1, steepened to bands with soft edges.
+                // A triangle wave from 0 to 1, made steeper for bands with soft edges.
                 let wave = 2.0 * (phase - phase.floor() - 0.5).abs();
                 ((wave - 0.5) * 3.0 + 0.5).clamp(0.0, 1.0)
             }
@@ -134,15 +134,15 @@ impl Paint {
             }
             Pattern::Spots { cell, key } => spots(x / cell, y / cell, key),
         };
-        mix(self.base, self.accent, share)
+        mix(self.base, self.accent, fraction)
     }
 }
 
-pub(super) fn mix(a: Color, b: Color, share: f32) -> Color {
-    std::array::from_fn(|channel| a[channel] + (b[channel] - a[channel]) * share)
+pub(super) fn mix(a: Color, b: Color, fraction: f32) -> Color {
+    std::array::from_fn(|channel| a[channel] + (b[channel] - a[channel]) * fraction)
 }
 
-/// A vector of length 1 in any direction, by the rational parametrisation of the circle.
+/// A vector of length 1 in a random direction, by the rational parametrization of the circle.
 pub(super) fn unit_vector(rng: &mut impl Rng) -> [f32; 2] {
     let t: f32 = rng.random_range(-1.0..=1.0);
     let (cos, sin) = ((1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t));
@@ -153,7 +153,7 @@ pub(super) fn unit_vector(rng: &mut impl Rng) -> [f32; 2] {
     }
 }
 
-/// Values between 0 and 1 at the corners of a unit grid, interpolated smoothly.
+/// Random values from 0 to 1 on a unit grid, interpolated smoothly.
 fn spots(x: f32, y: f32, key: u32) -> f32 {
     let (column, row) = (x.floor(), y.floor());
     let smooth = |t: f32| t * t * (3.0 - 2.0 * t);
@@ -164,7 +164,7 @@ fn spots(x: f32, y: f32, key: u32) -> f32 {
     upper * (1.0 - v) + lower * v
 }
 
-/// A value between 0 and 1 for each grid point, by an integer hash.
+/// A value from 0 to 1 for each grid point, by an integer hash.
 fn hash(x: i32, y: i32, key: u32) -> f32 {
     let mut h = (x as u32).wrapping_mul(0x9E37_79B1) ^ (y as u32).wrapping_mul(0x85EB_CA77) ^ key;
     h = (h ^ (h >> 15)).wrapping_mul(0x2C1B_3C6D);
@@ -178,7 +178,7 @@ mod tests {
     use crate::sample_rng;
 
     #[test]
-    fn directions_have_length_one_and_point_everywhere() {
+    fn unit_vectors_have_length_one_in_all_quadrants() {
         let mut rng = sample_rng(0, 0, 0);
         let vectors: Vec<[f32; 2]> = (0..400).map(|_| unit_vector(&mut rng)).collect();
         assert!(

@@ -9,23 +9,23 @@ const GRID: usize = 4;
 /// Grid points in a pixel.
 const POINTS: usize = GRID * GRID;
 
-/// What shows of a layer.
+/// The visible part of a layer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Visible {
-    /// Encloses the visible grid points; edges are multiples of a quarter pixel.
+    /// Encloses the visible grid points. Edges are multiples of a quarter pixel.
     pub bbox: BoundingBox,
-    /// Visible area in pixels.
+    /// Visible area in square pixels.
     pub area: f64,
-    /// Visible share of the whole area, with what lies outside the image.
-    pub share: f64,
+    /// Visible fraction of the whole area, which includes what is outside the image.
+    pub fraction: f64,
 }
 
-/// The topmost layer at every grid point; 0 is the ground.
+/// The topmost layer at every grid point. Layer 0 is the background.
 pub(super) struct Raster {
     width: usize,
     height: usize,
     top: Vec<u16>,
-    /// Grid points of each layer, hidden and outside ones too.
+    /// Grid points of each layer, including hidden ones and those outside the image.
     totals: Vec<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Raster {
         }
     }
 
-    /// Puts a region on top of the others, as the next layer.
+    /// Puts a region on top, as the next layer.
     pub(super) fn cover(&mut self, region: &impl Region) {
         let layer = self.totals.len() as u16;
         let grid = GRID as f32;
@@ -67,7 +67,7 @@ impl Raster {
         self.totals.push(total);
     }
 
-    /// What shows of each layer from 1 on; `None` for one that is wholly hidden.
+    /// The visible part of each layer from 1 on; `None` for hidden layers.
     pub(super) fn visible(&self) -> Vec<Option<Visible>> {
         let mut found = vec![(0_usize, [usize::MAX, usize::MAX, 0, 0]); self.totals.len()];
         let columns = self.width * GRID;
@@ -89,13 +89,13 @@ impl Raster {
                 (count > 0).then(|| Visible {
                     bbox: BoundingBox::new(x1, y1, x2, y2),
                     area: count as f64 / POINTS as f64,
-                    share: count as f64 / *total as f64,
+                    fraction: count as f64 / *total as f64,
                 })
             })
             .collect()
     }
 
-    /// The layers on top within a pixel, each with a share of the pixel; a layer may come several times.
+    /// The topmost layers in a pixel with their fractions of the pixel. A layer may occur several times.
     pub(super) fn pixel(&self, x: usize, y: usize) -> impl Iterator<Item = (u16, f32)> {
         let columns = self.width * GRID;
         let rows = (0..GRID).map(move |row| {

@@ -1,23 +1,24 @@
-//! What is in an image, how it is drawn, and what of it can be seen.
+//! The content of an image: how it is drawn, and how much of it is visible.
 
 use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt};
 
-use super::ShapesConfig;
+use super::config::ShapesConfig;
 use super::figure::{Figure, Segment, ShapeKind};
 use super::paint::{Color, Paint, mix, unit_vector};
 use super::raster::{Raster, Visible};
+use crate::SampleRng;
 
-/// Smallest visible share of an object that is annotated.
+/// The smallest visible fraction of an annotated object.
 const MIN_VISIBLE: f64 = 0.25;
 
-/// Everything in an image; the seed of its noise too, so that it renders the same each time.
+/// Everything in an image, including the generator of its noise, so that it always renders the same.
 #[derive(Debug, Clone)]
 pub(super) struct Scene {
     width: u32,
     height: u32,
     ground: Ground,
-    /// From the bottom up.
+    /// From bottom to top.
     layers: Vec<(Outline, Paint)>,
     noise: Noise,
 }
@@ -28,7 +29,7 @@ enum Outline {
     Clutter(Segment),
 }
 
-/// What is behind everything: a texture with soft spots of light and shade.
+/// The background: a texture with soft spots of light and shade.
 #[derive(Debug, Clone)]
 struct Ground {
     paint: Paint,
@@ -37,7 +38,7 @@ struct Ground {
 
 #[derive(Debug, Clone, Copy)]
 struct Blob {
-    centre: [f32; 2],
+    center: [f32; 2],
     radius: f32,
     color: Color,
     strength: f32,
@@ -45,7 +46,7 @@ struct Blob {
 
 impl Ground {
     fn draw(size: [f32; 2], rng: &mut impl Rng) -> Self {
-        // Muted, as most surroundings are: a grey with a tint.
+        // Muted, like most backgrounds: gray with a tint.
         let base = nearby([rng.random_range(45.0..210.0); 3], 35.0, rng);
         let accent = nearby(base, 40.0, rng);
         let paint = match rng.random_range(0..4_u32) {
@@ -60,7 +61,7 @@ impl Ground {
             _ => Paint::spots(base, accent, rng.random_range(25.0..60.0), rng),
         };
         let blob = |rng: &mut _| Blob {
-            centre: point(size, rng),
+            center: point(size, rng),
             radius: RngExt::random_range(rng, 0.15..0.5) * size[0],
             color: nearby(base, 60.0, rng),
             strength: RngExt::random_range(rng, 0.2..0.7),
@@ -75,7 +76,7 @@ impl Ground {
         self.blobs
             .iter()
             .fold(self.paint.color(x, y), |below, blob| {
-                let (dx, dy) = (x - blob.centre[0], y - blob.centre[1]);
+                let (dx, dy) = (x - blob.center[0], y - blob.center[1]);
                 let near = (1.0 - (dx * dx + dy * dy) / (blob.radius * blob.radius)).max(0.0);
                 mix(below, blob.color, blob.strength * near * near)
             })
@@ -84,13 +85,13 @@ impl Ground {
 
 /// Independent noise on every channel of every pixel.
 #[derive(Debug, Clone)]
-struct Noise<R = rand_chacha::ChaCha8Rng> {
+struct Noise {
     deviation: f32,
-    rng: R,
+    rng: SampleRng,
 }
 
-impl<R: Rng> Noise<R> {
-    /// About normal: the sum of four bytes, whose deviation is 147.8.
+impl Noise {
+    /// Approximately normal: the sum of four bytes, which has a standard deviation of 147.8.
     fn next(&mut self) -> f32 {
         let sum: u16 = self
             .rng
@@ -104,8 +105,8 @@ impl<R: Rng> Noise<R> {
 }
 
 impl Scene {
-    /// Draws a scene at random.
-    pub(super) fn draw(config: &ShapesConfig, rng: &mut rand_chacha::ChaCha8Rng) -> Self {
+    /// Draws a random scene.
+    pub(super) fn draw(config: &ShapesConfig, rng: &mut SampleRng) -> Self {
         let size = [config.width as f32, config.height as f32];
         let ground = Ground::draw(size, rng);
         let mut layers = Vec::new();
@@ -130,7 +131,7 @@ impl Scene {
         }
     }
 
-    /// The objects that can be seen well enough to be asked for.
+    /// The objects that are visible enough to be annotated.
     pub(super) fn visible_objects(&self) -> Vec<(ShapeKind, Visible)> {
         let visible = self.rasterize().visible();
         let objects = self
@@ -142,7 +143,7 @@ impl Scene {
                 Outline::Clutter(_) => None,
             });
         objects
-            .filter(|(_, visible)| visible.share >= MIN_VISIBLE)
+            .filter(|(_, visible)| visible.fraction >= MIN_VISIBLE)
             .collect()
     }
 
@@ -168,22 +169,22 @@ impl Scene {
         raster
     }
 
-    /// The colours of the layers on top within a pixel, each by its share of the pixel.
+    /// The mean color of the topmost layers in a pixel, weighted by their fractions of the pixel.
     fn pixel(&self, raster: &Raster, x: u32, y: u32) -> Color {
-        let (centre_x, centre_y) = (x as f32 + 0.5, y as f32 + 0.5);
+        let (center_x, center_y) = (x as f32 + 0.5, y as f32 + 0.5);
         let color_of = |layer: u16| match usize::from(layer).checked_sub(1) {
-            None => self.ground.color(centre_x, centre_y),
-            Some(layer) => self.layers[layer].1.color(centre_x, centre_y),
+            None => self.ground.color(center_x, center_y),
+            Some(layer) => self.layers[layer].1.color(center_x, center_y),
         };
         let mut sum = [0.0; 3];
         let mut last: Option<(u16, Color)> = None;
-        for (layer, share) in raster.pixel(x as usize, y as usize) {
+        for (layer, fraction) in raster.pixel(x as usize, y as usize) {
             let color = match last {
                 Some((known, color)) if known == layer => color,
                 _ => color_of(layer),
             };
             last = Some((layer, color));
-            sum = std::array::from_fn(|channel| sum[channel] + share * color[channel]);
+            sum = std::array::from_fn(|channel| sum[channel] + fraction * color[channel]);
         }
         sum
     }
@@ -198,8 +199,8 @@ fn object(
     let kind = ShapeKind::ALL[rng.random_range(0..ShapeKind::ALL.len())];
     let length = rng.random_range(config.min_size..=config.largest_object());
     let aspect: f32 = rng.random_range(0.5..=1.0);
-    let centre = [0, 1].map(|axis| {
-        // At most a fifth of the length may leave the image on either side.
+    let center = [0, 1].map(|axis| {
+        // At most a fifth of the length may be outside the image on either side.
         let margin = (0.3 * length).min(0.5 * size[axis]);
         rng.random_range(margin..=size[axis] - margin)
     });
@@ -208,24 +209,24 @@ fn object(
     } else {
         [0.5 * length * aspect, 0.5 * length]
     };
-    // A third of the objects stand upright, as most things do.
+    // A third of the objects are upright, as most objects are in photographs.
     let rotation = if rng.random_range(0..3_u32) == 0 {
         [1.0, 0.0]
     } else {
         unit_vector(rng)
     };
-    let behind = ground.color(centre[0], centre[1]);
+    let behind = ground.color(center[0], center[1]);
     let paint = if rng.random::<f32>() < config.low_contrast {
         Paint::flat(shifted(behind, 24.0, rng))
     } else if rng.random::<f32>() < config.typical_color {
-        Paint::textured(nearby(kind.typical_color(), 30.0, rng), centre, length, rng)
+        Paint::textured(nearby(kind.typical_color(), 30.0, rng), center, length, rng)
     } else {
-        Paint::textured(contrasting(behind, rng), centre, length, rng)
+        Paint::textured(contrasting(behind, rng), center, length, rng)
     };
     (
         Outline::Object(Figure {
             kind,
-            centre,
+            center,
             half,
             rotation,
         }),
@@ -233,7 +234,7 @@ fn object(
     )
 }
 
-/// A straight line, an angle, or a curve, as segments of one colour.
+/// A straight line, an angle or a curve, as segments of one color.
 fn stroke(size: [f32; 2], ground: &Ground, rng: &mut impl Rng) -> Vec<(Outline, Paint)> {
     let ends = [point(size, rng), point(size, rng)];
     let points = match rng.random_range(0..3_u32) {
@@ -275,12 +276,12 @@ fn color(rng: &mut impl Rng, range: std::ops::Range<f32>) -> Color {
     [(); 3].map(|()| rng.random_range(range.clone()))
 }
 
-/// A colour at most `distance` away in each channel.
+/// A color at most `distance` away in each channel.
 fn nearby(color: Color, distance: f32, rng: &mut impl Rng) -> Color {
     color.map(|value| value + rng.random_range(-distance..=distance))
 }
 
-/// A colour `distance` brighter or darker, whichever stays in range.
+/// A color that is brighter or darker by `distance`, whichever stays in range.
 fn shifted(color: Color, distance: f32, rng: &mut impl Rng) -> Color {
     let brightness = color.iter().sum::<f32>() / 3.0;
     let up = if (distance..=255.0 - distance).contains(&brightness) {
@@ -292,7 +293,7 @@ fn shifted(color: Color, distance: f32, rng: &mut impl Rng) -> Color {
     color.map(|value| value + shift)
 }
 
-/// A colour well away from `other`.
+/// A color far from `other`.
 fn contrasting(other: Color, rng: &mut impl Rng) -> Color {
     const FAR: f32 = 110.0;
     const TRIES: usize = 16;
@@ -343,14 +344,14 @@ mod tests {
 
     fn figure(
         kind: ShapeKind,
-        centre: [f32; 2],
+        center: [f32; 2],
         half: [f32; 2],
         rotation: [f32; 2],
     ) -> (Outline, Paint) {
         (
             Outline::Object(Figure {
                 kind,
-                centre,
+                center,
                 half,
                 rotation,
             }),
@@ -358,8 +359,8 @@ mod tests {
         )
     }
 
-    fn upright(centre: [f32; 2], half: [f32; 2]) -> (Outline, Paint) {
-        figure(ShapeKind::Square, centre, half, [1.0, 0.0])
+    fn upright(center: [f32; 2], half: [f32; 2]) -> (Outline, Paint) {
+        figure(ShapeKind::Square, center, half, [1.0, 0.0])
     }
 
     #[test]
@@ -373,7 +374,7 @@ mod tests {
                 Visible {
                     bbox,
                     area: 128.0,
-                    share: 1.0
+                    fraction: 1.0
                 }
             )]
         );
@@ -399,7 +400,7 @@ mod tests {
                 let right = lit().map(|(x, _, _)| x).max().map(|x| x as f32 + 1.0);
                 let top = lit().map(|(_, y, _)| y).min().map(|y| y as f32);
                 let bottom = lit().map(|(_, y, _)| y).max().map(|y| y as f32 + 1.0);
-                // The box ends inside the outermost pixels that the shape touches.
+                // The edges of the box are inside the outermost pixels that the shape touches.
                 let expected = [
                     bbox.x1.floor(),
                     bbox.y1.floor(),
@@ -419,9 +420,9 @@ mod tests {
     }
 
     #[test]
-    fn later_objects_hide_earlier_ones() {
+    fn later_objects_occlude_earlier_ones() {
         let hidden_by = |width: f32| {
-            // The second square covers the first from the left up to `width` of its 16 pixels.
+            // The second square covers the left `width` of the first one's 16 pixels.
             black(vec![
                 upright([20.0, 16.0], [8.0, 4.0]),
                 upright([12.0 + width - 10.0, 16.0], [10.0, 10.0]),
@@ -430,7 +431,7 @@ mod tests {
         };
         let objects = hidden_by(10.0);
         assert_eq!(objects[0].1.bbox, BoundingBox::new(22.0, 12.0, 28.0, 20.0));
-        assert_eq!((objects[0].1.area, objects[0].1.share), (48.0, 0.375));
+        assert_eq!((objects[0].1.area, objects[0].1.fraction), (48.0, 0.375));
         assert_eq!(hidden_by(12.0).len(), 2, "a quarter is still visible");
         assert_eq!(
             hidden_by(12.25).len(),
@@ -440,14 +441,14 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_leaves_the_image_is_boxed_inside_it() {
+    fn boxes_of_truncated_objects_are_inside_the_image() {
         let objects = black(vec![upright([60.0, 24.0], [8.0, 8.0])]).visible_objects();
         assert_eq!(objects[0].1.bbox, BoundingBox::new(52.0, 16.0, 64.0, 32.0));
-        assert_eq!(objects[0].1.share, 0.75);
+        assert_eq!(objects[0].1.fraction, 0.75);
     }
 
     #[test]
-    fn clutter_is_drawn_but_no_object() {
+    fn clutter_is_drawn_but_not_annotated() {
         let segment = Segment {
             ends: [[5.0, 5.0], [40.0, 30.0]],
             radius: 2.0,

@@ -1,28 +1,29 @@
-//! Random changes of colour.
+//! Random changes of color.
 
 use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Sample, require};
+use super::{Augmentation, Sample};
 use crate::DataError;
 
-/// Weights of red, green and blue in a grey value (ITU-R BT.601).
-const GREY: [f32; 3] = [0.299, 0.587, 0.114];
+/// Weights of red, green and blue in a gray level (ITU-R BT.601).
+const GRAY: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Changes brightness, contrast, saturation and hue, in that order, each by a random amount.
 ///
-/// A strength `s` draws a factor evenly from `[1 - s, 1 + s]`; the hue turns by up to `hue` of a full circle either way.
-/// The four changes are linear in the colour, so they are applied as one matrix and rounded once.
+/// A strength `s` draws a factor uniformly from `[1 - s, 1 + s]`. The hue turns by up to `hue` of a circle in either
+/// direction. All four changes are linear in the color: they are applied as one matrix and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ColorJitter {
-    /// Strength of the change of brightness, between 0 and 1.
+    /// Strength of the change of brightness, from 0 to 1.
     pub brightness: f32,
-    /// Strength of the change of contrast about the image's mean grey, between 0 and 1.
+    /// Strength of the change of contrast about the mean gray level of the image, from 0 to 1.
     pub contrast: f32,
-    /// Strength of the change of saturation, between 0 and 1.
+    /// Strength of the change of saturation, from 0 to 1.
     pub saturation: f32,
-    /// Largest turn of the hue, between 0 and 0.5 of a circle.
+    /// Largest turn of the hue, from 0 to 0.5 of a circle.
     pub hue: f32,
 }
 
@@ -38,63 +39,88 @@ impl Default for ColorJitter {
 }
 
 impl ColorJitter {
-    /// Changes the colours of the sample.
-    pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Sample {
+    /// Sets the strength of the change of [brightness](Self::brightness).
+    #[must_use]
+    pub fn with_brightness(mut self, brightness: f32) -> Self {
+        self.brightness = brightness;
+        self
+    }
+
+    /// Sets the strength of the change of [contrast](Self::contrast).
+    #[must_use]
+    pub fn with_contrast(mut self, contrast: f32) -> Self {
+        self.contrast = contrast;
+        self
+    }
+
+    /// Sets the strength of the change of [saturation](Self::saturation).
+    #[must_use]
+    pub fn with_saturation(mut self, saturation: f32) -> Self {
+        self.saturation = saturation;
+        self
+    }
+
+    /// Sets the largest turn of the [hue](Self::hue).
+    #[must_use]
+    pub fn with_hue(mut self, hue: f32) -> Self {
+        self.hue = hue;
+        self
+    }
+}
+
+impl Augmentation for ColorJitter {
+    fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
         let mut factor = |strength: f32| 1.0 + rng.random_range(-strength..=strength);
         let (brightness, contrast) = (factor(self.brightness), factor(self.contrast));
         let saturation = factor(self.saturation);
         let turn = rng.random_range(-self.hue..=self.hue);
-        sample.recolored(|image| {
-            let mean = brightness * mean_grey(image);
-            let mix = product(hue_matrix(turn), saturation_matrix(saturation));
-            let gain = brightness * contrast;
-            // Greys, and so the mean that contrast pivots about, are left alone by saturation and hue.
-            let offset = mean * (1.0 - contrast);
-            for pixel in image.pixels_mut() {
-                let [r, g, b] = pixel.0.map(f32::from);
-                pixel.0 = mix.map(|[mr, mg, mb]| {
-                    // The cast saturates: colours beyond the range are cut.
-                    ((mr * r + mg * g + mb * b) * gain + offset).round() as u8
-                });
-            }
-        })
+        let mean = brightness * mean_gray(sample.image());
+        let mix = product(hue_matrix(turn), saturation_matrix(saturation));
+        let gain = brightness * contrast;
+        // Saturation and hue leave gray levels alone, and so the mean that contrast pivots about.
+        let offset = mean * (1.0 - contrast);
+        Ok(sample.recolor(|pixel| {
+            let [r, g, b] = pixel.map(f32::from);
+            // The cast clamps to the range of a byte.
+            mix.map(|[mr, mg, mb]| ((mr * r + mg * g + mb * b) * gain + offset).round() as u8)
+        }))
     }
 
-    pub(super) fn validate(&self) -> Result<(), DataError> {
-        require("color_jitter.brightness", self.brightness, 0.0..=1.0)?;
-        require("color_jitter.contrast", self.contrast, 0.0..=1.0)?;
-        require("color_jitter.saturation", self.saturation, 0.0..=1.0)?;
-        require("color_jitter.hue", self.hue, 0.0..=0.5)
+    fn validate(&self) -> Result<(), DataError> {
+        DataError::require_in_range("brightness", self.brightness, 0.0..=1.0)?;
+        DataError::require_in_range("contrast", self.contrast, 0.0..=1.0)?;
+        DataError::require_in_range("saturation", self.saturation, 0.0..=1.0)?;
+        DataError::require_in_range("hue", self.hue, 0.0..=0.5)
     }
 }
 
 type Matrix = [[f32; 3]; 3];
 
-fn mean_grey(image: &RgbImage) -> f32 {
+fn mean_gray(image: &RgbImage) -> f32 {
     let sum: f64 = image
         .pixels()
-        .map(|pixel| f64::from(grey(pixel.0.map(f32::from))))
+        .map(|pixel| f64::from(gray(pixel.0.map(f32::from))))
         .sum();
     (sum / f64::from(image.width() * image.height()).max(1.0)) as f32
 }
 
-fn grey(rgb: [f32; 3]) -> f32 {
+fn gray(rgb: [f32; 3]) -> f32 {
     rgb.iter()
-        .zip(GREY)
+        .zip(GRAY)
         .map(|(value, weight)| value * weight)
         .sum()
 }
 
-/// Moves each colour away from its grey by `factor`.
+/// Moves each color away from its gray level by `factor`.
 fn saturation_matrix(factor: f32) -> Matrix {
     std::array::from_fn(|row| {
         std::array::from_fn(|column| {
-            (1.0 - factor) * GREY[column] + if row == column { factor } else { 0.0 }
+            (1.0 - factor) * GRAY[column] + if row == column { factor } else { 0.0 }
         })
     })
 }
 
-/// Turns colours about the grey axis (1, 1, 1) by `turn` of a circle: Rodrigues' rotation.
+/// Rotates colors about the gray axis (1, 1, 1) by `turn` of a circle: Rodrigues' rotation formula.
 fn hue_matrix(turn: f32) -> Matrix {
     let (sin, cos) = (turn * std::f32::consts::TAU).sin_cos();
     let (third, side) = ((1.0 - cos) / 3.0, sin / 3f32.sqrt());
@@ -113,6 +139,8 @@ fn product(a: Matrix, b: Matrix) -> Matrix {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use image::Rgb;
 
     use super::*;
@@ -128,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn no_strength_changes_nothing_and_greys_stay_grey() {
+    fn zero_strength_changes_nothing_and_grays_stay_gray() {
         let colors = RgbImage::from_fn(16, 16, |x, y| Rgb([16 * x as u8, 16 * y as u8, 99]));
         let none = ColorJitter {
             brightness: 0.0,
@@ -137,9 +165,13 @@ mod tests {
             hue: 0.0,
         };
         let sample = Sample::new(colors, vec![], vec![]);
-        assert_eq!(none.apply(sample.clone(), &mut sample_rng(0, 0, 0)), sample);
+        assert_eq!(
+            none.apply(sample.clone(), &mut sample_rng(0, 0, 0))
+                .unwrap(),
+            sample
+        );
 
-        let greys = Sample::new(
+        let grays = Sample::new(
             RgbImage::from_fn(16, 16, |x, _| Rgb([16 * x as u8; 3])),
             vec![],
             vec![],
@@ -150,12 +182,14 @@ mod tests {
             saturation: 1.0,
             hue: 0.5,
         };
-        let turned = turned.apply(greys.clone(), &mut sample_rng(0, 0, 1));
+        let turned = turned
+            .apply(grays.clone(), &mut sample_rng(0, 0, 1))
+            .unwrap();
         assert!(
             turned
                 .image()
                 .pixels()
-                .zip(greys.image().pixels())
+                .zip(grays.image().pixels())
                 .all(|(a, b)| a[0].abs_diff(b[0]) <= 1)
         );
     }
@@ -169,13 +203,11 @@ mod tests {
             saturation: 0.0,
             hue: 0.0,
         };
-        let before = mean_grey(&image);
+        let before = mean_gray(&image);
         for index in 0..8 {
-            let after = jitter.apply(
-                Sample::new(image.clone(), vec![], vec![]),
-                &mut sample_rng(0, 0, index),
-            );
-            assert!((mean_grey(after.image()) - before).abs() < 0.5);
+            let sample = Sample::new(image.clone(), vec![], vec![]);
+            let after = jitter.apply(sample, &mut sample_rng(0, 0, index)).unwrap();
+            assert!((mean_gray(after.image()) - before).abs() < 0.5);
         }
     }
 }

@@ -1,22 +1,23 @@
-//! Random cut-outs.
+//! Random crops.
 
 use image::imageops;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Geometry, Sample, require};
-use crate::DataError;
+use super::{Augmentation, Geometry, Sample};
+use crate::{BoundingBox, DataError};
 
-/// Cuts a random rectangle out of the image.
+/// Crops a random window.
 ///
-/// Boxes are clipped to it; one of which too little is left is dropped, since its object can no longer be told.
+/// Boxes are clipped to the window. A box of which too little is left is dropped: its object is not recognizable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RandomCrop {
-    /// How often, between 0 and 1.
+    /// Probability of a crop, from 0 to 1.
     pub probability: f32,
-    /// The smallest share of the width and of the height to keep, each drawn evenly between this and 1.
+    /// The smallest fraction of the width and of the height to keep. Each is uniform between this and 1.
     pub min_scale: f32,
-    /// The smallest share of a box's area that must be left for the box to be kept.
+    /// The smallest fraction of the area of a box inside the window for the box to be kept.
     pub min_visible: f32,
 }
 
@@ -31,51 +32,74 @@ impl Default for RandomCrop {
 }
 
 impl RandomCrop {
-    /// Crops the sample, or does not.
-    pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Sample {
+    /// Sets the [probability](Self::probability).
+    #[must_use]
+    pub fn with_probability(mut self, probability: f32) -> Self {
+        self.probability = probability;
+        self
+    }
+
+    /// Sets the [smallest scale](Self::min_scale).
+    #[must_use]
+    pub fn with_min_scale(mut self, min_scale: f32) -> Self {
+        self.min_scale = min_scale;
+        self
+    }
+
+    /// Sets the [smallest visible fraction](Self::min_visible) of a box.
+    #[must_use]
+    pub fn with_min_visible(mut self, min_visible: f32) -> Self {
+        self.min_visible = min_visible;
+        self
+    }
+
+    /// Start and length of the window along a side of `size` pixels.
+    fn window(&self, size: u32, rng: &mut dyn Rng) -> (u32, u32) {
+        let scale = rng.random_range(self.min_scale..=1.0);
+        let length = ((size as f32 * scale).round() as u32).clamp(1, size);
+        (rng.random_range(0..=size - length), length)
+    }
+}
+
+impl Augmentation for RandomCrop {
+    fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
         if rng.random::<f32>() >= self.probability {
-            return sample;
+            return Ok(sample);
         }
         let (width, height) = sample.image().dimensions();
         let (left, crop_width) = self.window(width, rng);
         let (top, crop_height) = self.window(height, rng);
-        let offset = [-(left as f32), -(top as f32)];
-        let step = Geometry {
-            scale: [1.0, 1.0],
-            offset,
+        let shift = Geometry {
+            offset: [-(left as f32), -(top as f32)],
+            ..Geometry::IDENTITY
         };
-        let visible = |bbox: crate::BoundingBox| {
-            let left = step.map(bbox).clip(crop_width, crop_height);
-            left.has_extent() && left.area() >= self.min_visible * bbox.area()
+        let visible = |bbox: BoundingBox, _| {
+            let inside = shift.map(bbox).clip(crop_width, crop_height);
+            inside.has_extent() && inside.area() >= self.min_visible * bbox.area()
         };
         let image =
             imageops::crop_imm(sample.image(), left, top, crop_width, crop_height).to_image();
-        sample.retain(visible).moved(image, step)
+        Ok(sample.retain(visible).map_to(image, shift))
     }
 
-    /// Start and length of the window along a side of `size` pixels.
-    fn window(&self, size: u32, rng: &mut impl Rng) -> (u32, u32) {
-        let share = rng.random_range(self.min_scale..=1.0);
-        let length = ((size as f32 * share).round() as u32).clamp(1, size);
-        (rng.random_range(0..=size - length), length)
-    }
-
-    pub(super) fn validate(&self) -> Result<(), DataError> {
-        require("random_crop.probability", self.probability, 0.0..=1.0)?;
-        require("random_crop.min_scale", self.min_scale, 0.01..=1.0)?;
-        require("random_crop.min_visible", self.min_visible, 0.0..=1.0)
+    fn validate(&self) -> Result<(), DataError> {
+        DataError::require_in_range("probability", self.probability, 0.0..=1.0)?;
+        DataError::require_in_range("min_scale", self.min_scale, 0.01..=1.0)?;
+        DataError::require_in_range("min_visible", self.min_visible, 0.0..=1.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use image::RgbImage;
+    #![allow(clippy::unwrap_used)]
+
+    use image::{Rgb, RgbImage};
 
     use super::*;
-    use crate::{BoundingBox, sample_rng};
+    use crate::sample_rng;
 
     #[test]
-    fn boxes_are_kept_by_their_visible_share() {
+    fn boxes_are_kept_by_their_visible_fraction() {
         let boxes: Vec<_> = (0..8)
             .map(|i| BoundingBox::new(i as f32 * 10.0, 0.0, i as f32 * 10.0 + 10.0, 10.0))
             .collect();
@@ -85,27 +109,25 @@ mod tests {
             min_scale: 0.3,
             min_visible: 0.5,
         };
+        // Every pixel holds its coordinates.
+        let image = RgbImage::from_fn(80, 10, |x, y| Rgb([x as u8, y as u8, 0]));
         for index in 0..50 {
-            let sample = Sample::new(RgbImage::new(80, 10), boxes.clone(), labels.clone());
-            let cropped = crop.apply(sample, &mut sample_rng(0, 0, index));
-            let shift = -cropped.geometry().offset[0];
-            let (top, (width, height)) =
-                (-cropped.geometry().offset[1], cropped.image().dimensions());
+            let sample = Sample::new(image.clone(), boxes.clone(), labels.clone());
+            let cropped = crop.apply(sample, &mut sample_rng(0, 0, index)).unwrap();
+            let (width, height) = cropped.image().dimensions();
+            let [left, top, _] = cropped.image().get_pixel(0, 0).0.map(f32::from);
             // By hand, from the window alone.
             let overlap = |start: f32, length: f32, from: f32| {
-                (start + length).min(from + 10.0) - start.max(from)
+                ((start + length).min(from + 10.0) - start.max(from)).max(0.0)
             };
-            let rows = overlap(top, height as f32, 0.0).max(0.0);
+            let rows = overlap(top, height as f32, 0.0);
             let expected: Vec<usize> = (0..8)
-                .filter(|i| overlap(shift, width as f32, *i as f32 * 10.0).max(0.0) * rows >= 50.0)
+                .filter(|i| overlap(left, width as f32, *i as f32 * 10.0) * rows >= 50.0)
                 .collect();
             assert_eq!(cropped.labels(), expected);
-            assert!(
-                cropped
-                    .boxes()
-                    .iter()
-                    .all(|bbox| *bbox == bbox.clip(width, height) && bbox.has_extent())
-            );
+            for bbox in cropped.boxes() {
+                assert!(*bbox == bbox.clip(width, height) && bbox.has_extent());
+            }
         }
     }
 }

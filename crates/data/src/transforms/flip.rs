@@ -1,16 +1,17 @@
-//! Mirror images.
+//! Horizontal and vertical flips.
 
 use image::imageops;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Geometry, Sample, require};
+use super::{Augmentation, Geometry, Sample};
 use crate::DataError;
 
 /// Swaps left and right with some probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct HorizontalFlip {
-    /// How often, between 0 and 1.
+    /// Probability of a flip, from 0 to 1.
     pub probability: f32,
 }
 
@@ -21,28 +22,37 @@ impl Default for HorizontalFlip {
 }
 
 impl HorizontalFlip {
-    /// Flips the sample, or does not.
-    pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Sample {
+    /// Sets the [probability](Self::probability).
+    #[must_use]
+    pub fn with_probability(mut self, probability: f32) -> Self {
+        self.probability = probability;
+        self
+    }
+}
+
+impl Augmentation for HorizontalFlip {
+    fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
         if rng.random::<f32>() >= self.probability {
-            return sample;
+            return Ok(sample);
         }
-        let mirror = Geometry {
+        let flip = Geometry {
             scale: [-1.0, 1.0],
             offset: [sample.image().width() as f32, 0.0],
         };
         let image = imageops::flip_horizontal(sample.image());
-        sample.moved(image, mirror)
+        Ok(sample.map_to(image, flip))
     }
 
-    pub(super) fn validate(&self) -> Result<(), DataError> {
-        require("horizontal_flip.probability", self.probability, 0.0..=1.0)
+    fn validate(&self) -> Result<(), DataError> {
+        DataError::require_in_range("probability", self.probability, 0.0..=1.0)
     }
 }
 
 /// Swaps top and bottom with some probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct VerticalFlip {
-    /// How often, between 0 and 1.
+    /// Probability of a flip, from 0 to 1.
     pub probability: f32,
 }
 
@@ -53,45 +63,55 @@ impl Default for VerticalFlip {
 }
 
 impl VerticalFlip {
-    /// Flips the sample, or does not.
-    pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Sample {
+    /// Sets the [probability](Self::probability).
+    #[must_use]
+    pub fn with_probability(mut self, probability: f32) -> Self {
+        self.probability = probability;
+        self
+    }
+}
+
+impl Augmentation for VerticalFlip {
+    fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
         if rng.random::<f32>() >= self.probability {
-            return sample;
+            return Ok(sample);
         }
-        let mirror = Geometry {
+        let flip = Geometry {
             scale: [1.0, -1.0],
             offset: [0.0, sample.image().height() as f32],
         };
         let image = imageops::flip_vertical(sample.image());
-        sample.moved(image, mirror)
+        Ok(sample.map_to(image, flip))
     }
 
-    pub(super) fn validate(&self) -> Result<(), DataError> {
-        require("vertical_flip.probability", self.probability, 0.0..=1.0)
+    fn validate(&self) -> Result<(), DataError> {
+        DataError::require_in_range("probability", self.probability, 0.0..=1.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use image::{Rgb, RgbImage};
 
     use super::*;
     use crate::{BoundingBox, sample_rng};
 
     #[test]
-    fn flips_mirror_pixels_and_boxes() {
+    fn flips_move_pixels_and_boxes() {
         let image = RgbImage::from_fn(4, 2, |x, y| Rgb([x as u8, y as u8, 0]));
         let sample = Sample::new(image, vec![BoundingBox::new(0.0, 0.0, 1.0, 1.0)], vec![0]);
-        let mut rng = sample_rng(0, 0, 0);
-        let flipped = HorizontalFlip { probability: 1.0 }.apply(sample.clone(), &mut rng);
+        let apply = |flip: &dyn Augmentation| {
+            let mut rng = sample_rng(0, 0, 0);
+            flip.apply(sample.clone(), &mut rng).unwrap()
+        };
+        let flipped = apply(&HorizontalFlip { probability: 1.0 });
         assert_eq!(flipped.image().get_pixel(3, 0), &Rgb([0, 0, 0]));
         assert_eq!(flipped.boxes(), [BoundingBox::new(3.0, 0.0, 4.0, 1.0)]);
-        let flipped = VerticalFlip { probability: 1.0 }.apply(sample.clone(), &mut rng);
+        let flipped = apply(&VerticalFlip { probability: 1.0 });
         assert_eq!(flipped.image().get_pixel(0, 1), &Rgb([0, 0, 0]));
         assert_eq!(flipped.boxes(), [BoundingBox::new(0.0, 1.0, 1.0, 2.0)]);
-        assert_eq!(
-            HorizontalFlip { probability: 0.0 }.apply(sample.clone(), &mut rng),
-            sample
-        );
+        assert_eq!(apply(&HorizontalFlip { probability: 0.0 }), sample);
     }
 }

@@ -6,20 +6,20 @@ use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-use super::{Geometry, Sample, require};
+use super::{Augmentation, Geometry, Sample};
 use crate::DataError;
 
-/// The largest side that a configuration may ask for.
+/// The largest side of a resized image, in pixels.
 const MAX_SIDE: u32 = 1 << 15;
 
-/// How the pixels of a resized image are computed. Bilinear either way, and the same where an image grows.
+/// How the pixels of a resized image are computed. Both are bilinear, and the same for enlarged images.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
-    /// Over all pixels that a new one covers, as PIL and Detectron do.
+    /// From all pixels that a new one covers, as in PIL and Detectron.
     #[default]
     Antialiased,
-    /// Between the four pixels around the centre of a new one, as torchvision's detectors do.
+    /// From the four pixels around the center of a new one, as in torchvision's detectors.
     Pointwise,
 }
 
@@ -32,19 +32,20 @@ impl Interpolation {
     }
 }
 
-/// Resizes every image to a size, or into one.
+/// Resizes every image to a fixed size or by its short side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Resize {
-    /// To exactly this size; the aspect ratio changes.
+    /// To exactly this size, without keeping the aspect ratio.
     Fixed {
         /// Width in pixels.
         width: u32,
         /// Height in pixels.
         height: u32,
     },
-    /// The aspect ratio kept: the shorter side becomes `short`, or less where the longer one would exceed `long`; a
-    /// part of a pixel is cut off, as in FCOS and torchvision.
+    /// Keeps the aspect ratio: the shorter side becomes `short`, or less if the longer one would exceed `long`. Sides are
+    /// rounded down to whole pixels, as in FCOS and torchvision.
     ShortSide {
         /// Pixels of the shorter side.
         short: u32,
@@ -54,7 +55,7 @@ pub enum Resize {
 }
 
 impl Resize {
-    /// Width and height that an image of `width` x `height` pixels gets.
+    /// Width and height of a resized image that had `width` x `height` pixels.
     ///
     /// ```
     /// use fcos_burn_data::transforms::Resize;
@@ -80,27 +81,40 @@ impl Resize {
     /// # Errors
     ///
     /// [`DataError::Resize`].
-    pub fn apply(&self, sample: Sample, interpolation: Interpolation) -> Result<Sample, DataError> {
+    pub fn resize(
+        &self,
+        sample: Sample,
+        interpolation: Interpolation,
+    ) -> Result<Sample, DataError> {
         let (width, height) = sample.image().dimensions();
         resize_to(sample, self.target(width, height), interpolation)
     }
+}
 
-    pub(super) fn validate(&self) -> Result<(), DataError> {
+/// With [`Interpolation::Antialiased`].
+impl Augmentation for Resize {
+    fn apply(&self, sample: Sample, _rng: &mut dyn Rng) -> Result<Sample, DataError> {
+        self.resize(sample, Interpolation::Antialiased)
+    }
+
+    fn validate(&self) -> Result<(), DataError> {
         match *self {
             Self::Fixed { width, height } => {
-                require("resize.fixed.width", width, 1..=MAX_SIDE)?;
-                require("resize.fixed.height", height, 1..=MAX_SIDE)
+                DataError::require_in_range("fixed.width", width, 1..=MAX_SIDE)?;
+                DataError::require_in_range("fixed.height", height, 1..=MAX_SIDE)
             }
             Self::ShortSide { short, long } => {
-                require("resize.short_side.short", short, 1..=MAX_SIDE)?;
-                require("resize.short_side.long", long, short..=MAX_SIDE)
+                DataError::require_in_range("short_side.short", short, 1..=MAX_SIDE)?;
+                DataError::require_in_range("short_side.long", long, short..=MAX_SIDE)
             }
         }
     }
 }
 
-/// Resizes by a random factor, the same for both sides. Comes after [`Resize`], which would undo it.
+/// Resizes both sides by a random factor, uniform between the smallest and the largest, but to no side above 32,768
+/// pixels. Belongs after [`Resize`], which would undo it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ScaleJitter {
     /// The smallest factor.
     pub min: f32,
@@ -118,13 +132,16 @@ impl Default for ScaleJitter {
 }
 
 impl ScaleJitter {
-    /// Resizes the sample by a factor drawn evenly between the smallest and the largest, but to no side of more than
-    /// 32,768 pixels.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Resize`].
-    pub fn apply(&self, sample: Sample, rng: &mut impl Rng) -> Result<Sample, DataError> {
+    /// Sets the [smallest](Self::min) and the [largest](Self::max) factor.
+    #[must_use]
+    pub fn with_range(mut self, min: f32, max: f32) -> Self {
+        (self.min, self.max) = (min, max);
+        self
+    }
+}
+
+impl Augmentation for ScaleJitter {
+    fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
         let factor = f64::from(rng.random_range(self.min..=self.max));
         let (width, height) = sample.image().dimensions();
         let factor = factor.min(f64::from(MAX_SIDE) / f64::from(width.max(height)));
@@ -136,9 +153,9 @@ impl ScaleJitter {
         )
     }
 
-    pub(super) fn validate(&self) -> Result<(), DataError> {
-        require("scale_jitter.min", self.min, 0.01..=100.0)?;
-        require("scale_jitter.max", self.max, self.min..=100.0)
+    fn validate(&self) -> Result<(), DataError> {
+        DataError::require_in_range("min", self.min, 0.01..=100.0)?;
+        DataError::require_in_range("max", self.max, self.min..=100.0)
     }
 }
 
@@ -155,20 +172,18 @@ fn resize_to(
         DataError::Resize {
             from: (old_width, old_height),
             to: (width, height),
-            source,
+            source: source.into(),
         }
     })?;
     let scale = [
         width as f32 / old_width as f32,
         height as f32 / old_height as f32,
     ];
-    Ok(sample.moved(
-        image,
-        Geometry {
-            scale,
-            offset: [0.0, 0.0],
-        },
-    ))
+    let geometry = Geometry {
+        scale,
+        ..Geometry::IDENTITY
+    };
+    Ok(sample.map_to(image, geometry))
 }
 
 fn resample(
@@ -199,13 +214,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_averages_and_keeps_flat_images_flat() {
+    fn halving_averages_and_leaves_flat_images_flat() {
         let stripes = RgbImage::from_fn(64, 8, |x, _| {
             Rgb(if x % 2 == 0 { [0; 3] } else { [200; 3] })
         });
         let halve = |interpolation| resample(&stripes, (32, 4), interpolation).unwrap();
         let halved = halve(Interpolation::Antialiased);
-        // Without antialiasing, every second column would survive alone: 0 or 200.
+        // Without antialiasing, columns would be 0 or 200.
         assert!(
             halved
                 .enumerate_pixels()
@@ -222,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_short_side_rule_holds_for_both_orientations() {
+    fn the_short_side_rule_works_in_both_orientations() {
         let resize = Resize::ShortSide {
             short: 100,
             long: 150,
@@ -231,7 +246,7 @@ mod tests {
         assert_eq!(resize.target(160, 200), (100, 125));
         assert_eq!(resize.target(400, 100), (150, 37));
         assert_eq!(resize.target(10_000, 1), (150, 1));
-        // Half a pixel is cut off.
+        // Rounded down from 38.25.
         assert_eq!(resize.target(400, 102), (150, 38));
     }
 }

@@ -5,19 +5,18 @@ use image::RgbImage;
 use super::Geometry;
 use crate::BoundingBox;
 
-/// An image on its way through the transforms, with the boxes to train on.
+/// An image on its way through a pipeline, with the boxes to train on.
 ///
-/// There is one label for each box; boxes lie inside the image.
+/// Every box has a label and lies inside the image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     image: RgbImage,
     boxes: Vec<BoundingBox>,
     labels: Vec<usize>,
-    geometry: Geometry,
 }
 
 impl Sample {
-    /// An untransformed image with its boxes; pairs of a box and a label, so what one list has beyond the other is left out.
+    /// An image with its boxes, in pixels, and their labels. If one list is longer than the other, the rest is dropped.
     pub fn new(image: RgbImage, mut boxes: Vec<BoundingBox>, mut labels: Vec<usize>) -> Self {
         let pairs = boxes.len().min(labels.len());
         boxes.truncate(pairs);
@@ -26,7 +25,6 @@ impl Sample {
             image,
             boxes,
             labels,
-            geometry: Geometry::IDENTITY,
         }
     }
 
@@ -35,7 +33,7 @@ impl Sample {
         &self.image
     }
 
-    /// The boxes, in pixels of the image as it is now.
+    /// The boxes, in pixels of [`image`](Self::image).
     pub fn boxes(&self) -> &[BoundingBox] {
         &self.boxes
     }
@@ -45,46 +43,69 @@ impl Sample {
         &self.labels
     }
 
-    /// Where the image came from in the original one.
-    pub fn geometry(&self) -> Geometry {
-        self.geometry
+    /// The same boxes on pixels of other colors. `color` maps the red, green and blue of each pixel.
+    #[must_use]
+    pub fn recolor(mut self, mut color: impl FnMut([u8; 3]) -> [u8; 3]) -> Self {
+        for pixel in self.image.pixels_mut() {
+            pixel.0 = color(pixel.0);
+        }
+        self
     }
 
-    /// The same boxes on other pixels.
-    pub(super) fn recolored(self, recolor: impl FnOnce(&mut RgbImage)) -> Self {
-        let mut image = self.image;
-        recolor(&mut image);
-        Self { image, ..self }
-    }
-
-    /// Another image, to which `step` maps the boxes of this one.
-    pub(super) fn moved(self, image: RgbImage, step: Geometry) -> Self {
+    /// The sample on another image, to which `geometry` maps pixels of this one. Boxes move along, are clipped, and are
+    /// dropped if nothing is left of them.
+    #[must_use]
+    pub fn map_to(self, image: RgbImage, geometry: Geometry) -> Self {
         let (width, height) = image.dimensions();
-        let boxes = self
+        let mapped = self
             .boxes
             .into_iter()
-            .map(|bbox| step.map(bbox).clip(width, height))
-            .collect();
+            .map(|bbox| geometry.map(bbox).clip(width, height));
+        let (boxes, labels) = mapped
+            .zip(self.labels)
+            .filter(|(bbox, _)| bbox.has_extent())
+            .unzip();
         Self {
             image,
             boxes,
-            labels: self.labels,
-            geometry: self.geometry.then(step),
+            labels,
         }
     }
 
-    /// The same image with only the boxes that `keep` says.
-    pub(super) fn retain(self, keep: impl Fn(BoundingBox) -> bool) -> Self {
-        let kept = self
+    /// The same image with only those boxes for which `keep`, called with box and label, is true.
+    #[must_use]
+    pub fn retain(self, mut keep: impl FnMut(BoundingBox, usize) -> bool) -> Self {
+        let (boxes, labels) = self
             .boxes
             .into_iter()
             .zip(self.labels)
-            .filter(|(bbox, _)| keep(*bbox));
-        let (boxes, labels) = kept.unzip();
+            .filter(|(bbox, label)| keep(*bbox, *label))
+            .unzip();
         Self {
+            image: self.image,
             boxes,
             labels,
-            ..self
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_boxes_are_clipped_or_dropped_with_their_labels() {
+        let boxes = vec![
+            BoundingBox::new(0.0, 0.0, 4.0, 4.0),
+            BoundingBox::new(6.0, 2.0, 9.0, 8.0),
+        ];
+        let sample = Sample::new(RgbImage::new(10, 10), boxes, vec![3, 4]);
+        let right_half = Geometry {
+            offset: [-5.0, 0.0],
+            ..Geometry::IDENTITY
+        };
+        let mapped = sample.map_to(RgbImage::new(3, 10), right_half);
+        assert_eq!(mapped.boxes(), [BoundingBox::new(1.0, 2.0, 3.0, 8.0)]);
+        assert_eq!(mapped.labels(), [4]);
     }
 }

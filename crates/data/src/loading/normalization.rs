@@ -1,21 +1,22 @@
-//! From bytes to the numbers that a network was trained on.
+//! From bytes to the input values of a network.
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-/// How pixels become a network's input: it goes with the weights.
+/// How pixels become the input values of a network. Weights need the normalization that they were trained with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Normalization {
-    /// torchvision's: RGB between 0 and 1, less the mean `[0.485, 0.456, 0.406]`, over the deviation
+    /// torchvision's: RGB from 0 to 1, minus the mean `[0.485, 0.456, 0.406]`, divided by the standard deviation
     /// `[0.229, 0.224, 0.225]`.
     #[default]
     ImageNet,
-    /// Caffe's and Detectron's, of the MSRA weights: BGR between 0 and 255, less `[102.9801, 115.9465, 122.7717]`.
+    /// Caffe's and Detectron's, for the MSRA weights: BGR from 0 to 255, minus `[102.9801, 115.9465, 122.7717]`.
     Caffe,
 }
 
-/// An output channel: `value = scale·byte + offset`, the byte being that of channel `source` of an RGB pixel.
+/// An output channel: `scale · byte + offset`, for the byte in channel `source` of an RGB pixel.
 #[derive(Clone, Copy)]
 struct Channel {
     source: usize,
@@ -24,19 +25,10 @@ struct Channel {
 }
 
 impl Normalization {
-    /// Writes the image as three planes, `out[channel][row][column]`, into the upper left corner of planes of
-    /// `plane_width` columns and `out.len() / 3 / plane_width` rows; what lies beyond the image is left as it is.
-    ///
-    /// Rows and columns of the image that `out` has no room for are left out.
-    ///
-    /// ```
-    /// use fcos_burn_data::Normalization;
-    /// let image = image::RgbImage::from_pixel(1, 1, image::Rgb([0, 0, 255]));
-    /// let mut out = [0.0; 3];
-    /// Normalization::Caffe.write_chw(&image, 1, &mut out);
-    /// assert_eq!(out, [255.0 - 102.9801, -115.9465, -122.7717]);
-    /// ```
-    pub fn write_chw(self, image: &RgbImage, plane_width: usize, out: &mut [f32]) {
+    /// Writes the image as three planes, `out[channel][row][column]`, into the upper left corner of planes with
+    /// `plane_width` columns and `out.len() / 3 / plane_width` rows. Other values stay as they are; what does not fit is
+    /// left out.
+    pub(super) fn write_chw(self, image: &RgbImage, plane_width: usize, out: &mut [f32]) {
         let plane = out.len() / 3;
         if plane == 0 || plane_width == 0 || image.width() == 0 {
             return;
@@ -53,8 +45,8 @@ impl Normalization {
         }
     }
 
-    /// The image's pixels, row by row, in the order of the channels.
-    pub(crate) fn pixels(self, image: &RgbImage) -> impl Iterator<Item = [f32; 3]> {
+    /// The pixels of the image, row by row, with channels in output order.
+    pub(super) fn pixels(self, image: &RgbImage) -> impl Iterator<Item = [f32; 3]> {
         let channels = self.channels();
         image.pixels().map(move |pixel| {
             channels
@@ -99,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn image_net_matches_its_definition() {
+    fn imagenet_values_match_the_definition() {
         let image = RgbImage::from_pixel(1, 1, Rgb([255, 128, 0]));
         let mut out = [0.0; 3];
         Normalization::ImageNet.write_chw(&image, 1, &mut out);
@@ -114,6 +106,14 @@ mod tests {
                 .all(|(a, b): (&f32, f32)| (a - b).abs() < 1e-5),
             "{out:?}"
         );
+    }
+
+    #[test]
+    fn caffe_values_are_bgr_minus_the_mean() {
+        let image = RgbImage::from_pixel(1, 1, Rgb([0, 0, 255]));
+        let mut out = [0.0; 3];
+        Normalization::Caffe.write_chw(&image, 1, &mut out);
+        assert_eq!(out, [255.0 - 102.9801, -115.9465, -122.7717]);
     }
 
     #[test]

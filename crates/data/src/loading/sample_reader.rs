@@ -1,4 +1,4 @@
-//! Training samples where some images cannot be read.
+//! Training samples, even if some images are unreadable.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,10 +8,10 @@ use rand::RngExt;
 use crate::transforms::Sample;
 use crate::{DataError, DetectionDataset, sample_rng};
 
-/// Keeps the choice of a replacement apart from the augmentation of the image that it replaces.
+/// Changes the seed, so that the choice of a replacement and the augmentation of the sample share no random numbers.
 const REPLACEMENT: u64 = 0x5265_706c_6163_6564;
 
-/// Reads samples to train on. An image that cannot be read is counted, and another takes its place.
+/// Reads training samples. An unreadable image is counted and replaced by another one.
 ///
 /// Clones share the count.
 ///
@@ -33,10 +33,10 @@ pub struct SampleReader {
 }
 
 impl SampleReader {
-    /// The share of a data set's images that may be unreadable.
+    /// The fraction of a data set's images that may be unreadable.
     pub const MAX_UNREADABLE: f64 = 0.05;
 
-    /// A reader that draws replacements by `seed`.
+    /// A reader that draws replacements from `seed`.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -44,7 +44,7 @@ impl SampleReader {
         }
     }
 
-    /// Whether `unreadable` of `total` images are more than a training can do without.
+    /// Whether `unreadable` of `total` images are more than [`MAX_UNREADABLE`](Self::MAX_UNREADABLE).
     pub fn too_many(unreadable: usize, total: usize) -> bool {
         unreadable as f64 > Self::MAX_UNREADABLE * total as f64
     }
@@ -54,12 +54,13 @@ impl SampleReader {
         self.seed
     }
 
-    /// The sample of an image, or of one that is drawn in its place by seed, epoch and `index`; and its index.
+    /// The sample of an image and the index of the image. If the image at `index` is unreadable, this is a replacement,
+    /// drawn from seed, epoch and `index`.
     ///
     /// # Errors
     ///
-    /// [`DataError::TooManyUnreadable`] where more than [`MAX_UNREADABLE`](Self::MAX_UNREADABLE) of the images met so far
-    /// cannot be read: of fewer than 20 images, none may be unreadable. [`DataError::IndexOutOfRange`].
+    /// [`DataError::TooManyUnreadable`] if the unreadable images found so far are more than
+    /// [`MAX_UNREADABLE`](Self::MAX_UNREADABLE) of all images: below 20 images, none may be. [`DataError::IndexOutOfRange`].
     pub fn sample(
         &self,
         dataset: &DetectionDataset,
@@ -68,11 +69,11 @@ impl SampleReader {
     ) -> Result<(usize, Sample), DataError> {
         let mut draws = sample_rng(self.seed ^ REPLACEMENT, epoch, index);
         let mut index = index;
-        // Nearly all images can be read, or `count` fails.
+        // Terminates: nearly all images are readable, or `count` fails.
         loop {
             match dataset.sample(index) {
                 Ok(sample) => return Ok((index, sample)),
-                Err(cause) if cause.is_of_an_image() => self.count(dataset, index, cause)?,
+                Err(cause) if cause.concerns_one_image() => self.count(dataset, index, cause)?,
                 Err(error) => return Err(error),
             }
             index = draws.random_range(0..dataset.len());
@@ -95,13 +96,14 @@ impl SampleReader {
             return Err(DataError::TooManyUnreadable {
                 count,
                 total,
+                limit: Self::MAX_UNREADABLE,
                 cause: Box::new(cause),
             });
         }
         Ok(())
     }
 
-    /// What is wrong with the images that could not be read so far, in the order of the data set.
+    /// The errors of the unreadable images found so far, in the order of the data set.
     pub fn unreadable(&self) -> Vec<String> {
         let unreadable = self
             .unreadable

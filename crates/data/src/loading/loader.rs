@@ -1,34 +1,35 @@
 //! An ordered map over worker threads.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::iter::FusedIterator;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
-/// How many results each worker may run ahead of the consumer.
+use crate::panics;
+
+/// How many results per worker may be computed ahead.
 const PREFETCH_PER_WORKER: usize = 2;
 
-/// Why a job gave no result.
+/// Why a job has no result.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoaderError<E> {
     /// The job returned an error.
     #[error("job {job}: {source}")]
     Failed {
-        /// Index of the job.
+        /// The index of the job.
         job: usize,
-        /// Its error.
+        /// The error.
         source: E,
     },
     /// The job panicked.
     #[error("job {job} panicked: {message}")]
     Panicked {
-        /// Index of the job.
+        /// The index of the job.
         job: usize,
-        /// The panic's message.
+        /// The message of the panic.
         message: String,
     },
 }
@@ -36,11 +37,11 @@ pub enum LoaderError<E> {
 type Outcome<T, E> = Result<T, LoaderError<E>>;
 type Work<T, E> = dyn Fn(usize) -> Result<T, E> + Send + Sync;
 
-/// The results of the jobs `0..len`, in that order, computed ahead on worker threads.
+/// An iterator over the results of the jobs `0..len`, in order, computed ahead on worker threads.
 ///
-/// At most two results a worker wait to be taken, so memory stays bounded however slow the consumer. A job that fails or
-/// panics yields an error in its place, and the jobs after it go on. Dropping the loader joins its threads, which first
-/// finish the jobs they are at.
+/// At most two results per worker wait to be taken, so memory is bounded however slow the consumer is. A job that fails
+/// or panics yields an error in its place; later jobs continue. Dropping the loader joins its threads after their current
+/// jobs.
 ///
 /// ```
 /// use fcos_burn_data::Loader;
@@ -60,12 +61,12 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    /// Starts `workers` threads on the jobs `0..len`; with 0 workers, each job runs on the calling thread when its result
-    /// is asked for.
+    /// Starts `workers` threads on the jobs `0..len`. With 0 workers, each job runs on the calling thread when its result
+    /// is requested.
     ///
     /// # Errors
     ///
-    /// The operating system's, where it gives no thread.
+    /// Fails if the operating system cannot start a thread.
     pub fn new<F>(len: usize, workers: usize, work: F) -> std::io::Result<Self>
     where
         F: Fn(usize) -> Result<T, E> + Send + Sync + 'static,
@@ -108,9 +109,9 @@ impl<T, E> Iterator for Loader<T, E> {
 impl<T, E> ExactSizeIterator for Loader<T, E> {}
 impl<T, E> FusedIterator for Loader<T, E> {}
 
-/// Worker threads, and the results that came back before their turn.
+/// Worker threads, and results that arrived before their turn.
 struct Pool<T, E> {
-    /// `None` once the pool is closing: the workers end when the queue is empty and its sender gone.
+    /// `None` once the pool is closing: workers stop when the queue is empty and disconnected.
     jobs: Option<Sender<usize>>,
     queued: Receiver<usize>,
     results: Receiver<(usize, Outcome<T, E>)>,
@@ -172,11 +173,11 @@ impl<T, E> Pool<T, E> {
                 Ok((done, outcome)) => {
                     self.early.insert(done, outcome);
                 }
-                // Panics are caught in `run`, so the workers outlive their jobs; this guards against a hang if they did not.
+                // Unreachable, since `run` catches panics. The alternative would be to wait forever.
                 Err(_) => {
                     return Err(LoaderError::Panicked {
                         job,
-                        message: "the workers are gone".into(),
+                        message: "all workers have stopped".into(),
                     });
                 }
             }
@@ -189,27 +190,18 @@ impl<T, E> Drop for Pool<T, E> {
         self.jobs = None;
         while self.queued.try_recv().is_ok() {}
         for worker in self.workers.drain(..) {
-            // A worker's panic was reported as its job's error.
+            // Panics were reported as errors of their jobs.
             let _ = worker.join();
         }
     }
 }
 
 fn run<T, E>(work: &Work<T, E>, job: usize) -> Outcome<T, E> {
-    match catch_unwind(AssertUnwindSafe(|| work(job))) {
+    match panics::catch(|| work(job)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(source)) => Err(LoaderError::Failed { job, source }),
-        Err(panic) => Err(LoaderError::Panicked {
-            job,
-            message: panic_message(panic.as_ref()),
-        }),
+        Err(message) => Err(LoaderError::Panicked { job, message }),
     }
-}
-
-pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_string());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".into())
 }
 
 #[cfg(test)]
@@ -241,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_panics_name_their_job_and_the_rest_goes_on() {
+    fn errors_and_panics_name_their_job_and_later_jobs_continue() {
         for workers in [0, 3] {
             let loader = Loader::new(6, workers, |job| match job {
                 2 => Err("broken"),

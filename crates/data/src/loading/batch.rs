@@ -5,26 +5,27 @@ use fast_image_resize::pixels::F32x3;
 use fast_image_resize::{ImageError, ResizeError, ResizeOptions, Resizer};
 use image::RgbImage;
 
-use crate::transforms::{Geometry, Interpolation, Resize, Sample};
-use crate::{DataError, Normalization};
+use super::Normalization;
+use crate::DataError;
+use crate::transforms::{Interpolation, Resize, Sample};
 
-/// Normalised images, padded to one size.
+/// Normalized images, padded to the same size.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ImageBatch {
-    /// The values, row-major in [`shape`](Self::shape).
+    /// The values, row-major, of shape [`shape`](Self::shape).
     pub data: Vec<f32>,
     /// `[images, 3, height, width]`.
     pub shape: [usize; 4],
     /// `[width, height]` of each image before padding, in pixels.
     pub sizes: Vec<[u32; 2]>,
-    /// Where each image came from in its original one.
-    pub geometries: Vec<Geometry>,
 }
 
-/// Normalises the images and pads them with zeros, right and below, to the largest width and the largest height, each
-/// rounded up to a multiple of `multiple`: the coarsest stride of the network, so that its grids fit (32 in Detectron).
+/// Normalizes the images and pads them with zeros, on the right and at the bottom, to the largest width and the largest
+/// height, each rounded up to a multiple of `multiple`. The largest stride of the network makes its feature maps fit;
+/// Detectron uses 32.
 ///
-/// Padding comes after normalisation: a padded value is 0, the mean colour.
+/// Padding comes after normalization: a padded value of 0 is the mean color.
 ///
 /// ```
 /// use fcos_burn_data::{Normalization, stack, transforms::Sample};
@@ -41,12 +42,11 @@ pub fn stack(samples: &[Sample], normalization: Normalization, multiple: usize) 
     for (sample, (planes, width)) in samples.iter().zip(batch.images()) {
         normalization.write_chw(sample.image(), width, planes);
     }
-    batch.geometries = samples.iter().map(Sample::geometry).collect();
     batch
 }
 
-/// As [`stack`], of images that are resized after normalisation and pointwise, as torchvision's detectors do: values
-/// between bytes are kept.
+/// Like [`stack`], but normalizes first and then resizes with [`Interpolation::Pointwise`], as torchvision's detectors do.
+/// Values between those of bytes are kept.
 ///
 /// # Errors
 ///
@@ -65,7 +65,7 @@ pub fn stack_resized(
             resized(image, (width, height), normalization).map_err(|source| DataError::Resize {
                 from: image.dimensions(),
                 to: (width, height),
-                source,
+                source: source.into(),
             })?;
         let plane_len = planes.len() / 3;
         for (channel, plane) in planes.chunks_exact_mut(plane_len.max(1)).enumerate() {
@@ -77,19 +77,6 @@ pub fn stack_resized(
             }
         }
     }
-    batch.geometries = images
-        .iter()
-        .map(|image| {
-            let (width, height) = target(image);
-            Geometry {
-                scale: [
-                    width as f32 / image.width() as f32,
-                    height as f32 / image.height() as f32,
-                ],
-                offset: [0.0, 0.0],
-            }
-        })
-        .collect();
     Ok(batch)
 }
 
@@ -108,7 +95,7 @@ fn resized(
 }
 
 impl ImageBatch {
-    /// A batch for images of these sizes, `(width, height)`, all values 0.
+    /// A batch of zeros for images of these sizes, `(width, height)`.
     fn zeros(sizes: impl Iterator<Item = (u32, u32)>, multiple: usize) -> Self {
         let sizes: Vec<[u32; 2]> = sizes.map(Into::into).collect();
         let padded = |side: usize| {
@@ -120,11 +107,10 @@ impl ImageBatch {
             data: vec![0.0; shape.iter().product()],
             shape,
             sizes,
-            geometries: Vec::new(),
         }
     }
 
-    /// The planes of each image, and their width.
+    /// The three planes of each image, and the width of a plane.
     fn images(&mut self) -> impl Iterator<Item = (&mut [f32], usize)> {
         let [_, channels, height, width] = self.shape;
         self.data
@@ -142,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_are_padded_with_zeros_right_and_below() {
+    fn images_are_padded_with_zeros_on_the_right_and_at_the_bottom() {
         let sample = |width, height, byte| {
             Sample::new(
                 RgbImage::from_pixel(width, height, Rgb([byte; 3])),
@@ -168,10 +154,10 @@ mod tests {
         assert_eq!(batch.data[48..52], [-102.9801, -102.9801, 0.0, 0.0]);
     }
 
-    /// Of `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)`: a row of `[0, 10, 20, 90]` at three
-    /// and at six pixels.
+    /// The output of `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` for a row `[0, 10, 20, 90]`
+    /// at three and six pixels.
     #[test]
-    fn pointwise_resizing_is_that_of_torch() {
+    fn pointwise_resizing_matches_torch() {
         let image = RgbImage::from_fn(4, 1, |x, _| Rgb([[0, 10, 20, 90][x as usize]; 3]));
         for (width, expected) in [
             (3, &[1.666_666_7, 15.0, 78.333_33][..]),
@@ -197,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stacks_to_nothing() {
+    fn an_empty_batch_has_no_values() {
         let batch = stack(&[], Normalization::ImageNet, 32);
         assert_eq!(batch.shape, [0, 3, 0, 0]);
         assert!(batch.data.is_empty());

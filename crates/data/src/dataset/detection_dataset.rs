@@ -1,0 +1,263 @@
+//! The data set: annotations in memory, pixels on demand.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::checks::{admit, number_objects, require_consistent};
+use super::{Category, ImageRecord, ImageSource, LoadReport};
+use crate::transforms::Sample;
+use crate::{DataError, Layout};
+
+/// A set of annotated images: one split of a COCO, VOC or YOLO data set, of the generated set, or images of your own.
+///
+/// Annotations are in memory; pixels are read on demand. Every object has a box of positive size inside its image.
+/// Degenerate boxes and boxes outside the image are dropped, boxes that cross the border are clipped, and
+/// [`report`](Self::report) counts both.
+///
+/// Splits of one data set have the same categories in the same order: COCO's by category id; VOC's by name over the
+/// whole folder, or as in its `labels.txt`; YOLO's as in its class list.
+///
+/// ```
+/// use fcos_burn_data::DetectionDataset;
+/// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+///
+/// let config = ShapesConfig::default().with_train_images(2);
+/// let dataset = DetectionDataset::shapes(&config, ShapesSplit::Train)?;
+/// assert_eq!(dataset.len(), 2);
+/// let image = dataset.image(0)?;
+/// assert_eq!(image.dimensions(), (config.width, config.height));
+/// # Ok::<(), fcos_burn_data::DataError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct DetectionDataset {
+    annotations: Annotations,
+    source: Arc<dyn ImageSource>,
+}
+
+/// Everything but the pixels.
+#[derive(Debug, Clone)]
+pub(crate) struct Annotations {
+    pub name: String,
+    pub layout: Option<Layout>,
+    pub categories: Vec<Category>,
+    /// Objects have passed [`admit`].
+    pub images: Vec<ImageRecord>,
+    pub report: LoadReport,
+}
+
+impl DetectionDataset {
+    /// A data set of these images, whose pixels come from `source`. `name` is used in messages.
+    ///
+    /// What holds for files holds here: degenerate boxes and boxes outside their image are dropped, boxes that cross the
+    /// border are clipped, and [`report`](Self::report) counts both. Object ids that are zero or repeated are replaced.
+    ///
+    /// ```
+    /// use fcos_burn_data::{
+    ///     BoundingBox, Category, DataError, DetectionDataset, Finding, ImageRecord, ImageSource, Object, RgbImage,
+    /// };
+    ///
+    /// /// Images in memory.
+    /// #[derive(Debug)]
+    /// struct Memory(Vec<RgbImage>);
+    ///
+    /// impl ImageSource for Memory {
+    ///     fn image(&self, index: usize) -> Result<RgbImage, DataError> {
+    ///         Ok(self.0[index].clone())
+    ///     }
+    /// }
+    ///
+    /// let inside = Object::new(1, BoundingBox::new(4.0, 4.0, 20.0, 12.0), 0);
+    /// let degenerate = Object::new(2, BoundingBox::new(5.0, 5.0, 5.0, 9.0), 1);
+    /// let images = vec![
+    ///     ImageRecord::new(1, "first", 32, 24).with_objects(vec![inside, degenerate]),
+    ///     ImageRecord::new(2, "second", 16, 16),
+    /// ];
+    /// let pixels = Memory(vec![RgbImage::new(32, 24), RgbImage::new(16, 16)]);
+    /// let dataset = DetectionDataset::new("mine", Category::list(["cat", "dog"]), images, pixels)?;
+    ///
+    /// assert_eq!(dataset.to_string(), "mine: 2 images, 1 objects, 2 classes");
+    /// assert_eq!(dataset.report().tally(Finding::Degenerate).examples, ["first object 2"]);
+    /// assert_eq!(dataset.sample(0)?.boxes(), [BoundingBox::new(4.0, 4.0, 20.0, 12.0)]);
+    /// # Ok::<(), DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Dataset`] if image ids or category ids are not unique, an image has no pixels, or a label is not an
+    /// index of `categories`.
+    pub fn new(
+        name: impl Into<String>,
+        categories: Vec<Category>,
+        mut images: Vec<ImageRecord>,
+        source: impl ImageSource + 'static,
+    ) -> Result<Self, DataError> {
+        let mut report = LoadReport::default();
+        for image in &mut images {
+            let (size, name) = (image.size(), &image.file_name);
+            let objects = std::mem::take(&mut image.objects).into_iter();
+            image.objects = objects
+                .filter_map(|object| {
+                    let id = object.id;
+                    admit(
+                        object,
+                        size,
+                        format_args!("{name} object {id}"),
+                        &mut report,
+                    )
+                })
+                .collect();
+        }
+        let annotations = Annotations {
+            name: name.into(),
+            layout: None,
+            categories,
+            images,
+            report,
+        };
+        Self::from_annotations(annotations, source)
+    }
+
+    /// The data set of annotations whose objects were admitted.
+    pub(crate) fn from_annotations(
+        mut annotations: Annotations,
+        source: impl ImageSource + 'static,
+    ) -> Result<Self, DataError> {
+        require_consistent(&annotations.categories, &annotations.images).map_err(|cause| {
+            DataError::Dataset {
+                name: annotations.name.clone(),
+                cause,
+            }
+        })?;
+        number_objects(&mut annotations.images, &mut annotations.report);
+        Ok(Self {
+            annotations,
+            source: Arc::new(source),
+        })
+    }
+
+    /// The name in messages. Readers use the path of the data set and the split.
+    pub fn name(&self) -> &str {
+        &self.annotations.name
+    }
+
+    /// The layout on disk; `None` if the data set was not read from one.
+    pub fn layout(&self) -> Option<Layout> {
+        self.annotations.layout
+    }
+
+    /// The classes, in the order of the labels.
+    pub fn categories(&self) -> &[Category] {
+        &self.annotations.categories
+    }
+
+    /// The images and their objects.
+    pub fn images(&self) -> &[ImageRecord] {
+        &self.annotations.images
+    }
+
+    /// What was dropped or changed in the annotations.
+    pub fn report(&self) -> &LoadReport {
+        &self.annotations.report
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.images().len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.images().is_empty()
+    }
+
+    /// The number of objects in all images.
+    pub fn object_count(&self) -> usize {
+        self.images().iter().map(|image| image.objects.len()).sum()
+    }
+
+    /// The record of an image.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::IndexOutOfRange`].
+    pub fn record(&self, index: usize) -> Result<&ImageRecord, DataError> {
+        let len = self.len();
+        (self.images().get(index)).ok_or(DataError::IndexOutOfRange { index, len })
+    }
+
+    /// The pixels of an image, as stored. EXIF orientations are not applied: COCO's tools and PIL do not apply them, and
+    /// annotations refer to stored pixels.
+    ///
+    /// # Errors
+    ///
+    /// Those of the [`ImageSource`], such as a file that cannot be read or decoded. [`DataError::SizeMismatch`] if the
+    /// image does not have its annotated size. [`DataError::IndexOutOfRange`].
+    pub fn image(&self, index: usize) -> Result<RgbImage, DataError> {
+        let record = self.record(index)?;
+        let image = self.source.image(index)?;
+        let (annotated, found) = (record.size(), image.dimensions());
+        if annotated == found {
+            return Ok(image);
+        }
+        let path = self.source.path(index);
+        Err(DataError::SizeMismatch {
+            image: path.map_or_else(
+                || record.file_name.clone(),
+                |path| path.display().to_string(),
+            ),
+            annotated,
+            found,
+        })
+    }
+
+    /// Reads every image, on all cores. Returns the indices of those that cannot be read, and the errors.
+    ///
+    /// `progress` is called after each image, from several threads, with the number of images read so far. Images of a
+    /// source that is [always readable](ImageSource::always_readable) are not read.
+    pub fn unreadable_images(&self, progress: impl Fn(usize) + Sync) -> Vec<(usize, DataError)> {
+        if self.source.always_readable() {
+            return Vec::new();
+        }
+        let done = AtomicUsize::new(0);
+        let check = |index| {
+            let error = self.image(index).err();
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1);
+            Some((index, error?))
+        };
+        (0..self.len()).into_par_iter().filter_map(check).collect()
+    }
+
+    /// An image with the boxes and labels to train on: all of its objects except crowds.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`image`](Self::image).
+    pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
+        let image = self.image(index)?;
+        let (boxes, labels) = self
+            .record(index)?
+            .objects
+            .iter()
+            .filter(|object| !object.iscrowd)
+            .map(|object| (object.bbox, object.label))
+            .unzip();
+        Ok(Sample::new(image, boxes, labels))
+    }
+}
+
+/// Name, layout and counts, on one line.
+impl fmt::Display for DetectionDataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        if let Some(layout) = self.layout() {
+            write!(f, " ({layout})")?;
+        }
+        let (images, objects) = (self.len(), self.object_count());
+        let classes = self.categories().len();
+        write!(f, ": {images} images, {objects} objects, {classes} classes")
+    }
+}

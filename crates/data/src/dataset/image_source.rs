@@ -1,0 +1,33 @@
+//! Where pixels come from.
+
+use std::fmt;
+use std::path::Path;
+
+use image::RgbImage;
+
+use crate::DataError;
+
+/// Gives the pixels of the images of a [`DetectionDataset`](crate::DetectionDataset), by their index in it.
+///
+/// Images are asked for in any order, from several threads at once. The same index must always give the same pixels.
+///
+/// See [`DetectionDataset::new`](crate::DetectionDataset::new) for an example.
+pub trait ImageSource: fmt::Debug + Send + Sync {
+    /// The pixels of the image at `index`.
+    ///
+    /// # Errors
+    ///
+    /// Anything that keeps the image from being read. [`DataError::image_source`] wraps errors of other crates.
+    fn image(&self, index: usize) -> Result<RgbImage, DataError>;
+
+    /// The file that holds the image at `index`, for error messages. `None` if the image is not in a file.
+    fn path(&self, _index: usize) -> Option<&Path> {
+        None
+    }
+
+    /// Whether [`image`](Self::image) cannot fail, as with generated images.
+    /// [`DetectionDataset::unreadable_images`](crate::DetectionDataset::unreadable_images) does not read these.
+    fn always_readable(&self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,155 @@
+//! What was wrong with annotations.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// How many places a [`Tally`] keeps.
+const EXAMPLES: usize = 5;
+
+/// Something wrong with an annotation or an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Finding {
+    /// Dropped: a box whose width or height is zero, negative or not a number.
+    Degenerate,
+    /// Dropped: a box that lies outside its image.
+    Outside,
+    /// Dropped: an annotation without a box.
+    NoBox,
+    /// Dropped: an annotation of an image that the file does not list.
+    UnknownImage,
+    /// Dropped: an annotation of a category that the file does not list.
+    UnknownCategory,
+    /// Dropped with its annotations: an image whose size is not annotated and cannot be read from the image file.
+    UnreadableImage,
+    /// Dropped: an image that a split lists again.
+    Repeated,
+    /// Kept: a box that crossed the border of its image and was clipped.
+    Clipped,
+}
+
+impl Finding {
+    /// Whether the annotation or image was dropped.
+    fn drops(self) -> bool {
+        self != Self::Clipped
+    }
+}
+
+/// As in `degenerate boxes dropped`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Degenerate => "degenerate boxes dropped",
+            Self::Outside => "boxes outside the image dropped",
+            Self::NoBox => "annotations without a box dropped",
+            Self::UnknownImage => "annotations of unlisted images dropped",
+            Self::UnknownCategory => "annotations of unlisted categories dropped",
+            Self::UnreadableImage => "unreadable images dropped",
+            Self::Repeated => "repeated images dropped",
+            Self::Clipped => "boxes clipped to the image",
+        })
+    }
+}
+
+/// How often something was found, and where.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Tally {
+    /// How often.
+    pub count: usize,
+    /// The first few places: a file name, and the annotation in it.
+    pub examples: Vec<String>,
+}
+
+/// Everything that was dropped or changed in the annotations of a data set; empty if they are clean.
+///
+/// Prints on one line, such as `degenerate boxes dropped: 1 (a.jpg object 3)`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    findings: BTreeMap<Finding, Tally>,
+    notes: Vec<String>,
+}
+
+impl LoadReport {
+    /// How often `finding` occurred, and where.
+    pub fn tally(&self, finding: Finding) -> Tally {
+        self.findings.get(&finding).cloned().unwrap_or_default()
+    }
+
+    /// All findings with their tallies.
+    pub fn findings(&self) -> impl Iterator<Item = (Finding, &Tally)> {
+        self.findings
+            .iter()
+            .map(|(finding, tally)| (*finding, tally))
+    }
+
+    /// Remarks on the data set as a whole.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The number of annotations and images that were dropped.
+    pub fn dropped(&self) -> usize {
+        self.findings()
+            .filter(|(finding, _)| finding.drops())
+            .map(|(_, tally)| tally.count)
+            .sum()
+    }
+
+    /// Whether there are neither findings nor notes.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty() && self.notes.is_empty()
+    }
+
+    pub(crate) fn record(&mut self, finding: Finding, place: impl fmt::Display) {
+        let tally = self.findings.entry(finding).or_default();
+        tally.count += 1;
+        if tally.examples.len() < EXAMPLES {
+            tally.examples.push(place.to_string());
+        }
+    }
+
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+}
+
+impl fmt::Display for LoadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_clean() {
+            return f.write_str("no annotations dropped or changed");
+        }
+        let findings = self.findings().map(|(finding, tally)| {
+            let more = match tally.count > tally.examples.len() {
+                true => ", …",
+                false => "",
+            };
+            let (count, examples) = (tally.count, tally.examples.join(", "));
+            format!("{finding}: {count} ({examples}{more})")
+        });
+        let parts: Vec<String> = findings.chain(self.notes.iter().cloned()).collect();
+        f.write_str(&parts.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_counts_and_the_first_places_on_one_line() {
+        let mut report = LoadReport::default();
+        assert_eq!(report.to_string(), "no annotations dropped or changed");
+        report.record(Finding::Degenerate, "a.jpg object 3");
+        for line in 1..=7 {
+            report.record(Finding::Clipped, format_args!("b.jpg line {line}"));
+        }
+        assert_eq!(report.dropped(), 1);
+        assert_eq!(report.tally(Finding::Clipped).count, 7);
+        assert_eq!(
+            report.to_string(),
+            "degenerate boxes dropped: 1 (a.jpg object 3); boxes clipped to the image: 7 \
+             (b.jpg line 1, b.jpg line 2, b.jpg line 3, b.jpg line 4, b.jpg line 5, …)"
+        );
+    }
+}

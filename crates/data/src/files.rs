@@ -1,0 +1,73 @@
+//! Folders and text files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use crate::DataError;
+
+/// The longest text file in bytes. Others are refused: a file of any size may come from anywhere.
+const MAX_TEXT: u64 = 256 << 20;
+
+/// Opens a regular file. Opening a pipe would block until somebody writes to it.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    match std::fs::metadata(path)?.is_file() {
+        true => File::open(path),
+        false => Err(io::Error::other("not a regular file")),
+    }
+}
+
+pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
+    let mut text = String::new();
+    let read = open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_string(&mut text));
+    match read.map_err(DataError::io(path))? as u64 {
+        ..=MAX_TEXT => Ok(text),
+        _ => Err(DataError::Annotations {
+            path: path.to_path_buf(),
+            cause: format!("the file is larger than {} MiB", MAX_TEXT >> 20),
+        }),
+    }
+}
+
+/// The lines of a text that are not blank, trimmed, with their numbers from 1.
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = (1..).zip(text.lines().map(str::trim));
+    lines.filter(|(_, line)| !line.is_empty())
+}
+
+/// The entries of `folder` sorted by name; none if there is no such folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let read = || -> io::Result<Vec<PathBuf>> {
+        std::fs::read_dir(folder)?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect()
+    };
+    let mut paths = read().map_err(DataError::io(folder))?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// The entries of `folder` with that extension, sorted by name; none if there is no such folder.
+pub(crate) fn entries_with_extension(
+    folder: &Path,
+    extension: &str,
+) -> Result<Vec<PathBuf>, DataError> {
+    let mut paths = entries(folder)?;
+    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
+    Ok(paths)
+}
+
+/// The last part of a path.
+pub(crate) fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+/// The last part of a path, without its extension.
+pub(crate) fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}

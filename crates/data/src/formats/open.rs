@@ -1,0 +1,64 @@
+//! Data sets of any layout.
+
+use std::path::Path;
+
+use super::split::Split;
+use super::{coco, voc, yolo};
+use crate::{DataError, DetectionDataset, Layout};
+
+impl DetectionDataset {
+    /// Opens one split of the data set in `dir`, in whatever layout it is.
+    ///
+    /// `split` may be `None` if there is only one. [`splits`] lists them.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], [`DataError::UnknownSplit`],
+    /// [`DataError::SplitNotNamed`], and the errors of [`coco`](Self::coco), [`voc`](Self::voc) and
+    /// [`yolo`](Self::yolo).
+    pub fn open(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
+        let dir = dir.as_ref();
+        match recognize(dir)? {
+            Layout::Coco => coco::open(dir, split),
+            Layout::Voc => Self::voc(dir, split),
+            Layout::Yolo => Self::yolo(dir, split),
+        }
+    }
+}
+
+/// The layout of the data set in `dir` and the names of its splits, sorted.
+///
+/// # Errors
+///
+/// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], or the error of a file that lists splits and cannot be
+/// read.
+pub fn splits(dir: impl AsRef<Path>) -> Result<(Layout, Vec<String>), DataError> {
+    let dir = dir.as_ref();
+    let layout = recognize(dir)?;
+    let names = match layout {
+        Layout::Coco => names(coco::splits(dir)?),
+        Layout::Voc => names(voc::splits(dir)?),
+        Layout::Yolo => names(yolo::splits(dir)?),
+    };
+    Ok((layout, names))
+}
+
+fn names<T>(splits: Vec<Split<T>>) -> Vec<String> {
+    splits.into_iter().map(|split| split.name).collect()
+}
+
+/// The layout of the data set in `dir`, by the files in it.
+fn recognize(dir: &Path) -> Result<Layout, DataError> {
+    let path = || dir.to_path_buf();
+    if !dir.is_dir() {
+        Err(DataError::MissingFolder { path: path() })
+    } else if voc::recognizes(dir)? {
+        Ok(Layout::Voc)
+    } else if !coco::splits(dir)?.is_empty() {
+        Ok(Layout::Coco)
+    } else if yolo::recognizes(dir)? {
+        Ok(Layout::Yolo)
+    } else {
+        Err(DataError::UnknownLayout { path: path() })
+    }
+}

@@ -1,0 +1,25 @@
+//! How data sets are laid out on disk.
+
+use std::fmt;
+
+/// How a data set is laid out on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Layout {
+    /// One JSON file per split.
+    Coco,
+    /// One XML file per image, one list of images per split.
+    Voc,
+    /// One text file per image, one folder per split.
+    Yolo,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Coco => "COCO",
+            Self::Voc => "VOC",
+            Self::Yolo => "YOLO",
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! From samples to batches: order, worker threads, normalization, padding.
+
+mod batch;
+mod loader;
+mod normalization;
+mod order;
+mod sample_reader;
+
+pub use batch::{ImageBatch, stack, stack_resized};
+pub use loader::{Loader, LoaderError};
+pub use normalization::Normalization;
+pub use order::{SampleOrder, epoch_order};
+pub use sample_reader::SampleReader;

@@ -1,0 +1,30 @@
+//! What transforms have in common.
+
+use std::fmt;
+
+use rand::Rng;
+
+use super::Sample;
+use crate::DataError;
+
+/// A step of a [`Pipeline`](super::Pipeline): changes a sample, possibly at random.
+///
+/// See [`Augmentations`](super::Augmentations) for an example.
+pub trait Augmentation: fmt::Debug + Send + Sync {
+    /// The changed sample. All random choices are drawn from `rng`, so that samples are reproducible.
+    ///
+    /// # Errors
+    ///
+    /// Anything that keeps the sample from being changed. [`DataError::augmentation`] wraps errors of other crates.
+    fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError>;
+
+    /// Fails if a value of the configuration is not allowed, such as a probability above 1. Called once, before the first
+    /// sample.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Config`], whose field is relative to this step: `probability`, not `random_gray.probability`.
+    fn validate(&self) -> Result<(), DataError> {
+        Ok(())
+    }
+}
