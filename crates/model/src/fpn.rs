@@ -10,10 +10,11 @@ use burn::{
         ops::{InterpolateMode, InterpolateOptions},
     },
 };
+use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backbone::FeatureMap, config_error::ConfigError, kernels::relu, layers::conv_with_zero_bias,
+    backbone::FeatureMap, kernels::relu, layers::conv_with_zero_bias,
     mixed_precision::convolve,
 };
 
