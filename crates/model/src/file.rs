@@ -34,7 +34,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut file = temporary_file(folder_of(&path))?;
-    file.write_all(bytes)?;
+    file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;
     sync_folder_of(&path);

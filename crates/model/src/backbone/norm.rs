@@ -55,6 +55,7 @@ impl NormKind {
 /// A frozen batch norm is a [`BatchNorm`] whose parameters require no gradient and whose
 /// training flag is off, so that it uses its stored statistics.
 #[derive(Module, Debug)]
+#[non_exhaustive]
 pub enum Norm {
     /// Batch normalization, frozen or trained.
     Batch(BatchNorm),
