@@ -7,7 +7,7 @@ use fcos_burn::{
     data::{DataError, DetectionDataset},
     detect::device::{DeviceError, DeviceName, Precision},
     eval::{Evaluation, EvaluationError},
-    model::weights::{Checkpoint, WeightsError},
+    model::weights::{WeightsError, WeightsFile},
     model::{ConfigError, FcosConfig},
     train::{Error, RunConfig},
 };
@@ -136,7 +136,7 @@ impl Reader {
             Kind::Weights => {
                 let path = self.path("weights");
                 fs::write(&path, file)?;
-                let checkpoint = Checkpoint::open(&path)?;
+                let checkpoint = WeightsFile::open(&path)?;
                 let device = DeviceName::CPU.open(Precision::F32)?;
                 let model = checkpoint.detector().unwrap_or_else(tiny).init(&device)?;
                 let (_, loaded) = checkpoint.load(model)?;

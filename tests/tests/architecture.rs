@@ -19,11 +19,15 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("crates/cli", &["fcos-burn"]),
     (
         "crates/fcos-burn",
-        &["boxes", "data", "detect", "eval", "loss", "model", "plot", "train"],
+        &[
+            "boxes", "data", "detect", "eval", "loss", "model", "plot", "train",
+        ],
     ),
     (
         "crates/train",
-        &["boxes", "cpu", "data", "detect", "eval", "loss", "model", "plot"],
+        &[
+            "boxes", "cpu", "data", "detect", "eval", "loss", "model", "plot",
+        ],
     ),
     ("crates/detect", &["boxes", "data", "model", "plot"]),
     ("crates/model", &["boxes", "cpu", "loss"]),
@@ -42,7 +46,10 @@ const MAY_SHOW: [(&str, &[&str]); 10] = [
     ("crates/detect", &["burn", "image", "serde", "serde_json"]),
     ("crates/model", &["burn", "serde"]),
     ("crates/eval", &["serde"]),
-    ("crates/data", &["hotcoco", "image", "rand", "serde", "serde_json"]),
+    (
+        "crates/data",
+        &["hotcoco", "image", "rand", "serde", "serde_json"],
+    ),
     ("crates/boxes", &["serde"]),
     ("crates/cpu", &["burn"]),
     ("crates/loss", &["burn", "serde"]),
@@ -50,13 +57,18 @@ const MAY_SHOW: [(&str, &[&str]); 10] = [
 ];
 
 fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The names in a table of `Cargo.toml`, such as `dependencies`.
 fn keys(manifest: &toml::Table, table: &str) -> BTreeSet<String> {
     let table = manifest.get(table).and_then(toml::Value::as_table);
-    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    table
+        .map(|table| table.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 fn manifest(folder: &str) -> toml::Table {
@@ -71,13 +83,20 @@ fn dependencies_point_down() {
         .map(|entry| format!("crates/{}", entry.unwrap().file_name().to_str().unwrap()))
         .collect();
     let listed = MAY_USE.map(|(folder, _)| folder.to_owned());
-    assert_eq!(folders, listed.into_iter().collect(), "crates that the rules list");
+    assert_eq!(
+        folders,
+        listed.into_iter().collect(),
+        "crates that the rules list"
+    );
     for (folder, allowed) in MAY_USE {
         let found = keys(&manifest(folder), "dependencies");
         let found = found.iter().filter(|name| name.starts_with("fcos-burn"));
         for name in found {
             let short = name.strip_prefix("fcos-burn-").unwrap_or(name);
-            assert!(allowed.contains(&short), "{folder} must not depend on {name}");
+            assert!(
+                allowed.contains(&short),
+                "{folder} must not depend on {name}"
+            );
         }
     }
 }
@@ -89,7 +108,9 @@ fn evaluation_and_plots_do_without_burn() {
         assert!(!found.contains("burn"), "{folder} must not depend on burn");
     }
     let detect = manifest("crates/detect");
-    let burn = detect["dependencies"]["burn"]["features"].as_array().unwrap();
+    let burn = detect["dependencies"]["burn"]["features"]
+        .as_array()
+        .unwrap();
     assert!(burn.iter().all(|feature| feature.as_str() != Some("train")));
 }
 
@@ -111,14 +132,20 @@ fn a_planted_circle_is_found() {
     };
     write("lib.rs", "mod a; mod b; mod c; pub use c::inner::Thing;");
     write("a.rs", "use crate::b::B; pub struct A(B);");
-    write("b.rs", "pub struct B; #[cfg(test)] mod tests { use crate::a::A; }");
+    write(
+        "b.rs",
+        "pub struct B; #[cfg(test)] mod tests { use crate::a::A; }",
+    );
     write("c/mod.rs", "mod inner; mod outer;");
     write("c/inner.rs", "pub struct Thing;");
     write("c/outer.rs", "use super::inner::Thing;");
     assert_eq!(circles(folder.path()), Vec::<Vec<String>>::new());
     // By an item that the root re-exports, by a path in an expression, and within a folder.
     write("b.rs", "use crate::{Thing}; pub struct B(Thing);");
-    write("c/inner.rs", "pub struct Thing; fn f() { crate::a::g(); super::outer::h(); }");
+    write(
+        "c/inner.rs",
+        "pub struct Thing; fn f() { crate::a::g(); super::outer::h(); }",
+    );
     let found = circles(folder.path());
     assert_eq!(found, [vec!["a", "b", "c"], vec!["c::inner", "c::outer"]]);
 }
@@ -130,7 +157,11 @@ fn only_listed_foreign_types_show_in_public_apis() {
             for name in shown {
                 let ours = name.starts_with("fcos_burn");
                 let allowed = ours || allowed.contains(&name.as_str());
-                assert!(allowed, "{}: a type of {name} shows in a public item", path.display());
+                assert!(
+                    allowed,
+                    "{}: a type of {name} shows in a public item",
+                    path.display()
+                );
             }
         }
     }
@@ -162,7 +193,10 @@ fn modules(src: &Path) -> Vec<Module> {
                 .iter()
                 .map(|part| part.to_str().unwrap().to_owned())
                 .collect();
-            if matches!(path.last().map(String::as_str), Some("mod" | "lib" | "main")) {
+            if matches!(
+                path.last().map(String::as_str),
+                Some("mod" | "lib" | "main")
+            ) {
                 path.pop();
             }
             let syntax = syn::parse_file(&fs::read_to_string(&file).unwrap()).unwrap();
@@ -176,8 +210,7 @@ fn modules(src: &Path) -> Vec<Module> {
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let list = attribute.meta.require_list();
-        attribute.path().is_ident("cfg")
-            && list.is_ok_and(|list| list.tokens.to_string() == "test")
+        attribute.path().is_ident("cfg") && list.is_ok_and(|list| list.tokens.to_string() == "test")
     })
 }
 
@@ -201,7 +234,8 @@ impl<'ast> Visit<'ast> for Mentions {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.0.push(path.segments.iter().map(|s| s.ident.to_string()).collect());
+        self.0
+            .push(path.segments.iter().map(|s| s.ident.to_string()).collect());
         syn::visit::visit_path(self, path);
     }
 }
@@ -220,7 +254,9 @@ fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
         UseTree::Path(path) => prefixed(&path.ident, leaves(&path.tree)),
         UseTree::Name(name) if name.ident == "self" => vec![(Vec::new(), "self".to_owned())],
         UseTree::Name(name) => vec![(vec![name.ident.to_string()], name.ident.to_string())],
-        UseTree::Rename(rename) => vec![(vec![rename.ident.to_string()], rename.rename.to_string())],
+        UseTree::Rename(rename) => {
+            vec![(vec![rename.ident.to_string()], rename.rename.to_string())]
+        }
         UseTree::Glob(_) => vec![(Vec::new(), "*".to_owned())],
         UseTree::Group(group) => group.items.iter().flat_map(leaves).collect(),
     }
@@ -278,19 +314,30 @@ fn circles(src: &Path) -> Vec<Vec<String>> {
             };
             // A re-exported name leads to its module, and that may be re-exported again.
             for _ in 0..8 {
-                let Some((length, to)) = (1..=target.len()).rev().find_map(|length| {
-                    Some((length, re_exports.get(&target[..length])?))
-                }) else {
+                let Some((length, to)) = (1..=target.len())
+                    .rev()
+                    .find_map(|length| Some((length, re_exports.get(&target[..length])?)))
+                else {
                     break;
                 };
                 target = [&to[..], &target[length..]].concat();
             }
-            let deepest = (0..=target.len()).rev().find(|&l| paths.contains(&target[..l].to_vec()));
+            let deepest = (0..=target.len())
+                .rev()
+                .find(|&l| paths.contains(&target[..l].to_vec()));
             let target = &target[..deepest.unwrap_or(0)];
-            let common = module.path.iter().zip(target).take_while(|(a, b)| a == b).count();
+            let common = module
+                .path
+                .iter()
+                .zip(target)
+                .take_while(|(a, b)| a == b)
+                .count();
             if let (Some(from), Some(to)) = (module.path.get(common), target.get(common)) {
                 let folder = module.path[..common].to_vec();
-                edges.entry(folder).or_default().insert((from.clone(), to.clone()));
+                edges
+                    .entry(folder)
+                    .or_default()
+                    .insert((from.clone(), to.clone()));
             }
         }
     }
@@ -301,7 +348,10 @@ fn circles(src: &Path) -> Vec<Vec<String>> {
             let mut open = vec![from.clone()];
             while let Some(module) = open.pop() {
                 let next = edges.iter().filter(|(a, _)| *a == module);
-                open.extend(next.map(|(_, b)| b.clone()).filter(|b| seen.insert(b.clone())));
+                open.extend(
+                    next.map(|(_, b)| b.clone())
+                        .filter(|b| seen.insert(b.clone())),
+                );
             }
             seen
         };
@@ -332,7 +382,10 @@ fn foreign_types(src: &Path) -> Vec<(PathBuf, BTreeSet<String>)> {
                 }
             }
         }
-        let mut shown = Shown { names, crates: BTreeSet::new() };
+        let mut shown = Shown {
+            names,
+            crates: BTreeSet::new(),
+        };
         for item in &module.syntax.items {
             shown.item(item);
         }
@@ -411,7 +464,8 @@ impl<'ast> Visit<'ast> for Shown {
         let root = root.or_else(|| (path.segments.len() > 1).then_some(first));
         let own = ["std", "core", "crate", "self", "super", "Self"];
         let known = |name: &String| name.starts_with(|c: char| c.is_ascii_lowercase());
-        self.crates.extend(root.filter(|root| known(root) && !own.contains(&root.as_str())));
+        self.crates
+            .extend(root.filter(|root| known(root) && !own.contains(&root.as_str())));
         syn::visit::visit_path(self, path);
     }
 }

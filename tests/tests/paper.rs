@@ -17,12 +17,12 @@ use fcos_burn::{
     detect::device::Precision,
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
     model::Fcos,
+    model::backbone::norm::NormKind,
+    model::backbone::resnet::{ResNetDepth, StrideIn},
     model::fpn::ExtraLevelsFrom,
     model::head::{RegressionForm, TowerInit},
-    model::norm::NormKind,
-    model::postprocess::Thresholded,
-    model::pyramid::{LocationRule, STRIDES},
-    model::resnet::{ResNetDepth, StrideIn},
+    model::locations::{LocationRule, STRIDES},
+    model::postprocess::ScoreThresholdOn,
     train::RunConfig,
     train::config::TrainingLength,
 };
@@ -95,7 +95,7 @@ fn network_and_inference() {
     let head = &config.head;
     assert_eq!(head.tower_depth, 4);
     assert_eq!(head.tower_init, TowerInit::Fcos);
-    assert!(head.learnt_scales);
+    assert!(head.learned_scales);
     assert_eq!(head.regression, RegressionForm::Exp);
     assert_eq!(head.prior, 0.01);
     assert_eq!(head.centerness, None);
@@ -105,7 +105,10 @@ fn network_and_inference() {
     assert_eq!(assignment.center_sampling_radius, None);
     let postprocess = &config.postprocess;
     assert_eq!(postprocess.score_threshold, 0.05);
-    assert_eq!(postprocess.thresholded, Thresholded::ClassProbability);
+    assert_eq!(
+        postprocess.score_threshold_on,
+        ScoreThresholdOn::ClassProbability
+    );
     assert_eq!(postprocess.candidates_per_level, 1000);
     assert_eq!(postprocess.nms_iou_threshold, 0.6);
     assert_eq!(postprocess.detections_per_image, 100);

@@ -8,7 +8,11 @@ use burn::{
 };
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::{Category, DetectionDataset, Loader, LoaderError};
-use fcos_burn_model::{Fcos, weights::Loaded};
+use fcos_burn_model::{
+    Fcos,
+    backbone::{Backbone, BackboneConfig, resnet::ResNet},
+    weights::LoadReport,
+};
 use image::RgbImage;
 
 use crate::{
@@ -33,8 +37,8 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Detector {
-    model: Fcos,
+pub struct Detector<B: Backbone = ResNet> {
+    model: Fcos<B>,
     input: InputConfig,
     categories: Vec<Category>,
     device: Device,
@@ -42,9 +46,23 @@ pub struct Detector {
 }
 
 impl Detector {
+    /// Loads a detector from whatever [`DetectorFile::open`] knows: the best weights of
+    /// a run's folder, or a weights file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration or the weights cannot be read or do not fit
+    /// together, or the device cannot be had.
+    pub fn load(weights: &Path, device: &DeviceName, precision: Precision) -> Result<Self, Error> {
+        let (detector, _) = Self::from_file(DetectorFile::open(weights)?, device, precision)?;
+        Ok(detector)
+    }
+}
+
+impl<B: Backbone> Detector<B> {
     /// Puts a model on `device` to use, with activations in `precision`.
     pub fn new(
-        model: &Fcos,
+        model: &Fcos<B>,
         input: InputConfig,
         categories: Vec<Category>,
         device: Device,
@@ -59,28 +77,16 @@ impl Detector {
         }
     }
 
-    /// Loads a detector from whatever [`DetectorFile::open`] knows: the best weights of
-    /// a run's folder, or a weights file.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the configuration or the weights cannot be read or do not fit
-    /// together, or the device cannot be had.
-    pub fn load(weights: &Path, device: &DeviceName, precision: Precision) -> Result<Self, Error> {
-        let (detector, _) = Self::from_file(DetectorFile::open(weights)?, device, precision)?;
-        Ok(detector)
-    }
-
     /// Loads the detector that `file` describes, and tells what was taken from its weights.
     ///
     /// # Errors
     ///
     /// Fails if the weights cannot be read or do not fit, or the device cannot be had.
-    pub fn from_file(
-        file: DetectorFile,
+    pub fn from_file<C: BackboneConfig<Backbone = B>>(
+        file: DetectorFile<C>,
         device: &DeviceName,
         precision: Precision,
-    ) -> Result<(Self, Loaded), Error> {
+    ) -> Result<(Self, LoadReport), Error> {
         let device = device.open(precision)?;
         let (model, loaded) = file.load(&device)?;
         let detector = Self::new(&model, file.input, file.categories, device, precision);
@@ -88,7 +94,7 @@ impl Detector {
     }
 
     /// The model.
-    pub fn model(&self) -> &Fcos {
+    pub fn model(&self) -> &Fcos<B> {
         &self.model
     }
 

@@ -6,8 +6,8 @@ use burn::tensor::Device;
 use fcos_burn_data::Category;
 use fcos_burn_model::{
     Fcos, FcosConfig,
-    head::FcosHeadConfig,
-    weights::{Checkpoint, Layout, Loaded},
+    backbone::{BackboneConfig, resnet::ResNetConfig},
+    weights::{LoadReport, TensorNaming, WeightsFile},
 };
 
 use serde::Deserialize;
@@ -16,11 +16,11 @@ use crate::{coco_classes::COCO_CLASSES, error::Error, input::InputConfig, json::
 
 /// A detector on disk: a run of this project, or another project's weights file.
 #[derive(Clone, Debug)]
-pub struct DetectorFile {
+pub struct DetectorFile<C: BackboneConfig = ResNetConfig> {
     /// The weights.
     pub weights: PathBuf,
     /// The detector that they are of.
-    pub model: FcosConfig,
+    pub model: FcosConfig<C>,
     /// How it takes images.
     pub input: InputConfig,
     /// Its classes, in the order of its labels.
@@ -36,8 +36,9 @@ pub const RUN_WEIGHTS: &str = "model.bpk";
 
 /// What a run's configuration says of its detector, among other things.
 #[derive(Deserialize)]
-struct RunDetector {
-    model: FcosConfig,
+#[serde(bound = "")]
+struct RunDetector<C: BackboneConfig> {
+    model: FcosConfig<C>,
     input: InputConfig,
     data: RunClasses,
 }
@@ -61,17 +62,10 @@ impl DetectorFile {
     /// backbone alone.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
-            let config = path.join(RUN_CONFIG);
-            if !config.is_file() {
-                return Err(Error::NotADetector {
-                    path: path.to_owned(),
-                    cause: format!("not a run folder: it has no {RUN_CONFIG}"),
-                });
-            }
-            return Self::of_run(config, path.join(RUN_WEIGHTS));
+            return Self::open_run(path);
         }
-        let checkpoint = Checkpoint::open(path)?;
-        if checkpoint.layout() == Layout::FcosBurn {
+        let file = WeightsFile::open(path)?;
+        if file.naming() == TensorNaming::FcosBurn {
             let config = path.with_file_name(RUN_CONFIG);
             if !config.is_file() {
                 return Err(Error::NotADetector {
@@ -81,18 +75,18 @@ impl DetectorFile {
             }
             return Self::of_run(config, path.to_owned());
         }
-        let model = checkpoint.detector().ok_or_else(|| Error::NotADetector {
+        let model = file.detector().ok_or_else(|| Error::NotADetector {
             path: path.to_owned(),
             cause: format!(
                 "holds no whole detector, but {}: a training can start from it",
-                checkpoint.layout()
+                file.naming()
             ),
         })?;
         Ok(Self {
             weights: path.to_owned(),
-            categories: categories(checkpoint.layout(), model.num_classes),
-            input: match checkpoint.layout() {
-                Layout::Torchvision => InputConfig::torchvision(),
+            categories: categories(file.naming(), model.num_classes),
+            input: match file.naming() {
+                TensorNaming::Torchvision => InputConfig::torchvision(),
                 _ => InputConfig::fcos(),
             },
             model,
@@ -120,15 +114,30 @@ impl DetectorFile {
                     .to_owned(),
             });
         }
-        let model = FcosConfig {
-            head: FcosHeadConfig {
-                tower_depth: self.model.head.tower_depth,
-                ..improved.head
-            },
-            assignment: improved.assignment,
-            ..self.model
-        };
+        let head = improved.head.with_tower_depth(self.model.head.tower_depth);
+        let model = self
+            .model
+            .with_head(head)
+            .with_assignment(improved.assignment);
         Ok(Self { model, ..self })
+    }
+}
+
+impl<C: BackboneConfig> DetectorFile<C> {
+    /// The detector of a run folder, on any backbone.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `path` is not the folder of a run of this backbone, or cannot be read.
+    pub fn open_run(path: &Path) -> Result<Self, Error> {
+        let config = path.join(RUN_CONFIG);
+        if !config.is_file() {
+            return Err(Error::NotADetector {
+                path: path.to_owned(),
+                cause: format!("not a run folder: it has no {RUN_CONFIG}"),
+            });
+        }
+        Self::of_run(config, path.join(RUN_WEIGHTS))
     }
 
     /// The detector on `device`, and what was taken from the file for it.
@@ -136,16 +145,16 @@ impl DetectorFile {
     /// # Errors
     ///
     /// Fails if the weights cannot be read or do not fit.
-    pub fn load(&self, device: &Device) -> Result<(Fcos, Loaded), Error> {
+    pub fn load(&self, device: &Device) -> Result<(Fcos<C::Backbone>, LoadReport), Error> {
         let model = self
             .model
             .init(device)
             .map_err(|error| error.within("model"))?;
-        Ok(Checkpoint::open(&self.weights)?.load(model)?)
+        Ok(WeightsFile::open(&self.weights)?.load(model)?)
     }
 
     fn of_run(config: PathBuf, weights: PathBuf) -> Result<Self, Error> {
-        let RunDetector { model, input, data } = read_json(&config)?;
+        let RunDetector::<C> { model, input, data } = read_json(&config)?;
         let valid = model
             .validate()
             .map_err(|error| error.within("model").to_string());
@@ -164,11 +173,11 @@ impl DetectorFile {
     }
 }
 
-fn categories(layout: Layout, count: usize) -> Vec<Category> {
+fn categories(naming: TensorNaming, count: usize) -> Vec<Category> {
     let coco = || COCO_CLASSES.iter().map(|&(id, name)| (id, name.to_owned()));
-    let named: Vec<(u64, String)> = match (layout, count) {
-        (Layout::Fcos, 80) => coco().collect(),
-        (Layout::Torchvision, 91) => {
+    let named: Vec<(u64, String)> = match (naming, count) {
+        (TensorNaming::Fcos, 80) => coco().collect(),
+        (TensorNaming::Torchvision, 91) => {
             let mut named: Vec<_> = (0..91).map(|id| (id, format!("class {id}"))).collect();
             for (id, name) in coco() {
                 named[id as usize].1 = name;
@@ -176,7 +185,7 @@ fn categories(layout: Layout, count: usize) -> Vec<Category> {
             named
         }
         // The original code's label 0 is the first class, torchvision's the background.
-        (Layout::Fcos, _) => (1..=count as u64)
+        (TensorNaming::Fcos, _) => (1..=count as u64)
             .map(|id| (id, format!("class {id}")))
             .collect(),
         _ => (0..count as u64)
@@ -195,13 +204,13 @@ mod tests {
 
     #[test]
     fn labels_have_cocos_names_where_they_are_cocos() {
-        let torchvision = categories(Layout::Torchvision, 91);
+        let torchvision = categories(TensorNaming::Torchvision, 91);
         assert_eq!(torchvision.len(), 91);
         assert_eq!((torchvision[18].id, &*torchvision[18].name), (18, "dog"));
         assert_eq!(torchvision[12].name, "class 12");
-        let fcos = categories(Layout::Fcos, 80);
+        let fcos = categories(TensorNaming::Fcos, 80);
         assert_eq!((fcos[79].id, &*fcos[79].name), (90, "toothbrush"));
-        let own = categories(Layout::Fcos, 2);
+        let own = categories(TensorNaming::Fcos, 2);
         assert_eq!((own[1].id, &*own[1].name), (2, "class 2"));
     }
 }

@@ -48,9 +48,7 @@ impl InputConfig {
                 long: 1333,
             },
             interpolation: Interpolation::Antialiased,
-            augmentation: vec![Transform::HorizontalFlip(HorizontalFlip {
-                probability: 0.5,
-            })],
+            augmentation: vec![Transform::HorizontalFlip(HorizontalFlip::default())],
             normalization: Normalization::Caffe,
             size_multiple: 32,
         }
@@ -66,7 +64,7 @@ impl InputConfig {
         }
     }
 
-    /// Checks every value.
+    /// Checks every value but the augmentation, which a training builds and detection ignores.
     ///
     /// # Errors
     ///
@@ -79,8 +77,7 @@ impl InputConfig {
                 "between 1 and 4096",
             )));
         }
-        Pipeline::new(self.augmentation.clone())?;
-        Pipeline::evaluation(self.resize)?;
+        Pipeline::new(vec![Transform::Resize(self.resize)])?;
         Ok(())
     }
 
@@ -97,7 +94,7 @@ impl InputConfig {
                     .into_iter()
                     .map(|image| {
                         let sample = Sample::new(image, Vec::new(), Vec::new());
-                        self.resize.apply(sample, self.interpolation)
+                        self.resize.resize(sample, self.interpolation)
                     })
                     .collect::<Result<Vec<Sample>, DataError>>()?;
                 stack(&samples, self.normalization, self.size_multiple)

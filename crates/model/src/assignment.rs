@@ -8,6 +8,7 @@
 use std::{fmt, ops::Range};
 
 use fcos_burn_boxes::LabeledBox;
+use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{

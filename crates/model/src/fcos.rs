@@ -5,6 +5,7 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use fcos_burn_boxes::Detection;
+use fcos_burn_loss::ConfigError;
 
 use crate::{
     backbone::{Backbone, BackboneConfig, FeatureMap, check_maps, resnet::ResNet},

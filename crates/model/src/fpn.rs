@@ -14,8 +14,7 @@ use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backbone::FeatureMap, kernels::relu, layers::conv_with_zero_bias,
-    mixed_precision::convolve,
+    backbone::FeatureMap, kernels::relu, layers::conv_with_zero_bias, mixed_precision::convolve,
 };
 
 /// The map from which the first extra level is computed. The names are those of the maps

@@ -6,6 +6,7 @@ use burn::{
     nn::{GroupNorm, Initializer, conv::Conv2d},
     tensor::{Device, FloatDType, Tensor},
 };
+use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{

@@ -19,8 +19,8 @@ pub mod weights;
 pub use fcos_burn_boxes::{Detection, LabeledBox};
 
 pub use config::FcosConfig;
-pub use fcos_burn_loss::ConfigError;
 pub use fcos::Fcos;
+pub use fcos_burn_loss::ConfigError;
 pub use output::FcosOutput;
 pub use postprocess::ImageFrame;
 pub use predictions::{HostPredictions, ImagePredictions};

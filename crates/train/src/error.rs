@@ -50,6 +50,9 @@ pub enum Error {
     /// The data set has nothing to train or evaluate on.
     #[error("{0} has no images")]
     NoImages(String),
+    /// The data of a run comes from a program of its own.
+    #[error("the data set {0} comes from the program that trained on it")]
+    CustomData(String),
     /// The data of a run is worse than it may be.
     #[error("{name}: {findings}")]
     BadData {

@@ -10,11 +10,12 @@ use burn::{
     train::{ItemLazy, TrainStep},
 };
 use fcos_burn::{
+    boxes::LabeledBox,
     data::{DetectionDataset, sample_rng, stack},
     model::Fcos,
-    model::assignment::assign,
-    model::fcos::FcosOutput,
-    model::pyramid::Locations,
+    model::FcosOutput,
+    model::locations::Locations,
+    model::{assignment::AssignmentRule, backbone::Backbone},
     train::RunConfig,
     train::data::{BatchPlace, Collate, TrainBatch, TrainCollate},
     train::step::StepMetric,
@@ -75,7 +76,11 @@ pub fn measure(
     };
     let batch = whole.collate(dataset, &indices, FIRST)?;
     let input: [usize; 4] = batch.parts[0].images.shape().dims();
-    let locations = Locations::new([input[2], input[3]], config.model.location_rule);
+    let locations = Locations::new(
+        [input[2], input[3]],
+        &config.model.strides(),
+        config.model.location_rule,
+    );
     let host = host_stages(config, dataset, &indices, &whole, &locations, rounds)?;
 
     let devices = open_devices(config)?;
@@ -122,7 +127,7 @@ fn host_stages(
                 config
                     .input
                     .resize
-                    .apply(sample, config.input.interpolation)
+                    .resize(sample, config.input.interpolation)
             })??;
             let mut rng = sample_rng(config.seed, FIRST.epoch, index);
             let sample =
@@ -131,10 +136,13 @@ fn host_stages(
                 .boxes()
                 .iter()
                 .zip(sample.labels())
-                .map(|(b, &label)| ([b.x1, b.y1, b.x2, b.y2], label))
+                .map(|(bbox, &label)| LabeledBox {
+                    bbox: bbox.to_xyxy(),
+                    label,
+                })
                 .collect();
             image_times.time("assignment", || {
-                black_box(assign(&objects, locations, &config.model.assignment))
+                black_box(config.model.assignment.assign(&objects, locations))
             })?;
             samples.push(sample);
         }
@@ -221,14 +229,16 @@ fn gradients(
 ) -> Result<GradientsParams, Error> {
     let device = detector.devices()[0].clone();
     let part = batch.parts[0].clone();
+    let assigned = part.targets.assigned();
+    let assigned = assigned.ok_or_else(|| Error::Failed("no assigned targets".to_owned()))?;
     let (targets, images) = stopwatch.time("transfer", || {
-        let targets = part.targets(detector.predicts_centerness(), &device);
-        let images = Tensor::from_data(part.images, &device);
+        let targets = assigned.to_device(detector.predicts_centerness(), &device);
+        let images = Tensor::from_data(part.images.clone(), &device);
         (targets, config.precision.cast(images))
     })?;
     let [_, _, height, width] = images.dims();
-    let [_, c3, c4, c5] = stopwatch.time("backbone", || detector.backbone().forward(images))?;
-    let levels = stopwatch.time("pyramid", || detector.fpn().forward([c3, c4, c5]))?;
+    let maps = stopwatch.time("backbone", || detector.backbone().forward(images))?;
+    let levels = stopwatch.time("pyramid", || detector.fpn().forward(maps))?;
     let levels = stopwatch.time("head", || detector.head().forward(levels))?;
     let objective = config
         .objective
@@ -237,7 +247,11 @@ fn gradients(
     let loss = stopwatch.time("loss", || {
         let output = FcosOutput {
             levels,
-            locations: Locations::new([height, width], config.model.location_rule),
+            locations: Locations::new(
+                [height, width],
+                &config.model.strides(),
+                config.model.location_rule,
+            ),
         };
         let normalizer = targets.normalizer();
         let predictions = output.into_predictions();

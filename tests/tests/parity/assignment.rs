@@ -2,7 +2,7 @@
 
 use fcos_burn::{
     model::assignment::{AssignmentConfig, BACKGROUND, assign},
-    model::pyramid::{LocationRule, Locations},
+    model::locations::{LocationRule, Locations},
 };
 
 use crate::fixture::{Fixture, groups};

@@ -6,9 +6,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use fcos_burn::{
     data::transforms::Resize,
     data::{Normalization, read_image, stack_resized},
+    model::backbone::resnet::{ResNetDepth, StrideIn},
     model::head::LevelPrediction,
-    model::resnet::{ResNetDepth, StrideIn},
-    model::weights::{Checkpoint, Layout},
+    model::weights::{TensorNaming, WeightsFile},
     model::{Fcos, FcosConfig, ImageFrame},
 };
 
@@ -31,8 +31,8 @@ fn detector(resnet: &str, stride_in: StrideIn) -> (Fcos, FcosConfig) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights");
     formula::write_safetensors(&path, &names(resnet), str::to_owned);
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    assert_eq!(checkpoint.layout(), Layout::Torchvision);
+    let checkpoint = WeightsFile::open(&path).unwrap();
+    assert_eq!(checkpoint.naming(), TensorNaming::Torchvision);
     let mut config = checkpoint.detector().unwrap();
     config.backbone.stride_in = stride_in;
     let model = config.init(&Device::flex()).unwrap();
@@ -188,12 +188,12 @@ fn the_original_codes_names_lead_to_the_same_parameters() {
         names.push((format!("scales.{level}.scale"), vec![1]));
     }
     formula::write_safetensors(&path, &names, original_name);
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    assert_eq!(checkpoint.layout(), Layout::Fcos);
+    let checkpoint = WeightsFile::open(&path).unwrap();
+    assert_eq!(checkpoint.naming(), TensorNaming::Fcos);
     let own = checkpoint.detector().unwrap();
     assert_eq!(own, FcosConfig::fcos(5));
     let mut with_scales = config.clone();
-    with_scales.head.learnt_scales = true;
+    with_scales.head.learned_scales = true;
     let model = with_scales.init(&Device::flex()).unwrap();
     let (model, loaded) = checkpoint.load(model).unwrap();
     assert_eq!(loaded.taken, names.len());
@@ -265,8 +265,8 @@ fn a_classification_network_becomes_the_backbone() {
     formula::write_safetensors(&path, &names, |name| {
         name.strip_prefix(body).unwrap_or(name).to_owned()
     });
-    let checkpoint = Checkpoint::open(&path).unwrap();
-    assert_eq!(checkpoint.layout(), Layout::TorchvisionResNet);
+    let checkpoint = WeightsFile::open(&path).unwrap();
+    assert_eq!(checkpoint.naming(), TensorNaming::TorchvisionResNet);
     assert_eq!(
         (checkpoint.num_classes(), checkpoint.detector()),
         (None, None)
@@ -307,8 +307,8 @@ fn files_of_pytorch_are_read() {
     let path = dir.path().join("narrow");
     formula::write_safetensors(&path, &names, str::to_owned);
     let logits = |path: &std::path::Path, beside: usize| -> Vec<f32> {
-        let checkpoint = Checkpoint::open(path).unwrap();
-        assert_eq!(checkpoint.layout(), Layout::Torchvision);
+        let checkpoint = WeightsFile::open(path).unwrap();
+        assert_eq!(checkpoint.naming(), TensorNaming::Torchvision);
         let config = checkpoint.detector().unwrap();
         assert_eq!((config.backbone.width, config.fpn.channels), (4, 16));
         let model = config.init(&Device::flex()).unwrap();

@@ -17,11 +17,11 @@ use burn::{
 use fcos_burn::{
     detect::DetectorFile,
     loss::{AssociationLoss, FcosObjectiveConfig},
+    model::backbone::norm::NormKind,
+    model::backbone::resnet::ResNetDepth,
     model::head::CenternessBranch,
-    model::norm::NormKind,
-    model::pyramid::Locations,
-    model::resnet::ResNetDepth,
-    model::weights::{Checkpoint, Layout},
+    model::locations::Locations,
+    model::weights::{TensorNaming, WeightsFile},
     model::{Fcos, FcosConfig},
     train::RunConfig,
     train::data::{BatchPart, TrainBatch},
@@ -52,8 +52,8 @@ fn config(case: &str) -> FcosConfig {
 
 /// A detector whose parameters are what the file at `path` holds.
 fn load(config: &FcosConfig, path: &Path) -> Fcos {
-    let checkpoint = Checkpoint::open(path).unwrap();
-    assert_eq!(checkpoint.layout(), Layout::Fcos);
+    let checkpoint = WeightsFile::open(path).unwrap();
+    assert_eq!(checkpoint.naming(), TensorNaming::Fcos);
     let model = config.init(&Device::flex().autodiff()).unwrap();
     checkpoint.load(model).unwrap().0
 }

@@ -7,7 +7,7 @@ use fcos_burn::{
     data::transforms::Resize,
     detect::{DetectorFile, device::DeviceName},
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
-    model::{head::CenternessBranch, resnet::ResNetDepth},
+    model::{backbone::resnet::ResNetDepth, head::CenternessBranch},
     train::{
         Error, InitialWeights, RunConfig,
         config::{Decay, TrainingLength},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use fcos_burn::{
-    data::{is_image, read_image},
+    data::{image_files, read_image},
     detect::{
         Detector, ImageDetections,
         json::write_json,
@@ -46,7 +46,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let (device, precision) = args.device.resolve()?;
     let (detector, loaded) = Detector::from_file(args.weights.open()?, &device, precision)?;
     message(loaded);
-    let files = image_files(&args.input)?;
+    let files = input_files(&args.input)?;
     fs::create_dir_all(&args.output).map_err(Error::io(&args.output))?;
     keep_images(&files, &args.output)?;
     let mut names = PictureNames::default();
@@ -108,18 +108,11 @@ fn keep_images(files: &[PathBuf], output: &Path) -> Result<(), Error> {
 }
 
 /// The image itself, or the images of a folder by name.
-fn image_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
+fn input_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !fs::metadata(input).map_err(Error::io(input))?.is_dir() {
         return Ok(vec![input.to_owned()]);
     }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(input).map_err(Error::io(input))? {
-        let path = entry.map_err(Error::io(input))?.path();
-        if path.is_file() && is_image(&path) {
-            files.push(path);
-        }
-    }
-    files.sort();
+    let files = image_files(input)?;
     if files.is_empty() {
         return Err(Error::NoImages(input.to_owned()));
     }

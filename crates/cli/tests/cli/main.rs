@@ -16,7 +16,7 @@ use std::{
 use fcos_burn::{
     detect::device::{DeviceError, DeviceName, Precision},
     model::FcosConfig,
-    model::resnet::ResNetDepth,
+    model::backbone::resnet::ResNetDepth,
 };
 
 /// A command of the program.

@@ -18,12 +18,12 @@ pub(crate) fn admit(
     report: &mut LoadReport,
 ) -> Option<Object> {
     let annotated = object.bbox;
-    if !annotated.has_extent() {
+    if annotated.is_degenerate() {
         report.record(Finding::Degenerate, place);
         return None;
     }
     let clipped = annotated.clip(width, height);
-    if !clipped.has_extent() {
+    if clipped.is_degenerate() {
         report.record(Finding::Outside, place);
         return None;
     }

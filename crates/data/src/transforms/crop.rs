@@ -75,7 +75,7 @@ impl Augmentation for RandomCrop {
         };
         let visible = |bbox: BoundingBox, _| {
             let inside = shift.map(bbox).clip(crop_width, crop_height);
-            inside.has_extent() && inside.area() >= self.min_visible * bbox.area()
+            !inside.is_degenerate() && inside.area() >= self.min_visible * bbox.area()
         };
         let image =
             imageops::crop_imm(sample.image(), left, top, crop_width, crop_height).to_image();
@@ -126,7 +126,7 @@ mod tests {
                 .collect();
             assert_eq!(cropped.labels(), expected);
             for bbox in cropped.boxes() {
-                assert!(*bbox == bbox.clip(width, height) && bbox.has_extent());
+                assert!(*bbox == bbox.clip(width, height) && !bbox.is_degenerate());
             }
         }
     }

@@ -63,7 +63,7 @@ impl Sample {
             .map(|bbox| geometry.map(bbox).clip(width, height));
         let (boxes, labels) = mapped
             .zip(self.labels)
-            .filter(|(bbox, _)| bbox.has_extent())
+            .filter(|(bbox, _)| !bbox.is_degenerate())
             .unzip();
         Self {
             image,

@@ -11,6 +11,7 @@ use burn::{
     },
     tensor::{DType, Device, Tensor},
 };
+use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{

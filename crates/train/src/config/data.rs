@@ -30,6 +30,9 @@ pub enum DataSource {
         /// Annotations of the validation images.
         val_annotations: PathBuf,
     },
+    /// Data sets of a program's own, which it hands to the
+    /// [`Trainer`](crate::Trainer::with_data).
+    Custom(String),
 }
 
 impl DataSource {
@@ -37,6 +40,7 @@ impl DataSource {
     pub fn name(&self) -> String {
         let stem = match self {
             Self::Shapes(_) => return "shapes".to_owned(),
+            Self::Custom(name) => return name.clone(),
             Self::Folder(dir) => dir
                 .canonicalize()
                 .ok()
@@ -81,6 +85,7 @@ impl DataSource {
                 },
                 "val",
             ) => DetectionDataset::coco(val_images, val_annotations)?,
+            (Self::Custom(name), _) => return Err(Error::CustomData(name.clone())),
             _ => return Err(unknown().into()),
         })
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use fcos_burn_detect::json::{read_json, write_json};
+use fcos_burn_model::backbone::BackboneConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -13,13 +14,14 @@ use crate::{Error, RunConfig};
 const VERSION: u64 = 2;
 
 #[derive(Serialize)]
-struct Versioned<'a> {
+#[serde(bound = "")]
+struct Versioned<'a, C: BackboneConfig> {
     version: u64,
     #[serde(flatten)]
-    config: &'a RunConfig,
+    config: &'a RunConfig<C>,
 }
 
-impl RunConfig {
+impl<C: BackboneConfig> RunConfig<C> {
     /// Writes the whole configuration with the version of its format.
     ///
     /// # Errors
@@ -100,11 +102,18 @@ fn read_upgraded(path: &Path) -> Result<Value, Error> {
 }
 
 /// Renames the keys of version 1, which may also stand in a file that states a later version.
+/// Where a file has both, the older keys stay and are refused as unknown.
 fn upgrade(config: &mut Value) {
+    rename(config, "/model/head", "learnt_scales", "learned_scales");
+    rename(
+        config,
+        "/model/postprocess",
+        "thresholded",
+        "score_threshold_on",
+    );
     let Some(Value::Object(optimization)) = config.get_mut("optimization") else {
         return;
     };
-    // With both, the older keys stay and are refused as unknown.
     if optimization.contains_key("decay") {
         return;
     }
@@ -115,6 +124,16 @@ fn upgrade(config: &mut Value) {
         .collect();
     if !steps.is_empty() {
         optimization.insert("decay".to_owned(), json!({ "steps": steps }));
+    }
+}
+
+/// Renames a key of the object at `pointer`.
+fn rename(config: &mut Value, pointer: &str, old: &str, new: &str) {
+    if let Some(Value::Object(object)) = config.pointer_mut(pointer)
+        && !object.contains_key(new)
+        && let Some(value) = object.remove(old)
+    {
+        object.insert(new.to_owned(), value);
     }
 }
 

@@ -14,8 +14,11 @@ use fcos_burn_detect::{
 use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjective, FcosObjectiveConfig};
 use fcos_burn_model::{
     ConfigError, FcosConfig,
-    resnet::{ResNetConfig, StrideIn},
-    weights::{Checkpoint, Layout},
+    backbone::{
+        BackboneConfig,
+        resnet::{ResNetConfig, StrideIn},
+    },
+    weights::{TensorNaming, WeightsFile},
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,12 +56,12 @@ pub enum Keep {
 /// The number of classes comes from the data: what stands in `model` is set when
 /// the training starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunConfig {
+#[serde(deny_unknown_fields, bound = "")]
+pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     /// The images.
     pub data: DataConfig,
     /// The detector.
-    pub model: FcosConfig,
+    pub model: FcosConfig<C>,
     /// The losses.
     pub objective: FcosObjectiveConfig,
     /// The network's input.
@@ -178,37 +181,38 @@ impl RunConfig {
         }
     }
 
-    /// The same training with the model of other weights, which it may then start from:
-    /// all of a whole detector's, its input too; of a backbone alone its depth, width,
-    /// stride and pixel values.
+    /// The same training with the model of other weights, which it may then start from: of a
+    /// whole detector its model and input; of a classification network its depth and width, and
+    /// the stride and pixel values that its kind of network has.
     ///
     /// # Errors
     ///
-    /// As [`DetectorFile::open`]; also if a backbone is of no depth that is known.
+    /// As [`DetectorFile::open`]; also if a backbone has an unknown depth.
     pub fn with_model_of(mut self, weights: &Path) -> Result<Self, Error> {
         if !weights.is_dir() {
-            let checkpoint = Checkpoint::open(weights)?;
-            if checkpoint.layout() == Layout::TorchvisionResNet {
-                let backbone = checkpoint.backbone(self.model.backbone.clone());
-                self.model.backbone = ResNetConfig {
-                    stride_in: StrideIn::MiddleConv,
-                    norm_epsilon: 1e-5,
-                    ..backbone.ok_or_else(|| Error::Run {
-                        path: weights.to_owned(),
-                        cause: "is a ResNet of no depth that is known".to_owned(),
-                    })?
-                };
+            let file = WeightsFile::open(weights)?;
+            if file.naming() == TensorNaming::TorchvisionResNet {
+                let backbone = file.backbone(self.model.backbone.clone());
+                let backbone = backbone.ok_or_else(|| Error::Run {
+                    path: weights.to_owned(),
+                    cause: "is a ResNet of an unknown depth".to_owned(),
+                })?;
+                self.model.backbone = backbone
+                    .with_stride_in(StrideIn::MiddleConv)
+                    .with_norm_epsilon(1e-5);
                 self.input.normalization = Normalization::ImageNet;
                 return Ok(self);
             }
         }
         Ok(self.with_model(DetectorFile::open(weights)?))
     }
+}
 
+impl<C: BackboneConfig> RunConfig<C> {
     /// The same training with the model and the input of `file`; images are still
     /// augmented as before.
     #[must_use]
-    pub fn with_model(self, file: DetectorFile) -> Self {
+    pub fn with_model(self, file: DetectorFile<C>) -> Self {
         Self {
             model: file.model,
             input: InputConfig {
@@ -216,6 +220,26 @@ impl RunConfig {
                 ..file.input
             },
             ..self
+        }
+    }
+
+    /// The same training with a detector on another backbone.
+    pub fn with_backbone<D: BackboneConfig>(self, backbone: D) -> RunConfig<D> {
+        RunConfig {
+            data: self.data,
+            model: self.model.with_backbone(backbone),
+            objective: self.objective,
+            input: self.input,
+            optimization: self.optimization,
+            duration: self.duration,
+            batch_size: self.batch_size,
+            workers: self.workers,
+            seed: self.seed,
+            devices: self.devices,
+            accumulate: self.accumulate,
+            precision: self.precision,
+            gradient_checkpointing: self.gradient_checkpointing,
+            keep: self.keep,
         }
     }
 
@@ -229,7 +253,8 @@ impl RunConfig {
         objective.map_err(|error| error.within("objective"))
     }
 
-    /// Checks every value that the data does not decide.
+    /// Checks every value that the data does not decide, but for the augmentation, whose steps may
+    /// be a program's own.
     ///
     /// # Errors
     ///

@@ -1,75 +1,95 @@
 //! Batches for training and validation.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use fcos_burn_boxes::LabeledBox;
 use fcos_burn_loss::{Targets, centerness_target};
 use fcos_burn_model::{
     ImageFrame,
-    assignment::{AssignmentConfig, assign},
-    pyramid::Locations,
+    assignment::{Assignment, AssignmentRule},
+    locations::Locations,
 };
 
-/// Images and what to learn from them, on the host.
+/// Images and their targets, on the host.
 ///
-/// The parts are computed side by side on the devices of a [`TrainableDetector`](crate::step::TrainableDetector), as many at a
-/// time as there are devices, the others after them. Losses and gradients are those
-/// of the whole batch: divided by the positives of all parts, and summed. Only the
-/// statistics of batch normalisation are of a part.
+/// The parts are computed side by side on the devices of a
+/// [`TrainableDetector`](crate::step::TrainableDetector), as many at a time as there are devices,
+/// the others after them. Losses and gradients are those of the whole batch: divided by the
+/// positives of all parts, and summed. Only the statistics of batch normalization are of a part.
 #[derive(Clone, Debug)]
 pub struct TrainBatch {
     /// The parts, at least one.
     pub parts: Vec<BatchPart>,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,
-    /// The share of the training that is done before it, in `[0, 1]`: where in its ramp
+    /// The share of the training that is done before the batch, in `[0, 1]`: where in its ramp
     /// the association loss is.
     pub progress: f64,
 }
 
-/// Some images of a batch and what to learn from them.
+/// Some images of a batch and their targets.
 #[derive(Clone, Debug)]
 pub struct BatchPart {
-    /// `[images, 3, height, width]`, normalised.
+    /// `[images, 3, height, width]`, normalized.
     pub images: TensorData,
-    /// Class of each location, −1 for background, `[images · locations]`.
-    pub labels: TensorData,
-    /// Box of each location in input pixels, xyxy, `[images · locations, 4]`.
-    pub boxes: TensorData,
-    /// Distances from each location to the sides of its box, left, top, right,
-    /// bottom, `[images · locations, 4]`, for the centre-ness.
-    pub distances: TensorData,
+    /// The targets of the locations.
+    pub targets: PartTargets,
 }
 
-impl BatchPart {
-    /// Images, `[images, 3, height, width]` and normalised, with what the locations of
-    /// each learn from its objects, boxes in input pixels and classes.
-    pub fn new(
-        images: TensorData,
-        objects: &[Vec<([f32; 4], usize)>],
-        locations: &Locations,
-        assignment: &AssignmentConfig,
-    ) -> Self {
-        let rows = objects.len() * locations.len();
-        let mut labels: Vec<i32> = Vec::with_capacity(rows);
-        let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
-        let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
-        for objects in objects {
-            let assigned = assign(objects, locations, assignment);
-            for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assigned.boxes) {
+/// The targets of the locations of some images.
+#[derive(Clone, Debug)]
+pub enum PartTargets {
+    /// Assigned by a rule that needs no predictions.
+    Assigned(AssignedTargets),
+    /// The objects of each image, boxes in input pixels, to be assigned by the predictions of the
+    /// step.
+    Objects(Vec<Vec<LabeledBox>>),
+}
+
+impl PartTargets {
+    /// The targets, if they are assigned.
+    pub fn assigned(&self) -> Option<&AssignedTargets> {
+        match self {
+            Self::Assigned(targets) => Some(targets),
+            Self::Objects(_) => None,
+        }
+    }
+}
+
+/// The targets of assigned locations, image by image.
+#[derive(Clone, Debug)]
+pub struct AssignedTargets {
+    /// Class of each location, −1 for background, `[images · locations]`.
+    labels: TensorData,
+    /// Box of each location in input pixels, xyxy, `[images · locations, 4]`.
+    boxes: TensorData,
+    /// Distances from each location to the left, top, right and bottom side of its box,
+    /// `[images · locations, 4]`, for the center-ness.
+    distances: TensorData,
+}
+
+impl AssignedTargets {
+    /// The targets that the assignments of some images give.
+    pub fn new(assignments: impl IntoIterator<Item = Assignment>, locations: &Locations) -> Self {
+        let mut labels: Vec<i32> = Vec::new();
+        let mut boxes: Vec<f32> = Vec::new();
+        let mut distances: Vec<f32> = Vec::new();
+        for assignment in assignments {
+            for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);
                 distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
             }
-            labels.extend(assigned.labels);
+            labels.extend(assignment.labels);
         }
+        let rows = labels.len();
         Self {
-            images,
             labels: TensorData::new(labels, [rows]),
             boxes: TensorData::new(boxes, [rows, 4]),
             distances: TensorData::new(distances, [rows, 4]),
         }
     }
 
-    /// What the objective takes, on `device`; centre-ness is computed where it is wanted.
-    pub fn targets(&self, centerness: bool, device: &Device) -> Targets {
+    /// The targets as the objective takes them, on `device`; center-ness only if it is asked for.
+    pub fn to_device(&self, centerness: bool, device: &Device) -> Targets {
         let distances = || Tensor::from_data(self.distances.clone(), device);
         Targets {
             labels: Tensor::<1, Int>::from_data(self.labels.clone(), device),
@@ -79,12 +99,31 @@ impl BatchPart {
     }
 }
 
+impl BatchPart {
+    /// Images, `[images, 3, height, width]` and normalized, whose locations `rule` assigns to the
+    /// objects of each.
+    pub fn new(
+        images: TensorData,
+        objects: &[Vec<LabeledBox>],
+        locations: &Locations,
+        rule: &dyn AssignmentRule,
+    ) -> Self {
+        let assignments = objects
+            .iter()
+            .map(|objects| rule.assign(objects, locations));
+        Self {
+            images,
+            targets: PartTargets::Assigned(AssignedTargets::new(assignments, locations)),
+        }
+    }
+}
+
 /// Images to detect in, on a device.
 #[derive(Clone, Debug)]
 pub struct ValidationBatch {
-    /// `[batch, 3, height, width]`, normalised.
+    /// `[batch, 3, height, width]`, normalized.
     pub images: Tensor<4>,
-    /// How each image was put into the batch.
+    /// Size of each image in the batch and in the original.
     pub frames: Vec<ImageFrame>,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,

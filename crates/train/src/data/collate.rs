@@ -1,17 +1,21 @@
 //! How samples become batches.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData};
+use fcos_burn_boxes::LabeledBox;
 use fcos_burn_data::{
     DataError, DetectionDataset, SampleReader, sample_rng, stack,
-    transforms::{Pipeline, Sample},
+    transforms::{Augmentations, Pipeline, Sample},
 };
 use fcos_burn_detect::{InputBatch, InputConfig};
 use fcos_burn_model::{
-    assignment::AssignmentConfig,
-    pyramid::{LocationRule, Locations},
+    assignment::{AssignmentRule, PredictionAssignmentRule},
+    backbone::BackboneConfig,
+    locations::{LocationRule, Locations},
 };
 
-use super::{BatchPart, TrainBatch, ValidationBatch};
+use super::{BatchPart, PartTargets, TrainBatch, ValidationBatch};
 use crate::RunConfig;
 
 /// Where in a training a batch stands.
@@ -47,36 +51,64 @@ pub trait Collate: Clone + Send + Sync + 'static {
     fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
 }
 
+/// How locations are assigned to objects.
+#[derive(Clone, Debug)]
+pub enum Assigner {
+    /// By the objects alone, in the workers that load the data.
+    Static(Arc<dyn AssignmentRule>),
+    /// By the predictions of the step.
+    ByPrediction(Arc<dyn PredictionAssignmentRule>),
+}
+
 /// Augmented images with the targets of their locations.
 #[derive(Clone, Debug)]
 pub struct TrainCollate {
-    /// Size and normalisation.
+    /// Size and normalization.
     pub input: InputConfig,
     /// Random changes to the resized images.
     pub augmentation: Pipeline,
-    /// Which location learns which object.
-    pub assignment: AssignmentConfig,
-    /// Where on the input the locations stand.
+    /// How locations are assigned to objects.
+    pub assigner: Assigner,
+    /// Strides of the pyramid's levels.
+    pub strides: Vec<usize>,
+    /// Where on the input the locations are.
     pub location_rule: LocationRule,
-    /// Reads the images, or others in place of those that cannot be read; its seed is that
-    /// of the augmentation too.
+    /// Reads the images, and replaces those that cannot be read; its seed is that of the
+    /// augmentation too.
     pub reader: SampleReader,
-    /// Into how many parts of about the same size a batch is divided, at least 1. A
-    /// batch of fewer images has a part for each.
+    /// Number of parts of about the same size into which a batch is divided, at least 1. A batch
+    /// of fewer images has a part for each.
     pub parts: usize,
 }
 
 impl TrainCollate {
-    /// That of a training.
+    /// Batches as the configuration describes them: steps of the augmentation and the assignment
+    /// rule of the house.
     ///
     /// # Errors
     ///
     /// Names the transform that cannot be applied.
-    pub fn new(config: &RunConfig) -> Result<Self, DataError> {
+    pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, DataError> {
+        let rule = Arc::new(config.model.assignment.clone());
+        Self::with_extensions(config, &Augmentations::default(), Assigner::Static(rule))
+    }
+
+    /// Batches as the configuration describes them, with augmentations and an assigner of one's
+    /// own.
+    ///
+    /// # Errors
+    ///
+    /// Names the transform that cannot be applied.
+    pub fn with_extensions<C: BackboneConfig>(
+        config: &RunConfig<C>,
+        augmentations: &Augmentations,
+        assigner: Assigner,
+    ) -> Result<Self, DataError> {
         Ok(Self {
             input: config.input.clone(),
-            augmentation: Pipeline::new(config.input.augmentation.clone())?,
-            assignment: config.model.assignment.clone(),
+            augmentation: augmentations.pipeline(&config.input.augmentation)?,
+            assigner,
+            strides: config.model.strides(),
             location_rule: config.model.location_rule,
             reader: SampleReader::new(config.seed),
             parts: config.devices.len() * config.accumulate,
@@ -99,13 +131,13 @@ impl Collate for TrainCollate {
         for &index in indices {
             let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
             let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
-            let sample = self.input.resize.apply(sample, self.input.interpolation)?;
+            let sample = self.input.resize.resize(sample, self.input.interpolation)?;
             samples.push(self.augmentation.apply(sample, &mut rng)?);
             read.push(index);
         }
         let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
         let [_, _, height, width] = batch.shape;
-        let locations = Locations::new([height, width], self.location_rule);
+        let locations = Locations::new([height, width], &self.strides, self.location_rule);
         // All parts are padded to the size of the batch: padding is background that
         // the classifier learns, and a part's would else differ from the batch's.
         let image_len = 3 * height * width;
@@ -116,7 +148,15 @@ impl Collate for TrainCollate {
             .map(|(samples, pixels)| {
                 let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
                 let objects: Vec<Vec<_>> = samples.iter().map(objects).collect();
-                BatchPart::new(images, &objects, &locations, &self.assignment)
+                match &self.assigner {
+                    Assigner::Static(rule) => {
+                        BatchPart::new(images, &objects, &locations, rule.as_ref())
+                    }
+                    Assigner::ByPrediction(_) => BatchPart {
+                        images,
+                        targets: PartTargets::Objects(objects),
+                    },
+                }
             })
             .collect();
         Ok(TrainBatch {
@@ -131,13 +171,13 @@ impl Collate for TrainCollate {
     }
 }
 
-/// Box and class of each object.
-fn objects(sample: &Sample) -> Vec<([f32; 4], usize)> {
-    sample
-        .boxes()
-        .iter()
-        .zip(sample.labels())
-        .map(|(bbox, &label)| (bbox.to_xyxy(), label))
+fn objects(sample: &Sample) -> Vec<LabeledBox> {
+    let boxes = sample.boxes().iter().zip(sample.labels());
+    boxes
+        .map(|(bbox, &label)| LabeledBox {
+            bbox: bbox.to_xyxy(),
+            label,
+        })
         .collect()
 }
 

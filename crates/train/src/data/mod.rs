@@ -6,6 +6,6 @@ mod collate;
 pub(crate) mod digest;
 mod loader;
 
-pub use batch::{BatchPart, TrainBatch, ValidationBatch};
-pub use collate::{BatchPlace, Collate, TrainCollate, ValidationCollate};
+pub use batch::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
+pub use collate::{Assigner, BatchPlace, Collate, TrainCollate, ValidationCollate};
 pub use loader::{BatchLoader, EpochPlan, FirstBatch};

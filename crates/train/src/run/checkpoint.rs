@@ -10,13 +10,14 @@ use std::{
 use burn::{
     module::Module,
     optim::{ModuleOptimizer, OptimizerRecord},
-    store::ModuleRecord,
     tensor::Bytes,
 };
 use fcos_burn_detect::json::{read_json, write_json};
 use fcos_burn_model::{
     Fcos,
+    backbone::{Backbone, resnet::ResNet},
     file::{self, sync_folder_of, write_synced, write_whole},
+    weights::read_record,
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,15 +89,15 @@ pub struct Checkpoints {
 }
 
 /// Everything a training resumes from.
-pub struct Checkpoint {
+pub struct Checkpoint<B: Backbone = ResNet> {
     /// The number of steps, and the metrics of the epoch so far.
     pub position: Position,
     /// The weights after the last step.
-    pub model: Fcos,
+    pub model: Fcos<B>,
     /// The optimizer with its state.
     pub optimizer: ModuleOptimizer,
     /// The averaged weights, if the training keeps an average.
-    pub average: Option<WeightAverage>,
+    pub average: Option<WeightAverage<B>>,
     /// What is wrong with a later checkpoint, in place of which this one was read.
     pub warning: Option<String>,
 }
@@ -141,7 +142,6 @@ impl Checkpoints {
             return Ok(());
         }
         let data = self.data_path();
-        let half_of_it = file::partial(&data);
         let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
         let mut ours = Vec::new();
         for entry in entries {
@@ -153,7 +153,7 @@ impl Checkpoints {
                 || name == REMOVED
             {
                 ours.push(path);
-            } else if path != data && path != half_of_it {
+            } else if path != data && !file::is_partial(&path) {
                 return Err(Error::Run {
                     path,
                     cause:
@@ -170,12 +170,12 @@ impl Checkpoints {
     /// # Errors
     ///
     /// Names the file that cannot be written; the checkpoints before it stay.
-    pub fn save(
+    pub fn save<B: Backbone>(
         &self,
         position: &Position,
-        model: &Fcos,
+        model: &Fcos<B>,
         optimizer: &ModuleOptimizer,
-        average: Option<&WeightAverage>,
+        average: Option<&WeightAverage<B>>,
     ) -> Result<(), Error> {
         let partial = self.path.join(PARTIAL);
         remove(&partial)?;
@@ -217,11 +217,11 @@ impl Checkpoints {
     /// Fails if there is none, naming what is wrong with the last one, or if it is of
     /// another model or optimizer. One that was written with averaged weights where
     /// `optimization` has none, or the other way round, counts as damaged.
-    pub fn last(
+    pub fn last<B: Backbone>(
         &self,
-        model: &Fcos,
+        model: &Fcos<B>,
         optimization: &OptimizationConfig,
-    ) -> Result<Checkpoint, Error> {
+    ) -> Result<Checkpoint<B>, Error> {
         let mut damage: Option<Error> = None;
         for iteration in self.iterations()? {
             match self.files(iteration, optimization) {
@@ -294,10 +294,14 @@ impl Checkpoints {
 }
 
 impl Files {
-    fn restore(self, model: &Fcos, optimizer: ModuleOptimizer) -> Result<Checkpoint, Error> {
-        let weights = |name: &str, bytes: Bytes, model: Fcos| {
+    fn restore<B: Backbone>(
+        self,
+        model: &Fcos<B>,
+        optimizer: ModuleOptimizer,
+    ) -> Result<Checkpoint<B>, Error> {
+        let weights = |name: &str, bytes: Bytes, model: Fcos<B>| {
             guarded(&self.folder.join(name), || {
-                let record = ModuleRecord::from_bytes(bytes).map_err(|error| error.to_string())?;
+                let record = read_record(bytes).map_err(|error| error.to_string())?;
                 let model = model.try_load_record(record);
                 model.map_err(|error| error.to_string())
             })
@@ -350,12 +354,12 @@ const OPTIMIZER: &str = "optimizer.bpk";
 const AVERAGE: &str = "average.bpk";
 const POSITION: &str = "position.json";
 
-fn write(
+fn write<B: Backbone>(
     folder: &Path,
     position: &Position,
-    model: &Fcos,
+    model: &Fcos<B>,
     optimizer: &ModuleOptimizer,
-    average: Option<&WeightAverage>,
+    average: Option<&WeightAverage<B>>,
 ) -> Result<(), Error> {
     fs::create_dir(folder).map_err(Error::io(folder))?;
     let mut checksums = BTreeMap::new();
@@ -380,12 +384,12 @@ fn write(
 }
 
 /// Writes weights as a file that appears whole or not at all.
-pub(crate) fn save_model(model: &Fcos, path: &Path) -> Result<(), Error> {
+pub(crate) fn save_model<B: Backbone>(model: &Fcos<B>, path: &Path) -> Result<(), Error> {
     write_whole(path, &model_bytes(model, path)?).map_err(Error::io(path))
 }
 
 /// Weights as the bytes of a file, which errors name.
-fn model_bytes(model: &Fcos, path: &Path) -> Result<Bytes, Error> {
+fn model_bytes<B: Backbone>(model: &Fcos<B>, path: &Path) -> Result<Bytes, Error> {
     let record = model.clone().into_record();
     record.into_bytes().map_err(unusable(path))
 }

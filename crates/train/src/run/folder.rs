@@ -7,6 +7,7 @@ use std::{
 
 use fcos_burn_detect::json::read_json;
 use fcos_burn_eval::Evaluation;
+use fcos_burn_model::backbone::BackboneConfig;
 
 use super::{Checkpoints, EpochRow, TrainLog};
 use crate::{Error, RunConfig};
@@ -63,8 +64,8 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// Fails if the folder is no run's.
-    pub fn open(path: &Path) -> Result<(Self, RunConfig), Error> {
+    /// Fails if the folder is not that of a run, or the configuration is malformed.
+    pub fn open<C: BackboneConfig>(path: &Path) -> Result<(Self, RunConfig<C>), Error> {
         let folder = Self {
             path: path.to_owned(),
         };
@@ -72,11 +73,18 @@ impl RunFolder {
         if !config.is_file() {
             return Err(Error::Run {
                 path: path.to_owned(),
-                cause: "is no run folder: it has no config.json".to_owned(),
+                cause: "is not a run folder: it has no config.json".to_owned(),
             });
         }
         let config = RunConfig::read(&config)?;
         Ok((folder, config))
+    }
+
+    /// The places in the folder at `path`, which need not be a run's.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     /// The folder.

@@ -93,6 +93,8 @@ pub enum StepOutput {
     Pending(Vec<StepMetric>, Box<Tensor<1>>),
     /// On the host.
     Ready(Vec<(StepMetric, f64)>),
+    /// The device failed.
+    Failed(ExecutionError),
 }
 
 impl StepOutput {
@@ -140,7 +142,7 @@ impl StepOutput {
     /// The metrics that have been read.
     pub fn metrics(&self) -> &[(StepMetric, f64)] {
         match self {
-            Self::Pending(..) => &[],
+            Self::Pending(..) | Self::Failed(_) => &[],
             Self::Ready(metrics) => metrics,
         }
     }
@@ -184,6 +186,7 @@ impl ItemLazy for StepOutput {
                 }
                 Ok(Self::Ready(metrics))
             }
+            Self::Failed(error) => Err(error),
             ready => Ok(ready),
         }
     }

@@ -1,46 +1,53 @@
 //! The detector as burn-train trains and validates it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use burn::{
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
     optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Device, Tensor},
+    tensor::{Device, ExecutionError, Tensor, TensorData},
     train::{InferenceStep, TrainOutput, TrainStep},
 };
+use fcos_burn_boxes::LabeledBox;
 use fcos_burn_detect::device::Precision;
 use fcos_burn_loss::{FcosObjective, Normalizer};
-use fcos_burn_model::Fcos;
+use fcos_burn_model::{
+    Fcos, HostPredictions,
+    assignment::{Assignment, PredictionAssignmentRule},
+    backbone::{Backbone, resnet::ResNet},
+};
 
 use super::{
     DeviceGroup, StepOutput, ValidationOutput, clip_gradients, gradient_norm, scale_gradients,
 };
-use crate::data::{BatchPart, TrainBatch, ValidationBatch};
+use crate::data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
 
 /// A detector with what it is trained by.
 ///
 /// As a module it *is* its detector: it has the same parameter paths, so that
 /// checkpoints of a training are weights of the detector.
 #[derive(Clone, Debug)]
-pub struct TrainableDetector {
-    detector: Fcos,
+pub struct TrainableDetector<B: Backbone = ResNet> {
+    detector: Fcos<B>,
     objective: FcosObjective,
     devices: DeviceGroup,
     max_gradient_norm: Option<f32>,
     precision: Precision,
+    assignment: Option<Arc<dyn PredictionAssignmentRule>>,
 }
 
-impl TrainableDetector {
+impl<B: Backbone> TrainableDetector<B> {
     /// Puts a detector and its objective together. The detector is on the first of
     /// `devices`, all of which have autodiff. Gradients are not clipped, and everything
     /// computes in 32 bits.
-    pub fn new(detector: Fcos, objective: FcosObjective, devices: DeviceGroup) -> Self {
+    pub fn new(detector: Fcos<B>, objective: FcosObjective, devices: DeviceGroup) -> Self {
         Self {
             detector,
             objective,
             devices,
             max_gradient_norm: None,
             precision: Precision::F32,
+            assignment: None,
         }
     }
 
@@ -70,14 +77,23 @@ impl TrainableDetector {
         Self { objective, ..self }
     }
 
+    /// The same with a rule that assigns locations by the predictions of the step.
+    #[must_use]
+    pub fn with_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
+        Self {
+            assignment: Some(rule),
+            ..self
+        }
+    }
+
     /// The detector.
-    pub fn detector(&self) -> &Fcos {
+    pub fn detector(&self) -> &Fcos<B> {
         &self.detector
     }
 
     /// The same with another detector, such as one of averaged weights.
     #[must_use]
-    pub fn with_detector(&self, detector: Fcos) -> Self {
+    pub fn with_detector(&self, detector: Fcos<B>) -> Self {
         Self {
             detector,
             ..self.clone()
@@ -85,11 +101,11 @@ impl TrainableDetector {
     }
 
     /// The detector alone.
-    pub fn into_detector(self) -> Fcos {
+    pub fn into_detector(self) -> Fcos<B> {
         self.detector
     }
 
-    fn map_detector(self, change: impl FnOnce(Fcos) -> Fcos) -> Self {
+    fn map_detector(self, change: impl FnOnce(Fcos<B>) -> Fcos<B>) -> Self {
         Self {
             detector: change(self.detector),
             ..self
@@ -97,7 +113,7 @@ impl TrainableDetector {
     }
 }
 
-impl Module for TrainableDetector {
+impl<B: Backbone> Module for TrainableDetector<B> {
     fn collect_devices(&self, devices: Devices) -> Devices {
         self.detector.collect_devices(devices)
     }
@@ -131,7 +147,7 @@ impl Module for TrainableDetector {
     }
 }
 
-impl fmt::Display for TrainableDetector {
+impl<B: Backbone> fmt::Display for TrainableDetector<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.detector.fmt(f)
     }
@@ -145,15 +161,17 @@ struct PartStep {
 
 impl PartStep {
     /// The part's share in the step of a batch whose losses `normalizer` divides.
-    fn new(
-        detector: &Fcos,
+    fn new<B: Backbone>(
+        detector: &Fcos<B>,
         objective: &FcosObjective,
-        part: BatchPart,
+        part: AssignedPart,
         normalizer: Normalizer,
         precision: Precision,
         device: &Device,
     ) -> Self {
-        let targets = part.targets(detector.predicts_centerness(), device);
+        let targets = part
+            .targets
+            .to_device(detector.predicts_centerness(), device);
         let images = precision.cast(Tensor::from_data(part.images, device));
         let predictions = detector.forward(images).into_predictions();
         let parts = objective.forward_normalized(predictions, targets, normalizer);
@@ -169,43 +187,123 @@ impl PartStep {
     }
 }
 
-impl TrainableDetector {
+impl<B: Backbone> TrainableDetector<B> {
     /// What the losses of all parts are divided by, on the first device.
-    fn normalizer(&self, batch: &TrainBatch, device: &Device) -> Option<Normalizer> {
+    fn normalizer(&self, parts: &[AssignedPart], device: &Device) -> Option<Normalizer> {
         let centerness = self.detector.predicts_centerness();
-        batch
-            .parts
+        parts
             .iter()
-            .map(|part| part.targets(centerness, device).normalizer())
+            .map(|part| part.targets.to_device(centerness, device).normalizer())
             .reduce(Normalizer::join)
+    }
+
+    /// The parts with the targets of their locations. Those that are not assigned yet are assigned
+    /// by the predictions of the detector in inference mode, before the step: these do not depend
+    /// on how the batch is divided.
+    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, ExecutionError> {
+        let devices = self.devices.devices();
+        let mut assigned = Vec::with_capacity(parts.len());
+        let mut parts = parts.into_iter();
+        loop {
+            let round: Vec<BatchPart> = parts.by_ref().take(devices.len()).collect();
+            if round.is_empty() {
+                return Ok(assigned);
+            }
+            let round = self.devices.map(round, |device, part| {
+                let BatchPart { images, targets } = part;
+                let targets = match targets {
+                    PartTargets::Assigned(targets) => targets,
+                    PartTargets::Objects(objects) => {
+                        let detector = self.detector_on(device).valid();
+                        let device = device.clone().without_autodiff();
+                        self.assign(&detector, images.clone(), &objects, &device)?
+                    }
+                };
+                Ok(AssignedPart { images, targets })
+            });
+            for part in round {
+                assigned.push(part?);
+            }
+        }
+    }
+
+    fn assign(
+        &self,
+        detector: &Fcos<B>,
+        images: TensorData,
+        objects: &[Vec<LabeledBox>],
+        device: &Device,
+    ) -> Result<AssignedTargets, ExecutionError> {
+        let images = self.precision.cast(Tensor::from_data(images, device));
+        let output = detector.forward(images);
+        let locations = output.locations.clone();
+        let count = locations.len();
+        let assignments: Vec<Assignment> = match &self.assignment {
+            Some(rule) => {
+                let predictions = HostPredictions::read(&output.into_predictions(), count)?;
+                let objects = objects.iter().enumerate();
+                objects
+                    .map(|(image, objects)| {
+                        rule.assign(objects, &locations, &predictions.image(image))
+                    })
+                    .collect()
+            }
+            // Without a rule, nothing is a target.
+            None => objects
+                .iter()
+                .map(|_| Assignment::background(count))
+                .collect(),
+        };
+        Ok(AssignedTargets::new(assignments, &locations))
+    }
+
+    /// The detector on one of the devices.
+    fn detector_on(&self, device: &Device) -> Fcos<B> {
+        let detector = self.detector.clone();
+        match self.devices.devices().len() {
+            1 => detector,
+            _ => detector.fork(device),
+        }
     }
 }
 
-impl TrainStep for TrainableDetector {
+/// Some images of a batch whose locations are assigned.
+struct AssignedPart {
+    /// `[images, 3, height, width]`, normalized.
+    images: TensorData,
+    targets: AssignedTargets,
+}
+
+impl<B: Backbone> TrainStep for TrainableDetector<B> {
     type Input = TrainBatch;
     type Output = StepOutput;
 
     fn step(&self, batch: TrainBatch) -> TrainOutput<StepOutput> {
         let devices = self.devices.devices();
         let main = &devices[0];
-        let normalizer = self.normalizer(&batch, main);
+        let parts = match self.assigned(batch.parts) {
+            Ok(parts) => parts,
+            Err(error) => {
+                return TrainOutput {
+                    grads: GradientsParams::new(),
+                    item: StepOutput::Failed(error),
+                };
+            }
+        };
+        let normalizer = self.normalizer(&parts, main);
         let objective = self.objective.at(batch.progress);
         let mut gradients = GradientsAccumulator::new();
         let mut output: Option<StepOutput> = None;
-        let mut parts = batch.parts.into_iter();
+        let mut parts = parts.into_iter();
         loop {
             // A round ends before the next begins: the running statistics of batch
             // normalisation would else depend on which device is faster.
-            let round: Vec<BatchPart> = parts.by_ref().take(devices.len()).collect();
+            let round: Vec<AssignedPart> = parts.by_ref().take(devices.len()).collect();
             let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
                 break;
             };
             let steps = self.devices.map(round, |device, part| {
-                let detector = self.detector.clone();
-                let detector = match devices.len() {
-                    1 => detector,
-                    _ => detector.fork(device),
-                };
+                let detector = self.detector_on(device);
                 let normalizer = normalizer.clone().to_device(device);
                 PartStep::new(
                     &detector,
@@ -240,7 +338,7 @@ impl TrainStep for TrainableDetector {
     }
 }
 
-impl InferenceStep for TrainableDetector {
+impl<B: Backbone> InferenceStep for TrainableDetector<B> {
     type Input = ValidationBatch;
     type Output = ValidationOutput;
 
@@ -264,12 +362,12 @@ mod tests {
         transforms::Pipeline,
     };
     use fcos_burn_loss::{AssociationLoss, AssociationScore, FcosObjectiveConfig};
-    use fcos_burn_model::{FcosConfig, head::CenternessBranch, norm::NormKind};
+    use fcos_burn_model::{FcosConfig, backbone::norm::NormKind, head::CenternessBranch};
 
     use super::*;
     use crate::{
         config::RunConfig,
-        data::{BatchPlace, Collate, TrainCollate},
+        data::{Assigner, BatchPlace, Collate, TrainCollate},
         step::StepMetric,
     };
 
@@ -295,7 +393,8 @@ mod tests {
         let collate = TrainCollate {
             input: RunConfig::small().input,
             augmentation: Pipeline::new(Vec::new()).unwrap(),
-            assignment: config.assignment.clone(),
+            assigner: Assigner::Static(Arc::new(config.assignment.clone())),
+            strides: config.strides(),
             location_rule: config.location_rule,
             reader: SampleReader::new(0),
             parts,

@@ -7,7 +7,10 @@ use burn::{
     optim::GradientsParams,
     tensor::Tensor,
 };
-use fcos_burn_model::Fcos;
+use fcos_burn_model::{
+    Fcos,
+    backbone::{Backbone, resnet::ResNet},
+};
 
 use super::kernels::lerp;
 
@@ -15,29 +18,29 @@ use super::kernels::lerp;
 /// Polyak averaging (Polyak & Juditsky, 1992) with exponentially decaying weights. It is less
 /// noisy than the last weights.
 #[derive(Debug)]
-pub struct WeightAverage {
+pub struct WeightAverage<B: Backbone = ResNet> {
     /// Without autodiff.
-    model: Fcos,
+    model: Fcos<B>,
     decay: f64,
 }
 
-impl WeightAverage {
+impl<B: Backbone> WeightAverage<B> {
     /// Starts the average of a training with the weights that it starts with. For `decay`, in
     /// `(0, 1)`, see
     /// [`average_decay`](crate::config::OptimizationConfig::average_decay).
-    pub fn new(model: &Fcos, decay: f64) -> Self {
+    pub fn new(model: &Fcos<B>, decay: f64) -> Self {
         Self::resumed(model.valid(), decay)
     }
 
     /// Continues with an average, `model`, that shares no running statistics with another
     /// module.
-    pub(crate) fn resumed(model: Fcos, decay: f64) -> Self {
+    pub(crate) fn resumed(model: Fcos<B>, decay: f64) -> Self {
         Self { model, decay }
     }
 
     /// Adds the weights after `step`, counted from 1, of the same detector.
     #[must_use]
-    pub fn updated(self, model: &Fcos, step: usize) -> Self {
+    pub fn updated(self, model: &Fcos<B>, step: usize) -> Self {
         let step = step as f64;
         let decay = self.decay.min((1.0 + step) / (10.0 + step));
         let mut places = Places::default();
@@ -60,7 +63,7 @@ impl WeightAverage {
 
     /// The detector with the averaged weights, without autodiff. Clones of it share its
     /// running statistics, which [`updated`](Self::updated) changes.
-    pub fn model(&self) -> &Fcos {
+    pub fn model(&self) -> &Fcos<B> {
         &self.model
     }
 }

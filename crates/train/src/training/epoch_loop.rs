@@ -23,6 +23,7 @@ use burn::{
 };
 use fcos_burn_data::{DetectionDataset, SampleReader};
 use fcos_burn_detect::json::write_json;
+use fcos_burn_model::backbone::Backbone;
 
 use super::{FailedImage, FailedStep, evaluator::SharedEvaluator};
 use crate::{
@@ -42,7 +43,7 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 /// weights. Checkpoints are written after the last step of an epoch, every ten minutes
 /// between, and when the training is interrupted. The validation of an epoch comes after
 /// its checkpoint, and is done again where it was cut short.
-pub(crate) struct EpochLoop {
+pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) folder: RunFolder,
     pub(crate) log: TrainLog,
     pub(crate) images: Arc<DetectionDataset>,
@@ -54,7 +55,7 @@ pub(crate) struct EpochLoop {
     /// Where an error goes: the interface has no place for it.
     pub(crate) failure: Failure,
     /// Taken when the training begins.
-    pub(crate) start: Mutex<Option<Start>>,
+    pub(crate) start: Mutex<Option<Start<B>>>,
 }
 
 /// The steps of a training.
@@ -79,27 +80,27 @@ impl Steps {
 }
 
 /// What a training begins or goes on with, but for the weights.
-pub(crate) struct Start {
+pub(crate) struct Start<B: Backbone> {
     pub(crate) position: Position,
     /// The epochs that are validated.
     pub(crate) rows: Vec<EpochRow>,
     pub(crate) optimizer: ModuleOptimizer,
     pub(crate) scheduler: ModuleLrScheduler,
     /// Where the training has one.
-    pub(crate) average: Option<WeightAverage>,
+    pub(crate) average: Option<WeightAverage<B>>,
 }
 
-type Processor = SupervisedTrainingEventProcessor<TrainableDetector>;
+type Processor<B> = SupervisedTrainingEventProcessor<TrainableDetector<B>>;
 
-impl SupervisedLearningStrategy<TrainableDetector> for EpochLoop {
+impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop<B> {
     fn fit(
         &self,
-        components: TrainingComponents<TrainableDetector>,
-        learner: Learner<TrainableDetector>,
-        train: TrainLoader<TrainableDetector>,
-        val: ValidLoader<TrainableDetector>,
+        components: TrainingComponents<TrainableDetector<B>>,
+        learner: Learner<TrainableDetector<B>>,
+        train: TrainLoader<TrainableDetector<B>>,
+        val: ValidLoader<TrainableDetector<B>>,
         _starting_epoch: usize,
-    ) -> (TrainableDetector, Processor) {
+    ) -> (TrainableDetector<B>, Processor<B>) {
         let interrupter = components.interrupter;
         let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(start) = start.take() else {
@@ -134,24 +135,24 @@ impl SupervisedLearningStrategy<TrainableDetector> for EpochLoop {
 type Flow = Result<ControlFlow<()>, Error>;
 
 /// A training on its way.
-struct Course<'a> {
-    of: &'a EpochLoop,
-    learner: TrainableDetector,
+struct Course<'a, B: Backbone> {
+    of: &'a EpochLoop<B>,
+    learner: TrainableDetector<B>,
     optimizer: ModuleOptimizer,
     scheduler: ModuleLrScheduler,
-    average: Option<WeightAverage>,
+    average: Option<WeightAverage<B>>,
     position: Position,
     rows: Vec<EpochRow>,
-    train: TrainLoader<TrainableDetector>,
-    val: ValidLoader<TrainableDetector>,
-    processor: Processor,
+    train: TrainLoader<TrainableDetector<B>>,
+    val: ValidLoader<TrainableDetector<B>>,
+    processor: Processor<B>,
     interrupter: Interrupter,
     last_checkpoint: Instant,
     /// How many unreadable images are in the log.
     unreadable_told: usize,
 }
 
-impl Course<'_> {
+impl<B: Backbone> Course<'_, B> {
     fn run(&mut self) -> Flow {
         for epoch in self.rows.len() + 1..=self.of.steps.epochs() {
             let stopped = self.train_epoch(epoch)?.is_break() || self.validate(epoch)?.is_break();

@@ -8,10 +8,11 @@ use std::{
 
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_detect::json::{read_json, write_json};
+use fcos_burn_model::backbone::Backbone;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, RunConfig, RunFolder,
+    Error, RunFolder,
     data::{BatchPlace, Collate, TrainBatch, TrainCollate},
     run::save_model,
     step::{StepOutput, TrainableDetector},
@@ -66,7 +67,11 @@ impl FailedStep {
     }
 
     /// Writes the step into its folder in that of the run.
-    pub(crate) fn write(&self, run: &RunFolder, learner: &TrainableDetector) -> Result<(), Error> {
+    pub(crate) fn write<B: Backbone>(
+        &self,
+        run: &RunFolder,
+        learner: &TrainableDetector<B>,
+    ) -> Result<(), Error> {
         let folder = run.failed_step_path();
         fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
         save_model(learner.detector(), &Self::weights(run))?;
@@ -79,14 +84,15 @@ impl FailedStep {
     ///
     /// Fails if the folder is no run, or no step ended it so.
     pub fn read(run: &Path) -> Result<Self, Error> {
-        let (folder, _) = RunFolder::open(run)?;
-        Ok(read_json(&folder.failed_step_path().join(STEP))?)
+        Ok(read_json(
+            &RunFolder::at(run).failed_step_path().join(STEP),
+        )?)
     }
 
     /// The batch of the step, with the images as they are now.
     pub(crate) fn batch(
         &self,
-        config: &RunConfig,
+        collate: &TrainCollate,
         dataset: &DetectionDataset,
     ) -> Result<TrainBatch, Error> {
         let indices: Vec<usize> = self.images.iter().map(|image| image.index).collect();
@@ -94,7 +100,7 @@ impl FailedStep {
             epoch: self.epoch as u64,
             progress: self.progress,
         };
-        Ok(TrainCollate::new(config)?.collate(dataset, &indices, place)?)
+        Ok(collate.collate(dataset, &indices, place)?)
     }
 
     /// The weights that the failed step of a run was computed with.

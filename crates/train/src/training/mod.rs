@@ -8,6 +8,7 @@ mod log_renderer;
 mod setup;
 
 use std::{
+    marker::PhantomData,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -20,7 +21,7 @@ use burn::{
         metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
-use fcos_burn_data::{DetectionDataset, SampleOrder};
+use fcos_burn_data::{DetectionDataset, SampleOrder, transforms::Augmentations};
 use fcos_burn_detect::{
     Detector,
     device::DeviceName,
@@ -28,7 +29,11 @@ use fcos_burn_detect::{
 };
 use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
 use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm, TermNameError};
-use fcos_burn_model::Fcos;
+use fcos_burn_model::{
+    Fcos,
+    assignment::{AssignmentRule, PredictionAssignmentRule},
+    backbone::{Backbone, BackboneConfig, resnet::ResNetConfig},
+};
 
 use self::{
     burn_metrics::{TrainingMetric, ValidationMetric},
@@ -37,9 +42,9 @@ use self::{
 };
 use crate::{
     Error, RunConfig,
-    config::{Keep, TrainingLength},
+    config::{DataSource, Keep, TrainingLength},
     data::{
-        BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
+        Assigner, BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
         check::{Unreadable, check},
         digest::{DataDigest, SplitDigest},
     },
@@ -72,32 +77,61 @@ pub enum Outcome {
 /// ```
 ///
 /// Messages (the data, progress, warnings) go to the [`log`] crate.
-#[derive(Default)]
-pub struct Trainer {
-    interrupter: Option<Interrupter>,
+///
+/// A run is resumed with the same extensions (terms, assignment, augmentations, data) that it was
+/// started with: they are code, of which the run folder has only the names.
+pub struct Trainer<C: BackboneConfig = ResNetConfig> {
+    interrupter: Interrupter,
     renderer: Option<Box<dyn MetricsRenderer>>,
     initial_weights: Option<InitialWeights>,
     devices: Option<Vec<DeviceName>>,
     terms: Vec<Arc<dyn LossTerm>>,
+    assigner: Option<Assigner>,
+    augmentations: Augmentations,
+    data: Option<Splits>,
+    backbone: PhantomData<C>,
 }
 
 impl Trainer {
-    /// A trainer that starts from random weights, cannot be interrupted and logs its progress.
+    /// A trainer of detectors on a ResNet that starts from random weights and logs its progress.
     pub fn new() -> Self {
-        Self::default()
+        Self::for_backbone()
+    }
+}
+
+impl Default for Trainer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C: BackboneConfig> Trainer<C> {
+    /// A trainer of detectors on another backbone.
+    pub fn for_backbone() -> Self {
+        Self {
+            interrupter: Interrupter::new(),
+            renderer: None,
+            initial_weights: None,
+            devices: None,
+            terms: Vec::new(),
+            assigner: None,
+            augmentations: Augmentations::default(),
+            data: None,
+            backbone: PhantomData,
+        }
     }
 
-    /// Stops trainings after the current step once `interrupter` is told to stop.
+    /// Stops after the current step once `interrupter` is told to stop.
     #[must_use]
     pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
         Self {
-            interrupter: Some(interrupter),
+            interrupter,
             ..self
         }
     }
 
-    /// Shows the progress of burn-train with `renderer`, such as its dashboard or a
-    /// [`LineRenderer`] of one's own, instead of logging it.
+    /// Shows progress with a renderer of burn-train, such as its dashboard or a [`LineRenderer`] of
+    /// one's own, instead of logging it.
     #[must_use]
     pub fn with_renderer(self, renderer: Box<dyn MetricsRenderer>) -> Self {
         Self {
@@ -125,24 +159,51 @@ impl Trainer {
     }
 
     /// Adds a term to the objective. It is logged, plotted and normalized like the terms of the
-    /// house. Resume a run with the terms that it was started with.
+    /// built-in objective.
     #[must_use]
     pub fn with_term(mut self, term: Arc<dyn LossTerm>) -> Self {
         self.terms.push(term);
         self
     }
 
-    /// The configured objective with the added terms.
-    fn objective(&self, config: &RunConfig) -> Result<FcosObjective, Error> {
-        let mut objective = config.objective()?;
-        for term in &self.terms {
-            if StepMetric::is_reserved(term.name()) {
-                let name = term.name().to_owned();
-                return Err(TermNameError::Taken { name }.into());
-            }
-            objective = objective.with_term(term.clone())?;
+    /// Assigns locations to objects by another rule than FCOS's.
+    #[must_use]
+    pub fn with_assignment(self, rule: Arc<dyn AssignmentRule>) -> Self {
+        Self {
+            assigner: Some(Assigner::Static(rule)),
+            ..self
         }
-        Ok(objective)
+    }
+
+    /// Assigns locations to objects by the predictions of each step: those of the detector in
+    /// inference mode before the step, for which it runs forward once more.
+    #[must_use]
+    pub fn with_prediction_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
+        Self {
+            assigner: Some(Assigner::ByPrediction(rule)),
+            ..self
+        }
+    }
+
+    /// Knows augmentations of one's own, which the configuration may name.
+    #[must_use]
+    pub fn with_augmentations(self, augmentations: Augmentations) -> Self {
+        Self {
+            augmentations,
+            ..self
+        }
+    }
+
+    /// Trains and validates on these data sets, whatever the configuration says.
+    #[must_use]
+    pub fn with_data(self, train: DetectionDataset, val: DetectionDataset) -> Self {
+        Self {
+            data: Some(Splits {
+                train: Arc::new(train),
+                val: Arc::new(val),
+            }),
+            ..self
+        }
     }
 
     /// Trains a detector and writes its run folder to `output`.
@@ -151,14 +212,12 @@ impl Trainer {
     ///
     /// Fails if the configuration, the data, a device or the folder cannot be used, if an image
     /// cannot be loaded or a checkpoint not be written, or if a loss or gradient is not finite.
-    pub fn train(self, mut config: RunConfig, output: &Path) -> Result<Outcome, Error> {
-        if let Some(devices) = &self.devices {
-            config.devices.clone_from(devices);
-        }
+    pub fn train(mut self, mut config: RunConfig<C>, output: &Path) -> Result<Outcome, Error> {
+        self.set_devices(&mut config);
         config.validate()?;
-        let objective = self.objective(&config)?;
+        let extensions = self.extensions(&config)?;
         let devices = open_devices(&config)?;
-        let data = Splits::open(&mut config)?;
+        let data = self.open_data(&mut config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
         if let Some(summary) = summary {
             log::info!("{}: {summary}; others replace them", data.train.name());
@@ -177,23 +236,15 @@ impl Trainer {
             (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
         checkpoints.save(&position, &model, &optimizer, average.as_ref())?;
         config.write(&folder.config_path())?;
-        Run {
-            config,
-            objective,
-            folder,
-            log,
-            data,
-            devices,
-            interrupter: self.interrupter.unwrap_or_default(),
-            renderer: self.renderer,
-        }
-        .launch(Checkpoint {
+        let checkpoint = Checkpoint {
             position,
             model,
             optimizer,
             average,
             warning: None,
-        })
+        };
+        let run = self.run(config, extensions, folder, log, data, devices);
+        run.launch(checkpoint)
     }
 
     /// Resumes the run in `path` from its last checkpoint: it ends as if it had never been
@@ -202,17 +253,15 @@ impl Trainer {
     /// # Errors
     ///
     /// As [`train`](Self::train); also if no checkpoint can be read, or the data has changed.
-    pub fn resume(self, path: &Path) -> Result<Outcome, Error> {
-        let (folder, mut config) = RunFolder::open(path)?;
+    pub fn resume(mut self, path: &Path) -> Result<Outcome, Error> {
+        let (folder, mut config) = RunFolder::open::<C>(path)?;
         let log = TrainLog::open(&folder.log_path())?;
-        if let Some(devices) = &self.devices {
-            config.devices.clone_from(devices);
-        }
+        self.set_devices(&mut config);
         config.validate()?;
-        let objective = self.objective(&config)?;
+        let extensions = self.extensions(&config)?;
         let devices = open_devices(&config)?;
         let classes = config.model.num_classes;
-        let data = Splits::open(&mut config)?;
+        let data = self.open_data(&mut config)?;
         if config.model.num_classes != classes {
             return Err(Error::Run {
                 path: folder.config_path(),
@@ -233,38 +282,110 @@ impl Trainer {
             let log_path = folder.log_path();
             log.line(warning).map_err(Error::io(&log_path))?;
         }
-        Run {
-            config,
-            objective,
-            folder,
-            log,
-            data,
-            devices,
-            interrupter: self.interrupter.unwrap_or_default(),
-            renderer: self.renderer,
-        }
-        .launch(checkpoint)
+        let run = self.run(config, extensions, folder, log, data, devices);
+        run.launch(checkpoint)
     }
-}
 
-impl Trainer {
     /// Computes a failed step of the run in `run` again, with the images as they are now, on the
     /// devices of the run: its metrics.
     ///
     /// # Errors
     ///
     /// As [`resume`](Self::resume).
-    pub fn replay(self, step: &FailedStep, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
-        let (folder, config) = RunFolder::open(run)?;
-        let objective = self.objective(&config)?;
+    pub fn replay(
+        mut self,
+        step: &FailedStep,
+        run: &Path,
+    ) -> Result<Vec<(StepMetric, f64)>, Error> {
+        let (folder, mut config) = RunFolder::open::<C>(run)?;
+        let extensions = self.extensions(&config)?;
         let devices = open_devices(&config)?;
-        let dataset = config.data.source.open(&config.data.train_split)?;
-        let batch = step.batch(&config, &dataset)?;
+        let data = self.open_data(&mut config)?;
+        let batch = step.batch(&extensions.collate, &data.train)?;
         let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
-        let step = trainable(&config, model, devices)?.with_objective(objective);
+        let step = extensions.apply(trainable(&config, model, devices)?);
         let output = TrainStep::step(&step, batch).item.sync();
         let output = output.map_err(|error| Error::Training(error.to_string()))?;
         Ok(output.metrics().to_vec())
+    }
+
+    fn set_devices(&self, config: &mut RunConfig<C>) {
+        if let Some(devices) = &self.devices {
+            config.devices.clone_from(devices);
+        }
+    }
+
+    /// The parts of the training that a program can bring, or those of the configuration.
+    fn extensions(&self, config: &RunConfig<C>) -> Result<Extensions, Error> {
+        let mut objective = config.objective()?;
+        for term in &self.terms {
+            if StepMetric::is_reserved(term.name()) {
+                let name = term.name().to_owned();
+                return Err(TermNameError::Taken { name }.into());
+            }
+            objective = objective.with_term(term.clone())?;
+        }
+        let assigner = self
+            .assigner
+            .clone()
+            .unwrap_or_else(|| Assigner::Static(Arc::new(config.model.assignment.clone())));
+        let collate = TrainCollate::with_extensions(config, &self.augmentations, assigner)?;
+        Ok(Extensions { objective, collate })
+    }
+
+    fn open_data(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
+        let data = match self.data.take() {
+            Some(data) => {
+                config.data.source = DataSource::Custom(data.train.name().to_owned());
+                data
+            }
+            None => {
+                let open = |split: &str| config.data.source.open(split).map(Arc::new);
+                Splits {
+                    train: open(&config.data.train_split)?,
+                    val: open(&config.data.val_split)?,
+                }
+            }
+        };
+        data.describe(config)?;
+        Ok(data)
+    }
+
+    fn run(
+        self,
+        config: RunConfig<C>,
+        extensions: Extensions,
+        folder: RunFolder,
+        log: TrainLog,
+        data: Splits,
+        devices: Vec<Device>,
+    ) -> Run<C> {
+        Run {
+            config,
+            extensions,
+            folder,
+            log,
+            data,
+            devices,
+            interrupter: self.interrupter,
+            renderer: self.renderer,
+        }
+    }
+}
+
+/// The parts of a training that a program can bring.
+struct Extensions {
+    objective: FcosObjective,
+    collate: TrainCollate,
+}
+
+impl Extensions {
+    fn apply<B: Backbone>(&self, detector: TrainableDetector<B>) -> TrainableDetector<B> {
+        let detector = detector.with_objective(self.objective.clone());
+        match &self.collate.assigner {
+            Assigner::Static(_) => detector,
+            Assigner::ByPrediction(rule) => detector.with_assignment(rule.clone()),
+        }
     }
 }
 
@@ -274,10 +395,9 @@ struct Splits {
 }
 
 impl Splits {
-    /// Opens both splits and puts their classes into the configuration.
-    fn open(config: &mut RunConfig) -> Result<Self, Error> {
-        let open = |split: &str| {
-            let dataset = config.data.source.open(split)?;
+    /// Logs what was read, and puts the classes into the configuration.
+    fn describe<C: BackboneConfig>(&self, config: &mut RunConfig<C>) -> Result<(), Error> {
+        for dataset in [&self.train, &self.val] {
             log::info!("{dataset}");
             if !dataset.report().is_clean() {
                 log::info!("{}: {}", dataset.name(), dataset.report());
@@ -285,22 +405,17 @@ impl Splits {
             if dataset.is_empty() {
                 return Err(Error::NoImages(dataset.name().to_owned()));
             }
-            Ok(Arc::new(dataset))
-        };
-        let splits = Self {
-            train: open(&config.data.train_split)?,
-            val: open(&config.data.val_split)?,
-        };
-        let categories = splits.train.categories();
-        if categories != splits.val.categories() {
+        }
+        let categories = self.train.categories();
+        if categories != self.val.categories() {
             return Err(Error::Run {
-                path: splits.val.name().into(),
-                cause: format!("has other classes than {}", splits.train.name()),
+                path: self.val.name().into(),
+                cause: format!("has other classes than {}", self.train.name()),
             });
         }
         config.model.num_classes = categories.len();
         config.data.categories = categories.to_vec();
-        Ok(splits)
+        Ok(())
     }
 
     fn digest(&self) -> DataDigest {
@@ -311,9 +426,9 @@ impl Splits {
     }
 }
 
-struct Run {
-    config: RunConfig,
-    objective: FcosObjective,
+struct Run<C: BackboneConfig> {
+    config: RunConfig<C>,
+    extensions: Extensions,
     folder: RunFolder,
     log: TrainLog,
     data: Splits,
@@ -322,9 +437,9 @@ struct Run {
     renderer: Option<Box<dyn MetricsRenderer>>,
 }
 
-impl Run {
+impl<C: BackboneConfig> Run<C> {
     /// Goes on from a checkpoint.
-    fn launch(mut self, from: Checkpoint) -> Result<Outcome, Error> {
+    fn launch(mut self, from: Checkpoint<C::Backbone>) -> Result<Outcome, Error> {
         let Checkpoint {
             mut position,
             model,
@@ -401,7 +516,12 @@ impl Run {
     }
 
     /// Trains all epochs that are left; whether they were completed.
-    fn fit(&mut self, model: Fcos, start: Start, steps: Steps) -> Result<bool, Error> {
+    fn fit(
+        &mut self,
+        model: Fcos<C::Backbone>,
+        start: Start<C::Backbone>,
+        steps: Steps,
+    ) -> Result<bool, Error> {
         let config = &self.config;
         let done = start.rows.len();
         let first = FirstBatch {
@@ -410,9 +530,9 @@ impl Run {
         };
         let evaluator = SharedEvaluator::new(self.data.val.clone());
         let failure = Failure::default();
-        let collate = TrainCollate::new(config)?;
+        let collate = self.extensions.collate.clone();
         let reader = collate.reader.clone();
-        let mut training = SupervisedTraining::<TrainableDetector>::new(
+        let mut training = SupervisedTraining::<TrainableDetector<C::Backbone>>::new(
             self.folder.path(),
             Arc::new(self.train_loader(collate, first, steps)),
             Arc::new(self.val_loader()),
@@ -431,12 +551,12 @@ impl Run {
             training =
                 training.metric_valid_numeric(ValidationMetric::new(metric, evaluator.clone()));
         }
-        // Without a renderer, burn-train draws its dashboard.
         let renderer = self.renderer.take();
         training = training.renderer(renderer.unwrap_or_else(|| Box::new(LineRenderer::log())));
         // burn-train does not take the steps: the optimizer of the loop can be saved.
         let learner = Learner::new(
-            trainable(config, model, self.devices.clone())?.with_objective(self.objective.clone()),
+            self.extensions
+                .apply(trainable(config, model, self.devices.clone())?),
             config.optimization.optimizer(),
             config.optimization.scheduler(steps.total),
         );
@@ -470,7 +590,7 @@ impl Run {
             FcosObjective::CENTERNESS => self.config.model.head.centerness.is_some(),
             _ => true,
         };
-        let added = self.objective.added_terms().iter();
+        let added = self.extensions.objective.added_terms().iter();
         let added = added.map(|term| StepMetric::Term(term.name().to_owned().into()));
         [StepMetric::Loss]
             .into_iter()
@@ -533,7 +653,7 @@ impl Run {
     /// Evaluates the epoch that is kept and writes what the run shows.
     fn finish(
         self,
-        model: Fcos,
+        model: Fcos<C::Backbone>,
         note: &dyn Fn(&str) -> Result<(), Error>,
     ) -> Result<Outcome, Error> {
         let detector = Detector::new(

@@ -10,7 +10,11 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use fcos_burn_detect::device::{DeviceName, Precision};
-use fcos_burn_model::{Fcos, weights::Checkpoint};
+use fcos_burn_model::{
+    Fcos,
+    backbone::{Backbone, BackboneConfig},
+    weights::WeightsFile,
+};
 
 use crate::{
     Error, RunConfig, RunFolder,
@@ -34,16 +38,16 @@ impl InitialWeights {
     /// # Errors
     ///
     /// Fails if the file cannot be read or is of another model.
-    pub fn load(&self, model: Fcos) -> Result<Fcos, Error> {
+    pub fn load<B: Backbone>(&self, model: Fcos<B>) -> Result<Fcos<B>, Error> {
         let (Self::All(path) | Self::Body(path)) = self;
         let file = match path.is_dir() {
-            true => RunFolder::open(path)?.0.model_path(),
+            true => RunFolder::at(path).model_path(),
             false => path.clone(),
         };
-        let checkpoint = Checkpoint::open(&file)?;
+        let weights = WeightsFile::open(&file)?;
         let (model, loaded) = match self {
-            Self::All(_) => checkpoint.load(model)?,
-            Self::Body(_) => checkpoint.load_body(model)?,
+            Self::All(_) => weights.load(model)?,
+            Self::Body(_) => weights.load_without_classifier(model)?,
         };
         log::info!("{loaded}");
         Ok(model)
@@ -55,12 +59,12 @@ impl InitialWeights {
 /// # Errors
 ///
 /// Names the device that cannot be had.
-pub fn open_devices(config: &RunConfig) -> Result<Vec<Device>, Error> {
+pub fn open_devices<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Vec<Device>, Error> {
     let open = |name: &DeviceName| Ok(differentiating(config, name.open(config.precision)?));
     config.devices.iter().map(open).collect()
 }
 
-fn differentiating(config: &RunConfig, device: Device) -> Device {
+fn differentiating<C: BackboneConfig>(config: &RunConfig<C>, device: Device) -> Device {
     match config.gradient_checkpointing {
         true => device.autodiff().gradient_checkpointing(),
         false => device.autodiff(),
@@ -75,7 +79,10 @@ fn differentiating(config: &RunConfig, device: Device) -> Device {
 /// # Errors
 ///
 /// Names the value that the model cannot be built with.
-pub fn initial_model(config: &RunConfig, device: &Device) -> Result<Fcos, Error> {
+pub fn initial_model<C: BackboneConfig>(
+    config: &RunConfig<C>,
+    device: &Device,
+) -> Result<Fcos<C::Backbone>, Error> {
     // The random state is the process's, and other trainings may want it too.
     static RANDOM_STATE: Mutex<()> = Mutex::new(());
     let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,11 +115,11 @@ impl ModuleVisitor for Draw {
 ///
 /// Names the value that the objective cannot be built with; fails if a thread cannot be
 /// started.
-pub fn trainable(
-    config: &RunConfig,
-    model: Fcos,
+pub fn trainable<C: BackboneConfig>(
+    config: &RunConfig<C>,
+    model: Fcos<C::Backbone>,
     devices: Vec<Device>,
-) -> Result<TrainableDetector, Error> {
+) -> Result<TrainableDetector<C::Backbone>, Error> {
     let devices = DeviceGroup::new(devices).map_err(|error| Error::Training(error.to_string()))?;
     Ok(TrainableDetector::new(model, config.objective()?, devices)
         .with_max_gradient_norm(config.optimization.max_gradient_norm)
