@@ -157,3 +157,100 @@ pub fn score_iou(
     }
     Ok(pairs)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+
+    use super::*;
+
+    fn dataset() -> DetectionDataset {
+        let shapes = ShapesConfig {
+            val_images: 40,
+            ..ShapesConfig::default()
+        };
+        DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap()
+    }
+
+    /// The index of an image with a single object, and a detection of that object.
+    fn single_object(dataset: &DetectionDataset) -> (usize, Detection) {
+        let mut images = dataset.images().iter().enumerate();
+        let (index, image) = images.find(|(_, image)| image.objects.len() == 1).unwrap();
+        let detection = Detection {
+            bbox: image.objects[0].bbox.to_xyxy(),
+            label: image.objects[0].label,
+            score: 0.5,
+        };
+        (index, detection)
+    }
+
+    #[test]
+    fn the_iou_of_a_detection_is_that_with_its_class() {
+        let dataset = dataset();
+        let (index, exact) = single_object(&dataset);
+        let [x1, y1, x2, y2] = exact.bbox;
+        // Shifted by half its width, a box shares half its area with the object: 0.5 of 1.5.
+        let shift = (x2 - x1) / 2.0;
+        let shifted = Detection {
+            bbox: [x1 + shift, y1, x2 + shift, y2],
+            ..exact
+        };
+        let wrong_class = Detection {
+            label: exact.label ^ 1,
+            ..exact
+        };
+        let pairs = score_iou(&dataset, &[(index, vec![exact, shifted, wrong_class])]).unwrap();
+        assert_eq!(pairs.len(), 3);
+        for ((score, iou), expected) in pairs.into_iter().zip([1.0, 1.0 / 3.0, 0.0]) {
+            assert_eq!(score, 0.5);
+            assert!((iou - expected).abs() < 1e-5, "{iou} is not {expected}");
+        }
+    }
+
+    #[test]
+    fn errors_name_what_is_not_in_the_data_set() {
+        let dataset = dataset();
+        let (index, exact) = single_object(&dataset);
+        let error = |index, detection| {
+            let detections = [(index, vec![detection])];
+            Evaluation::new(&dataset, &detections).unwrap_err()
+        };
+        let label = error(index, Detection { label: 77, ..exact });
+        assert!(label.to_string().contains("label 77"), "{label}");
+        let image = error(1234, exact);
+        assert!(matches!(image, EvaluationError::Data(_)), "{image}");
+        let score = error(
+            index,
+            Detection {
+                score: f32::NAN,
+                ..exact
+            },
+        );
+        let EvaluationError::NotANumber { image_id } = score else {
+            panic!("{score}")
+        };
+        assert_eq!(image_id, dataset.images()[index].id);
+    }
+
+    #[test]
+    fn the_table_has_a_row_per_class_and_a_dash_for_undefined_values() {
+        let dataset = dataset();
+        let table = Evaluation::new(&dataset, &[]).unwrap().table();
+        let lines: Vec<&str> = table.lines().collect();
+        let values: Vec<&str> = lines[1].split_whitespace().collect();
+        let of_name = |name: &str| {
+            let position = lines[0].split_whitespace().position(|found| found == name);
+            values[position.unwrap()]
+        };
+        assert_eq!(
+            (of_name("AP"), of_name("PCC"), of_name("ECE")),
+            ("0.0", "–", "–")
+        );
+        for category in dataset.categories() {
+            let found = lines.iter().any(|line| line.starts_with(&category.name));
+            assert!(found, "{} in {table}", category.name);
+        }
+    }
+}

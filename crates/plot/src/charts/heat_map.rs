@@ -31,9 +31,9 @@ pub struct HeatMap {
     pub y_label: String,
     /// What the colors measure, with its unit.
     pub value_label: String,
-    /// The ends of the x axis. An empty range stands for `(0, 1)`.
+    /// The ends of the x axis. An empty range becomes `(0, 1)`.
     pub x_range: (f64, f64),
-    /// The ends of the y axis. An empty range stands for `(0, 1)`.
+    /// The ends of the y axis. An empty range becomes `(0, 1)`.
     pub y_range: (f64, f64),
     /// The values of the cells: rows from the low to the high end of the y axis, each from
     /// the low to the high end of the x axis. The rows have equal heights, and the cells of
