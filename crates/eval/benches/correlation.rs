@@ -1,4 +1,4 @@
-//! Correlations of scores and IoUs: `cargo bench -p fcos-burn-eval`.
+//! Run time of the correlation coefficients: `cargo bench -p fcos-burn-eval`.
 
 use divan::{Bencher, black_box};
 use fcos_burn_eval::correlation::{kendall, pearson, spearman};
@@ -9,7 +9,7 @@ fn main() {
     divan::main();
 }
 
-/// Scores of three digits, so that some are equal, and IoUs that go with them.
+/// Scores with three digits, so that there are ties, and IoUs that correlate with them.
 fn pairs(count: usize) -> [Vec<f64>; 2] {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let scores: Vec<f64> = (0..count)

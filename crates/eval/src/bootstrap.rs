@@ -1,5 +1,5 @@
-//! The bootstrap over the images of a data set: which differences between two detectors would
-//! hold on other images.
+//! Paired bootstrap over the images of a data set: whether a difference between two detectors
+//! would hold on other images.
 
 use std::collections::BTreeMap;
 
@@ -12,16 +12,17 @@ use crate::{
     coco::{coco_report, metrics},
 };
 
-/// COCO's metrics of `results` over `resamples` bootstrap samples of the images of
-/// `dataset`. The same seed draws the same samples, whatever the results.
+/// COCO metrics of `results` on each of `resamples` bootstrap samples of the images of
+/// `dataset`. The samples depend only on the seed and the number of images.
 ///
-/// A sample draws as many images as there are, with replacement, and an image that is
-/// drawn several times counts as often: it is the textbook bootstrap (Efron, 1979),
-/// where hotcoco's own draws a subset.
+/// A sample has as many images as the data set, drawn with replacement. An image that is drawn
+/// several times counts several times (B. Efron, "Bootstrap Methods: Another Look at the
+/// Jackknife", 1979). hotcoco's own bootstrap draws a subset instead. Results of images that
+/// are not in the data set are ignored.
 ///
 /// # Errors
 ///
-/// Fails if a score is not a number.
+/// Fails if a score is NaN.
 pub fn resampled_metrics(
     dataset: &DetectionDataset,
     results: &[CocoResult],
@@ -42,12 +43,12 @@ pub fn resampled_metrics(
         .collect()
 }
 
-/// The differences `results − baseline` of each metric, sample by sample: a paired
-/// bootstrap if both have the same samples. Samples where a metric is undefined for one
-/// of them are left out of that metric's list.
+/// The differences `results − baseline` of each metric, sample by sample. They are a paired
+/// bootstrap if both come from the same samples, that is from the same seed. A sample with an
+/// undefined metric is left out of the list of that metric.
 ///
-/// [`percentile_interval`] of a list is the interval of its difference. It tells what
-/// other images would change, not what another seed would.
+/// The [`percentile_interval`] of a list is the confidence interval of the difference. It
+/// covers the choice of images, but not the random seed of the training.
 ///
 /// [`percentile_interval`]: crate::statistics::percentile_interval
 pub fn paired_differences(
@@ -65,7 +66,7 @@ pub fn paired_differences(
     lists
 }
 
-/// A data set whose images can be drawn several times.
+/// A data set grouped by image, so that an image can be drawn several times.
 struct ByImage {
     images: Vec<hotcoco::Image>,
     annotations: Vec<Vec<hotcoco::Annotation>>,
@@ -91,7 +92,7 @@ impl ByImage {
         }
     }
 
-    /// `results` image by image.
+    /// The results of each image.
     fn group(&self, results: &[CocoResult]) -> Vec<Vec<CocoResult>> {
         let mut groups = vec![Vec::new(); self.images.len()];
         for result in results {
@@ -102,8 +103,8 @@ impl ByImage {
         groups
     }
 
-    /// The data set of the images that were drawn. Their ids are their places in the
-    /// sample, counted from 1.
+    /// The data set of the drawn images. The ids of the images are their 1-based positions in
+    /// the sample.
     fn sample(&self, sample: &[usize]) -> hotcoco::Dataset {
         let mut annotations = Vec::new();
         let mut images = Vec::with_capacity(sample.len());
@@ -127,7 +128,7 @@ impl ByImage {
     }
 }
 
-/// The results on the images that were drawn, under their ids in the sample.
+/// The results of the drawn images, with their ids in the sample.
 fn drawn(groups: &[Vec<CocoResult>], sample: &[usize]) -> Vec<CocoResult> {
     let images = (1..).zip(sample);
     let of_image = |(image_id, &drawn): (u64, &usize)| {
@@ -156,8 +157,8 @@ mod tests {
         DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap()
     }
 
-    /// The ground truth as results, its boxes moved by a share of their size that
-    /// differs from image to image.
+    /// The ground truth as results. Boxes are shifted to the right by a fraction of their width
+    /// that depends on the id of the image.
     fn found(dataset: &DetectionDataset, shift: impl Fn(u64) -> f64) -> Vec<CocoResult> {
         let annotations = dataset.to_coco().annotations;
         annotations
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_results_do_not_differ() {
+    fn identical_results_have_zero_difference() {
         let dataset = dataset(12);
         let results = found(&dataset, |image| 0.02 * (image % 5) as f64);
         let lists = paired_bootstrap(&dataset, [&results, &results], 20, 1);
@@ -202,14 +203,14 @@ mod tests {
         let differences = &lists[&CocoMetric::AP];
         assert_eq!(differences.len(), 40);
         assert!(differences.iter().all(|difference| *difference > 0.1));
-        // Samples differ, and come again with the same seed.
+        // Samples differ from each other and are reproduced by the same seed.
         assert!(differences.iter().any(|other| other != &differences[0]));
         let again = paired_bootstrap(&dataset, [&good, &bad], 40, 1);
         assert_eq!(lists, again);
         assert_ne!(lists, paired_bootstrap(&dataset, [&good, &bad], 40, 2));
     }
 
-    /// Two images with an object each, found in the first alone.
+    /// Two images with one object each, detected only in the first.
     #[test]
     fn an_image_counts_as_often_as_it_is_drawn() {
         let image = |id| hotcoco::Image {

@@ -1,19 +1,20 @@
-//! How well scores predict the IoU.
+//! Calibration: how well scores predict the IoU.
 
-/// Number of bins that [`calibration_error`] is usually computed with (Guo et al., "On
-/// calibration of modern neural networks", 2017).
+/// The usual number of bins of [`calibration_error`] (Guo et al., "On Calibration of Modern
+/// Neural Networks", ICML 2017).
 pub const CALIBRATION_BINS: usize = 15;
 
-/// The expected calibration error of scores as predictions of the IoU: detections are
-/// put into `bins` bins of equal width by their score, and
+/// The expected calibration error (ECE) of scores as predictions of the IoU.
 ///
-/// `Σ_b n_b / N · |mean score of b − mean IoU of b|`
+/// The `N` detections are divided by score into `bins` bins of equal width. The error is
 ///
-/// is 0 where the detections of each bin have the IoU that their scores say, and at
-/// most 1. Scores and IoUs are in [0, 1].
+/// `Σ_b n_b / N · |mean score in b − mean IoU in b|`
 ///
-/// `None` where it is undefined: no detection, no bin, lists of different lengths, or a
-/// value outside [0, 1].
+/// with `n_b` detections in bin `b`. It is in [0, 1], and 0 if the mean score equals the mean
+/// IoU in every bin. Scores and IoUs are in [0, 1].
+///
+/// `None` if it is undefined: without detections or bins, for slices of different lengths, or
+/// for a value outside [0, 1].
 ///
 /// ```
 /// use fcos_burn_eval::calibration::calibration_error;
@@ -48,8 +49,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_its_definition() {
-        // Bins of a third: {0.1, 0.2}, {0.5}, {0.9, 1.0}.
+    fn the_error_follows_its_definition() {
+        // Three bins: {0.1, 0.2}, {0.5}, {0.9, 1.0}.
         let scores = [0.9, 0.1, 0.5, 0.2, 1.0];
         let ious = [0.5, 0.3, 0.4, 0.2, 0.6];
         let bins = [
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bin_compares_the_means() {
+    fn a_single_bin_compares_the_means() {
         let scores = [0.0, 0.25, 1.0];
         let ious = [0.5, 0.5, 0.5];
         let found = calibration_error(&scores, &ious, 1).unwrap();
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn is_undefined_without_detections_and_beyond_its_range() {
+    fn the_error_is_undefined_without_detections_and_outside_its_range() {
         assert_eq!(calibration_error(&[], &[], 15), None);
         assert_eq!(calibration_error(&[0.5], &[0.5], 0), None);
         assert_eq!(calibration_error(&[0.5], &[], 15), None);

@@ -1,4 +1,4 @@
-//! Detectors that localize objects but misclassify many of them.
+//! Class confusion: detectors that localize objects but misclassify many of them.
 
 use fcos_burn_boxes::{Detection, batched_nms};
 use fcos_burn_data::DetectionDataset;
@@ -9,27 +9,26 @@ use crate::{
     results::{detections, results},
 };
 
-/// Below this AP with all classes taken as one, localization has failed as well.
-const LOCALIZES: f64 = 0.1;
+/// With a class-agnostic AP below this, localization has failed too.
+const MIN_CLASS_AGNOSTIC_AP: f64 = 0.1;
 
 /// The two APs of a detector that localizes objects but misclassifies many of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ClassConfusion {
-    /// AP averaged over the objects: the mean of the classes' APs, each weighted by its number of
-    /// objects.
+    /// Mean AP of the classes, weighted by their numbers of objects.
     pub object_ap: f64,
-    /// AP with all classes taken as one.
+    /// AP with all classes merged into one.
     pub class_agnostic_ap: f64,
 }
 
 impl ClassConfusion {
-    /// Looks for class confusion in `results` on `dataset`, whose evaluation is `evaluation`.
-    /// `None` if there is none, or the data has a single class.
+    /// Detects class confusion in `results` on `dataset`, given their `evaluation`. `None` if
+    /// there is none, if fewer than two classes have objects, or if classes share a name.
     ///
     /// # Errors
     ///
-    /// As [`class_agnostic_metrics`].
+    /// The same as those of [`class_agnostic_metrics`].
     pub fn find(
         dataset: &DetectionDataset,
         results: &[CocoResult],
@@ -50,12 +49,12 @@ impl ClassConfusion {
 }
 
 fn is_confused(object_ap: f64, class_agnostic_ap: f64) -> bool {
-    class_agnostic_ap >= LOCALIZES && is_class_confused(object_ap, class_agnostic_ap)
+    class_agnostic_ap >= MIN_CLASS_AGNOSTIC_AP && is_class_confused(object_ap, class_agnostic_ap)
 }
 
-/// The mean AP of the classes, each weighted by its number of objects: unlike in COCO's AP, a rare
-/// class has as little weight as in the class-agnostic AP. `None` with a single class, or where
-/// classes share a name.
+/// The mean AP of the classes, weighted by their numbers of objects. Unlike COCO's AP, it gives
+/// a rare class as little weight as the class-agnostic AP does. `None` if fewer than two classes
+/// have objects, or if classes share a name.
 fn object_ap(dataset: &DetectionDataset, evaluation: &Evaluation) -> Option<f64> {
     let categories = dataset.categories();
     let mut counts = vec![0_usize; categories.len()];
@@ -80,8 +79,8 @@ fn object_ap(dataset: &DetectionDataset, evaluation: &Evaluation) -> Option<f64>
     occurring.into_iter().map(weighted).sum()
 }
 
-/// Whether a detector localizes objects but misclassifies too many of them: `ap` is below 80% of
-/// `class_agnostic_ap`, its AP with all classes taken as one.
+/// Whether a detector localizes objects but misclassifies many of them: `ap` is below 80% of
+/// `class_agnostic_ap`, its AP with all classes merged into one.
 ///
 /// ```
 /// use fcos_burn_eval::class_confusion::is_class_confused;
@@ -93,23 +92,26 @@ pub fn is_class_confused(ap: f64, class_agnostic_ap: f64) -> bool {
     ap < 0.8 * class_agnostic_ap
 }
 
-/// COCO's metrics of `results` on `dataset` with all classes taken as one: how well a detector
-/// localizes objects, whatever class it gives them. A result whose IoU with a better one of its
-/// image is above `nms_iou_threshold` is suppressed, as it would be within a class.
+/// COCO metrics of `results` on `dataset` with all classes merged into one. They measure how
+/// well a detector localizes objects, regardless of their predicted classes. Non-maximum
+/// suppression with `nms_iou_threshold` removes results that overlap a better one.
 ///
 /// # Errors
 ///
-/// Fails if the id of an image or a category is not in the data set, or a score is not a number.
+/// Fails if the id of an image or a category is not in the data set, or a score is NaN.
 pub fn class_agnostic_metrics(
     dataset: &DetectionDataset,
     results: &[CocoResult],
     nms_iou_threshold: f32,
 ) -> Result<CocoMetrics, EvaluationError> {
     let mut truth = dataset.to_coco();
-    // The class with label 0.
+    // The merged class has label 0.
     truth.categories.truncate(1);
     let Some(category) = truth.categories.first().map(|category| category.id) else {
-        return Ok(CocoMetric::ALL.map(|metric| (metric, None)).into());
+        return Ok(CocoMetric::ALL
+            .iter()
+            .map(|&metric| (metric, None))
+            .collect());
     };
     for annotation in &mut truth.annotations {
         annotation.category_id = category;
@@ -117,10 +119,10 @@ pub fn class_agnostic_metrics(
     let suppressed: Vec<(usize, Vec<Detection>)> = detections(dataset, results)?
         .into_iter()
         .map(|(image, found)| {
-            let of_one_class = found
+            let merged = found
                 .into_iter()
                 .map(|found| Detection { label: 0, ..found });
-            let kept = batched_nms(of_one_class.collect(), nms_iou_threshold);
+            let kept = batched_nms(merged.collect(), nms_iou_threshold);
             (image, kept.collect())
         })
         .collect();
@@ -138,15 +140,15 @@ mod tests {
 
     #[test]
     fn class_confusion_needs_localization() {
-        // A run that locked in, a good one, uneven classes, nothing localized, no class right.
-        for (ap, any_class, confused) in [
+        // Confused, good, imbalanced classes, nothing localized, every class wrong.
+        for (ap, class_agnostic_ap, confused) in [
             (0.334, 0.52, true),
             (0.52, 0.53, false),
             (0.40, 0.445, false),
             (0.0, 0.05, false),
             (0.0, 0.3, true),
         ] {
-            assert_eq!(is_confused(ap, any_class), confused);
+            assert_eq!(is_confused(ap, class_agnostic_ap), confused);
         }
     }
 
@@ -192,7 +194,7 @@ mod tests {
         let results: Vec<CocoResult> = (truth.annotations.iter())
             .map(|annotation| CocoResult {
                 image_id: annotation.image_id,
-                // Every second object has the class of the next.
+                // Every other object gets the next class.
                 category_id: 1 + (annotation.category_id - 1 + annotation.id % 2) % 6,
                 bbox: annotation.bbox.unwrap(),
                 score: 0.9,

@@ -1,4 +1,4 @@
-//! The evaluation of boxes by hotcoco.
+//! COCO metrics computed by hotcoco.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,18 +6,18 @@ use hotcoco::{COCO, COCOeval, EvalReport, params::IouType};
 
 use crate::{CocoMetric, CocoMetrics, CocoResult, EvaluationError};
 
-/// The report on `results` for the ground truth `truth`.
+/// Evaluates `results` against the ground truth.
 pub(crate) fn coco_report(
     mut truth: hotcoco::Dataset,
     results: &[CocoResult],
 ) -> Result<EvalReport, EvaluationError> {
-    // Also of a class that is not evaluated.
+    // A NaN is an error even in a class that is not evaluated.
     if let Some(result) = results.iter().find(|result| result.score.is_nan()) {
         return Err(EvaluationError::NotANumber {
             image_id: result.image_id,
         });
     }
-    // A class without objects has no metrics and does not count in the means, but takes memory.
+    // Classes without objects do not affect the metrics, but hotcoco allocates memory for them.
     let objects = truth.annotations.iter();
     let occurring: HashSet<u64> = objects.map(|object| object.category_id).collect();
     if occurring.is_empty() {
@@ -27,7 +27,7 @@ pub(crate) fn coco_report(
             .categories
             .retain(|category| occurring.contains(&category.id));
     }
-    name_apart(&mut truth.categories);
+    make_names_unique(&mut truth.categories);
     let evaluated: HashSet<u64> = truth
         .categories
         .iter()
@@ -42,18 +42,24 @@ pub(crate) fn coco_report(
         score: Some(result.score),
         ..Default::default()
     });
-    let results = truth.load_res_anns(annotations.collect())?;
+    let results = truth
+        .load_res_anns(annotations.collect())
+        .map_err(evaluator_error)?;
     let mut evaluator = COCOeval::new(truth, results, IouType::Bbox);
-    evaluator.evaluate()?;
+    evaluator.evaluate().map_err(evaluator_error)?;
     evaluator.accumulate();
-    // Computes what the report consists of; `summarize` would print it as well.
+    // The report needs the summary. `summarize` would also print it.
     evaluator.summarize_lines();
-    Ok(evaluator.report()?)
+    evaluator.report().map_err(evaluator_error)
 }
 
-/// Appends the id to names that are empty or shared by several categories: metrics are kept by
-/// name.
-fn name_apart(categories: &mut [hotcoco::Category]) {
+fn evaluator_error(error: hotcoco::Error) -> EvaluationError {
+    EvaluationError::Evaluator(error.into())
+}
+
+/// Appends the id to names that are empty or shared by several categories, because hotcoco
+/// reports metrics by name.
+fn make_names_unique(categories: &mut [hotcoco::Category]) {
     let mut count = HashMap::<String, usize>::new();
     for category in categories.iter() {
         *count.entry(category.name.clone()).or_default() += 1;
@@ -67,15 +73,15 @@ fn name_apart(categories: &mut [hotcoco::Category]) {
     }
 }
 
-/// All of COCO's metrics in a report.
+/// All COCO metrics of a report. hotcoco marks undefined ones by −1.
 pub(crate) fn metrics(report: &EvalReport) -> CocoMetrics {
     let defined = |value: f64| (value >= 0.0).then_some(value);
     let ap90 = curve(report, "0.90")
         .map(|precision| precision.iter().sum::<f64>() / precision.len() as f64)
         .and_then(defined);
     CocoMetric::ALL
-        .into_iter()
-        .map(|metric| {
+        .iter()
+        .map(|&metric| {
             let value = match metric.key() {
                 Some(key) => report.metrics.get(key).copied().and_then(defined),
                 None => ap90,
@@ -85,7 +91,7 @@ pub(crate) fn metrics(report: &EvalReport) -> CocoMetrics {
         .collect()
 }
 
-/// Precision by recall at an IoU threshold.
+/// Precision by recall at an IoU threshold such as `0.50`.
 pub(crate) fn curve<'a>(report: &'a EvalReport, threshold: &str) -> Option<&'a Vec<f64>> {
     report.curves.get(&format!("pr@{threshold}"))
 }
@@ -102,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_that_share_a_name_are_numbered_and_those_without_objects_are_left_out() {
+    fn shared_class_names_get_the_id_and_classes_without_objects_are_left_out() {
         let shapes = ShapesConfig {
             val_images: 4,
             ..ShapesConfig::default()
@@ -121,7 +127,7 @@ mod tests {
         for category in &mut truth.categories {
             category.name = "thing".to_owned();
         }
-        // More than could be evaluated, if they were.
+        // Evaluating all of these would run out of memory.
         truth
             .categories
             .extend((100..200_000).map(|id| hotcoco::Category {

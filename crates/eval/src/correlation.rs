@@ -1,12 +1,11 @@
-//! Correlation of two score lists: Pearson, Spearman and Kendall.
+//! Correlation coefficients of Pearson, Spearman and Kendall.
 //!
-//! Table II of the association-loss paper asks how closely the classification
-//! scores of the final detections follow their IoUs; these are its three
-//! coefficients. All take two slices of paired observations and return a value in
-//! `[-1, 1]`, or `None` where the coefficient is undefined:
+//! Table II of the association-loss paper reports these three for the classification scores
+//! and IoUs of the final detections. Each function takes two slices of paired observations
+//! and returns a value in `[-1, 1]`, or `None` if the coefficient is undefined:
 //!
-//! - the slices differ in length, or hold fewer than two pairs;
-//! - a value is NaN or infinite, or (Pearson's only) their sum overflows;
+//! - the slices have different lengths or fewer than two pairs;
+//! - a value is NaN or infinite, or (Pearson only) their sum overflows;
 //! - one of the variables is constant.
 //!
 //! ```
@@ -22,8 +21,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Rank and linear correlation of scores with IoUs (the paper, Table II). `None` where it
-/// is not defined.
+/// Correlation of scores and IoUs (the association-loss paper, Table II). A coefficient is `None`
+/// if it is undefined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScoreCorrelation {
     /// Pearson's correlation coefficient.
@@ -38,7 +37,7 @@ pub struct ScoreCorrelation {
 }
 
 impl ScoreCorrelation {
-    /// The correlation of pairs of score and IoU.
+    /// The correlation of `(score, IoU)` pairs.
     pub fn new(pairs: &[(f64, f64)]) -> Self {
         let (scores, ious): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
         Self {
@@ -49,10 +48,10 @@ impl ScoreCorrelation {
     }
 }
 
-/// Pearson's product-moment correlation coefficient: how close the pairs lie to a
-/// straight line.
+/// Pearson's product-moment correlation coefficient: how close the pairs are to a straight
+/// line.
 ///
-/// `None` where it is undefined (see the [module](self)).
+/// `None` if it is undefined (see the [module](self)).
 pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     if !is_defined(x, y) {
         return None;
@@ -60,10 +59,10 @@ pub fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
     product_moment(x, y)
 }
 
-/// Spearman's rank correlation coefficient ρ: Pearson's coefficient of the ranks,
-/// tied values sharing the mean of the ranks they span.
+/// Spearman's rank correlation coefficient ρ: Pearson's coefficient of the ranks. Tied values
+/// share the mean of their ranks.
 ///
-/// `None` where it is undefined (see the [module](self)).
+/// `None` if it is undefined (see the [module](self)).
 pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
     if !is_defined(x, y) {
         return None;
@@ -75,33 +74,32 @@ pub fn spearman(x: &[f64], y: &[f64]) -> Option<f64> {
 ///
 /// `(C − D) / √((n₀ − n₁)(n₀ − n₂))`
 ///
-/// with `C` concordant and `D` discordant pairs of observations, `n₀ = n(n−1)/2`
-/// pairs in all, `n₁` of them tied in `x` and `n₂` in `y`. The discordant pairs are
-/// counted by a merge sort in O(n log n) (W. R. Knight, "A computer method for
+/// with `C` concordant and `D` discordant pairs of observations. Of all `n₀ = n(n−1)/2` pairs,
+/// `n₁` are tied in `x` and `n₂` in `y`. A merge sort counts the discordant pairs in O(n log n) (W. R. Knight, "A computer method for
 /// calculating Kendall's tau with ungrouped data", JASA 61, 1966).
 ///
-/// `None` where it is undefined (see the [module](self)).
+/// `None` if it is undefined (see the [module](self)).
 pub fn kendall(x: &[f64], y: &[f64]) -> Option<f64> {
     if !is_defined(x, y) {
         return None;
     }
-    // Adding zero turns −0 into 0, so that the total order of the sort agrees with
-    // the equality that decides ties.
+    // Adding zero turns −0 into 0, so that the total order of the sort is consistent with
+    // the equality that defines ties.
     let mut points: Vec<(f64, f64)> = x.iter().zip(y).map(|(&a, &b)| (a + 0.0, b + 0.0)).collect();
     points.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let tied_in_x = tied_pairs(&points, |a, b| a.0 == b.0);
     let tied_in_both = tied_pairs(&points, |a, b| a == b);
 
-    // Sorted by x and, within ties of x, by y: the pairs still out of order in y
-    // are exactly the discordant ones.
+    // After sorting by x, and by y within ties of x, exactly the discordant pairs are out of
+    // order in y.
     let mut ys: Vec<f64> = points.into_iter().map(|(_, b)| b).collect();
     let discordant = sort_counting_inversions(&mut ys);
     let tied_in_y = tied_pairs(&ys, |a, b| a == b);
 
     let all = pairs(x.len());
     let concordant = all + tied_in_both - tied_in_x - tied_in_y - discordant;
-    // Counts stay below 2⁵³ up to a hundred million observations; the square roots
-    // are taken apart because their product would need twice the digits.
+    // Counts are exact in f64 (below 2⁵³) up to a hundred million observations. The product
+    // under the square root would not be, so each factor has its own.
     let scale = ((all - tied_in_x) as f64).sqrt() * ((all - tied_in_y) as f64).sqrt();
     let tau = (concordant as f64 - discordant as f64) / scale;
     Some(tau.clamp(-1.0, 1.0))
@@ -114,8 +112,8 @@ fn is_defined(x: &[f64], y: &[f64]) -> bool {
             .all(|v| varies(v) && v.iter().all(|a| a.is_finite()))
 }
 
-/// Compares the values themselves: the rounding of a mean can leave equal values
-/// with deviations just off zero, and so with a meaningless coefficient.
+/// Compares the values themselves, not their deviations: those of equal values can differ from
+/// zero by rounding, which would give a meaningless coefficient.
 fn varies(values: &[f64]) -> bool {
     values.windows(2).any(|pair| pair[0] != pair[1])
 }
@@ -127,23 +125,23 @@ fn product_moment(x: &[f64], y: &[f64]) -> Option<f64> {
     r.is_finite().then_some(r.clamp(-1.0, 1.0))
 }
 
-/// Deviations from the mean in units of the largest, so that their squares neither
-/// overflow nor vanish.
+/// Deviations from the mean, divided by the largest, so that their squares neither overflow
+/// nor underflow.
 fn deviations(values: &[f64]) -> Vec<f64> {
-    let centre = |values: &mut [f64]| {
+    let center = |values: &mut [f64]| {
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         values.iter_mut().for_each(|v| *v -= mean);
     };
     let mut deviations = values.to_vec();
-    centre(&mut deviations);
-    // Once more, to remove what rounding left in the first mean.
-    centre(&mut deviations);
+    center(&mut deviations);
+    // The second pass removes the rounding error of the first mean.
+    center(&mut deviations);
     let largest = deviations.iter().fold(0.0_f64, |m, d| m.max(d.abs()));
     deviations.iter_mut().for_each(|d| *d /= largest);
     deviations
 }
 
-/// 1-based ranks; a run of equal values shares its mean rank.
+/// 1-based ranks. Equal values share their mean rank.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_unstable_by(|&a, &b| (values[a] + 0.0).total_cmp(&(values[b] + 0.0)));
@@ -159,18 +157,19 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
+/// The number of pairs of `n` elements.
 fn pairs(n: usize) -> u64 {
     let n = n as u64;
     n * n.saturating_sub(1) / 2
 }
 
-/// Pairs of equal elements in a sorted slice.
+/// The number of pairs of equal elements in a sorted slice.
 fn tied_pairs<T>(sorted: &[T], equal: impl FnMut(&T, &T) -> bool) -> u64 {
     sorted.chunk_by(equal).map(|tie| pairs(tie.len())).sum()
 }
 
-/// Sorts `values` by a bottom-up merge sort and returns how many pairs were out of
-/// order; equal values are not.
+/// Sorts `values` by a bottom-up merge sort and returns the number of pairs that were out of
+/// order. Equal values are in order.
 fn sort_counting_inversions(values: &mut Vec<f64>) -> u64 {
     let mut inversions = 0;
     let mut merged = Vec::with_capacity(values.len());
@@ -217,7 +216,7 @@ mod tests {
         );
     }
 
-    /// τ-b by its definition: every pair of observations compared.
+    /// τ-b by its definition: compares every pair of observations.
     fn kendall_by_definition(x: &[f64], y: &[f64]) -> f64 {
         let (mut score, mut untied_x, mut untied_y) = (0_i64, 0_i64, 0_i64);
         for i in 0..x.len() {
@@ -232,7 +231,7 @@ mod tests {
         score as f64 / ((untied_x * untied_y) as f64).sqrt()
     }
 
-    /// A rank is one, plus the smaller values, plus half of the other equal ones.
+    /// A rank is one plus the number of smaller values plus half the number of other equal ones.
     fn ranks_by_definition(values: &[f64]) -> Vec<f64> {
         let rank = |v: &f64| {
             let smaller = values.iter().filter(|w| *w < v).count() as f64;
@@ -242,7 +241,7 @@ mod tests {
         values.iter().map(rank).collect()
     }
 
-    /// Covariance over standard deviations, as Σ over all pairs of differences.
+    /// Covariance over standard deviations, as sums of differences over all pairs.
     fn pearson_by_definition(x: &[f64], y: &[f64]) -> f64 {
         let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
         for i in 0..x.len() {
@@ -257,9 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn a_hand_worked_scene_with_ties() {
-        // Of the six pairs one is tied in x alone, one in y alone; three of the
-        // other four are concordant: τ-b = (3 − 1) / √(5 · 5).
+    fn coefficients_of_a_hand_computed_example_with_ties() {
+        // Of the six pairs, one is tied only in x and one only in y. Three of the other four
+        // are concordant: τ-b = (3 − 1) / √(5 · 5).
         let x = [1.0, 2.0, 2.0, 3.0];
         let y = [1.0, 1.0, 4.0, 2.0];
         assert_close(kendall(&x, &y), 0.4);
@@ -270,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_scipy_1_17() {
+    fn coefficients_match_scipy_1_17() {
         type Case<'a> = (&'a [f64], &'a [f64], [f64; 3]);
         let cases: [Case; 4] = [
             (
@@ -310,12 +309,12 @@ mod tests {
     }
 
     #[test]
-    fn random_lists_agree_with_the_definitions() {
+    fn coefficients_of_random_lists_match_the_definitions() {
         let mut rng = ChaCha8Rng::seed_from_u64(7);
         let mut compared = 0;
         for trial in 0..400 {
             let n = rng.random_range(2..40);
-            // Few levels give many ties, many levels few.
+            // The fewer levels, the more ties.
             let levels = [2.0, 5.0, 1e6][trial % 3];
             let mut list = || -> Vec<f64> {
                 (0..n)
@@ -339,11 +338,14 @@ mod tests {
                 pearson_by_definition(&ranks_by_definition(&x), &ranks_by_definition(&y)),
             );
         }
-        assert!(compared > 300, "only {compared} lists were not constant");
+        assert!(
+            compared > 300,
+            "only {compared} pairs of lists were compared"
+        );
     }
 
     #[test]
-    fn a_monotone_map_moves_pearson_only() {
+    fn a_monotonic_map_changes_only_pearson() {
         let x: Vec<f64> = (0..50).map(|i| f64::from(i * 37 % 50)).collect();
         let y: Vec<f64> = x.iter().map(|v| (v / 5.0).exp()).collect();
         let negated: Vec<f64> = y.iter().map(|v| -v).collect();
@@ -355,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn undefined_where_documented() {
+    fn undefined_coefficients_are_none() {
         for f in [pearson, spearman, kendall] {
             assert_eq!(f(&[], &[]), None);
             assert_eq!(f(&[1.0], &[2.0]), None);
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn extreme_magnitudes_and_offsets_keep_their_digits() {
+    fn extreme_magnitudes_and_offsets_stay_accurate() {
         let x = [1.0, 2.0, 4.0, 7.0];
         let y = [1.0, 3.0, 2.0, 5.0];
         let expected = pearson_by_definition(&x, &y);
@@ -384,9 +386,9 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_a_million_pairs_take_under_a_second() {
-        // y reverses the blocks of 500 of x but keeps their inner order, so the
-        // concordant pairs are those inside a block: τ = 2·499/249999 − 1.
+    fn a_quarter_of_a_million_pairs_take_less_than_a_second() {
+        // y reverses the order of blocks of 500 but not the order within a block. So the
+        // concordant pairs are those within a block: τ = 2·499/249999 − 1.
         let n = 250_000_usize;
         let x: Vec<f64> = (0..n).map(|i| i as f64).collect();
         let y: Vec<f64> = (0..n)

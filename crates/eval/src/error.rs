@@ -1,4 +1,6 @@
-//! What can go wrong in an evaluation.
+//! Errors of the evaluation.
+
+use std::error::Error;
 
 use fcos_burn_data::DataError;
 
@@ -6,21 +8,23 @@ use fcos_burn_data::DataError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluationError {
-    /// A detection belongs to an image that the data set does not have.
+    /// An image index is out of range.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// A detection has a label that the data set does not have.
-    #[error("evaluation failed: class {label} was detected, but {dataset} has {classes} classes")]
+    /// A label is out of range.
+    #[error(
+        "evaluation failed: a detection has label {label}, but {dataset} has {classes} classes"
+    )]
     UnknownLabel {
         /// The label.
         label: usize,
         /// The data set.
         dataset: String,
-        /// Its number of classes.
+        /// The number of classes. Labels are below it.
         classes: usize,
     },
-    /// A result has an id that the data set does not have.
-    #[error("evaluation failed: the results have {kind} {id}, which is not in {dataset}")]
+    /// The id of an image or a category is not in the data set.
+    #[error("evaluation failed: a result has {kind} id {id}, which is not in {dataset}")]
     UnknownId {
         /// `image` or `category`.
         kind: &'static str,
@@ -29,13 +33,13 @@ pub enum EvaluationError {
         /// The data set.
         dataset: String,
     },
-    /// A score is not a number.
-    #[error("evaluation failed: a score in image {image_id} is not a number")]
+    /// A score is NaN.
+    #[error("evaluation failed: a score in image {image_id} is NaN")]
     NotANumber {
-        /// Id of the image.
+        /// The id of the image.
         image_id: u64,
     },
-    /// The evaluator failed.
+    /// The COCO evaluator failed.
     #[error("evaluation failed: {0}")]
-    Evaluator(#[from] hotcoco::Error),
+    Evaluator(#[source] Box<dyn Error + Send + Sync>),
 }

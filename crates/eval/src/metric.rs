@@ -1,14 +1,14 @@
-//! The metrics of the COCO evaluation.
+//! COCO metrics.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// A metric of the COCO evaluation of boxes.
+/// A metric of the [COCO evaluation](https://cocodataset.org/#detection-eval) of boxes.
 ///
-/// AP averages over the IoU thresholds 0.50, 0.55, … 0.95 with at most 100
-/// detections an image; small objects are below 32² pixels of the original image,
-/// large ones from 96² on.
+/// AP and AR are averaged over the classes and, unless noted otherwise, over the IoU
+/// thresholds 0.50, 0.55, …, 0.95, with at most 100 detections per image. Small objects have
+/// an area below 32² pixels of the original image, large ones an area above 96².
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CocoMetric {
@@ -18,7 +18,7 @@ pub enum CocoMetric {
     AP50,
     /// AP at IoU 0.75.
     AP75,
-    /// AP at IoU 0.90 (the paper, Table I).
+    /// AP at IoU 0.90 (the association-loss paper, Table I).
     AP90,
     /// AP of small objects.
     APS,
@@ -26,11 +26,11 @@ pub enum CocoMetric {
     APM,
     /// AP of large objects.
     APL,
-    /// Average recall with 1 detection an image.
+    /// Average recall with at most 1 detection per image.
     AR1,
-    /// Average recall with 10 detections an image.
+    /// Average recall with at most 10 detections per image.
     AR10,
-    /// Average recall with 100 detections an image.
+    /// Average recall with at most 100 detections per image.
     AR100,
     /// AR of small objects.
     ARS,
@@ -41,8 +41,8 @@ pub enum CocoMetric {
 }
 
 impl CocoMetric {
-    /// All metrics, in the order of COCO's table.
-    pub const ALL: [Self; 13] = [
+    /// All metrics, in the order of COCO's table, with AP90 after AP75.
+    pub const ALL: &'static [Self] = &[
         Self::AP,
         Self::AP50,
         Self::AP75,
@@ -58,7 +58,7 @@ impl CocoMetric {
         Self::ARL,
     ];
 
-    /// The metric's name.
+    /// The metric's name, such as `AP50`.
     pub fn name(self) -> &'static str {
         match self {
             Self::AP => "AP",
@@ -77,7 +77,7 @@ impl CocoMetric {
         }
     }
 
-    /// The metric's name in hotcoco's report, which has no AP90.
+    /// The metric's name in hotcoco's report, or `None` for AP90, which is not in it.
     pub(crate) fn key(self) -> Option<&'static str> {
         Some(match self {
             Self::AP90 => return None,
@@ -92,5 +92,6 @@ impl CocoMetric {
     }
 }
 
-/// COCO's metrics as fractions; `None` where the data has no ground truth for one (pycocotools prints −1).
+/// COCO metrics as fractions in [0, 1]. A metric is `None` if the data set has no ground truth
+/// for it, such as no small objects (pycocotools prints −1).
 pub type CocoMetrics = BTreeMap<CocoMetric, Option<f64>>;

@@ -1,4 +1,4 @@
-//! Detections in COCO's results format.
+//! Conversion of detections from and to the COCO results format.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,25 +8,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::EvaluationError;
 
-/// One detection in COCO's results format.
+/// A detection in the [COCO results format](https://cocodataset.org/#format-results).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CocoResult {
-    /// The image's id in the annotations.
+    /// The id of the image in the annotations.
     pub image_id: u64,
-    /// The category's id in the annotations.
+    /// The id of the category in the annotations.
     pub category_id: u64,
-    /// Left, top, width and height in pixels of the original image.
+    /// Box `[x, y, width, height]` in pixels of the original image, with its top left corner at
+    /// `(x, y)`.
     pub bbox: [f64; 4],
     /// Score in [0, 1].
     pub score: f64,
 }
 
-/// `detections` in COCO's results format: pairs of an image's index in `dataset` and what was
-/// detected in it, boxes in pixels of the original image.
+/// Converts detections to the COCO results format. `detections` pairs the index of an image in
+/// `dataset` with the detections in it, whose boxes are in pixels of the original image.
 ///
 /// # Errors
 ///
-/// Fails if an index or a label is not in the data set.
+/// Fails if an image index or a label is out of range.
 pub fn results(
     dataset: &DetectionDataset,
     detections: &[(usize, Vec<Detection>)],
@@ -53,8 +54,8 @@ pub fn results(
     Ok(results)
 }
 
-/// The inverse of [`results()`]: pairs of an image's index in `dataset` and its detections, by
-/// ascending index.
+/// The inverse of [`results()`]: pairs the index of an image in `dataset` with the detections in
+/// it, by ascending index. Images without results are left out.
 ///
 /// # Errors
 ///
@@ -112,11 +113,11 @@ mod tests {
         )];
         let written = results(&dataset, &found).unwrap();
         assert_eq!(detections(&dataset, &written).unwrap(), found);
-        let of_another = CocoResult {
+        let of_unknown_category = CocoResult {
             category_id: 99,
             ..written[0].clone()
         };
-        let error = detections(&dataset, &[of_another]).unwrap_err();
-        assert!(error.to_string().contains("category 99"), "{error}");
+        let error = detections(&dataset, &[of_unknown_category]).unwrap_err();
+        assert!(error.to_string().contains("category id 99"), "{error}");
     }
 }

@@ -1,21 +1,22 @@
-//! Statistics over several runs: mean, deviation, confidence interval, quantiles.
+//! Statistics over several runs: mean, standard deviation, confidence intervals and quantiles.
 
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-/// Mean and spread of some values.
+/// Mean and standard deviation of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Summary {
     /// Number of values, at least 1.
     pub count: usize,
-    /// Their mean.
+    /// The mean.
     pub mean: f64,
-    /// Their sample standard deviation (divided by n − 1); `None` of a single value.
+    /// The sample standard deviation (with divisor n − 1). `None` for a single value.
     pub deviation: Option<f64>,
 }
 
 impl Summary {
-    /// The summary of `values`; `None` if there is none.
+    /// The summary of `values`. `None` without values.
     ///
     /// ```
     /// use fcos_burn_eval::statistics::Summary;
@@ -35,11 +36,11 @@ impl Summary {
         })
     }
 
-    /// Half the width of the interval that holds the mean of the distribution which the
-    /// values are drawn from, with probability `confidence` if that is a normal one
-    /// (Student's t); `None` of a single value.
+    /// Half the width of the confidence interval of the mean (Student's t), for values from a
+    /// normal distribution and a confidence level such as 0.95. `None` for a single value.
     ///
-    /// A difference smaller than this is not told from 0 by as many values.
+    /// If the values are differences whose mean is smaller than this, they do not differ
+    /// significantly from 0.
     pub fn margin(&self, confidence: f64) -> Option<f64> {
         let deviation = self.deviation?;
         let freedom = (self.count - 1) as f64;
@@ -49,31 +50,31 @@ impl Summary {
     }
 }
 
-/// The interval between the quantiles that leave out `1 − confidence`, half at either
-/// end; `None` of no values. Quantiles between two values are interpolated.
+/// The interval that contains a fraction `confidence` of the values, with equal tails on both
+/// sides. Its ends are [quantiles](Quantiles). `None` without values.
 pub fn percentile_interval(values: &[f64], confidence: f64) -> Option<[f64; 2]> {
     let quantiles = Quantiles::new(values.iter().copied());
     let tail = (1.0 - confidence) / 2.0;
     Some([quantiles.at(tail)?, quantiles.at(1.0 - tail)?])
 }
 
-/// Values in ascending order.
+/// Quantiles of a sample.
 #[derive(Clone, Debug)]
 pub struct Quantiles(Vec<f64>);
 
 impl Quantiles {
-    /// Sorts the values.
+    /// Takes the values in any order.
     pub fn new(values: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
         Self(sorted)
     }
 
-    /// The quantile of a share in `[0, 1]`, interpolated linearly between two values; `None`
-    /// without values.
-    pub fn at(&self, share: f64) -> Option<f64> {
+    /// The quantile at a fraction in [0, 1], interpolated linearly between neighboring values.
+    /// `None` without values.
+    pub fn at(&self, fraction: f64) -> Option<f64> {
         let last = self.0.len().checked_sub(1)?;
-        let place = share.clamp(0.0, 1.0) * last as f64;
+        let place = fraction.clamp(0.0, 1.0) * last as f64;
         let below = place.floor() as usize;
         let above = (below + 1).min(last);
         Some(self.0[below] + (place - below as f64) * (self.0[above] - self.0[below]))
@@ -86,9 +87,9 @@ mod tests {
 
     use super::*;
 
-    /// scipy.stats.t.interval(0.95, 4, mean, sem) and (0.99, 1, …) of these values.
+    /// Expected values: scipy.stats.t.interval(0.95, 4, mean, sem) and (0.99, 1, …).
     #[test]
-    fn margins_are_those_of_student() {
+    fn margins_match_scipy() {
         let summary = Summary::of(&[1.2, 0.4, 0.9, -0.3, 1.8]).unwrap();
         assert!((summary.mean - 0.8).abs() < 1e-12);
         assert!((summary.deviation.unwrap() - 0.796_868_872_525_461_3).abs() < 1e-12);
@@ -104,16 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_lie_between_values() {
+    fn quantiles_are_interpolated_between_values() {
         let quantiles = Quantiles::new([4.0, 1.0, 3.0, 2.0]);
-        let found = [0.0, 0.25, 0.5, 1.0].map(|share| quantiles.at(share));
+        let found = [0.0, 0.25, 0.5, 1.0].map(|fraction| quantiles.at(fraction));
         assert_eq!(found, [1.0, 1.75, 2.5, 4.0].map(Some));
         assert_eq!(Quantiles::new([]).at(0.5), None);
     }
 
-    /// numpy.quantile of the same values.
+    /// Expected values: numpy.quantile.
     #[test]
-    fn percentiles_are_interpolated() {
+    fn percentile_intervals_match_numpy() {
         let values = [4.0, 1.0, 3.0, 2.0, 10.0];
         assert_eq!(percentile_interval(&values, 0.5), Some([2.0, 4.0]));
         let [low, high] = percentile_interval(&values, 0.95).unwrap();

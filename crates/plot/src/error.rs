@@ -1,4 +1,4 @@
-//! What can go wrong with a chart or a picture.
+//! Errors of charts and pictures.
 
 use std::{io, path::PathBuf};
 
@@ -6,15 +6,15 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlotError {
-    /// The chart could not be drawn, or the picture not encoded.
+    /// A chart could not be drawn, or a picture not encoded or written.
     #[error("cannot draw {}: {cause}", path.display())]
     Draw {
-        /// The file that was to be written.
+        /// The file to be written.
         path: PathBuf,
         /// The message of the font, of plotters or of the encoder.
         cause: String,
     },
-    /// The file could not be written.
+    /// The file of a chart could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
         /// The file.

@@ -1,8 +1,8 @@
-//! The one embedded font, for plots and for labels on pictures.
+//! The embedded font of charts and labels.
 //!
-//! A subset of DejaVu Sans (`assets/DejaVuSans-subset.ttf`, licence beside it), so
-//! that text looks the same on machines without any font installed. A character
-//! outside the subset shows as an empty box.
+//! It is a subset of DejaVu Sans (`assets/DejaVuSans-subset.ttf`, with its license next to
+//! it), so that text looks the same on all machines, even without installed fonts. A
+//! character outside the subset shows as an empty box.
 
 use std::sync::OnceLock;
 
@@ -11,15 +11,15 @@ use plotters::style::{FontFamily, FontStyle, register_font};
 
 static BYTES: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
 
-/// A list in the manner of CSS, because an SVG file carries it as it stands.
+/// A CSS font list, because plotters copies it verbatim into SVG files.
 const FAMILY: &str = "DejaVu Sans, sans-serif";
 
-/// The font itself.
+/// The font as glyph outlines.
 pub(crate) fn face() -> Result<FontRef<'static>, InvalidFont> {
     FontRef::try_from_slice(BYTES)
 }
 
-/// The font as a family known to plotters.
+/// The font as a family registered with plotters.
 pub(crate) fn family() -> Result<FontFamily<'static>, InvalidFont> {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     let registered =
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn has_every_character_that_the_crate_writes() {
+    fn the_font_has_every_character_that_charts_use() {
         let font = face().unwrap();
         let printable = (' '..='~').chain('\u{a1}'..='ÿ');
         for c in printable.chain("αβγλρτ←↑→↓≥≤²–—…−±×".chars()) {
@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn is_known_to_plotters() {
+    fn plotters_can_measure_text_in_the_font() {
         let font = plotters::style::FontDesc::new(family().unwrap(), 20.0, FontStyle::Normal);
         let (width, height) = font.box_size("score ≥ 0.5").unwrap();
         assert!(width > 60 && height > 10, "{width} × {height}");

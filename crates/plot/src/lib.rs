@@ -1,10 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod charts;
+mod class_color;
+mod contact_sheet;
 mod drawing;
 mod error;
 mod font;
+mod label;
+mod picture_file;
 
-pub use charts::{HeatMap, LineChart, LogLineChart, MOST_DOTS, ScatterChart, Series};
-pub use drawing::{DrawnBox, annotated, contact_sheet, draw_boxes, save_picture};
+pub use charts::{HeatMap, LineChart, ScatterChart, Series};
+pub use contact_sheet::contact_sheet;
+pub use drawing::{DrawnBox, annotated, draw_boxes};
 pub use error::PlotError;
+pub use image::RgbImage;
+pub use picture_file::save_picture;

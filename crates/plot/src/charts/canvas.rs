@@ -1,4 +1,4 @@
-//! The shapes that charts are made of, drawn on an area of pixels.
+//! The shapes, text and colors of charts.
 
 use plotters::backend::DrawingBackend;
 use plotters::coord::Shift;
@@ -11,7 +11,7 @@ use plotters::style::{
 
 pub(super) type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
-/// The palette of Okabe and Ito without its yellow, which is faint on white.
+/// The palette of Okabe and Ito without yellow, which is hard to see on white.
 pub(super) const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -25,10 +25,10 @@ pub(super) const INK: RGBColor = RGBColor(30, 30, 30);
 pub(super) const FAINT: RGBColor = RGBColor(90, 90, 90);
 pub(super) const GRID: RGBColor = RGBColor(222, 222, 222);
 
-/// Looks of a series: no two of the first 21 are alike.
+/// The look of a series. No two of the first 21 are alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Style {
-    pub colour: RGBColor,
+    pub color: RGBColor,
     marker: Marker,
 }
 
@@ -40,36 +40,37 @@ enum Marker {
 }
 
 impl Style {
-    /// Looks over a heat map, whose colours are blues.
+    /// The look of a line over a heat map, whose colors are shades of blue.
     pub fn over_blue(index: usize) -> Self {
         Self {
-            colour: [PALETTE[1], INK][index % 2],
+            color: [PALETTE[1], INK][index % 2],
             ..Self::of(index)
         }
     }
 
+    /// The look of a line on white.
     pub fn of(index: usize) -> Self {
         let markers = [Marker::Disc, Marker::Triangle, Marker::Square];
         Self {
-            colour: PALETTE[index % PALETTE.len()],
+            color: PALETTE[index % PALETTE.len()],
             marker: markers[index % markers.len()],
         }
     }
 }
 
-/// Heights of text in pixels.
+/// Heights of text, in pixels.
 pub(super) const TITLE: f64 = 30.0;
 pub(super) const LABEL: f64 = 24.0;
 pub(super) const TICK: f64 = 20.0;
 
-/// Which part of a text stands at its point, and which way it runs.
+/// Which part of a text lies at its point, and the direction of the text.
 pub(super) struct Anchor(HPos, FontTransform);
 
 impl Anchor {
     pub const LEFT: Self = Self(HPos::Left, FontTransform::None);
     pub const RIGHT: Self = Self(HPos::Right, FontTransform::None);
-    pub const CENTRE: Self = Self(HPos::Center, FontTransform::None);
-    pub const UPWARDS: Self = Self(HPos::Center, FontTransform::Rotate270);
+    pub const CENTER: Self = Self(HPos::Center, FontTransform::None);
+    pub const UPWARD: Self = Self(HPos::Center, FontTransform::Rotate270);
 }
 
 /// Whether a path turns by more than 60° at `b`.
@@ -79,60 +80,60 @@ fn is_sharp(a: (i32, i32), b: (i32, i32), c: (i32, i32)) -> bool {
     ux * vx + uy * vy < 0.5 * ux.hypot(uy) * vx.hypot(vy)
 }
 
-/// The few shapes that charts are made of, on an area of pixels.
+/// Draws shapes and text on an area of pixels.
 pub(super) struct Canvas<DB: DrawingBackend> {
     pub area: DrawingArea<DB, Shift>,
     pub font: FontFamily<'static>,
-    /// How far to lower a text for its capitals to be centred, as a share of its
-    /// size: the backends of plotters differ in what they centre.
+    /// How far to lower text so that its capital letters are centered, as a fraction of
+    /// its size. The backends of plotters center text differently.
     pub text_drop: f64,
 }
 
+/// The pixel nearest to a position.
 pub(super) fn pixel((x, y): (f64, f64)) -> (i32, i32) {
     (x.round() as i32, y.round() as i32)
 }
 
 impl<DB: DrawingBackend> Canvas<DB> {
-    pub fn path(&self, points: &[(f64, f64)], colour: &RGBColor, width: u32) -> Drawn<DB> {
+    pub fn path(&self, points: &[(f64, f64)], color: &RGBColor, width: u32) -> Drawn<DB> {
         let mut pixels: Vec<_> = points.iter().copied().map(pixel).collect();
         pixels.dedup();
-        // The bitmap backend places the inner side of a corner where the sides of its
-        // strokes cross, which for a sharp one lies beyond their ends. Such corners
-        // are left open.
+        // The bitmap backend joins two strokes where their inner sides cross, which at a
+        // sharp corner is beyond their ends. The path is therefore split there.
         let mut rest = pixels.as_slice();
         while let Some(corner) = rest.windows(3).position(|p| is_sharp(p[0], p[1], p[2])) {
             self.area.draw(&PathElement::new(
                 &rest[..corner + 2],
-                colour.stroke_width(width),
+                color.stroke_width(width),
             ))?;
             rest = &rest[corner + 1..];
         }
         self.area
-            .draw(&PathElement::new(rest, colour.stroke_width(width)))
+            .draw(&PathElement::new(rest, color.stroke_width(width)))
     }
 
-    pub fn marker(&self, at: (f64, f64), Style { colour, marker }: Style) -> Drawn<DB> {
+    pub fn marker(&self, at: (f64, f64), Style { color, marker }: Style) -> Drawn<DB> {
         let (x, y) = pixel(at);
         match marker {
-            Marker::Disc => self.area.draw(&Circle::new((x, y), 6, colour.filled())),
+            Marker::Disc => self.area.draw(&Circle::new((x, y), 6, color.filled())),
             Marker::Triangle => self
                 .area
-                .draw(&TriangleMarker::new((x, y), 8, colour.filled())),
+                .draw(&TriangleMarker::new((x, y), 8, color.filled())),
             Marker::Square => self.area.draw(&Rectangle::new(
                 [(x - 5, y - 5), (x + 5, y + 5)],
-                colour.filled(),
+                color.filled(),
             )),
         }
     }
 
     /// Fills the rectangle between two corners.
-    pub fn fill(&self, from: (f64, f64), to: (f64, f64), colour: &RGBColor) -> Drawn<DB> {
+    pub fn fill(&self, from: (f64, f64), to: (f64, f64), color: &RGBColor) -> Drawn<DB> {
         self.area
-            .draw(&Rectangle::new([pixel(from), pixel(to)], colour.filled()))
+            .draw(&Rectangle::new([pixel(from), pixel(to)], color.filled()))
     }
 
-    pub fn dot(&self, at: (f64, f64), colour: &RGBAColor) -> Drawn<DB> {
-        self.area.draw(&Circle::new(pixel(at), 4, colour.filled()))
+    pub fn dot(&self, at: (f64, f64), color: &RGBAColor) -> Drawn<DB> {
+        self.area.draw(&Circle::new(pixel(at), 4, color.filled()))
     }
 
     pub fn dashes(&self, from: (f64, f64), to: (f64, f64)) -> Drawn<DB> {
@@ -158,7 +159,7 @@ impl<DB: DrawingBackend> Canvas<DB> {
         text: &str,
         (x, y): (f64, f64),
         size: f64,
-        colour: &RGBColor,
+        color: &RGBColor,
         Anchor(side, direction): Anchor,
     ) -> Drawn<DB> {
         let drop = self.text_drop * size;
@@ -167,7 +168,7 @@ impl<DB: DrawingBackend> Canvas<DB> {
             _ => (x, y + drop),
         };
         let style = TextStyle::from(self.face(size).transform(direction))
-            .color(colour)
+            .color(color)
             .pos(Pos::new(side, VPos::Center));
         self.area.draw(&Text::new(text, pixel(at), style))
     }
