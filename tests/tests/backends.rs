@@ -8,7 +8,7 @@
 
 use std::{
     path::Path,
-    sync::{LazyLock, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use burn::{
@@ -28,7 +28,7 @@ use fcos_burn::{
     model::head::CenternessBranch,
     model::{Fcos, FcosConfig, ImageFrame},
     train::RunConfig,
-    train::data::{BatchPlace, Collate, TrainBatch, TrainCollate},
+    train::data::{Assigner, BatchPlace, Collate, TrainBatch, TrainCollate},
     train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
 
@@ -73,17 +73,15 @@ fn config(norm: NormKind) -> FcosConfig {
 }
 
 fn batch(config: &FcosConfig) -> TrainBatch {
-    let shapes = ShapesConfig {
-        train_images: IMAGES,
-        width: SIDE as u32,
-        height: SIDE as u32,
-        ..ShapesConfig::default()
-    };
+    let shapes = ShapesConfig::default()
+        .with_train_images(IMAGES)
+        .with_size(SIDE as u32, SIDE as u32);
     let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap();
     let collate = TrainCollate {
         input: RunConfig::small().input,
         augmentation: Pipeline::new(Vec::new()).unwrap(),
-        assignment: config.assignment.clone(),
+        assigner: Assigner::Static(Arc::new(config.assignment.clone())),
+        strides: config.strides(),
         location_rule: config.location_rule,
         reader: SampleReader::new(0),
         parts: 1,

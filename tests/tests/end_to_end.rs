@@ -23,15 +23,12 @@ use fcos_burn::{
 
 /// A detector and a data set so small that an epoch takes a second.
 fn tiny() -> RunConfig {
-    let shapes = ShapesConfig {
-        train_images: 12,
-        val_images: 6,
-        width: 64,
-        height: 64,
-        max_objects: 2,
-        min_size: 16.0,
-        ..ShapesConfig::default()
-    };
+    let shapes = ShapesConfig::default()
+        .with_train_images(12)
+        .with_val_images(6)
+        .with_size(64, 64)
+        .with_max_objects(2)
+        .with_object_sizes(16.0, 0.9);
     let mut config = RunConfig::small();
     config.data = DataConfig::shapes(shapes);
     config.input.resize = Resize::Fixed {
@@ -49,7 +46,7 @@ fn tiny() -> RunConfig {
 }
 
 fn rows(folder: &Path) -> Vec<EpochRow> {
-    let (folder, _) = RunFolder::open(folder).unwrap();
+    let folder = RunFolder::open(folder).unwrap();
     let mut rows = folder.read_metrics().unwrap();
     rows.iter_mut().for_each(|row| row.seconds = 0.0);
     rows
@@ -132,7 +129,7 @@ fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
     assert!(matches!(outcome, Outcome::Interrupted));
     assert!(rows(&stopped).len() < 3);
     // Epoch by epoch or in the middle of one: the step it was stopped after is kept.
-    let (folder, _) = RunFolder::open(&stopped).unwrap();
+    let folder = RunFolder::open(&stopped).unwrap();
     assert!(folder.checkpoints().iterations().unwrap()[0] >= 3);
     finished(Trainer::new().resume(&stopped).unwrap());
     assert_eq!(rows(&stopped), rows(&whole));
@@ -278,7 +275,7 @@ fn a_run_without_an_average_keeps_the_weights_themselves() {
 
 /// The run's weights are those in this file of its last checkpoint.
 fn assert_keeps_the_last(folder: &Path, file: &str) {
-    let (run, _) = RunFolder::open(folder).unwrap();
+    let run = RunFolder::open(folder).unwrap();
     let checkpoints = run.checkpoints();
     let last = checkpoints.iterations().unwrap()[0].to_string();
     let last = checkpoints.path().join(last).join(file);

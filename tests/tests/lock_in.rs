@@ -21,15 +21,12 @@ const SEEDS: [u64; 3] = [0, 1, 2];
 
 /// A small preset, of six classes: guesses are right for a sixth of the positives.
 fn config(seed: u64) -> RunConfig {
-    let shapes = ShapesConfig {
-        train_images: 1200,
-        val_images: 300,
-        width: 64,
-        height: 64,
-        max_objects: 2,
-        min_size: 16.0,
-        ..ShapesConfig::default()
-    };
+    let shapes = ShapesConfig::default()
+        .with_train_images(1200)
+        .with_val_images(300)
+        .with_size(64, 64)
+        .with_max_objects(2)
+        .with_object_sizes(16.0, 0.9);
     let mut config = RunConfig::small();
     config.input.resize = Resize::Fixed {
         width: shapes.width,
@@ -51,7 +48,7 @@ fn config(seed: u64) -> RunConfig {
 fn fcos_towers(seed: u64, score: AssociationScore) -> RunConfig {
     let mut config = config(seed);
     config.model.head.tower_init = TowerInit::Fcos;
-    config.model.assignment.range_bounds = [32.0, 64.0, 128.0, 256.0];
+    config.model.assignment.range_bounds = vec![32.0, 64.0, 128.0, 256.0];
     config.objective.lambda = 1.0;
     config.objective.association_score = score;
     config
@@ -65,7 +62,7 @@ fn trained(config: RunConfig) -> [f64; 2] {
     let Outcome::Finished(evaluation) = outcome else {
         panic!("the training was interrupted")
     };
-    let rows = RunFolder::open(&folder).unwrap().0.read_metrics().unwrap();
+    let rows = RunFolder::open(&folder).unwrap().read_metrics().unwrap();
     let accuracy = rows.last().unwrap().train["Class accuracy"];
     [accuracy, evaluation.metric(CocoMetric::AP).unwrap()]
 }

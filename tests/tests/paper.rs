@@ -21,7 +21,7 @@ use fcos_burn::{
     model::backbone::resnet::{ResNetDepth, StrideIn},
     model::fpn::ExtraLevelsFrom,
     model::head::{RegressionForm, TowerInit},
-    model::locations::{LocationRule, STRIDES},
+    model::locations::LocationRule,
     model::postprocess::ScoreThresholdOn,
     train::RunConfig,
     train::config::TrainingLength,
@@ -89,7 +89,7 @@ fn network_and_inference() {
     assert_eq!(backbone.stride_in, StrideIn::FirstConv);
     assert_eq!(backbone.norm, NormKind::Frozen);
     assert_eq!(backbone.frozen_stages, 2);
-    assert_eq!(STRIDES, [8, 16, 32, 64, 128]);
+    assert_eq!(config.strides(), [8, 16, 32, 64, 128]);
     assert_eq!(config.fpn.extra_levels_from, ExtraLevelsFrom::P5);
     assert_eq!(config.fpn.channels, 256);
     let head = &config.head;
@@ -145,7 +145,7 @@ fn input() {
             long: 1333
         }
     );
-    let [Transform::HorizontalFlip(HorizontalFlip { probability })] = config.augmentation[..]
+    let [Transform::HorizontalFlip(HorizontalFlip { probability, .. })] = config.augmentation[..]
     else {
         panic!("{:?}", config.augmentation);
     };

@@ -150,10 +150,7 @@ mod tests {
     use super::*;
 
     fn dataset(images: usize) -> DetectionDataset {
-        let shapes = ShapesConfig {
-            train_images: images,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_train_images(images);
         DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap()
     }
 

@@ -154,10 +154,7 @@ mod tests {
 
     #[test]
     fn swapped_classes_are_class_confusion_but_a_missed_class_is_not() {
-        let shapes = ShapesConfig {
-            val_images: 60,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_val_images(60);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
         let found = |class: &dyn Fn(usize) -> Option<usize>| {
             let images = dataset.images().iter().enumerate();
@@ -185,10 +182,7 @@ mod tests {
 
     #[test]
     fn class_agnostic_metrics_ignore_classes() {
-        let shapes = ShapesConfig {
-            train_images: 8,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_train_images(8);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap();
         let truth = dataset.to_coco();
         let results: Vec<CocoResult> = (truth.annotations.iter())

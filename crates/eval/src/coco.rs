@@ -109,10 +109,7 @@ mod tests {
 
     #[test]
     fn shared_class_names_get_the_id_and_classes_without_objects_are_left_out() {
-        let shapes = ShapesConfig {
-            val_images: 4,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_val_images(4);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
         let mut truth = dataset.to_coco();
         let results: Vec<CocoResult> = (truth.annotations.iter())

@@ -167,10 +167,7 @@ mod tests {
     use super::*;
 
     fn dataset() -> DetectionDataset {
-        let shapes = ShapesConfig {
-            val_images: 40,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_val_images(40);
         DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap()
     }
 

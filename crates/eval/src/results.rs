@@ -98,10 +98,7 @@ mod tests {
 
     #[test]
     fn results_and_detections_convert_both_ways() {
-        let shapes = ShapesConfig {
-            val_images: 2,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_val_images(2);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
         let found = vec![(
             1,

@@ -164,18 +164,7 @@ mod tests {
 
     #[test]
     fn the_score_keeps_and_the_iou_is_best() {
-        let object = Object {
-            id: 1,
-            bbox: BoundingBox {
-                x1: 0.0,
-                y1: 0.0,
-                x2: 10.0,
-                y2: 10.0,
-            },
-            label: 1,
-            area: 100.0,
-            iscrowd: false,
-        };
+        let object = Object::new(1, BoundingBox::new(0.0, 0.0, 10.0, 10.0), 1);
         let candidate = |x2: f32, score, label| Detection {
             bbox: [0.0, 0.0, x2, 10.0],
             score,
@@ -198,11 +187,9 @@ mod tests {
 
     #[test]
     fn choices_are_means_over_what_was_found() {
-        let shapes = ShapesConfig {
-            val_images: 2,
-            max_objects: 1,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default()
+            .with_val_images(2)
+            .with_max_objects(1);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
         let object = &dataset.images()[0].objects[0];
         let bbox = object.bbox;

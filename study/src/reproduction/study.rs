@@ -153,7 +153,8 @@ impl Study {
         if !path.join("config.json").exists() {
             return Ok(None);
         }
-        let (folder, found) = RunFolder::open(&path)?;
+        let folder = RunFolder::open(&path)?;
+        let found: RunConfig = folder.read_config()?;
         let mut wanted = RunConfig {
             seed,
             ..row.apply(&self.config)

@@ -8,7 +8,7 @@ use fcos_burn::{
     detect::json::write_json,
     eval::statistics::Summary,
     eval::{CocoMetric, Evaluation},
-    train::{RunConfig, RunFolder},
+    train::RunConfig,
 };
 use serde::Serialize;
 
@@ -282,7 +282,7 @@ impl Table {
         }
         let baseline = baseline.unwrap_or_default();
         let configuration = match baseline.first() {
-            Some(first) => Some(RunFolder::open(first.run.folder.path())?.1),
+            Some(first) => Some(first.run.folder.read_config()?),
             None => None,
         };
         Ok(Self {

@@ -1,7 +1,8 @@
 //! The targets of the original FCOS code.
 
 use fcos_burn::{
-    model::assignment::{AssignmentConfig, BACKGROUND, assign},
+    boxes::LabeledBox,
+    model::assignment::{AssignmentConfig, AssignmentRule, BACKGROUND},
     model::locations::{LocationRule, Locations},
 };
 
@@ -23,16 +24,16 @@ fn every_location_learns_what_the_original_code_gives_it() {
     for (rule, center_sampling_radius) in [("plain", None), ("radius", Some(1.5))] {
         let expected = fixture.integers(rule);
         let mut expected = expected.as_slice();
-        let config = AssignmentConfig {
-            range_bounds: [64.0, 128.0, 256.0, 512.0],
-            center_sampling_radius,
-        };
+        let config = AssignmentConfig::new(vec![64.0, 128.0, 256.0, 512.0])
+            .with_center_sampling_radius(center_sampling_radius);
         let mut by_level = [0; 5];
         for (index, (boxes, size)) in scenes.iter().zip(&sizes).enumerate() {
-            let locations = Locations::new(*size, LocationRule::HalfStride);
+            let locations = Locations::new(*size, &[8, 16, 32, 64, 128], LocationRule::HalfStride);
             // The label is the index of the box.
-            let objects: Vec<_> = boxes.iter().zip(0..).map(|(&bbox, i)| (bbox, i)).collect();
-            let assignment = assign(&objects, &locations, &config);
+            let objects: Vec<LabeledBox> = (boxes.iter().zip(0..))
+                .map(|(&bbox, label)| LabeledBox { bbox, label })
+                .collect();
+            let assignment = config.assign(&objects, &locations);
             let scene;
             (scene, expected) = expected.split_at(locations.len());
             assert_eq!(assignment.labels, scene, "{rule}, scene {index}");

@@ -58,7 +58,7 @@ fn figures_are_those_of_pycocotools() {
     let evaluation = Evaluation::new(&dataset, &detections).unwrap();
     assert_eq!((evaluation.images, evaluation.detections), (24, 2400));
     let expected = &json("expected.json")["figures"];
-    for figure in CocoMetric::ALL {
+    for &figure in CocoMetric::ALL {
         let found = evaluation.metric(figure).unwrap();
         let expected = expected[figure.name()].as_f64().unwrap();
         assert!((found - expected).abs() < 1e-6, "{figure:?}: {found}");

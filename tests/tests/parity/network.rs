@@ -37,8 +37,8 @@ fn detector(resnet: &str, stride_in: StrideIn) -> (Fcos, FcosConfig) {
     config.backbone.stride_in = stride_in;
     let model = config.init(&Device::flex()).unwrap();
     let (model, loaded) = checkpoint.load(model).unwrap();
-    assert_eq!(loaded.taken, names(resnet).len());
-    assert!(loaded.kept.is_empty() && loaded.left == 0, "{loaded}");
+    assert_eq!(loaded.loaded, names(resnet).len());
+    assert!(loaded.kept.is_empty() && loaded.unused == 0, "{loaded}");
     (model, config)
 }
 
@@ -196,7 +196,7 @@ fn the_original_codes_names_lead_to_the_same_parameters() {
     with_scales.head.learned_scales = true;
     let model = with_scales.init(&Device::flex()).unwrap();
     let (model, loaded) = checkpoint.load(model).unwrap();
-    assert_eq!(loaded.taken, names.len());
+    assert_eq!(loaded.loaded, names.len());
 
     let image = || {
         let image = formula::image("input.64x96", 64, 96);
@@ -275,7 +275,7 @@ fn a_classification_network_becomes_the_backbone() {
     assert_eq!(backbone.depth, ResNetDepth::ResNet18);
     let model = config.init(&Device::flex()).unwrap();
     let (model, loaded) = checkpoint.load(model).unwrap();
-    assert_eq!(loaded.taken, taken);
+    assert_eq!(loaded.loaded, taken);
     assert!(
         loaded
             .kept
@@ -285,7 +285,7 @@ fn a_classification_network_becomes_the_backbone() {
 
     let image = || Tensor::<4>::ones([1, 3, 64, 64], &Device::flex());
     let features = |model: &Fcos| -> Vec<f32> {
-        let [.., c5] = model.backbone().forward(image());
+        let [.., c5] = model.backbone().forward_stages(image());
         c5.into_data().try_to_vec().unwrap()
     };
     assert_eq!(features(&model), features(&expected));
@@ -313,7 +313,7 @@ fn files_of_pytorch_are_read() {
         assert_eq!((config.backbone.width, config.fpn.channels), (4, 16));
         let model = config.init(&Device::flex()).unwrap();
         let (model, loaded) = checkpoint.load(model).unwrap();
-        assert_eq!((loaded.taken, loaded.left), (names.len(), beside));
+        assert_eq!((loaded.loaded, loaded.unused), (names.len(), beside));
         let image = Tensor::ones([1, 3, 32, 32], &Device::flex());
         let level = model.forward(image).levels.remove(0);
         level.class_logits.into_data().try_to_vec().unwrap()

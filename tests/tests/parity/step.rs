@@ -15,6 +15,7 @@ use burn::{
     train::{ItemLazy, TrainOutput, TrainStep},
 };
 use fcos_burn::{
+    boxes::LabeledBox,
     detect::DetectorFile,
     loss::{AssociationLoss, FcosObjectiveConfig},
     model::backbone::norm::NormKind,
@@ -148,11 +149,14 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         .into_iter()
         .map(|rows| {
             rows.into_iter()
-                .map(|[x1, y1, x2, y2, label]| ([x1, y1, x2, y2], label as usize))
+                .map(|[x1, y1, x2, y2, label]| LabeledBox {
+                    bbox: [x1, y1, x2, y2],
+                    label: label as usize,
+                })
                 .collect()
         })
         .collect();
-    let locations = Locations::new(size, config.location_rule);
+    let locations = Locations::new(size, &config.strides(), config.location_rule);
     let part = BatchPart::new(images, &objects, &locations, &config.assignment);
     TrainBatch {
         indices: (0..objects.len()).collect(),

@@ -75,7 +75,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, Error> {
-    let (_, config): (_, RunConfig) = RunFolder::open(folder)?;
+    let config: RunConfig = RunFolder::open(folder)?.read_config()?;
     let devices = args.training.devices();
     check_devices(
         devices.as_deref().unwrap_or(&config.devices),

@@ -115,7 +115,8 @@ fn weights(config: &RunConfig, file: &Path) -> Vec<u32> {
 /// The run in `dir` ended as the undisturbed one did: weights, metrics, detections.
 fn assert_undisturbed(dir: &Path) {
     let open = |dir: &Path| RunFolder::open(&folder(dir)).unwrap();
-    let ((found, config), (expected, _)) = (open(dir), open(UNDISTURBED.0.path()));
+    let (found, expected) = (open(dir), open(UNDISTURBED.0.path()));
+    let config: RunConfig = found.read_config().unwrap();
     let rows = |run: &RunFolder| -> Vec<EpochRow> {
         let mut rows = run.read_metrics().unwrap();
         rows.iter_mut().for_each(|row| row.seconds = 0.0);
@@ -297,7 +298,8 @@ fn a_step_that_is_not_finite_ends_the_run_before_it_changes_the_weights() {
             "lower learning rate",
         ],
     );
-    let (folder, config) = RunFolder::open(&run).unwrap();
+    let folder = RunFolder::open(&run).unwrap();
+    let config: RunConfig = folder.read_config().unwrap();
     assert_eq!(folder.checkpoints().iterations().unwrap(), [0]);
     let first = folder.checkpoints().path().join("0/model.bpk");
     let finite = |bits: &u32| f32::from_bits(*bits).is_finite();

@@ -80,7 +80,7 @@ impl Chart for HeatMap {
                 values.clone().count() - finite.clone().count(),
                 "not finite",
             ),
-            (beyond.count(), "beyond the colours"),
+            (beyond.count(), "beyond the colors"),
         ]);
         let frame = Frame::draw(
             canvas,
@@ -149,10 +149,7 @@ mod tests {
             ..HeatMap::default()
         };
         let text = svg_text(&chart);
-        assert!(
-            text.contains("1 not finite, 1 beyond the colours"),
-            "{text}"
-        );
+        assert!(text.contains("1 not finite, 1 beyond the colors"), "{text}");
         let image = png_pixels(&chart);
         let (width, height) = HeatMap::SIZE;
         // Each position lies well inside one of the four cells.

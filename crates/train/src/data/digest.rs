@@ -96,12 +96,10 @@ mod tests {
     use super::*;
 
     fn digest(seed: u64, train_images: usize) -> DataDigest {
-        let shapes = ShapesConfig {
-            seed,
-            train_images,
-            val_images: 3,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default()
+            .with_seed(seed)
+            .with_train_images(train_images)
+            .with_val_images(3);
         let of = |split| SplitDigest::of(&DetectionDataset::shapes(&shapes, split).unwrap());
         DataDigest {
             train: of(ShapesSplit::Train),

@@ -242,10 +242,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_worker_is_the_error_of_its_batch() {
-        let shapes = ShapesConfig {
-            val_images: 6,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_val_images(6);
         let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap());
         for workers in [0, 3] {
             let plan = EpochPlan {

@@ -60,31 +60,31 @@ impl RunFolder {
         Ok((folder, log))
     }
 
-    /// Opens the folder of a run and reads its configuration.
+    /// Opens the folder of a run.
     ///
     /// # Errors
     ///
-    /// Fails if the folder is not that of a run, or the configuration is malformed.
-    pub fn open<C: BackboneConfig>(path: &Path) -> Result<(Self, RunConfig<C>), Error> {
+    /// Fails if the folder is not that of a run.
+    pub fn open(path: &Path) -> Result<Self, Error> {
         let folder = Self {
             path: path.to_owned(),
         };
-        let config = folder.config_path();
-        if !config.is_file() {
-            return Err(Error::Run {
+        match folder.config_path().is_file() {
+            true => Ok(folder),
+            false => Err(Error::Run {
                 path: path.to_owned(),
                 cause: "is not a run folder: it has no config.json".to_owned(),
-            });
+            }),
         }
-        let config = RunConfig::read(&config)?;
-        Ok((folder, config))
     }
 
-    /// The places in the folder at `path`, which need not be a run's.
-    pub(crate) fn at(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-        }
+    /// Reads the configuration of the run, whose detector has the backbone `C`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration is malformed or is of another backbone.
+    pub fn read_config<C: BackboneConfig>(&self) -> Result<RunConfig<C>, Error> {
+        RunConfig::read(&self.config_path())
     }
 
     /// The folder.

@@ -383,12 +383,9 @@ mod tests {
     }
 
     fn batch(config: &FcosConfig, images: usize, parts: usize) -> TrainBatch {
-        let shapes = ShapesConfig {
-            train_images: images,
-            width: 64,
-            height: 64,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default()
+            .with_train_images(images)
+            .with_size(64, 64);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap();
         let collate = TrainCollate {
             input: RunConfig::small().input,

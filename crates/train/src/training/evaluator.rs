@@ -86,10 +86,7 @@ mod tests {
 
     #[test]
     fn an_evaluation_that_fails_is_no_evaluation_of_nothing() {
-        let shapes = ShapesConfig {
-            val_images: 1,
-            ..ShapesConfig::default()
-        };
+        let shapes = ShapesConfig::default().with_val_images(1);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
         let evaluator = SharedEvaluator::new(Arc::new(dataset));
         evaluator.add(&[(

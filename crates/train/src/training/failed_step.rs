@@ -84,9 +84,8 @@ impl FailedStep {
     ///
     /// Fails if the folder is no run, or no step ended it so.
     pub fn read(run: &Path) -> Result<Self, Error> {
-        Ok(read_json(
-            &RunFolder::at(run).failed_step_path().join(STEP),
-        )?)
+        let folder = RunFolder::open(run)?;
+        Ok(read_json(&folder.failed_step_path().join(STEP))?)
     }
 
     /// The batch of the step, with the images as they are now.

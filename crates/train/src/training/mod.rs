@@ -254,7 +254,8 @@ impl<C: BackboneConfig> Trainer<C> {
     ///
     /// As [`train`](Self::train); also if no checkpoint can be read, or the data has changed.
     pub fn resume(mut self, path: &Path) -> Result<Outcome, Error> {
-        let (folder, mut config) = RunFolder::open::<C>(path)?;
+        let folder = RunFolder::open(path)?;
+        let mut config: RunConfig<C> = folder.read_config()?;
         let log = TrainLog::open(&folder.log_path())?;
         self.set_devices(&mut config);
         config.validate()?;
@@ -297,7 +298,8 @@ impl<C: BackboneConfig> Trainer<C> {
         step: &FailedStep,
         run: &Path,
     ) -> Result<Vec<(StepMetric, f64)>, Error> {
-        let (folder, mut config) = RunFolder::open::<C>(run)?;
+        let folder = RunFolder::open(run)?;
+        let mut config: RunConfig<C> = folder.read_config()?;
         let extensions = self.extensions(&config)?;
         let devices = open_devices(&config)?;
         let data = self.open_data(&mut config)?;

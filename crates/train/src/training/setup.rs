@@ -41,7 +41,7 @@ impl InitialWeights {
     pub fn load<B: Backbone>(&self, model: Fcos<B>) -> Result<Fcos<B>, Error> {
         let (Self::All(path) | Self::Body(path)) = self;
         let file = match path.is_dir() {
-            true => RunFolder::at(path).model_path(),
+            true => RunFolder::open(path)?.model_path(),
             false => path.clone(),
         };
         let weights = WeightsFile::open(&file)?;
