@@ -1,9 +1,9 @@
 """The time of a program by operation, from samples of its call stacks.
 
-    cargo build --release --examples --config 'profile.release.package.fcos-burn-cpu.debug=1' \\
+    cargo build --release --workspace --config 'profile.release.package.fcos-burn-cpu.debug=1' \\
         --config 'profile.release.strip="none"'
-    perf record -F 250 --call-graph dwarf,16384 -o FILE target/release/examples/bench …
-    python benches/breakdown.py --binary target/release/examples/bench FILE
+    perf record -F 250 --call-graph dwarf,16384 -o FILE target/release/bench …
+    python study/scripts/breakdown.py --binary target/release/bench FILE
 
 A sample is counted for the innermost of the operations on its stack; `perf` and `addr2line`
 come with Linux distributions.
@@ -18,16 +18,16 @@ from pathlib import Path
 # What a function's name tells, the first that fits.
 OPERATIONS = [
     (r"fcos_burn_cpu::convolution::winograd::(Tiles|Kernels|write|transform)", "Winograd's transforms"),
-    (r"fcos_burn_cpu::convolution::winograd::weight_gradient", "Winograd's products, gradient of the weight"),
-    (r"fcos_burn_cpu::convolution::winograd", "Winograd's products, forward and gradient of the input"),
-    (r"fcos_burn_cpu::convolution::im2col::(im2col\b|col2im|gather|scatter)", "pixels collected for other products"),
-    (r"fcos_burn_cpu::convolution::im2col::weight_gradient", "other products, gradient of the weight"),
-    (r"fcos_burn_cpu::convolution::im2col::input_gradient", "other products, gradient of a strided input"),
-    (r"fcos_burn_cpu::convolution::im2col", "other products, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution::winograd::weight_gradient", "Winograd's gemm, gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::winograd", "Winograd's gemm, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution::im2col::(im2col\b|col2im|gather|scatter)", "im2col and col2im"),
+    (r"fcos_burn_cpu::convolution::im2col::weight_gradient", "im2col and gemm, gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::im2col::input_gradient", "im2col and gemm, gradient of a strided input"),
+    (r"fcos_burn_cpu::convolution::im2col", "im2col and gemm, forward and gradient of the input"),
     (r"fcos_burn_cpu::convolution", "gradients of biases"),
-    (r"fcos_burn_cpu::normalization", "normalisation"),
-    (r"fcos_burn_cpu::activation", "rectification"),
-    (r"fcos_burn_cpu::optim", "optimiser"),
+    (r"fcos_burn_cpu::normalization", "normalization"),
+    (r"fcos_burn_cpu::activation", "ReLU"),
+    (r"fcos_burn_cpu::optim", "optimizer"),
     (r"burn_flex::ops::pool", "pooling"),
     (r"burn_flex", "element-wise operations of Burn: loss, gradients that are added up"),
     (r"burn_autodiff|burn_optim|burn_tensor|burn_core", "the rest of Burn"),

@@ -1,13 +1,13 @@
 """The detector beside torchvision's, stage by stage.
 
-    cargo build --release --examples
-    venv/bin/python benches/compare.py --bench target/release/examples/bench --output FOLDER
+    cargo build --release --workspace
+    venv/bin/python study/scripts/compare.py --bench target/release/bench --output FOLDER
 
 Both train and detect with the same weights, images, batch size and threads, one program
 after the other, in turn; a figure is the median over the rounds of ours / torchvision's
 (below 1: we are faster), with the least and the largest ratio of a round. The first losses
 and the detections of both stand beside them: they compute the same, but that we weigh the
-box losses by centre-ness, as FCOS does, and torchvision does not.
+box losses by center-ness, as FCOS does, and torchvision does not.
 
 torch and torchvision come from PyPI, at the versions that the table names.
 """
@@ -47,7 +47,7 @@ STAGES = {
 
 
 def write_images(folder, count, size, objects, classes=CLASSES, suffix="png"):
-    """A data set in COCO layout: clouds of colour, and boxes anywhere."""
+    """A data set in COCO layout: clouds of color, and boxes anywhere."""
     import numpy as np
     from PIL import Image
 

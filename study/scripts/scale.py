@@ -1,7 +1,7 @@
 """How time and memory grow with images, detections, objects and classes.
 
-    cargo build --release --examples
-    venv/bin/python benches/scale.py --bench target/release/examples/bench --output FOLDER
+    cargo build --release --workspace
+    venv/bin/python study/scripts/scale.py --bench target/release/bench --output FOLDER
 
 Opening annotations and evaluating detections stand beside pycocotools, one program after
 the other, in turn; a figure is the median over the turns.

@@ -29,10 +29,10 @@ def scene(generator, index):
     # Some boxes reach far beyond the image, so that coarse levels have their share.
     reach = generator.choice([16, 64, 160, 700, 1400], (count, 2))
     size = np.maximum(1, (generator.random((count, 2)) * reach).round())
-    centre = generator.integers(0, [width, height], (count, 2)) + 0.5 * generator.integers(
+    center = generator.integers(0, [width, height], (count, 2)) + 0.5 * generator.integers(
         0, 2, (count, 2)
     )
-    boxes = np.concatenate([centre - size / 2, centre + size / 2], 1)
+    boxes = np.concatenate([center - size / 2, center + size / 2], 1)
     if index % 3 == 0:
         # On the grid of the locations, and on the bounds of the levels.
         boxes = np.round(boxes / 4) * 4
@@ -46,7 +46,7 @@ def scene(generator, index):
         # Beside the image.
         boxes[0] = boxes[0] + [width + 2000, 0, width + 2000, 0]
     if count > 0 and boxes[0, 0] + boxes[0, 2] == 0:
-        # With centre sampling the original code takes such an image for an empty one.
+        # With center sampling the original code takes such an image for an empty one.
         boxes[0] = boxes[0] + [1, 0, 1, 0]
     return height, width, boxes.astype(np.float32)
 

@@ -23,7 +23,7 @@ WEIGHTS = pathlib.Path(__file__).parents[2] / "crates/model/src/weights/fixtures
 
 
 def training():
-    """The pickle of modules and an optimiser, without the tensors beside it."""
+    """The pickle of modules and an optimizer, without the tensors beside it."""
     backbone = resnet_fpn_backbone(
         backbone_name="resnet18", weights=None, trainable_layers=5, returned_layers=[2, 3, 4]
     )

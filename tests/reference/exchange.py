@@ -1,7 +1,7 @@
 """Weights both ways between PyTorch and the programs, at full size.
 
-    cargo build --release --examples
-    venv/bin/python tests/reference/exchange.py --programs target/release/examples --image IMAGE...
+    cargo build --release
+    venv/bin/python tests/reference/exchange.py --program target/release/fcos-burn --image IMAGE...
 
 torchvision's FCOS with a ResNet-50 detects in the images, short side 800. `detect` finds
 the same with the weights that torch.save wrote; `export` writes them again, and
@@ -28,8 +28,8 @@ import network
 ROUNDING, DECODER = (0.05, 1e-4), (0.5, 5e-3)
 
 
-def program(programs, name, *arguments):
-    subprocess.run([programs / name, *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
+def program(program, command, *arguments):
+    subprocess.run([program, command, *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
 def compare(found, expected, tolerance):

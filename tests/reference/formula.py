@@ -68,6 +68,6 @@ def fill(module: torch.nn.Module) -> list:
 
 
 def image(name: str, height: int, width: int) -> torch.Tensor:
-    """A normalised image, [1, 3, height, width] in [-2, 2)."""
+    """A normalized image, [1, 3, height, width] in [-2, 2)."""
     u = uniform(name, 3 * height * width).reshape(1, 3, height, width)
     return torch.from_numpy((4 * u - 2).astype(np.float32))

@@ -1,7 +1,7 @@
 """A whole training step: loss parts, gradients, and the weights after two of them; and
 outputs of an improved model.
 
-The network's pyramid and head, the targets, the losses and the optimiser's groups are
+The network's pyramid and head, the targets, the losses and the optimizer's groups are
 those of the original FCOS code; its body is torchvision's ResNet-18, narrow.
 """
 
@@ -116,7 +116,7 @@ def locations(code, features):
 
 
 def fcos_losses(code, model, images, targets):
-    """As the original code trains: with centre-ness."""
+    """As the original code trains: with center-ness."""
     features, logits, distances, centerness = model(images)
     evaluator = code.loss.FCOSLossComputation(CONFIG)
     cls, reg, ctr = evaluator(locations(code, features), logits, distances, centerness, targets)
@@ -124,7 +124,7 @@ def fcos_losses(code, model, images, targets):
 
 
 def pse_losses(code, model, images, targets):
-    """As the paper trains: no centre-ness, eq. (12) with PSE and beta = k = 1."""
+    """As the paper trains: no center-ness, eq. (12) with PSE and beta = k = 1."""
     features, logits, distances, _ = model(images)
     evaluator = code.loss.FCOSLossComputation(CONFIG)
     labels, wanted = evaluator.prepare_targets(locations(code, features), targets)

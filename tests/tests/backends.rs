@@ -282,7 +282,7 @@ fn devices_agree_with_the_processor() {
 }
 
 /// Every format of every device stays near the 32 bits of the processor. Batch
-/// normalisation is frozen, since over two small images it magnifies any rounding. Which
+/// normalization is frozen, since over two small images it magnifies any rounding. Which
 /// kernels a device other than the processor takes depends on their times, and with them how
 /// it rounds.
 #[test]

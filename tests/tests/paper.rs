@@ -1,5 +1,5 @@
 //! Every hyper-parameter of the paper's training, which the paper leaves to "default as
-//! in FCOS" (FCOS_R_50_FPN_1x without centre-ness), in the configuration that
+//! in FCOS" (FCOS_R_50_FPN_1x without center-ness), in the configuration that
 //! `--preset paper` takes effect with.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

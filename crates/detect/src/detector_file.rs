@@ -95,12 +95,12 @@ impl DetectorFile {
     }
 
     /// The same weights as an improved (`imprv`) model of the original FCOS code, whose
-    /// files have the names and shapes of the others': centre-ness on the regression
-    /// tower, distances normalised by the stride, centre sampling.
+    /// files have the names and shapes of the others': center-ness on the regression
+    /// tower, distances normalized by the stride, center sampling.
     ///
     /// # Errors
     ///
-    /// Fails if the file is none of that code with a centre-ness branch.
+    /// Fails if the file is none of that code with a center-ness branch.
     pub fn improved_fcos(self) -> Result<Self, Error> {
         let plain = FcosConfig::fcos(self.model.num_classes);
         let improved = FcosConfig::fcos_improved(self.model.num_classes);
@@ -110,7 +110,7 @@ impl DetectorFile {
         {
             return Err(Error::NotADetector {
                 path: self.weights,
-                cause: "is no checkpoint of the original FCOS code with a centre-ness branch"
+                cause: "is no checkpoint of the original FCOS code with a center-ness branch"
                     .to_owned(),
             });
         }

@@ -27,7 +27,7 @@ use serde::Serialize;
 /// Time the stages of a training step, of inference, of loading, opening and evaluation.
 ///
 /// Takes the first batch of the training split, again and again, and prints JSON: for each
-/// stage the milliseconds of every round and their median, the device synchronised after
+/// stage the milliseconds of every round and their median, the device synchronized after
 /// it. Operations use as many threads as RAYON_NUM_THREADS says, else all cores.
 #[derive(Parser, Debug)]
 #[command(name = "bench")]
@@ -56,7 +56,7 @@ struct Cli {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Decoding to optimiser
+    /// Decoding to optimizer
     Training,
     /// Decoded images to boxes
     Inference,

@@ -150,17 +150,17 @@ impl Surface {
 /// Names the file that cannot be written.
 pub fn write(folder: &Path, device: &Device) -> Result<(), Error> {
     let step = (1.0 - LEAST) / CELLS as f64;
-    let centres: Vec<f64> = (0..CELLS)
+    let centers: Vec<f64> = (0..CELLS)
         .map(|cell| LEAST + (cell as f64 + 0.5) * step)
         .collect();
     let variants = variants();
     let surfaces = variants
         .each_ref()
-        .map(|variant| Surface::new(variant, &centres, &centres, device));
+        .map(|variant| Surface::new(variant, &centers, &centers, device));
     let mut valleys = "loss,score,iou,iou in closed form\n".to_owned();
     for (variant, surface) in variants.iter().zip(&surfaces) {
         let mut lines = Vec::new();
-        let valley = surface.valley(&centres, &centres);
+        let valley = surface.valley(&centers, &centers);
         for (iou, score) in &valley {
             let closed = (variant.valley)(*score).unwrap_or(f64::NAN);
             let _ = writeln!(valleys, "{},{score:.5},{iou:.5},{closed:.5}", variant.file);
@@ -206,7 +206,7 @@ pub fn write(folder: &Path, device: &Device) -> Result<(), Error> {
         }
     }
     for (name, text) in [
-        ("figure3.csv", csv(&variants, &surfaces, &centres)),
+        ("figure3.csv", csv(&variants, &surfaces, &centers)),
         ("figure3-valleys.csv", valleys),
     ] {
         let path = folder.join(name);
@@ -215,14 +215,14 @@ pub fn write(folder: &Path, device: &Device) -> Result<(), Error> {
     Ok(())
 }
 
-fn csv(variants: &[Variant], surfaces: &[Surface], centres: &[f64]) -> String {
+fn csv(variants: &[Variant], surfaces: &[Surface], centers: &[f64]) -> String {
     let mut text = "score,iou".to_owned();
     for variant in variants {
         let _ = write!(text, ",{0} loss,{0} gradient", variant.file);
     }
     text.push('\n');
-    for (row, score) in centres.iter().enumerate() {
-        for (column, iou) in centres.iter().enumerate() {
+    for (row, score) in centers.iter().enumerate() {
+        for (column, iou) in centers.iter().enumerate() {
             let _ = write!(text, "{score:.5},{iou:.5}");
             for surface in surfaces {
                 let (loss, gradient) = (surface.loss[row][column], surface.gradient[row][column]);

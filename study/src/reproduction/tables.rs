@@ -129,7 +129,7 @@ impl Column {
         }
     }
 
-    /// COCO's metrics are shown in per cent.
+    /// COCO's metrics are shown in percent.
     fn shown(self, value: f64) -> String {
         match self {
             Self::Coco(_) | Self::ClassAgnosticAp => format!("{:.1}", 100.0 * value),
@@ -313,7 +313,7 @@ impl Table {
         let seeds = self.rows.iter().map(|row| row.runs.len()).max();
         let _ = writeln!(
             text,
-            "Mean ± standard deviation over up to {} seeds, of each run's last epoch; COCO's metrics in per cent.\n",
+            "Mean ± standard deviation over up to {} seeds, of each run's last epoch; COCO's metrics in percent.\n",
             seeds.unwrap_or(0)
         );
         self.header(&mut text, "", "seeds");

@@ -49,7 +49,7 @@ pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     uniform(name, volume).map(|u| value(u) as f32).collect()
 }
 
-/// A normalised image `[1, 3, height, width]` in [-2, 2).
+/// A normalized image `[1, 3, height, width]` in [-2, 2).
 pub fn image(name: &str, height: usize, width: usize) -> Vec<f32> {
     uniform(name, 3 * height * width)
         .map(|u| (4.0 * u - 2.0) as f32)

@@ -319,7 +319,7 @@ fn files_of_pytorch_are_read() {
         level.class_logits.into_data().try_to_vec().unwrap()
     };
     let expected = logits(&path, 0);
-    // The optimiser's momentum is no weight.
+    // The optimizer's momentum is no weight.
     assert_eq!(
         logits(&fixture::folder().join("checkpoint.pth"), 1),
         expected

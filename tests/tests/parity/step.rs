@@ -1,5 +1,5 @@
 //! A whole training step: the original code's loss parts, every gradient, and the
-//! weights after two steps of its optimiser; and the outputs of its improved model.
+//! weights after two steps of its optimizer; and the outputs of its improved model.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,7 +33,7 @@ use crate::{fixture::Fixture, formula};
 
 static STEP: LazyLock<Fixture> = LazyLock::new(|| Fixture::open("step"));
 
-/// The paper's detector, narrow: `fcos` with centre-ness, `pse` with trained batch norm.
+/// The paper's detector, narrow: `fcos` with center-ness, `pse` with trained batch norm.
 fn config(case: &str) -> FcosConfig {
     let mut config = FcosConfig::paper(3);
     config.backbone.depth = ResNetDepth::ResNet18;
@@ -120,7 +120,7 @@ fn gradients(model: &Fcos, of: &GradientsParams) -> Parameters {
 }
 
 /// All values within `tolerance` of the largest of their tensor, or, where that is noise
-/// (a bias before a normalisation), of a thousandth of the largest of all.
+/// (a bias before a normalization), of a thousandth of the largest of all.
 fn compare(found: &Parameters, expected: &Parameters, tolerance: f32) {
     assert!(found.keys().eq(expected.keys()));
     let largest = |values: &[f32]| values.iter().fold(0.0_f32, |max, v| max.max(v.abs()));

@@ -65,7 +65,7 @@ pub struct TrainingArgs {
     /// association loss beside them unless --association names one [default: focal]
     #[arg(long, value_enum)]
     classification_loss: Option<Classification>,
-    /// Train a centre-ness branch, on the tower named [default: no branch]
+    /// Train a center-ness branch, on the tower named [default: no branch]
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "classification")]
     centerness: Option<Centerness>,
     /// Box loss: iou, iou-plus-one, linear-iou, giou, diou or ciou

@@ -2,10 +2,13 @@
 
 use std::{
     fs,
-    io::{ErrorKind, IsTerminal},
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::ExitCode,
 };
+
+#[cfg(feature = "tui")]
+use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use fcos_burn::train::{
@@ -51,11 +54,8 @@ enum KeptEpoch {
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let interrupter = Interrupter::new();
     let signal = StopSignal::watch(interrupter.clone());
-    let mut trainer = Trainer::new().with_interrupter(interrupter);
-    if !(cfg!(feature = "tui") && std::io::stdout().is_terminal()) {
-        let lines = LineRenderer::new(|line| message(line));
-        trainer = trainer.with_renderer(Box::new(lines));
-    }
+    let trainer = Trainer::new().with_interrupter(interrupter);
+    let trainer = with_display(trainer);
     let (folder, outcome) = match &args.resume {
         Some(folder) => (folder.clone(), resume(args, trainer, folder)?),
         None => train(args, trainer)?,
@@ -72,6 +72,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             Ok(signal.exit_code())
         }
     }
+}
+
+/// burn-train's dashboard on a terminal, lines elsewhere.
+fn with_display(trainer: Trainer) -> Trainer {
+    #[cfg(feature = "tui")]
+    if std::io::stdout().is_terminal() {
+        return trainer.with_dashboard();
+    }
+    trainer.with_renderer(Box::new(LineRenderer::new(|line| message(line))))
 }
 
 fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, Error> {

@@ -398,7 +398,7 @@ fn a_run_does_not_go_on_with_other_data_or_another_model() {
         (
             r#""optimizer": "adamw""#,
             r#""optimizer": {"sgd": {"momentum": 0.9}}"#,
-            &["checkpoint/2/optimizer.bpk", "state of another optimiser"],
+            &["checkpoint/2/optimizer.bpk", "state of another optimizer"],
         ),
         (
             r#""epochs": 1"#,

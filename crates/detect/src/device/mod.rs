@@ -54,8 +54,8 @@ enum Backend {
 /// Environment variable with the secret that a Burn server asks for.
 pub const TOKEN_VARIABLE: &str = "FCOS_REMOTE_TOKEN";
 
-/// Number format of activations on a device. Weights, normalisation, losses and the
-/// optimiser are always in 32 bits.
+/// Number format of activations on a device. Weights, normalization, losses and the
+/// optimizer are always in 32 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -332,7 +332,7 @@ fn description(device: &Device) -> String {
         return identity.name;
     }
     let _ = device;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = std::thread::available_parallelizm().map_or(1, usize::from);
     format!("{cores} cores")
 }
 

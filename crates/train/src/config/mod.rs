@@ -66,23 +66,23 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     pub objective: FcosObjectiveConfig,
     /// The network's input.
     pub input: InputConfig,
-    /// The optimiser.
+    /// The optimizer.
     pub optimization: OptimizationConfig,
     /// The length.
     pub duration: TrainingLength,
-    /// Images in a batch, over all devices: those of one step of the optimiser.
+    /// Images in a batch, over all devices: those of one step of the optimizer.
     pub batch_size: usize,
     /// Threads that load images; 0 loads on the training's own thread.
     pub workers: usize,
     /// The source of all random numbers.
     pub seed: u64,
     /// Where it computes: each takes a share of every batch, on a thread of its own.
-    /// A device may come several times. The first has the optimiser, and validates.
+    /// A device may come several times. The first has the optimizer, and validates.
     pub devices: Vec<DeviceName>,
     /// In how many steps, one after another, each device computes its share of a
     /// batch: more take less memory.
     pub accumulate: usize,
-    /// In which number format activations are. Weights, losses and the optimiser are in
+    /// In which number format activations are. Weights, losses and the optimizer are in
     /// 32 bits.
     pub precision: Precision,
     /// Whether the backward pass computes again what is cheap to compute, rather than

@@ -17,7 +17,7 @@ pub enum OptimizerConfig {
     AdamW,
 }
 
-/// The optimiser and its learning rate schedule.
+/// The optimizer and its learning rate schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizationConfig {
@@ -27,7 +27,7 @@ pub struct OptimizationConfig {
     pub learning_rate: f64,
     /// Weight decay of all parameters but the biases.
     pub weight_decay: f64,
-    /// Weight decay of biases, those of normalisation layers included.
+    /// Weight decay of biases, those of normalization layers included.
     pub bias_weight_decay: f64,
     /// Learning rate of biases as a multiple of that of the other parameters.
     pub bias_learning_rate_factor: f64,

@@ -184,7 +184,7 @@ fn objects(sample: &Sample) -> Vec<LabeledBox> {
 /// Resized images as they are.
 #[derive(Clone, Debug)]
 pub struct ValidationCollate {
-    /// Size and normalisation; the augmentation is not applied.
+    /// Size and normalization; the augmentation is not applied.
     pub input: InputConfig,
 }
 

@@ -26,7 +26,7 @@ use crate::{Error, config::OptimizationConfig, step::WeightAverage};
 /// How many are kept: should the last one be unreadable, the one before it is there.
 const KEPT: usize = 2;
 
-/// Where a training stands: after a step of the optimiser.
+/// Where a training stands: after a step of the optimizer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// Steps since the training began.
@@ -156,9 +156,8 @@ impl Checkpoints {
             } else if path != data && !file::is_partial(&path) {
                 return Err(Error::Run {
                     path,
-                    cause:
-                        "is no checkpoint, but where checkpoints would be: choose another --output"
-                            .to_owned(),
+                    cause: "is not a checkpoint, but in the place of checkpoints: choose another folder"
+                        .to_owned(),
                 });
             }
         }
@@ -330,10 +329,10 @@ fn restored(optimizer: ModuleOptimizer, file: Bytes) -> Result<ModuleOptimizer, 
     let record = OptimizerRecord::from_bytes(file).map_err(|error| error.to_string())?;
     let tensors = record.len();
     let optimizer = optimizer.load_record(record);
-    // What is of another optimiser is passed over by Burn.
+    // What is of another optimizer is passed over by Burn.
     match optimizer.to_record().len() == tensors {
         true => Ok(optimizer),
-        false => Err("it is the state of another optimiser".to_owned()),
+        false => Err("it is the state of another optimizer".to_owned()),
     }
 }
 

@@ -36,8 +36,7 @@ impl RunFolder {
         if folder.config_path().exists() {
             return Err(Error::Run {
                 path: path.to_owned(),
-                cause: "holds a run already: go on with --resume, or choose another --output"
-                    .to_owned(),
+                cause: "holds a run already: resume it, or choose another folder".to_owned(),
             });
         }
         // These come after the configuration: they are of another run.
@@ -45,7 +44,7 @@ impl RunFolder {
         if let Some(left) = left.iter().find(|left| left.exists()) {
             return Err(Error::Run {
                 path: left.clone(),
-                cause: "is left of another run: choose another --output".to_owned(),
+                cause: "is left over from another run: choose another folder".to_owned(),
             });
         }
         // A run that was stopped before it had a configuration begins anew.

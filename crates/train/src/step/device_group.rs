@@ -12,7 +12,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 ///
 /// The threads are those of one pool, in which the operations of a CPU run too, so
 /// that they need not be handed over to another pool and waited for. A device always
-/// has the same thread, because batch normalisation keeps its running statistics by
+/// has the same thread, because batch normalization keeps its running statistics by
 /// thread.
 #[derive(Clone, Debug)]
 pub struct DeviceGroup {

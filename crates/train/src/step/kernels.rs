@@ -1,4 +1,4 @@
-//! Optimisers and operations on gradients, by `fcos-burn-cpu` where that is built in.
+//! Optimizers and operations on gradients, by `fcos-burn-cpu` where that is built in.
 
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::optim::{AdamW, Sgd, lerp, scale, sum_of_squares};

@@ -41,7 +41,7 @@ impl OptimizationConfig {
         ModuleLrScheduler::new(schedule).with_group(bias_group(), biases)
     }
 
-    /// The optimiser of all parameters.
+    /// The optimizer of all parameters.
     pub fn optimizer(&self) -> ModuleOptimizer {
         match self.optimizer {
             OptimizerConfig::Sgd { momentum } => {
@@ -53,7 +53,7 @@ impl OptimizationConfig {
         }
     }
 
-    /// An optimiser made for the weight decay of each of the two groups.
+    /// An optimizer made for the weight decay of each of the two groups.
     fn grouped<O: burn::optim::Optimizer>(&self, make: impl Fn(f32) -> O) -> ModuleOptimizer {
         ModuleOptimizer::from(make(self.weight_decay as f32)).with_group(
             bias_group(),
@@ -76,7 +76,7 @@ impl Milestones {
     }
 }
 
-/// Biases of convolutions and of normalisation layers, by their path.
+/// Biases of convolutions and of normalization layers, by their path.
 fn bias_group() -> ParamGroup {
     ParamGroup::from_any_predicates(vec![".bias", ".beta"])
 }

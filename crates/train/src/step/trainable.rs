@@ -297,7 +297,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
         let mut parts = parts.into_iter();
         loop {
             // A round ends before the next begins: the running statistics of batch
-            // normalisation would else depend on which device is faster.
+            // normalization would else depend on which device is faster.
             let round: Vec<AssignedPart> = parts.by_ref().take(devices.len()).collect();
             let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
                 break;
@@ -374,7 +374,7 @@ mod tests {
     fn detector() -> FcosConfig {
         let mut config = FcosConfig::small(6);
         config.backbone.width = 8;
-        // The statistics of batch normalisation are of a part.
+        // The statistics of batch normalization are of a part.
         config.backbone.norm = NormKind::Group;
         config.fpn.channels = 8;
         config.head.tower_depth = 1;

@@ -196,7 +196,7 @@ impl<B: Backbone> Course<'_, B> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// A step of the optimiser: its figures and its learning rate.
+    /// A step of the optimizer: its figures and its learning rate.
     fn step(
         &mut self,
         epoch: usize,

@@ -82,7 +82,7 @@ pub enum Outcome {
 /// started with: they are code, of which the run folder has only the names.
 pub struct Trainer<C: BackboneConfig = ResNetConfig> {
     interrupter: Interrupter,
-    renderer: Option<Box<dyn MetricsRenderer>>,
+    display: Display,
     initial_weights: Option<InitialWeights>,
     devices: Option<Vec<DeviceName>>,
     terms: Vec<Arc<dyn LossTerm>>,
@@ -110,7 +110,7 @@ impl<C: BackboneConfig> Trainer<C> {
     pub fn for_backbone() -> Self {
         Self {
             interrupter: Interrupter::new(),
-            renderer: None,
+            display: Display::Log,
             initial_weights: None,
             devices: None,
             terms: Vec::new(),
@@ -130,12 +130,22 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Shows progress with a renderer of burn-train, such as its dashboard or a [`LineRenderer`] of
-    /// one's own, instead of logging it.
+    /// Shows progress with a renderer of burn-train, such as a [`LineRenderer`], instead of logging
+    /// it.
     #[must_use]
     pub fn with_renderer(self, renderer: Box<dyn MetricsRenderer>) -> Self {
         Self {
-            renderer: Some(renderer),
+            display: Display::Renderer(renderer),
+            ..self
+        }
+    }
+
+    /// Shows progress with burn-train's own dashboard, on a terminal.
+    #[cfg(feature = "tui")]
+    #[must_use]
+    pub fn with_dashboard(self) -> Self {
+        Self {
+            display: Display::Dashboard,
             ..self
         }
     }
@@ -370,9 +380,19 @@ impl<C: BackboneConfig> Trainer<C> {
             data,
             devices,
             interrupter: self.interrupter,
-            renderer: self.renderer,
+            display: self.display,
         }
     }
+}
+
+/// Where progress is shown.
+#[derive(Default)]
+enum Display {
+    #[default]
+    Log,
+    Renderer(Box<dyn MetricsRenderer>),
+    #[cfg(feature = "tui")]
+    Dashboard,
 }
 
 /// The parts of a training that a program can bring.
@@ -436,7 +456,7 @@ struct Run<C: BackboneConfig> {
     data: Splits,
     devices: Vec<Device>,
     interrupter: Interrupter,
-    renderer: Option<Box<dyn MetricsRenderer>>,
+    display: Display,
 }
 
 impl<C: BackboneConfig> Run<C> {
@@ -553,8 +573,13 @@ impl<C: BackboneConfig> Run<C> {
             training =
                 training.metric_valid_numeric(ValidationMetric::new(metric, evaluator.clone()));
         }
-        let renderer = self.renderer.take();
-        training = training.renderer(renderer.unwrap_or_else(|| Box::new(LineRenderer::log())));
+        match std::mem::take(&mut self.display) {
+            Display::Log => training = training.renderer(Box::new(LineRenderer::log())),
+            Display::Renderer(renderer) => training = training.renderer(renderer),
+            // That of burn-train where it is given none.
+            #[cfg(feature = "tui")]
+            Display::Dashboard => {}
+        }
         // burn-train does not take the steps: the optimizer of the loop can be saved.
         let learner = Learner::new(
             self.extensions

@@ -1,0 +1,77 @@
+//! The network: three strided convolutions and a head with one square anchor per cell.
+
+use burn::{
+    module::Module,
+    nn::{
+        PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Tensor, TensorData, activation::relu},
+};
+use fcos_burn_loss::Predictions;
+use fcos_burn_model::locations::Locations;
+
+/// Distance between anchors in pixels.
+pub const STRIDE: usize = 8;
+/// Side of the anchors in pixels.
+const ANCHOR: f64 = 24.0;
+
+#[derive(Module, Debug)]
+pub struct AnchorDetector {
+    convs: Vec<Conv2d>,
+    class_logits: Conv2d,
+    offsets: Conv2d,
+}
+
+impl AnchorDetector {
+    pub fn new(classes: usize, device: &Device) -> Self {
+        let conv = |channels, stride| {
+            Conv2dConfig::new(channels, [3, 3])
+                .with_stride([stride; 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(device)
+        };
+        Self {
+            convs: vec![
+                conv([3, 16], 2),
+                conv([16, 32], 2),
+                conv([32, 64], 2),
+                conv([64, 64], 1),
+            ],
+            class_logits: conv([64, classes], 1),
+            offsets: conv([64, 4], 1),
+        }
+    }
+
+    /// A row for each cell of each image, row by row, as [`Locations`] counts them.
+    pub fn forward(&self, images: Tensor<4>, locations: &Locations) -> Predictions {
+        let features = self
+            .convs
+            .iter()
+            .fold(images, |x, conv| relu(conv.forward(x)));
+        let rows = |map: Tensor<4>| -> Tensor<2> {
+            let [_, channels, _, _] = map.dims();
+            map.permute([0, 2, 3, 1]).reshape([-1, channels as i32])
+        };
+        let logits = rows(self.class_logits.forward(features.clone())).sub_scalar(3.0);
+        let offsets = rows(self.offsets.forward(features));
+        let count = offsets.dims()[0] / locations.len().max(1);
+        let centers: Vec<f32> = locations.iter().flatten().collect();
+        let centers = TensorData::new(centers, [locations.len(), 2]);
+        let centers = Tensor::<2>::from_data(centers, &offsets.device()).repeat_dim(0, count);
+        // Faster R-CNN's parametrization: shift of the center, logarithm of the size.
+        let centers = centers + offsets.clone().narrow(1, 0, 2).mul_scalar(ANCHOR);
+        let halves = offsets
+            .narrow(1, 2, 2)
+            .clamp(-3.0, 3.0)
+            .exp()
+            .mul_scalar(ANCHOR / 2.0);
+        let boxes = Tensor::cat(vec![centers.clone() - halves.clone(), centers + halves], 1);
+        Predictions {
+            class_logits: logits,
+            boxes,
+            centerness_logits: None,
+        }
+    }
+}
+

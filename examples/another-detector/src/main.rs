@@ -1,0 +1,156 @@
+//! A detector that is not FCOS with the losses, the assignment, the evaluation and the pictures of
+//! this project: one square anchor at each cell of a single feature map.
+
+mod anchors;
+
+use std::path::Path;
+
+use burn::{
+    module::Module,
+    optim::{AdamWConfig, GradientsParams},
+    tensor::{Device, Int, Tensor, TensorData},
+};
+use fcos_burn_boxes::{Detection, LabeledBox, batched_nms};
+use fcos_burn_data::{
+    DetectionDataset, Normalization,
+    shapes::{ShapesConfig, ShapesSplit},
+    stack,
+};
+use fcos_burn_eval::{CocoMetric, Evaluation};
+use fcos_burn_loss::{AssociationLoss, FcosObjectiveConfig, Targets};
+use fcos_burn_model::{
+    assignment::{AssignmentConfig, AssignmentRule},
+    locations::{LocationRule, Locations},
+};
+use fcos_burn_plot::{DrawnBox, annotated, save_picture};
+
+use anchors::{AnchorDetector, STRIDE};
+
+/// Images of a data set as the network takes them, and their objects.
+fn batch(
+    dataset: &DetectionDataset,
+    indices: &[usize],
+    device: &Device,
+) -> Result<(Tensor<4>, Vec<Vec<LabeledBox>>), Box<dyn std::error::Error>> {
+    let samples: Vec<_> = indices
+        .iter()
+        .map(|&i| dataset.sample(i))
+        .collect::<Result<_, _>>()?;
+    let pixels = stack(&samples, Normalization::ImageNet, STRIDE);
+    let objects = samples.iter().map(|sample| {
+        let boxes = sample.boxes().iter().zip(sample.labels());
+        boxes
+            .map(|(bbox, &label)| LabeledBox {
+                bbox: bbox.to_xyxy(),
+                label,
+            })
+            .collect()
+    });
+    let images = Tensor::from_data(TensorData::new(pixels.data, pixels.shape), device);
+    Ok((images, objects.collect()))
+}
+
+fn train(
+    data: &DetectionDataset,
+    steps: usize,
+    device: &Device,
+) -> Result<AnchorDetector, Box<dyn std::error::Error>> {
+    let mut model = AnchorDetector::new(data.categories().len(), device);
+    let mut optimizer = AdamWConfig::new().init();
+    let pse = FcosObjectiveConfig::new().with_association(Some(AssociationLoss::default()));
+    let objective = pse.init()?;
+    // One level, and its range of sizes is everything.
+    let rule = AssignmentConfig::new(vec![]).with_center_sampling_radius(Some(1.5));
+    for step in 0..steps {
+        let indices: Vec<usize> = (0..8).map(|i| (step * 8 + i) % data.len()).collect();
+        let (images, objects) = batch(data, &indices, device)?;
+        let locations = locations(&images);
+        let (mut labels, mut boxes) = (Vec::new(), Vec::new());
+        for objects in &objects {
+            let assigned = rule.assign(objects, &locations);
+            labels.extend(assigned.labels);
+            boxes.extend(assigned.boxes.concat());
+        }
+        let rows = labels.len();
+        let targets = Targets {
+            labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device),
+            boxes: Tensor::from_data(TensorData::new(boxes, [rows, 4]), device),
+            centerness: None,
+        };
+        let output = objective.forward(model.forward(images, &locations), targets);
+        let gradients = GradientsParams::from_grads(output.total.backward(), &model);
+        model = optimizer.step(1e-3, model, gradients);
+    }
+    Ok(model)
+}
+
+fn locations(images: &Tensor<4>) -> Locations {
+    let [_, _, height, width] = images.dims();
+    Locations::new([height, width], &[STRIDE], LocationRule::HalfStride)
+}
+
+/// The detections in one image, by descending score.
+fn detect(model: &AnchorDetector, images: Tensor<4>) -> Result<Vec<Detection>, String> {
+    let locations = locations(&images);
+    let predictions = model.forward(images, &locations);
+    let classes = predictions.class_logits.dims()[1];
+    let values = |tensor: Tensor<2>| {
+        tensor
+            .into_data()
+            .try_into_vec_as::<f32>()
+            .map_err(|error| format!("{error:?}"))
+    };
+    let scores = values(burn::tensor::activation::sigmoid(predictions.class_logits))?;
+    let boxes = values(predictions.boxes)?;
+    let candidates = scores
+        .iter()
+        .enumerate()
+        .filter(|(_, score)| **score > 0.05);
+    let candidates = candidates.map(|(index, &score)| Detection {
+        bbox: std::array::from_fn(|side| boxes[index / classes * 4 + side]),
+        label: index % classes,
+        score,
+    });
+    Ok(batched_nms(candidates.collect(), 0.6).take(100).collect())
+}
+
+fn run(images: usize, steps: usize, picture: &Path) -> Result<f64, Box<dyn std::error::Error>> {
+    let shapes = ShapesConfig::default()
+        .with_train_images(images)
+        .with_val_images(50);
+    let data = DetectionDataset::shapes(&shapes, ShapesSplit::Train)?;
+    let val = DetectionDataset::shapes(&shapes, ShapesSplit::Val)?;
+    let device = Device::flex();
+    let model = train(&data, steps, &device.clone().autodiff())?.valid();
+    let mut found = Vec::new();
+    for index in 0..val.len() {
+        found.push((index, detect(&model, batch(&val, &[index], &device)?.0)?));
+    }
+    let evaluation = Evaluation::new(&val, &found)?;
+    print!("{}", evaluation.table());
+    let boxes: Vec<DrawnBox> = (found[0].1.iter().take(3))
+        .map(|detection| DrawnBox {
+            bbox: detection.bbox,
+            text: format!(
+                "{} {:.2}",
+                val.categories()[detection.label].name,
+                detection.score
+            ),
+            class: detection.label,
+        })
+        .collect();
+    save_picture(picture, &annotated(&val.image(0)?, &boxes, 480))?;
+    Ok(evaluation.metric(CocoMetric::AP50).unwrap_or(0.0))
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run(2000, 1000, Path::new("another-detector.png")).map(drop)
+}
+
+#[test]
+fn it_learns() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let ap50 = run(64, 20, &folder.path().join("a.png"))?;
+    assert!((0.0..=1.0).contains(&ap50) && folder.path().join("a.png").is_file());
+    Ok(())
+}

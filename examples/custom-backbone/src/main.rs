@@ -1,0 +1,115 @@
+//! FCOS on a backbone of one's own: three strided convolutions, two feature maps.
+
+use std::path::{Path, PathBuf};
+
+use burn::{
+    module::Module,
+    nn::{
+        PaddingConfig2d,
+        conv::{Conv2d, Conv2dConfig},
+    },
+    tensor::{Device, Tensor, activation::relu},
+};
+use fcos_burn::{
+    detect::DetectorFile,
+    model::{
+        ConfigError,
+        backbone::{Backbone, BackboneConfig, FeatureMap},
+        mixed_precision::convolve,
+    },
+    prelude::*,
+};
+use serde::{Deserialize, Serialize};
+
+#[derive(Module, Debug)]
+struct Strided {
+    convs: Vec<Conv2d>,
+}
+
+impl Backbone for Strided {
+    fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        let mut features = images;
+        let mut maps = Vec::new();
+        for conv in &self.convs {
+            features = relu(convolve(conv, features));
+            maps.push(features.clone());
+        }
+        // Those at the strides 8 and 16.
+        maps.split_off(2)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct StridedConfig {
+    width: usize,
+}
+
+impl BackboneConfig for StridedConfig {
+    type Backbone = Strided;
+
+    fn features(&self) -> Vec<FeatureMap> {
+        let map = |stride| FeatureMap {
+            stride,
+            channels: stride * self.width,
+        };
+        vec![map(8), map(16)]
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::ensure(
+            (1..=4096).contains(&self.width),
+            "width",
+            self.width,
+            "from 1 to 4096",
+        )
+    }
+
+    fn init(&self, device: &Device) -> Strided {
+        let conv = |channels| {
+            Conv2dConfig::new(channels, [3, 3])
+                .with_stride([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(device)
+        };
+        let channels = [3, 2, 4, 8, 16].map(|n| if n == 3 { 3 } else { n * self.width });
+        let pairs = channels.windows(2).map(|pair| [pair[0], pair[1]]);
+        Strided {
+            convs: pairs.map(conv).collect(),
+        }
+    }
+}
+
+fn run(config: RunConfig, output: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = config.with_backbone(StridedConfig { width: 4 });
+    // Two feature maps and two extra levels of the pyramid.
+    config.model.assignment.range_bounds = vec![48.0, 96.0, 192.0];
+    Trainer::for_backbone().train(config, output)?;
+
+    let file = DetectorFile::<StridedConfig>::open_run(output)?;
+    let (detector, loaded) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;
+    println!("{loaded}");
+    detector
+        .model()
+        .export_safetensors(&output.join("model.safetensors"))?;
+    let image = fcos_burn::data::RgbImage::new(160, 120);
+    println!(
+        "{} objects in a black image",
+        detector.detect(vec![image])?[0].len()
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run(RunConfig::small(), &PathBuf::from("runs/custom-backbone"))
+}
+
+#[test]
+fn it_trains_and_loads() -> Result<(), Box<dyn std::error::Error>> {
+    let folder = tempfile::tempdir()?;
+    let mut config = RunConfig::small();
+    let shapes = fcos_burn::data::shapes::ShapesConfig::default();
+    config.data = DataConfig::shapes(shapes.with_train_images(16).with_val_images(2));
+    run(config, folder.path())?;
+    assert!(folder.path().join("model.safetensors").is_file());
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! A training program of one's own: `cargo run --release -p example-train-binary -- IMAGES RUN`.
+
+use std::{path::Path, process::ExitCode};
+
+use fcos_burn::{prelude::*, train::Error};
+
+fn train(images: &Path, run: &Path) -> Result<Outcome, Error> {
+    let mut config = RunConfig::small();
+    config.data = DataConfig::folder(images, None, None)?;
+    config.input.resize = Resize::Fixed {
+        width: 256,
+        height: 192,
+    };
+    Trainer::new().train(config, run)
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let [_, images, run] = arguments.as_slice() else {
+        eprintln!("usage: example-train-binary IMAGES RUN");
+        return ExitCode::from(2);
+    };
+    match train(Path::new(images), Path::new(run)) {
+        Ok(Outcome::Finished(evaluation)) => {
+            print!("{}", evaluation.table());
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_data_set_is_an_error() {
+    let folder = tempfile::tempdir().map(|folder| {
+        let error = train(folder.path(), &folder.path().join("run"));
+        assert!(error.is_err());
+    });
+    assert!(folder.is_ok());
+}
