@@ -28,7 +28,7 @@ import network
 ROUNDING, DECODER = (0.05, 1e-4), (0.5, 5e-3)
 
 
-def program(program, command, *arguments):
+def run(program, command, *arguments):
     subprocess.run([program, command, *map(str, arguments)], check=True, stderr=subprocess.DEVNULL)
 
 
@@ -63,7 +63,7 @@ def compare(found, expected, tolerance):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", type=Path, required=True)
+    parser.add_argument("--program", type=Path, required=True)
     parser.add_argument("--image", type=Path, nargs="+", required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(2)
@@ -72,7 +72,7 @@ def main():
         folder = Path(folder)
         torch.save(model.state_dict(), folder / "fcos.pth")
         exported = folder / "exported.safetensors"
-        program(arguments.programs, "export", "--weights", folder / "fcos.pth", "--output", exported)
+        run(arguments.program, "export", "--weights", folder / "fcos.pth", "--output", exported)
         again, _ = network.detector(resnet50)
         with torch.no_grad():
             for value in again.state_dict().values():
@@ -85,8 +85,8 @@ def main():
             expected = network.detections(model, image)
             other = network.detections(again, image)
             assert all((expected[key] == other[key]).all() for key in expected)
-            program(
-                arguments.programs,
+            run(
+                arguments.program,
                 "detect",
                 *("--weights", folder / "fcos.pth", "--input", path, "--output", folder / "drawn"),
             )
