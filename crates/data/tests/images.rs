@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use fcos_burn_data::{DataError, DetectionDataset, Finding, SampleReader, read_image};
+use fcos_burn_data::{DataError, DetectionDataset, Finding, SampleReader, image_files, read_image};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, Luma, Rgb, RgbImage, Rgba};
 use tempfile::TempDir;
@@ -179,6 +179,20 @@ fn readable_images_of_every_kind_give_their_pixels() {
             );
         }
     }
+}
+
+#[test]
+fn image_files_of_a_folder_are_sorted_by_name() {
+    let dir = TempDir::new().unwrap();
+    for name in ["b.PNG", "a.jpeg", "notes.txt", "c", ".gif"] {
+        write(&dir.path().join(name), b"");
+    }
+    fs::create_dir(dir.path().join("folder.png")).unwrap();
+    let files = image_files(dir.path()).unwrap();
+    let names: Vec<_> = files.iter().map(|path| path.file_name().unwrap()).collect();
+    assert_eq!(names, ["a.jpeg", "b.PNG"]);
+    let missing = image_files(dir.path().join("absent")).unwrap_err();
+    assert!(missing.to_string().ends_with("absent: no such folder"));
 }
 
 #[test]

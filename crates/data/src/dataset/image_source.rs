@@ -9,7 +9,7 @@ use crate::DataError;
 
 /// Gives the pixels of the images of a [`DetectionDataset`](crate::DetectionDataset), by their index in it.
 ///
-/// Images are asked for in any order, from several threads at once. The same index must always give the same pixels.
+/// Images are requested in any order, from several threads at once. The same index must always give the same pixels.
 ///
 /// See [`DetectionDataset::new`](crate::DetectionDataset::new) for an example.
 pub trait ImageSource: fmt::Debug + Send + Sync {

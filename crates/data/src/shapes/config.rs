@@ -95,11 +95,17 @@ impl ShapesConfig {
         self
     }
 
-    /// Sets the lengths of the [smallest](Self::min_size) objects, in pixels, and of the [largest](Self::max_size), as a
-    /// fraction of the image's shorter side.
+    /// Sets the length of the [smallest objects](Self::min_size), in pixels.
     #[must_use]
-    pub fn with_object_sizes(mut self, min_size: f32, max_size: f32) -> Self {
-        (self.min_size, self.max_size) = (min_size, max_size);
+    pub fn with_min_size(mut self, min_size: f32) -> Self {
+        self.min_size = min_size;
+        self
+    }
+
+    /// Sets the length of the [largest objects](Self::max_size), as a fraction of the image's shorter side.
+    #[must_use]
+    pub fn with_max_size(mut self, max_size: f32) -> Self {
+        self.max_size = max_size;
         self
     }
 
@@ -190,7 +196,11 @@ mod tests {
         let width = message(ShapesConfig::default().with_size(0, 96));
         let expected = "shapes.width is 0, but must be between 16 and 4096";
         assert_eq!(width.as_deref(), Some(expected));
-        let size = message(ShapesConfig::default().with_object_sizes(f32::NAN, 0.5));
+        let size = message(
+            ShapesConfig::default()
+                .with_min_size(f32::NAN)
+                .with_max_size(0.5),
+        );
         let expected = "shapes.min_size is NaN, but must be between 4 and 48";
         assert_eq!(size.as_deref(), Some(expected));
         assert_eq!(message(ShapesConfig::default()), None);

@@ -5,8 +5,8 @@
 //! machine.
 //!
 //! It tests a detector with sizes from a few pixels to most of the image, any rotation, aspect ratios up to 2, occlusion,
-//! truncation at the border, textures, low contrast, noise, and distracting lines and curves. By default every object has
-//! a color typical of its class. A box encloses the *visible* part of its object, as in COCO. An object of which less
+//! truncation at the border, textures, low contrast, noise, and distracting lines and curves. Most objects have a
+//! color typical of their class. A box encloses the *visible* part of its object, as in COCO. An object of which less
 //! than a quarter is visible is drawn but not annotated.
 
 mod config;

@@ -1,4 +1,4 @@
-//! Where a transformed image is in the one before.
+//! How transforms move pixels.
 
 use crate::BoundingBox;
 

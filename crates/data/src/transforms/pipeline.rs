@@ -121,12 +121,9 @@ impl Augmentations {
     /// options of a custom step cannot be read. [`DataError::Config`] if a value is not allowed.
     pub fn pipeline(&self, steps: &[Transform]) -> Result<Pipeline, DataError> {
         let step = |transform: &Transform| {
-            let name = transform.name();
-            let step = match transform.step() {
-                Ok(step) => step,
-                Err(options) => self.read(name, options)?,
-            };
-            step.validate().map_err(|error| error.in_step(name))?;
+            let step = transform.step(|name, options| self.read(name, options))?;
+            let named = |error: DataError| error.in_step(transform.name());
+            step.validate().map_err(named)?;
             Ok(step)
         };
         let steps = steps.iter().map(step).collect::<Result<_, DataError>>()?;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     Augmentation, ColorJitter, HorizontalFlip, RandomCrop, Resize, ScaleJitter, VerticalFlip,
 };
+use crate::DataError;
 
 /// A step of a [`Pipeline`](super::Pipeline) in a configuration file: an object with the name of the step as its only key
 /// and its options as the value.
@@ -78,8 +79,11 @@ impl Transform {
         }
     }
 
-    /// The step itself, or the options of a custom step.
-    pub(super) fn step(&self) -> Result<Arc<dyn Augmentation>, &Value> {
+    /// The step itself. `custom` makes a custom one from its name and options.
+    pub(super) fn step(
+        &self,
+        custom: impl FnOnce(&str, &Value) -> Result<Arc<dyn Augmentation>, DataError>,
+    ) -> Result<Arc<dyn Augmentation>, DataError> {
         Ok(match self {
             Self::Resize(step) => Arc::new(*step),
             Self::ScaleJitter(step) => Arc::new(*step),
@@ -87,7 +91,7 @@ impl Transform {
             Self::HorizontalFlip(step) => Arc::new(*step),
             Self::VerticalFlip(step) => Arc::new(*step),
             Self::ColorJitter(step) => Arc::new(*step),
-            Self::Custom { options, .. } => return Err(options),
+            Self::Custom { name, options } => custom(name, options)?,
         })
     }
 }
