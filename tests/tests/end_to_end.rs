@@ -28,7 +28,7 @@ fn tiny() -> RunConfig {
         .with_val_images(6)
         .with_size(64, 64)
         .with_max_objects(2)
-        .with_object_sizes(16.0, 0.9);
+        .with_min_size(16.0);
     let mut config = RunConfig::small();
     config.data = DataConfig::shapes(shapes);
     config.input.resize = Resize::Fixed {

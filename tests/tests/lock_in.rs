@@ -26,7 +26,7 @@ fn config(seed: u64) -> RunConfig {
         .with_val_images(300)
         .with_size(64, 64)
         .with_max_objects(2)
-        .with_object_sizes(16.0, 0.9);
+        .with_min_size(16.0);
     let mut config = RunConfig::small();
     config.input.resize = Resize::Fixed {
         width: shapes.width,
