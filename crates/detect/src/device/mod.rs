@@ -332,7 +332,7 @@ fn description(device: &Device) -> String {
         return identity.name;
     }
     let _ = device;
-    let cores = std::thread::available_parallelizm().map_or(1, usize::from);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{cores} cores")
 }
 
