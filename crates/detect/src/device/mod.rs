@@ -70,7 +70,7 @@ pub enum Precision {
 /// Why a device is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// The name is not that of a device.
+    /// There is no device of this name.
     #[error(
         "unknown device '{name}': expected one of {known}, optionally with :INDEX, or \
          ws://HOST:PORT"

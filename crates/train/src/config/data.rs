@@ -1,4 +1,4 @@
-//! The data of a training.
+//! The configuration of the data.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Where the images and annotations are.
+/// The source of the images and annotations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum DataSource {
@@ -36,7 +36,7 @@ pub enum DataSource {
 }
 
 impl DataSource {
-    /// A name for runs on this data.
+    /// The default name of runs on this data.
     pub fn name(&self) -> String {
         let stem = match self {
             Self::Shapes(_) => return "shapes".to_owned(),
@@ -91,11 +91,11 @@ impl DataSource {
     }
 }
 
-/// The data of a training.
+/// The data to train and validate on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Where it is.
+    /// The source of the splits.
     pub source: DataSource,
     /// Split to train on.
     pub train_split: String,

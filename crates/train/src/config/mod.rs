@@ -68,7 +68,7 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     pub input: InputConfig,
     /// The optimizer.
     pub optimization: OptimizationConfig,
-    /// The length.
+    /// The length of the training.
     pub duration: TrainingLength,
     /// Images per optimizer step, over all devices.
     pub batch_size: usize,

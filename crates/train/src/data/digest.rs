@@ -111,8 +111,8 @@ mod tests {
         let run = Path::new("runs/mine");
         let first = digest(0, 4);
         first.check(&digest(0, 4), run).unwrap();
-        let told = |found| first.check(&found, run).unwrap_err().to_string();
-        let more = told(digest(0, 5));
+        let message = |found| first.check(&found, run).unwrap_err().to_string();
+        let more = message(digest(0, 5));
         assert!(more.contains("runs/mine"), "{more}");
         assert!(
             more.contains("training split has 5 images, but had 4"),
@@ -120,7 +120,7 @@ mod tests {
         );
         let mut moved = first.clone();
         moved.val.checksum = "00000000".to_owned();
-        let moved = told(moved);
+        let moved = message(moved);
         assert!(
             moved.contains("validation split has different annotations"),
             "{moved}"

@@ -125,7 +125,7 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
         drop(learner);
         if let Err(error) = course.run() {
             self.failure.set(error);
-            interrupter.stop(Some("training failed"));
+            interrupter.stop(Some("an error"));
         }
         (course.learner, course.processor)
     }
