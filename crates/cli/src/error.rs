@@ -1,12 +1,11 @@
-//! Why a command failed.
-
+//! The error type of commands.
 use std::{io, path::PathBuf};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The training failed.
+    /// Training failed.
     #[error(transparent)]
     Train(#[from] fcos_burn::train::Error),
     /// The detector could not be loaded or used.
@@ -27,7 +26,7 @@ pub enum Error {
     /// A picture could not be written.
     #[error(transparent)]
     Plot(#[from] fcos_burn::plot::PlotError),
-    /// Devices could not be lent.
+    /// Devices could not be served.
     #[cfg(feature = "remote")]
     #[error(transparent)]
     Serve(#[from] fcos_burn::detect::device::server::ServeError),
@@ -45,16 +44,16 @@ pub enum Error {
     /// A folder has no images.
     #[error("{} has no images", .0.display())]
     NoImages(PathBuf),
-    /// Pictures with boxes would be written over the images.
-    #[error("the images are in {}: choose another folder for the pictures (--output)", .0.display())]
+    /// The pictures would overwrite the images.
+    #[error("{} contains the images: choose another folder for the pictures (--output)", .0.display())]
     OutputIsInput(PathBuf),
-    /// The flags name no data, and the weights do not belong to a run.
+    /// No data was given, and the weights do not belong to a run.
     #[error("{} does not belong to a run: choose the data to evaluate on with --data", .0.display())]
     NoData(PathBuf),
 }
 
 impl Error {
-    /// Names the file or folder of a failed operation.
+    /// Adds the file or folder to an I/O error.
     pub fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -1,6 +1,6 @@
 //! The command line of `fcos-burn`: argument types, terminal output, signals.
 //!
-//! No published crate depends on this one.
+//! It is the library part of the program; no other published crate depends on it.
 
 pub mod args;
 mod error;

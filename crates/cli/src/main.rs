@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use fcos_burn_cli::terminal;
 
-/// Train, evaluate and use an FCOS object detector.
+/// Train, evaluate and run FCOS object detectors.
 ///
-/// Progress goes to standard error, results to standard output. The exit code is 0, 1 if the
-/// command failed, 2 for wrong usage, 130 after Ctrl-C and 143 after a request to terminate.
+/// Progress goes to standard error, results to standard output. The exit code is 0 on success, 1 on
+/// failure, 2 for incorrect usage, 130 after Ctrl-C and 143 after SIGTERM.
 #[derive(Parser, Debug)]
 #[command(name = "fcos-burn", version)]
 struct Cli {
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
 mod tests {
     use super::*;
 
-    /// clap's own check of all flags, their conflicts and defaults.
+    /// Runs clap's checks of all flags, conflicts and defaults.
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();

@@ -1,4 +1,4 @@
-//! Signals that end a training.
+//! Signals that stop a training.
 
 use std::{
     io,
@@ -16,16 +16,16 @@ use crate::terminal::message;
 /// The exit code after Ctrl-C.
 const CTRL_C: u8 = 130;
 
-/// The signal that told a training to end.
+/// The signal that stopped a training.
 #[derive(Debug)]
 pub struct StopSignal {
-    /// The exit code after it; 0 before there was one.
+    /// Its exit code; 0 until there is one.
     code: Arc<AtomicU8>,
 }
 
 impl StopSignal {
-    /// The first Ctrl-C, or request to terminate, ends the training of `interrupter` after
-    /// its iteration, the second the process at once.
+    /// Watches for Ctrl-C and SIGTERM. The first signal stops the training of `interrupter` after
+    /// the current iteration, the second exits immediately.
     pub fn watch(interrupter: Interrupter) -> Self {
         let code = Arc::new(AtomicU8::new(0));
         let stop = {
@@ -35,19 +35,18 @@ impl StopSignal {
                     std::process::exit(new.into());
                 }
                 interrupter.stop(Some("a signal"));
-                message("stopping after this iteration; Ctrl-C again stops at once");
+                message("stopping after this iteration; press Ctrl-C again to exit immediately");
             }
         };
         if let Err(error) = on_signal(stop) {
             message(format_args!(
-                "warning: Ctrl-C will not end the training cleanly: {error}"
+                "warning: Ctrl-C will not stop the training cleanly: {error}"
             ));
         }
         Self { code }
     }
 
-    /// The exit code of a process that a signal ended, as shells tell it: 130 after Ctrl-C,
-    /// 143 after a request to terminate.
+    /// The conventional exit code after the signal: 130 for Ctrl-C, 143 for SIGTERM.
     pub fn exit_code(&self) -> ExitCode {
         match self.code.load(Ordering::SeqCst) {
             0 => ExitCode::from(CTRL_C),
@@ -56,7 +55,7 @@ impl StopSignal {
     }
 }
 
-/// Calls `stop` on each signal, with the exit code that belongs to it.
+/// Calls `stop` on each signal, with its exit code.
 #[cfg(unix)]
 fn on_signal(stop: impl Fn(u8) + Send + 'static) -> io::Result<()> {
     use signal_hook::{
@@ -76,7 +75,7 @@ fn on_signal(stop: impl Fn(u8) + Send + 'static) -> io::Result<()> {
         .map(drop)
 }
 
-/// Calls `stop` on each signal, with the exit code that belongs to it.
+/// Calls `stop` on each signal, with its exit code.
 #[cfg(not(unix))]
 fn on_signal(stop: impl Fn(u8) + Send + 'static) -> io::Result<()> {
     ctrlc::set_handler(move || stop(CTRL_C)).map_err(io::Error::other)

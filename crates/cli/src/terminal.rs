@@ -1,5 +1,4 @@
-//! What the program writes to the terminal: results to standard output, messages to standard
-//! error.
+//! Output of the program: results on standard output, messages on standard error.
 
 use std::{
     fmt::Display,
@@ -13,13 +12,13 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::Error;
 
-/// The crates whose messages are shown; those of drivers and shader compilers are not.
+/// The prefix of the crates whose messages are shown, unlike those of drivers and shader compilers.
 const SHOWN: &str = "fcos_burn";
 
-/// Shows the library's messages as lines on standard error.
+/// Prints log messages of the library to standard error.
 pub fn install_logger() {
     static LOGGER: StderrLogger = StderrLogger;
-    // Another logger can only be one of a test.
+    // Fails only if a test has installed a logger.
     if log::set_logger(&LOGGER).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
@@ -45,11 +44,11 @@ impl Log for StderrLogger {
     fn flush(&self) {}
 }
 
-/// Writes a line to standard error, without line ends and terminal control sequences that names
-/// from files may contain. A reader that has gone away is not an error.
+/// Writes a line to standard error, without control characters that names from files may contain.
+/// A closed standard error is ignored.
 pub fn message(line: impl Display) {
     let line = line.to_string().replace(char::is_control, " ") + "\n";
-    // In one write, so that lines of other threads do not come between.
+    // A single write keeps lines of other threads from interleaving.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
@@ -57,14 +56,14 @@ pub fn message(line: impl Display) {
 ///
 /// # Errors
 ///
-/// Fails if it cannot be written, as when its reader has gone away.
+/// Fails if standard output cannot be written, for instance because it is closed.
 pub fn print(text: impl Display) -> Result<(), Error> {
     let mut out = io::stdout();
     let written = write!(out, "{text}").and_then(|()| out.flush());
     written.map_err(Error::Output)
 }
 
-/// The exit code of a command: 1 with one line on standard error if it failed.
+/// The exit code of a command. An error is printed on one line and gives 1.
 pub fn exit(result: Result<ExitCode, impl Display>) -> ExitCode {
     result.unwrap_or_else(|error| {
         message(format_args!("error: {error}"));
@@ -72,10 +71,10 @@ pub fn exit(result: Result<ExitCode, impl Display>) -> ExitCode {
     })
 }
 
-/// Runs `work` without the messages of panics, in whatever thread they occur: a missing driver
-/// makes a backend panic, which the library returns as an error.
+/// Runs `work` without panic messages from any thread: backends panic if a driver is missing, and
+/// the library returns that as an error.
 pub fn without_panic_messages<T>(work: impl FnOnce() -> T) -> T {
-    // The hook belongs to the whole process.
+    // The hook is global to the process.
     static HOOK: Mutex<()> = Mutex::new(());
     let _guard = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
     let hook = panic::take_hook();

@@ -1,6 +1,6 @@
-//! The classes of the COCO data set, by the ids of its annotations.
+//! The classes of the COCO data set.
 
-/// Id and name of the 80 classes, ascending; some numbers up to 90 stand for nothing.
+/// Category id and name of the 80 classes, by ascending id; some ids up to 90 are unused.
 pub(crate) const COCO_CLASSES: [(u64, &str); 80] = [
     (1, "person"),
     (2, "bicycle"),

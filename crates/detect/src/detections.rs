@@ -6,7 +6,7 @@ use fcos_burn_boxes::{BoundingBox, Detection};
 use fcos_burn_data::Category;
 use serde::{Deserialize, Serialize};
 
-/// The detections in one image, as JSON files have them.
+/// The detections in an image, in the format of JSON files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ImageDetections {
     /// The image file.
@@ -33,7 +33,8 @@ pub struct CategoryDetection {
 }
 
 impl ImageDetections {
-    /// The detections of the image in `file`, of `(width, height)` pixels.
+    /// The detections in the image `file` of `(width, height)` pixels. Labels without a category
+    /// are skipped.
     pub fn new(
         file: &Path,
         (width, height): (u32, u32),

@@ -1,4 +1,4 @@
-//! A trained detector, ready to use.
+//! A trained detector, ready for inference.
 
 use std::{path::Path, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
     input::{InputBatch, InputConfig},
 };
 
-/// A detector on a device, with its classes and the way it takes images.
+/// A detector on a device, with its classes and preprocessing.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -46,13 +46,12 @@ pub struct Detector<B: Backbone = ResNet> {
 }
 
 impl Detector {
-    /// Loads a detector from whatever [`DetectorFile::open`] knows: the best weights of
-    /// a run's folder, or a weights file.
+    /// Loads a detector from a run folder or a weights file, see [`DetectorFile::open`].
     ///
     /// # Errors
     ///
-    /// Fails if the configuration or the weights cannot be read or do not fit
-    /// together, or the device cannot be had.
+    /// Fails if the configuration or the weights cannot be read or do not match, or if the device
+    /// is unavailable.
     pub fn load(weights: &Path, device: &DeviceName, precision: Precision) -> Result<Self, Error> {
         let (detector, _) = Self::from_file(DetectorFile::open(weights)?, device, precision)?;
         Ok(detector)
@@ -60,7 +59,7 @@ impl Detector {
 }
 
 impl<B: Backbone> Detector<B> {
-    /// Puts a model on `device` to use, with activations in `precision`.
+    /// A detector with a model on `device`, and activations in `precision`.
     pub fn new(
         model: &Fcos<B>,
         input: InputConfig,
@@ -77,11 +76,11 @@ impl<B: Backbone> Detector<B> {
         }
     }
 
-    /// Loads the detector that `file` describes, and tells what was taken from its weights.
+    /// Loads the detector in `file`, and reports which weights were loaded.
     ///
     /// # Errors
     ///
-    /// Fails if the weights cannot be read or do not fit, or the device cannot be had.
+    /// Fails if the weights cannot be read or do not fit, or if the device is unavailable.
     pub fn from_file<C: BackboneConfig<Backbone = B>>(
         file: DetectorFile<C>,
         device: &DeviceName,
@@ -103,8 +102,8 @@ impl<B: Backbone> Detector<B> {
         &self.categories
     }
 
-    /// Detects objects in images. Boxes are xyxy in the pixels of each image, by
-    /// descending score.
+    /// Detects objects in images. Boxes are xyxy in pixels of the original image; detections are
+    /// sorted by descending score.
     ///
     /// # Errors
     ///
@@ -122,15 +121,13 @@ impl<B: Backbone> Detector<B> {
             .detect(self.precision.cast(images), &batch.frames)
     }
 
-    /// Detects objects in all images of a data set, in its order. Labels are the data
-    /// set's, classes going by their names; what is found of a class that the data set
-    /// does not have is left out. `progress` is told the number of images done after
-    /// each batch.
+    /// Detects objects in all images of a data set, in order. Classes are matched by name, and
+    /// labels are those of the data set; detections of classes that the data set lacks are dropped.
+    /// `progress` is called with the number of completed images after each batch.
     ///
     /// # Errors
     ///
-    /// Fails if the data set has a class that the detector does not know, or an image
-    /// cannot be read.
+    /// Fails if the data set has a class that the detector lacks, or if an image cannot be read.
     pub fn detect_dataset(
         &self,
         dataset: &Arc<DetectionDataset>,
@@ -152,7 +149,7 @@ impl<B: Backbone> Detector<B> {
         let mut detections = Vec::with_capacity(dataset.len());
         for (indices, batch) in batches.into_iter().zip(loader) {
             let batch = batch.map_err(|error| match error {
-                // The cause names the image, which the batch's number would not help to find.
+                // The cause names the image; the number of the batch would not help.
                 LoaderError::Failed { source, .. } => Error::Data(source),
                 panicked => Error::Workers(panicked.to_string()),
             })?;
@@ -172,8 +169,7 @@ impl<B: Backbone> Detector<B> {
         Ok(detections)
     }
 
-    /// For each of the detector's labels that of the class of the same name in
-    /// `dataset`.
+    /// Maps each of the detector's labels to that of the class with the same name in `dataset`.
     fn labels_in(&self, dataset: &DetectionDataset) -> Result<Vec<Option<usize>>, Error> {
         let names = |categories: &[Category]| -> Vec<String> {
             categories.iter().map(|c| c.name.clone()).collect()
@@ -187,8 +183,8 @@ impl<B: Backbone> Detector<B> {
     }
 }
 
-/// For each of `model` the place of the same name in `data`; the second of a name for the
-/// second of that name, and so on. `None` if `data` has names that `model` has not.
+/// For each name in `model`, the index of the same name in `data`; duplicates are matched in
+/// order. `None` if `data` has names that `model` lacks.
 fn same_names(model: &[String], data: &[String]) -> Option<Vec<Option<usize>>> {
     let labels: Vec<Option<usize>> = (model.iter().enumerate())
         .map(|(label, name)| {
@@ -205,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn classes_go_by_their_names() {
+    fn classes_are_matched_by_name() {
         let of = |model: &[&str], data: &[&str]| {
             let owned = |names: &[&str]| -> Vec<String> {
                 names.iter().map(|name| (*name).to_owned()).collect()

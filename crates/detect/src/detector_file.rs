@@ -1,4 +1,4 @@
-//! What a run's folder or a weights file holds: the detector, its input, its classes.
+//! The detector in a run folder or a weights file: model, preprocessing, classes.
 
 use std::path::{Path, PathBuf};
 
@@ -14,27 +14,27 @@ use serde::Deserialize;
 
 use crate::{coco_classes::COCO_CLASSES, error::Error, input::InputConfig, json::read_json};
 
-/// A detector on disk: a run of this project, or another project's weights file.
+/// A detector on disk: a run folder, or a weights file of another project.
 #[derive(Clone, Debug)]
 pub struct DetectorFile<C: BackboneConfig = ResNetConfig> {
-    /// The weights.
+    /// The weights file.
     pub weights: PathBuf,
-    /// The detector that they are of.
+    /// The configuration of the model.
     pub model: FcosConfig<C>,
-    /// How it takes images.
+    /// The preprocessing.
     pub input: InputConfig,
-    /// Its classes, in the order of its labels.
+    /// The classes, in the order of the labels.
     pub categories: Vec<Category>,
-    /// The configuration of the run that the weights come from, if they come from one.
+    /// The configuration file of the run, if the weights belong to one.
     pub run_config: Option<PathBuf>,
 }
 
-/// The names of the files in a run's folder that describe its detector.
+/// The configuration file in a run folder.
 pub const RUN_CONFIG: &str = "config.json";
-/// See [`RUN_CONFIG`].
+/// The weights file in a run folder.
 pub const RUN_WEIGHTS: &str = "model.bpk";
 
-/// What a run's configuration says of its detector, among other things.
+/// The part of a run's configuration that describes its detector.
 #[derive(Deserialize)]
 #[serde(bound = "")]
 struct RunDetector<C: BackboneConfig> {
@@ -49,17 +49,16 @@ struct RunClasses {
 }
 
 impl DetectorFile {
-    /// Finds out what `path` is: the folder of a run, its weights file, or a weights
-    /// file of [another project](Layout).
+    /// Opens a run folder, its weights file, or a weights file of another project (see
+    /// [`TensorNaming`]).
     ///
-    /// Of another project's file, the input is that of the project's own inference,
-    /// and the classes are COCO's where their number is (torchvision counts the ids of
-    /// COCO, from 0 to 90), else numbered.
+    /// For a file of another project, the preprocessing is that of the project's inference. The
+    /// classes are COCO's if their number matches (torchvision has a label for each COCO id from 0
+    /// to 90), else numbered.
     ///
     /// # Errors
     ///
-    /// Fails if `path` is none of these, if it cannot be read, or if it holds a
-    /// backbone alone.
+    /// Fails if `path` is none of these, cannot be read, or contains only a backbone.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
             return Self::open_run(path);
@@ -70,7 +69,7 @@ impl DetectorFile {
             if !config.is_file() {
                 return Err(Error::NotADetector {
                     path: config,
-                    cause: "not found: it describes the model of the weights beside it".to_owned(),
+                    cause: "not found: the weights need the configuration of their run".to_owned(),
                 });
             }
             return Self::of_run(config, path.to_owned());
@@ -78,7 +77,7 @@ impl DetectorFile {
         let model = file.detector().ok_or_else(|| Error::NotADetector {
             path: path.to_owned(),
             cause: format!(
-                "holds no whole detector, but {}: a training can start from it",
+                "contains {}, not a detector; it can only serve as initial weights for training",
                 file.naming()
             ),
         })?;
@@ -94,13 +93,13 @@ impl DetectorFile {
         })
     }
 
-    /// The same weights as an improved (`imprv`) model of the original FCOS code, whose
-    /// files have the names and shapes of the others': center-ness on the regression
-    /// tower, distances normalized by the stride, center sampling.
+    /// Interprets the weights as an improved (`imprv`) model of the original FCOS code: center-ness
+    /// on the regression tower, distances normalized by the stride, center sampling. Its files
+    /// have the same tensor names and shapes as those of plain models.
     ///
     /// # Errors
     ///
-    /// Fails if the file is none of that code with a center-ness branch.
+    /// Fails if the file is not a checkpoint of that code with a center-ness branch.
     pub fn improved_fcos(self) -> Result<Self, Error> {
         let plain = FcosConfig::fcos(self.model.num_classes);
         let improved = FcosConfig::fcos_improved(self.model.num_classes);
@@ -110,7 +109,7 @@ impl DetectorFile {
         {
             return Err(Error::NotADetector {
                 path: self.weights,
-                cause: "is no checkpoint of the original FCOS code with a center-ness branch"
+                cause: "not a checkpoint of the original FCOS code with a center-ness branch"
                     .to_owned(),
             });
         }
@@ -124,11 +123,11 @@ impl DetectorFile {
 }
 
 impl<C: BackboneConfig> DetectorFile<C> {
-    /// The detector of a run folder, on any backbone.
+    /// Opens a run folder whose detector has the backbone `C`.
     ///
     /// # Errors
     ///
-    /// Fails if `path` is not the folder of a run of this backbone, or cannot be read.
+    /// Fails if `path` is not a run folder of this backbone, or cannot be read.
     pub fn open_run(path: &Path) -> Result<Self, Error> {
         let config = path.join(RUN_CONFIG);
         if !config.is_file() {
@@ -140,7 +139,7 @@ impl<C: BackboneConfig> DetectorFile<C> {
         Self::of_run(config, path.join(RUN_WEIGHTS))
     }
 
-    /// The detector on `device`, and what was taken from the file for it.
+    /// Loads the detector onto `device`, and reports which weights were loaded.
     ///
     /// # Errors
     ///
@@ -184,7 +183,7 @@ fn categories(naming: TensorNaming, count: usize) -> Vec<Category> {
             }
             named
         }
-        // The original code's label 0 is the first class, torchvision's the background.
+        // Label 0 is the first class in the original code, the background in torchvision.
         (TensorNaming::Fcos, _) => (1..=count as u64)
             .map(|id| (id, format!("class {id}")))
             .collect(),
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_have_cocos_names_where_they_are_cocos() {
+    fn labels_get_coco_names_if_their_number_matches() {
         let torchvision = categories(TensorNaming::Torchvision, 91);
         assert_eq!(torchvision.len(), 91);
         assert_eq!((torchvision[18].id, &*torchvision[18].name), (18, "dog"));

@@ -1,4 +1,4 @@
-//! What can go wrong with a detector in use.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub enum Error {
     /// The device is unavailable.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// A configuration has a value that is not allowed.
+    /// A configuration has an invalid value.
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Weights could not be read.
@@ -35,15 +35,15 @@ pub enum Error {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A JSON file is malformed, or does not hold what it should.
+    /// A JSON file is malformed, or does not have the expected contents.
     #[error("{}: {cause}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// The place and the cause.
+        /// The position and the cause.
         cause: String,
     },
-    /// A folder or file does not hold the detector that was asked for.
+    /// A folder or file does not contain the requested detector.
     #[error("{}: {cause}", path.display())]
     NotADetector {
         /// The folder or file.
@@ -51,7 +51,7 @@ pub enum Error {
         /// The cause.
         cause: String,
     },
-    /// The data has classes that the detector does not have.
+    /// The data has classes that the detector lacks.
     #[error(
         "the model's classes are {}, but those of {data_name} are {}",
         list(model),
@@ -70,7 +70,7 @@ pub enum Error {
     Workers(String),
 }
 
-/// Names for a message: all of a few, the first of many.
+/// Joins names for a message; of many, only the first few.
 pub(crate) fn list(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names[..names.len().min(SHOWN)].join(", ");
@@ -82,13 +82,13 @@ pub(crate) fn list(names: &[String]) -> String {
 }
 
 impl Error {
-    /// Names the file or folder of a failed operation.
+    /// Adds the file or folder to an I/O error.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 
-    /// Names the malformed JSON file.
+    /// Adds the file to a JSON error.
     pub fn json(path: &Path) -> impl FnOnce(serde_json::Error) -> Self + use<> {
         let path = path.to_owned();
         move |error| Self::Json {

@@ -1,4 +1,4 @@
-//! How images become the network's input.
+//! Preprocessing of images.
 
 use burn::tensor::TensorData;
 use fcos_burn_data::{
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// How images become the network's input.
+/// The preprocessing of images: resizing, augmentation, normalization, padding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputConfig {
-    /// The size, in training and in detection.
+    /// The size of the input, in training and inference.
     pub resize: Resize,
-    /// How resized pixels are interpolated.
+    /// The interpolation of resized images.
     #[serde(default)]
     pub interpolation: Interpolation,
-    /// Random changes to the resized image, in training only.
+    /// Random transforms of the resized image, in training only.
     pub augmentation: Vec<Transform>,
     /// Normalization of the pixel values.
     pub normalization: Normalization,
@@ -39,8 +39,8 @@ pub struct InputBatch {
 }
 
 impl InputConfig {
-    /// The input of the original FCOS code and of the paper: a short side of 800 and a long side
-    /// of at most 1333 pixels, Caffe's pixel values, horizontal flips in training.
+    /// The preprocessing of the original FCOS code and of the paper: a short side of 800 and a long
+    /// side of at most 1333 pixels, Caffe normalization, horizontal flips in training.
     pub fn fcos() -> Self {
         Self {
             resize: Resize::ShortSide {
@@ -54,8 +54,8 @@ impl InputConfig {
         }
     }
 
-    /// The input of torchvision's detectors: sizes as in [`fcos`](Self::fcos), pointwise
-    /// interpolation, and the pixel values of its classification networks.
+    /// The preprocessing of torchvision's detectors: sizes as in [`fcos`](Self::fcos), pointwise
+    /// interpolation, and the normalization of its classification networks.
     pub fn torchvision() -> Self {
         Self {
             interpolation: Interpolation::Pointwise,
@@ -64,11 +64,11 @@ impl InputConfig {
         }
     }
 
-    /// Checks every value but the augmentation, which a training builds and detection ignores.
+    /// Checks every value except the augmentation, which inference ignores.
     ///
     /// # Errors
     ///
-    /// Names the first value that is not allowed.
+    /// Names the first invalid value.
     pub fn validate(&self) -> Result<(), Error> {
         if !(1..=4096).contains(&self.size_multiple) {
             return Err(Error::Config(ConfigError::new(
@@ -81,7 +81,7 @@ impl InputConfig {
         Ok(())
     }
 
-    /// Resizes, normalizes and stacks images for detection, without augmentation.
+    /// Resizes, normalizes and stacks images for inference, without augmentation.
     ///
     /// # Errors
     ///

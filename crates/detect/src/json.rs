@@ -11,13 +11,13 @@ use crate::Error;
 ///
 /// # Errors
 ///
-/// Names the file, and the place in it that is malformed.
+/// Names the file, and the line that is malformed.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = fs::read_to_string(path).map_err(Error::io(path))?;
     serde_json::from_str(&text).map_err(Error::json(path))
 }
 
-/// Writes a JSON file atomically: a reader finds the old file or the new one, never a part.
+/// Writes a JSON file atomically: a reader sees the old file or the new one, never a partial one.
 ///
 /// # Errors
 ///

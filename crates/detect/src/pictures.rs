@@ -10,11 +10,11 @@ use image::RgbImage;
 /// Detections below this score are not drawn.
 pub const DRAWN_SCORE: f32 = 0.3;
 
-/// Shorter side in pixels to which smaller pictures are enlarged, so that labels can be read.
+/// Smaller pictures are enlarged to this shorter side in pixels, so that labels are legible.
 const PICTURE_SIDE: u32 = 480;
 
-/// The image, enlarged if it is small, with the detections of at least
-/// [`DRAWN_SCORE`].
+/// Draws the detections with a score of at least [`DRAWN_SCORE`] on the image, which is enlarged if
+/// it is small.
 pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Category]) -> RgbImage {
     let boxes: Vec<DrawnBox> = detections
         .iter()
@@ -33,7 +33,7 @@ pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Categor
     annotated(image, &boxes, PICTURE_SIDE)
 }
 
-/// Names pictures after their images, each name once.
+/// Derives unique file names for pictures from the names of their images.
 ///
 /// ```
 /// use std::path::Path;
@@ -45,12 +45,12 @@ pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Categor
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct PictureNames {
-    /// In lower case: not every file system tells `a.png` from `A.png`.
+    /// In lower case, because some file systems are case-insensitive.
     taken: HashSet<String>,
 }
 
 impl PictureNames {
-    /// The image's name without folders, as PNG; numbered if an earlier image has it.
+    /// The file name of the image with the extension `.png`, numbered if it is already taken.
     pub fn name(&mut self, file: &Path) -> String {
         let stem = file.file_stem().unwrap_or(file.as_os_str());
         let stem = stem.to_string_lossy();

@@ -1,4 +1,4 @@
-//! The items that most programs need: `use fcos_burn::prelude::*`.
+//! The most commonly used items: `use fcos_burn::prelude::*`.
 
 pub use fcos_burn_boxes::{BoundingBox, Detection};
 pub use fcos_burn_data::{DetectionDataset, read_image, transforms::Resize};

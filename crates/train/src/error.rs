@@ -1,4 +1,4 @@
-//! What can go wrong in a training.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 
@@ -9,20 +9,20 @@ use fcos_burn_loss::{ConfigError, TermNameError};
 use fcos_burn_model::WeightsError;
 use fcos_burn_plot::PlotError;
 
-/// Why a training, an evaluation or a detection failed.
+/// Why training, evaluation or detection failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The data could not be read.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The device cannot be had.
+    /// The device is unavailable.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// The configuration has a value out of its range.
+    /// A value of the configuration is out of range.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A term of the objective has a name that cannot be used.
+    /// A term of the objective has an invalid or duplicate name.
     #[error(transparent)]
     Term(#[from] TermNameError),
     /// Weights could not be saved or loaded.
@@ -36,37 +36,36 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The operating system's reason.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A folder is no run, or a run that cannot be used so.
+    /// A folder is not a run folder, or the run cannot be used as requested.
     #[error("{}: {cause}", path.display())]
     Run {
         /// The folder or file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         cause: String,
     },
-    /// The data set has nothing to train or evaluate on.
+    /// The data set is empty.
     #[error("{0} has no images")]
     NoImages(String),
-    /// The data of a run comes from a program of its own.
-    #[error("the data set {0} comes from the program that trained on it")]
+    /// The run was trained on custom data, which only the program that supplied it can open.
+    #[error("{0} is a custom data set: only the program that trained on it can open it")]
     CustomData(String),
-    /// The data of a run is worse than it may be.
+    /// The data of a run failed the check.
     #[error("{name}: {findings}")]
     BadData {
         /// The split.
         name: String,
-        /// What was found, how often, and where first.
+        /// The problems, with counts and first examples.
         findings: String,
     },
-    /// The loss or the gradient of a training step is not finite. The weights are as
-    /// they were before it.
+    /// The loss or the gradient of a training step is not finite. The step did not change the
+    /// weights.
     #[error(
-        "{} is {value} in iteration {iteration} (epoch {epoch}), with the images {}; {} has what it takes to compute it \
-         again. What usually helps: a lower learning rate, a longer warm-up, a lower limit of the gradient's norm, \
-         32-bit precision",
+        "{} is {value} in iteration {iteration} (epoch {epoch}), with the images {}; saved to {} for replay. What \
+         usually helps: a lower learning rate, a longer warm-up, a lower gradient norm limit, 32-bit precision",
         metric.to_lowercase(),
         list(images),
         kept.display()
@@ -76,13 +75,13 @@ pub enum Error {
         iteration: usize,
         /// The epoch, counted from 1.
         epoch: usize,
-        /// The part of the loss, or the gradient's norm.
+        /// The loss term, or the gradient norm.
         metric: String,
-        /// What it is.
+        /// Its value.
         value: f64,
-        /// The files of the batch.
+        /// The image files of the batch.
         images: Vec<String>,
-        /// Where the step is kept.
+        /// The folder in which the step is saved.
         kept: PathBuf,
     },
     /// The evaluation failed.
@@ -96,7 +95,7 @@ pub enum Error {
     Training(String),
 }
 
-/// Names for a message: all of a few, the first of many.
+/// Joins names for a message; of many, only the first few.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names[..names.len().min(SHOWN)].join(", ");
@@ -108,7 +107,7 @@ fn list(names: &[String]) -> String {
 }
 
 impl Error {
-    /// Names the file or folder that an operation failed with.
+    /// Adds the file or folder to an I/O error.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }

@@ -1,4 +1,5 @@
-//! The network: three strided convolutions and a head with one square anchor per cell.
+//! The network: three strided convolutions, one plain convolution, and a head with one square
+//! anchor per cell.
 
 use burn::{
     module::Module,
@@ -43,7 +44,7 @@ impl AnchorDetector {
         }
     }
 
-    /// A row for each cell of each image, row by row, as [`Locations`] counts them.
+    /// The predictions of all images, one row per location in the order of [`Locations`].
     pub fn forward(&self, images: Tensor<4>, locations: &Locations) -> Predictions {
         let features = self
             .convs
@@ -74,4 +75,3 @@ impl AnchorDetector {
         }
     }
 }
-

@@ -1,5 +1,5 @@
-//! A detector that is not FCOS with the losses, the assignment, the evaluation and the pictures of
-//! this project: one square anchor at each cell of a single feature map.
+//! Another detector, with one square anchor per cell of a single feature map, that uses the losses,
+//! assignment, evaluation and pictures of this project.
 
 mod anchors;
 
@@ -26,7 +26,7 @@ use fcos_burn_plot::{DrawnBox, annotated, save_picture};
 
 use anchors::{AnchorDetector, STRIDE};
 
-/// Images of a data set as the network takes them, and their objects.
+/// The input of the network for some images of a data set, and their objects.
 fn batch(
     dataset: &DetectionDataset,
     indices: &[usize],
@@ -59,7 +59,7 @@ fn train(
     let mut optimizer = AdamWConfig::new().init();
     let pse = FcosObjectiveConfig::new().with_association(Some(AssociationLoss::default()));
     let objective = pse.init()?;
-    // One level, and its range of sizes is everything.
+    // A single level, which covers all sizes.
     let rule = AssignmentConfig::new(vec![]).with_center_sampling_radius(Some(1.5));
     for step in 0..steps {
         let indices: Vec<usize> = (0..8).map(|i| (step * 8 + i) % data.len()).collect();
@@ -148,7 +148,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[test]
-fn it_learns() -> Result<(), Box<dyn std::error::Error>> {
+fn it_trains_and_draws() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let ap50 = run(64, 20, &folder.path().join("a.png"))?;
     assert!((0.0..=1.0).contains(&ap50) && folder.path().join("a.png").is_file());

@@ -1,5 +1,5 @@
-//! The same training on whatever device it is told, such as `cpu`, `cuda:1`, `wgpu` or
-//! `ws://HOST:PORT`: `cargo run --release -p example-any-device --features wgpu -- wgpu`.
+//! Training on a device chosen at run time, such as `cpu`, `cuda:1`, `wgpu` or `ws://HOST:PORT`:
+//! `cargo run --release -p example-any-device --features wgpu -- wgpu`.
 
 use std::{path::Path, process::ExitCode};
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}\n\nthis program knows:");
+            eprintln!("error: {error}\n\navailable devices:");
             available().iter().for_each(|backend| eprint!("{backend}"));
             ExitCode::FAILURE
         }
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
 }
 
 #[test]
-fn a_device_that_is_not_built_in_is_an_error() -> Result<(), Box<dyn std::error::Error>> {
+fn an_unavailable_device_is_an_error() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let error = train("cpu:7".parse()?, folder.path())
         .map(|_| ())

@@ -1,5 +1,5 @@
-//! Two assignment rules of one's own: one that looks at the objects alone, and one that looks at
-//! the predictions of the step.
+//! Two custom assignment rules: one uses only the objects, the other also the predictions of the
+//! step.
 
 use std::{path::Path, sync::Arc};
 
@@ -13,7 +13,7 @@ use fcos_burn::{
     prelude::*,
 };
 
-/// Every object gets the locations inside its box that are nearest to its center.
+/// Assigns to each object the locations inside its box that are nearest to its center.
 #[derive(Debug)]
 struct Nearest {
     count: usize,
@@ -37,8 +37,8 @@ impl AssignmentRule for Nearest {
     }
 }
 
-/// Every object gets the locations inside its box whose prediction fits best: the score of its
-/// class times the IoU to the sixth power, as in TOOD (Feng et al., 2021).
+/// Assigns to each object the locations inside its box with the best-aligned predictions: the score
+/// of its class times the IoU to the sixth power, as in TOOD (Feng et al., 2021).
 #[derive(Debug)]
 struct TaskAligned {
     count: usize,
@@ -64,7 +64,7 @@ impl PredictionAssignmentRule for TaskAligned {
     }
 }
 
-/// Assigns the locations inside the box of `object` that have the highest values.
+/// Assigns to `object` the locations inside its box with the highest `value`.
 fn assign_best(
     count: usize,
     object: &LabeledBox,

@@ -12,7 +12,7 @@ fn the_nearest_locations_are_assigned() {
     let locations = Locations::new([64, 64], &[8], LocationRule::HalfStride);
     let assignment = Nearest { count: 1 }.assign(&[OBJECT], &locations);
     let positive = assignment.labels.iter().position(|label| *label == 1);
-    // The cell in row 2 and column 2, whose location is the center (20, 20).
+    // The location in row 2 and column 2 is the center of the box, (20, 20).
     assert_eq!(positive, Some(2 * 8 + 2));
 }
 
@@ -35,7 +35,7 @@ fn the_best_predictions_are_assigned() {
 }
 
 #[test]
-fn both_train() -> Result<(), Box<dyn std::error::Error>> {
+fn both_rules_train() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let mut config = RunConfig::small();
     let shapes = ShapesConfig::default()
@@ -55,7 +55,7 @@ fn both_train() -> Result<(), Box<dyn std::error::Error>> {
         let run = folder.path().join(name);
         trainer.train(config.clone(), &run)?;
         let rows = RunFolder::open(&run)?.read_metrics()?;
-        // At most four locations for each of the one to three objects of eight images.
+        // At most four locations for each of one to three objects in each of eight images.
         let positives = rows[0].train["Positives"];
         assert!(positives >= 8.0 && positives <= 96.0, "{name}: {positives}");
     }

@@ -1,4 +1,4 @@
-//! An augmentation of one's own, which a configuration file names like those of the house.
+//! A custom augmentation, which configuration files can name like the built-in ones.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use fcos_burn::{
 };
 use serde::Deserialize;
 
-/// Makes some images gray.
+/// Converts some images to grayscale.
 #[derive(Debug, Deserialize)]
 struct RandomGray {
     probability: f64,
@@ -23,7 +23,7 @@ impl Augmentation for RandomGray {
         if !rng.random_bool(self.probability) {
             return Ok(sample);
         }
-        // ITU-R BT.601.
+        // Luma of ITU-R BT.601.
         Ok(sample.recolor(|[red, green, blue]| {
             let weighted = 299 * u32::from(red) + 587 * u32::from(green) + 114 * u32::from(blue);
             [((weighted + 500) / 1000) as u8; 3]
@@ -35,7 +35,7 @@ impl Augmentation for RandomGray {
     }
 }
 
-/// Values to change in a configuration, as a file would have them.
+/// Changes to a configuration, in the format of a file.
 const CHANGES: &str = r#"{"input": {"augmentation": [
     {"horizontal_flip": {"probability": 0.5}},
     {"random_gray": {"probability": 0.1}}
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn it_trains_and_only_where_it_is_known() -> Result<(), Box<dyn std::error::Error>> {
+    fn it_trains_and_must_be_registered_to_resume() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let mut config = RunConfig::small();
         let shapes = ShapesConfig::default()
@@ -79,7 +79,7 @@ mod tests {
             .with_val_images(2);
         config.data = DataConfig::shapes(shapes);
         run(config, folder.path())?;
-        // The file of the run names the augmentation; who does not know it is told.
+        // The run's configuration names the augmentation, which this trainer does not know.
         let error = Trainer::new().resume(&folder.path().join("run"));
         let error = error.map(|_| ()).unwrap_err().to_string();
         assert!(

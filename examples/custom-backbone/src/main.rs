@@ -1,4 +1,4 @@
-//! FCOS on a backbone of one's own: three strided convolutions, two feature maps.
+//! FCOS on a custom backbone: four strided convolutions, two feature maps.
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +34,7 @@ impl Backbone for Strided {
             features = relu(convolve(conv, features));
             maps.push(features.clone());
         }
-        // Those at the strides 8 and 16.
+        // The maps with strides 8 and 16.
         maps.split_off(2)
     }
 }
@@ -81,7 +81,7 @@ impl BackboneConfig for StridedConfig {
 
 fn run(config: RunConfig, output: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut config = config.with_backbone(StridedConfig { width: 4 });
-    // Two feature maps and two extra levels of the pyramid.
+    // The pyramid has two levels for the feature maps and two extra ones.
     config.model.assignment.range_bounds = vec![48.0, 96.0, 192.0];
     Trainer::for_backbone().train(config, output)?;
 

@@ -1,4 +1,4 @@
-//! Training on images that no reader knows: here they are in memory.
+//! Training on custom data: a data set whose images are in memory.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ impl ImageSource for Memory {
     }
 }
 
-/// Gray images with a bright or a dark square, one class each.
+/// Gray images with a bright or a dark square, which are the two classes.
 fn squares(name: &str, count: u32) -> Result<DetectionDataset, DataError> {
     let mut pixels = Vec::new();
     let mut records = Vec::new();
@@ -35,7 +35,7 @@ fn squares(name: &str, count: u32) -> Result<DetectionDataset, DataError> {
         records.push(record.with_objects(vec![object]));
         pixels.push(image);
     }
-    // Checks what the readers of COCO, VOC and YOLO check.
+    // Runs the same checks as the readers of COCO, VOC and YOLO.
     DetectionDataset::new(
         name,
         Category::list(["bright", "dark"]),

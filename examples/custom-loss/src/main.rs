@@ -1,5 +1,5 @@
-//! A term of one's own beside PSE: it is logged, plotted, resumed and divided by the number of
-//! positive locations of the whole batch, like the terms of the house.
+//! A custom loss term in addition to PSE. Like the built-in terms, it is logged, plotted, and divided
+//! by the number of positive locations of the whole batch.
 
 use std::{path::Path, sync::Arc};
 
@@ -9,7 +9,7 @@ use fcos_burn::{
     prelude::*,
 };
 
-/// The squared difference of the logarithms of the predicted and the target area.
+/// The squared difference between the logarithms of the predicted and the target area.
 #[derive(Debug)]
 struct AreaLoss {
     weight: f64,
@@ -21,7 +21,7 @@ impl LossTerm for AreaLoss {
     }
 
     fn sum(&self, input: &TermInput) -> Tensor<1> {
-        // The pixel that is added keeps the empty boxes of background finite.
+        // Adding a pixel keeps the logarithm of the empty background boxes finite.
         let log_area = |boxes: &Tensor<2>| {
             let sides = boxes.clone().narrow(1, 2, 2) - boxes.clone().narrow(1, 0, 2);
             let area = sides.clamp_min(0.0).prod_dim(1).squeeze_dim::<1>(1);

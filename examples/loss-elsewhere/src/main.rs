@@ -1,5 +1,5 @@
-//! PSE in a detector that is not FCOS, with nothing of this project but the loss crate: the logits
-//! of the positives learn to be as high as their boxes fit.
+//! PSE in another detector, with only the loss crate of this project: it trains the scores of
+//! positives toward the IoU of their boxes.
 
 use burn::{
     module::{Module, Param},
@@ -8,13 +8,13 @@ use burn::{
 };
 use fcos_burn_loss::{AssociationLoss, AssociationScore, aligned_iou};
 
-/// Stands for any detector: the class logits of three positives.
+/// A stand-in for a detector: the class logits of three positives.
 #[derive(Module, Debug)]
 struct Detector {
     logits: Param<Tensor<2>>,
 }
 
-/// The probability of each positive's class after some steps, and the IoU of its box.
+/// Trains for some steps. Returns the probability of each positive's class, and the IoU of its box.
 fn run(steps: usize) -> [Tensor<1>; 2] {
     let device = Device::flex().autodiff();
     let mut model = Detector {
@@ -33,7 +33,7 @@ fn run(steps: usize) -> [Tensor<1>; 2] {
     };
     let mut optimizer = SgdConfig::new().init();
     for _ in 0..steps {
-        // In a training: (class_loss + box_loss + pse).backward().
+        // In a real training loop: (class_loss + box_loss + pse).backward().
         let loss = pse.forward(scores(&model), ious.clone()).sum();
         let gradients = GradientsParams::from_grads(loss.backward(), &model);
         model = optimizer.step(2.0, model, gradients);

@@ -1,4 +1,4 @@
-//! A training program of one's own: `cargo run --release -p example-train-binary -- IMAGES RUN`.
+//! A custom training program: `cargo run --release -p example-train-binary -- IMAGES RUN`.
 
 use std::{path::Path, process::ExitCode};
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 }
 
 #[test]
-fn a_folder_that_is_no_data_set_is_an_error() {
+fn a_folder_that_is_not_a_data_set_is_an_error() {
     let folder = tempfile::tempdir().map(|folder| {
         let error = train(folder.path(), &folder.path().join("run"));
         assert!(error.is_err());

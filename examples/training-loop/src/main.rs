@@ -1,4 +1,4 @@
-//! A training loop of one's own over the library's pieces: loader, step, optimizer, checkpoints,
+//! A custom training loop from the parts of the library: loader, step, optimizer, checkpoints,
 //! evaluation and run folder, without burn-train's learner.
 
 use std::{path::Path, sync::Arc};
@@ -84,7 +84,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[test]
-fn its_run_is_a_run() -> Result<(), Box<dyn std::error::Error>> {
+fn its_run_folder_can_be_loaded() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let shapes = fcos_burn::data::shapes::ShapesConfig::default();
     let mut config = RunConfig::small();

@@ -1,4 +1,4 @@
-//! The data.
+//! Arguments for data.
 
 use std::path::PathBuf;
 
@@ -8,33 +8,32 @@ use fcos_burn::{
     train::{Error, config::DataConfig},
 };
 
-/// The data of a training or an evaluation.
+/// The data to train or evaluate on.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// `shapes`, the built-in set, or a folder in COCO, VOC or YOLO layout
-    /// [default: shapes]
+    /// Use the built-in `shapes` or a folder in COCO, VOC or YOLO layout [default: shapes]
     #[arg(long, value_name = "shapes|DIR")]
     data: Option<PathBuf>,
-    /// Folder of the training images, with annotations in a COCO file
+    /// Read the training images from this folder, with annotations in a COCO file
     #[arg(long, value_name = "DIR", conflicts_with = "data", requires_all = ["train_annotations", "val_images", "val_annotations"])]
     train_images: Option<PathBuf>,
-    /// COCO annotations of the training images
+    /// Read the annotations of the training images from this COCO file
     #[arg(long, value_name = "JSON", requires = "train_images")]
     train_annotations: Option<PathBuf>,
-    /// Folder of the validation images
+    /// Read the validation images from this folder
     #[arg(long, value_name = "DIR", requires = "train_images")]
     val_images: Option<PathBuf>,
-    /// COCO annotations of the validation images
+    /// Read the annotations of the validation images from this COCO file
     #[arg(long, value_name = "JSON", requires = "train_images")]
     val_annotations: Option<PathBuf>,
 }
 
 impl DataArgs {
-    /// The data that the flags name, if they name any.
+    /// The data that the flags select, if any.
     ///
     /// # Errors
     ///
-    /// Fails if a folder is no data set or lacks a split.
+    /// Fails if a folder is not a data set or lacks a split.
     pub fn config(
         &self,
         train_split: Option<&str>,

@@ -1,4 +1,4 @@
-//! The device.
+//! Arguments for the device.
 
 use std::{ffi::OsStr, io::Write};
 
@@ -7,20 +7,20 @@ use fcos_burn::detect::device::{DeviceError, DeviceName, Precision, available};
 
 use crate::terminal::without_panic_messages;
 
-/// Where to compute.
+/// The device to compute on.
 #[derive(Args, Clone, Debug)]
 pub struct DeviceArgs {
-    /// cpu, cuda, wgpu or vulkan, cuda:1 for a certain one, ws://HOST:PORT for one of
-    /// a Burn server; list tells what there is [default: cpu]
+    /// Compute on cpu, cuda, wgpu or vulkan, with an optional index as in cuda:1, or on a device
+    /// of a Burn server, ws://HOST:PORT; `list` prints the available devices [default: cpu]
     #[arg(long, value_name = "DEVICE|list", value_parser = DeviceParser)]
     pub device: Option<DeviceName>,
-    /// Number format of activations: f32, bf16 or f16 [default: f32]
+    /// Compute activations in this number format: f32, bf16 or f16 [default: f32]
     #[arg(long, value_name = "FORMAT", value_parser = parse_precision)]
     pub precision: Option<Precision>,
 }
 
 impl DeviceArgs {
-    /// The device and the format, or their defaults.
+    /// The device and the number format, or their defaults.
     ///
     /// # Errors
     ///
@@ -33,8 +33,8 @@ impl DeviceArgs {
     }
 }
 
-/// Takes a device's name. `list` ends the command as `--help` does, whatever else it
-/// lacks, with the devices that were found.
+/// Parses the name of a device. `list` prints the available devices and exits, even if required
+/// arguments are missing, as `--help` does.
 #[derive(Clone, Debug)]
 pub struct DeviceParser;
 
@@ -48,7 +48,7 @@ impl TypedValueParser for DeviceParser {
         value: &OsStr,
     ) -> Result<DeviceName, clap::Error> {
         if value == "list" {
-            // As an error of clap's it would be printed as one.
+            // clap would print it as an error.
             let list: String = without_panic_messages(available)
                 .iter()
                 .map(ToString::to_string)
@@ -70,7 +70,7 @@ fn parse_precision(text: &str) -> Result<Precision, String> {
     }
 }
 
-/// Opens every device once, so that a missing driver fails with one clear line.
+/// Opens every device once, so that a missing driver fails early with a one-line error.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The flags of a training.
+//! Arguments for training.
 
 use std::path::PathBuf;
 
@@ -16,59 +16,57 @@ use fcos_burn::{
 
 use super::{DataArgs, DeviceArgs};
 
-/// What is trained, on what, and how.
+/// The configuration of a training run.
 #[derive(Args, Clone, Debug)]
 pub struct TrainingArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Split to train on [default: train]
+    /// Train on this split [default: train]
     #[arg(long, value_name = "NAME")]
     train_split: Option<String>,
-    /// Split to validate on [default: val, or test]
+    /// Validate on this split [default: val, or test]
     #[arg(long, value_name = "NAME")]
     val_split: Option<String>,
-    /// Refuse data with anything wrong with it: by default, annotations that cannot be used
-    /// are left out, and a few training images that cannot be read are replaced by others;
-    /// both are told
+    /// Fail on any problem in the data, instead of logging it, leaving out unusable annotations
+    /// and replacing a few unreadable training images
     #[arg(long)]
     strict: bool,
-    /// Base configuration: small trains from scratch on a CPU in minutes, paper has the paper's
-    /// settings
+    /// Start from a preset: small trains from scratch on a CPU in minutes, paper uses the settings
+    /// of the paper
     #[arg(long, value_enum, default_value_t = Preset::Small)]
     preset: Preset,
-    /// JSON file with values to change, as in a run's config.json
+    /// Override values with a JSON file in the format of a run's config.json
     #[arg(long, value_name = "JSON")]
     config: Option<PathBuf>,
-    /// Backbone as published [default: small: resnet18 of 3/8 of the width, paper:
+    /// Use a backbone of standard width [default: small: resnet18 at 3/8 of the width, paper:
     /// resnet50]
     #[arg(long, value_enum)]
     backbone: Option<Backbone>,
-    /// Association loss [default: small: pse, paper: none]
+    /// Add this association loss [default: small: pse, paper: none]
     #[arg(long, value_enum)]
     association: Option<Association>,
-    /// Weight of the association loss [default: 1]
+    /// Set the weight of the association loss [default: 1]
     #[arg(long, value_name = "BETA", value_parser = parse_non_negative, allow_negative_numbers = true)]
     beta: Option<f64>,
-    /// Slope between score and IoU in the association loss [default: 1]
+    /// Set the slope between score and IoU in the association loss [default: 1]
     #[arg(long, value_name = "K", value_parser = parse_positive, allow_negative_numbers = true)]
     k: Option<f64>,
-    /// Score that the association loss ties to the IoU: ground-truth-class (the true class's) or
-    /// max-over-classes (the highest, as in the paper; it can lock in to wrong classes when
-    /// training from scratch) [default: small: ground-truth-class, paper: max-over-classes]
+    /// Tie this score to the IoU in the association loss: ground-truth-class, or max-over-classes
+    /// (the highest score, as in the paper; it can lock in wrong classes when training from
+    /// scratch) [default: small: ground-truth-class, paper: max-over-classes]
     #[arg(long, value_name = "SCORE")]
     association_score: Option<AssociationScore>,
-    /// Let the association loss rise from 0 over this share of the training
-    /// [default: 0]
-    #[arg(long, value_name = "SHARE", value_parser = parse_share, allow_negative_numbers = true)]
+    /// Ramp the association loss up from 0 over this fraction of the training [default: 0]
+    #[arg(long, value_name = "FRACTION", value_parser = parse_share, allow_negative_numbers = true)]
     association_ramp: Option<f64>,
-    /// Classification loss; all but focal have the IoU as their label, and no
-    /// association loss beside them unless --association names one [default: focal]
+    /// Use this classification loss; all except focal have the IoU as their target and disable the
+    /// association loss unless --association is given [default: focal]
     #[arg(long, value_enum)]
     classification_loss: Option<Classification>,
-    /// Train a center-ness branch, on the tower named [default: no branch]
+    /// Train a center-ness branch on this tower [default: no branch]
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "classification")]
     centerness: Option<Centerness>,
-    /// Box loss: iou, iou-plus-one, linear-iou, giou, diou or ciou
+    /// Use this box loss: iou, iou-plus-one, linear-iou, giou, diou or ciou
     /// [default: small: giou, paper: iou-plus-one]
     #[arg(long, value_name = "NAME")]
     box_loss: Option<BoxLoss>,
@@ -76,49 +74,50 @@ pub struct TrainingArgs {
     /// side at most 1333]
     #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with_all = ["short_side", "long_side"])]
     image_size: Option<(u32, u32)>,
-    /// Resize the shorter side to this
+    /// Resize the shorter side of every image to this length
     #[arg(long, value_name = "PIXELS", requires = "long_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
     short_side: Option<u32>,
-    /// Upper bound of the longer side
+    /// Limit the longer side to this length
     #[arg(long, value_name = "PIXELS", requires = "short_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
     long_side: Option<u32>,
-    /// Passes over the training split [default: small: 4, paper: 90,000 iterations]
+    /// Train for this many passes over the training split [default: small: 4, paper: 90,000
+    /// iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     epochs: Option<usize>,
-    /// Images in a batch [default: small: 8, paper: 16]
+    /// Train on this many images per batch [default: small: 8, paper: 16]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     batch_size: Option<usize>,
-    /// Learning rate after the warm-up [default: small: 0.002, paper: 0.01]
+    /// Set the learning rate after the warm-up [default: small: 0.002, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Learning rate schedule after the warm-up: cosine (decays to 0) or steps (divides by 10
-    /// after 70% and 90% of the training) [default: small: cosine, paper: divides by 10 after
+    /// Use this learning rate schedule after the warm-up: cosine (decays to 0) or steps (divides by
+    /// 10 after 70% and 90% of the training) [default: small: cosine, paper: divides by 10 after
     /// 60,000 and 80,000 iterations]
     #[arg(long, value_enum)]
     lr_decay: Option<LrDecay>,
-    /// Decay of the exponential moving average of the weights, which is what is validated and
-    /// saved; 0 for no average [default: small: 0.99, paper: 0]
+    /// Set the decay of the exponential moving average of the weights, which is validated and saved
+    /// in their place; 0 for no average [default: small: 0.99, paper: 0]
     #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
     average_decay: Option<f64>,
-    /// Threads that load images [default: small: 1, paper: 2]
+    /// Load images on this many threads [default: small: 1, paper: 2]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// Seed of all random numbers [default: 0]
+    /// Seed all random numbers with this value [default: 0]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Weights to start from, and the model that they are of: a run's folder, or a file
-    /// of this project, of torchvision's FCOS or ResNets, or of the original FCOS code
+    /// Start from the weights and the model in a run folder, or in a file of this project,
+    /// torchvision's FCOS or ResNets, or the original FCOS code
     #[arg(long, value_name = "RUN|FILE")]
     weights: Option<PathBuf>,
-    /// The weights are of an improved (imprv) model of the original FCOS code, whose
-    /// files look like the others'
+    /// Treat the weights as an improved (imprv) model of the original FCOS code, which cannot be
+    /// recognized by its file
     #[arg(long, requires = "weights")]
     improved_fcos: bool,
-    /// Start with a new classifier, for other classes than the weights are for
+    /// Start with a new classifier, to train on classes other than those of the weights
     #[arg(long, requires = "weights")]
     new_classifier: bool,
-    /// Devices that share every batch, such as cuda:0,cuda:1; the same one may come
-    /// several times [default: cpu]
+    /// Share every batch among devices, such as cuda:0,cuda:1; a device can be repeated
+    /// [default: cpu]
     #[arg(
         long,
         value_name = "DEVICE,…",
@@ -126,10 +125,11 @@ pub struct TrainingArgs {
         conflicts_with = "device"
     )]
     devices: Option<Vec<DeviceName>>,
-    /// Compute each device's share of a batch in N steps, to save memory [default: 1]
+    /// Accumulate gradients over N parts of each device's share of a batch, to save memory
+    /// [default: 1]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     accumulate: Option<usize>,
-    /// Compute again in the backward pass what is cheap to compute, to save memory
+    /// Recompute cheap activations in the backward pass, to save memory
     #[arg(long)]
     gradient_checkpointing: bool,
     #[command(flatten)]
@@ -179,12 +179,12 @@ enum Centerness {
 }
 
 impl TrainingArgs {
-    /// The configuration that the preset, the weights, the file and the flags give, in
-    /// this order.
+    /// The configuration: the preset, changed by the weights, the file and the flags, in this
+    /// order.
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be read, and what in it is wrong.
+    /// Names the file that cannot be read or is malformed, and the cause.
     pub fn config(&self) -> Result<RunConfig, Error> {
         let mut config = match self.preset {
             Preset::Small => RunConfig::small(),
@@ -266,7 +266,7 @@ impl TrainingArgs {
         Ok(config)
     }
 
-    /// The devices that a flag names.
+    /// The devices, if a flag selects any.
     pub fn devices(&self) -> Option<Vec<DeviceName>> {
         let one = self.device.device.clone().map(|device| vec![device]);
         self.devices.clone().or(one)
@@ -280,7 +280,7 @@ impl TrainingArgs {
                 Classification::Varifocal => ClassificationLoss::VARIFOCAL,
                 Classification::SoftLabelFocal => ClassificationLoss::SOFT_LABEL_FOCAL,
             };
-            // These tie scores to the IoU by themselves.
+            // These losses already tie scores to the IoU.
             if !matches!(loss, Classification::Focal) {
                 config.objective.association = None;
             }
@@ -311,7 +311,7 @@ impl TrainingArgs {
         }
     }
 
-    /// Whether a flag changes what ties scores to the IoU.
+    /// Whether a flag changes the classification or association loss.
     pub fn names_an_objective(&self) -> bool {
         self.association.is_some()
             || self.beta.is_some()
@@ -341,7 +341,7 @@ fn parse_count(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
         .filter(|count| *count > 0)
-        .ok_or_else(|| "expected a whole number of at least 1".to_owned())
+        .ok_or_else(|| "expected an integer of at least 1".to_owned())
 }
 
 fn parse_positive(text: &str) -> Result<f64, String> {

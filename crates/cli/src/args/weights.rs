@@ -1,29 +1,29 @@
-//! The detector.
+//! Arguments for the detector.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use fcos_burn::detect::{DetectorFile, Error};
 
-/// Which detector.
+/// The detector to use.
 #[derive(Args, Clone, Debug)]
 pub struct WeightsArgs {
-    /// A run's folder or its model.bpk, or a file of torchvision's FCOS or the original
-    /// FCOS code, .pth or .safetensors
+    /// Load a run folder, its model.bpk, or a .pth or .safetensors file of torchvision's FCOS or
+    /// the original FCOS code
     #[arg(long, value_name = "RUN|FILE")]
     pub weights: PathBuf,
-    /// The weights are of an improved (imprv) model of the original FCOS code, whose
-    /// files look like the others'
+    /// Treat the weights as an improved (imprv) model of the original FCOS code, which cannot be
+    /// recognized by its file
     #[arg(long)]
     pub improved_fcos: bool,
 }
 
 impl WeightsArgs {
-    /// Finds out what the weights are of.
+    /// Opens the detector.
     ///
     /// # Errors
     ///
-    /// Fails if they cannot be read, or are of something else than said.
+    /// Fails if the weights cannot be read, or are not those of such a detector.
     pub fn open(&self) -> Result<DetectorFile, Error> {
         let file = DetectorFile::open(&self.weights)?;
         match self.improved_fcos {

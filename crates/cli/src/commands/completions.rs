@@ -6,11 +6,11 @@ use clap::Command;
 use clap_complete::Shell;
 use fcos_burn_cli::{Error, terminal::print};
 
-/// Print the completions for a shell, such as
+/// Print completions for a shell, for example
 /// `fcos-burn completions bash > ~/.local/share/bash-completion/completions/fcos-burn`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The shell
+    /// Print completions for this shell
     #[arg(value_enum)]
     shell: Shell,
 }

@@ -23,19 +23,19 @@ use fcos_burn_cli::{
 
 /// Detect objects in an image, or in all images of a folder.
 ///
-/// Writes a picture with boxes for each image, and one JSON file for all. Images
-/// that cannot be read are told and left out, and the exit code is 1.
+/// Writes a picture with boxes for each image, and one JSON file for all. Unreadable images are
+/// reported and skipped, and the exit code is then 1.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
-    /// The image, or a folder of images
+    /// Detect objects in this image, or in all images of this folder
     #[arg(long, value_name = "IMAGE|DIR")]
     input: PathBuf,
-    /// Folder of the pictures
+    /// Write the pictures to this folder
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// JSON file of the detections [default: detections.json in the output folder]
+    /// Write the detections to this file [default: detections.json in the output folder]
     #[arg(long, value_name = "JSON")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -95,7 +95,7 @@ fn detect(detector: &Detector, file: &Path, drawing: &Path) -> Result<ImageDetec
     ))
 }
 
-/// Refuses to draw into the folder of the images, where pictures could replace them.
+/// Fails if the output folder contains the images, which the pictures could overwrite.
 fn keep_images(files: &[PathBuf], output: &Path) -> Result<(), Error> {
     let canonical = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
     let output = canonical(output)?;
@@ -107,7 +107,7 @@ fn keep_images(files: &[PathBuf], output: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The image itself, or the images of a folder by name.
+/// The image, or the images in a folder, sorted by name.
 fn input_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !fs::metadata(input).map_err(Error::io(input))?.is_dir() {
         return Ok(vec![input.to_owned()]);

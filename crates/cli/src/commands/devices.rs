@@ -8,8 +8,8 @@ use fcos_burn_cli::{
     terminal::{print, without_panic_messages},
 };
 
-/// List the devices of this machine, the formats they compute in, and the backends that are not
-/// built in.
+/// List the devices of this machine with their number formats, and the backends that are not built
+/// in.
 #[derive(clap::Args, Debug)]
 pub struct Args {}
 

@@ -14,8 +14,7 @@ use fcos_burn_cli::{
     terminal::{message, print},
 };
 
-/// Evaluate a detector: COCO's figures with AP90, and how its scores correlate
-/// with the IoU of its boxes.
+/// Evaluate a detector: COCO metrics, AP90, and the correlation of scores with the IoU of boxes.
 ///
 /// The table goes to standard output, progress to standard error.
 #[derive(clap::Args, Debug)]
@@ -24,10 +23,11 @@ pub struct Args {
     weights: WeightsArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Split to evaluate on [default: the one that the run was validated on]
+    /// Evaluate on this split [default: the validation split of the run]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
-    /// Images in a batch [default: as in training, 1 for weights from elsewhere]
+    /// Evaluate this many images per batch [default: that of the run, 1 for weights of other
+    /// projects]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: Option<u16>,
     #[command(flatten)]
@@ -63,11 +63,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     }
     let (batch_size, workers) = run.map_or((1, 1), |run| (run.batch_size, run.workers));
     let batch_size = args.batch_size.map_or(batch_size, usize::from);
-    let mut told = 0;
+    let mut last_tenth = 0;
     let detections = detector.detect_dataset(&dataset, batch_size, workers, |images| {
         let tenth = images * 10 / dataset.len().max(1);
-        if tenth > told {
-            told = tenth;
+        if tenth > last_tenth {
+            last_tenth = tenth;
             message(format_args!("{images}/{} images", dataset.len()));
         }
     })?;

@@ -9,16 +9,15 @@ use fcos_burn_cli::{
     terminal::{message, print},
 };
 
-/// Write a detector's weights under the names of torchvision's FCOS, as .safetensors.
+/// Export a detector's weights for torchvision's FCOS, as .safetensors.
 ///
-/// load_state_dict of a torchvision FCOS with the same ResNet and number of classes
-/// takes them. A detector that computes what torchvision's cannot is refused, with the
-/// differences.
+/// Load them with load_state_dict into a torchvision FCOS with the same ResNet and number of
+/// classes. Fails with a list of differences if torchvision's FCOS cannot compute the same.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
-    /// The file to write
+    /// Write the weights to this file
     #[arg(long, value_name = "SAFETENSORS")]
     output: PathBuf,
 }

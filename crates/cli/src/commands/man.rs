@@ -5,10 +5,10 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use clap::Command;
 use fcos_burn_cli::{Error, terminal::print};
 
-/// Write the man pages of the program and of its commands.
+/// Write the man pages of the program and its commands.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Folder of the pages, such as ~/.local/share/man/man1
+    /// Write the pages to this folder, such as ~/.local/share/man/man1
     #[arg(value_name = "DIR")]
     folder: PathBuf,
 }

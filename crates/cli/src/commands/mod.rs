@@ -1,4 +1,4 @@
-//! The commands, one module each.
+//! The commands, one per module.
 
 pub mod completions;
 pub mod detect;

@@ -22,20 +22,20 @@ use fcos_burn_cli::{
 
 /// Train an FCOS detector with the association loss.
 ///
-/// A preset gives all values; --weights, --config and flags change some, in this
-/// order. Progress goes to standard error, the kept epoch's table to standard output.
+/// The preset sets all values; --weights, --config and flags override them, in this order. Progress
+/// goes to standard error, the table of the kept epoch to standard output.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     training: TrainingArgs,
-    /// Which epoch's weights to keep as the run's: best by AP of the validation split, or
-    /// last [default: best]
+    /// Keep the weights of this epoch: the best by AP on the validation split, or the last
+    /// [default: best]
     #[arg(long, value_enum)]
     keep: Option<KeptEpoch>,
-    /// Folder of the run [default: runs/NAME after the data]
+    /// Write the run to this folder [default: runs/NAME, named after the data]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Go on with the run in this folder; only --device or --devices can change
+    /// Resume the run in this folder; only --device or --devices can be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "strict", "config", "backbone", "association",
         "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
@@ -68,13 +68,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         }
         Outcome::Interrupted => {
             let folder = folder.display();
-            message(format_args!("interrupted: go on with --resume {folder}"));
+            message(format_args!("interrupted: resume with --resume {folder}"));
             Ok(signal.exit_code())
         }
     }
 }
 
-/// burn-train's dashboard on a terminal, lines elsewhere.
+/// Shows progress on burn-train's dashboard on a terminal, as lines of text elsewhere.
 fn with_display(trainer: Trainer) -> Trainer {
     #[cfg(feature = "tui")]
     if std::io::stdout().is_terminal() {
@@ -113,13 +113,13 @@ fn train(args: &Args, mut trainer: Trainer) -> Result<(PathBuf, Outcome), Error>
     };
     let outcome = trainer.train(config, &folder);
     if outcome.is_err() && args.output.is_none() {
-        // A run that never began frees its name: only an empty folder can be removed.
+        // Frees the name if the run never started: this removes only an empty folder.
         let _ = fs::remove_dir(&folder);
     }
     Ok((folder, outcome?))
 }
 
-/// Makes the first folder under `runs` after the data's name that is still free.
+/// Creates a folder under `runs`, named after the data and numbered if the name is taken.
 fn free_folder(config: &RunConfig) -> Result<PathBuf, Error> {
     let runs = Path::new("runs");
     fs::create_dir_all(runs).map_err(Error::io(runs))?;

@@ -1,5 +1,5 @@
-//! Trainings that are stopped, killed or cannot go on: what is left can be gone on with,
-//! and gives what would have come without.
+//! Interrupted, killed and failed runs: they can be resumed, with the same result as an
+//! uninterrupted run.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -36,7 +36,7 @@ const SHORT: &str = r#"{
     "devices": ["cpu", "cpu"]
 }"#;
 
-/// A run of [`SHORT`] that nothing disturbed, and how long it took.
+/// An uninterrupted run of [`SHORT`], and its duration.
 static UNDISTURBED: LazyLock<(TempDir, Duration)> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
     let started = Instant::now();
@@ -58,14 +58,14 @@ fn spawn(args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// A file with [`SHORT`] in `dir`.
+/// Writes [`SHORT`] to a file in `dir`.
 fn short_config(dir: &Path) -> PathBuf {
     let config = dir.join("short.json");
     fs::write(&config, SHORT).unwrap();
     config
 }
 
-/// Begins the run in `dir`, or goes on with it if there is one.
+/// Starts the run in `dir`, or resumes it if there is one.
 fn begin(dir: &Path) -> Child {
     let run = folder(dir);
     if run.join("config.json").exists() {
@@ -75,15 +75,15 @@ fn begin(dir: &Path) -> Child {
     spawn(&["--config", path(&config), "--output", path(&run)])
 }
 
-/// Waits until there is something to go on with in `run`.
+/// Waits until `run` can be resumed.
 fn wait_for_a_checkpoint(run: &Path) {
     while !run.join("config.json").exists() {
         sleep(Duration::from_millis(1));
     }
 }
 
-/// Goes on with the run in `dir`, which then ends as the undisturbed one.
-fn assert_goes_on(dir: &Path) {
+/// Resumes the run in `dir`, which must end like the uninterrupted one.
+fn assert_resumes(dir: &Path) {
     let output = begin(dir).wait_with_output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
     assert_undisturbed(dir);
@@ -96,7 +96,7 @@ fn signal(child: &Child, signal: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// The bits of all weights in a file of the run's model.
+/// The bits of all weights in a weights file of the run.
 fn weights(config: &RunConfig, file: &Path) -> Vec<u32> {
     struct Bits(Vec<u32>);
     impl ModuleVisitor for Bits {
@@ -112,7 +112,7 @@ fn weights(config: &RunConfig, file: &Path) -> Vec<u32> {
     bits.0
 }
 
-/// The run in `dir` ended as the undisturbed one did: weights, metrics, detections.
+/// The run in `dir` ended with the weights, metrics and detections of the uninterrupted one.
 fn assert_undisturbed(dir: &Path) {
     let open = |dir: &Path| RunFolder::open(&folder(dir)).unwrap();
     let (found, expected) = (open(dir), open(UNDISTURBED.0.path()));
@@ -129,7 +129,7 @@ fn assert_undisturbed(dir: &Path) {
         (last(&found, "model.bpk"), last(&expected, "model.bpk")),
         (last(&found, "average.bpk"), last(&expected, "average.bpk")),
     ] {
-        // Equality alone: a failure would print all of them.
+        // `assert_eq` would print all weights.
         let equal = weights(&config, &found) == weights(&config, &expected);
         assert!(equal, "{}", found.display());
     }
@@ -140,7 +140,7 @@ fn assert_undisturbed(dir: &Path) {
 }
 
 #[test]
-fn killed_at_any_moment_it_goes_on_as_if_it_had_not_been() {
+fn a_run_killed_at_any_moment_resumes_exactly() {
     const KILLS: usize = 20;
     let longest = UNDISTURBED.1;
     let mut rng = StdRng::seed_from_u64(1);
@@ -167,7 +167,7 @@ fn killed_at_any_moment_it_goes_on_as_if_it_had_not_been() {
 }
 
 #[test]
-fn ctrl_c_and_a_request_to_terminate_keep_the_last_step() {
+fn ctrl_c_and_sigterm_keep_the_last_step() {
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
         let dir = tempfile::tempdir().unwrap();
         let child = begin(dir.path());
@@ -181,19 +181,19 @@ fn ctrl_c_and_a_request_to_terminate_keep_the_last_step() {
             text.contains(&format!("--resume {}", run.display())),
             "{text}"
         );
-        assert_goes_on(dir.path());
+        assert_resumes(dir.path());
     }
 }
 
 #[test]
-fn a_training_goes_on_where_nobody_reads_its_progress() {
+fn training_continues_if_standard_error_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = begin(dir.path());
     drop(child.stderr.take());
     assert!(child.wait().unwrap().success());
     assert_undisturbed(dir.path());
 
-    // What a command was asked for is another matter.
+    // Standard output is the result, so closing it is an error.
     let mut child = command("evaluate")
         .args(["--weights", path(&folder(dir.path()))])
         .stdout(Stdio::piped())
@@ -226,19 +226,19 @@ fn a_folder_has_one_training_at_a_time() {
             "train",
             again,
             1,
-            &["train.log", "another training goes on"],
+            &["train.log", "another training is running"],
         );
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // Whoever had it is gone.
-    let began = || {
+    // The lock is released when the process ends.
+    let starts = || {
         let log = fs::read_to_string(run.join("train.log")).unwrap();
-        log.matches("iterations an epoch").count()
+        log.matches("iterations per epoch").count()
     };
-    assert_eq!(began(), 1);
+    assert_eq!(starts(), 1);
     let mut child = spawn(&["--resume", path(&run)]);
-    while began() < 2 {
+    while starts() < 2 {
         assert!(child.try_wait().unwrap().is_none());
         sleep(Duration::from_millis(10));
     }
@@ -264,7 +264,7 @@ fn a_second_ctrl_c_does_not_wait_for_the_step() {
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     signal(&child, "-INT");
     let mut line = String::new();
-    while !line.contains("Ctrl-C again stops at once") {
+    while !line.contains("Ctrl-C again to exit immediately") {
         line.clear();
         assert_ne!(lines.read_line(&mut line).unwrap(), 0);
     }
@@ -276,10 +276,10 @@ fn a_second_ctrl_c_does_not_wait_for_the_step() {
 }
 
 #[test]
-fn a_step_that_is_not_finite_ends_the_run_before_it_changes_the_weights() {
+fn a_non_finite_step_stops_the_run_and_keeps_the_weights() {
     let dir = tempfile::tempdir().unwrap();
     let (config, run) = (short_config(dir.path()), folder(dir.path()));
-    // The first step's weights are so large that the second overflows.
+    // The first step makes the weights so large that the second overflows.
     assert_fails(
         "train",
         &[
@@ -314,8 +314,8 @@ fn a_step_that_is_not_finite_ends_the_run_before_it_changes_the_weights() {
     }
 }
 
-/// Runs `script` with a small file system of its own at `$1`, mounted with the options
-/// `mount`; `None` where that cannot be had.
+/// Runs `script` with a separate small file system at `$1`, mounted with the options `mount`;
+/// `None` if mounting is not possible.
 fn on_small_disk(dir: &Path, mount: &str, script: &str, args: &[&str]) -> Option<Output> {
     let shell = |script: &str| {
         let mut command = Command::new("unshare");
@@ -326,17 +326,17 @@ fn on_small_disk(dir: &Path, mount: &str, script: &str, args: &[&str]) -> Option
         command.arg("sh").arg(dir);
         command
     };
-    let there = shell("true")
+    let can_mount = shell("true")
         .output()
         .is_ok_and(|output| output.status.success());
-    if !there {
-        eprintln!("skipped: no file system can be mounted here");
+    if !can_mount {
+        eprintln!("skipped: cannot mount a file system");
         return None;
     }
     Some(shell(script).args(args).output().unwrap())
 }
 
-/// The training program, for a shell.
+/// The path of the program, for a shell.
 fn train_program() -> String {
     command("train").get_program().to_str().unwrap().to_owned()
 }
@@ -354,12 +354,12 @@ fn a_full_disk_leaves_the_last_checkpoint() {
     let error = error_line(&output);
     assert!(error.contains("No space left on device"), "{error}");
     assert!(error.contains("disk/run"), "{error}");
-    // On a disk with space it goes on.
-    assert_goes_on(dir.path());
+    // With enough space, it resumes.
+    assert_resumes(dir.path());
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_one_line() {
+fn a_read_only_folder_is_a_one_line_error() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, config) = (dir.path().join("disk"), short_config(dir.path()));
     fs::create_dir(&disk).unwrap();
@@ -374,7 +374,7 @@ fn a_folder_that_cannot_be_written_is_one_line() {
 }
 
 #[test]
-fn a_run_does_not_go_on_with_other_data_or_another_model() {
+fn a_run_is_not_resumed_with_other_data_or_another_model() {
     let dir = tempfile::tempdir().unwrap();
     let run_folder = trained(dir.path());
     let config = run_folder.join("config.json");
@@ -403,7 +403,7 @@ fn a_run_does_not_go_on_with_other_data_or_another_model() {
         (
             r#""epochs": 1"#,
             r#""iterations": 1"#,
-            &["checkpoint", "iteration 2 of a training of 1"],
+            &["checkpoint", "is of iteration 2", "has only 1"],
         ),
     ] {
         assert!(original.contains(from), "{original}");
@@ -414,6 +414,6 @@ fn a_run_does_not_go_on_with_other_data_or_another_model() {
     let metrics = run_folder.join("metrics.json");
     let rows = fs::read_to_string(&metrics).unwrap();
     fs::write(&metrics, rows.replace("\"epoch\": 1", "\"epoch\": 3")).unwrap();
-    let parts = ["metrics.json", "epoch 3 where epoch 1 should be"];
+    let parts = ["metrics.json", "epoch 3 instead of epoch 1"];
     assert_fails("train", &["--resume", path(&run_folder)], 1, &parts);
 }

@@ -1,4 +1,4 @@
-//! Long runs: a program's memory and threads stay what they were after its first quarter.
+//! Long runs: memory and the number of threads do not grow after the first quarter.
 //!
 //! `cargo test --release --workspace --test cli long_run -- --ignored --nocapture`
 //! takes ten minutes on two cores.
@@ -13,14 +13,14 @@ use super::*;
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// What a process takes at some time of its run.
+/// The resources that a process uses at one time.
 struct Sample {
     seconds: f64,
     resident_kib: f64,
     threads: f64,
 }
 
-/// Runs an example to its end, and looks at it twenty times a second.
+/// Runs a command to its end, and samples its resources twenty times a second.
 fn watch(name: &str, args: &[&str]) -> Vec<Sample> {
     let mut child = command(name)
         .args(args)
@@ -34,7 +34,7 @@ fn watch(name: &str, args: &[&str]) -> Vec<Sample> {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        // There is nothing to read of a process that ends at this moment.
+        // The file is gone if the process has just ended.
         let text = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let value = |key: &str| -> Option<f64> {
             let line = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -53,8 +53,8 @@ fn watch(name: &str, args: &[&str]) -> Vec<Sample> {
     samples
 }
 
-/// After the first quarter of a run of `count` steps or images, memory grows by less than
-/// a twentieth, and there are never more threads than there were before.
+/// After the first quarter of a run of `count` steps or images, memory grows by less than 5%, and
+/// the number of threads never exceeds its earlier maximum.
 fn assert_flat(what: &str, unit: &str, count: usize, samples: &[Sample]) {
     assert!(
         samples.len() >= 40,
@@ -85,7 +85,7 @@ fn assert_flat(what: &str, unit: &str, count: usize, samples: &[Sample]) {
 
 #[test]
 #[ignore = "takes minutes"]
-fn two_thousand_training_steps_take_no_more_memory_than_a_few() {
+fn memory_is_flat_over_two_thousand_training_steps() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let samples = watch("train", &["--epochs", "8", "--output", path(&run)]);
@@ -95,7 +95,7 @@ fn two_thousand_training_steps_take_no_more_memory_than_a_few() {
 
 #[test]
 #[ignore = "takes a minute"]
-fn ten_thousand_evaluated_images_take_no_more_memory_than_a_few() {
+fn memory_is_flat_over_ten_thousand_evaluated_images() {
     let dir = tempfile::tempdir().unwrap();
     let run = trained(dir.path());
     change_config(&run, "\"val_images\": 3", "\"val_images\": 10000");

@@ -1,5 +1,4 @@
-//! The command lines as a user meets them: exit codes, and one clear line for
-//! every wrong input.
+//! The commands as users run them: exit codes, and a one-line error for every invalid input.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[cfg(unix)]
@@ -23,7 +22,7 @@ use fcos_burn::{
 fn command(name: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fcos-burn"));
     command.arg(name);
-    // Graphics drivers complain on standard error if it is not set.
+    // Graphics drivers print warnings if it is not set.
     if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
         command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     }
@@ -38,8 +37,8 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// The example fails with `code`, tells each of `parts`, and does not panic. A
-/// failure that is no wrong usage ends with one line that says so.
+/// The command fails with `code` and a message that contains `parts`, without a panic. Unless it is
+/// a usage error, the message is one line.
 fn assert_fails(name: &str, args: &[&str], code: i32, parts: &[&str]) {
     let output = run(name, args);
     let text = stderr(&output);
@@ -48,7 +47,7 @@ fn assert_fails(name: &str, args: &[&str], code: i32, parts: &[&str]) {
     for part in parts {
         assert!(
             text.contains(part),
-            "{args:?} does not tell '{part}': {text}"
+            "{args:?} does not print '{part}': {text}"
         );
     }
     if code == 1 {
@@ -56,7 +55,7 @@ fn assert_fails(name: &str, args: &[&str], code: i32, parts: &[&str]) {
     }
 }
 
-/// The only line of a failed command that begins with `error: `, which is its last one.
+/// The error line of a failed command, which must be the only one and the last line.
 fn error_line(output: &Output) -> String {
     let text = stderr(output);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -105,7 +104,7 @@ fn trained(dir: &Path) -> PathBuf {
     run_folder
 }
 
-/// Changes a part of a run's configuration that it has.
+/// Replaces a part of a run's configuration.
 fn change_config(run: &Path, part: &str, other: &str) {
     let config = run.join("config.json");
     let text = fs::read_to_string(&config).unwrap();
@@ -168,7 +167,7 @@ fn train_evaluate_and_detect_work_together() {
     assert_eq!(json[0]["height"], 30);
     assert!(json[0]["detections"].is_array());
 
-    fs::write(images.join("text.jpg"), "no image").unwrap();
+    fs::write(images.join("text.jpg"), "not an image").unwrap();
     assert_fails("detect", &detect(path(&drawn)), 1, &["text.jpg"]);
     let in_place = images.join("../images");
     assert_fails(
@@ -178,7 +177,7 @@ fn train_evaluate_and_detect_work_together() {
         &["images", "another folder"],
     );
 
-    // Weights of another shape, beside the configuration of the first.
+    // Weights whose shapes differ from the configuration.
     let other = dir.path().join("other");
     fs::create_dir(&other).unwrap();
     let config = fs::read_to_string(run_folder.join("config.json")).unwrap();
@@ -191,18 +190,18 @@ fn train_evaluate_and_detect_work_together() {
         1,
         &["model.bpk", "do not fit"],
     );
-    fs::write(other.join("model.bpk"), "no weights").unwrap();
+    fs::write(other.join("model.bpk"), "not weights").unwrap();
     assert_fails("evaluate", &["--weights", path(&other)], 1, &["model.bpk"]);
 
     assert_fails(
         "train",
         &["--output", path(&run_folder)],
         1,
-        &["holds a run already"],
+        &["already holds a run"],
     );
 }
 
-/// Weights for five labels under torchvision's names, in a file that does not say so.
+/// Weights for five labels with torchvision's names, in a file without a known extension.
 fn torchvision_weights(dir: &Path) -> PathBuf {
     let file = dir.join("weights.bin");
     let mut config = FcosConfig::torchvision(5);
@@ -216,10 +215,10 @@ fn torchvision_weights(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn weights_of_torchvision_are_taken_by_every_command() {
+fn every_command_accepts_torchvision_weights() {
     let dir = tempfile::tempdir().unwrap();
     let weights = torchvision_weights(dir.path());
-    let image = dir.path().join("grey.png");
+    let image = dir.path().join("gray.png");
     image::RgbImage::from_pixel(48, 32, image::Rgb([99; 3]))
         .save(&image)
         .unwrap();
@@ -236,8 +235,8 @@ fn weights_of_torchvision_are_taken_by_every_command() {
         ],
     );
     assert!(output.status.success(), "{}", stderr(&output));
-    let told = stderr(&output);
-    assert!(told.contains("tensors of torchvision's FCOS"), "{told}");
+    let text = stderr(&output);
+    assert!(text.contains("tensors of torchvision's FCOS"), "{text}");
 
     assert_fails(
         "evaluate",
@@ -276,13 +275,13 @@ fn weights_of_torchvision_are_taken_by_every_command() {
         "train",
         &train,
         1,
-        &["5 classes", "has 6", "--new-classifier"],
+        &["5 classes", "has 6", "without the classifier"],
     );
     let output = run("train", &[&train[..], &["--new-classifier"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
-    let told = stderr(&output);
-    assert!(told.contains("torchvision's FCOS"), "{told}");
-    assert!(told.contains("head.class_logits.weight"), "{told}");
+    let text = stderr(&output);
+    assert!(text.contains("torchvision's FCOS"), "{text}");
+    assert!(text.contains("head.class_logits.weight"), "{text}");
     let config = fs::read_to_string(run_folder.join("config.json")).unwrap();
     assert!(
         config.contains(r#""interpolation": "pointwise""#),
@@ -291,7 +290,7 @@ fn weights_of_torchvision_are_taken_by_every_command() {
 }
 
 #[test]
-fn what_torchvision_can_compute_is_exported() {
+fn only_detectors_that_torchvision_can_compute_are_exported() {
     let dir = tempfile::tempdir().unwrap();
     let weights = torchvision_weights(dir.path());
     let exported = dir.path().join("exported.safetensors");
@@ -316,7 +315,7 @@ fn what_torchvision_can_compute_is_exported() {
 }
 
 #[test]
-fn wrong_data_is_named() {
+fn errors_name_invalid_data() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("run");
     let data = |data: &str, parts: &[&str]| {
@@ -359,7 +358,7 @@ fn wrong_data_is_named() {
     };
     coco(&json, &["list.json"]);
 
-    fs::write(images.join("a.jpg"), "this is text").unwrap();
+    fs::write(images.join("a.jpg"), "not an image").unwrap();
     let json = dir.path().join("coco.json");
     fs::write(
         &json,
@@ -373,7 +372,7 @@ fn wrong_data_is_named() {
 }
 
 #[test]
-fn wrong_values_are_named() {
+fn errors_name_invalid_values() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("run");
     let usage = |args: &[&str], part: &str| assert_fails("train", args, 2, &[part]);
@@ -386,8 +385,8 @@ fn wrong_values_are_named() {
     usage(&["--lr-decay", "linear"], "linear");
     usage(&["--short-side", "800"], "--long-side");
 
-    let there = ["--device", "cpu:3", "--output", path(&output)];
-    assert_fails("train", &there, 1, &["cpu:3", "not there"]);
+    let second = ["--device", "cpu:3", "--output", path(&output)];
+    assert_fails("train", &second, 1, &["cpu:3", "is unavailable"]);
     let config = dir.path().join("changes.json");
     fs::write(&config, r#"{"learning_rate": 1}"#).unwrap();
     assert_fails(
@@ -426,7 +425,7 @@ fn help_names_the_defaults() {
 }
 
 #[test]
-fn a_run_with_an_impossible_configuration_is_refused() {
+fn a_run_with_an_invalid_configuration_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let run = trained(dir.path());
     change_config(&run, "\"batch_size\": 2", "\"batch_size\": 0");
@@ -435,7 +434,7 @@ fn a_run_with_an_impossible_configuration_is_refused() {
 }
 
 #[test]
-fn what_is_left_of_a_run_is_not_gone_on_with() {
+fn a_new_run_does_not_overwrite_remains_of_another() {
     let dir = tempfile::tempdir().unwrap();
     let run = trained(dir.path());
     fs::remove_file(run.join("config.json")).unwrap();
@@ -448,16 +447,17 @@ fn what_is_left_of_a_run_is_not_gone_on_with() {
         "--output",
         path(&run),
     ];
-    assert_fails("train", &args, 1, &["metrics.json", "left of another run"]);
-    // A run that was stopped early has nothing but a checkpoint.
+    let parts = ["metrics.json", "left over from another run"];
+    assert_fails("train", &args, 1, &parts);
+    // A run that was stopped early has only a checkpoint.
     fs::remove_file(run.join("metrics.json")).unwrap();
     fs::remove_file(run.join("evaluation.json")).unwrap();
     let again = run.join("checkpoint/9999");
     fs::rename(run.join("checkpoint/2"), &again).unwrap();
     let other = run.join("checkpoint/diary.txt");
     fs::write(&other, "today").unwrap();
-    assert_fails("train", &args, 1, &["diary.txt", "is no checkpoint"]);
-    // What writing the file beside it leaves when it is cut short is no such thing.
+    assert_fails("train", &args, 1, &["diary.txt", "is not a checkpoint"]);
+    // Partial files of interrupted writes do not count.
     fs::rename(&other, run.join("checkpoint/data.json.partial")).unwrap();
     let output = self::run("train", &args);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -465,7 +465,7 @@ fn what_is_left_of_a_run_is_not_gone_on_with() {
 }
 
 #[test]
-fn devices_are_listed_whatever_else_is_missing() {
+fn devices_are_listed_without_the_required_arguments() {
     for name in ["train", "evaluate", "detect"] {
         let output = run(name, &["--device", "list"]);
         assert!(output.status.success(), "{}", stderr(&output));
@@ -475,7 +475,7 @@ fn devices_are_listed_whatever_else_is_missing() {
             lines[0].starts_with("cpu") && lines[0].contains("f32"),
             "{list}"
         );
-        // Each backend has its lines, found or not.
+        // Each backend has a line, even without devices.
         for backend in ["cuda", "wgpu", "vulkan"] {
             assert!(lines.iter().any(|line| line.starts_with(backend)), "{list}");
         }
@@ -483,7 +483,7 @@ fn devices_are_listed_whatever_else_is_missing() {
 }
 
 #[test]
-fn a_device_that_is_not_there_is_one_line() {
+fn an_unavailable_device_is_a_one_line_error() {
     for device in [
         "cpu:1",
         "cuda:77",
@@ -494,15 +494,15 @@ fn a_device_that_is_not_there_is_one_line() {
         let device_name: DeviceName = device.parse().unwrap();
         let part = match device_name.open(Precision::F32).unwrap_err() {
             DeviceError::NotBuilt { .. } => "is not built in: build with --features",
-            _ => "is not there",
+            _ => "is unavailable",
         };
         assert_fails("train", &["--device", device], 1, &[device, part]);
-        let told = stderr(&run("train", &["--device", device]));
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let text = stderr(&run("train", &["--device", device]));
+        assert_eq!(text.lines().count(), 1, "{text}");
     }
 }
 
-/// Devices of a server that runs as a process of its own.
+/// Devices of a server in a separate process.
 #[cfg(feature = "remote")]
 mod remote {
     use std::{
@@ -566,33 +566,36 @@ mod remote {
         serde_json::from_str(&rows).unwrap()
     }
 
-    /// One device there, and one there with one here: the losses are those of the
-    /// processor, whose seed draws the same weights.
+    /// Two remote devices, and a local with a remote one, give the losses of the local CPU:
+    /// the initial weights are drawn locally from the same seed.
     #[test]
-    fn a_training_on_a_server_is_that_on_the_processor() {
+    fn training_on_a_server_matches_training_on_the_local_cpu() {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start();
-        let expected = train(dir.path(), "here", "cpu,cpu");
+        let expected = train(dir.path(), "local", "cpu,cpu");
         for (name, devices) in [
-            ("there", format!("{0},{0}", server.address)),
+            ("remote", format!("{0},{0}", server.address)),
             ("both", format!("cpu,{}", server.address)),
         ] {
             let found = train(dir.path(), name, &devices);
-            for (figure, expected) in expected[0]["train"].as_object().unwrap() {
-                let found = found[0]["train"][figure].as_f64().unwrap();
+            for (metric, expected) in expected[0]["train"].as_object().unwrap() {
+                let found = found[0]["train"][metric].as_f64().unwrap();
                 let expected = expected.as_f64().unwrap();
-                let (error, limit) = match figure.as_str() {
-                    // Of two scores that are nearly the same, rounding decides which is higher.
+                let (error, limit) = match metric.as_str() {
+                    // Rounding can change the order of nearly equal scores.
                     "Class accuracy" => ((found - expected).abs(), 0.1),
                     _ => ((found - expected).abs() / expected.abs().max(1e-3), 1e-4),
                 };
-                assert!(error < limit, "{devices}, {figure}: {found} for {expected}");
+                assert!(
+                    error < limit,
+                    "{devices}, {metric}: {found} instead of {expected}"
+                );
             }
         }
     }
 
     #[test]
-    fn strangers_are_kept_off() {
+    fn clients_without_the_secret_are_rejected() {
         let server = Server::start();
         assert_fails(
             "train",
@@ -604,9 +607,9 @@ mod remote {
             "train",
             &["--device", &format!("{}/7", server.address)],
             1,
-            &["is not there"],
+            &["is unavailable"],
         );
-        // Without a secret, on an address that others reach.
+        // Without a secret, on an address that is reachable from other machines.
         let output = command("serve")
             .args(["--listen", "0.0.0.0:0"])
             .env_remove(TOKEN_VARIABLE)

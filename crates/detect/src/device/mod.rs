@@ -1,4 +1,4 @@
-//! Choosing a device by name: the only module that names a backend.
+//! Devices by name. This is the only module that names a backend.
 
 #[cfg(feature = "remote")]
 pub mod server;
@@ -12,12 +12,11 @@ use std::{
 use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// A device by name, as it is written on a command line: `cpu`, `cuda:1`, `wgpu`, or
-/// `ws://HOST:PORT` for one that a [Burn server](server) lends.
+/// The name of a device: `cpu`, `cuda:1`, `wgpu`, or `ws://HOST:PORT` for a device of a
+/// [Burn server](server).
 ///
-/// Without an index it is the backend's own choice; with one, the device of that place
-/// in [`available`]'s list. A server's devices other than its first are
-/// `ws://HOST:PORT/INDEX`.
+/// Without an index, the backend chooses the device; with one, it is the device at that position
+/// in the list of [`available`]. Further devices of a server are `ws://HOST:PORT/INDEX`.
 ///
 /// ```
 /// use fcos_burn_detect::device::DeviceName;
@@ -51,7 +50,7 @@ enum Backend {
     Vulkan,
 }
 
-/// Environment variable with the secret that a Burn server asks for.
+/// The environment variable with the secret of a Burn server.
 pub const TOKEN_VARIABLE: &str = "FCOS_REMOTE_TOKEN";
 
 /// Number format of activations on a device. Weights, normalization, losses and the
@@ -68,38 +67,38 @@ pub enum Precision {
     F16,
 }
 
-/// Why a device cannot be had.
+/// Why a device is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeviceError {
-    /// The name stands for no device.
+    /// There is no device of this name.
     #[error(
-        "unknown device '{name}': expected one of {known}, with :INDEX for a certain one, or \
+        "unknown device '{name}': expected one of {known}, optionally with :INDEX, or \
          ws://HOST:PORT"
     )]
     Unknown {
         /// The name.
         name: String,
-        /// The names that are known.
+        /// The known names.
         known: String,
     },
-    /// This program was built without the backend.
+    /// The program was built without the backend.
     #[error("device '{name}' is not built in: build with --features {feature}")]
     NotBuilt {
         /// The device.
         name: String,
-        /// The cargo feature that has it.
+        /// The cargo feature that enables it.
         feature: &'static str,
     },
-    /// The machine has no such device, or its driver does not answer.
-    #[error("device '{name}' is not there: {cause}")]
+    /// The machine has no such device, or its driver does not respond.
+    #[error("device '{name}' is unavailable: {cause}")]
     NotThere {
         /// The device.
         name: String,
-        /// What the driver said.
+        /// The message of the driver.
         cause: String,
     },
-    /// The device does not compute in the format asked for.
-    #[error("device '{name}' does not compute in {precision}")]
+    /// The device does not support the number format.
+    #[error("device '{name}' does not support {precision}")]
     Precision {
         /// The device.
         name: String,
@@ -109,18 +108,18 @@ pub enum DeviceError {
 }
 
 impl DeviceName {
-    /// The host's processor.
+    /// The CPU.
     pub const CPU: Self = Self(Place::Local {
         backend: Backend::Cpu,
         index: None,
     });
 
-    /// Opens the device and computes once on it.
+    /// Opens the device and runs a test computation on it.
     ///
     /// # Errors
     ///
-    /// Fails if the backend is not built in, the device does not answer, or it
-    /// does not support `precision`.
+    /// Fails if the backend is not built in, or if the device does not respond or does not support
+    /// `precision`.
     pub fn open(&self, precision: Precision) -> Result<Device, DeviceError> {
         let opened = guarded(|| {
             let device = self.find()?;
@@ -133,7 +132,7 @@ impl DeviceName {
                     name: self.to_string(),
                     precision,
                 }),
-                Ok(other) => Err(self.not_there(&format!("1 + 1 is {other} there"))),
+                Ok(other) => Err(self.not_there(&format!("it computes 1 + 1 = {other}"))),
                 Err(error) => Err(self.not_there(&error.to_string())),
             }
         });
@@ -155,7 +154,9 @@ impl DeviceName {
                     None => backend.default_device(),
                     Some(index) => devices.into_iter().nth(*index),
                 }
-                .ok_or_else(|| self.not_there(&format!("this machine has {count}, counted from 0")))
+                .ok_or_else(|| {
+                    self.not_there(&format!("this machine has {count}, counting from 0"))
+                })
             }
             Place::Remote { address, index } => self.connect(address, *index),
         }
@@ -194,7 +195,7 @@ impl DeviceName {
     }
 }
 
-/// The result of `work`, or the message of its panic: a missing driver makes a backend panic.
+/// The result of `work`, or the message of its panic: backends panic if a driver is missing.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         payload
@@ -218,7 +219,7 @@ impl Backend {
         }
     }
 
-    /// The cargo feature that builds it in.
+    /// The cargo feature that enables it.
     fn feature(self) -> &'static str {
         match self {
             Self::Cpu => "flex",
@@ -235,7 +236,7 @@ impl Backend {
         }
     }
 
-    /// The device that the backend chooses, if it has one; its driver may fail.
+    /// The default device of the backend, if it has one; its driver may fail.
     fn default_device(self) -> Option<Device> {
         match self {
             #[cfg(feature = "wgpu")]
@@ -273,31 +274,31 @@ fn enumerate(kind: burn::tensor::DeviceType) -> Vec<Device> {
 pub struct AvailableDevice {
     /// Its name.
     pub name: DeviceName,
-    /// What it calls itself.
+    /// The name that the device reports.
     pub description: String,
-    /// The formats it computes in.
+    /// The number formats that it supports.
     pub precisions: Vec<Precision>,
 }
 
-/// A kind of device, and those found on this machine.
+/// A backend and its devices on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AvailableBackend {
-    /// The beginning of its devices' names.
+    /// The name of the backend, with which the names of its devices start.
     pub name: &'static str,
-    /// The cargo feature that builds it in.
+    /// The cargo feature that enables it.
     pub feature: &'static str,
-    /// Whether this program has it.
+    /// Whether it is built in.
     pub built: bool,
-    /// Its devices that answer.
+    /// The devices that respond.
     pub devices: Vec<AvailableDevice>,
 }
 
-/// Looks for the devices of this machine. Opens each.
+/// Finds the devices of this machine. Opens each of them.
 pub fn available() -> Vec<AvailableBackend> {
     Backend::ALL
         .into_iter()
         .map(|backend| {
-            // The processor is one device, the others are counted.
+            // The CPU is a single device; the others have an index.
             let indexed = backend != Backend::Cpu;
             let devices = guarded(|| backend.devices()).unwrap_or_default();
             let devices = devices.iter().enumerate().filter_map(|(index, device)| {
@@ -337,7 +338,7 @@ fn description(device: &Device) -> String {
 }
 
 impl fmt::Display for AvailableBackend {
-    /// A line for each device, or one that says why there is none.
+    /// One line per device, or one that says why there is none.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.built {
             let (name, feature) = (self.name, self.feature);
@@ -359,7 +360,7 @@ impl Precision {
     /// All formats.
     pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::F16];
 
-    /// Burn's name of the format.
+    /// The corresponding type of Burn.
     pub fn dtype(self) -> FloatDType {
         match self {
             Self::F32 => FloatDType::F32,
@@ -368,14 +369,14 @@ impl Precision {
         }
     }
 
-    /// `images` in this format.
+    /// Converts `images` to this format.
     pub fn cast(self, images: Tensor<4>) -> Tensor<4> {
         images.cast(self.dtype())
     }
 
-    /// What the objective is multiplied by before the backward pass, and its gradients
-    /// divided by after it: gradients of activations are small, and half of an IEEE
-    /// 16-bit float's exponents are above 1.
+    /// The loss scale: the objective is multiplied by it before the backward pass, and the
+    /// gradients are divided by it afterwards. Otherwise the small gradients of activations would
+    /// underflow in 16-bit IEEE floats.
     pub fn loss_scale(self) -> f32 {
         match self {
             Self::F32 | Self::Bf16 => 1.0,
@@ -449,7 +450,7 @@ fn remote(text: &str) -> Option<Place> {
     })
 }
 
-/// The names of all devices, those that are not built in marked so.
+/// The names of all backends, marked if they are not built in.
 fn known_devices() -> String {
     Backend::ALL
         .iter()
@@ -523,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_opens_and_a_second_one_does_not() {
+    fn the_cpu_opens_and_a_second_one_does_not() {
         assert!(DeviceName::CPU.open(Precision::F32).is_ok());
         let second = "cpu:1"
             .parse::<DeviceName>()
@@ -533,7 +534,7 @@ mod tests {
 
     #[cfg(not(feature = "cuda"))]
     #[test]
-    fn a_backend_that_is_not_built_in_names_its_feature() {
+    fn the_error_of_a_missing_backend_names_its_feature() {
         let error = "cuda"
             .parse::<DeviceName>()
             .and_then(|name| name.open(Precision::F32));
@@ -545,7 +546,7 @@ mod tests {
 
     #[cfg(not(feature = "remote"))]
     #[test]
-    fn a_server_needs_its_feature() {
+    fn a_remote_device_needs_its_feature() {
         let error = "ws://localhost:3000"
             .parse::<DeviceName>()
             .and_then(|name| name.open(Precision::F32));
@@ -559,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processor_is_always_found() {
+    fn the_cpu_is_always_found() {
         let backends = available();
         let cpu = backends.iter().find(|backend| backend.name == "cpu");
         assert!(cpu.is_some_and(|cpu| cpu.built && cpu.devices[0].name == DeviceName::CPU));

@@ -1,9 +1,8 @@
-//! Lending this machine's devices to trainings on other machines.
+//! Serving this machine's devices to other machines.
 //!
-//! Burn's server computes tensor operations for its clients; data, target assignment,
-//! losses' graph and run folder stay with the client, which names the device
-//! `ws://HOST:PORT`. The connection is not encrypted: it is for a network that you
-//! trust, or for the two ends of an SSH tunnel.
+//! Burn's server computes tensor operations for its clients. Data, target assignment, autodiff
+//! and the run folder stay on the client, which names the device `ws://HOST:PORT`. The connection
+//! is not encrypted: use it only on a trusted network or through an SSH tunnel.
 
 use std::{
     io,
@@ -14,10 +13,10 @@ use burn::server::{RemoteServer, TokenAuthorizer, WebSocketTransport};
 
 use super::{DeviceError, DeviceName, Precision, TOKEN_VARIABLE};
 
-/// Why devices cannot be lent.
+/// Why devices cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A device cannot be had.
+    /// A device is unavailable.
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// The address cannot be listened on.
@@ -25,33 +24,33 @@ pub enum ServeError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The reason.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Others could reach the address, and no secret keeps them off.
+    /// Other machines can reach the address, and no token is set.
     #[error(
-        "{address} can be reached by other machines: set the environment variable \
-         {TOKEN_VARIABLE} here and on the client to a secret"
+        "{address} is reachable from other machines: set the environment variable \
+         {TOKEN_VARIABLE} to a secret, here and on the client"
     )]
     NoToken {
         /// The address.
         address: SocketAddr,
     },
-    /// The server itself failed.
+    /// The server failed.
     #[error("the server failed: {0}")]
     Server(String),
 }
 
-/// Lends `devices` on `address` until Ctrl-C or SIGTERM. A port of 0 takes a free one;
-/// `ready` is told the address once clients can connect.
+/// Serves `devices` on `address` until Ctrl-C or SIGTERM. Port 0 selects a free port; `ready` is
+/// called with the address once clients can connect.
 ///
-/// With a `token`, only clients are served that have it in the environment variable
-/// [`TOKEN_VARIABLE`]; on an address that other machines reach it is needed.
+/// With a `token`, only clients that have it in the environment variable [`TOKEN_VARIABLE`] are
+/// served. A token is required on addresses that other machines can reach.
 ///
 /// # Errors
 ///
-/// Fails if a device cannot be had, or the address cannot be listened on. The devices
-/// must belong to one backend, but that CUDA and WGPU go together.
+/// Fails if a device is unavailable, or if the address cannot be listened on. The devices must
+/// belong to one backend, except that CUDA and WGPU can be combined.
 pub fn serve(
     devices: &[DeviceName],
     address: SocketAddr,

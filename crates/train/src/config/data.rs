@@ -1,4 +1,4 @@
-//! The data of a training.
+//! The configuration of the data.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Where the images and annotations are.
+/// The source of the images and annotations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum DataSource {
-    /// The built-in set, generated from a seed.
+    /// The built-in shapes, generated from a seed.
     Shapes(ShapesConfig),
     /// A folder in COCO, VOC or YOLO layout.
     Folder(PathBuf),
-    /// COCO annotation files and image folders, named one by one.
+    /// COCO annotation files and image folders, given individually.
     Coco {
         /// Folder of the training images.
         train_images: PathBuf,
@@ -30,13 +30,13 @@ pub enum DataSource {
         /// Annotations of the validation images.
         val_annotations: PathBuf,
     },
-    /// Data sets of a program's own, which it hands to the
-    /// [`Trainer`](crate::Trainer::with_data).
+    /// Custom data sets, passed to
+    /// [`Trainer::with_data`](crate::Trainer::with_data).
     Custom(String),
 }
 
 impl DataSource {
-    /// A name for runs on this data.
+    /// The default name of runs on this data.
     pub fn name(&self) -> String {
         let stem = match self {
             Self::Shapes(_) => return "shapes".to_owned(),
@@ -55,8 +55,8 @@ impl DataSource {
         )
     }
 
-    /// Opens one split by its name. The built-in set and files named one by one
-    /// have the splits `train` and `val`.
+    /// Opens a split by name. The built-in set and individually given COCO files have the
+    /// splits `train` and `val`.
     ///
     /// # Errors
     ///
@@ -91,22 +91,21 @@ impl DataSource {
     }
 }
 
-/// The data of a training.
+/// The data to train and validate on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Where it is.
+    /// The source of the splits.
     pub source: DataSource,
     /// Split to train on.
     pub train_split: String,
     /// Split to validate on.
     pub val_split: String,
-    /// The classes of the data, in the order of the model's. Found when the
-    /// training starts; needed to use its weights without the data.
+    /// The classes, in the order of the model's labels. Filled in when training starts, so
+    /// that the weights can be used without the data.
     pub categories: Vec<Category>,
-    /// Whether a training refuses data with anything wrong with it. Otherwise
-    /// annotations that cannot be used are left out and told, and a few training images
-    /// that cannot be read are replaced by others.
+    /// Whether any problem in the data is an error. Otherwise unusable annotations are
+    /// logged and left out, and a few unreadable training images are replaced by others.
     #[serde(default)]
     pub strict: bool,
 }
@@ -117,13 +116,13 @@ impl DataConfig {
         Self::new(DataSource::Shapes(config), "train", "val")
     }
 
-    /// A folder in COCO, VOC or YOLO layout. A split that is not named is the one
-    /// called `train` or `val`, else the first whose name starts so, and for the
-    /// validation else the one called `test`.
+    /// A folder in COCO, VOC or YOLO layout. Without a name, the split is the one called
+    /// `train` or `val`, else the first whose name starts with it; validation falls back to
+    /// `test` in the same way.
     ///
     /// # Errors
     ///
-    /// Fails if the folder is no data set, or has no such split.
+    /// Fails if the folder is not a data set, or has no such split.
     pub fn folder(dir: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
         let (_, splits) = fcos_burn_data::splits(dir)?;
         let find = |names: [&str; 2]| {
@@ -138,7 +137,7 @@ impl DataConfig {
             None => find(names).cloned().ok_or_else(|| Error::Run {
                 path: dir.to_owned(),
                 cause: format!(
-                    "has no split for the {purpose} by its name: name one of {}",
+                    "no split is recognizable as the one for {purpose}: name one of {}",
                     splits.join(", ")
                 ),
             }),
@@ -150,7 +149,7 @@ impl DataConfig {
         ))
     }
 
-    /// COCO annotation files and image folders, named one by one.
+    /// COCO annotation files and image folders, given individually.
     pub fn coco(
         train_images: PathBuf,
         train_annotations: PathBuf,

@@ -9,8 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Error, RunConfig};
 
-/// The version of the format, which a file states as `version`. Files without one are of
-/// version 1.
+/// The version of the format, in the key `version`. Files without it have version 1.
 const VERSION: u64 = 2;
 
 #[derive(Serialize)]
@@ -33,24 +32,23 @@ impl<C: BackboneConfig> RunConfig<C> {
         Ok(write_json(path, &Versioned { version, config })?)
     }
 
-    /// Reads a whole configuration, of this version of the format or an older one.
+    /// Reads a complete configuration in this version of the format or an older one.
     ///
     /// # Errors
     ///
-    /// Names the file, and what in it is malformed.
+    /// Names the file and what is malformed in it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let config = read_upgraded(path)?;
         Ok(serde_json::from_value(config).map_err(malformed(path))?)
     }
 
-    /// Replaces the values that the JSON file at `path` has, at any depth, and keeps the others.
-    /// A whole configuration replaces all values, including defaults of fields that a file of an
-    /// older version lacks.
+    /// Replaces the values that the JSON file at `path` contains, at any depth, and keeps the
+    /// others. A complete configuration replaces all values; fields that an older file lacks get
+    /// their defaults.
     ///
     /// # Errors
     ///
-    /// Names the file, and the place in it that is not JSON, the unknown field, or the value of
-    /// the wrong type.
+    /// Names the file, and the syntax error, the unknown field, or the value of the wrong type.
     pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
         let changes = read_upgraded(path)?;
         let merged = match Self::deserialize(&changes) {
@@ -81,7 +79,7 @@ fn invalid(path: &Path, cause: String) -> fcos_burn_detect::Error {
     }
 }
 
-/// Reads a file in the current version of the format, without the version.
+/// Reads a file and upgrades it to the current version of the format, without the version.
 fn read_upgraded(path: &Path) -> Result<Value, Error> {
     let mut config: Value = read_json(path)?;
     let version = match config
@@ -101,8 +99,8 @@ fn read_upgraded(path: &Path) -> Result<Value, Error> {
     Ok(config)
 }
 
-/// Renames the keys of version 1, which may also stand in a file that states a later version.
-/// Where a file has both, the older keys stay and are refused as unknown.
+/// Renames the keys of version 1, which files of a later version may contain too. If a file
+/// has both names, the old one stays and is rejected as unknown.
 fn upgrade(config: &mut Value) {
     rename(config, "/model/head", "learnt_scales", "learned_scales");
     rename(
@@ -137,10 +135,10 @@ fn rename(config: &mut Value, pointer: &str, old: &str, new: &str) {
     }
 }
 
-/// Puts `changes` into `value`, object by object.
+/// Merges `changes` into `value`, object by object.
 ///
-/// An object with one key is a variant of an enum; another key is another variant
-/// and replaces it.
+/// An object with one key is an enum variant; a different key is a different variant and
+/// replaces it.
 fn merge(value: &mut Value, changes: Value) {
     match (value, changes) {
         (Value::Object(value), Value::Object(changes)) => {
@@ -160,7 +158,7 @@ fn merge(value: &mut Value, changes: Value) {
     }
 }
 
-/// The path of a key of `given` that reading it did not take.
+/// The path of the first key of `given` that deserialization ignored.
 fn unread_key(given: &Value, read: &Value) -> Option<String> {
     let (Value::Object(given), Value::Object(read)) = (given, read) else {
         return None;

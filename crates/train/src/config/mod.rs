@@ -1,4 +1,4 @@
-//! The configuration of a training: everything that is needed to run it again.
+//! The configuration of a training run: everything needed to repeat it.
 
 mod data;
 mod file;
@@ -29,32 +29,32 @@ pub use optimization::{
     Decay, Milestones, OptimizationConfig, OptimizerConfig, Warmup, WarmupShape,
 };
 
-/// How long a training lasts.
+/// The length of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainingLength {
     /// Passes over the training split.
     Epochs(usize),
-    /// Batches; the last epoch ends with the last of them.
+    /// Batches; the last epoch may be incomplete.
     Iterations(usize),
 }
 
-/// Which epoch's weights are a run's.
+/// Which epoch's weights the run keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
-    /// The first of those with the highest AP of the validation split.
+    /// The epoch with the highest AP on the validation split; the first of equals.
     #[default]
     Best,
-    /// The last, whatever its AP: where the figures of the validation split are to be
-    /// reported, they must not choose.
+    /// The last epoch, whatever its AP. Use it to report metrics of the validation split
+    /// without selecting by them.
     Last,
 }
 
-/// Everything that is needed to run a training again.
+/// Everything needed to repeat a training run.
 ///
-/// The number of classes comes from the data: what stands in `model` is set when
-/// the training starts.
+/// The number of classes comes from the data; the value in `model` is replaced when
+/// training starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, bound = "")]
 pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
@@ -68,28 +68,28 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     pub input: InputConfig,
     /// The optimizer.
     pub optimization: OptimizationConfig,
-    /// The length.
+    /// The length of the training.
     pub duration: TrainingLength,
-    /// Images in a batch, over all devices: those of one step of the optimizer.
+    /// Images per optimizer step, over all devices.
     pub batch_size: usize,
-    /// Threads that load images; 0 loads on the training's own thread.
+    /// Threads that load images; 0 loads on the training thread.
     pub workers: usize,
-    /// The source of all random numbers.
+    /// Seed of all random numbers.
     pub seed: u64,
-    /// Where it computes: each takes a share of every batch, on a thread of its own.
-    /// A device may come several times. The first has the optimizer, and validates.
+    /// The devices, each of which takes a share of every batch on its own thread. A device
+    /// may be listed several times. The first one holds the optimizer and runs the
+    /// validation.
     pub devices: Vec<DeviceName>,
-    /// In how many steps, one after another, each device computes its share of a
-    /// batch: more take less memory.
+    /// Gradient accumulation: the number of sequential parts in which each device computes
+    /// its share of a batch. More parts need less memory.
     pub accumulate: usize,
-    /// In which number format activations are. Weights, losses and the optimizer are in
-    /// 32 bits.
+    /// Number format of the activations. Weights, losses and the optimizer stay in 32 bits.
     pub precision: Precision,
-    /// Whether the backward pass computes again what is cheap to compute, rather than
-    /// keep it: it takes less memory, and longer.
+    /// Whether the backward pass recomputes cheap activations instead of storing them. This
+    /// trades time for memory.
     #[serde(default)]
     pub gradient_checkpointing: bool,
-    /// Which epoch's weights are the run's.
+    /// Which epoch's weights the run keeps.
     #[serde(default)]
     pub keep: Keep,
 }
@@ -99,8 +99,8 @@ impl RunConfig {
     /// −ln((I + 1)/(U + 1)), 90,000 iterations of 16 images whose short side is 800
     /// and whose long side is at most 1333 pixels.
     ///
-    /// No association loss is set: the paper's has β = k = 1, and the highest score of a
-    /// location (eq. 12), which may lock in where a training starts from scratch (see
+    /// No association loss is set. The paper's has β = k = 1 and ties the highest score of
+    /// a location (eq. 12), which can lock in wrong classes when training from scratch (see
     /// [`AssociationScore`]).
     pub fn paper() -> Self {
         Self {
@@ -138,9 +138,9 @@ impl RunConfig {
         }
     }
 
-    /// A training from scratch that takes minutes on a CPU: [`FcosConfig::small`]
-    /// with PSE (β = k = 1) of the true class's score, GIoU (λ = 2) and AdamW, a cosine
-    /// schedule and averaged weights, on the built-in set.
+    /// Training from scratch in minutes on a CPU: [`FcosConfig::small`] with PSE
+    /// (β = k = 1) on the ground-truth class's score, GIoU (λ = 2), AdamW, a cosine schedule
+    /// and averaged weights, on the built-in set.
     pub fn small() -> Self {
         let paper = Self::paper();
         Self {
@@ -181,13 +181,13 @@ impl RunConfig {
         }
     }
 
-    /// The same training with the model of other weights, which it may then start from: of a
-    /// whole detector its model and input; of a classification network its depth and width, and
-    /// the stride and pixel values that its kind of network has.
+    /// Adapts the model to pretrained weights, so that training can start from them. From a
+    /// detector it takes the model and the input; from a classification network the depth and
+    /// width of the backbone, the position of its stride, and the normalization of its input.
     ///
     /// # Errors
     ///
-    /// As [`DetectorFile::open`]; also if a backbone has an unknown depth.
+    /// Fails as [`DetectorFile::open`] does, and if the backbone has an unknown depth.
     pub fn with_model_of(mut self, weights: &Path) -> Result<Self, Error> {
         if !weights.is_dir() {
             let file = WeightsFile::open(weights)?;
@@ -209,8 +209,7 @@ impl RunConfig {
 }
 
 impl<C: BackboneConfig> RunConfig<C> {
-    /// The same training with the model and the input of `file`; images are still
-    /// augmented as before.
+    /// Takes the model and the input from `file`, but keeps the augmentation.
     #[must_use]
     pub fn with_model(self, file: DetectorFile<C>) -> Self {
         Self {
@@ -223,7 +222,7 @@ impl<C: BackboneConfig> RunConfig<C> {
         }
     }
 
-    /// The same training with a detector on another backbone.
+    /// Replaces the backbone.
     pub fn with_backbone<D: BackboneConfig>(self, backbone: D) -> RunConfig<D> {
         RunConfig {
             data: self.data,
@@ -243,22 +242,22 @@ impl<C: BackboneConfig> RunConfig<C> {
         }
     }
 
-    /// The objective that the configuration describes.
+    /// Builds the objective.
     ///
     /// # Errors
     ///
-    /// Names the first value that is not allowed.
+    /// Names the first invalid value.
     pub fn objective(&self) -> Result<FcosObjective, ConfigError> {
         let objective = self.objective.init();
         objective.map_err(|error| error.within("objective"))
     }
 
-    /// Checks every value that the data does not decide, but for the augmentation, whose steps may
-    /// be a program's own.
+    /// Checks every value that does not depend on the data, except the augmentation, whose
+    /// transforms may be custom.
     ///
     /// # Errors
     ///
-    /// Names the first field that is out of its range.
+    /// Names the first field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
         let length = match self.duration {
             TrainingLength::Epochs(length) | TrainingLength::Iterations(length) => length,
@@ -269,7 +268,7 @@ impl<C: BackboneConfig> RunConfig<C> {
                 Err(ConfigError::new(field, value, requirement))
             })
         };
-        // Beyond these, sizes and numbers of steps need not fit into memory and arithmetic.
+        // Larger values could overflow memory or integer arithmetic.
         let (billion, many) = ("between 1 and 1,000,000,000", "between 1 and 65,536");
         within("duration", length, 1..=1_000_000_000, billion)?;
         within("batch_size", self.batch_size, 1..=65_536, many)?;
@@ -318,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_changes_what_it_names_and_nothing_else() {
+    fn merging_changes_only_the_values_in_the_file() {
         let config = merged(
             r#"{"batch_size": 2, "optimization": {"learning_rate": 0.5},
                 "duration": {"iterations": 7}}"#,
@@ -333,7 +332,7 @@ mod tests {
 
     /// Configurations older than `decay` have these keys.
     #[test]
-    fn older_names_of_the_steps_are_read() {
+    fn old_milestone_keys_are_read() {
         let steps = |factor| Decay::Steps {
             milestones: Milestones::Fractions(vec![0.5]),
             factor,
@@ -352,9 +351,9 @@ mod tests {
         assert!(merged(both).unwrap_err().contains("milestone_factor"));
     }
 
-    /// It lacks what is newer, and nothing of a preset takes its place.
+    /// Fields that it lacks get their defaults, not the values of the preset.
     #[test]
-    fn a_whole_older_configuration_is_read_as_it_was() {
+    fn a_complete_old_configuration_keeps_its_meaning() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("config.json");
         let mut config = RunConfig::paper();
@@ -377,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_values_of_another_kind_are_named() {
+    fn unknown_fields_and_wrong_types_are_named() {
         for (json, part) in [
             (r#"{"batchsize": 2}"#, "batchsize"),
             (

@@ -3,7 +3,7 @@
 use fcos_burn_model::ConfigError;
 use serde::{Deserialize, Serialize};
 
-/// The rule that turns gradients into steps.
+/// The optimizer's update rule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerConfig {
@@ -12,8 +12,7 @@ pub enum OptimizerConfig {
         /// Momentum, without dampening, in [0, 1).
         momentum: f64,
     },
-    /// Adam with decoupled weight decay (Loshchilov & Hutter, 2019), with its
-    /// authors' β₁ = 0.9 and β₂ = 0.999.
+    /// Adam with decoupled weight decay (Loshchilov & Hutter, 2019), β₁ = 0.9 and β₂ = 0.999.
     AdamW,
 }
 
@@ -21,29 +20,28 @@ pub enum OptimizerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OptimizationConfig {
-    /// The rule of a step.
+    /// The update rule.
     pub optimizer: OptimizerConfig,
     /// Learning rate after the warm-up.
     pub learning_rate: f64,
-    /// Weight decay of all parameters but the biases.
+    /// Weight decay of all parameters except biases.
     pub weight_decay: f64,
-    /// Weight decay of biases, those of normalization layers included.
+    /// Weight decay of biases, including those of normalization layers.
     pub bias_weight_decay: f64,
     /// Learning rate of biases as a multiple of that of the other parameters.
     pub bias_learning_rate_factor: f64,
-    /// The first iterations.
+    /// The warm-up.
     pub warmup: Warmup,
     /// How the learning rate falls after the warm-up.
     pub decay: Decay,
-    /// Gradients whose norm over all parameters exceeds this are scaled down to
-    /// it; `None` never scales.
+    /// Gradient clipping: the greatest L2 norm over all parameters. `None` does not clip.
     pub max_gradient_norm: Option<f32>,
     /// Decay of an exponential moving average of the weights, in `(0, 1)`. The average is
     /// validated and saved in place of the weights themselves. `None` keeps no average.
     ///
     /// After step t, counted from 1, the average becomes d · average + (1 − d) · weights, where d
-    /// is the smaller of this and (1 + t) / (10 + t), so that a short training forgets its initial
-    /// weights. Running statistics of batch normalization are averaged in the same way.
+    /// is the minimum of this value and (1 + t) / (10 + t), so that short trainings forget their
+    /// initial weights. Running statistics of batch normalization are averaged in the same way.
     #[serde(default)]
     pub average_decay: Option<f64>,
 }
@@ -54,10 +52,10 @@ pub struct OptimizationConfig {
 pub enum Decay {
     /// In steps.
     Steps {
-        /// When.
+        /// When the steps happen.
         #[serde(default = "usual_milestones")]
         milestones: Milestones,
-        /// What it is multiplied by at each milestone.
+        /// The factor of each step.
         #[serde(default = "usual_factor")]
         factor: f64,
     },
@@ -70,7 +68,7 @@ pub enum Decay {
 }
 
 impl Default for Decay {
-    /// Divided by 10 after 70% and again after 90% of the training.
+    /// Divides by 10 after 70% and again after 90% of the training.
     fn default() -> Self {
         Self::Steps {
             milestones: usual_milestones(),
@@ -87,15 +85,15 @@ fn usual_factor() -> f64 {
     0.1
 }
 
-/// The learning rate's start.
+/// The learning rate at the start of the training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
     /// Number of iterations; 0 for no warm-up.
     pub iterations: usize,
-    /// Learning rate of the first iteration over the one after the warm-up.
+    /// Learning rate of the first iteration as a fraction of the full one.
     pub factor: f64,
-    /// How it goes on from there.
+    /// How the rate changes during the warm-up.
     pub shape: WarmupShape,
 }
 
@@ -103,9 +101,9 @@ pub struct Warmup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WarmupShape {
-    /// The same for all iterations (FCOS).
+    /// Constant (FCOS).
     Constant,
-    /// Rising in equal steps.
+    /// Linearly rising to the full rate.
     Linear,
 }
 
@@ -115,7 +113,7 @@ pub enum WarmupShape {
 pub enum Milestones {
     /// At these iterations.
     Iterations(Vec<usize>),
-    /// After these shares of all iterations.
+    /// After these fractions of all iterations.
     Fractions(Vec<f64>),
 }
 
@@ -124,7 +122,7 @@ impl OptimizationConfig {
     ///
     /// # Errors
     ///
-    /// Names the first field that is out of its range.
+    /// Names the first field that is out of range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let finite = |value: f64| value.is_finite() && value >= 0.0;
         let momentum = match self.optimizer {

@@ -1,4 +1,4 @@
-//! Batches for training and validation.
+//! The contents of batches.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn_boxes::LabeledBox;
@@ -11,18 +11,18 @@ use fcos_burn_model::{
 
 /// Images and their targets, on the host.
 ///
-/// The parts are computed side by side on the devices of a
-/// [`TrainableDetector`](crate::step::TrainableDetector), as many at a time as there are devices,
-/// the others after them. Losses and gradients are those of the whole batch: divided by the
-/// positives of all parts, and summed. Only the statistics of batch normalization are of a part.
+/// The devices of a [`TrainableDetector`](crate::step::TrainableDetector) compute the parts in
+/// parallel, one part per device at a time. Losses and gradients are those of the whole batch:
+/// normalized by the positives of all parts, and summed. Only batch normalization uses the
+/// statistics of a part.
 #[derive(Clone, Debug)]
 pub struct TrainBatch {
-    /// The parts, at least one.
+    /// The parts; at least one.
     pub parts: Vec<BatchPart>,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,
-    /// The share of the training that is done before the batch, in `[0, 1]`: where in its ramp
-    /// the association loss is.
+    /// The fraction of the training completed before the batch, in `[0, 1]`. It sets the ramp of
+    /// the association loss.
     pub progress: f64,
 }
 
@@ -40,13 +40,12 @@ pub struct BatchPart {
 pub enum PartTargets {
     /// Assigned by a rule that needs no predictions.
     Assigned(AssignedTargets),
-    /// The objects of each image, boxes in input pixels, to be assigned by the predictions of the
-    /// step.
+    /// The objects of each image, boxes in input pixels, to be assigned by the step's predictions.
     Objects(Vec<Vec<LabeledBox>>),
 }
 
 impl PartTargets {
-    /// The targets, if they are assigned.
+    /// The targets, if they are already assigned.
     pub fn assigned(&self) -> Option<&AssignedTargets> {
         match self {
             Self::Assigned(targets) => Some(targets),
@@ -68,7 +67,7 @@ pub struct AssignedTargets {
 }
 
 impl AssignedTargets {
-    /// The targets that the assignments of some images give.
+    /// The targets of some images, from their assignments.
     pub fn new(assignments: impl IntoIterator<Item = Assignment>, locations: &Locations) -> Self {
         let mut labels: Vec<i32> = Vec::new();
         let mut boxes: Vec<f32> = Vec::new();
@@ -88,7 +87,7 @@ impl AssignedTargets {
         }
     }
 
-    /// The targets as the objective takes them, on `device`; center-ness only if it is asked for.
+    /// The targets of the objective on `device`; center-ness targets only if `centerness` is set.
     pub fn to_device(&self, centerness: bool, device: &Device) -> Targets {
         let distances = || Tensor::from_data(self.distances.clone(), device);
         Targets {
@@ -100,8 +99,8 @@ impl AssignedTargets {
 }
 
 impl BatchPart {
-    /// Images, `[images, 3, height, width]` and normalized, whose locations `rule` assigns to the
-    /// objects of each.
+    /// A part of normalized images, `[images, 3, height, width]`, whose locations `rule` assigns to
+    /// the objects of each image.
     pub fn new(
         images: TensorData,
         objects: &[Vec<LabeledBox>],
@@ -118,7 +117,7 @@ impl BatchPart {
     }
 }
 
-/// Images to detect in, on a device.
+/// A batch of images for validation, on a device.
 #[derive(Clone, Debug)]
 pub struct ValidationBatch {
     /// `[batch, 3, height, width]`, normalized.

@@ -1,4 +1,4 @@
-//! The check of a run's images before it begins.
+//! The check of all images before a run starts.
 
 use std::{
     sync::Mutex,
@@ -9,28 +9,28 @@ use fcos_burn_data::{DataError, DetectionDataset, SampleReader};
 
 use crate::Error;
 
-/// Least time between two lines of progress.
+/// The minimum time between two lines of progress.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// How many images a summary names.
+/// The number of images that a summary names.
 const EXAMPLES: usize = 5;
 
-/// What becomes of images that cannot be read.
+/// How unreadable images are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unreadable {
-    /// Others take their place, as [`SampleReader`] does it, if they are few.
+    /// A few are allowed: [`SampleReader`] replaces them.
     Replaced,
-    /// None may be.
+    /// Any is an error.
     Refused,
 }
 
-/// Decodes every image of `dataset`, with progress on standard error: a summary if any
-/// cannot be read.
+/// Decodes every image of `dataset` and logs its progress. Returns a summary of the unreadable
+/// images, if there are any.
 ///
 /// # Errors
 ///
-/// Fails with the summary if images cannot be read that are to be refused, or too many;
-/// and where `strict`, if anything is wrong with images or annotations.
+/// Fails with the summary if more images are unreadable than `unreadable` allows, and, if
+/// `strict`, if there is any problem in the images or annotations.
 pub(crate) fn check(
     dataset: &DetectionDataset,
     unreadable: Unreadable,
@@ -67,14 +67,14 @@ pub(crate) fn check(
     let findings: Vec<String> = annotations.into_iter().chain(summary.clone()).collect();
     if strict && !findings.is_empty() {
         return Err(refused(format!(
-            "{}; the check is strict",
+            "{}; strict checking allows none",
             findings.join("; ")
         )));
     }
     Ok(summary)
 }
 
-/// How many of `total` images cannot be read, and what is wrong with the first of them.
+/// The number of unreadable images out of `total`, and the causes of the first few.
 fn summary(unreadable: &[(usize, DataError)], total: usize) -> Option<String> {
     if unreadable.is_empty() {
         return None;

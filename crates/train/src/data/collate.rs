@@ -1,4 +1,4 @@
-//! How samples become batches.
+//! Collation of samples into batches.
 
 use std::sync::Arc;
 
@@ -18,24 +18,24 @@ use fcos_burn_model::{
 use super::{BatchPart, PartTargets, TrainBatch, ValidationBatch};
 use crate::RunConfig;
 
-/// Where in a training a batch stands.
+/// The position of a batch in the training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchPlace {
     /// The epoch, counted from 1.
     pub epoch: u64,
-    /// The share of the training that is done before it, in `[0, 1]`; 0 where there is
-    /// none.
+    /// The fraction of the training completed before the batch, in `[0, 1]`; 0 if the training
+    /// has no fixed length.
     pub progress: f64,
 }
 
-/// How samples become a batch: on a worker first, then on the device.
+/// Collates samples into a batch, first on a worker thread, then on the device.
 pub trait Collate: Clone + Send + Sync + 'static {
     /// The batch on the host.
     type Host: Send + 'static;
     /// The batch on the device.
     type Batch: Send + 'static;
 
-    /// Makes the batch of these images.
+    /// Loads these images and collates them into a batch on the host.
     ///
     /// # Errors
     ///
@@ -51,12 +51,12 @@ pub trait Collate: Clone + Send + Sync + 'static {
     fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
 }
 
-/// How locations are assigned to objects.
+/// The rule that assigns locations to objects.
 #[derive(Clone, Debug)]
 pub enum Assigner {
-    /// By the objects alone, in the workers that load the data.
+    /// Uses the objects alone; runs on the data loading workers.
     Static(Arc<dyn AssignmentRule>),
-    /// By the predictions of the step.
+    /// Uses the predictions of the step.
     ByPrediction(Arc<dyn PredictionAssignmentRule>),
 }
 
@@ -65,40 +65,38 @@ pub enum Assigner {
 pub struct TrainCollate {
     /// Size and normalization.
     pub input: InputConfig,
-    /// Random changes to the resized images.
+    /// Random transforms of the resized images.
     pub augmentation: Pipeline,
-    /// How locations are assigned to objects.
+    /// The rule that assigns locations to objects.
     pub assigner: Assigner,
     /// Strides of the pyramid's levels.
     pub strides: Vec<usize>,
-    /// Where on the input the locations are.
+    /// The position of each location in its grid cell.
     pub location_rule: LocationRule,
-    /// Reads the images, and replaces those that cannot be read; its seed is that of the
-    /// augmentation too.
+    /// Reads the images and replaces unreadable ones; the augmentation uses its seed too.
     pub reader: SampleReader,
-    /// Number of parts of about the same size into which a batch is divided, at least 1. A batch
-    /// of fewer images has a part for each.
+    /// Number of parts of about equal size into which a batch is divided, at least 1. A batch of
+    /// fewer images has one part per image.
     pub parts: usize,
 }
 
 impl TrainCollate {
-    /// Batches as the configuration describes them: steps of the augmentation and the assignment
-    /// rule of the house.
+    /// Collation according to the configuration, with the built-in augmentations and assignment
+    /// rule.
     ///
     /// # Errors
     ///
-    /// Names the transform that cannot be applied.
+    /// Names the invalid transform.
     pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, DataError> {
         let rule = Arc::new(config.model.assignment.clone());
         Self::with_extensions(config, &Augmentations::default(), Assigner::Static(rule))
     }
 
-    /// Batches as the configuration describes them, with augmentations and an assigner of one's
-    /// own.
+    /// Collation according to the configuration, with custom augmentations and a custom assigner.
     ///
     /// # Errors
     ///
-    /// Names the transform that cannot be applied.
+    /// Names the invalid transform.
     pub fn with_extensions<C: BackboneConfig>(
         config: &RunConfig<C>,
         augmentations: &Augmentations,
@@ -138,8 +136,8 @@ impl Collate for TrainCollate {
         let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
         let [_, _, height, width] = batch.shape;
         let locations = Locations::new([height, width], &self.strides, self.location_rule);
-        // All parts are padded to the size of the batch: padding is background that
-        // the classifier learns, and a part's would else differ from the batch's.
+        // All parts are padded to the size of the batch. Padding contains background locations,
+        // so smaller parts would change the loss.
         let image_len = 3 * height * width;
         let part_len = samples.len().div_ceil(self.parts.max(1)).max(1);
         let parts = samples
@@ -181,10 +179,10 @@ fn objects(sample: &Sample) -> Vec<LabeledBox> {
         .collect()
 }
 
-/// Resized images as they are.
+/// Resized images without augmentation.
 #[derive(Clone, Debug)]
 pub struct ValidationCollate {
-    /// Size and normalization; the augmentation is not applied.
+    /// Size and normalization; its augmentation is ignored.
     pub input: InputConfig,
 }
 

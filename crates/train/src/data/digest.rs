@@ -1,4 +1,4 @@
-//! Which data a run was trained on, to refuse to go on with other data.
+//! A digest of the data of a run, so that it is not resumed with other data.
 
 use std::path::Path;
 
@@ -7,17 +7,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// What tells a split from another: its classes; order, names, sizes and objects of its
-/// images.
+/// A digest of a split: its classes, and the order, names, sizes and objects of its images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SplitDigest {
     images: usize,
     objects: usize,
-    /// CRC-32 of everything that its annotations say.
+    /// CRC-32 of all annotations.
     checksum: String,
 }
 
-/// The splits of a run.
+/// The digests of the splits of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DataDigest {
     pub(crate) train: SplitDigest,
@@ -55,13 +54,13 @@ impl SplitDigest {
 
     fn difference(&self, found: &Self) -> Option<String> {
         let count = |what: &str, then: usize, now: usize| {
-            (then != now).then(|| format!("has {now} {what}, but had {then} when the run began"))
+            (then != now).then(|| format!("has {now} {what}, but had {then} when the run started"))
         };
         count("images", self.images, found.images)
             .or_else(|| count("objects", self.objects, found.objects))
             .or_else(|| {
                 (self != found).then(|| {
-                    "has other annotations, classes or order of images than when the run began"
+                    "has different annotations, classes or image order than when the run started"
                         .to_owned()
                 })
             })
@@ -69,7 +68,7 @@ impl SplitDigest {
 }
 
 impl DataDigest {
-    /// Fails if `found`, the splits as they are now, are not these of the run in `run`.
+    /// Fails if `found`, the digest of the current data, differs from this one of the run in `run`.
     pub(crate) fn check(&self, found: &Self, run: &Path) -> Result<(), Error> {
         let splits = [
             ("training", &self.train, &found.train),
@@ -81,7 +80,7 @@ impl DataDigest {
         difference.map_or(Ok(()), |cause| {
             Err(Error::Run {
                 path: run.to_owned(),
-                cause: format!("cannot go on: {cause}"),
+                cause: format!("cannot be resumed: {cause}"),
             })
         })
     }
@@ -108,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn the_difference_is_told() {
+    fn the_difference_is_reported() {
         let run = Path::new("runs/mine");
         let first = digest(0, 4);
         first.check(&digest(0, 4), run).unwrap();
-        let told = |found| first.check(&found, run).unwrap_err().to_string();
-        let more = told(digest(0, 5));
+        let message = |found| first.check(&found, run).unwrap_err().to_string();
+        let more = message(digest(0, 5));
         assert!(more.contains("runs/mine"), "{more}");
         assert!(
             more.contains("training split has 5 images, but had 4"),
@@ -121,9 +120,9 @@ mod tests {
         );
         let mut moved = first.clone();
         moved.val.checksum = "00000000".to_owned();
-        let moved = told(moved);
+        let moved = message(moved);
         assert!(
-            moved.contains("validation split has other annotations"),
+            moved.contains("validation split has different annotations"),
             "{moved}"
         );
         assert_ne!(first.train.checksum, digest(1, 4).train.checksum);

@@ -1,4 +1,4 @@
-//! The data loader: batches of an epoch, made by worker threads.
+//! The data loader, which prepares the batches of an epoch on worker threads.
 
 use std::{
     ops::Range,
@@ -19,10 +19,10 @@ use fcos_burn_data::{DataError, DetectionDataset, Loader, LoaderError, SampleOrd
 
 use super::{BatchPlace, Collate};
 
-/// A data loader of burn-train over a detection data set.
+/// A burn-train data loader for a detection data set.
 ///
-/// The batches of an epoch depend on the seed and the epoch alone, not on the
-/// number of workers. Each call of `iter` starts the next epoch.
+/// The batches of an epoch depend only on the seed and the epoch, not on the number of
+/// workers. Each call of `iter` starts the next epoch.
 #[derive(Debug)]
 pub struct BatchLoader<C> {
     dataset: Arc<DetectionDataset>,
@@ -33,25 +33,24 @@ pub struct BatchLoader<C> {
     next_epoch: AtomicU64,
 }
 
-/// Which images an epoch takes, and how.
+/// The batches of each epoch.
 #[derive(Clone, Debug)]
 pub struct EpochPlan {
     /// Images in a batch.
     pub batch_size: usize,
-    /// Worker threads; 0 loads on the thread that asks.
+    /// Worker threads; 0 loads on the calling thread.
     pub workers: usize,
     /// Order of the images.
     pub order: SampleOrder,
     /// Seed of the order.
     pub seed: u64,
-    /// The part of the order that this loader takes, as burn-train divides it
-    /// among devices.
+    /// The part of the order that this loader takes; burn-train divides it among devices.
     pub range: Range<usize>,
-    /// Batches over all epochs, if the last epoch is to end before its images do.
+    /// The number of batches over all epochs, if it is limited: the last epoch may be incomplete.
     pub max_batches: Option<usize>,
 }
 
-/// Where a loader begins.
+/// The first batch of a loader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstBatch {
     /// The epoch, counted from 1.
@@ -61,7 +60,7 @@ pub struct FirstBatch {
 }
 
 impl FirstBatch {
-    /// The first of all.
+    /// The first batch of the first epoch.
     pub const START: Self = Self { epoch: 1, batch: 0 };
 }
 
@@ -94,7 +93,7 @@ impl EpochPlan {
 }
 
 impl<C: Collate> BatchLoader<C> {
-    /// A loader whose first `iter` begins with `first`.
+    /// A loader whose first call of `iter` starts at `first`.
     pub fn new(
         dataset: Arc<DetectionDataset>,
         collate: C,
@@ -170,7 +169,7 @@ impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
 type HostLoader<C> = Loader<<C as Collate>::Host, DataError>;
 
 struct BatchIterator<'a, C: Collate> {
-    /// The loader, or why its threads could not be started, until that is told.
+    /// The loader, or the error of starting its threads; `None` once that is returned.
     loader: Option<std::io::Result<HostLoader<C>>>,
     device: &'a Device,
     sizes: Vec<usize>,
@@ -194,7 +193,7 @@ impl<C: Collate> Iterator for BatchIterator<'_, C> {
         self.taken += 1;
         Some(match next {
             Ok(host) => Ok(C::to_device(host, self.device)),
-            // Which batch it was says nothing to a user; the cause names the file.
+            // The cause names the file; the number of the batch would not help.
             Err(LoaderError::Failed { source, .. }) => Err(DatasetError::new(source)),
             Err(panicked) => Err(DatasetError::new(panicked)),
         })
@@ -241,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_of_a_worker_is_the_error_of_its_batch() {
+    fn a_panic_in_a_worker_becomes_the_error_of_its_batch() {
         let shapes = ShapesConfig::default().with_val_images(6);
         let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap());
         for workers in [0, 3] {

@@ -1,4 +1,4 @@
-//! From a data set to batches.
+//! Batches for training and validation.
 
 mod batch;
 pub(crate) mod check;

@@ -1,4 +1,4 @@
-//! What a finished run shows: results, plots and pictures.
+//! Results, plots and pictures of a finished run.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -15,14 +15,14 @@ use image::{RgbImage, imageops};
 use super::{EpochRow, RunFolder};
 use crate::{Error, step::StepMetric};
 
-/// Pictures of a data set that a run keeps.
+/// The maximum number of pictures with detections.
 const PICTURES: usize = 12;
 
-/// Pictures side by side on the sheet of all, and the pixels between them.
+/// Columns of the contact sheet, and the gap between pictures in pixels.
 const SHEET_COLUMNS: usize = 4;
 const SHEET_GAP: u32 = 8;
 
-/// Pixels of the longest side of a picture on the sheet.
+/// The maximum longer side of a picture on the contact sheet, in pixels.
 const SHEET_SIDE: u32 = 1024;
 
 /// Writes `results.json`, the plots and some pictures of a run.
@@ -39,7 +39,7 @@ pub fn write_artifacts(
     write_json(&folder.results_path(), &results(dataset, detections)?)?;
     write_training_plots(folder, &folder.read_metrics()?)?;
     write_evaluation_plots(&folder.plots_path(), evaluation)?;
-    // Evenly spread over the data set, which may be sorted.
+    // Spread evenly over the data set, which may be sorted.
     let step = detections.len().div_ceil(PICTURES).max(1);
     let mut names = PictureNames::default();
     let mut pictures = Vec::new();
@@ -57,7 +57,7 @@ pub fn write_artifacts(
     Ok(())
 }
 
-/// The picture as it is on the sheet: there, all are in memory at once.
+/// The picture at the size of the contact sheet, which holds all pictures in memory.
 fn shrunk(picture: RgbImage) -> RgbImage {
     let (width, height) = picture.dimensions();
     if width.max(height) <= SHEET_SIDE {
@@ -79,13 +79,13 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
             .collect(),
     };
     let trained = |name: &str| curve(name, &|row| row.train.get(name).copied());
-    let house = [StepMetric::Loss].into_iter().chain(StepMetric::TERMS);
-    let house: Vec<String> = house.map(|metric| metric.name().to_owned()).collect();
+    let built_in = [StepMetric::Loss].into_iter().chain(StepMetric::TERMS);
+    let built_in: Vec<String> = built_in.map(|metric| metric.name().to_owned()).collect();
     let recorded = rows.iter().flat_map(|row| row.train.keys());
     let added: BTreeSet<&String> = recorded
-        .filter(|name| !house.contains(name) && !StepMetric::is_reserved(name))
+        .filter(|name| !built_in.contains(name) && !StepMetric::is_reserved(name))
         .collect();
-    let losses = house.iter().chain(added).map(|name| trained(name));
+    let losses = built_in.iter().chain(added).map(|name| trained(name));
     LineChart {
         title: "Training losses".to_owned(),
         x_label: "Epoch".to_owned(),

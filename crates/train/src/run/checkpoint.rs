@@ -1,4 +1,4 @@
-//! Checkpoints: everything with which a training goes on after a step.
+//! Checkpoints: everything that a training needs to resume.
 
 use std::{
     collections::BTreeMap,
@@ -23,32 +23,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, config::OptimizationConfig, step::WeightAverage};
 
-/// How many are kept: should the last one be unreadable, the one before it is there.
+/// The number of checkpoints to keep: if the last one is damaged, the one before it is used.
 const KEPT: usize = 2;
 
-/// Where a training stands: after a step of the optimizer.
+/// The position of a training, between two optimizer steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
-    /// Steps since the training began.
+    /// The number of completed steps.
     pub iteration: usize,
-    /// What the epoch gave so far.
+    /// The metrics of the current epoch so far.
     pub epoch: EpochProgress,
 }
 
-/// What the steps of an epoch gave so far.
+/// The metrics of the completed steps of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochProgress {
-    /// Of the steps' figures, by name.
+    /// Means of the step metrics, by name.
     pub means: BTreeMap<String, RunningMean>,
-    /// Steps whose gradient was scaled down.
+    /// The number of steps whose gradient was clipped.
     pub clipped: usize,
     /// Learning rate of the last step.
     pub learning_rate: f64,
-    /// Seconds that it took.
+    /// Seconds of training.
     pub seconds: f64,
 }
 
-/// A mean of weighted values that are added one by one.
+/// A running weighted mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RunningMean {
     sum: f64,
@@ -71,7 +71,7 @@ impl RunningMean {
     }
 }
 
-/// What `position.json` says: the position, and the checksums of the files beside it.
+/// The contents of `position.json`: the position, and the checksums of the files beside it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Contents {
     #[serde(flatten)]
@@ -80,9 +80,9 @@ struct Contents {
     checksums: BTreeMap<String, u32>,
 }
 
-/// The folder of a run's checkpoints. Each is a folder named after the number of its
-/// steps, with `model.bpk`, `optimizer.bpk`, `average.bpk` where there is an average, and
-/// `position.json`, and appears whole or not at all.
+/// The folder with the checkpoints of a run. Each checkpoint is a folder named after its
+/// iteration, with `model.bpk`, `optimizer.bpk`, `average.bpk` if there is an average, and
+/// `position.json`. It is written atomically.
 #[derive(Clone, Debug)]
 pub struct Checkpoints {
     path: PathBuf,
@@ -98,7 +98,7 @@ pub struct Checkpoint<B: Backbone = ResNet> {
     pub optimizer: ModuleOptimizer,
     /// The averaged weights, if the training keeps an average.
     pub average: Option<WeightAverage<B>>,
-    /// What is wrong with a later checkpoint, in place of which this one was read.
+    /// The error of a later checkpoint that is damaged, if this one replaces it.
     pub warning: Option<String>,
 }
 
@@ -108,17 +108,17 @@ impl Checkpoints {
         Self { path }
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What tells the data of the run from other data.
+    /// The digest of the data of the run.
     pub(crate) fn data_path(&self) -> PathBuf {
         self.path.join("data.json")
     }
 
-    /// The numbers of steps of all checkpoints, the last one first.
+    /// The iterations of all checkpoints, the last one first.
     ///
     /// # Errors
     ///
@@ -132,11 +132,11 @@ impl Checkpoints {
         Ok(iterations)
     }
 
-    /// Removes all checkpoints, and what is left of others.
+    /// Removes all checkpoints, including incomplete ones.
     ///
     /// # Errors
     ///
-    /// Fails, with all as it was, if the folder has something else in it.
+    /// Fails without removing anything if the folder contains anything else.
     pub(crate) fn clear(&self) -> Result<(), Error> {
         if !self.path.exists() {
             return Ok(());
@@ -156,7 +156,7 @@ impl Checkpoints {
             } else if path != data && !file::is_partial(&path) {
                 return Err(Error::Run {
                     path,
-                    cause: "is not a checkpoint, but in the place of checkpoints: choose another folder"
+                    cause: "is in the checkpoint folder, but is not a checkpoint: choose another folder"
                         .to_owned(),
                 });
             }
@@ -164,11 +164,11 @@ impl Checkpoints {
         ours.iter().try_for_each(|path| remove(path))
     }
 
-    /// Writes a checkpoint, then removes all but the last ones.
+    /// Writes a checkpoint, then removes old ones.
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be written; the checkpoints before it stay.
+    /// Names the file that cannot be written; earlier checkpoints stay.
     pub fn save<B: Backbone>(
         &self,
         position: &Position,
@@ -179,7 +179,7 @@ impl Checkpoints {
         let partial = self.path.join(PARTIAL);
         remove(&partial)?;
         if let Err(error) = write(&partial, position, model, optimizer, average) {
-            // On a full disk, others need the space.
+            // If the disk is full, free the space.
             let _ = fs::remove_dir_all(&partial);
             return Err(error);
         }
@@ -189,15 +189,14 @@ impl Checkpoints {
         sync_folder_of(&whole);
         let (later, others): (Vec<usize>, Vec<usize>) =
             (self.iterations()?.into_iter()).partition(|&iteration| iteration > position.iteration);
-        // Those that are later were damaged: the training went on from before them.
+        // Later checkpoints were damaged: the training resumed from an earlier one.
         for iteration in later.into_iter().chain(others.into_iter().skip(KEPT)) {
             self.discard(&self.path.join(iteration.to_string()))?;
         }
         Ok(())
     }
 
-    /// Removes a checkpoint: what is left of it if that is cut short no longer has its
-    /// name.
+    /// Removes a checkpoint. It is renamed first, so that no half-removed checkpoint has its name.
     fn discard(&self, checkpoint: &Path) -> Result<(), Error> {
         if !checkpoint.exists() {
             return Ok(());
@@ -208,14 +207,13 @@ impl Checkpoints {
         remove(&removed)
     }
 
-    /// The last checkpoint that is whole, of a run whose detector is `model` with other
-    /// weights.
+    /// Loads the last intact checkpoint into `model` and the optimizer.
     ///
     /// # Errors
     ///
-    /// Fails if there is none, naming what is wrong with the last one, or if it is of
-    /// another model or optimizer. One that was written with averaged weights where
-    /// `optimization` has none, or the other way round, counts as damaged.
+    /// Fails with the error of the last checkpoint if none is intact, or if the checkpoint is of
+    /// another model or optimizer. A checkpoint counts as damaged if it has averaged weights and
+    /// `optimization` keeps no average, or the reverse.
     pub fn last<B: Backbone>(
         &self,
         model: &Fcos<B>,
@@ -226,7 +224,7 @@ impl Checkpoints {
             match self.files(iteration, optimization) {
                 Ok(files) => {
                     let warning = damage
-                        .map(|damage| format!("{damage}; going on from iteration {iteration}"));
+                        .map(|damage| format!("{damage}; resuming from iteration {iteration}"));
                     let checkpoint = files.restore(model, optimization.optimizer())?;
                     return Ok(Checkpoint {
                         warning,
@@ -240,12 +238,12 @@ impl Checkpoints {
         }
         Err(damage.unwrap_or_else(|| Error::Run {
             path: self.path.clone(),
-            cause: "holds no checkpoint to go on from".to_owned(),
+            cause: "there is no checkpoint to resume from".to_owned(),
         }))
     }
 }
 
-/// The files of a checkpoint, as they were written.
+/// The contents of the files of an intact checkpoint.
 struct Files {
     folder: PathBuf,
     position: Position,
@@ -261,13 +259,13 @@ impl Checkpoints {
         let place = folder.join(POSITION);
         let contents: Contents = read_json(&place)?;
         if contents.position.iteration != iteration {
-            return Err(unusable(&place)("it is of another iteration"));
+            return Err(unusable(&place)("it belongs to another iteration"));
         }
         let file = |name: &str| {
             let path = folder.join(name);
             let bytes = fs::read(&path).map_err(Error::io(&path))?;
             if contents.checksums.get(name) != Some(&crc32fast::hash(&bytes)) {
-                return Err(unusable(&path)("its checksum is another"));
+                return Err(unusable(&path)("its checksum does not match"));
             }
             Ok(Bytes::from_bytes_vec(bytes))
         };
@@ -280,7 +278,7 @@ impl Checkpoints {
                 None if !has_average => None,
                 decay => {
                     return Err(unusable(&place)(format!(
-                        "it was written {} averaged weights, but the configuration {} them",
+                        "it was written {} averaged weights, but the configuration {} an average",
                         if has_average { "with" } else { "without" },
                         if decay.is_some() { "has" } else { "lacks" },
                     )));
@@ -307,7 +305,7 @@ impl Files {
         };
         let model = weights(MODEL, self.model, model.clone())?;
         let average = self.average.map(|(bytes, decay)| {
-            // Loading writes to running statistics, which clones share; these are its own.
+            // Loading writes to running statistics, which clones share. `valid` makes a copy.
             let average = weights(AVERAGE, bytes, model.valid());
             average.map(|average| WeightAverage::resumed(average, decay))
         });
@@ -329,16 +327,16 @@ fn restored(optimizer: ModuleOptimizer, file: Bytes) -> Result<ModuleOptimizer, 
     let record = OptimizerRecord::from_bytes(file).map_err(|error| error.to_string())?;
     let tensors = record.len();
     let optimizer = optimizer.load_record(record);
-    // What is of another optimizer is passed over by Burn.
+    // Burn skips the state of another optimizer.
     match optimizer.to_record().len() == tensors {
         true => Ok(optimizer),
         false => Err("it is the state of another optimizer".to_owned()),
     }
 }
 
-/// What `restore` makes of the file at `path`, also where Burn panics.
+/// Runs `restore` on the file at `path`. A panic in Burn becomes an error.
 fn guarded<T>(path: &Path, restore: impl FnOnce() -> Result<T, String>) -> Result<T, Error> {
-    let panicked = |_| Err("it makes Burn panic".to_owned());
+    let panicked = |_| Err("reading it causes a panic in Burn".to_owned());
     catch_unwind(AssertUnwindSafe(restore))
         .unwrap_or_else(panicked)
         .map_err(unusable(path))
@@ -382,12 +380,12 @@ fn write<B: Backbone>(
     Ok(write_json(&folder.join(POSITION), &contents)?)
 }
 
-/// Writes weights as a file that appears whole or not at all.
+/// Writes weights to a file atomically.
 pub(crate) fn save_model<B: Backbone>(model: &Fcos<B>, path: &Path) -> Result<(), Error> {
     write_whole(path, &model_bytes(model, path)?).map_err(Error::io(path))
 }
 
-/// Weights as the bytes of a file, which errors name.
+/// The weights as bytes of the file at `path`, which is named in errors.
 fn model_bytes<B: Backbone>(model: &Fcos<B>, path: &Path) -> Result<Bytes, Error> {
     let record = model.clone().into_record();
     record.into_bytes().map_err(unusable(path))
@@ -396,11 +394,11 @@ fn model_bytes<B: Backbone>(model: &Fcos<B>, path: &Path) -> Result<Bytes, Error
 fn unusable<E: ToString>(path: &Path) -> impl FnOnce(E) -> Error + use<'_, E> {
     |error| Error::Run {
         path: path.to_owned(),
-        cause: format!("is no part of a checkpoint: {}", error.to_string()),
+        cause: format!("invalid checkpoint file: {}", error.to_string()),
     }
 }
 
-/// Removes a folder, if it is there.
+/// Removes a folder if it exists.
 fn remove(folder: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(folder)(error)),
@@ -435,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_can_be_read_is_gone_on_from() {
+    fn the_last_intact_checkpoint_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
@@ -456,7 +454,7 @@ mod tests {
                 .last(&model, &optimization)
                 .map(|found| found.position.iteration)
         };
-        // What a process leaves that is killed while it writes, or removes.
+        // Left by a process that was killed while writing or removing a checkpoint.
         for left in [PARTIAL, REMOVED] {
             fs::create_dir(dir.path().join(left)).unwrap();
             fs::write(dir.path().join(left).join(MODEL), "half").unwrap();
@@ -471,7 +469,7 @@ mod tests {
             .unwrap();
         assert_eq!(last().unwrap(), 9);
 
-        // What a machine leaves that loses its power, if its disk lies.
+        // Left by a power failure, if the disk did not honor the sync.
         let path = dir.path().join("9").join(MODEL);
         let whole = fs::read(&path).unwrap();
         fs::write(&path, &whole[..whole.len() / 2]).unwrap();
@@ -486,7 +484,7 @@ mod tests {
         let error = last().unwrap_err().to_string();
         assert!(error.contains("9/model.bpk"), "{error}");
 
-        // What was gone on from takes the place of the damaged one.
+        // A new checkpoint after an earlier one replaces the damaged one.
         let position = Position {
             iteration: 7,
             ..Position::default()
@@ -497,11 +495,11 @@ mod tests {
         assert_eq!(checkpoints.iterations().unwrap(), [7, 5]);
         fs::rename(dir.path().join("7"), dir.path().join("8")).unwrap();
         let error = last().unwrap_err().to_string();
-        assert!(error.contains("of another iteration"), "{error}");
+        assert!(error.contains("belongs to another iteration"), "{error}");
     }
 
     #[test]
-    fn averages_come_back_where_the_configuration_has_them() {
+    fn averages_are_loaded_if_the_configuration_has_one() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
@@ -528,7 +526,7 @@ mod tests {
         assert!(error.to_string().contains("without averaged weights"));
     }
 
-    /// Checksums keep damage out, not what somebody made.
+    /// Checksums detect damage, but not forged files.
     #[test]
     fn files_that_make_burn_panic_are_errors() {
         use burn::store::burn_pack::{Tensor, Writer};

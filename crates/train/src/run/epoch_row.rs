@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fcos_burn_eval::{CocoMetric, Evaluation};
 use serde::{Deserialize, Serialize};
 
-/// What an epoch gave: a row of `metrics.json`.
+/// The results of an epoch: a row of `metrics.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
     /// The epoch, counted from 1.
@@ -14,22 +14,22 @@ pub struct EpochRow {
     pub seconds: f64,
     /// Learning rate of its last iteration.
     pub learning_rate: f64,
-    /// Means of the training step's figures over all steps, by name; those of mean IoU and class
-    /// accuracy are over all positive locations.
+    /// Means of the step metrics over all steps, by name; mean IoU and class accuracy are averaged
+    /// over all positive locations.
     pub train: BTreeMap<String, f64>,
-    /// Steps whose gradient was scaled down to the greatest norm that is allowed.
+    /// The number of steps whose gradient was clipped.
     #[serde(default)]
     pub clipped_steps: usize,
-    /// Training images that could not be read since the training was started or gone on
-    /// with; others took their place.
+    /// The number of unreadable training images, replaced by others, since the training was
+    /// started or last resumed.
     #[serde(default)]
     pub unreadable_images: usize,
-    /// The validation, if it could be evaluated.
+    /// The evaluation on the validation split, if there is one.
     pub validation: Option<Evaluation>,
 }
 
 impl EpochRow {
-    /// AP of the validation, if it is defined.
+    /// AP on the validation split, if it is defined.
     pub fn ap(&self) -> Option<f64> {
         self.validation.as_ref()?.metric(CocoMetric::AP)
     }

@@ -12,21 +12,19 @@ use fcos_burn_model::backbone::BackboneConfig;
 use super::{Checkpoints, EpochRow, TrainLog};
 use crate::{Error, RunConfig};
 
-/// A run's folder and the places in it.
+/// A run folder and the paths of its files.
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run. It is a run's once it has a configuration, which is
-    /// written after the first checkpoint: what has one can be gone on with. Its log keeps
-    /// others out.
+    /// Creates the folder of a new run. The configuration is written after the first checkpoint,
+    /// so that a folder with a configuration can be resumed. The open log locks the folder.
     ///
     /// # Errors
     ///
-    /// Fails if the folder holds a run already, or what is left of one, or cannot be
-    /// written.
+    /// Fails if the folder already holds a run or remains of one, or cannot be written.
     pub fn create(path: &Path) -> Result<(Self, TrainLog), Error> {
         let folder = Self {
             path: path.to_owned(),
@@ -36,10 +34,10 @@ impl RunFolder {
         if folder.config_path().exists() {
             return Err(Error::Run {
                 path: path.to_owned(),
-                cause: "holds a run already: resume it, or choose another folder".to_owned(),
+                cause: "already holds a run: resume it, or choose another folder".to_owned(),
             });
         }
-        // These come after the configuration: they are of another run.
+        // A run writes these after its configuration, so they belong to another run.
         let left = [folder.metrics_path(), folder.evaluation_path()];
         if let Some(left) = left.iter().find(|left| left.exists()) {
             return Err(Error::Run {
@@ -47,7 +45,7 @@ impl RunFolder {
                 cause: "is left over from another run: choose another folder".to_owned(),
             });
         }
-        // A run that was stopped before it had a configuration begins anew.
+        // A run that stopped before it had a configuration starts over.
         folder.checkpoints().clear()?;
         for dir in [
             folder.plots_path(),
@@ -59,11 +57,11 @@ impl RunFolder {
         Ok((folder, log))
     }
 
-    /// Opens the folder of a run.
+    /// Opens a run folder.
     ///
     /// # Errors
     ///
-    /// Fails if the folder is not that of a run.
+    /// Fails if the folder is not a run folder.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let folder = Self {
             path: path.to_owned(),
@@ -77,16 +75,16 @@ impl RunFolder {
         }
     }
 
-    /// Reads the configuration of the run, whose detector has the backbone `C`.
+    /// Reads the configuration of a run with the backbone `C`.
     ///
     /// # Errors
     ///
-    /// Fails if the configuration is malformed or is of another backbone.
+    /// Fails if the configuration is malformed or has another backbone.
     pub fn read_config<C: BackboneConfig>(&self) -> Result<RunConfig<C>, Error> {
         RunConfig::read(&self.config_path())
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -96,32 +94,32 @@ impl RunFolder {
         self.path.join("config.json")
     }
 
-    /// The weights of the epoch that [`RunConfig::keep`] says.
+    /// The weights of the epoch that [`RunConfig::keep`] selects.
     pub fn model_path(&self) -> PathBuf {
         self.path.join("model.bpk")
     }
 
-    /// The rows of all epochs.
+    /// The metrics of all epochs.
     pub fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.json")
     }
 
-    /// Its detections in COCO's results format.
+    /// The detections on the validation split, in COCO's results format.
     pub fn results_path(&self) -> PathBuf {
         self.path.join("results.json")
     }
 
-    /// The evaluation of [`model_path`](Self::model_path)'s weights: the last file that a
-    /// run writes.
+    /// The evaluation of the kept weights, [`model_path`](Self::model_path). It is the last file
+    /// that a run writes.
     pub fn evaluation_path(&self) -> PathBuf {
         self.path.join("evaluation.json")
     }
 
-    /// Reads the evaluation of a run that is finished; `None` of one that is not.
+    /// Reads the evaluation of a finished run; `None` if the run is not finished.
     ///
     /// # Errors
     ///
-    /// Fails if the file is there, but cannot be read.
+    /// Fails if the file exists, but cannot be read.
     pub fn read_evaluation(&self) -> Result<Option<Evaluation>, Error> {
         let path = self.evaluation_path();
         match path.exists() {
@@ -135,17 +133,17 @@ impl RunFolder {
         self.path.join("plots")
     }
 
-    /// Pictures with its detections.
+    /// Pictures of detections.
     pub fn detections_path(&self) -> PathBuf {
         self.path.join("detections")
     }
 
-    /// What was told while training.
+    /// The training log.
     pub fn log_path(&self) -> PathBuf {
         self.path.join("train.log")
     }
 
-    /// The step that ended the run, if its loss or gradient was not finite.
+    /// The step that stopped the run, if its loss or gradient was not finite.
     pub fn failed_step_path(&self) -> PathBuf {
         self.path.join("failed-step")
     }
@@ -155,11 +153,11 @@ impl RunFolder {
         Checkpoints::new(self.path.join("checkpoint"))
     }
 
-    /// Reads the rows of the epochs so far: of the first, the second, and so on.
+    /// Reads the metrics of the epochs so far, in order.
     ///
     /// # Errors
     ///
-    /// Fails if the file is there, but cannot be read, or lacks an epoch.
+    /// Fails if the file exists, but cannot be read or lacks an epoch.
     pub fn read_metrics(&self) -> Result<Vec<EpochRow>, Error> {
         let path = self.metrics_path();
         if !path.exists() {
@@ -174,7 +172,7 @@ impl RunFolder {
             None => Ok(rows),
             Some((row, epoch)) => Err(Error::Run {
                 path,
-                cause: format!("has epoch {} where epoch {epoch} should be", row.epoch),
+                cause: format!("has epoch {} instead of epoch {epoch}", row.epoch),
             }),
         }
     }

@@ -12,20 +12,20 @@ use fcos_burn_eval::CocoMetric;
 use super::EpochRow;
 use crate::Error;
 
-/// A text file of what happens, a line each. Whoever has it open is the only one to train
-/// in its folder.
+/// A text file with a line per event. It is locked while open, so that only one training runs in
+/// its folder.
 #[derive(Clone, Debug)]
 pub struct TrainLog(Arc<Mutex<File>>);
 
 impl TrainLog {
-    /// Opens the log to append to it.
+    /// Opens the log for appending.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be written, or another training has it open.
+    /// Fails if the file cannot be written, or if another training has it open.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let file = OpenOptions::new()
-            // Windows locks only what can be read.
+            // Windows locks only readable files.
             .read(true)
             .create(true)
             .append(true)
@@ -34,15 +34,14 @@ impl TrainLog {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => Err(Error::Run {
                 path: path.to_owned(),
-                cause: "is being written: another training goes on in its folder".to_owned(),
+                cause: "another training is running in its folder".to_owned(),
             }),
-            // Not every file system has locks.
+            // Not every file system supports locks.
             Ok(()) | Err(TryLockError::Error(_)) => Ok(Self(Arc::new(Mutex::new(file)))),
         }
     }
 
-    /// Writes a line, or several, without a terminal's commands that names from files may
-    /// have in them.
+    /// Writes one or several lines, without control characters that names from files may contain.
     pub fn line(&self, line: &str) -> std::io::Result<()> {
         let line = line.replace(|c: char| c.is_control() && c != '\n', " ");
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +49,7 @@ impl TrainLog {
     }
 }
 
-/// An epoch on one line.
+/// The line of an epoch in the log.
 pub(crate) fn epoch_line(row: &EpochRow) -> String {
     let mut line = format!("epoch {}: {:.0} s", row.epoch, row.seconds);
     for (name, value) in &row.train {

@@ -1,4 +1,4 @@
-//! The run folder: configuration, checkpoints, log, metrics and what a finished run shows.
+//! The run folder: configuration, checkpoints, log, metrics, plots and pictures.
 
 mod artifacts;
 mod checkpoint;

@@ -1,19 +1,18 @@
-//! Several devices that compute at the same time.
+//! Several devices that compute in parallel.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::Device;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// Devices that share the work of a batch, each driven by a thread of its own.
+/// Devices that share the work of a batch, each with its own thread.
 ///
-/// The same device may stand in it several times: two shares of a batch keep two
-/// cores busier than the operations of one share do.
+/// The same device may be listed several times: on a CPU, two shares of a batch use two cores
+/// better than the parallel operations of one share do.
 ///
-/// The threads are those of one pool, in which the operations of a CPU run too, so
-/// that they need not be handed over to another pool and waited for. A device always
-/// has the same thread, because batch normalization keeps its running statistics by
-/// thread.
+/// The threads belong to one pool, which also runs the operations of a CPU, so that they need
+/// not wait for another pool. Each device always uses the same thread, because batch
+/// normalization keeps its running statistics per thread.
 #[derive(Clone, Debug)]
 pub struct DeviceGroup {
     devices: Vec<Device>,
@@ -21,7 +20,7 @@ pub struct DeviceGroup {
 }
 
 impl DeviceGroup {
-    /// Starts the threads, one for every core, or every device if there are more.
+    /// Starts the threads: as many as there are cores, and at least one per device.
     ///
     /// # Errors
     ///
@@ -43,8 +42,8 @@ impl DeviceGroup {
         &self.devices
     }
 
-    /// Computes `work` of each item on the device of its index, all at the same
-    /// time, and returns the results in the order of the items.
+    /// Runs `work` on each item in parallel, on the device with the item's index, and returns the
+    /// results in the order of the items.
     ///
     /// # Panics
     ///
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn results_keep_the_order_and_every_device_its_thread() {
+    fn results_keep_their_order_and_devices_their_threads() {
         let group = group(3);
         let mut seen = HashSet::new();
         for _ in 0..2 {
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_and_the_group_goes_on() {
+    fn a_panic_reaches_the_caller_and_leaves_the_group_usable() {
         let group = group(2);
         let hook = panic::take_hook();
         panic::set_hook(Box::new(|_| {}));

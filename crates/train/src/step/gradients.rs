@@ -19,17 +19,17 @@ pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Opti
     norm.sum.map(Tensor::sqrt)
 }
 
-/// Scales all gradients of `module` by the same factor, so that their common L2 norm,
-/// `[1]`, is at most `max_norm`.
+/// Clips the gradients of `module`: scales all of them by the same factor, so that their
+/// overall L2 norm is at most `max_norm`. `norm`, `[1]`, is their current norm.
 ///
-/// Nothing is read back to the host.
+/// Runs without synchronization with the host.
 pub fn clip_gradients<M: Module>(
     module: &M,
     gradients: GradientsParams,
     norm: Tensor<1>,
     max_norm: f32,
 ) -> GradientsParams {
-    // The smallest normal number keeps 0 / 0 from arising where all gradients are 0.
+    // The smallest normal number avoids 0 / 0 if all gradients are 0.
     let factor = (norm + f32::MIN_POSITIVE).recip().mul_scalar(max_norm);
     let mut scaling = Scaling {
         gradients,

@@ -1,4 +1,5 @@
-//! Optimizers and operations on gradients, by `fcos-burn-cpu` where that is built in.
+//! Optimizers and operations on gradients: those of `fcos-burn-cpu` if it is built in, else
+//! Burn's.
 
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::optim::{AdamW, Sgd, lerp, scale, sum_of_squares};

@@ -1,4 +1,4 @@
-//! A training step: forward and backward pass over the devices, gradients, optimizer.
+//! A training step: forward and backward pass across devices, gradients, optimizer.
 
 mod device_group;
 mod gradients;

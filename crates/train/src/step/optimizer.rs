@@ -1,4 +1,4 @@
-//! The optimizer and the learning rate schedule that a configuration describes.
+//! The optimizer and the learning rate schedule of a configuration.
 
 use std::f64::consts::PI;
 
@@ -12,7 +12,7 @@ use super::kernels::{AdamW, Sgd};
 use crate::config::{Decay, Milestones, OptimizationConfig, OptimizerConfig, Warmup, WarmupShape};
 
 impl OptimizationConfig {
-    /// The schedule of the parameters that are no biases.
+    /// The learning rate schedule of all parameters except biases.
     pub fn schedule(&self, total_iterations: usize) -> LearningRateSchedule {
         LearningRateSchedule {
             base: self.learning_rate,
@@ -31,7 +31,7 @@ impl OptimizationConfig {
         }
     }
 
-    /// The schedules of all parameters.
+    /// The learning rate schedules of all parameters.
     pub fn scheduler(&self, total_iterations: usize) -> ModuleLrScheduler {
         let schedule = self.schedule(total_iterations);
         let biases = LearningRateSchedule {
@@ -53,7 +53,7 @@ impl OptimizationConfig {
         }
     }
 
-    /// An optimizer made for the weight decay of each of the two groups.
+    /// An optimizer with separate weight decay for biases.
     fn grouped<O: burn::optim::Optimizer>(&self, make: impl Fn(f32) -> O) -> ModuleOptimizer {
         ModuleOptimizer::from(make(self.weight_decay as f32)).with_group(
             bias_group(),
@@ -64,7 +64,7 @@ impl OptimizationConfig {
 }
 
 impl Milestones {
-    /// The iterations, in a training of `total`.
+    /// The iterations of the milestones in a training of `total` iterations.
     fn iterations(&self, total: usize) -> Vec<usize> {
         match self {
             Self::Iterations(milestones) => milestones.clone(),
@@ -76,7 +76,7 @@ impl Milestones {
     }
 }
 
-/// Biases of convolutions and of normalization layers, by their path.
+/// The biases of convolutions and normalization layers, by parameter path.
 fn bias_group() -> ParamGroup {
     ParamGroup::from_any_predicates(vec![".bias", ".beta"])
 }
@@ -90,7 +90,7 @@ pub struct LearningRateSchedule {
     iteration: usize,
 }
 
-/// [`Decay`] in a training of a certain length.
+/// A [`Decay`] resolved for the length of the training.
 #[derive(Clone, Debug)]
 enum Course {
     Steps { milestones: Vec<usize>, factor: f64 },
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn the_paper_warms_up_at_a_third_and_drops_twice() {
+    fn the_paper_schedule_warms_up_at_a_third_and_drops_twice() {
         let schedule = paper().schedule(90_000);
         for (iteration, rate) in [
             (0, 0.01 / 3.0),
@@ -209,7 +209,7 @@ mod tests {
         config.decay = Decay::Cosine { end: 0.2 };
         let schedule = config.schedule(8);
         let rates: Vec<f64> = (0..10).map(|i| schedule.at(i) / 0.01).collect();
-        // cos 0°, 30°, 60°, 90°, 120°, 150° between 1 and 0.2; beyond the end, the end.
+        // cos 0°, 30°, 60°, 90°, 120°, 150° between 1 and 0.2, then constant.
         let half = 3f64.sqrt() / 2.0;
         let cosines = [1.0, half, 0.5, 0.0, -0.5, -half, -1.0, -1.0];
         let expected = cosines.map(|cosine| 0.2 + 0.8 * (1.0 + cosine) / 2.0);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_goes_on_from_its_record() {
+    fn a_schedule_resumes_from_its_record() {
         let mut schedule = paper().schedule(90_000);
         for _ in 0..60_000 {
             schedule.step();
@@ -229,8 +229,8 @@ mod tests {
         assert_eq!(resumed.step(), schedule.step());
     }
 
-    /// Weights move by rate · (gradient + decay · weight), biases by twice the rate
-    /// and without decay.
+    /// Weights change by rate · (gradient + decay · weight); biases at twice the rate, without
+    /// decay.
     #[test]
     fn biases_have_their_own_rate_and_decay() {
         #[derive(burn::module::Module, Debug)]

@@ -1,4 +1,4 @@
-//! What training and validation steps return.
+//! The output of training and validation steps.
 
 use std::borrow::Cow;
 
@@ -9,21 +9,21 @@ use burn::{
 use fcos_burn_boxes::Detection;
 use fcos_burn_loss::{FcosObjective, ObjectiveOutput};
 
-/// A number that a training step reports.
+/// A metric of a training step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StepMetric {
     /// The whole objective.
     Loss,
-    /// A term of the objective, by its name.
+    /// A term of the objective, by name.
     Term(Cow<'static, str>),
     /// Number of positive locations.
     Positives,
     /// Mean IoU of the positive locations' boxes.
     MeanIou,
-    /// Share of the positive locations whose highest class is the true one.
+    /// Fraction of the positive locations whose highest-scoring class is the correct one.
     ClassAccuracy,
-    /// L2 norm of the gradient over all parameters, before it is clipped.
+    /// L2 norm of the gradient over all parameters, before clipping.
     GradientNorm,
 }
 
@@ -45,7 +45,7 @@ impl StepMetric {
         Self::CENTERNESS,
     ];
 
-    /// The metrics that are no terms.
+    /// The metrics that are not terms.
     const OTHERS: [Self; 5] = [
         Self::Loss,
         Self::Positives,
@@ -66,13 +66,13 @@ impl StepMetric {
         }
     }
 
-    /// Whether a metric that is no term has this name.
+    /// Whether a metric other than a term has this name.
     pub(crate) fn is_reserved(name: &str) -> bool {
         Self::OTHERS.iter().any(|metric| metric.name() == name)
     }
 
-    /// The weight of a step with this many positive locations in the metric's mean over an epoch:
-    /// the number of positives if the metric is a mean over them, else 1.
+    /// The weight of a step with `positives` positive locations in the epoch's mean: the number of
+    /// positives if the metric is a mean over them, else 1.
     pub fn weight(&self, positives: f64) -> f64 {
         match self.is_mean_over_positives() {
             true => positives,
@@ -85,11 +85,11 @@ impl StepMetric {
     }
 }
 
-/// What a training step gives, on the device until it is asked for.
+/// The metrics of a training step, which stay on the device until they are read.
 #[derive(Clone, Debug)]
 pub enum StepOutput {
-    /// Not read yet: the metrics in the order given, `[metrics]`, means over positives
-    /// still sums.
+    /// On the device: the values of the metrics, `[metrics]`, in their order. Means over positives
+    /// are still sums.
     Pending(Vec<StepMetric>, Box<Tensor<1>>),
     /// On the host.
     Ready(Vec<(StepMetric, f64)>),
@@ -117,7 +117,7 @@ impl StepOutput {
         Self::Pending(metrics, Box::new(Tensor::cat(values, 0)))
     }
 
-    /// The metrics of two parts of a batch together, on the device of `self`.
+    /// Adds the metrics of two parts of a batch, on the device of `self`.
     pub(super) fn join(self, other: Self) -> Self {
         match (self, other) {
             (Self::Pending(metrics, values), Self::Pending(_, more)) => {
@@ -128,7 +128,7 @@ impl StepOutput {
         }
     }
 
-    /// The same with the gradient's norm, `[1]`.
+    /// Appends the gradient norm, `[1]`.
     pub(super) fn with_gradient_norm(self, norm: Tensor<1>) -> Self {
         match self {
             Self::Pending(mut metrics, values) => {
@@ -139,7 +139,7 @@ impl StepOutput {
         }
     }
 
-    /// The metrics that have been read.
+    /// The metrics, if they have been read; else empty.
     pub fn metrics(&self) -> &[(StepMetric, f64)] {
         match self {
             Self::Pending(..) | Self::Failed(_) => &[],
@@ -147,14 +147,14 @@ impl StepOutput {
         }
     }
 
-    /// One of the metrics, if it is there and has been read.
+    /// One of the metrics, if the step has it and it has been read.
     pub fn metric(&self, metric: &StepMetric) -> Option<f64> {
         let mut found = self.metrics().iter();
         found.find_map(|(name, value)| (name == metric).then_some(*value))
     }
 
-    /// The first metric that was read and is not finite: a part of the loss before the
-    /// whole.
+    /// The first metric that is not finite, if they have been read. Terms come before the whole
+    /// loss.
     pub fn not_finite(&self) -> Option<(StepMetric, f64)> {
         let mut found = self
             .metrics()
@@ -195,7 +195,7 @@ impl ItemLazy for StepOutput {
 /// The detections of some images, boxes in original pixels.
 #[derive(Clone, Debug)]
 pub struct ValidationOutput {
-    /// Index of an image in its data set, and what was found in it.
+    /// The index of each image in its data set, and its detections.
     pub images: Vec<(usize, Vec<Detection>)>,
 }
 

@@ -1,4 +1,4 @@
-//! The detector as burn-train trains and validates it.
+//! The detector as a learner of burn-train.
 
 use std::{fmt, sync::Arc};
 
@@ -22,10 +22,10 @@ use super::{
 };
 use crate::data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
 
-/// A detector with what it is trained by.
+/// A detector with its objective and devices.
 ///
-/// As a module it *is* its detector: it has the same parameter paths, so that
-/// checkpoints of a training are weights of the detector.
+/// As a module it has the parameter paths of its detector, so that checkpoints hold the weights
+/// of the detector.
 #[derive(Clone, Debug)]
 pub struct TrainableDetector<B: Backbone = ResNet> {
     detector: Fcos<B>,
@@ -37,9 +37,8 @@ pub struct TrainableDetector<B: Backbone = ResNet> {
 }
 
 impl<B: Backbone> TrainableDetector<B> {
-    /// Puts a detector and its objective together. The detector is on the first of
-    /// `devices`, all of which have autodiff. Gradients are not clipped, and everything
-    /// computes in 32 bits.
+    /// A trainable detector without gradient clipping, in 32 bits. The detector must be on the
+    /// first of `devices`, all of which need autodiff.
     pub fn new(detector: Fcos<B>, objective: FcosObjective, devices: DeviceGroup) -> Self {
         Self {
             detector,
@@ -51,7 +50,7 @@ impl<B: Backbone> TrainableDetector<B> {
         }
     }
 
-    /// The same, with the gradient's norm limited as by [`clip_gradients`].
+    /// Sets the limit of gradient clipping, see [`clip_gradients`].
     #[must_use]
     pub fn with_max_gradient_norm(self, max_gradient_norm: Option<f32>) -> Self {
         Self {
@@ -60,24 +59,24 @@ impl<B: Backbone> TrainableDetector<B> {
         }
     }
 
-    /// The limit of the gradient's norm, if there is one.
+    /// The limit of gradient clipping, if there is one.
     pub fn max_gradient_norm(&self) -> Option<f32> {
         self.max_gradient_norm
     }
 
-    /// The same, with activations in another number format.
+    /// Sets the number format of activations.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// The same with another objective, such as one with terms of one's own.
+    /// Replaces the objective, for instance by one with custom terms.
     #[must_use]
     pub fn with_objective(self, objective: FcosObjective) -> Self {
         Self { objective, ..self }
     }
 
-    /// The same with a rule that assigns locations by the predictions of the step.
+    /// Sets the rule that assigns locations by the predictions of the step.
     #[must_use]
     pub fn with_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
         Self {
@@ -91,7 +90,7 @@ impl<B: Backbone> TrainableDetector<B> {
         &self.detector
     }
 
-    /// The same with another detector, such as one of averaged weights.
+    /// Replaces the detector, for instance by one with averaged weights.
     #[must_use]
     pub fn with_detector(&self, detector: Fcos<B>) -> Self {
         Self {
@@ -100,7 +99,7 @@ impl<B: Backbone> TrainableDetector<B> {
         }
     }
 
-    /// The detector alone.
+    /// Returns the detector.
     pub fn into_detector(self) -> Fcos<B> {
         self.detector
     }
@@ -153,14 +152,14 @@ impl<B: Backbone> fmt::Display for TrainableDetector<B> {
     }
 }
 
-/// The gradients of a part of a batch, and its figures.
+/// The gradients and metrics of a part of a batch.
 struct PartStep {
     gradients: GradientsParams,
     output: StepOutput,
 }
 
 impl PartStep {
-    /// The part's share in the step of a batch whose losses `normalizer` divides.
+    /// Computes a part of a batch, with the losses divided by the `normalizer` of the whole batch.
     fn new<B: Backbone>(
         detector: &Fcos<B>,
         objective: &FcosObjective,
@@ -188,7 +187,7 @@ impl PartStep {
 }
 
 impl<B: Backbone> TrainableDetector<B> {
-    /// What the losses of all parts are divided by, on the first device.
+    /// The normalizer of the losses of all parts, on the first device.
     fn normalizer(&self, parts: &[AssignedPart], device: &Device) -> Option<Normalizer> {
         let centerness = self.detector.predicts_centerness();
         parts
@@ -197,9 +196,9 @@ impl<B: Backbone> TrainableDetector<B> {
             .reduce(Normalizer::join)
     }
 
-    /// The parts with the targets of their locations. Those that are not assigned yet are assigned
-    /// by the predictions of the detector in inference mode, before the step: these do not depend
-    /// on how the batch is divided.
+    /// The parts with the targets of their locations. Targets that are not assigned yet use the
+    /// predictions of the detector in inference mode before the step, which do not depend on the
+    /// division of the batch.
     fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, ExecutionError> {
         let devices = self.devices.devices();
         let mut assigned = Vec::with_capacity(parts.len());
@@ -248,7 +247,7 @@ impl<B: Backbone> TrainableDetector<B> {
                     })
                     .collect()
             }
-            // Without a rule, nothing is a target.
+            // Without a rule, all locations are background.
             None => objects
                 .iter()
                 .map(|_| Assignment::background(count))
@@ -296,8 +295,8 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
         let mut output: Option<StepOutput> = None;
         let mut parts = parts.into_iter();
         loop {
-            // A round ends before the next begins: the running statistics of batch
-            // normalization would else depend on which device is faster.
+            // A round ends before the next begins. Otherwise the running statistics of batch
+            // normalization would depend on which device is faster.
             let round: Vec<AssignedPart> = parts.by_ref().take(devices.len()).collect();
             let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
                 break;
@@ -374,7 +373,7 @@ mod tests {
     fn detector() -> FcosConfig {
         let mut config = FcosConfig::small(6);
         config.backbone.width = 8;
-        // The statistics of batch normalization are of a part.
+        // Batch normalization would use the statistics of a part.
         config.backbone.norm = NormKind::Group;
         config.fpn.channels = 8;
         config.head.tower_depth = 1;
@@ -419,15 +418,15 @@ mod tests {
         }
     }
 
-    /// The gradients and figures of a step over `images` images in `parts` parts on
-    /// as many devices like the detector's.
+    /// The gradients and metrics of a step on `images` images in `parts` parts, with `devices`
+    /// copies of the detector's device.
     fn step(
         detector: &Fcos,
         config: &FcosConfig,
         images: usize,
         [devices, parts]: [usize; 2],
     ) -> Step {
-        // Which score is the highest is decided by rounding where they are nearly the same.
+        // With MaxOverClasses, rounding would decide between nearly equal scores.
         let objective = FcosObjectiveConfig::new()
             .with_association(Some(AssociationLoss::default()))
             .with_association_score(AssociationScore::GroundTruthClass)
@@ -449,7 +448,7 @@ mod tests {
 
     type Step = (Vec<f32>, Vec<(StepMetric, f64)>);
 
-    /// What of a step is not as in the other one, but for rounding.
+    /// The first difference between two steps that exceeds rounding.
     fn difference((gradients, figures): &Step, (whole, whole_figures): &Step) -> Option<String> {
         let norm = |values: Vec<f32>| -> f64 {
             let squares = values.into_iter().map(|value| f64::from(value).powi(2));
@@ -474,8 +473,8 @@ mod tests {
         different.map(|different| format!("{different:?}"))
     }
 
-    /// Rounding can move a value over the kink of a ReLU, and one of two nearly equal scores over
-    /// the other. With other weights it is another value, or none.
+    /// Rounding can move a value across the kink of a ReLU, or change the order of two nearly equal
+    /// scores. Hence one of the three models may differ.
     #[test]
     fn parts_and_devices_give_the_step_of_the_whole_batch() {
         let config = detector();
@@ -489,7 +488,7 @@ mod tests {
         let whole: Vec<Step> = (detectors.iter())
             .map(|detector| step(detector, &config, 5, [1, 1]))
             .collect();
-        // One device in steps; several at once; both; and more devices than images.
+        // Sequential parts; parallel parts; both; more devices than images.
         for layout in [[1, 3], [2, 2], [2, 4], [8, 8]] {
             let different: Vec<String> = (detectors.iter().zip(&whole))
                 .filter_map(|(detector, whole)| {
@@ -501,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_computed_twice_gives_the_same_gradients() {
+    fn gradient_checkpointing_gives_the_same_gradients() {
         let config = detector();
         let device = Device::flex().autodiff();
         device.seed(5);

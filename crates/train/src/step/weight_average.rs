@@ -14,9 +14,9 @@ use fcos_burn_model::{
 
 use super::kernels::lerp;
 
-/// The average of a training's weights over its steps, in which recent ones count more:
-/// Polyak averaging (Polyak & Juditsky, 1992) with exponentially decaying weights. It is less
-/// noisy than the last weights.
+/// An exponential moving average of the weights over the training steps: Polyak averaging
+/// (Polyak & Juditsky, 1992) with exponentially decaying coefficients. It is less noisy than the
+/// last weights.
 #[derive(Debug)]
 pub struct WeightAverage<B: Backbone = ResNet> {
     /// Without autodiff.
@@ -25,20 +25,19 @@ pub struct WeightAverage<B: Backbone = ResNet> {
 }
 
 impl<B: Backbone> WeightAverage<B> {
-    /// Starts the average of a training with the weights that it starts with. For `decay`, in
-    /// `(0, 1)`, see
+    /// Starts the average from the initial weights of the training. For `decay`, in `(0, 1)`, see
     /// [`average_decay`](crate::config::OptimizationConfig::average_decay).
     pub fn new(model: &Fcos<B>, decay: f64) -> Self {
         Self::resumed(model.valid(), decay)
     }
 
-    /// Continues with an average, `model`, that shares no running statistics with another
+    /// Continues from the average `model`, which must not share running statistics with another
     /// module.
     pub(crate) fn resumed(model: Fcos<B>, decay: f64) -> Self {
         Self { model, decay }
     }
 
-    /// Adds the weights after `step`, counted from 1, of the same detector.
+    /// Updates the average with the weights of `model` after `step`, counted from 1.
     #[must_use]
     pub fn updated(self, model: &Fcos<B>, step: usize) -> Self {
         let step = step as f64;
@@ -49,7 +48,7 @@ impl<B: Backbone> WeightAverage<B> {
             places: places.0.into_iter(),
             found: GradientsParams::new(),
         };
-        // This has the step's share in the running statistics, too.
+        // `valid` includes the step in the running statistics.
         model.valid().visit(&mut weights);
         let mut approach = Approach {
             weights: weights.found,
@@ -68,7 +67,7 @@ impl<B: Backbone> WeightAverage<B> {
     }
 }
 
-/// The average's parameters, in their order.
+/// The ids of the average's parameters, in order.
 #[derive(Default)]
 struct Places(Vec<ParamId>);
 
@@ -78,8 +77,8 @@ impl ModuleVisitor for Places {
     }
 }
 
-/// The weights by the average's parameter in the same place: loaded modules may have other
-/// ids. Burn's container for gradients holds any tensors.
+/// The weights by the id of the corresponding parameter of the average: loaded modules may have
+/// other ids. Burn's container for gradients can hold any tensors.
 struct Weights {
     places: IntoIter<ParamId>,
     found: GradientsParams,
@@ -102,7 +101,7 @@ impl ModuleMapper for Approach {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         match self.weights.remove::<D>(param.id) {
             Some(weight) => param.map(|average| {
-                // With several devices, a statistic is on the one that was synced first.
+                // With several devices, a running statistic is on the one that was synced first.
                 let weight = weight.to_device(&average.device());
                 lerp(average, weight, self.share)
             }),
@@ -133,10 +132,10 @@ mod tests {
         values.0
     }
 
-    /// a₀ = w₀, then aₜ = d aₜ₋₁ + (1 − d) wₜ with d = min(0.3, (1 + t) / (10 + t)), running
-    /// statistics included; what it is made of stays as it was.
+    /// a₀ = w₀, then aₜ = d aₜ₋₁ + (1 − d) wₜ with d = min(0.3, (1 + t) / (10 + t)), including
+    /// running statistics; the averaged models do not change.
     #[test]
-    fn it_is_the_sum_of_all_weights_by_their_age() {
+    fn the_average_follows_its_recurrence() {
         let mut config = FcosConfig::small(2);
         config.backbone.width = 8;
         config.fpn.channels = 8;
@@ -146,7 +145,7 @@ mod tests {
             .map(|seed| {
                 device.seed(seed);
                 let model = config.init(&device).unwrap();
-                // This gives it running statistics of its own.
+                // This gives each model different running statistics.
                 let noise = Distribution::Normal(f64::from(seed as u8), 2.0);
                 model.forward(Tensor::random([2, 3, 64, 64], noise, &device));
                 model

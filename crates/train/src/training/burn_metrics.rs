@@ -1,4 +1,4 @@
-//! The metrics that burn-train shows.
+//! Adapters for burn-train's metrics.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use fcos_burn_eval::CocoMetric;
 use super::evaluator::SharedEvaluator;
 use crate::step::{StepMetric, StepOutput, ValidationOutput};
 
-/// The description of the objective and of its terms, by which a renderer finds them.
+/// The description that marks the objective and its terms, so that a renderer can find them.
 pub(crate) const LOSS: &str = "loss";
 
-/// A metric of the training step, averaged over the epoch's steps; mean IoU and class accuracy
-/// are averaged over its positive locations.
+/// A metric of the training step, averaged over the steps of the epoch; mean IoU and class
+/// accuracy are averaged over its positive locations.
 #[derive(Clone)]
 pub(crate) struct TrainingMetric {
     metric: StepMetric,
@@ -28,7 +28,7 @@ pub(crate) struct TrainingMetric {
 }
 
 impl TrainingMetric {
-    /// The metric under its name.
+    /// A metric without values.
     pub(crate) fn new(metric: StepMetric) -> Self {
         Self {
             name: Arc::new(metric.name().to_owned()),
@@ -110,10 +110,10 @@ impl Numeric for TrainingMetric {
     }
 }
 
-/// A metric of the COCO evaluation over the validation split, in percent.
+/// A COCO metric on the validation split, in percent.
 ///
-/// All such metrics of a training share one evaluator, which takes each image
-/// once and evaluates once an epoch.
+/// The metrics of a training share an evaluator, which takes each image once and evaluates
+/// once per epoch.
 #[derive(Clone)]
 pub(crate) struct ValidationMetric {
     metric: CocoMetric,
@@ -123,7 +123,7 @@ pub(crate) struct ValidationMetric {
 }
 
 impl ValidationMetric {
-    /// The metric under its name.
+    /// A metric without a value.
     pub(crate) fn new(metric: CocoMetric, evaluator: SharedEvaluator) -> Self {
         Self {
             name: Arc::new(metric.name().to_owned()),

@@ -1,4 +1,4 @@
-//! The loop of a training: steps, checkpoints, validation, epoch by epoch.
+//! The training loop: steps, checkpoints and validation, epoch by epoch.
 
 use std::{
     ops::ControlFlow,
@@ -34,15 +34,15 @@ use crate::{
     step::{StepMetric, StepOutput, TrainableDetector, ValidationOutput, WeightAverage},
 };
 
-/// A checkpoint is written at least so often, at the end of a step.
+/// The longest time between checkpoints, which are written after a step.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 
-/// How burn-train trains a detector.
+/// The strategy with which burn-train trains a detector.
 ///
-/// A step whose loss or gradient is not finite ends the training before it changes the
-/// weights. Checkpoints are written after the last step of an epoch, every ten minutes
-/// between, and when the training is interrupted. The validation of an epoch comes after
-/// its checkpoint, and is done again where it was cut short.
+/// A step whose loss or gradient is not finite stops the training and does not change the
+/// weights. Checkpoints are written at the end of each epoch, every ten minutes, and on
+/// interruption. Validation follows the checkpoint of its epoch; if it is interrupted, the
+/// resumed run repeats it.
 pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) folder: RunFolder,
     pub(crate) log: TrainLog,
@@ -50,20 +50,20 @@ pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) evaluator: SharedEvaluator,
     pub(crate) steps: Steps,
     pub(crate) keep: Keep,
-    /// Counts the images that cannot be read.
+    /// Counts the unreadable images.
     pub(crate) reader: SampleReader,
-    /// Where an error goes: the interface has no place for it.
+    /// Receives an error, which burn-train's interface cannot return.
     pub(crate) failure: Failure,
-    /// Taken when the training begins.
+    /// Taken when training begins.
     pub(crate) start: Mutex<Option<Start<B>>>,
 }
 
-/// The steps of a training.
+/// The number of steps of a training.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steps {
-    /// Of a whole epoch.
+    /// In a complete epoch.
     pub(crate) per_epoch: usize,
-    /// Of all epochs; the last one may be shorter.
+    /// In all epochs; the last one may be shorter.
     pub(crate) total: usize,
 }
 
@@ -73,20 +73,20 @@ impl Steps {
         self.total.div_ceil(self.per_epoch.max(1))
     }
 
-    /// How many are done at the end of an epoch, counted from 1.
+    /// The number of steps up to the end of an epoch, counted from 1.
     pub(crate) fn until_end_of(self, epoch: usize) -> usize {
         epoch.saturating_mul(self.per_epoch).min(self.total)
     }
 }
 
-/// What a training begins or goes on with, but for the weights.
+/// The state from which a training starts or resumes, without the weights.
 pub(crate) struct Start<B: Backbone> {
     pub(crate) position: Position,
-    /// The epochs that are validated.
+    /// The epochs that are trained and validated.
     pub(crate) rows: Vec<EpochRow>,
     pub(crate) optimizer: ModuleOptimizer,
     pub(crate) scheduler: ModuleLrScheduler,
-    /// Where the training has one.
+    /// The averaged weights, if the training keeps an average.
     pub(crate) average: Option<WeightAverage<B>>,
 }
 
@@ -121,7 +121,7 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
             last_checkpoint: Instant::now(),
             unreadable_told: 0,
         };
-        // What it started with is not needed any more.
+        // Frees the initial weights.
         drop(learner);
         if let Err(error) = course.run() {
             self.failure.set(error);
@@ -131,10 +131,10 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
     }
 }
 
-/// Whether a training goes on, or was interrupted.
+/// Whether to continue, or the training was interrupted.
 type Flow = Result<ControlFlow<()>, Error>;
 
-/// A training on its way.
+/// A training in progress.
 struct Course<'a, B: Backbone> {
     of: &'a EpochLoop<B>,
     learner: TrainableDetector<B>,
@@ -148,7 +148,7 @@ struct Course<'a, B: Backbone> {
     processor: Processor<B>,
     interrupter: Interrupter,
     last_checkpoint: Instant,
-    /// How many unreadable images are in the log.
+    /// The number of unreadable images that have been logged.
     unreadable_told: usize,
 }
 
@@ -196,7 +196,7 @@ impl<B: Backbone> Course<'_, B> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// A step of the optimizer: its figures and its learning rate.
+    /// Runs an optimizer step. Returns its metrics and learning rate.
     fn step(
         &mut self,
         epoch: usize,
@@ -285,7 +285,7 @@ impl<B: Backbone> Course<'_, B> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Keeps the weights if they are the run's now, then the epoch's row.
+    /// Saves the weights if this is the epoch to keep, then writes its row.
     fn record(&mut self, epoch: usize, validation: Duration) -> Result<(), Error> {
         let sofar = std::mem::take(&mut self.position.epoch);
         let row = EpochRow {
@@ -300,7 +300,7 @@ impl<B: Backbone> Course<'_, B> {
             validation: Some(self.of.evaluator.evaluation()?),
         };
         let best = self.rows.iter().filter_map(EpochRow::ap).reduce(f64::max);
-        // Where no epoch has an AP, as without objects, the last one is kept.
+        // If AP is undefined, as without objects, the last epoch is kept.
         let better = best.is_none_or(|best| row.ap().is_some_and(|ap| ap > best));
         if self.of.keep == Keep::Last || better {
             let average = self.average.as_ref().map(WeightAverage::model);
@@ -313,22 +313,21 @@ impl<B: Backbone> Course<'_, B> {
         if row.unreadable_images > self.unreadable_told {
             self.unreadable_told = row.unreadable_images;
             for cause in self.of.reader.unreadable() {
-                tell(&format!("replaced, since it cannot be read: {cause}"))?;
+                tell(&format!("replaced an unreadable image: {cause}"))?;
             }
         }
         self.rows.push(row);
         Ok(write_json(&self.of.folder.metrics_path(), &self.rows)?)
     }
 
-    /// How many steps of an epoch are done.
+    /// The number of completed steps of an epoch.
     fn steps_of(&self, epoch: usize) -> usize {
         self.position.iteration - self.of.steps.until_end_of(epoch - 1)
     }
 
     fn save(&mut self) -> Result<(), Error> {
-        // Burn keeps what each thread found of the running statistics in the last step
-        // apart until the next one, or until a module for inference is asked for: only
-        // then are they in its parameters.
+        // Burn buffers the running statistics of the last step per thread. Deriving an
+        // inference module writes them to the parameters.
         drop(self.learner.valid());
         let checkpoints = self.of.folder.checkpoints();
         let (model, average) = (self.learner.detector(), self.average.as_ref());
@@ -352,7 +351,7 @@ fn stopped(error: impl ToString) -> Error {
     Error::Training(error.to_string())
 }
 
-/// Where an error waits that a callback without a result met.
+/// An error from a callback that cannot return one.
 #[derive(Clone, Default)]
 pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
 
@@ -367,7 +366,7 @@ impl Failure {
     }
 }
 
-/// Keeps no metrics: without a logger, burn-train writes files of its own.
+/// Discards metrics: without a logger, burn-train would write its own files.
 pub(crate) struct NoMetricLog;
 
 impl MetricLogger for NoMetricLog {
@@ -379,7 +378,7 @@ impl MetricLogger for NoMetricLog {
         epoch: usize,
         _split: &Split,
     ) -> Result<Vec<NumericEntry>, String> {
-        Err(format!("no {name} of epoch {epoch} is kept"))
+        Err(format!("{name} of epoch {epoch} is not stored"))
     }
 
     fn log_metric_definition(&mut self, _definition: MetricDefinition) {}

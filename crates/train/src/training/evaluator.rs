@@ -1,4 +1,4 @@
-//! The evaluator that the validation metrics of a training share.
+//! The evaluator of the validation metrics.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use fcos_burn_boxes::Detection;
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_eval::{CocoMetric, Evaluation, EvaluationError};
 
-/// The evaluator that the COCO metrics of a training share.
+/// The evaluator that the COCO metrics of a training share. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct SharedEvaluator {
     dataset: Arc<DetectionDataset>,
@@ -31,8 +31,8 @@ impl SharedEvaluator {
         }
     }
 
-    /// Takes the detections of some images. The first ones after an evaluation
-    /// start the next; an image that was taken already is not taken again.
+    /// Adds the detections of some images. The first call after an evaluation starts the
+    /// next one; images that were already added are skipped.
     pub fn add(&self, images: &[(usize, Vec<Detection>)]) {
         let mut state = self.lock();
         if state.evaluation.take().is_some() {
@@ -46,16 +46,16 @@ impl SharedEvaluator {
         }
     }
 
-    /// A metric of what was taken, if it is defined and the evaluation does not fail.
+    /// A metric of the added detections, if it is defined and the evaluation succeeds.
     pub fn metric(&self, metric: CocoMetric) -> Option<f64> {
         self.evaluation().ok()?.metric(metric)
     }
 
-    /// The evaluation of what was taken.
+    /// The evaluation of the added detections.
     ///
     /// # Errors
     ///
-    /// As [`Evaluation::new`].
+    /// Fails as [`Evaluation::new`] does.
     pub fn evaluation(&self) -> Result<Evaluation, EvaluationError> {
         let mut state = self.lock();
         if let Some(evaluation) = &state.evaluation {
@@ -65,7 +65,7 @@ impl SharedEvaluator {
         let evaluation = Evaluation::new(&self.dataset, &detections);
         match &evaluation {
             Ok(evaluation) => state.evaluation = Some(evaluation.clone()),
-            // Whoever asks next is told the same.
+            // The next call fails in the same way.
             Err(_) => state.detections = detections.into_iter().collect(),
         }
         evaluation
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_evaluation_that_fails_is_no_evaluation_of_nothing() {
+    fn a_failed_evaluation_keeps_failing() {
         let shapes = ShapesConfig::default().with_val_images(1);
         let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
         let evaluator = SharedEvaluator::new(Arc::new(dataset));

@@ -1,4 +1,4 @@
-//! A training step whose loss or gradient is not finite, kept for inspection.
+//! A training step whose loss or gradient is not finite, saved for inspection.
 
 use std::{
     collections::BTreeMap,
@@ -18,17 +18,17 @@ use crate::{
     step::{StepOutput, TrainableDetector},
 };
 
-/// The step that ended a run: `failed-step/step.json` in its folder. Beside it,
-/// `model.bpk` has the weights that it was computed with.
+/// The step that stopped a run: `failed-step/step.json` in its folder. `model.bpk` beside it
+/// has the weights before the step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailedStep {
     /// The step, counted from 1 over all epochs.
     pub iteration: usize,
     /// The epoch, counted from 1.
     pub epoch: usize,
-    /// The share of the training that was done before it, in `[0, 1]`.
+    /// The fraction of the training completed before the step, in `[0, 1]`.
     pub progress: f64,
-    /// The images of the batch, in its order.
+    /// The images of the batch, in order.
     pub images: Vec<FailedImage>,
     /// The step's metrics, by name: numbers, `NaN`, `inf` or `-inf`.
     #[serde(rename = "figures")]
@@ -38,11 +38,11 @@ pub struct FailedStep {
 /// An image of a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedImage {
-    /// Its place in the training split.
+    /// Its index in the training split.
     pub index: usize,
     /// Its id.
     pub id: u64,
-    /// Its file.
+    /// Its file name.
     pub file_name: String,
 }
 
@@ -66,7 +66,7 @@ impl FailedStep {
         }
     }
 
-    /// Writes the step into its folder in that of the run.
+    /// Writes the step into the run folder.
     pub(crate) fn write<B: Backbone>(
         &self,
         run: &RunFolder,
@@ -78,17 +78,17 @@ impl FailedStep {
         Ok(write_json(&folder.join(STEP), self)?)
     }
 
-    /// Reads the step that ended the run in `run`.
+    /// Reads the failed step of the run in `run`.
     ///
     /// # Errors
     ///
-    /// Fails if the folder is no run, or no step ended it so.
+    /// Fails if the folder is not a run folder or has no failed step.
     pub fn read(run: &Path) -> Result<Self, Error> {
         let folder = RunFolder::open(run)?;
         Ok(read_json(&folder.failed_step_path().join(STEP))?)
     }
 
-    /// The batch of the step, with the images as they are now.
+    /// The batch of the step, with images read again from disk.
     pub(crate) fn batch(
         &self,
         collate: &TrainCollate,
@@ -102,14 +102,14 @@ impl FailedStep {
         Ok(collate.collate(dataset, &indices, place)?)
     }
 
-    /// The weights that the failed step of a run was computed with.
+    /// The file with the weights before the failed step of a run.
     pub(crate) fn weights(run: &RunFolder) -> PathBuf {
         run.failed_step_path().join(MODEL)
     }
 }
 
 impl FailedImage {
-    /// The images of `dataset` at these places.
+    /// The images of `dataset` at these indices.
     pub(crate) fn of(dataset: &DetectionDataset, indices: &[usize]) -> Vec<Self> {
         let image = |&index: &usize| {
             let record = dataset.record(index).ok()?;

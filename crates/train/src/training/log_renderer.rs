@@ -1,4 +1,4 @@
-//! Progress as plain lines, for where there is no terminal to draw a dashboard on.
+//! Progress as lines of text, for use without a terminal.
 
 use std::{
     collections::HashMap,
@@ -18,14 +18,14 @@ use fcos_burn_loss::FcosObjective;
 
 use super::burn_metrics::LOSS;
 
-/// Least time between two lines of one split.
+/// The minimum time between two lines of a split.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Shows the progress of a training as lines of text.
 pub struct LineRenderer {
     line: Box<dyn FnMut(&str) + Send + Sync>,
     names: HashMap<MetricId, String>,
-    /// The objective and its terms, in the order in which they were registered.
+    /// The objective and its terms, in the order of registration.
     losses: Vec<String>,
     values: HashMap<String, f64>,
     epoch: usize,
@@ -37,12 +37,12 @@ pub struct LineRenderer {
 }
 
 impl LineRenderer {
-    /// A renderer that logs its lines at the level of information.
+    /// A renderer that logs its lines at the info level.
     pub fn log() -> Self {
         Self::new(|line| log::info!("{line}"))
     }
 
-    /// A renderer that hands its lines to `line`.
+    /// A renderer that passes its lines to `line`.
     pub fn new(line: impl FnMut(&str) + Send + Sync + 'static) -> Self {
         let now = Instant::now();
         Self {
@@ -84,7 +84,7 @@ impl LineRenderer {
     }
 }
 
-/// A name for the terms of the house that leaves room in a line.
+/// A short name for a built-in term, so that the line stays short.
 fn short(name: &str) -> String {
     match name {
         FcosObjective::CLASSIFICATION => "class".to_owned(),
@@ -165,8 +165,7 @@ impl MetricsRendererTraining for LineRenderer {
     }
 }
 
-/// burn-train asks one renderer to serve its evaluations too, which no training
-/// here runs.
+/// burn-train requires renderers to support its evaluations too, which are not used here.
 impl EvaluationProgressLogger for LineRenderer {
     fn start_global_progress(&mut self, _total_tests: usize) {}
 

@@ -1,4 +1,4 @@
-//! Training a detector from its configuration to its run folder.
+//! Training: from a configuration to a run folder.
 
 mod burn_metrics;
 mod epoch_loop;
@@ -59,13 +59,13 @@ pub use setup::{InitialWeights, initial_model, open_devices, trainable};
 /// How a training ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All epochs are done; the evaluation of the epoch that was kept.
+    /// All epochs are complete; the evaluation is that of the kept epoch.
     Finished(Box<Evaluation>),
-    /// The interrupter stopped it; [`Trainer::resume`] continues after the last step.
+    /// The interrupter stopped it; [`Trainer::resume`] continues from there.
     Interrupted,
 }
 
-/// Trains detectors: what a training uses beside its configuration.
+/// Trains detectors. It holds what a training needs in addition to its configuration.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -78,8 +78,8 @@ pub enum Outcome {
 ///
 /// Messages (the data, progress, warnings) go to the [`log`] crate.
 ///
-/// A run is resumed with the same extensions (terms, assignment, augmentations, data) that it was
-/// started with: they are code, of which the run folder has only the names.
+/// Resume a run with the same extensions (terms, assignment, augmentations, data) that it was
+/// started with: they are code, and the run folder records only their names.
 pub struct Trainer<C: BackboneConfig = ResNetConfig> {
     interrupter: Interrupter,
     display: Display,
@@ -93,7 +93,7 @@ pub struct Trainer<C: BackboneConfig = ResNetConfig> {
 }
 
 impl Trainer {
-    /// A trainer of detectors on a ResNet that starts from random weights and logs its progress.
+    /// A trainer for detectors with a ResNet, random initial weights, and logged progress.
     pub fn new() -> Self {
         Self::for_backbone()
     }
@@ -106,7 +106,7 @@ impl Default for Trainer {
 }
 
 impl<C: BackboneConfig> Trainer<C> {
-    /// A trainer of detectors on another backbone.
+    /// A trainer for detectors with the backbone `C`.
     pub fn for_backbone() -> Self {
         Self {
             interrupter: Interrupter::new(),
@@ -121,7 +121,7 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Stops after the current step once `interrupter` is told to stop.
+    /// Stops after the current step when `interrupter` requests it.
     #[must_use]
     pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
         Self {
@@ -130,7 +130,7 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Shows progress with a renderer of burn-train, such as a [`LineRenderer`], instead of logging
+    /// Shows progress with a burn-train renderer, such as a [`LineRenderer`], instead of logging
     /// it.
     #[must_use]
     pub fn with_renderer(self, renderer: Box<dyn MetricsRenderer>) -> Self {
@@ -140,7 +140,7 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Shows progress with burn-train's own dashboard, on a terminal.
+    /// Shows progress on burn-train's terminal dashboard.
     #[cfg(feature = "tui")]
     #[must_use]
     pub fn with_dashboard(self) -> Self {
@@ -159,7 +159,7 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Trains on `devices` instead of those of the configuration.
+    /// Overrides the devices of the configuration.
     #[must_use]
     pub fn with_devices(self, devices: Vec<DeviceName>) -> Self {
         Self {
@@ -176,7 +176,7 @@ impl<C: BackboneConfig> Trainer<C> {
         self
     }
 
-    /// Assigns locations to objects by another rule than FCOS's.
+    /// Replaces FCOS's assignment rule.
     #[must_use]
     pub fn with_assignment(self, rule: Arc<dyn AssignmentRule>) -> Self {
         Self {
@@ -185,8 +185,8 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Assigns locations to objects by the predictions of each step: those of the detector in
-    /// inference mode before the step, for which it runs forward once more.
+    /// Assigns locations to objects by the predictions of each step. These are predictions in
+    /// inference mode before the step, which cost an additional forward pass.
     #[must_use]
     pub fn with_prediction_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
         Self {
@@ -195,7 +195,7 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Knows augmentations of one's own, which the configuration may name.
+    /// Registers custom augmentations, which the configuration can then name.
     #[must_use]
     pub fn with_augmentations(self, augmentations: Augmentations) -> Self {
         Self {
@@ -204,7 +204,7 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// Trains and validates on these data sets, whatever the configuration says.
+    /// Overrides the data of the configuration.
     #[must_use]
     pub fn with_data(self, train: DetectionDataset, val: DetectionDataset) -> Self {
         Self {
@@ -221,7 +221,7 @@ impl<C: BackboneConfig> Trainer<C> {
     /// # Errors
     ///
     /// Fails if the configuration, the data, a device or the folder cannot be used, if an image
-    /// cannot be loaded or a checkpoint not be written, or if a loss or gradient is not finite.
+    /// cannot be loaded or a checkpoint cannot be written, or if a loss or gradient is not finite.
     pub fn train(mut self, mut config: RunConfig<C>, output: &Path) -> Result<Outcome, Error> {
         self.set_devices(&mut config);
         config.validate()?;
@@ -230,7 +230,10 @@ impl<C: BackboneConfig> Trainer<C> {
         let data = self.open_data(&mut config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
         if let Some(summary) = summary {
-            log::info!("{}: {summary}; others replace them", data.train.name());
+            log::info!(
+                "{}: {summary}; other images replace them",
+                data.train.name()
+            );
         }
         check(&data.val, Unreadable::Refused, config.data.strict)?;
         let mut model = initial_model(&config, &devices[0])?;
@@ -257,12 +260,13 @@ impl<C: BackboneConfig> Trainer<C> {
         run.launch(checkpoint)
     }
 
-    /// Resumes the run in `path` from its last checkpoint: it ends as if it had never been
-    /// stopped. A run whose epochs are all done is evaluated again.
+    /// Resumes the run in `path` from its last checkpoint, with the same result as if it had
+    /// never been stopped. A run whose epochs are all complete is evaluated again.
     ///
     /// # Errors
     ///
-    /// As [`train`](Self::train); also if no checkpoint can be read, or the data has changed.
+    /// Fails as [`train`](Self::train) does, and if no checkpoint can be read or the data has
+    /// changed.
     pub fn resume(mut self, path: &Path) -> Result<Outcome, Error> {
         let folder = RunFolder::open(path)?;
         let mut config: RunConfig<C> = folder.read_config()?;
@@ -297,12 +301,12 @@ impl<C: BackboneConfig> Trainer<C> {
         run.launch(checkpoint)
     }
 
-    /// Computes a failed step of the run in `run` again, with the images as they are now, on the
-    /// devices of the run: its metrics.
+    /// Replays a failed step of the run in `run` on the devices of the run, with images read again
+    /// from disk. Returns its metrics.
     ///
     /// # Errors
     ///
-    /// As [`resume`](Self::resume).
+    /// Fails as [`resume`](Self::resume) does.
     pub fn replay(
         mut self,
         step: &FailedStep,
@@ -327,7 +331,7 @@ impl<C: BackboneConfig> Trainer<C> {
         }
     }
 
-    /// The parts of the training that a program can bring, or those of the configuration.
+    /// The custom objective, assignment and augmentations, or those of the configuration.
     fn extensions(&self, config: &RunConfig<C>) -> Result<Extensions, Error> {
         let mut objective = config.objective()?;
         for term in &self.terms {
@@ -395,7 +399,7 @@ enum Display {
     Dashboard,
 }
 
-/// The parts of a training that a program can bring.
+/// The customizable parts of a training.
 struct Extensions {
     objective: FcosObjective,
     collate: TrainCollate,
@@ -417,7 +421,7 @@ struct Splits {
 }
 
 impl Splits {
-    /// Logs what was read, and puts the classes into the configuration.
+    /// Logs a summary of the data, and sets the classes of the configuration.
     fn describe<C: BackboneConfig>(&self, config: &mut RunConfig<C>) -> Result<(), Error> {
         for dataset in [&self.train, &self.val] {
             log::info!("{dataset}");
@@ -432,7 +436,7 @@ impl Splits {
         if categories != self.val.categories() {
             return Err(Error::Run {
                 path: self.val.name().into(),
-                cause: format!("has other classes than {}", self.train.name()),
+                cause: format!("its classes differ from those of {}", self.train.name()),
             });
         }
         config.model.num_classes = categories.len();
@@ -460,7 +464,7 @@ struct Run<C: BackboneConfig> {
 }
 
 impl<C: BackboneConfig> Run<C> {
-    /// Goes on from a checkpoint.
+    /// Trains from a checkpoint to the end.
     fn launch(mut self, from: Checkpoint<C::Backbone>) -> Result<Outcome, Error> {
         let Checkpoint {
             mut position,
@@ -482,7 +486,7 @@ impl<C: BackboneConfig> Run<C> {
             return Err(Error::Run {
                 path: self.folder.checkpoints().path().to_owned(),
                 cause: format!(
-                    "has iteration {} of a training of {}",
+                    "the checkpoint is of iteration {}, but the training has only {}",
                     position.iteration, steps.total
                 ),
             });
@@ -493,10 +497,10 @@ impl<C: BackboneConfig> Run<C> {
         if position.iteration > steps.until_end_of(epoch) {
             return Err(Error::Run {
                 path: self.folder.metrics_path(),
-                cause: format!("lacks epoch {epoch}, which is done"),
+                cause: format!("epoch {epoch} is missing, although it is complete"),
             });
         }
-        // The checkpoint of an epoch's end is older than its row.
+        // The checkpoint at the end of an epoch is written before its row.
         if position.iteration == steps.until_end_of(rows.len()) {
             position.epoch = EpochProgress::default();
         }
@@ -512,7 +516,7 @@ impl<C: BackboneConfig> Run<C> {
         }
         let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
         note(&format!(
-            "{} parameters, {per_epoch} iterations an epoch, {} of {} done, on {}",
+            "{} parameters, {per_epoch} iterations per epoch, {} of {} done, on {}",
             model.num_params(),
             position.iteration,
             steps.total,
@@ -537,7 +541,7 @@ impl<C: BackboneConfig> Run<C> {
         self.finish(model, &note)
     }
 
-    /// Trains all epochs that are left; whether they were completed.
+    /// Trains the remaining epochs. Returns whether they were completed.
     fn fit(
         &mut self,
         model: Fcos<C::Backbone>,
@@ -560,7 +564,7 @@ impl<C: BackboneConfig> Run<C> {
             Arc::new(self.val_loader()),
         )
         .num_epochs(steps.epochs())
-        // Without checkpointers of burn-train's, this says where its display begins.
+        // Without burn-train's checkpointers, this only sets the first epoch on its display.
         .checkpoint(done)
         .with_interrupter(self.interrupter.clone())
         .with_application_logger(None)
@@ -576,11 +580,11 @@ impl<C: BackboneConfig> Run<C> {
         match std::mem::take(&mut self.display) {
             Display::Log => training = training.renderer(Box::new(LineRenderer::log())),
             Display::Renderer(renderer) => training = training.renderer(renderer),
-            // That of burn-train where it is given none.
+            // burn-train's default.
             #[cfg(feature = "tui")]
             Display::Dashboard => {}
         }
-        // burn-train does not take the steps: the optimizer of the loop can be saved.
+        // burn-train does not run this optimizer: the loop has its own, which it can save.
         let learner = Learner::new(
             self.extensions
                 .apply(trainable(config, model, self.devices.clone())?),
@@ -610,7 +614,7 @@ impl<C: BackboneConfig> Run<C> {
         Ok(result.interrupted.is_none())
     }
 
-    /// The metrics of this training's steps.
+    /// The metrics that each training step reports.
     fn step_metrics(&self) -> Vec<StepMetric> {
         let exists = |metric: &StepMetric| match metric.name() {
             FcosObjective::ASSOCIATION => self.config.objective.association.is_some(),
@@ -677,7 +681,7 @@ impl<C: BackboneConfig> Run<C> {
         )
     }
 
-    /// Evaluates the epoch that is kept and writes what the run shows.
+    /// Evaluates the kept epoch, and writes the evaluation, plots and pictures.
     fn finish(
         self,
         model: Fcos<C::Backbone>,
@@ -705,10 +709,10 @@ impl<C: BackboneConfig> Run<C> {
             &evaluation,
             self.config.model.postprocess.nms_iou_threshold,
         );
-        // A run whose classes cannot be checked is finished nevertheless.
+        // The check is optional: its failure does not fail the run.
         let warning = match confusion {
             Ok(confusion) => confusion.map(|confusion| self.class_confusion_warning(confusion)),
-            Err(error) => Some(format!("the classes could not be checked: {error}")),
+            Err(error) => Some(format!("cannot check for class confusion: {error}")),
         };
         if let Some(warning) = warning {
             note(&format!("warning: {warning}"))?;
@@ -730,13 +734,13 @@ impl<C: BackboneConfig> Run<C> {
         let advice = match ties_highest_score {
             true => {
                 "Tying the highest score to the IoU can cause this when training from scratch: tie \
-                 the true class's score (ground-truth-class), or use no association loss"
+                 the ground-truth class's score (ground-truth-class), or use no association loss"
             }
-            false => "Train longer, or check for classes whose objects are labeled inconsistently",
+            false => "Train longer, or check for inconsistently labeled classes",
         };
         format!(
             "objects are found, but many have the wrong class: the mean AP over objects is {:.1}, \
-             but {:.1} with all classes taken as one. {advice}",
+             but {:.1} with all classes merged into one. {advice}",
             100.0 * confusion.object_ap,
             100.0 * confusion.class_agnostic_ap
         )

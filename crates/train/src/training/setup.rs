@@ -1,4 +1,4 @@
-//! What a training starts with: devices, initial model, the detector to train.
+//! Setup of a training: devices, initial model, trainable detector.
 
 use std::{
     path::PathBuf,
@@ -21,23 +21,23 @@ use crate::{
     step::{DeviceGroup, TrainableDetector},
 };
 
-/// The weights that a training starts from: a run's folder, or a weights file of any
-/// kind that [`Checkpoint`] knows.
+/// The weights that a training starts from: a run folder, or a weights file in any format that
+/// [`WeightsFile`] supports.
 #[derive(Clone, Debug)]
 pub enum InitialWeights {
-    /// All that are there; of a classification network, those of the backbone.
+    /// All weights in the file; of a classification network, those of the backbone.
     All(PathBuf),
-    /// All but the classifier's, for other classes.
+    /// All weights except the classifier's, to train on other classes.
     Body(PathBuf),
 }
 
 impl InitialWeights {
-    /// Loads them into `model`, which is theirs (see [`RunConfig::with_model_of`]), and
-    /// tells on standard error what was taken from the file.
+    /// Loads the weights into `model`, which must match them (see
+    /// [`RunConfig::with_model_of`]), and logs which ones were loaded.
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be read or is of another model.
+    /// Fails if the file cannot be read or does not match the model.
     pub fn load<B: Backbone>(&self, model: Fcos<B>) -> Result<Fcos<B>, Error> {
         let (Self::All(path) | Self::Body(path)) = self;
         let file = match path.is_dir() {
@@ -58,7 +58,7 @@ impl InitialWeights {
 ///
 /// # Errors
 ///
-/// Names the device that cannot be had.
+/// Names the device that is unavailable.
 pub fn open_devices<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Vec<Device>, Error> {
     let open = |name: &DeviceName| Ok(differentiating(config, name.open(config.precision)?));
     config.devices.iter().map(open).collect()
@@ -71,19 +71,18 @@ fn differentiating<C: BackboneConfig>(config: &RunConfig<C>, device: Device) -> 
     }
 }
 
-/// The model on `device` with weights drawn from the configuration's seed.
+/// The model on `device` with random weights from the configuration's seed.
 ///
-/// The processor draws them where it is built in, so that all devices start from the
-/// same.
+/// They are drawn on the CPU if it is built in, so that they are the same for all devices.
 ///
 /// # Errors
 ///
-/// Names the value that the model cannot be built with.
+/// Names the invalid value of the model's configuration.
 pub fn initial_model<C: BackboneConfig>(
     config: &RunConfig<C>,
     device: &Device,
 ) -> Result<Fcos<C::Backbone>, Error> {
-    // The random state is the process's, and other trainings may want it too.
+    // The random state is global to the process, and other trainings may use it too.
     static RANDOM_STATE: Mutex<()> = Mutex::new(());
     let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
     let host = DeviceName::CPU
@@ -95,8 +94,8 @@ pub fn initial_model<C: BackboneConfig>(
         .model
         .init(&host)
         .map_err(|error| error.within("model"))?;
-    // Parameters are drawn when first used; that is now, before anything else
-    // draws from the same source.
+    // Parameters are initialized on first use. Do it here, before anything else draws from the
+    // same random state.
     model.visit(&mut Draw);
     Ok(model.fork(device))
 }
@@ -109,11 +108,11 @@ impl ModuleVisitor for Draw {
     }
 }
 
-/// The learner of a model that is on the first of `devices`.
+/// The trainable detector of a model on the first of `devices`.
 ///
 /// # Errors
 ///
-/// Names the value that the objective cannot be built with; fails if a thread cannot be
+/// Names the invalid value of the objective's configuration; fails if a thread cannot be
 /// started.
 pub fn trainable<C: BackboneConfig>(
     config: &RunConfig<C>,
