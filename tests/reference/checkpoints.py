@@ -1,5 +1,5 @@
-"""Files that PyTorch writes: a detector with a sixteenth of ResNet-18's width, the pickle of a whole
-training state, and expanded tensors that share one element."""
+"""Files that PyTorch writes: a detector with a sixteenth of ResNet-18's width, the pickle of a
+whole training state, and expanded tensors that share one element."""
 
 import copy
 import io

@@ -3,9 +3,9 @@
     cargo build --release
     venv/bin/python tests/reference/exchange.py --program target/release/fcos-burn --image IMAGE...
 
-torchvision's FCOS with a ResNet-50 detects objects in the images, with a short side of 800. `detect`
-must find the same objects with the weights that torch.save wrote. `export` writes the weights again;
-PyTorch must load that file and compute the same detections, bit for bit.
+torchvision's FCOS with a ResNet-50 detects objects in the images, with a short side of 800.
+`detect` must find the same objects with the weights that torch.save wrote. `export` writes the
+weights again. PyTorch must load that file and compute the same detections, bit for bit.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from torchvision.models import resnet50
 
 import network
 
-# Tolerances in pixels of the image and in score. Differences come from rounding of 32-bit floats in
-# another order of summation, and from another JPEG decoder, whose pixels differ by one or two of 255
-# levels. Detections whose scores are closer than this may swap ranks.
+# Tolerances in pixels of the image and in score. Differences come from rounding of 32-bit floats
+# in another order of summation, and from another JPEG decoder, whose pixels differ by one or two of
+# 255 levels. Detections whose scores are closer than this may swap ranks.
 ROUNDING, DECODER = (0.05, 1e-4), (0.5, 5e-3)
 
 

@@ -1,5 +1,5 @@
-"""A whole training step: loss terms, gradients, and weight changes after two steps. Also the outputs
-of an improved model.
+"""A whole training step: loss terms, gradients, and weight changes after two steps. Also the
+outputs of an improved model.
 
 The pyramid, the head, the targets, the losses and the parameter groups of the optimizer are those
 of the original FCOS code. The backbone is a narrow ResNet-18 of torchvision.
