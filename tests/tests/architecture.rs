@@ -263,8 +263,8 @@ fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     }
 }
 
-/// Resolves a `path` in a module, relative to the root of the crate. `None` for a path that does not
-/// start with `crate`, `super` or `self`.
+/// Resolves a `path` in a module, relative to the root of the crate. `None` for a path that does
+/// not start with `crate`, `super` or `self`.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let first = path.first()?.as_str();
     match first {

@@ -1,7 +1,7 @@
 //! Every device of this machine computes the same numbers as the CPU.
 //!
-//! Prints which devices are compared with the CPU and which backends are skipped. All devices except
-//! the CPU need a feature:
+//! Prints which devices are compared with the CPU and which backends are skipped. All devices
+//! except the CPU need a feature:
 //!
 //!     cargo test --release --workspace --features wgpu --test backends -- --nocapture
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -236,8 +236,9 @@ fn flipped_classes(found: &Training, expected: &Training) -> f64 {
 }
 
 /// Whether nearly all detections in the better half of each image have a counterpart on the other
-/// device: one of the same class that overlaps, with nearly the same score. Rounding decides which of
-/// two overlapping boxes with nearly equal scores suppression keeps, and which detections are last.
+/// device: one of the same class that overlaps, with nearly the same score. Rounding decides which
+/// of two overlapping boxes with nearly equal scores suppression keeps, and which detections are
+/// last.
 fn detections_agree(found: &Training, expected: &Training) -> bool {
     let (mut compared, mut missing) = (0, 0);
     for (found, expected) in found.detections.iter().zip(&expected.detections) {
@@ -287,9 +288,9 @@ fn difference(name: &DeviceName, norm: NormKind, seed: u64, dir: &Path) -> Optio
     (!same).then_some(line)
 }
 
-/// Rounding can move a value across the kink of a ReLU, and batch normalization over two small images
-/// magnifies the effect. Whether that happens depends on the weights. If the trainings differ for the
-/// first seed, they must agree for two other seeds.
+/// Rounding can move a value across the kink of a ReLU, and batch normalization over two small
+/// images magnifies the effect. Whether that happens depends on the weights. If the trainings
+/// differ for the first seed, they must agree for two other seeds.
 #[test]
 fn devices_agree_with_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
@@ -305,8 +306,8 @@ fn devices_agree_with_the_cpu() {
 }
 
 /// Batch normalization is frozen, because over two small images it magnifies any rounding error.
-/// Devices other than the CPU choose their kernels by measured run time, so their rounding varies from
-/// run to run.
+/// Devices other than the CPU choose their kernels by measured run time, so their rounding varies
+/// from run to run.
 #[test]
 fn half_precision_stays_close_to_single_precision_on_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
@@ -389,8 +390,8 @@ fn extreme_inputs_give_finite_and_equal_losses_on_every_device() {
         ];
         data.iter().flat_map(|data| data.iter::<f32>()).collect()
     };
-    // Each box loss is combined with only one of these, because some devices take seconds to compile
-    // a kernel.
+    // Each box loss is combined with only one of these, because some devices take seconds to
+    // compile a kernel.
     let associations = [
         AssociationLoss::Pse { beta: 1.0, k: 1.0 },
         AssociationLoss::Pce { beta: 1.0, k: 1.5 },

@@ -1,5 +1,5 @@
-//! Whole training runs through the library: the loss falls, results are recorded, and interrupted runs
-//! resume.
+//! Whole training runs through the library: the loss falls, results are recorded, and interrupted
+//! runs resume.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{

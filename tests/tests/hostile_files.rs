@@ -153,7 +153,8 @@ fn megabytes(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
                 _ => format!(",{item}"),
             };
             let pairs = |index: usize| {
-                // Serves as a category and as an object of it. Each list ignores the other's fields.
+                // Serves as a category and as an object of it. Each list ignores the other's
+                // fields.
                 let id = index + 1;
                 list(
                     index,

@@ -1,5 +1,5 @@
-//! A detector trained from scratch learns its classes with every seed. The association loss must not
-//! lock it in to wrong classes.
+//! A detector trained from scratch learns its classes with every seed. The association loss must
+//! not lock it in to wrong classes.
 //!
 //! The association loss has four times its default weight here. With β = 1 and eq. (12), rounding
 //! decides whether a run locks in. With β = 4 and the tower initialization of FCOS, every run does

@@ -227,8 +227,8 @@ fn initial_weights_are_distributed_as_in_fcos() {
 
 /// With gradients of 1, the first step changes every trained parameter w by −r(1 + d·w).
 ///
-/// For weights, r = 0.01 and d = 1e-4. For biases, r = 0.02 and d = 0. During warm-up, r is a third of
-/// that. In the second step, momentum adds nine tenths of the first.
+/// For weights, r = 0.01 and d = 1e-4. For biases, r = 0.02 and d = 0. During warm-up, r is a third
+/// of that. In the second step, momentum adds nine tenths of the first.
 #[test]
 fn steps_follow_the_learning_rates_weight_decay_and_frozen_layers_of_fcos() {
     let optimization = RunConfig::paper().optimization;
@@ -277,8 +277,9 @@ fn steps_follow_the_learning_rates_weight_decay_and_frozen_layers_of_fcos() {
                 assert!((first - second - step).abs() < 1e-6, "{path}");
             }
         }
-        // Backbone: weights of the convolutions in layer2 to layer4 and of three projections. Pyramid:
-        // weights and biases. Head: weights and biases of convolutions and group norms, and scales.
+        // Backbone: weights of the convolutions in layer2 to layer4 and of three projections.
+        // Pyramid: weights and biases. Head: weights and biases of convolutions and group norms,
+        // and scales.
         let backbone = 3 * (4 + 6 + 3) + 3;
         let pyramid = 2 * 8;
         let head = 2 * (8 + 2) + 2 * 8 + 5;

@@ -46,9 +46,9 @@ impl Found {
 
 /// Writes the figure for the runs with the first seed.
 ///
-/// Each row of `study` gets a `figure2-ROW` (SVG, PNG and CSV). `figure2-pictures.png` shows objects
-/// for which the first row keeps the worse box and the last row the better one. `figure2.md` gives
-/// their number.
+/// Each row of `study` gets a `figure2-ROW` (SVG, PNG and CSV). `figure2-pictures.png` shows
+/// objects for which the first row keeps the worse box and the last row the better one.
+/// `figure2.md` gives their number.
 ///
 /// # Errors
 ///

@@ -68,15 +68,15 @@ fn variants() -> [Variant; 4] {
 
 /// The IoU at which the gradient of focal loss + PSE vanishes, for k = 1.
 ///
-/// With γ = 0 it is `p̂ − α / (2βp̂)`, from eq. (11) of the paper with its signs corrected. The focal
-/// modulation scales the gap.
+/// With γ = 0 it is `p̂ − α / (2βp̂)`, from eq. (11) of the paper with its signs corrected. The
+/// focal modulation scales the gap.
 fn pse_valley(p: f64, beta: f64) -> f64 {
     let modulation = (1.0 - p).powf(GAMMA) * (1.0 - GAMMA * p * p.ln() / (1.0 - p));
     p - ALPHA * modulation / (2.0 * beta * p)
 }
 
-/// Loss of a positive location and its gradient with respect to the logit, for every pair of a score
-/// and an IoU.
+/// Loss of a positive location and its gradient with respect to the logit, for every pair of a
+/// score and an IoU.
 struct Surface {
     /// One row per score, one column per IoU.
     loss: Vec<Vec<f64>>,

@@ -1,5 +1,5 @@
-//! Measures of the detections of finished runs, beyond their evaluation. They take longer to compute
-//! than a table takes to write, so they are cached in the run folders.
+//! Measures of the detections of finished runs, beyond their evaluation. They take longer to
+//! compute than a table takes to write, so they are cached in the run folders.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

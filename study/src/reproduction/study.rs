@@ -49,8 +49,8 @@ pub struct FinishedRun {
 }
 
 impl Study {
-    /// Trains the runs that are not finished. Trains all rows with one seed before the next seed, so
-    /// that the rows can be compared early. Returns `false` if it was interrupted.
+    /// Trains the runs that are not finished. Trains all rows with one seed before the next seed,
+    /// so that the rows can be compared early. Returns `false` if it was interrupted.
     ///
     /// # Errors
     ///
@@ -159,8 +159,8 @@ impl Study {
             seed,
             ..row.apply(&self.config)
         };
-        // These follow from the data set. The number of workers does not affect the result, nor does
-        // the kind of the devices if their number is the same.
+        // These follow from the data set. The number of workers does not affect the result, nor
+        // does the kind of the devices if their number is the same.
         wanted.data.categories = found.data.categories.clone();
         wanted.model.num_classes = found.model.num_classes;
         wanted.workers = found.workers;

@@ -252,8 +252,8 @@ fn pairs<'a>(runs: &'a [MeasuredRun], baseline: &'a [MeasuredRun]) -> Vec<Pair<'
 }
 
 impl Table {
-    /// Builds the table from all finished runs of `study`, with `resamples` bootstrap samples of the
-    /// images for each run. With 0, the bootstrap intervals are omitted.
+    /// Builds the table from all finished runs of `study`, with `resamples` bootstrap samples of
+    /// the images for each run. With 0, the bootstrap intervals are omitted.
     ///
     /// # Errors
     ///
@@ -314,8 +314,8 @@ impl Table {
         std::fs::write(&path, self.markdown()).map_err(Error::io(&path))
     }
 
-    /// The table as Markdown: mean ± standard deviation over seeds, then the differences to the first
-    /// row with both kinds of intervals.
+    /// The table as Markdown: mean ± standard deviation over seeds, then the differences to the
+    /// first row with both kinds of intervals.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}\n\n{}\n\n", self.title, self.data);
         let seeds = self.rows.iter().map(|row| row.runs.len()).max();

@@ -247,8 +247,8 @@ fn original_name(name: &str) -> String {
     format!("model.module.{name}")
 }
 
-/// torchvision's classification networks have the same tensor names as the backbone of the detector,
-/// without its prefix, and an additional last layer.
+/// torchvision's classification networks have the same tensor names as the backbone of the
+/// detector, without its prefix, and an additional last layer.
 #[test]
 fn a_classification_network_is_loaded_into_the_backbone() {
     let (expected, config) = detector("resnet18", StrideIn::MiddleConv);
@@ -291,8 +291,8 @@ fn a_classification_network_is_loaded_into_the_backbone() {
     assert_eq!(features(&model), features(&expected));
 }
 
-/// A training checkpoint and a legacy file in half precision are compared with a safetensors file of
-/// the same weights.
+/// A training checkpoint and a legacy file in half precision are compared with a safetensors file
+/// of the same weights.
 #[test]
 fn pytorch_files_give_the_same_outputs_as_safetensors() {
     let narrow = |shape: &[usize]| -> Vec<usize> {
@@ -331,8 +331,8 @@ fn pytorch_files_give_the_same_outputs_as_safetensors() {
     }
 }
 
-/// The export contains the tensors that were loaded, with the same names and values, and nothing else
-/// except the counters of batch normalization.
+/// The export contains the tensors that were loaded, with the same names and values, and nothing
+/// else except the counters of batch normalization.
 #[test]
 fn an_export_has_the_names_of_torchvision_and_the_same_values() {
     let (model, _) = detector("resnet18", StrideIn::MiddleConv);

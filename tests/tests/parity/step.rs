@@ -1,5 +1,5 @@
-//! Parity with the original FCOS code: loss terms and gradients of a training step, the weights after
-//! two steps, and the outputs of an improved model.
+//! Parity with the original FCOS code: loss terms and gradients of a training step, the weights
+//! after two steps, and the outputs of an improved model.
 
 use std::{
     collections::{BTreeMap, HashMap},
