@@ -1,8 +1,8 @@
-//! Tests that cross crates, and the examples of the project's README.
+//! Tests across crates, and the examples in the README as doctests.
 
 pub mod readers;
 
-/// Holds the README, whose examples run as tests.
+/// The README, whose examples run as doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

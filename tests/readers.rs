@@ -1,5 +1,5 @@
-//! What reads files that come from elsewhere, each as one function of a file's bytes: for
-//! fuzzing and for the tests of what it found.
+//! The readers of untrusted files, each as a function of the bytes of a file. Used by the fuzz
+//! targets and by the tests that replay their findings.
 
 use std::{fs, path::PathBuf};
 
@@ -14,24 +14,23 @@ use fcos_burn::{
 use image::RgbImage;
 use tempfile::TempDir;
 
-/// A kind of file that somebody may have from somewhere.
+/// A kind of file that may come from an untrusted source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// COCO's annotations, JSON.
+    /// COCO annotations, JSON.
     Coco,
-    /// The annotations of one image in VOC's layout, XML.
+    /// VOC annotations of one image, XML.
     Voc,
-    /// The labels of one image in YOLO's layout, text; `data.yaml` before them where a NUL
-    /// separates the two.
+    /// YOLO labels of one image, text, optionally preceded by `data.yaml` and a NUL.
     Yolo,
-    /// Weights in any format.
+    /// Weights in any supported format.
     Weights,
-    /// A run's configuration, JSON.
+    /// The configuration of a run, JSON.
     Configuration,
 }
 
 impl Kind {
-    /// All kinds.
+    /// Every kind.
     pub const ALL: [Self; 5] = [
         Self::Coco,
         Self::Voc,
@@ -40,7 +39,7 @@ impl Kind {
         Self::Configuration,
     ];
 
-    /// The name of the folder of its samples.
+    /// The name of the folder with its samples.
     pub fn name(self) -> &'static str {
         match self {
             Self::Coco => "coco",
@@ -52,27 +51,27 @@ impl Kind {
     }
 }
 
-/// Why a file was refused.
+/// Why a file was rejected.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub enum Refusal {
-    /// As annotations.
+    /// Invalid annotations.
     Data(#[from] DataError),
-    /// As weights.
+    /// Invalid weights.
     Weights(#[from] WeightsError),
-    /// As the configuration of a model.
+    /// Invalid configuration of a model.
     Model(#[from] ConfigError),
-    /// As the configuration of a run.
+    /// Invalid configuration of a run.
     Run(#[from] Error),
-    /// In the evaluation.
+    /// The annotations cannot be evaluated.
     Evaluation(#[from] EvaluationError),
-    /// There is no processor to read it for.
+    /// The CPU device is unavailable.
     Device(#[from] DeviceError),
-    /// The file could not be put where it is read.
+    /// The file could not be written to the folder of the reader.
     Io(#[from] std::io::Error),
 }
 
-/// A reader, with a folder in which the file that it reads is the only one of interest.
+/// A reader, with a temporary folder that holds the file and whatever it refers to.
 #[derive(Debug)]
 pub struct Reader {
     kind: Kind,
@@ -80,11 +79,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A reader of files of that kind, in a new folder.
+    /// Creates a reader of files of that kind, with a new temporary folder.
     ///
     /// # Errors
     ///
-    /// Fails if the folder cannot be filled.
+    /// Fails if the folder cannot be created or filled.
     pub fn new(kind: Kind) -> Result<Self, Refusal> {
         let reader = Self {
             kind,
@@ -106,11 +105,11 @@ impl Reader {
         self.folder.path().join(name)
     }
 
-    /// Reads `file` and uses what it says, as a training or a detection would.
+    /// Reads `file` and uses its contents as training or detection would.
     ///
     /// # Errors
     ///
-    /// Why it was refused.
+    /// Says why the file was rejected.
     pub fn read(&self, file: &[u8]) -> Result<(), Refusal> {
         match self.kind {
             Kind::Coco => {
@@ -140,7 +139,7 @@ impl Reader {
                 let device = DeviceName::CPU.open(Precision::F32)?;
                 let model = checkpoint.detector().unwrap_or_else(tiny).init(&device)?;
                 let (_, loaded) = checkpoint.load(model)?;
-                // What came of the file, as a command tells it.
+                // The summary that a command would print.
                 drop(loaded.to_string());
                 Ok(())
             }
@@ -156,8 +155,8 @@ impl Reader {
     }
 }
 
-/// Classes of data sets that are evaluated: each takes a tenth of a megabyte, which is the
-/// evaluation's and not the file's.
+/// Data sets with more classes are not evaluated. The evaluation takes a tenth of a megabyte per
+/// class, however small the file is.
 const EVALUATED_CLASSES: usize = 1000;
 
 fn use_annotations(dataset: &DetectionDataset) -> Result<(), Refusal> {
@@ -168,7 +167,7 @@ fn use_annotations(dataset: &DetectionDataset) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The smallest detector, of three classes.
+/// The smallest detector, with three classes.
 pub fn tiny() -> FcosConfig {
     let mut config = FcosConfig::small(3);
     config.backbone.width = 1;

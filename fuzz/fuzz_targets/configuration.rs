@@ -9,6 +9,6 @@ static READER: LazyLock<Result<Reader, Refusal>> =
     LazyLock::new(|| Reader::new(Kind::Configuration));
 
 fuzz_target!(|file: &[u8]| {
-    let reader = READER.as_ref().expect("a folder for the reader");
+    let reader = READER.as_ref().expect("the reader needs a temporary folder");
     let _ = reader.read(file);
 });

@@ -1,12 +1,12 @@
-"""The time of a program by operation, from samples of its call stacks.
+"""Break down the time of a program by operation, from samples of its call stacks.
 
     cargo build --release --workspace --config 'profile.release.package.fcos-burn-cpu.debug=1' \\
         --config 'profile.release.strip="none"'
     perf record -F 250 --call-graph dwarf,16384 -o FILE target/release/bench …
     python study/scripts/breakdown.py --binary target/release/bench FILE
 
-A sample is counted for the innermost of the operations on its stack; `perf` and `addr2line`
-come with Linux distributions.
+A sample counts toward the innermost operation on its stack. Linux distributions package `perf`
+and `addr2line`.
 """
 
 import argparse
@@ -15,28 +15,28 @@ import re
 import subprocess
 from pathlib import Path
 
-# What a function's name tells, the first that fits.
+# Operations by a pattern of function names. The first match counts.
 OPERATIONS = [
-    (r"fcos_burn_cpu::convolution::winograd::(Tiles|Kernels|write|transform)", "Winograd's transforms"),
-    (r"fcos_burn_cpu::convolution::winograd::weight_gradient", "Winograd's gemm, gradient of the weight"),
-    (r"fcos_burn_cpu::convolution::winograd", "Winograd's gemm, forward and gradient of the input"),
-    (r"fcos_burn_cpu::convolution::im2col::(im2col\b|col2im|gather|scatter)", "im2col and col2im"),
-    (r"fcos_burn_cpu::convolution::im2col::weight_gradient", "im2col and gemm, gradient of the weight"),
-    (r"fcos_burn_cpu::convolution::im2col::input_gradient", "im2col and gemm, gradient of a strided input"),
-    (r"fcos_burn_cpu::convolution::im2col", "im2col and gemm, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution::winograd::(Tiles|Kernels|write|transform)", "Winograd: transforms"),
+    (r"fcos_burn_cpu::convolution::winograd::weight_gradient", "Winograd: gemm, gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::winograd", "Winograd: gemm, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution::im2col::(im2col\b|col2im|gather|scatter)", "other convolutions: im2col"),
+    (r"fcos_burn_cpu::convolution::im2col::weight_gradient", "other convolutions: gemm, gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::im2col::input_gradient", "other convolutions: gemm, gradient of a strided input"),
+    (r"fcos_burn_cpu::convolution::im2col", "other convolutions: gemm, forward and gradient of the input"),
     (r"fcos_burn_cpu::convolution", "gradients of biases"),
     (r"fcos_burn_cpu::normalization", "normalization"),
     (r"fcos_burn_cpu::activation", "ReLU"),
     (r"fcos_burn_cpu::optim", "optimizer"),
     (r"burn_flex::ops::pool", "pooling"),
-    (r"burn_flex", "element-wise operations of Burn: loss, gradients that are added up"),
-    (r"burn_autodiff|burn_optim|burn_tensor|burn_core", "the rest of Burn"),
-    (r"pytorch_reader|burn_store|random", "setting up"),
+    (r"burn_flex", "element-wise operations of Burn: loss, accumulation of gradients"),
+    (r"burn_autodiff|burn_optim|burn_tensor|burn_core", "rest of Burn"),
+    (r"pytorch_reader|burn_store|random", "setup"),
 ]
 
-# Functions without a name of their operation on their stack, by the innermost.
+# Samples without an operation on their stack, by the innermost function.
 LEAVES = [
-    (r"gemm", "products of matrices of any of them"),
+    (r"gemm", "gemm without a known caller"),
     (r"memset", "clearing memory"),
     (r"memmove|memcpy", "copying"),
     (r"rayon|crossbeam|sched_yield", "dividing work among threads"),
@@ -44,7 +44,7 @@ LEAVES = [
 
 
 def stacks(path):
-    """Of each sample: address, name and file of each frame, the innermost first."""
+    """Yield the frames of each sample as (address, name, file), innermost first."""
     text = subprocess.run(
         ["perf", "script", "-i", path, "--no-inline"], capture_output=True, text=True, check=True
     ).stdout
@@ -55,7 +55,7 @@ def stacks(path):
 
 
 def text_offset(binary):
-    """What to add to the place of code in the file for its address."""
+    """The difference between the virtual addresses of the code and its offsets in the file."""
     headers = subprocess.run(["readelf", "-lW", binary], capture_output=True, text=True, check=True)
     for line in headers.stdout.splitlines():
         fields = line.split()
@@ -65,7 +65,7 @@ def text_offset(binary):
 
 
 def functions(binary, addresses):
-    """The functions at each address, those that are inlined there too."""
+    """The functions at each address, including inlined ones."""
     addresses = sorted(addresses)
     found = subprocess.run(
         ["addr2line", "-a", "-f", "-i", "-C", "-e", binary],
@@ -85,7 +85,7 @@ def functions(binary, addresses):
 
 def operation(frames, names, offset, binary):
     for index, (address, name, file) in enumerate(frames):
-        # A frame that called another returns behind its call.
+        # The return address of a caller points behind its call.
         place = address + offset - (index > 0)
         for name in [*names.get(place, []), name] if file == binary else [name]:
             for pattern, label in OPERATIONS:
@@ -95,15 +95,15 @@ def operation(frames, names, offset, binary):
     for pattern, label in LEAVES:
         if re.search(pattern, innermost):
             return label
-    return "the system" if "kernel" in file else "anything else"
+    return "system" if "kernel" in file else "other"
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--binary", required=True, help="the program")
-    parser.add_argument("file", help="of perf record")
+    parser.add_argument("--binary", required=True, help="program that was sampled")
+    parser.add_argument("file", help="output of perf record")
     arguments = parser.parse_args()
     binary = str(Path(arguments.binary).resolve())
     offset = text_offset(binary)
@@ -120,7 +120,7 @@ def main():
     counts = collections.Counter(operation(frames, names, offset, binary) for frames in samples)
     print("| Operation | Share |\n|---|---|")
     for label, count in counts.most_common():
-        print(f"| {label} | {100 * count / len(samples):.1f} % |")
+        print(f"| {label} | {100 * count / len(samples):.1f}% |")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""The detector beside torchvision's, stage by stage.
+"""Compare the detector with torchvision's FCOS, stage by stage.
 
     cargo build --release --workspace
     venv/bin/python study/scripts/compare.py --bench target/release/bench --output FOLDER
 
-Both train and detect with the same weights, images, batch size and threads, one program
-after the other, in turn; a figure is the median over the rounds of ours / torchvision's
-(below 1: we are faster), with the least and the largest ratio of a round. The first losses
-and the detections of both stand beside them: they compute the same, but that we weigh the
-box losses by center-ness, as FCOS does, and torchvision does not.
+Both programs train and detect with the same weights, images, batch size and threads. They take
+turns, one after the other. Each cell is the median over the turns of ours / torchvision's (below
+1: ours is faster), with the smallest and the largest ratio. The first loss and the number of
+detections of both are listed too. They agree, except that we weight box losses by center-ness, as
+FCOS does and torchvision does not.
 
-torch and torchvision come from PyPI, at the versions that the table names.
+torch and torchvision come from PyPI, in the versions that the table names.
 """
 
 import argparse
@@ -33,13 +33,13 @@ CASES = {
     "r50-1x800": ("resnet50", 1, (1088, 800)),
 }
 
-# JPEG files of one size that are resized to another.
+# JPEG files of one size that are resized to another size.
 LOADING = {"files": (640, 480), "input": (320, 320), "batch": 4, "images": 256}
 
-# Below the scores that new weights give, so that there is something to suppress.
+# Below the scores of untrained weights, so that there are candidates to suppress.
 SCORE_THRESHOLD = 0.05
 
-# The stages that both sides have.
+# The stages that both programs have.
 STAGES = {
     "training": ["backbone", "pyramid", "head", "loss", "backward", "optimizer", "step"],
     "inference": ["preprocessing", "forward", "detections", "detect"],
@@ -47,7 +47,7 @@ STAGES = {
 
 
 def write_images(folder, count, size, objects, classes=CLASSES, suffix="png"):
-    """A data set in COCO layout: clouds of color, and boxes anywhere."""
+    """Write a data set in COCO layout: clouds of color with random boxes."""
     import numpy as np
     from PIL import Image
 
@@ -83,7 +83,7 @@ def write_images(folder, count, size, objects, classes=CLASSES, suffix="png"):
 
 
 def detector(backbone):
-    """torchvision's FCOS over a backbone whose layers are all trained."""
+    """torchvision's FCOS with all layers of the backbone trainable."""
     import torch
     from torchvision.models.detection import FCOS
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
@@ -102,7 +102,7 @@ def detector(backbone):
 
 
 def configuration():
-    """What our side changes in the model of torchvision's weights."""
+    """Our settings that differ from those derived from torchvision's weights."""
     return {
         "model": {
             "backbone": {"norm": "batch", "frozen_stages": 0},
@@ -152,7 +152,7 @@ class Stopwatch:
 
 
 def torchvision_worker(case):
-    """One round of torchvision's side, as JSON on standard output."""
+    """Run one turn of torchvision and print the report as JSON."""
     import torch
     import torchvision
 
@@ -282,7 +282,7 @@ def torchvision_training(case, model, pictures, targets, clock):
 
 
 def torchvision_loading(case, workers):
-    """Images a second of a DataLoader over PIL."""
+    """Images per second of a DataLoader that decodes with PIL."""
     import torch
     from torchvision.datasets import CocoDetection
     from torchvision.transforms import v2
@@ -299,7 +299,7 @@ def torchvision_loading(case, workers):
     )
     from torchvision.datasets import wrap_dataset_for_transforms_v2
 
-    # Quiet: pycocotools tells of its index on standard output.
+    # pycocotools prints messages to standard output, which is reserved for the report.
     stdout, sys.stdout = sys.stdout, open(os.devnull, "w")
     data = CocoDetection(folder / "images", folder / "annotations.json", transforms=transform)
     sys.stdout = stdout
@@ -352,13 +352,13 @@ def theirs(case):
 
 
 def medians(report):
-    """Of our side's stages."""
+    """The median of each stage of our program."""
     stages = report["device"] if "device" in report else report["stages"]
     return {stage["name"]: stage["median"] for stage in stages}
 
 
 def ratio(pairs):
-    """Median, least and largest of the rounds' ratios."""
+    """Median, smallest and largest of the ratios of all turns."""
     ratios = [our / their for our, their in pairs]
     return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
@@ -381,7 +381,7 @@ def compare_network(arguments, name, folder):
         "warm_up": arguments.warm_up,
         "rounds": arguments.rounds,
     }
-    # Each part in a process of its own: what one leaves in memory is not the other's.
+    # Each part runs in its own process, so that peaks of memory are separate.
     pairs = {part: [] for part in STAGES}
     for turn in range(arguments.turns):
         print(f"{name}: turn {turn + 1} of {arguments.turns}", file=sys.stderr)
@@ -394,7 +394,7 @@ def compare_network(arguments, name, folder):
             rows[stage] = {"milliseconds": milliseconds, "ratio": ratio(milliseconds)}
         mib = [(our["peak_mib"], their["peak_mib"]) for our, their in pairs[part]]
         rows[f"{part}, peak memory"] = {"mib": mib, "ratio": ratio(mib)}
-        # Against what torchvision needs beyond its libraries, which are not small.
+        # Compared with what torchvision uses in addition to its libraries, which are large.
         mib = [
             (our["peak_mib"], their["peak_mib"] - their["libraries_mib"])
             for our, their in pairs[part]
@@ -471,14 +471,14 @@ def markdown(report):
             cells = [cell(case["rows"][stage]["ratio"]) for case in cases.values()]
             lines.append(f"| {stage} | " + " | ".join(cells) + " |")
         for part in ("training", "inference"):
-            cells = [f"{100 * case['not the network'][part]:.1f} %" for case in cases.values()]
-            lines.append(f"| not the network, of ours: {part} | " + " | ".join(cells) + " |")
+            cells = [f"{100 * case['not the network'][part]:.1f}%" for case in cases.values()]
+            lines.append(f"| outside the network, of ours: {part} | " + " | ".join(cells) + " |")
         for value in ("loss", "detections"):
             cells = ["{:.6g}, {:.6g}".format(*case["same"][value]) for case in cases.values()]
             lines.append(f"| {value}: ours, torchvision's | " + " | ".join(cells) + " |")
         lines.append("")
     if "loading" in report:
-        lines += ["| images a second, ours / torchvision | |", "|---|---|"]
+        lines += ["| images per second, ours / torchvision | |", "|---|---|"]
         for name, row in report["loading"]["rows"].items():
             lines.append(f"| {name} | {cell(row['ratio'])} |")
         lines.append("")
@@ -487,14 +487,14 @@ def markdown(report):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bench", type=Path, help="our program")
+    parser.add_argument("--bench", type=Path, help="path of our bench program")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=3, help="of each program in a turn")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each program in a turn")
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--cases", default=",".join([*CASES, "loading"]))
-    parser.add_argument("--output", type=Path, help="folder of performance.json and performance.md")
+    parser.add_argument("--output", type=Path, help="folder for performance.json and performance.md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -504,7 +504,7 @@ def main():
     import torchvision
 
     if arguments.bench is None or arguments.output is None:
-        parser.error("--bench and --output are needed")
+        parser.error("--bench and --output are required")
     wanted = arguments.cases.split(",")
     report = {
         "processor": processor(),

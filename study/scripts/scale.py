@@ -1,10 +1,10 @@
-"""How time and memory grow with images, detections, objects and classes.
+"""Measure how time and memory grow with images, detections, objects and classes.
 
     cargo build --release --workspace
     venv/bin/python study/scripts/scale.py --bench target/release/bench --output FOLDER
 
-Opening annotations and evaluating detections stand beside pycocotools, one program after
-the other, in turn; a figure is the median over the turns.
+Opening annotations and evaluating detections are compared with pycocotools. Both programs take
+turns, one after the other; results are medians over the turns.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 
 import compare
 
-# COCO's: 80 of the ids up to 90.
+# The 80 category ids of COCO, of those up to 90.
 CATEGORY_IDS = [
     i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 ]
@@ -33,7 +33,7 @@ CLASSES = [1, 80, 1_000]
 
 
 def write_annotations(folder, count):
-    """`count` empty image files, and annotations like those of COCO, polygons included."""
+    """Write `count` empty image files and annotations like those of COCO, including polygons."""
     draw = random.Random(count)
     images = folder / "images"
     images.mkdir(parents=True)
@@ -174,7 +174,7 @@ def evaluation(arguments, folder):
 
 
 def steps(arguments, folder):
-    """Training steps of a ResNet-18, 4 × 256×256, by objects and by classes."""
+    """Time training steps of a ResNet-18 on 4 images of 256×256, by objects and by classes."""
     rows = []
     cases = [(objects, 80) for objects in OBJECTS]
     cases += [(10, classes) for classes in CLASSES if classes != 80]
@@ -224,7 +224,7 @@ def markdown(report):
         ]
     if "steps" in report:
         lines += [
-            "| Objects | Classes | Assignment, ms an image | Loss, ms | Step, ms | Peak, MiB |",
+            "| Objects | Classes | Assignment, ms per image | Loss, ms | Step, ms | Peak, MiB |",
             "|---" * 6 + "|",
         ]
         for row in report["steps"]:
@@ -240,18 +240,18 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--bench", type=Path, help="our program")
+    parser.add_argument("--bench", type=Path, help="path of our bench program")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--parts", default="opening,evaluation,steps")
-    parser.add_argument("--output", type=Path, help="folder of scale.json and scale.md")
+    parser.add_argument("--output", type=Path, help="folder for scale.json and scale.md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         pycocotools_worker(json.loads(arguments.worker))
         return
     if arguments.bench is None or arguments.output is None:
-        parser.error("--bench and --output are needed")
+        parser.error("--bench and --output are required")
     report = {
         "processor": compare.processor(),
         "threads": arguments.threads,
@@ -262,7 +262,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for part in arguments.parts.split(","):
             report[part] = measures[part](arguments, Path(folder))
-            # After each, so that a later one that fails loses nothing.
+            # Written after each part, so that a failure of a later part loses nothing.
             (arguments.output / "scale.json").write_text(json.dumps(report, indent=1) + "\n")
             (arguments.output / "scale.md").write_text(markdown(report))
     print(markdown(report))

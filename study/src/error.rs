@@ -8,10 +8,10 @@ use std::{
 /// Why an experiment failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A training failed.
+    /// Training failed.
     #[error(transparent)]
     Train(#[from] fcos_burn::train::Error),
-    /// A detector could not be used.
+    /// A detector could not be loaded or run.
     #[error(transparent)]
     Detect(#[from] fcos_burn::detect::Error),
     /// A device is unavailable.
@@ -26,7 +26,7 @@ pub enum Error {
     /// A chart could not be drawn.
     #[error(transparent)]
     Plot(#[from] fcos_burn::plot::PlotError),
-    /// The terminal or a flag.
+    /// The terminal or a command-line argument.
     #[error(transparent)]
     Cli(#[from] fcos_burn_cli::Error),
     /// A file or folder could not be read or written.
@@ -37,7 +37,7 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
-    /// A folder does not hold what it should.
+    /// A folder or file does not hold what was expected.
     #[error("{}: {cause}", path.display())]
     Run {
         /// The folder or file.

@@ -1,4 +1,4 @@
-//! `reproduce` as a user meets it: tables and figures, exit codes, errors.
+//! `reproduce` on the command line: tables and figures, exit codes, errors.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -16,7 +16,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// `reproduce` fails with `code` and a message that has each of `parts`.
+/// Asserts that `reproduce` fails with `code` and a message that contains each of `parts`.
 fn assert_fails(args: &[&str], code: i32, parts: &[&str]) {
     let output = run(args);
     let text = stderr(&output);
@@ -31,7 +31,7 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A tiny detector that trains in seconds on the built-in set.
+/// A tiny detector that trains in seconds on the built-in data set.
 const TINY: &str = r#"{
     "model": {
         "backbone": {"width": 8},
@@ -45,7 +45,7 @@ const TINY: &str = r#"{
 }"#;
 
 #[test]
-fn a_table_trains_each_run_once() {
+fn a_table_trains_each_run_only_once() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("tiny.json");
     fs::write(&config, TINY).unwrap();
@@ -56,19 +56,19 @@ fn a_table_trains_each_run_once() {
         let output = ["--output", path(&output)];
         run(&[&["table1"], &args[..], &more, &output].concat())
     };
-    // One row alone, then another: the first is not run again.
+    // One row, then two: the first is not trained again.
     let first = reproduce("1", "2", "none");
     assert!(first.status.success(), "{}", stderr(&first));
     assert_eq!(stderr(&first).matches("== none").count(), 2);
     let both = reproduce("1", "2", "none,varifocal");
     assert!(both.status.success(), "{}", stderr(&both));
-    let told = stderr(&both);
-    assert!(!told.contains("== none"), "{told}");
-    assert_eq!(told.matches("== varifocal loss").count(), 2);
+    let messages = stderr(&both);
+    assert!(!messages.contains("== none"), "{messages}");
+    assert_eq!(messages.matches("== varifocal loss").count(), 2);
 
     let table = fs::read_to_string(output.join("table1.md")).unwrap();
     assert_eq!(table, String::from_utf8(both.stdout).unwrap());
-    for part in ["| none | 2 |", "| varifocal loss | 2 |", "AR100", "95 %"] {
+    for part in ["| none | 2 |", "| varifocal loss | 2 |", "AR100", "95%"] {
         assert!(table.contains(part), "{table}");
     }
     let json = fs::read_to_string(output.join("table1.json")).unwrap();
@@ -81,21 +81,21 @@ fn a_table_trains_each_run_once() {
             .unwrap()
     };
     let mean = ((ap(1, 0) - ap(0, 0)) + (ap(1, 1) - ap(0, 1))) / 2.0;
-    let told = json["rows"][1]["difference"]["AP"]["mean"]
+    let reported = json["rows"][1]["difference"]["AP"]["mean"]
         .as_f64()
         .unwrap();
-    assert!((mean - told).abs() < 1e-12, "{mean}, {told}");
+    assert!((mean - reported).abs() < 1e-12, "{mean}, {reported}");
     let bootstrap = &run(1, 0)["bootstrap"]["AP"];
     let difference = bootstrap["difference"].as_f64().unwrap();
     assert!((difference - (ap(1, 0) - ap(0, 0))).abs() < 1e-12);
     let of_mean = json["rows"][1]["bootstrap"]["AP"]["difference"].as_f64();
     assert!((of_mean.unwrap() - mean).abs() < 1e-12);
 
-    // The table has all that is finished, whatever is asked for.
+    // The table includes all finished runs, whatever is asked for.
     let fewer = reproduce("1", "1", "none");
     assert_eq!(String::from_utf8(fewer.stdout).unwrap(), table);
 
-    // Runs of another length are not mixed in.
+    // Runs of another duration are rejected.
     let other = reproduce("2", "2", "none");
     assert_eq!(other.status.code(), Some(1));
     assert!(
@@ -103,7 +103,7 @@ fn a_table_trains_each_run_once() {
         "{}",
         stderr(&other)
     );
-    // Nor are runs that started elsewhere.
+    // So are runs that started from other weights.
     let trained = output.join("runs/none/seed-0");
     let folder = path(&output);
     assert_fails(
@@ -124,7 +124,7 @@ fn a_table_trains_each_run_once() {
 }
 
 #[test]
-fn figure_3_is_written_with_its_numbers() {
+fn figure_3_is_written_with_its_values() {
     let dir = tempfile::tempdir().unwrap();
     let output = run(&["figure3", "--output", path(dir.path())]);
     assert!(output.status.success(), "{}", stderr(&output));

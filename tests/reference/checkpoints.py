@@ -1,5 +1,5 @@
-"""Files as PyTorch writes them: a detector of a sixteenth of ResNet-18's width, what a whole
-training is pickled as, and tensors that share one number."""
+"""Files that PyTorch writes: a detector with a sixteenth of ResNet-18's width, the pickle of a
+whole training state, and expanded tensors that share one element."""
 
 import copy
 import io
@@ -23,7 +23,7 @@ WEIGHTS = pathlib.Path(__file__).parents[2] / "crates/model/src/weights/fixtures
 
 
 def training():
-    """The pickle of modules and an optimizer, without the tensors beside it."""
+    """The pickle of modules and an optimizer, without the data of their tensors."""
     backbone = resnet_fpn_backbone(
         backbone_name="resnet18", weights=None, trainable_layers=5, returned_layers=[2, 3, 4]
     )
@@ -51,14 +51,14 @@ def write(folder):
     torch.save(shared, WEIGHTS / "expanded.pth")
     _, names = network.detector(resnet18)
     state = {name: formula.tensor(name, narrow(shape)) for name, shape in names}
-    # As torchvision's training program saves it, from a parallel model.
+    # Like a checkpoint of torchvision's training script, from a parallel model.
     checkpoint = {
         "model": {f"module.{name}": value for name, value in state.items()},
         "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": []},
         "epoch": 11,
     }
     torch.save(checkpoint, folder / "checkpoint.pth")
-    # PyTorch's format before version 1.6, and half precision.
+    # The format of PyTorch before version 1.6, in half precision.
     half = {name: value.half() for name, value in state.items()}
     torch.save(half, folder / "legacy.pth", _use_new_zipfile_serialization=False)
     for name in ("checkpoint.pth", "legacy.pth"):

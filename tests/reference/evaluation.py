@@ -1,4 +1,4 @@
-"""COCO's figures by pycocotools, and correlations by scipy."""
+"""COCO metrics by pycocotools, and correlations by scipy."""
 
 import json
 
@@ -9,18 +9,18 @@ from scipy import stats
 
 import formula
 
-FIGURES = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
-# Number of pairs, and of distinct values of either: few give many ties.
+METRICS = ["AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL"]
+# Number of pairs and of distinct values. Few distinct values give many ties.
 LISTS = [(7, 3), (1000, 1 << 24), (1000, 40), (5000, 2), (250_000, 1000)]
 
 
-def figures(folder):
+def metrics(folder):
     truth = COCO(str(folder / "truth.json"))
     evaluation = COCOeval(truth, truth.loadRes(str(folder / "results.json")), "bbox")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
-    found = dict(zip(FIGURES, evaluation.stats.tolist()))
+    found = dict(zip(METRICS, evaluation.stats.tolist()))
     # Threshold 8 of 0.50, 0.55, ...; all areas; 100 detections.
     precision = evaluation.eval["precision"][8, :, :, 0, 2]
     found["AP90"] = float(precision[precision > -1].mean())
@@ -28,7 +28,7 @@ def figures(folder):
 
 
 def pairs(count, levels):
-    """A list, and one that follows it in half of its places."""
+    """Two lists that agree in about half of their elements."""
     x, y, follows = (formula.uniform(f"correlation.{count}.{n}", count) for n in range(3))
     x = np.floor(x * levels)
     return x, np.where(follows < 0.5, x, np.floor(y * levels))
@@ -42,7 +42,7 @@ def correlations(count, levels):
 
 def write(folder):
     numbers = {
-        "figures": figures(folder / "evaluation"),
+        "figures": metrics(folder / "evaluation"),
         "correlations": [correlations(*list) for list in LISTS],
     }
     path = folder / "evaluation" / "expected.json"

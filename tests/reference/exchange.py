@@ -1,11 +1,11 @@
-"""Weights both ways between PyTorch and the programs, at full size.
+"""Exchange full-size weights between PyTorch and fcos-burn, in both directions.
 
     cargo build --release
     venv/bin/python tests/reference/exchange.py --program target/release/fcos-burn --image IMAGE...
 
-torchvision's FCOS with a ResNet-50 detects in the images, short side 800. `detect` finds
-the same with the weights that torch.save wrote; `export` writes them again, and
-PyTorch loads that file and computes the same, bit for bit.
+torchvision's FCOS with a ResNet-50 detects objects in the images, with a short side of 800.
+`detect` must find the same objects with the weights that torch.save wrote. `export` writes the
+weights again. PyTorch must load that file and compute the same detections, bit for bit.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from torchvision.models import resnet50
 
 import network
 
-# What may differ, in pixels of the image and in score: 32 bits and another order of
-# summation, and, in a JPEG file, another decoder, which rounds by a level or two of 255.
-# Detections whose scores are nearer than this may change places.
+# Tolerances in pixels of the image and in score. Differences come from rounding of 32-bit floats
+# in another order of summation, and from another JPEG decoder, whose pixels differ by one or two of
+# 255 levels. Detections whose scores are closer than this may swap ranks.
 ROUNDING, DECODER = (0.05, 1e-4), (0.5, 5e-3)
 
 
@@ -33,7 +33,7 @@ def run(program, command, *arguments):
 
 
 def compare(found, expected, tolerance):
-    """The numbers of both, and the largest differences of those that are in both."""
+    """Print the number of detections and the largest differences of those that match."""
     max_pixels, max_score = tolerance
     found = [
         (d["category_id"], d["score"], np.array(d["bbox"]) + [0, 0, *d["bbox"][:2]]) for d in found
@@ -52,12 +52,12 @@ def compare(found, expected, tolerance):
             pixels = max(pixels, distance)
             score = max(score, abs(unmatched.pop(index)[1] - value))
         else:
-            # The last may be cut off in another place.
+            # The last detections may be cut off at another rank.
             last = expected["scores"][-1]
             assert value <= last + max_score, f"detection {rank} is missing: {label} {value} {box}"
     print(
-        f"{len(found)} detections, PyTorch {len(expected['scores'])},"
-        f" {len(unmatched)} of them others; the rest within {pixels:.4f} px and {score:.1e}"
+        f"{len(found)} detections, PyTorch {len(expected['scores'])}; {len(unmatched)} of ours are"
+        f" unmatched, the others agree within {pixels:.4f} px and {score:.1e}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Numbers that both sides compute alike, so that no weights need to be stored."""
+"""Weights and inputs by a formula that both languages implement, so that none need to be stored."""
 
 import math
 
@@ -17,7 +17,7 @@ def seed_of(name: str) -> int:
 
 
 def uniform(name: str, count: int) -> np.ndarray:
-    """`count` numbers in [0, 1): SplitMix64 from a seed by name, 24 bits each."""
+    """`count` numbers in [0, 1): SplitMix64, seeded by the name, 24 bits each."""
     with np.errstate(over="ignore"):
         state = np.uint64(seed_of(name)) + np.uint64(0x9E3779B97F4A7C15) * np.arange(
             1, count + 1, dtype=np.uint64
@@ -31,8 +31,8 @@ def uniform(name: str, count: int) -> np.ndarray:
 def tensor(name: str, shape) -> torch.Tensor:
     """The weight called `name` in a state dict of torchvision or the original FCOS code.
 
-    Convolutions keep the size of what passes through them; statistics and affine
-    parameters stay away from 0, so that no layer is dead.
+    Convolutions preserve the magnitude of activations. Statistics and affine parameters stay away
+    from 0, so that no layer is dead.
     """
     shape = tuple(shape)
     u = uniform(name, math.prod(shape)).reshape(shape)
@@ -57,7 +57,7 @@ def tensor(name: str, shape) -> torch.Tensor:
 
 
 def fill(module: torch.nn.Module) -> list:
-    """Fills a module by the formula; returns the names and shapes."""
+    """Fill a module with weights by the formula. Returns names and shapes."""
     state = module.state_dict()
     for name, value in state.items():
         if name.endswith("num_batches_tracked"):

@@ -4,8 +4,8 @@
     git clone https://github.com/tianzhi0549/FCOS fcos
     venv/bin/python tests/reference/generate.py --fcos fcos
 
-Everything comes from a formula or a seed: a second run writes the same numbers, up
-to the rounding of another version of PyTorch.
+All inputs come from a formula or a fixed seed. A second run writes the same numbers, up to the
+rounding of another version of PyTorch.
 """
 
 import argparse

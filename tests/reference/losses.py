@@ -1,4 +1,4 @@
-"""Values and gradients of the losses, by PyTorch in double precision."""
+"""Values and gradients of the losses, computed by PyTorch in double precision."""
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ def value_and_gradient(tensors, name, function, argument):
 
 
 def overlap(a, b, plus_one=0.0):
-    """−ln((I + 1) / (U + 1)) is FCOS's own; its other losses have no + 1 here."""
+    """IoU of aligned boxes. `plus_one` is 1 in the IoU loss of the original FCOS code, else 0."""
     left_top = torch.maximum(a[:, :2], b[:, :2])
     right_bottom = torch.minimum(a[:, 2:], b[:, 2:])
     intersection = (right_bottom - left_top).clamp(min=0).prod(1)
@@ -95,7 +95,7 @@ def write(save):
         ),
         logits,
     )
-    # Equation (11): focal loss with gamma 0 on a positive, and PSE.
+    # Equation (11): focal loss with gamma = 0 for a positive location, plus PSE.
     alpha, beta, k = 0.25, 1.0, 1.0
     put(
         "alpha-pse",

@@ -1,4 +1,4 @@
-"""Outputs of torchvision's FCOS, and its detections."""
+"""Outputs and detections of torchvision's FCOS."""
 
 import io
 
@@ -14,7 +14,7 @@ from torchvision.ops.misc import FrozenBatchNorm2d
 import formula
 
 CLASSES = 5
-# Odd sizes too: no multiples of 32.
+# The second size is not a multiple of 32.
 SIZES = [(64, 96), (75, 50)]
 
 
@@ -48,14 +48,14 @@ def outputs(model, image):
             channels = rows.shape[-1]
             maps = rows[0].T.reshape(1, channels, *sizes[level])
             if name == "distances":
-                # The box coder's sizes of the anchors.
+                # The box coder scales distances by the anchor size, which is the stride.
                 maps = maps * strides[level]
             found[f"p{level + 3}.{name}"] = maps.numpy()
     return found
 
 
 def photograph():
-    """Something like one: smooth shades with edges, 200 x 150, as a JPEG."""
+    """A synthetic photograph of 200 x 150 pixels: smooth shades with edges."""
     height, width = 150, 200
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     channels = []

@@ -1,4 +1,4 @@
-"""torchvision's batched_nms on random boxes with ties and touching sides."""
+"""torchvision's batched_nms on random boxes with tied scores and touching sides."""
 
 import numpy as np
 import torch
@@ -12,11 +12,11 @@ def write(save):
     boxes, scores, labels, counts, kept, kept_counts, thresholds = [], [], [], [], [], [], []
     for case in range(CASES):
         count = int(generator.integers(0, 25))
-        # Quarters of a pixel: sides touch, and overlaps stand on thresholds.
+        # On a grid of quarter pixels, sides touch and some IoUs equal the threshold.
         corner = generator.integers(0, 40, (count, 2)) / 4
         size = generator.integers(0 if case % 10 == 0 else 1, 40, (count, 2)) / 4
         case_boxes = np.concatenate([corner, corner + size], 1).astype(np.float32)
-        # Few values: many scores tie.
+        # With few distinct values, many scores are tied.
         case_scores = (generator.integers(1, 9, count) / 8).astype(np.float32)
         case_labels = generator.integers(0, 3, count).astype(np.int32)
         threshold = float(np.float32(generator.choice([0.0, 0.25, 1 / 3, 0.5, 0.6, 0.75, 1.0])))

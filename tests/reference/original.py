@@ -1,11 +1,11 @@
-"""Modules of the original FCOS code, without what they never call here."""
+"""Modules of the original FCOS code, loaded without their unused dependencies."""
 
 import importlib.util
 import sys
 import types
 from types import SimpleNamespace
 
-# Packages whose own __init__ would load what was compiled for CUDA.
+# Packages whose __init__ would import compiled CUDA extensions.
 PACKAGES = [
     "fcos_core",
     "fcos_core.layers",
@@ -35,7 +35,7 @@ UNUSED = {
 
 
 def load(checkout):
-    """The modules by their last name."""
+    """Load the modules from a checkout of the original FCOS code."""
 
     def module(name):
         path = checkout.joinpath(*name.split(".")).with_suffix(".py")

@@ -1,8 +1,8 @@
-"""A whole training step: loss parts, gradients, and the weights after two of them; and
+"""A whole training step: loss terms, gradients, and weight changes after two steps. Also the
 outputs of an improved model.
 
-The network's pyramid and head, the targets, the losses and the optimizer's groups are
-those of the original FCOS code; its body is torchvision's ResNet-18, narrow.
+The pyramid, the head, the targets, the losses and the parameter groups of the optimizer are those
+of the original FCOS code. The backbone is a narrow ResNet-18 of torchvision.
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ import original
 
 WIDTH, CHANNELS, CLASSES, DEPTH = 4, 32, 3, 2
 HEIGHT, WIDTH_OF_INPUT = 96, 128
-# Boxes of every size that the first levels learn, overlapping; x1, y1, x2, y2, class.
+# Overlapping boxes in the size ranges of the first levels: x1, y1, x2, y2, class.
 OBJECTS = [
     [[10.0, 12.0, 50.0, 44.0, 0], [40.0, 8.0, 120.0, 90.0, 2], [70.0, 50.0, 94.0, 70.0, 1]],
     [[0.0, 0.0, 128.0, 96.0, 1], [33.5, 20.25, 61.5, 77.75, 0]],
@@ -51,7 +51,7 @@ CONFIG = SimpleNamespace(
 
 
 class Body(ResNet):
-    """torchvision's ResNet-18 of another width, named as in the original code."""
+    """torchvision's ResNet-18 with another width and the names of the original code."""
 
     def __init__(self, width, norm_layer):
         nn.Module.__init__(self)
@@ -116,7 +116,7 @@ def locations(code, features):
 
 
 def fcos_losses(code, model, images, targets):
-    """As the original code trains: with center-ness."""
+    """The losses of the original code, with center-ness."""
     features, logits, distances, centerness = model(images)
     evaluator = code.loss.FCOSLossComputation(CONFIG)
     cls, reg, ctr = evaluator(locations(code, features), logits, distances, centerness, targets)
@@ -124,7 +124,7 @@ def fcos_losses(code, model, images, targets):
 
 
 def pse_losses(code, model, images, targets):
-    """As the paper trains: no center-ness, eq. (12) with PSE and beta = k = 1."""
+    """The losses of the paper: eq. (12) with PSE and beta = k = 1, without center-ness."""
     features, logits, distances, _ = model(images)
     evaluator = code.loss.FCOSLossComputation(CONFIG)
     labels, wanted = evaluator.prepare_targets(locations(code, features), targets)
@@ -152,10 +152,10 @@ def case(tensors, names, code, name, norm_layer, losses):
     model = Detector(code, norm_layer).train()
     if name == "pse":
         del model.rpn["head"].centerness
-        # The head's forward asks for one.
+        # The forward pass of the head expects this module.
         model.rpn["head"].centerness = lambda tower: tower
     if name == "fcos":
-        # Stem and layer1 are frozen in the original code.
+        # The original code freezes the stem and layer1.
         for part in (model.backbone.body.stem, model.backbone.body.layer1):
             part.requires_grad_(False)
     names[name] = [
@@ -185,7 +185,7 @@ def case(tensors, names, code, name, norm_layer, losses):
 
 @torch.no_grad()
 def improved(tensors, names, code):
-    """Outputs of an `imprv` model, whose tensors have the names of the others'."""
+    """Outputs of an `imprv` model, whose tensors have the same names as in other models."""
     settings = CONFIG.MODEL.FCOS
     settings.NORM_REG_TARGETS = settings.CENTERNESS_ON_REG = True
     model = Detector(code, FrozenBatchNorm2d).eval()

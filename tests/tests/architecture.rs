@@ -1,5 +1,5 @@
-//! The rules of `ARCHITECTURE.md` that a program can check: which crate may depend on which, no
-//! circle between the modules of a crate, and which foreign types show in a public API.
+//! The rules of `ARCHITECTURE.md` that a program can check: which crates may depend on which, no
+//! cycles between the modules of a crate, and which foreign types may appear in a public API.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -13,8 +13,8 @@ use syn::{
     Visibility, visit::Visit,
 };
 
-/// The crates of the workspace in which others may be used, and the ones that they may use.
-/// Dependencies point down.
+/// The crates of the workspace, each with the crates that it may depend on. Dependencies point
+/// down.
 const MAY_USE: [(&str, &[&str]); 11] = [
     ("crates/cli", &["fcos-burn"]),
     (
@@ -39,7 +39,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ("crates/plot", &[]),
 ];
 
-/// Foreign crates whose types may show in the public API of a crate.
+/// The foreign crates whose types may appear in the public API of each crate.
 const MAY_SHOW: [(&str, &[&str]); 10] = [
     ("crates/fcos-burn", &[]),
     ("crates/train", &["burn", "serde", "serde_json"]),
@@ -86,7 +86,7 @@ fn dependencies_point_down() {
     assert_eq!(
         folders,
         listed.into_iter().collect(),
-        "crates that the rules list"
+        "the rules must list every crate"
     );
     for (folder, allowed) in MAY_USE {
         let found = keys(&manifest(folder), "dependencies");
@@ -102,7 +102,7 @@ fn dependencies_point_down() {
 }
 
 #[test]
-fn evaluation_and_plots_do_without_burn() {
+fn evaluation_and_plots_do_not_depend_on_burn() {
     for folder in ["crates/boxes", "crates/data", "crates/eval", "crates/plot"] {
         let found = keys(&manifest(folder), "dependencies");
         assert!(!found.contains("burn"), "{folder} must not depend on burn");
@@ -115,15 +115,15 @@ fn evaluation_and_plots_do_without_burn() {
 }
 
 #[test]
-fn no_crate_has_a_circle_of_modules() {
+fn no_crate_has_a_module_cycle() {
     for (folder, _) in MAY_USE {
-        let circles = circles(&workspace().join(folder).join("src"));
-        assert!(circles.is_empty(), "{folder}: {circles:?}");
+        let cycles = cycles(&workspace().join(folder).join("src"));
+        assert!(cycles.is_empty(), "{folder}: {cycles:?}");
     }
 }
 
 #[test]
-fn a_planted_circle_is_found() {
+fn planted_module_cycles_are_found() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -139,19 +139,20 @@ fn a_planted_circle_is_found() {
     write("c/mod.rs", "mod inner; mod outer;");
     write("c/inner.rs", "pub struct Thing;");
     write("c/outer.rs", "use super::inner::Thing;");
-    assert_eq!(circles(folder.path()), Vec::<Vec<String>>::new());
-    // By an item that the root re-exports, by a path in an expression, and within a folder.
+    assert_eq!(cycles(folder.path()), Vec::<Vec<String>>::new());
+    // Through an item that the root re-exports, through a path in an expression, and within a
+    // folder.
     write("b.rs", "use crate::{Thing}; pub struct B(Thing);");
     write(
         "c/inner.rs",
         "pub struct Thing; fn f() { crate::a::g(); super::outer::h(); }",
     );
-    let found = circles(folder.path());
+    let found = cycles(folder.path());
     assert_eq!(found, [vec!["a", "b", "c"], vec!["c::inner", "c::outer"]]);
 }
 
 #[test]
-fn only_listed_foreign_types_show_in_public_apis() {
+fn only_listed_foreign_types_appear_in_public_apis() {
     for (folder, allowed) in MAY_SHOW {
         for (path, shown) in foreign_types(&workspace().join(folder).join("src")) {
             for name in shown {
@@ -159,7 +160,7 @@ fn only_listed_foreign_types_show_in_public_apis() {
                 let allowed = ours || allowed.contains(&name.as_str());
                 assert!(
                     allowed,
-                    "{}: a type of {name} shows in a public item",
+                    "{}: a type of {name} appears in a public item",
                     path.display()
                 );
             }
@@ -167,14 +168,14 @@ fn only_listed_foreign_types_show_in_public_apis() {
     }
 }
 
-/// A file of a crate, as a module.
+/// A module of a crate that has its own file.
 struct Module {
     path: Vec<String>,
     file: PathBuf,
     syntax: syn::File,
 }
 
-/// All modules of a crate that have files of their own.
+/// All modules of a crate that have their own file.
 fn modules(src: &Path) -> Vec<Module> {
     let mut modules = Vec::new();
     let mut folders = vec![src.to_owned()];
@@ -214,7 +215,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
-/// The paths that a module mentions, tests left out, starting with `crate`, `super` or `self`.
+/// The paths that a module mentions, except in its tests.
 #[derive(Default)]
 struct Mentions(Vec<Vec<String>>);
 
@@ -240,7 +241,7 @@ impl<'ast> Visit<'ast> for Mentions {
     }
 }
 
-/// The full paths of a `use`, each with the name that it is used by.
+/// The full paths of a `use`, each with the name that it gets.
 fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     let prefixed = |name: &syn::Ident, rest: Vec<(Vec<String>, String)>| {
         rest.into_iter()
@@ -262,7 +263,8 @@ fn leaves(tree: &UseTree) -> Vec<(Vec<String>, String)> {
     }
 }
 
-/// The path from the root of a crate of what a module mentions as `path`.
+/// Resolves a `path` in a module, relative to the root of the crate. `None` for a path that does
+/// not start with `crate`, `super` or `self`.
 fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     let first = path.first()?.as_str();
     match first {
@@ -277,7 +279,7 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     }
 }
 
-/// What the root and the folders of a crate re-export: where each name comes from.
+/// The names that the modules of a crate import or re-export, each with its original path.
 fn re_exports(modules: &[Module]) -> BTreeMap<Vec<String>, Vec<String>> {
     let mut found = BTreeMap::new();
     for module in modules {
@@ -298,8 +300,8 @@ fn re_exports(modules: &[Module]) -> BTreeMap<Vec<String>, Vec<String>> {
     found
 }
 
-/// The circles between modules of one folder, by their paths.
-fn circles(src: &Path) -> Vec<Vec<String>> {
+/// The cycles between modules of the same folder, as lists of module paths.
+fn cycles(src: &Path) -> Vec<Vec<String>> {
     let modules = modules(src);
     let re_exports = re_exports(&modules);
     let paths: BTreeSet<&Vec<String>> = modules.iter().map(|module| &module.path).collect();
@@ -312,7 +314,7 @@ fn circles(src: &Path) -> Vec<Vec<String>> {
             let Some(mut target) = absolute(&module.path, &mention) else {
                 continue;
             };
-            // A re-exported name leads to its module, and that may be re-exported again.
+            // Follow a re-exported name to its module, whose name may be re-exported in turn.
             for _ in 0..8 {
                 let Some((length, to)) = (1..=target.len())
                     .rev()
@@ -356,21 +358,21 @@ fn circles(src: &Path) -> Vec<Vec<String>> {
             seen
         };
         let names: BTreeSet<&String> = edges.iter().flat_map(|(a, b)| [a, b]).collect();
-        let mut circles = BTreeSet::new();
+        let mut cycles = BTreeSet::new();
         for name in names {
             let forward = reach(name);
             if forward.contains(name) {
-                let circle = forward.iter().filter(|other| reach(other).contains(name));
-                let full = circle.map(|name| [&folder[..], &[name.clone()]].concat().join("::"));
-                circles.insert(full.collect::<Vec<String>>());
+                let cycle = forward.iter().filter(|other| reach(other).contains(name));
+                let full = cycle.map(|name| [&folder[..], &[name.clone()]].concat().join("::"));
+                cycles.insert(full.collect::<Vec<String>>());
             }
         }
-        found.extend(circles);
+        found.extend(cycles);
     }
     found
 }
 
-/// Foreign crates whose types stand in the public items of each file.
+/// The foreign crates whose types appear in the public items of each file.
 fn foreign_types(src: &Path) -> Vec<(PathBuf, BTreeSet<String>)> {
     let modules = modules(src);
     let modules = modules.into_iter().map(|module| {
@@ -396,7 +398,7 @@ fn foreign_types(src: &Path) -> Vec<(PathBuf, BTreeSet<String>)> {
 
 /// Collects the crates of the types in public signatures.
 struct Shown {
-    /// The root of the path of each name in scope.
+    /// The crate, or first path segment, of each name in scope.
     names: BTreeMap<String, String>,
     crates: BTreeSet<String>,
 }
@@ -460,7 +462,7 @@ impl<'ast> Visit<'ast> for Shown {
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let first = path.segments[0].ident.to_string();
         let root = self.names.get(&first).cloned();
-        // A path that starts with a crate needs no `use`.
+        // A path that starts with a crate name needs no `use`.
         let root = root.or_else(|| (path.segments.len() > 1).then_some(first));
         let own = ["std", "core", "crate", "self", "super", "Self"];
         let known = |name: &String| name.starts_with(|c: char| c.is_ascii_lowercase());

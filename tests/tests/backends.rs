@@ -1,7 +1,7 @@
-//! The same numbers on every device of this machine.
+//! Every device of this machine computes the same numbers as the CPU.
 //!
-//! Those that are built in and found are compared with the processor, and printed;
-//! so is what is skipped. All but the processor need a feature:
+//! Prints which devices are compared with the CPU and which backends are skipped. All devices
+//! except the CPU need a feature:
 //!
 //!     cargo test --release --workspace --features wgpu --test backends -- --nocapture
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -18,7 +18,7 @@ use burn::{
     train::{ItemLazy, TrainOutput, TrainStep},
 };
 use fcos_burn::{
-    boxes::Detection,
+    boxes::{Detection, iou},
     data::shapes::{ShapesConfig, ShapesSplit},
     data::transforms::Pipeline,
     data::{DetectionDataset, SampleReader},
@@ -36,15 +36,15 @@ const SIDE: usize = 64;
 const IMAGES: usize = 2;
 const STEPS: usize = 3;
 
-/// Share of a step's positives whose highest class may be another by the rounding of 32 bits,
-/// and of 16: one and three of 34.
+/// The fraction of a step's positive locations for which rounding to 32 and to 16 bits may change
+/// the class with the highest score: one and three of 34.
 const FLIPPED: [f64; 2] = [0.05, 0.1];
 
-/// Held where initial weights are drawn: tests share a device's random numbers, and should have
-/// the same weights each time.
+/// Held while initial weights are drawn. Tests share the random number generator of a device, and
+/// each should get the same weights every time.
 static DRAWING: Mutex<()> = Mutex::new(());
 
-/// The processor, then every other device that was found.
+/// The CPU, followed by every other device that was found.
 static DEVICES: LazyLock<Vec<DeviceName>> = LazyLock::new(|| {
     let backends = available();
     for backend in &backends {
@@ -62,13 +62,15 @@ static DEVICES: LazyLock<Vec<DeviceName>> = LazyLock::new(|| {
 });
 
 fn config(norm: NormKind) -> FcosConfig {
-    // As many classes as the built-in set has.
+    // The number of classes in the built-in data set.
     let mut config = FcosConfig::small(6);
     config.backbone.width = 8;
     config.backbone.norm = norm;
     config.fpn.channels = 8;
     config.head.tower_depth = 1;
     config.head.centerness = Some(CenternessBranch::Regression);
+    // After so few steps, all scores are low.
+    config.postprocess.score_threshold = 0.0;
     config
 }
 
@@ -94,16 +96,16 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     collate.collate(&dataset, &indices, first).unwrap()
 }
 
-/// Everything that a short training on a device gives.
+/// Results of a short training on one device.
 struct Training {
-    /// Largest of the predictions, and all of them, before the training.
+    /// Predictions before the training.
     logits: Vec<f32>,
     boxes: Vec<f32>,
-    /// The first step's gradients, a list a parameter.
+    /// Gradients of the first step, one list per parameter.
     gradients: Vec<Vec<f32>>,
-    /// Every step's figures.
-    figures: Vec<Vec<(StepMetric, f64)>>,
-    /// What is found after it.
+    /// Metrics of each step.
+    metrics: Vec<Vec<(StepMetric, f64)>>,
+    /// Detections in each image after the training.
     detections: Vec<Vec<Detection>>,
 }
 
@@ -136,7 +138,7 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         .valid()
         .forward(images(&device.clone().without_autodiff()));
     let predictions = predictions.into_predictions();
-    // Which score is the highest is decided by rounding where they are nearly the same.
+    // With the highest score instead, rounding would decide between nearly equal scores.
     let objective = FcosObjectiveConfig::new()
         .with_association(Some(AssociationLoss::default()))
         .with_association_score(AssociationScore::GroundTruthClass)
@@ -149,7 +151,7 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
     let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
     let mut learner = TrainableDetector::new(model, objective, devices).with_precision(precision);
     let mut gradients = Vec::new();
-    let mut figures = Vec::new();
+    let mut metrics = Vec::new();
     for step in 0..STEPS {
         let TrainOutput { grads, item } = TrainStep::step(&learner, batch.clone());
         if step == 0 {
@@ -160,7 +162,7 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
             learner.visit(&mut found);
             gradients = found.values;
         }
-        figures.push(item.sync().unwrap().metrics().to_vec());
+        metrics.push(item.sync().unwrap().metrics().to_vec());
         learner = optimizer.step(scheduler.step(), learner, grads);
     }
     let model = learner.into_detector().valid();
@@ -170,12 +172,12 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         logits: values(predictions.class_logits.into_data()),
         boxes: values(predictions.boxes.into_data()),
         gradients,
-        figures,
+        metrics,
         detections: model.detect(images(&device.without_autodiff()), &frames),
     }
 }
 
-/// The largest difference over the largest value.
+/// The largest difference relative to the largest expected value.
 fn distance(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     assert!(found.iter().all(|value| value.is_finite()));
@@ -184,7 +186,7 @@ fn distance(found: &[f32], expected: &[f32]) -> f32 {
     differences.fold(0.0, f32::max) / largest.max(f32::MIN_POSITIVE)
 }
 
-/// The length of the difference of all gradients over that of the gradients.
+/// The norm of the difference of all gradients, relative to the norm of the expected gradients.
 fn gradient_distance(found: &Training, expected: &Training) -> f32 {
     let found = found.gradients.concat();
     let expected = expected.gradients.concat();
@@ -196,40 +198,62 @@ fn gradient_distance(found: &Training, expected: &Training) -> f32 {
     (difference / squares(&mut expected.iter().copied())).sqrt() as f32
 }
 
-/// How far two trainings are apart: outputs, gradients, figures of the loss. Norms of
-/// gradients are at most as far apart as the gradients are. Class accuracy is left out: see
-/// [`flipped_classes`].
+/// Relative differences between two trainings: of outputs, gradients and the other metrics.
+///
+/// The gradient norm counts toward the gradients, since it differs at most as much as they do. For
+/// the class accuracy, see [`flipped_classes`].
 fn distances(found: &Training, expected: &Training) -> [f32; 3] {
     let outputs =
         distance(&found.logits, &expected.logits).max(distance(&found.boxes, &expected.boxes));
     let mut gradients = gradient_distance(found, expected);
-    let mut figures = 0.0_f32;
-    let expected = expected.figures.iter().flatten();
-    for ((name, found), (other, expected)) in found.figures.iter().flatten().zip(expected) {
+    let mut metrics = 0.0_f32;
+    let expected = expected.metrics.iter().flatten();
+    for ((name, found), (other, expected)) in found.metrics.iter().flatten().zip(expected) {
         assert_eq!(name, other);
         let distance = ((found - expected).abs() / expected.abs().max(1e-3)) as f32;
         let largest = match name {
             StepMetric::GradientNorm => &mut gradients,
             StepMetric::ClassAccuracy => continue,
-            _ => &mut figures,
+            _ => &mut metrics,
         };
         *largest = largest.max(distance);
     }
-    [outputs, gradients, figures]
+    [outputs, gradients, metrics]
 }
 
-/// The largest difference of a step's class accuracy. Of two classes with nearly the same
-/// score, rounding decides which is higher, so that class accuracy moves by whole positives.
+/// The largest difference in the class accuracy of a step. Rounding decides which of two nearly
+/// equal class scores is higher, so class accuracy changes by whole locations.
 fn flipped_classes(found: &Training, expected: &Training) -> f64 {
     let accuracies = |training: &Training| -> Vec<f64> {
-        let figures = training.figures.iter().flatten();
-        let accuracies = figures.filter(|(figure, _)| *figure == StepMetric::ClassAccuracy);
+        let metrics = training.metrics.iter().flatten();
+        let accuracies = metrics.filter(|(metric, _)| *metric == StepMetric::ClassAccuracy);
         accuracies.map(|(_, value)| *value).collect()
     };
     let (found, expected) = (accuracies(found), accuracies(expected));
     assert_eq!((found.len(), expected.len()), (STEPS, STEPS));
     let differences = found.iter().zip(&expected).map(|(f, e)| (f - e).abs());
     differences.fold(0.0, f64::max)
+}
+
+/// Whether nearly all detections in the better half of each image have a counterpart on the other
+/// device: one of the same class that overlaps, with nearly the same score. Rounding decides which
+/// of two overlapping boxes with nearly equal scores suppression keeps, and which detections are
+/// last.
+fn detections_agree(found: &Training, expected: &Training) -> bool {
+    let (mut compared, mut missing) = (0, 0);
+    for (found, expected) in found.detections.iter().zip(&expected.detections) {
+        for detection in expected.iter().take(expected.len().div_ceil(2)) {
+            let matches = |other: &Detection| {
+                other.label == detection.label
+                    && (other.score - detection.score).abs() < 1e-3
+                    && iou(&other.bbox, &detection.bbox) > 0.5
+            };
+            compared += 1;
+            missing += usize::from(!found.iter().any(matches));
+        }
+    }
+    assert!(compared >= 10 * IMAGES, "only {compared} detections");
+    10 * missing <= compared
 }
 
 fn weights(config: &FcosConfig, seed: u64, path: &Path) {
@@ -239,36 +263,36 @@ fn weights(config: &FcosConfig, seed: u64, path: &Path) {
     config.init(&device).unwrap().save(path).unwrap();
 }
 
-/// In what a training of initial weights on a device is not that on the processor.
+/// Trains on a device and on the CPU from the same initial weights, and describes the difference
+/// unless it is within the tolerances.
 fn difference(name: &DeviceName, norm: NormKind, seed: u64, dir: &Path) -> Option<String> {
     let config = config(norm);
     let path = dir.join(format!("{norm:?}-{seed}"));
     weights(&config, seed, &path);
     let expected = train(&config, &path, &Device::flex(), Precision::F32);
-    assert!(expected.figures[2][0].1 < expected.figures[0][0].1);
+    assert!(expected.metrics[2][0].1 < expected.metrics[0][0].1);
     let device = name.open(Precision::F32).unwrap();
     let found = train(&config, &path, &device, Precision::F32);
-    let [outputs, gradients, figures] = distances(&found, &expected);
+    let [outputs, gradients, metrics] = distances(&found, &expected);
     let flipped = flipped_classes(&found, &expected);
     let line = format!(
         "{name}, {norm:?}, seed {seed}: outputs {outputs:e}, gradients {gradients:e}, \
-         figures {figures:e}, classes {flipped}"
+         metrics {metrics:e}, classes {flipped}"
     );
     println!("{line}");
     assert!(outputs < 1e-4, "{line}");
-    let count = |training: &Training| training.detections.concat().len();
     let same = gradients < 1e-3
-        && figures < 1e-3
+        && metrics < 1e-3
         && flipped < FLIPPED[0]
-        && count(&found).abs_diff(count(&expected)) <= count(&expected) / 50 + 1;
+        && detections_agree(&found, &expected);
     (!same).then_some(line)
 }
 
-/// Rounding can move a value over the kink of a ReLU, which batch normalization over two small
-/// images magnifies. With other weights it is another value, or none: only where those of the
-/// first seed differ, those of two others must not.
+/// Rounding can move a value across the kink of a ReLU, and batch normalization over two small
+/// images magnifies the effect. Whether that happens depends on the weights. If the trainings
+/// differ for the first seed, they must agree for two other seeds.
 #[test]
-fn devices_agree_with_the_processor() {
+fn devices_agree_with_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
     for norm in [NormKind::Frozen, NormKind::Batch] {
         for name in &DEVICES[1..] {
@@ -281,36 +305,35 @@ fn devices_agree_with_the_processor() {
     }
 }
 
-/// Every format of every device stays near the 32 bits of the processor. Batch
-/// normalization is frozen, since over two small images it magnifies any rounding. Which
-/// kernels a device other than the processor takes depends on their times, and with them how
-/// it rounds.
+/// Batch normalization is frozen, because over two small images it magnifies any rounding error.
+/// Devices other than the CPU choose their kernels by measured run time, so their rounding varies
+/// from run to run.
 #[test]
-fn sixteen_bits_stay_near_thirty_two() {
+fn half_precision_stays_close_to_single_precision_on_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(NormKind::Frozen);
     let path = dir.path().join("weights");
     weights(&config, 9, &path);
     let expected = train(&config, &path, &Device::flex(), Precision::F32);
-    // The last limit is that of figures on the processor, and on other devices.
-    for (precision, [outputs, gradients], figures) in [
+    // The last two limits are those of the metrics, on the CPU and on other devices.
+    for (precision, [outputs, gradients], metrics) in [
         (Precision::F16, [0.002, 0.1], [0.005, 0.03]),
         (Precision::Bf16, [0.005, 0.2], [0.02, 0.02]),
     ] {
         for name in DEVICES.iter() {
             let Ok(device) = name.open(precision) else {
-                println!("skipped: {name} does not compute in {precision}");
+                println!("skipped: {name} does not support {precision}");
                 continue;
             };
             let found = train(&config, &path, &device, precision);
             let distances = distances(&found, &expected);
             let flipped = flipped_classes(&found, &expected);
             println!(
-                "{name}, {precision}: outputs, gradients, figures {distances:?}, \
+                "{name}, {precision}: outputs, gradients, metrics {distances:?}, \
                  classes {flipped}"
             );
-            let figures = figures[usize::from(*name != DEVICES[0])];
-            let limits = [outputs, gradients, figures];
+            let metrics = metrics[usize::from(*name != DEVICES[0])];
+            let limits = [outputs, gradients, metrics];
             for (distance, limit) in distances.into_iter().zip(limits) {
                 assert!(distance < limit, "{name}, {precision}: {distances:?}");
             }
@@ -319,11 +342,10 @@ fn sixteen_bits_stay_near_thirty_two() {
     }
 }
 
-/// Logits of ±100, scores on their IoU and far from it, boxes without area and boxes that
-/// fit exactly, and no positive at all: value and gradient are finite, and the
-/// processor's.
+/// Logits of ±100, scores close to their IoU and far from it, degenerate boxes and boxes that match
+/// exactly, and batches without positive locations.
 #[test]
-fn extremes_are_finite_on_every_device() {
+fn extreme_inputs_give_finite_and_equal_losses_on_every_device() {
     let rows = 8;
     let logits: Vec<f32> = (0..rows * 2)
         .map(|i| [100.0, -100.0, 0.0, 30.0, -30.0][i % 5])
@@ -368,7 +390,8 @@ fn extremes_are_finite_on_every_device() {
         ];
         data.iter().flat_map(|data| data.iter::<f32>()).collect()
     };
-    // Each box loss with one of them: a kernel takes seconds to compile on some devices.
+    // Each box loss is combined with only one of these, because some devices take seconds to
+    // compile a kernel.
     let associations = [
         AssociationLoss::Pse { beta: 1.0, k: 1.0 },
         AssociationLoss::Pce { beta: 1.0, k: 1.5 },

@@ -1,5 +1,5 @@
-//! A whole training through the library: it learns, records itself, and goes on
-//! where it was stopped.
+//! Whole training runs through the library: the loss falls, results are recorded, and interrupted
+//! runs resume.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
@@ -21,7 +21,7 @@ use fcos_burn::{
     train::{Interrupter, Outcome, RunConfig, Trainer, config},
 };
 
-/// A detector and a data set so small that an epoch takes a second.
+/// A detector and a data set that are small enough for an epoch per second.
 fn tiny() -> RunConfig {
     let shapes = ShapesConfig::default()
         .with_train_images(12)
@@ -82,7 +82,7 @@ fn the_loss_falls_and_the_best_epoch_is_kept() {
 }
 
 #[test]
-fn a_run_repeats_itself_whatever_the_number_of_workers() {
+fn the_number_of_workers_does_not_affect_a_run() {
     let dir = tempfile::tempdir().unwrap();
     let run = |name: &str, workers: usize| {
         let mut config = tiny();
@@ -96,15 +96,15 @@ fn a_run_repeats_itself_whatever_the_number_of_workers() {
 }
 
 #[test]
-fn an_interrupted_run_goes_on_as_if_it_had_not_been() {
+fn resuming_an_interrupted_run_gives_the_same_result() {
     for average_decay in [tiny().optimization.average_decay, None] {
         let mut config = tiny();
         config.optimization.average_decay = average_decay;
-        goes_on_as_if_it_had_not_been_interrupted(&config);
+        assert_resuming_gives_the_same_result(&config);
     }
 }
 
-fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
+fn assert_resuming_gives_the_same_result(config: &RunConfig) {
     let dir = tempfile::tempdir().unwrap();
     let whole = dir.path().join("whole");
     Trainer::new().train(config.clone(), &whole).unwrap();
@@ -128,7 +128,7 @@ fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
     watcher.join().unwrap();
     assert!(matches!(outcome, Outcome::Interrupted));
     assert!(rows(&stopped).len() < 3);
-    // Epoch by epoch or in the middle of one: the step it was stopped after is kept.
+    // Between epochs or within one, the last step before the interruption has a checkpoint.
     let folder = RunFolder::open(&stopped).unwrap();
     assert!(folder.checkpoints().iterations().unwrap()[0] >= 3);
     finished(Trainer::new().resume(&stopped).unwrap());
@@ -138,7 +138,7 @@ fn goes_on_as_if_it_had_not_been_interrupted(config: &RunConfig) {
 }
 
 #[test]
-fn steps_whose_gradient_is_scaled_down_are_counted() {
+fn steps_with_clipped_gradients_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let clipped = |name: &str, max_norm: Option<f32>| {
         let mut config = tiny();
@@ -179,13 +179,26 @@ fn every_variant_of_the_objective_trains() {
         Trainer::new().train(config, &folder).unwrap();
         let rows = rows(&folder);
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].train.contains_key("Centerness loss"), centerness);
-        assert!(rows[0].train["Loss"].is_finite());
+        let train = &rows[0].train;
+        assert_eq!(
+            train.contains_key("Association loss"),
+            association.is_some()
+        );
+        assert_eq!(train.contains_key("Centerness loss"), centerness);
+        let terms: Vec<f64> = train
+            .iter()
+            .filter(|(name, _)| name.ends_with(" loss"))
+            .map(|(_, value)| *value)
+            .collect();
+        assert!(terms.iter().all(|term| *term > 0.0), "{name}: {train:?}");
+        let (sum, loss) = (terms.iter().sum::<f64>(), train["Loss"]);
+        assert!((sum - loss).abs() <= 1e-4 * loss, "{name}: {train:?}");
+        assert!(train["Gradient norm"] > 0.0, "{name}: {train:?}");
     }
 }
 
-/// Writes a split of images of 64×64 pixels, each with these boxes (xywh) and categories, in
-/// COCO's layout: the folder and the file.
+/// Writes a split of 64×64 images in COCO layout, each with the given boxes (xywh) and categories.
+/// Returns the image folder and the annotation file.
 fn coco_split(dir: &Path, images: &[&[([u32; 4], u64)]], categories: u64) -> (PathBuf, PathBuf) {
     std::fs::create_dir_all(dir).unwrap();
     let mut listed = Vec::new();
@@ -234,7 +247,7 @@ fn coco(
 const OBJECT: &[([u32; 4], u64)] = &[([10, 12, 30, 24], 1)];
 
 #[test]
-fn a_set_without_objects_trains_and_its_figures_are_undefined() {
+fn training_without_objects_works_and_leaves_the_metrics_undefined() {
     let dir = tempfile::tempdir().unwrap();
     let config = coco(dir.path(), &[&[], &[], &[]], &[&[], &[]], 2);
     let folder = dir.path().join("run");
@@ -255,15 +268,15 @@ fn a_set_without_objects_trains_and_its_figures_are_undefined() {
         );
         assert!(row.train["Loss"].is_finite() && row.train["Loss"] > 0.0);
     }
-    // pycocotools has no figure either, and JSON no number for it.
+    // The metrics are undefined in pycocotools too. In JSON they are null.
     let written = std::fs::read_to_string(folder.join("evaluation.json")).unwrap();
     assert!(written.contains("\"AP\": null"), "{written}");
-    // No epoch is the best: the last one is kept.
+    // Without a best epoch, the last one is kept.
     assert_keeps_the_last(&folder, "average.bpk");
 }
 
 #[test]
-fn a_run_without_an_average_keeps_the_weights_themselves() {
+fn a_run_without_weight_averaging_keeps_the_last_weights() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = coco(dir.path(), &[OBJECT, OBJECT], &[OBJECT], 1);
     config.optimization.average_decay = None;
@@ -273,7 +286,7 @@ fn a_run_without_an_average_keeps_the_weights_themselves() {
     assert_keeps_the_last(&folder, "model.bpk");
 }
 
-/// The run's weights are those in this file of its last checkpoint.
+/// Asserts that the weights of the run are those in `file` of its last checkpoint.
 fn assert_keeps_the_last(folder: &Path, file: &str) {
     let run = RunFolder::open(folder).unwrap();
     let checkpoints = run.checkpoints();
@@ -284,9 +297,9 @@ fn assert_keeps_the_last(folder: &Path, file: &str) {
 }
 
 #[test]
-fn batches_without_objects_are_batches_like_others() {
+fn training_copes_with_batches_without_objects() {
     let dir = tempfile::tempdir().unwrap();
-    // One image in five has an object: most batches of two have none.
+    // Only one image in five has an object, so most batches of two have none.
     let config = coco(dir.path(), &[OBJECT, &[], &[], &[], &[]], &[OBJECT, &[]], 1);
     let folder = dir.path().join("run");
     let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
@@ -295,19 +308,19 @@ fn batches_without_objects_are_batches_like_others() {
 }
 
 #[test]
-fn one_image_and_classes_that_never_occur_are_a_set() {
+fn a_single_image_and_classes_without_objects_are_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let config = coco(dir.path(), &[OBJECT], &[OBJECT], 3);
     let folder = dir.path().join("run");
     let evaluation = finished(Trainer::new().train(config, &folder).unwrap());
     let classes: Vec<&String> = evaluation.class_ap.keys().collect();
-    assert_eq!(classes, ["class 1"], "others have no ground truth");
+    assert_eq!(classes, ["class 1"], "the others have no ground truth");
     assert!(evaluation.metric(CocoMetric::AP).is_some());
     assert_eq!(evaluation.metric(CocoMetric::APL), None);
 }
 
 #[test]
-fn a_few_training_images_that_cannot_be_read_are_replaced_and_told() {
+fn a_few_unreadable_training_images_are_replaced_and_logged() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = coco(dir.path(), &[OBJECT; 20], &[OBJECT], 1);
     let broken = dir.path().join("train/07.png");
@@ -328,7 +341,7 @@ fn a_few_training_images_that_cannot_be_read_are_replaced_and_told() {
     let refused = |config: &RunConfig, name: &str| {
         let folder = dir.path().join(name);
         let error = Trainer::new().train(config.clone(), &folder).unwrap_err();
-        assert!(!folder.exists(), "nothing is begun");
+        assert!(!folder.exists(), "the run must not start");
         error.to_string()
     };
     config.data.strict = true;
@@ -342,7 +355,7 @@ fn a_few_training_images_that_cannot_be_read_are_replaced_and_told() {
     std::fs::write(dir.path().join("train/08.png"), "").unwrap();
     let many = refused(&config, "many");
     assert!(many.contains("2 of 20 images cannot be read"), "{many}");
-    // A validation over fewer images would be another.
+    // Validation images are never left out, since the metrics would no longer be comparable.
     std::fs::write(dir.path().join("val/01.png"), "").unwrap();
     std::fs::copy(
         dir.path().join("train/01.png"),

@@ -1,9 +1,9 @@
-//! A detector that is trained from scratch learns its classes, whatever the seed: the
-//! association loss may not lock it in to wrong ones.
+//! A detector trained from scratch learns its classes with every seed. The association loss must
+//! not lock it in to wrong classes.
 //!
-//! The weight of the association loss is four times the default's here. Rounding decides
-//! whether a run with β = 1 locks in under eq. (12); with β = 4, and towers that start as
-//! FCOS's do, all of them do, within seconds.
+//! The association loss has four times its default weight here. With β = 1 and eq. (12), rounding
+//! decides whether a run locks in. With β = 4 and the tower initialization of FCOS, every run does
+//! within seconds.
 #![allow(clippy::unwrap_used)]
 
 use fcos_burn::{
@@ -19,7 +19,8 @@ use fcos_burn::{
 
 const SEEDS: [u64; 3] = [0, 1, 2];
 
-/// A small preset, of six classes: guesses are right for a sixth of the positives.
+/// A smaller version of the small preset, with six classes. Random guesses would have a class
+/// accuracy of one sixth.
 fn config(seed: u64) -> RunConfig {
     let shapes = ShapesConfig::default()
         .with_train_images(1200)
@@ -44,7 +45,7 @@ fn config(seed: u64) -> RunConfig {
     config
 }
 
-/// The same as the preset was while its towers started as FCOS's.
+/// The same with the tower initialization of FCOS, and level ranges and a box-loss weight to match.
 fn fcos_towers(seed: u64, score: AssociationScore) -> RunConfig {
     let mut config = config(seed);
     config.model.head.tower_init = TowerInit::Fcos;
@@ -54,7 +55,7 @@ fn fcos_towers(seed: u64, score: AssociationScore) -> RunConfig {
     config
 }
 
-/// Class accuracy of the last epoch and AP, both fractions.
+/// Trains and returns the class accuracy of the last epoch and the AP, both as fractions.
 fn trained(config: RunConfig) -> [f64; 2] {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("run");
@@ -78,9 +79,9 @@ fn the_default_learns_classes_with_every_seed() {
     }
 }
 
-/// The limits above can fail, and it is the score that makes them.
+/// Shows that the limits above can fail, and that the choice of score makes the difference.
 #[test]
-fn the_highest_score_locks_in_and_the_true_class_does_not() {
+fn the_highest_score_locks_in_but_the_score_of_the_true_class_does_not() {
     for seed in SEEDS {
         let [accuracy, ap] = trained(fcos_towers(seed, AssociationScore::MaxOverClasses));
         assert!(

@@ -1,6 +1,5 @@
-//! Every hyper-parameter of the paper's training, which the paper leaves to "default as
-//! in FCOS" (FCOS_R_50_FPN_1x without center-ness), in the configuration that
-//! `--preset paper` takes effect with.
+//! Every hyperparameter of the paper preset. The paper only says "default as in FCOS", which is
+//! FCOS_R_50_FPN_1x without center-ness.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -27,7 +26,7 @@ use fcos_burn::{
     train::config::TrainingLength,
 };
 
-/// The values of each parameter, and whether it is trained, by path.
+/// The values of each parameter and whether it is trained, by path.
 #[derive(Default)]
 struct Parameters {
     path: Vec<String>,
@@ -59,7 +58,7 @@ impl ModuleVisitor for Parameters {
     }
 }
 
-/// A gradient of 1 for every parameter that is trained.
+/// A gradient of 1 for every trained parameter.
 #[derive(Default)]
 struct Ones(GradientsParams);
 
@@ -81,7 +80,7 @@ fn model() -> Fcos {
 }
 
 #[test]
-fn network_and_inference() {
+fn network_and_inference_have_the_settings_of_fcos() {
     let config = RunConfig::paper().model;
     let backbone = &config.backbone;
     assert_eq!(backbone.depth, ResNetDepth::ResNet50);
@@ -115,7 +114,7 @@ fn network_and_inference() {
 }
 
 #[test]
-fn losses() {
+fn losses_have_the_settings_of_the_paper() {
     let objective = RunConfig::paper().objective;
     let focal = ClassificationLoss::Focal {
         alpha: 0.25,
@@ -130,13 +129,13 @@ fn losses() {
         AssociationScore::MaxOverClasses
     );
     let AssociationLoss::Pse { beta, k } = AssociationLoss::default() else {
-        panic!("the paper's is PSE");
+        panic!("the paper uses PSE");
     };
     assert_eq!((beta, k), (1.0, 1.0));
 }
 
 #[test]
-fn input() {
+fn input_is_resized_flipped_and_normalized_as_in_fcos() {
     let config = RunConfig::paper().input;
     assert_eq!(
         config.resize,
@@ -164,7 +163,7 @@ fn input() {
 }
 
 #[test]
-fn length() {
+fn training_takes_90000_iterations_with_the_schedule_of_fcos() {
     let config = RunConfig::paper();
     assert_eq!(config.duration, TrainingLength::Iterations(90_000));
     assert_eq!(config.batch_size, 16);
@@ -186,7 +185,7 @@ fn length() {
 }
 
 #[test]
-fn initial_weights() {
+fn initial_weights_are_distributed_as_in_fcos() {
     let parameters = Parameters::of(&model());
     let spread = |values: &[f32]| {
         let mean = values.iter().sum::<f32>() / values.len() as f32;
@@ -204,7 +203,7 @@ fn initial_weights() {
         } else if path.ends_with("conv.bias") || path.starts_with("fpn") && path.ends_with("bias") {
             assert_eq!(largest, 0.0, "{path}");
         } else if path.starts_with("fpn") {
-            // Kaiming-uniform with a = 1: a gain of 1.
+            // Kaiming uniform with a = 1, that is, with a gain of 1.
             let channels_in = if path.contains("lateral") {
                 values.len() / 256
             } else {
@@ -226,11 +225,12 @@ fn initial_weights() {
     assert_eq!(scales, 5);
 }
 
-/// A step on gradients of 1 moves every parameter by its own rate and decay: −r(1 + d·w)
-/// with r = 0.01, twice that for biases, and d = 1e-4, none for biases; a third of it
-/// in the warm-up; nine tenths more in the next step, by the momentum.
+/// With gradients of 1, the first step changes every trained parameter w by −r(1 + d·w).
+///
+/// For weights, r = 0.01 and d = 1e-4. For biases, r = 0.02 and d = 0. During warm-up, r is a third
+/// of that. In the second step, momentum adds nine tenths of the first.
 #[test]
-fn rates_decays_and_frozen_layers() {
+fn steps_follow_the_learning_rates_weight_decay_and_frozen_layers_of_fcos() {
     let optimization = RunConfig::paper().optimization;
     let mut schedule: ModuleLrScheduler = optimization.scheduler(90_000);
     let warmup = schedule.step();
@@ -251,7 +251,7 @@ fn rates_decays_and_frozen_layers() {
         let [before, first, second] = [&model, &first, &second].map(Parameters::of);
         let mut trained = 0;
         for (path, (values, is_trained)) in &before {
-            // Frozen: stem, layer1, and every batch norm.
+            // The stem, layer1 and every batch norm are frozen.
             let frozen = path.starts_with("backbone.stem")
                 || path.starts_with("backbone.stages.0")
                 || path.starts_with("backbone") && path.contains("norm");
@@ -277,8 +277,9 @@ fn rates_decays_and_frozen_layers() {
                 assert!((first - second - step).abs() < 1e-6, "{path}");
             }
         }
-        // Convolutions of layer2 to layer4 with three projections, weights; those of
-        // pyramid and head, weights and biases; group norm; scales.
+        // Backbone: weights of the convolutions in layer2 to layer4 and of three projections.
+        // Pyramid: weights and biases. Head: weights and biases of convolutions and group norms,
+        // and scales.
         let backbone = 3 * (4 + 6 + 3) + 3;
         let pyramid = 2 * 8;
         let head = 2 * (8 + 2) + 2 * 8 + 5;

@@ -1,4 +1,4 @@
-//! Convolutions of a detector with this crate and with Burn's Flex backend. Run with
+//! Times the convolutions of a detector with this crate and with Burn's Flex backend. Run with
 //! `cargo bench --workspace --bench convolution`.
 
 use std::fmt;
@@ -11,7 +11,7 @@ fn main() {
     divan::main();
 }
 
-/// Batch size, input channels, filters, kernel size, stride, and input size.
+/// Batch size, input channels, output channels, kernel size, stride and input size.
 #[derive(Clone, Copy)]
 struct Case(usize, usize, usize, usize, usize, usize);
 

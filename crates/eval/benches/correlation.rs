@@ -1,4 +1,4 @@
-//! Run time of the correlation coefficients: `cargo bench -p fcos-burn-eval`.
+//! Times the correlation coefficients. Run with `cargo bench -p fcos-burn-eval`.
 
 use divan::{Bencher, black_box};
 use fcos_burn_eval::correlation::{kendall, pearson, spearman};
@@ -9,7 +9,7 @@ fn main() {
     divan::main();
 }
 
-/// Scores with three digits, so that there are ties, and IoUs that correlate with them.
+/// Scores with three decimals, so that there are ties, and IoUs that correlate with them.
 fn pairs(count: usize) -> [Vec<f64>; 2] {
     let mut rng = ChaCha8Rng::seed_from_u64(0);
     let scores: Vec<f64> = (0..count)

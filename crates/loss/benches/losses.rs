@@ -42,7 +42,7 @@ fn logits(rows: usize) -> Tensor<2> {
     random([rows, CLASSES], [-6.0, 0.0]).require_grad()
 }
 
-/// Boxes with sides from 20 to 100 pixels, which all overlap each other.
+/// Boxes with sides of 20 to 100 pixels that all overlap each other.
 fn boxes(rows: usize) -> Tensor<2> {
     let corner = || random([rows, 2], [0.0, 40.0]);
     Tensor::cat(vec![corner(), corner().add_scalar(60.0)], 1)

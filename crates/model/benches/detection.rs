@@ -1,5 +1,5 @@
-//! Assignment, decoding and suppression for an image of 1088×800 pixels and 80 classes:
-//! `cargo bench -p fcos-burn-model`.
+//! Times assignment, decoding and suppression for an image of 1088×800 pixels and 80 classes. Run
+//! with `cargo bench -p fcos-burn-model`.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
@@ -74,7 +74,7 @@ fn suppression(bencher: Bencher, candidates: usize) {
     bencher.bench_local(|| black_box(batched_nms(detections.clone(), 0.6).count()));
 }
 
-/// Random predictions, of which about this many in a thousand exceed the threshold.
+/// Random predictions, of which about `above_of_a_thousand` in a thousand exceed the threshold.
 #[divan::bench(args = [1, 100, 1000])]
 fn decoding_and_suppression(bencher: Bencher, above_of_a_thousand: u32) {
     let config = FcosConfig::paper(CLASSES)

@@ -1,4 +1,4 @@
-//! The evaluation of many detections.
+//! Timing of the evaluation of many detections.
 
 use std::path::Path;
 
@@ -18,27 +18,27 @@ use super::{
     stopwatch::{Rounds, Stage, Stopwatch},
 };
 
-/// What evaluating takes.
+/// Time and memory of an evaluation.
 #[derive(Clone, Debug, Serialize)]
 pub struct EvaluationReport {
-    /// Images of the split.
+    /// Number of images of the split.
     pub images: usize,
-    /// Detections in all of them.
+    /// Number of detections in all images.
     pub detections: usize,
-    /// AP of these detections, for comparison with other programs.
+    /// AP of the detections, to compare with other programs.
     pub ap: Option<f64>,
-    /// `evaluate`: from detections to all metrics, correlation and calibration too.
+    /// `evaluate`: from detections to all metrics, including correlation and calibration.
     pub stages: Vec<Stage>,
-    /// The most memory in use, in MiB.
+    /// Peak memory in MiB.
     pub peak_mib: Option<f64>,
 }
 
-/// Times the evaluation of `per_image` made-up detections an image, which go to
-/// `results` in COCO's format if that is named.
+/// Times the evaluation of `per_image` synthetic detections per image. Also writes them to
+/// `results`, if given, in COCO results format.
 ///
 /// # Errors
 ///
-/// Fails if the evaluation does, or the file cannot be written.
+/// Fails if the evaluation fails or the file cannot be written.
 pub fn measure(
     config: &RunConfig,
     dataset: &DetectionDataset,
@@ -77,7 +77,7 @@ pub fn measure(
     })
 }
 
-/// Near one of the image's objects, four times of five of its class.
+/// A detection near a random object of the image, of the object's class in four out of five cases.
 fn detection(image: &ImageRecord, classes: usize, rng: &mut impl Rng) -> Detection {
     let (bbox, label) = match image.objects.len() {
         0 => ([0.0, 0.0, image.width as f32, image.height as f32], 0),

@@ -1,4 +1,4 @@
-//! From images to boxes.
+//! Timing of inference, from images to boxes.
 
 use std::hint::black_box;
 
@@ -12,25 +12,25 @@ use super::{
     stopwatch::{Rounds, Stage, Stopwatch},
 };
 
-/// What detecting in a batch of images takes.
+/// Time and memory of detection in a batch of images.
 #[derive(Clone, Debug, Serialize)]
 pub struct InferenceReport {
-    /// The batch, `[images, 3, height, width]`.
+    /// Shape of the batch, `[images, 3, height, width]`.
     pub input: [usize; 4],
-    /// Detections in all images.
+    /// Number of detections in all images.
     pub detections: usize,
-    /// Of a batch of decoded images: `preprocessing`, `transfer`, `forward`, `detections`,
-    /// decoding, thresholding and suppression; and `detect`, all of them.
+    /// Stages for a batch of decoded images: `preprocessing`, `transfer`, `forward`, `detections`
+    /// (decoding, thresholding and suppression), and `detect`, which is all of them together.
     pub stages: Vec<Stage>,
-    /// The most memory in use, in MiB.
+    /// Peak memory in MiB.
     pub peak_mib: Option<f64>,
 }
 
-/// Times the detection in the first images of a data set.
+/// Times detection in the first images of a data set.
 ///
 /// # Errors
 ///
-/// Fails if an image cannot be read, or the device fails.
+/// Fails if an image cannot be read or the device fails.
 pub fn measure(
     config: &RunConfig,
     model: &Fcos,

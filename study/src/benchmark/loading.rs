@@ -1,4 +1,4 @@
-//! The loader alone.
+//! Timing of the data loader alone.
 
 use std::{sync::Arc, time::Instant};
 
@@ -13,20 +13,20 @@ use serde::Serialize;
 
 use super::stopwatch::{Rounds, median};
 
-/// How fast batches come.
+/// Throughput of the data loader.
 #[derive(Clone, Debug, Serialize)]
 pub struct LoadingReport {
-    /// Threads that load.
+    /// Number of worker threads.
     pub workers: usize,
-    /// Images of a round.
+    /// Images per round.
     pub images: usize,
     /// The median of `images_per_second`.
     pub median: f64,
-    /// In each round.
+    /// Images per second in each round.
     pub images_per_second: Vec<f64>,
 }
 
-/// Times epochs of training batches, of at most `images` images, that nothing waits for.
+/// Times epochs of training batches, of at most `images` images each, that nothing consumes.
 ///
 /// # Errors
 ///

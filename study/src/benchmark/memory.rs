@@ -1,14 +1,13 @@
-//! The memory of this process.
+//! Memory of this process.
 
-/// Begins a new peak where the system has one for each process; what is in use stays.
+/// Resets the peak memory of the process to what is currently in use, if the system supports it.
 pub fn begin_peak() {
-    // Linux: "5" resets the high water mark. Where it cannot be, the peak is that since the
-    // process began.
+    // On Linux, "5" resets the high-water mark. If that fails, the peak is the one since the
+    // process started.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory, in MiB, that was in use at a time; `None` where the system does not
-/// tell.
+/// Peak memory of the process in MiB; `None` if the system does not report it.
 pub fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status

@@ -1,5 +1,4 @@
-//! The stages of a training step, of inference and of what is around them, timed one by
-//! one.
+//! Timings of each stage of training, inference, data loading and evaluation.
 
 pub mod evaluation;
 pub mod inference;

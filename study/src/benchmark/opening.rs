@@ -1,4 +1,4 @@
-//! Opening a data set, and starting an epoch over it.
+//! Timing of opening a data set and starting an epoch.
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
@@ -17,24 +17,24 @@ use super::{
     stopwatch::{Rounds, Stage, Stopwatch},
 };
 
-/// What reading all annotations of the training split takes.
+/// Time and memory of reading all annotations of the training split.
 #[derive(Clone, Debug, Serialize)]
 pub struct OpeningReport {
-    /// Images of the split.
+    /// Number of images of the split.
     pub images: usize,
-    /// Objects of the split.
+    /// Number of objects of the split.
     pub objects: usize,
-    /// `open`; and `epoch start`, to the loader's first batch less that batch.
+    /// `open`, and `epoch start`: the time until the loader begins its first batch.
     pub stages: Vec<Stage>,
-    /// The most memory in use while it was opened for the first time, in MiB.
+    /// Peak memory while the split was opened for the first time, in MiB.
     pub peak_mib: Option<f64>,
 }
 
-/// Opens the training split as often as `rounds` says.
+/// Times opening the training split, once per round, and returns the split.
 ///
 /// # Errors
 ///
-/// Fails if it cannot be opened, or has no images.
+/// Fails if the split cannot be opened or has no images.
 pub fn measure(
     config: &RunConfig,
     rounds: Rounds,

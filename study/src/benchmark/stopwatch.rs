@@ -1,4 +1,4 @@
-//! Times of stages over rounds.
+//! A stopwatch for stages that are repeated over several rounds.
 
 use std::time::{Duration, Instant};
 
@@ -6,27 +6,27 @@ use crate::Error;
 use burn::tensor::Device;
 use serde::Serialize;
 
-/// How often everything is done.
+/// Number of rounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Rounds {
-    /// Times before those that count.
+    /// Warm-up rounds, which are not counted.
     pub warm_up: usize,
-    /// Times that count.
+    /// Rounds that are counted.
     pub measured: usize,
 }
 
-/// What a stage takes.
+/// Times of a stage.
 #[derive(Clone, Debug, Serialize)]
 pub struct Stage {
-    /// Its name.
+    /// Name of the stage.
     pub name: &'static str,
     /// The median of `milliseconds`.
     pub median: f64,
-    /// Milliseconds in each round.
+    /// Milliseconds of each round.
     pub milliseconds: Vec<f64>,
 }
 
-/// Takes the times of stages, each to the end of what it gave the device to do.
+/// Times stages. A stage ends when the device has finished its work.
 #[derive(Debug)]
 pub struct Stopwatch {
     device: Device,
@@ -34,7 +34,7 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// One for work on `device`.
+    /// Creates a stopwatch for work on `device`.
     pub fn new(device: &Device) -> Self {
         Self {
             device: device.clone(),
@@ -42,11 +42,11 @@ impl Stopwatch {
         }
     }
 
-    /// Times `work`, one round of the stage `name`.
+    /// Times `work` as one round of the stage `name`.
     ///
     /// # Errors
     ///
-    /// Fails if the device does.
+    /// Fails if the device fails.
     pub fn time<T>(&mut self, name: &'static str, work: impl FnOnce() -> T) -> Result<T, Error> {
         let start = Instant::now();
         let result = work();
@@ -55,7 +55,7 @@ impl Stopwatch {
         Ok(result)
     }
 
-    /// Adds a round of the stage `name`.
+    /// Adds the time of one round of the stage `name`.
     pub fn add(&mut self, name: &'static str, time: Duration) {
         let milliseconds = time.as_secs_f64() * 1e3;
         match self.stages.iter_mut().find(|stage| stage.name == name) {
@@ -68,7 +68,7 @@ impl Stopwatch {
         }
     }
 
-    /// The stages in the order of their first round, without the rounds of warm-up.
+    /// The stages in the order of their first round, without the warm-up rounds.
     pub fn stages(mut self, rounds: Rounds) -> Vec<Stage> {
         for stage in &mut self.stages {
             stage
@@ -86,7 +86,7 @@ fn synchronize(device: &Device) -> Result<(), Error> {
         .map_err(|error| Error::Failed(error.to_string()))
 }
 
-/// The middle value, or the mean of the two in the middle; 0 of none.
+/// The middle value, or the mean of the two middle values; 0 if there are none.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -101,14 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn medians() {
+    fn medians_of_odd_even_and_empty_lists() {
         assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&[]), 0.0);
     }
 
     #[test]
-    fn warm_up_does_not_count() {
+    fn warm_up_rounds_are_not_counted() {
         let mut stopwatch = Stopwatch::new(&Device::flex());
         for round in [900, 1, 3, 2] {
             stopwatch.add("first", Duration::from_millis(round));

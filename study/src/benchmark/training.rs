@@ -1,4 +1,4 @@
-//! A training step.
+//! Timing of a training step.
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
@@ -28,26 +28,26 @@ use super::{
     stopwatch::{Rounds, Stage, Stopwatch},
 };
 
-/// What a training step of one batch takes.
+/// Time and memory of a training step on one batch.
 #[derive(Clone, Debug, Serialize)]
 pub struct TrainingReport {
-    /// The batch's images, `[images, 3, height, width]`.
+    /// Shape of the batch, `[images, 3, height, width]`.
     pub input: [usize; 4],
-    /// Locations of an image.
+    /// Number of locations per image.
     pub locations: usize,
-    /// Objects in the batch.
+    /// Number of objects in the batch.
     pub objects: usize,
-    /// The objective before the first step.
+    /// Value of the objective before the first step.
     pub loss: f64,
-    /// Locations of the batch that learn an object.
+    /// Number of positive locations in the batch.
     pub positives: f64,
-    /// On the host, an image: `decode`, `resize`, `augment`, `assignment`; a batch:
-    /// `batching`, all that a loader's worker does.
+    /// Stages on the host. Per image: `decode`, `resize`, `augment`, `assignment`. Per batch:
+    /// `stacking`, and `batching`, which is everything that a loader worker does.
     pub host: Vec<Stage>,
-    /// `step`, on the devices of the configuration; and its stages on the first of them:
+    /// `step` on all devices of the configuration, and its stages on the first device:
     /// `transfer`, `backbone`, `pyramid`, `head`, `loss`, `backward`, `optimizer`.
     pub device: Vec<Stage>,
-    /// The most memory in use in whole steps, in MiB.
+    /// Peak memory of whole steps, in MiB.
     pub peak_mib: Option<f64>,
 }
 
@@ -56,11 +56,11 @@ const FIRST: BatchPlace = BatchPlace {
     progress: 0.0,
 };
 
-/// Times the training steps of `model` with the first batch of a data set.
+/// Times training steps of `model` on the first batch of a data set.
 ///
 /// # Errors
 ///
-/// Fails if an image cannot be read, or a device fails.
+/// Fails if an image cannot be read or a device fails.
 pub fn measure(
     config: &RunConfig,
     model: &Fcos,
@@ -168,7 +168,7 @@ fn host_stages(
     Ok(stopwatch.stages(rounds))
 }
 
-/// Times steps stage by stage.
+/// Times training steps stage by stage.
 fn time_stages(
     config: &RunConfig,
     model: &Fcos,
@@ -189,7 +189,7 @@ fn time_stages(
     Ok(())
 }
 
-/// Times whole steps; the metrics of the first.
+/// Times whole training steps. Returns the metrics of the first.
 fn time_steps(
     config: &RunConfig,
     model: &Fcos,
@@ -220,7 +220,7 @@ fn time_steps(
     Ok(metrics)
 }
 
-/// Times all stages up to the gradients.
+/// Times all stages up to the backward pass. Returns the gradients.
 fn gradients(
     config: &RunConfig,
     detector: &Fcos,

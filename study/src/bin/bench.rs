@@ -1,4 +1,4 @@
-//! The stages of a training step and of inference, timed.
+//! Times the stages of training, inference, data loading and evaluation.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -24,11 +24,11 @@ use fcos_burn_study::{
 };
 use serde::Serialize;
 
-/// Time the stages of a training step, of inference, of loading, opening and evaluation.
+/// Time the stages of training, inference, data loading and evaluation.
 ///
-/// Takes the first batch of the training split, again and again, and prints JSON: for each
-/// stage the milliseconds of every round and their median, the device synchronized after
-/// it. Operations use as many threads as RAYON_NUM_THREADS says, else all cores.
+/// Repeats the first batch of the training split and prints JSON: the milliseconds of each stage
+/// in every round, and their median. The device is synchronized after each stage. Operations use
+/// RAYON_NUM_THREADS threads, or all cores if it is not set.
 #[derive(Parser, Debug)]
 #[command(name = "bench")]
 struct Cli {
@@ -37,34 +37,34 @@ struct Cli {
     /// What to time
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Training, Part::Inference, Part::Loading])]
     parts: Vec<Part>,
-    /// Rounds that do not count
+    /// Warm-up rounds, not counted
     #[arg(long, value_name = "N", default_value_t = 2)]
     warm_up: usize,
-    /// Rounds that count
+    /// Rounds that are counted
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Images that the loader loads in a round, at most
+    /// Maximum number of images that the loader loads per round
     #[arg(long, value_name = "N", default_value_t = 256)]
     images: usize,
-    /// Made-up detections an image that are evaluated
+    /// Synthetic detections per image for the evaluation
     #[arg(long, value_name = "N", default_value_t = 50)]
     detections: usize,
-    /// Where to write these detections, in COCO's results format
+    /// File to write these detections to, in COCO results format
     #[arg(long, value_name = "JSON")]
     results: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// Decoding to optimizer
+    /// A training step, from decoding to the optimizer
     Training,
-    /// Decoded images to boxes
+    /// Inference, from decoded images to boxes
     Inference,
-    /// The loader alone, with one and two workers
+    /// The data loader alone, with one and two workers
     Loading,
-    /// Reading all annotations, and starting an epoch
+    /// Reading all annotations and starting an epoch
     Opening,
-    /// Evaluating made-up detections of all images
+    /// Evaluating synthetic detections of all images
     Evaluation,
 }
 
@@ -120,7 +120,7 @@ fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
         if let Some(weights) = cli.training.initial_weights() {
             model = weights.load(model)?;
         }
-        // First, because what training frees does not all go back to the system.
+        // Inference goes first: memory that training frees is not all returned to the system.
         if has(Part::Inference) {
             inference = Some(inference::measure(&config, &model, &dataset, rounds)?);
         }

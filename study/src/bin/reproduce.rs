@@ -1,4 +1,4 @@
-//! The paper's tables and figures, on any data set.
+//! Reproduces the tables and figures of the paper on any data set.
 
 use std::{
     path::{Path, PathBuf},
@@ -27,12 +27,12 @@ use fcos_burn_study::{
     },
 };
 
-/// Reproduce a table or a figure of the paper, on any data set that train takes.
+/// Reproduce a table or figure of the paper on any data set that train accepts.
 ///
-/// A table trains every row with every seed, and is written as Markdown and JSON. Figures are
-/// those of the last epoch. The same command continues where it was interrupted: finished runs
-/// are not repeated. lock-in repeats its interrupted run from the start, uses the first device
-/// only, and ignores --accumulate.
+/// A table trains every row with every seed and is written as Markdown and JSON. Its metrics are
+/// those of the last epoch. Run the same command again to resume after an interruption; finished
+/// runs are not repeated. lock-in restarts an interrupted run from the beginning, uses only the
+/// first device, and ignores --accumulate.
 #[derive(Parser, Debug)]
 #[command(name = "reproduce")]
 struct Cli {
@@ -44,45 +44,45 @@ struct Cli {
     /// Number of seeds, counted from --seed
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
-    /// Train only these rows, by the names of their folders; the table has all that is
-    /// finished, of other rows and seeds too
+    /// Train only these rows, given by their folder names; the table still lists all finished
+    /// runs, including other rows and seeds
     #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
     only: Vec<String>,
-    /// Bootstrap samples of the images for each run, at least 100; 0 for no such intervals
+    /// Bootstrap samples of the images for each run, at least 100; 0 omits these intervals
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = resamples)]
     resamples: usize,
-    /// Folder of the tables and of all runs; lock-in has a folder of its own in it
-    /// [default: results/NAME after the data]
+    /// Folder for the tables and all runs; lock-in uses a subfolder
+    /// [default: results/NAME, named after the data set]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum What {
-    /// COCO's figures without and with association losses, and their successors
+    /// COCO metrics with and without association losses, and with later quality-aware losses
     Table1,
-    /// Correlation and calibration of score and IoU, of the same runs
+    /// Correlation and calibration of score and IoU for the same runs
     Table2,
-    /// Slopes k and weights β of PSE
+    /// Slope k and weight β of PSE
     Table3,
-    /// Scores against IoUs of the candidates without and with PSE, for one seed
+    /// Score against IoU of the candidates with and without PSE, for one seed
     Figure2,
-    /// The losses of a positive over score and IoU, and how steep they are; trains nothing
+    /// Losses of a positive location over score and IoU, and their gradients; trains nothing
     Figure3,
-    /// Class accuracy over the steps of the same training under several roundings
+    /// Class accuracy during the same training under several roundings
     LockIn,
 }
 
-/// What to make of which trainings.
+/// Which runs to train, and what to show of them.
 struct Plan {
     rows: Vec<Row>,
-    /// `None` for all that are asked for.
+    /// Number of seeds; `None` for the number on the command line.
     seeds: Option<u64>,
     show: Show,
 }
 
 enum Show {
-    /// These trainings are watched step by step.
+    /// Class accuracy step by step.
     ClassAccuracy,
     Table {
         title: &'static str,
@@ -93,7 +93,7 @@ enum Show {
 }
 
 impl What {
-    /// `None` where nothing is trained.
+    /// `None` if nothing is trained.
     fn plan(self) -> Option<Plan> {
         let table = |title, file, rows, columns| Plan {
             rows,
@@ -144,7 +144,7 @@ fn main() -> ExitCode {
     if cli.training.names_an_objective() {
         usage(
             ErrorKind::ArgumentConflict,
-            "each row has its own --association, --beta, --k, --association-score, \
+            "each row sets its own --association, --beta, --k, --association-score, \
              --association-ramp and --classification-loss",
         );
     }
@@ -161,11 +161,12 @@ fn main() -> ExitCode {
     exit(run(&cli, plan))
 }
 
-/// The ends of an interval of fewer samples would be chance.
+/// Parses the number of bootstrap samples. With fewer than 100, the ends of an interval would be
+/// random.
 fn resamples(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(count @ (0 | 100..)) => Ok(count),
-        _ => Err("expected 0, or a number from 100 on".to_owned()),
+        _ => Err("expected 0, or at least 100".to_owned()),
     }
 }
 
@@ -209,13 +210,14 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
             Ok(ExitCode::SUCCESS)
         }
         None => {
-            message("interrupted: the same command goes on");
+            message("interrupted; run the same command again to resume");
             Ok(signal.exit_code())
         }
     }
 }
 
-/// Trains what is left of a study and shows what came of it; `None` if it was interrupted.
+/// Trains the remaining runs of a study and writes its results. Returns what to print, or `None` if
+/// it was interrupted.
 fn show(
     cli: &Cli,
     study: &Study,

@@ -1,4 +1,4 @@
-//! Everything that suppression chooses from, and how well scores choose.
+//! The candidates that suppression chooses from, and how well scores choose among them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use fcos_burn::{
 };
 use serde::{Deserialize, Serialize};
 
-/// A box that fits an object has at least this IoU with it.
+/// A box fits an object if their IoU is at least this.
 pub const FITS: f32 = 0.5;
 
 /// Detections of the images of a data set, by index.
@@ -20,19 +20,19 @@ pub const FITS: f32 = 0.5;
 pub struct ByImage(HashMap<usize, Vec<Detection>>);
 
 impl ByImage {
-    /// From pairs of an image's index and what was found in it.
+    /// Takes pairs of the index of an image and its detections.
     pub fn new(pairs: Vec<(usize, Vec<Detection>)>) -> Self {
         Self(pairs.into_iter().collect())
     }
 
-    /// Those of an image.
+    /// The detections of an image.
     pub fn of(&self, image: usize) -> &[Detection] {
         self.0.get(&image).map_or(&[], Vec::as_slice)
     }
 }
 
-/// All candidates of a run's detector in `dataset`, pairs of an image's index and what is
-/// in it: it detects without suppression, on the first device of `config`.
+/// All candidates of a run's detector in `dataset`, as pairs of the index of an image and its
+/// candidates. Detects without suppression, on the first device of `config`.
 ///
 /// # Errors
 ///
@@ -43,31 +43,31 @@ pub fn candidates(
     config: &RunConfig,
 ) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
     let mut file = DetectorFile::open(run.path())?;
-    // No IoU is above 1.
+    // No IoU exceeds 1, so that nothing is suppressed.
     file.model.postprocess.nms_iou_threshold = 1.0;
     file.model.postprocess.detections_per_image = usize::MAX;
     let (detector, _) = Detector::from_file(file, &config.devices[0], Precision::F32)?;
     Ok(detector.detect_dataset(dataset, config.batch_size, config.workers, |_| {})?)
 }
 
-/// The box that a detector gives for an object, and that which it could have given.
+/// The box that a detector keeps for an object, and the best one that it could have kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {
     /// The detection with the highest score.
     pub kept: Detection,
     /// Its IoU with the object.
     pub kept_iou: f32,
-    /// The candidate with the highest IoU.
+    /// The candidate with the highest IoU with the object.
     pub best: Detection,
     /// Its IoU with the object.
     pub best_iou: f32,
-    /// Mean IoU of the candidates: what a choice by chance would give.
+    /// Mean IoU of the candidates, the expected IoU of a random choice.
     pub mean_iou: f32,
 }
 
 impl Choice {
-    /// Chooses among `detections`, what suppression left, and `candidates`, what it chose
-    /// from, of the object's class that fit it. `None` of an object that was not found.
+    /// Compares the detections of an object with the candidates that suppression chose from. Only
+    /// boxes of the object's class that fit it count. `None` if the object was not found.
     pub fn new(
         object: &Object,
         detections: &[Detection],
@@ -87,13 +87,13 @@ impl Choice {
         })
     }
 
-    /// By how much the best box fits better.
+    /// How much higher the IoU of the best candidate is than that of the kept box.
     pub fn gap(&self) -> f32 {
         self.best_iou - self.kept_iou
     }
 }
 
-/// Those of the object's class with an IoU of at least [`FITS`], with it.
+/// The detections of the object's class with an IoU of at least [`FITS`], each with its IoU.
 fn fitting<'a>(
     object: &'a Object,
     detections: &'a [Detection],
@@ -109,21 +109,21 @@ fn fitting<'a>(
 /// How well scores choose among the candidates of each object.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choices {
-    /// Objects, crowds left out.
+    /// Number of objects, without crowds.
     pub objects: usize,
-    /// Objects that were found.
+    /// Number of objects that were found.
     pub found: usize,
     /// Mean IoU of the detections with the highest score, over the objects found.
     pub kept_iou: f64,
     /// Mean IoU of the candidates with the highest IoU, over the objects found.
     pub best_iou: f64,
-    /// Mean over the objects found of the mean IoU of their candidates.
+    /// Mean IoU of the candidates of each object, averaged over the objects found.
     pub mean_iou: f64,
 }
 
 impl Choices {
-    /// Over all objects of `dataset`, from detections and candidates image by image.
-    /// `None` if no object was found.
+    /// Compares detections and candidates over all objects of `dataset`. `None` if no object was
+    /// found.
     pub fn new(
         dataset: &DetectionDataset,
         detections: &ByImage,
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_score_keeps_and_the_iou_is_best() {
+    fn the_kept_box_has_the_highest_score_and_the_best_box_the_highest_iou() {
         let object = Object::new(1, BoundingBox::new(0.0, 0.0, 10.0, 10.0), 1);
         let candidate = |x2: f32, score, label| Detection {
             bbox: [0.0, 0.0, x2, 10.0],
@@ -173,7 +173,7 @@ mod tests {
         let candidates = [
             candidate(6.0, 0.9, 1),
             candidate(10.0, 0.5, 1),
-            // Of another class, and too small.
+            // One of another class, and one that is too small.
             candidate(10.0, 0.95, 0),
             candidate(4.0, 0.99, 1),
         ];
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_are_means_over_what_was_found() {
+    fn choices_are_averaged_over_the_objects_found() {
         let shapes = ShapesConfig::default()
             .with_val_images(2)
             .with_max_objects(1);

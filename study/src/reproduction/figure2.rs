@@ -1,5 +1,5 @@
-//! Figure 2: scores against IoUs of the candidates, and objects for which the score
-//! chooses the worse box.
+//! Figure 2: score against IoU of the candidates, and objects for which the score selects a worse
+//! box.
 
 use std::{fmt::Write as _, path::Path, sync::Arc};
 
@@ -19,19 +19,19 @@ use super::{
     study::Study,
 };
 
-/// Score and IoU of a marked candidate differ by more than this.
+/// A candidate is marked if its score and IoU differ by more than this.
 const INCONSISTENT: f64 = 0.3;
 
-/// The better box of a pair has an IoU that is larger by at least this.
+/// One box is better than another if its IoU is higher by at least this.
 const GAP: f32 = 0.1;
 
-/// Pictures at most.
+/// Maximum number of objects that are drawn.
 const PICTURES: usize = 4;
 
-/// Shorter side of the pictures, in pixels.
+/// Short side of the pictures, in pixels.
 const PICTURE_SIDE: u32 = 320;
 
-/// What a run finds.
+/// Detections and candidates of a run.
 struct Found {
     detections: ByImage,
     candidates: ByImage,
@@ -44,9 +44,11 @@ impl Found {
     }
 }
 
-/// Writes `figure2-ROW` (SVG, PNG and CSV) for the first seed's runs of the first and
-/// the last row of `study`, `figure2-pictures.png` with objects for which the first
-/// keeps the worse box and the last the better one, and how many there are as `figure2.md`.
+/// Writes the figure for the runs with the first seed.
+///
+/// Each row of `study` gets a `figure2-ROW` (SVG, PNG and CSV). `figure2-pictures.png` shows
+/// objects for which the first row keeps the worse box and the last row the better one.
+/// `figure2.md` gives their number.
 ///
 /// # Errors
 ///
@@ -92,7 +94,7 @@ fn scatter(label: &str, pairs: &[(f64, f64)]) -> ScatterChart {
         y_range: (0.0, 1.0),
         points,
         marked: Series {
-            name: format!("differ by more than {INCONSISTENT}: {share:.0} %"),
+            name: format!("differ by more than {INCONSISTENT}: {share:.0}%"),
             points: marked,
         },
         diagonal: Some("score = IoU".into()),
@@ -107,8 +109,8 @@ fn csv(pairs: &[(f64, f64)]) -> String {
     text
 }
 
-/// Objects for which `without` keeps a box that is worse by [`GAP`] than its best, and
-/// `with` keeps a better one; and says how many there are, of both kinds.
+/// Counts and draws the objects for which `without` keeps a box that is worse by [`GAP`] than its
+/// best candidate, while `with` keeps a better one. The opposite cases are counted too.
 fn pictures(
     folder: &Path,
     dataset: &DetectionDataset,
@@ -134,8 +136,9 @@ fn pictures(
         }
     }
     let said = format!(
-        "Of {found} objects that both find, the first keeps a box that is worse by {GAP} or more than its best candidate, \
-         and the second one that is better by as much, for {better}; the other way round for {worse}."
+        "Of {found} objects that both detectors find, for {better} the first keeps a box whose IoU is at least {GAP} below \
+         that of its best candidate, while the second keeps one that is better by at least {GAP}; for {worse} it is the \
+         other way around."
     );
     print(format_args!("{said}\n"))?;
     let path = folder.join("figure2.md");

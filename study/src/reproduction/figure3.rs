@@ -1,4 +1,4 @@
-//! Figure 3: the loss of a positive over its score and its IoU, and how steep it is.
+//! Figure 3: the loss of a positive location over its score and IoU, and its gradient.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -9,22 +9,22 @@ use fcos_burn::{
     plot::{HeatMap, Series},
 };
 
-/// Cells of the pictures along either axis.
+/// Number of cells along each axis of the heat maps.
 const CELLS: usize = 80;
 
-/// Least score and IoU, as in the paper.
+/// Lowest score and IoU, as in the paper.
 const LEAST: f64 = 0.001;
 
 const ALPHA: f64 = 0.25;
 const GAMMA: f64 = 2.0;
 
-/// A loss of positives.
+/// One of the losses.
 struct Variant {
     file: &'static str,
     title: &'static str,
     classification: ClassificationLoss,
     association: Option<AssociationLoss>,
-    /// `Î` on the valley at score `p̂`, in closed form.
+    /// The IoU `Î` for which the loss is minimal at score `p̂`, in closed form.
     valley: fn(f64) -> Option<f64>,
 }
 
@@ -66,17 +66,19 @@ fn variants() -> [Variant; 4] {
     ]
 }
 
-/// Where the gradient of focal loss + PSE vanishes, for k = 1: with γ = 0 it is
-/// `p̂ − α / (2βp̂)`, the paper's eq. (11) with its signs corrected; the focal
-/// modulation multiplies the gap.
+/// The IoU at which the gradient of focal loss + PSE vanishes, for k = 1.
+///
+/// With γ = 0 it is `p̂ − α / (2βp̂)`, from eq. (11) of the paper with its signs corrected. The
+/// focal modulation scales the gap.
 fn pse_valley(p: f64, beta: f64) -> f64 {
     let modulation = (1.0 - p).powf(GAMMA) * (1.0 - GAMMA * p * p.ln() / (1.0 - p));
     p - ALPHA * modulation / (2.0 * beta * p)
 }
 
-/// Loss and gradient of a positive, for the logit, at every pair of `scores` and `ious`.
+/// Loss of a positive location and its gradient with respect to the logit, for every pair of a
+/// score and an IoU.
 struct Surface {
-    /// Rows by score, each by IoU.
+    /// One row per score, one column per IoU.
     loss: Vec<Vec<f64>>,
     gradient: Vec<Vec<f64>>,
 }
@@ -124,7 +126,7 @@ impl Surface {
         }
     }
 
-    /// The score at which the gradient changes its sign, by IoU, where it does.
+    /// Pairs of an IoU and the score at which the gradient changes its sign, if it does.
     fn valley(&self, scores: &[f64], ious: &[f64]) -> Vec<(f64, f64)> {
         let crossing = |column: usize| {
             (1..scores.len()).find_map(|row| {
@@ -142,8 +144,8 @@ impl Surface {
     }
 }
 
-/// Writes the pictures `figure3-VARIANT-loss` and `figure3-VARIANT-gradient`, and all of
-/// their numbers as `figure3.csv` and `figure3-valleys.csv`, into `folder`.
+/// Writes the heat maps `figure3-VARIANT-loss` and `figure3-VARIANT-gradient`, and their values as
+/// `figure3.csv` and `figure3-valleys.csv`, to `folder`.
 ///
 /// # Errors
 ///
@@ -238,9 +240,8 @@ fn csv(variants: &[Variant], surfaces: &[Surface], centers: &[f64]) -> String {
 mod tests {
     use super::*;
 
-    /// Autodiff and the closed forms agree on where the losses are least.
     #[test]
-    fn valleys_are_those_of_the_closed_forms() {
+    fn valleys_by_autodiff_match_the_closed_forms() {
         let scores: Vec<f64> = (1..400).map(|score| f64::from(score) / 400.0).collect();
         let ious = [0.1, 0.3, 0.5, 0.7, 0.9];
         for variant in &variants()[1..] {

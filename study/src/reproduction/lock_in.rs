@@ -1,5 +1,5 @@
-//! Whether a classifier locks in to wrong classes, and whether rounding decides that: the same
-//! training under several roundings, with its class accuracy over the steps.
+//! Does a classifier lock in to wrong classes, and does rounding decide it? Runs the same training
+//! under several roundings and records its class accuracy over the steps.
 
 use std::{
     collections::BTreeMap,
@@ -38,22 +38,22 @@ use super::{
     study::{Study, names_in},
 };
 
-/// Steps that a point of a curve is the mean of.
+/// Number of steps that are averaged for one point of a curve.
 const WINDOW: usize = 10;
 
-/// How large the random changes to the weights are, as a share of each.
+/// Maximum relative size of the random changes to the weights.
 const NUDGE: f32 = 1e-6;
 
 /// One way to round the same training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Rounding {
-    /// Each batch at once.
+    /// Each batch as a whole.
     Whole,
-    /// Each batch in two halves, as on two devices. This is a little more than rounding: each
-    /// half has its own batch normalization statistics.
+    /// Each batch in two halves, as on two devices. This changes a little more than rounding, since
+    /// each half has its own batch normalization statistics.
     Halves,
-    /// Each batch at once, from initial weights that are changed by up to one millionth each.
+    /// Each batch as a whole, with each initial weight changed by up to one millionth.
     Nudged,
 }
 
@@ -81,16 +81,16 @@ impl Rounding {
     }
 }
 
-/// What a training gave.
+/// Result of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Run {
     seed: u64,
     rounding: Rounding,
     /// AP after the last step, a fraction.
     ap: f64,
-    /// AP where every class is taken for the same one.
+    /// Class-agnostic AP, a fraction.
     any_class_ap: f64,
-    /// Class accuracy over the positives of each [`WINDOW`] steps.
+    /// Class accuracy over the positive locations of each window of [`WINDOW`] steps.
     class_accuracy: Vec<f64>,
 }
 
@@ -100,20 +100,20 @@ impl Run {
     }
 }
 
-/// A run, and what it is of.
+/// A run with its configuration.
 #[derive(Serialize, Deserialize)]
 struct RunFile {
     configuration: RunConfig,
     run: Run,
 }
 
-/// Trains every row with every seed and rounding, and writes what came of it to `output` as
-/// `lock-in.md`, `lock-in.json` and a chart for each row. What was trained before is not
-/// trained again. `None` if it was interrupted.
+/// Trains every row with every seed and rounding, and writes the results to `output` as
+/// `lock-in.md`, `lock-in.json` and one chart per row. Finished runs are not repeated. Returns
+/// `None` if it was interrupted.
 ///
 /// # Errors
 ///
-/// Names the file that cannot be read or written, or is of another configuration.
+/// Names the file that cannot be read or written, or that has another configuration.
 pub fn run(
     study: &Study,
     only: &[String],
@@ -180,7 +180,7 @@ fn path(study: &Study, row: &Row, rounding: Rounding, seed: u64) -> PathBuf {
     study.folder.join(&row.name).join(name)
 }
 
-/// The seed and the rounding in the name of a run's file.
+/// Parses the seed and the rounding from the file name of a run.
 fn of_name(name: &str) -> Option<(u64, Rounding)> {
     let (seed, rounding) = name.strip_prefix("seed-")?.split_once('-')?;
     let rounding = rounding.strip_suffix(".json")?;
@@ -188,7 +188,7 @@ fn of_name(name: &str) -> Option<(u64, Rounding)> {
     seed.parse().ok().zip(found)
 }
 
-/// The run in a file, if there is one.
+/// Reads a run, if its file exists.
 fn read(path: &Path, config: &RunConfig) -> Result<Option<Run>, Error> {
     if !path.exists() {
         return Ok(None);
@@ -198,12 +198,12 @@ fn read(path: &Path, config: &RunConfig) -> Result<Option<Run>, Error> {
         true => Ok(Some(file.run)),
         false => Err(Error::Run {
             path: path.to_owned(),
-            cause: "is of another configuration: choose another --output".to_owned(),
+            cause: "has another configuration; use another output folder".to_owned(),
         }),
     }
 }
 
-/// All runs of a row that are finished, whatever was asked for.
+/// All finished runs of a row, including those that were not asked for.
 fn finished(study: &Study, row: &Row, config: &RunConfig) -> Result<Vec<Run>, Error> {
     let names = names_in(&study.folder.join(&row.name))?;
     let mut found: Vec<_> = names.iter().filter_map(|name| of_name(name)).collect();
@@ -260,7 +260,7 @@ fn train_once(
     );
     let mut optimizer = config.optimization.optimizer();
     let mut scheduler = config.optimization.scheduler(total);
-    // Correct and all positives of each window.
+    // The number of correct and of all positive locations in each window.
     let mut windows = vec![(0.0, 0.0); total.div_ceil(WINDOW)];
     let mut steps = 0;
     while steps < total {
@@ -313,7 +313,7 @@ fn train_once(
     }))
 }
 
-/// The same detector with each weight changed by a random share of up to [`NUDGE`].
+/// The same detector with each weight changed by a random relative amount of up to [`NUDGE`].
 fn nudged(model: Fcos, seed: u64, device: &Device) -> Fcos {
     struct Nudge;
     impl ModuleMapper for Nudge {
@@ -331,15 +331,15 @@ fn nudged(model: Fcos, seed: u64, device: &Device) -> Fcos {
     model.map(&mut Nudge)
 }
 
-/// What a row's runs have in common.
+/// The runs of a row.
 #[derive(Debug, Serialize)]
 struct RowReport<'a> {
     name: &'a str,
     label: &'a str,
-    /// AP by seed and rounding.
+    /// All runs.
     runs: Vec<&'a Run>,
-    /// Runs that are lost, and the step from which on fewer of their positives have the right
-    /// class highest than in any run of the baseline that is not lost.
+    /// The lost runs, each with the step from which its class accuracy stays below that of every
+    /// baseline run that is not lost.
     lost: Vec<LostRun>,
 }
 
@@ -354,11 +354,11 @@ struct LostRun {
 struct Report<'a>(Vec<RowReport<'a>>);
 
 impl<'a> Report<'a> {
-    /// Of rows with their runs, the baseline first.
+    /// Takes the rows with their runs, the baseline first.
     fn new(rows: &'a [(&'a Row, Vec<Run>)]) -> Self {
         let baseline = rows.first().map_or(&[][..], |(_, runs)| runs);
         let baseline: Vec<&Run> = baseline.iter().filter(|run| !run.is_lost()).collect();
-        // Of each window, the lowest class accuracy of the baseline.
+        // The lowest class accuracy of the baseline in each window.
         let windows = baseline.iter().map(|run| run.class_accuracy.len()).min();
         let bound: Vec<f64> = (0..windows.unwrap_or(0))
             .map(|window| {
@@ -404,7 +404,7 @@ impl<'a> Report<'a> {
              lost if its AP is below 80% of its AP of any class. The last column is the step \
              from which the class accuracy of a lost run stays below that of every run in the \
              first row that is not lost.\n\n\
-             | | runs | AP: lowest | 25 % | median | 75 % | highest | AP of any class: lowest | \
+             | | runs | AP: lowest | 25% | median | 75% | highest | AP of any class: lowest | \
              median | class accuracy at the end: lowest | median | lost | from step |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
@@ -439,7 +439,10 @@ impl<'a> Report<'a> {
             ];
             let _ = writeln!(text, "| {} |", cells.join(" | "));
         }
-        let _ = write!(text, "\nAP of each run: seed by rounding.\n");
+        let _ = write!(
+            text,
+            "\nAP of each run, by seed (rows) and rounding (columns).\n"
+        );
         for row in self.0.iter().filter(|row| !row.runs.is_empty()) {
             let mut seeds = BTreeMap::<u64, BTreeMap<Rounding, f64>>::new();
             for run in &row.runs {
@@ -463,7 +466,7 @@ impl<'a> Report<'a> {
 }
 
 impl RowReport<'_> {
-    /// The class accuracy of all runs over the steps.
+    /// Class accuracy of all runs over the steps.
     fn chart(&self) -> LineChart {
         let points = |run: &Run| {
             let steps = (0..).map(|window| (WINDOW * window + WINDOW / 2) as f64);
@@ -472,7 +475,7 @@ impl RowReport<'_> {
         LineChart {
             title: format!("Class accuracy: {}", self.label),
             x_label: "Step".to_owned(),
-            y_label: "Share of positives with the true class highest".to_owned(),
+            y_label: "Positives whose true class scores highest".to_owned(),
             series: (self.runs.iter())
                 .map(|run| Series {
                     name: String::new(),
@@ -484,7 +487,7 @@ impl RowReport<'_> {
     }
 }
 
-/// The window from which on all of `found` is below `bound`.
+/// The first window from which `found` stays below `bound`.
 fn lost_from(found: &[f64], bound: &[f64]) -> Option<usize> {
     let below = found.iter().zip(bound).rev().take_while(|(f, b)| f < b);
     let from = found.len().min(bound.len()) - below.count();
@@ -496,7 +499,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_lost_from_where_it_stays_below() {
+    fn a_run_is_lost_from_the_window_where_it_stays_below_the_bound() {
         let bound = [0.2, 0.3, 0.5, 0.7];
         assert_eq!(lost_from(&[0.1, 0.4, 0.4, 0.4], &bound), Some(2));
         assert_eq!(lost_from(&[0.1, 0.1, 0.1, 0.1], &bound), Some(0));

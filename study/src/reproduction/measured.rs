@@ -1,5 +1,5 @@
-//! What the detections of finished runs tell beyond their evaluation. It takes longer to
-//! compute than a table to write, so that it is kept beside them.
+//! Measures of the detections of finished runs, beyond their evaluation. They take longer to
+//! compute than a table takes to write, so they are cached in the run folders.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -21,59 +21,59 @@ use super::{
     study::FinishedRun,
 };
 
-/// Draws the bootstrap samples of all runs, so that they can be compared.
+/// Seed of the bootstrap samples, the same for all runs so that they are paired.
 const SAMPLES_SEED: u64 = 0;
 
-/// What [`Measures`] are. One that is measured otherwise is another version.
+/// Version of [`Measures`], increased whenever their definition changes.
 const VERSION: u32 = 2;
 
-/// Probability of all intervals.
+/// Confidence level of all intervals.
 pub const CONFIDENCE: f64 = 0.95;
 
-/// A finished run with what was measured of it.
+/// A finished run with its measures.
 #[derive(Clone)]
 pub struct MeasuredRun {
     /// The run.
     pub run: Arc<FinishedRun>,
-    /// What its detections tell.
+    /// Measures of its detections.
     pub measures: Measures,
-    /// Tells its detections from others.
+    /// Checksum of its detections.
     digest: u32,
 }
 
-/// What the detections of a run tell.
+/// Measures of the detections of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Measures {
-    /// AP where every class is taken for the same one.
+    /// Class-agnostic AP.
     pub class_agnostic_ap: Option<f64>,
-    /// Correlation over the detections that fit an object: those with an IoU of at least
-    /// 0.5.
+    /// Correlation of score and IoU over the detections with an IoU of at least 0.5 with an
+    /// object.
     pub fitting: ScoreCorrelation,
-    /// How well scores choose among the candidates.
+    /// How well scores choose among the candidates; `None` if no object was found.
     pub choices: Option<Choices>,
 }
 
-/// The difference of two runs and its interval over resampled images.
+/// The difference between two runs, with its interval over resampled images.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BootstrapInterval {
-    /// In the metric itself.
+    /// Difference of the metric.
     pub difference: f64,
-    /// Its ends.
+    /// Lower and upper end of the interval.
     pub interval: [f64; 2],
 }
 
-/// By COCO metric.
+/// Differences by COCO metric.
 pub type Bootstrap = BTreeMap<CocoMetric, BootstrapInterval>;
 
-/// A value that was computed from files, and from which.
+/// A cached value, with a key that identifies what it was computed from.
 #[derive(Serialize, Deserialize)]
 struct Kept<K, V> {
     of: K,
     value: V,
 }
 
-/// The value in `path` if it is `of` the same, else that which `compute` gives, which is
-/// then kept there.
+/// Returns the value cached in `path` if its key is `of`. Otherwise computes it and caches it
+/// there.
 fn kept<K, V>(path: &Path, of: K, compute: impl FnOnce() -> Result<V, Error>) -> Result<V, Error>
 where
     K: Serialize + DeserializeOwned + PartialEq,
@@ -93,8 +93,8 @@ where
 }
 
 impl MeasuredRun {
-    /// Measures a run on `dataset`, on which it was evaluated; its detector computes on the
-    /// first device of `config`.
+    /// Measures a run on `dataset`, the data set of its evaluation. Its detector runs on the first
+    /// device of `config`.
     ///
     /// # Errors
     ///
@@ -129,8 +129,8 @@ impl MeasuredRun {
         })
     }
 
-    /// COCO's metrics over `resamples` bootstrap samples of the images of `dataset`, the
-    /// same samples for all runs.
+    /// COCO metrics on `resamples` bootstrap samples of the images of `dataset`, which are the same
+    /// for all runs.
     ///
     /// # Errors
     ///
@@ -156,16 +156,16 @@ impl MeasuredRun {
     }
 }
 
-/// The difference of each run to the baseline's of the same seed, and that of their means.
+/// Differences of the runs of a row to the baseline runs with the same seed.
 pub struct Bootstraps {
-    /// By seed.
+    /// Difference of each run, by seed.
     pub of_runs: BTreeMap<u64, Bootstrap>,
-    /// Of the mean over the seeds: what other images would change of it.
+    /// Mean difference over the seeds. Its interval shows the effect of other images.
     pub of_mean: Bootstrap,
 }
 
-/// The differences of `pairs` of a run and the baseline's of the same seed, with their
-/// intervals over `resamples` samples of the images of `dataset`.
+/// Differences within `pairs` of a run and the baseline run with the same seed, with intervals over
+/// `resamples` bootstrap samples of the images of `dataset`.
 ///
 /// # Errors
 ///
@@ -199,7 +199,8 @@ pub fn bootstrap(
     }
     for (metric, differences) in of_all {
         let count = differences.len() as f64;
-        // A sample in which a metric is not defined is one for all runs.
+        // Whether a metric is defined on a sample depends on its images only, so the samples of all
+        // runs correspond.
         let samples = differences.iter().map(|(_, samples)| samples.len()).min();
         let mean = differences.iter().map(|(value, _)| value / count).sum();
         let means: Vec<f64> = (0..samples.unwrap_or(0))
@@ -230,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_computed_once_for_the_same_files() {
+    fn a_value_is_computed_once_per_key() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("value.json");
         let mut computed = 0;

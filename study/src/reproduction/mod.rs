@@ -1,4 +1,4 @@
-//! The paper's tables and figures: many trainings, and what is made of them.
+//! The tables and figures of the paper: many training runs and their summaries.
 
 pub mod candidates;
 pub mod figure2;

@@ -1,16 +1,16 @@
-//! The trainings that are compared: rows of the tables.
+//! The rows of the tables: training objectives that are compared.
 
 use fcos_burn::{
     loss::{AssociationLoss, AssociationScore, ClassificationLoss},
     train::RunConfig,
 };
 
-/// A row: a training that differs from the others in its objective alone.
+/// A row of a table. Rows differ in their training objective only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Name of its runs' folder.
+    /// Name of the folder of its runs.
     pub name: String,
-    /// What the table calls it.
+    /// Name in the table.
     pub label: String,
     classification: ClassificationLoss,
     association: Option<AssociationLoss>,
@@ -18,7 +18,7 @@ pub struct Row {
     ramp: f64,
 }
 
-/// Share of the training over which the ramped row's weight rises.
+/// Fraction of the training over which the weight of the ramped row rises.
 const RAMP: f64 = 0.5;
 
 impl Row {
@@ -33,7 +33,7 @@ impl Row {
         }
     }
 
-    /// What all are compared with: no association.
+    /// The row that all others are compared with: no association loss.
     pub fn baseline() -> Self {
         Self::new("none", "none")
     }
@@ -55,7 +55,7 @@ impl Row {
         Self { association, ..row }
     }
 
-    /// With the score of the object's class in place of the highest.
+    /// The same row, but with the score of the object's class instead of the highest score.
     fn of_true_class(self) -> Self {
         Self {
             score: AssociationScore::GroundTruthClass,
@@ -65,12 +65,12 @@ impl Row {
         }
     }
 
-    /// The paper's Figure 2: without and with association.
+    /// The rows of Figure 2 of the paper: without and with association loss.
     pub fn figure2() -> Vec<Self> {
         vec![Self::baseline(), Self::pse(1.0, 1.0)]
     }
 
-    /// With a weight that rises over the first part of the training.
+    /// The same row, but with a weight that rises over the first half of the training.
     fn ramped(self) -> Self {
         Self {
             ramp: RAMP,
@@ -80,7 +80,7 @@ impl Row {
         }
     }
 
-    /// A row that can lock in, and candidate remedies.
+    /// The baseline, a row that can lock in, and two possible remedies.
     pub fn lock_in() -> Vec<Self> {
         let pse = || Self::pse(1.0, 1.0);
         vec![
@@ -91,7 +91,7 @@ impl Row {
         ]
     }
 
-    /// The paper's Table I, then its successors and variants.
+    /// The rows of Table I of the paper, followed by variants and later quality-aware losses.
     pub fn table1() -> Vec<Self> {
         let classification = |name, label, classification| Self {
             classification,
@@ -118,7 +118,7 @@ impl Row {
         ]
     }
 
-    /// The paper's Table III: slopes at β = 1, weights at k = 1.
+    /// The rows of Table III of the paper: slopes at β = 1 and weights at k = 1.
     pub fn table3() -> Vec<Self> {
         let slopes = [0.8, 1.0, 1.25, 1.5].map(|k| Self::pse(1.0, k));
         let weights = [0.25, 0.8, 1.25].map(|beta| Self::pse(beta, 1.0));
@@ -129,7 +129,7 @@ impl Row {
             .collect()
     }
 
-    /// `config` with this row's objective.
+    /// Returns `config` with the objective of this row.
     pub fn apply(&self, config: &RunConfig) -> RunConfig {
         let objective = config
             .objective

@@ -1,4 +1,4 @@
-//! Many trainings, each once.
+//! A set of training runs, each trained once.
 
 use std::{
     io::ErrorKind,
@@ -18,25 +18,25 @@ use serde_json::{Value, json};
 
 use super::rows::Row;
 
-/// What the names of runs' folders begin with.
+/// Prefix of the folder names of runs.
 const SEED: &str = "seed-";
 
-/// Rows times seeds, and where their runs are.
+/// A set of rows, seeds and their runs.
 #[derive(Clone)]
 pub struct Study {
-    /// All trainings but for objective and seed.
+    /// Configuration of all runs, except for objective and seed.
     pub config: RunConfig,
-    /// What they start from.
+    /// Initial weights, if the runs do not start from random weights.
     pub weights: Option<InitialWeights>,
     /// The rows.
     pub rows: Vec<Row>,
-    /// Number of seeds, counted from the configuration's.
+    /// Number of seeds, starting at the seed of the configuration.
     pub seeds: u64,
-    /// The folder of all runs: `ROW/seed-SEED` in it.
+    /// The folder that contains each run as `ROW/seed-SEED`.
     pub folder: PathBuf,
 }
 
-/// A run that is finished.
+/// A finished run.
 pub struct FinishedRun {
     /// Its seed.
     pub seed: u64,
@@ -44,17 +44,17 @@ pub struct FinishedRun {
     pub folder: RunFolder,
     /// The evaluation of its last epoch.
     pub evaluation: Evaluation,
-    /// Its epochs.
+    /// Metrics of its epochs.
     pub epochs: Vec<EpochRow>,
 }
 
 impl Study {
-    /// Trains what is not trained yet, row by row for each seed, so that all rows have
-    /// the same seeds for as long as possible. `false` if it was interrupted.
+    /// Trains the runs that are not finished. Trains all rows with one seed before the next seed,
+    /// so that the rows can be compared early. Returns `false` if it was interrupted.
     ///
     /// # Errors
     ///
-    /// Names the run that fails, or whose folder is of another configuration.
+    /// Names the run that fails, or whose folder has another configuration.
     pub fn train(&self, only: &[String], interrupter: &Interrupter) -> Result<bool, Error> {
         self.keep_initial_weights()?;
         let seeds = self.config.seed..self.config.seed.saturating_add(self.seeds);
@@ -97,8 +97,8 @@ impl Study {
         Ok(true)
     }
 
-    /// Writes what the runs start from beside them, and refuses runs that started from
-    /// something else: their configurations do not tell.
+    /// Records the initial weights of the runs in their common folder. Fails if its runs started
+    /// from other weights, which their configurations do not record.
     pub(super) fn keep_initial_weights(&self) -> Result<(), Error> {
         let path = self.folder.join("initial-weights.json");
         let wanted = match &self.weights {
@@ -112,7 +112,7 @@ impl Study {
             }
             Ok(_) => Err(Error::Run {
                 path: self.folder.clone(),
-                cause: "has runs that started from other weights: choose another --output".into(),
+                cause: "has runs that started from other weights; use another output folder".into(),
             }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
@@ -134,11 +134,11 @@ impl Study {
         Ok(trainer.train(config, &self.path(row, seed))?)
     }
 
-    /// The finished runs of a row, by seed: of all seeds, those that are not asked for too.
+    /// The finished runs of a row in order of their seeds, including seeds that were not asked for.
     ///
     /// # Errors
     ///
-    /// Names the run whose files cannot be read, or that is of another configuration.
+    /// Names the run whose files cannot be read, or that has another configuration.
     pub fn finished_runs(&self, row: &Row) -> Result<Vec<FinishedRun>, Error> {
         let names = names_in(&self.folder.join(&row.name))?;
         let seeds = names.iter().filter_map(|name| name.strip_prefix(SEED));
@@ -159,7 +159,8 @@ impl Study {
             seed,
             ..row.apply(&self.config)
         };
-        // The data decides these, and as many other devices or workers compute the same.
+        // These follow from the data set. The number of workers does not affect the result, nor
+        // does the kind of the devices if their number is the same.
         wanted.data.categories = found.data.categories.clone();
         wanted.model.num_classes = found.model.num_classes;
         wanted.workers = found.workers;
@@ -169,7 +170,7 @@ impl Study {
         if let Some(key) = difference(&json(&found, &path)?, &json(&wanted, &path)?) {
             return Err(Error::Run {
                 path,
-                cause: format!("was trained with another {key}: choose another --output"),
+                cause: format!("was trained with another {key}; use another output folder"),
             });
         }
         let Some(evaluation) = folder.read_evaluation()? else {
@@ -188,7 +189,7 @@ impl Study {
     }
 }
 
-/// The names in a folder, none where it is not there.
+/// The names of the entries of a folder; none if it does not exist.
 pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -207,7 +208,7 @@ fn json(config: &RunConfig, path: &Path) -> Result<Value, Error> {
     Ok(serde_json::to_value(config).map_err(fcos_burn::detect::Error::json(path))?)
 }
 
-/// The path of the first key whose values differ.
+/// The dotted path of the first key whose values differ.
 fn difference(a: &Value, b: &Value) -> Option<String> {
     let (Value::Object(a), Value::Object(b)) = (a, b) else {
         return (a != b).then(String::new);

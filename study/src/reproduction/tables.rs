@@ -1,5 +1,4 @@
-//! Tables of a study: mean and spread over seeds, and what of the differences is more
-//! than chance.
+//! Tables of a study: mean and spread over seeds, and differences with their confidence intervals.
 
 use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Command, sync::Arc};
 
@@ -21,36 +20,36 @@ use super::{
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Column {
-    /// One of COCO's metrics.
+    /// A COCO metric.
     Coco(CocoMetric),
-    /// Pearson's correlation of score and IoU.
+    /// Pearson correlation of score and IoU.
     Pearson,
-    /// Spearman's.
+    /// Spearman correlation of score and IoU.
     Spearman,
-    /// Kendall's.
+    /// Kendall correlation of score and IoU.
     Kendall,
-    /// The calibration error of the score as a prediction of the IoU.
+    /// Calibration error of the score as a prediction of the IoU.
     Calibration,
-    /// AP where every class is taken for the same one.
+    /// Class-agnostic AP.
     ClassAgnosticAp,
-    /// Detections for each object of the set.
+    /// Number of detections per object of the data set.
     DetectionsPerObject,
-    /// Pearson's correlation over the detections with an IoU of at least 0.5.
+    /// Pearson correlation over the detections with an IoU of at least 0.5.
     FittingPearson,
-    /// Spearman's over these.
+    /// Spearman correlation over the detections with an IoU of at least 0.5.
     FittingSpearman,
-    /// Kendall's over these.
+    /// Kendall correlation over the detections with an IoU of at least 0.5.
     FittingKendall,
-    /// Mean IoU of the candidates of an object.
+    /// Mean IoU of all candidates of an object.
     MeanIou,
-    /// Mean IoU of the detection with the highest score of those that fit an object.
+    /// Mean IoU of the detection with the highest score among those that fit an object.
     KeptIou,
-    /// Mean IoU of the best candidates.
+    /// Mean IoU of the best candidate of an object.
     BestIou,
 }
 
 impl Column {
-    /// The paper's Table I.
+    /// The columns of Table I of the paper.
     pub const TABLE1: [Self; 10] = [
         Self::Coco(CocoMetric::AP),
         Self::Coco(CocoMetric::AP50),
@@ -63,9 +62,9 @@ impl Column {
         Self::Coco(CocoMetric::AR10),
         Self::Coco(CocoMetric::AR100),
     ];
-    /// The paper's Table II, and what explains a difference of AP: calibration, the
-    /// correlation among boxes that fit alone, number of detections, how well scores choose
-    /// among the candidates of an object, classes.
+    /// The columns of Table II of the paper, followed by measures that help to explain a difference
+    /// in AP: calibration, correlation over the boxes that fit an object, number of detections, how
+    /// well scores choose among the candidates of an object, and the effect of wrong classes.
     pub const TABLE2: [Self; 13] = [
         Self::Pearson,
         Self::Spearman,
@@ -81,7 +80,7 @@ impl Column {
         Self::Coco(CocoMetric::AP),
         Self::ClassAgnosticAp,
     ];
-    /// The paper's Table III.
+    /// The columns of Table III of the paper.
     pub const TABLE3: [Self; 4] = [
         Self::Coco(CocoMetric::AP),
         Self::Coco(CocoMetric::AP50),
@@ -89,6 +88,7 @@ impl Column {
         Self::Coco(CocoMetric::AP90),
     ];
 
+    /// The key in the JSON file.
     fn name(self) -> &'static str {
         match self {
             Self::Coco(metric) => metric.name(),
@@ -104,6 +104,14 @@ impl Column {
             Self::MeanIou => "IoU of candidates",
             Self::KeptIou => "IoU kept",
             Self::BestIou => "IoU best",
+        }
+    }
+
+    /// The heading in the Markdown file.
+    fn heading(self) -> &'static str {
+        match self {
+            Self::DetectionsPerObject => "detections per object",
+            _ => self.name(),
         }
     }
 
@@ -129,7 +137,7 @@ impl Column {
         }
     }
 
-    /// COCO's metrics are shown in percent.
+    /// Formats a value. COCO metrics are shown in percent.
     fn shown(self, value: f64) -> String {
         match self {
             Self::Coco(_) | Self::ClassAgnosticAp => format!("{:.1}", 100.0 * value),
@@ -145,14 +153,14 @@ impl Column {
     }
 }
 
-/// A table, with all that it is made of.
+/// A table with all the values that it is computed from.
 #[derive(Serialize)]
 pub struct Table {
     title: String,
     data: String,
-    /// Of the sources when the table was made, with `-dirty` if they were changed.
+    /// Git commit of the sources, with `-dirty` appended if there were uncommitted changes.
     commit: Option<String>,
-    /// The configuration of the first row's first seed.
+    /// Configuration of the first run of the first row.
     configuration: Option<RunConfig>,
     rows: Vec<TableRow>,
     #[serde(skip)]
@@ -164,11 +172,11 @@ struct TableRow {
     name: String,
     label: String,
     runs: Vec<Run>,
-    /// Over seeds, by column.
+    /// Statistics over seeds, by column.
     summary: BTreeMap<&'static str, Summary>,
-    /// To the first row, paired by seed, by column.
+    /// Differences to the first row, paired by seed, by column.
     difference: BTreeMap<&'static str, Difference>,
-    /// The mean over seeds of the differences, and its interval over resampled images.
+    /// The mean difference over seeds and its interval over resampled images, by COCO metric.
     bootstrap: Bootstrap,
 }
 
@@ -179,7 +187,7 @@ struct Run {
     evaluation: Evaluation,
     #[serde(flatten)]
     measures: Measures,
-    /// The difference to the first row's run of the same seed, and its interval over
+    /// The difference to the run of the first row with the same seed and its interval over
     /// resampled images, by COCO metric.
     bootstrap: Bootstrap,
 }
@@ -188,7 +196,7 @@ struct Run {
 struct Difference {
     #[serde(flatten)]
     summary: Summary,
-    /// Half the width of the 95 % interval of Student's t.
+    /// Half the width of the 95% confidence interval from Student's t-distribution.
     margin: Option<f64>,
 }
 
@@ -232,7 +240,7 @@ impl TableRow {
     }
 }
 
-/// A run and the baseline's of the same seed.
+/// A run and the baseline run with the same seed.
 type Pair<'a> = (&'a MeasuredRun, &'a MeasuredRun);
 
 fn pairs<'a>(runs: &'a [MeasuredRun], baseline: &'a [MeasuredRun]) -> Vec<Pair<'a>> {
@@ -244,8 +252,8 @@ fn pairs<'a>(runs: &'a [MeasuredRun], baseline: &'a [MeasuredRun]) -> Vec<Pair<'
 }
 
 impl Table {
-    /// The table of the runs of `study` that are finished, of all seeds; `resamples`
-    /// bootstrap samples of the images for each run, if any.
+    /// Builds the table from all finished runs of `study`, with `resamples` bootstrap samples of
+    /// the images for each run. With 0, the bootstrap intervals are omitted.
     ///
     /// # Errors
     ///
@@ -267,7 +275,7 @@ impl Table {
         let mut rows = Vec::new();
         for row in &study.rows {
             let finished = measured(row)?;
-            // The first row's, also if none of them is finished.
+            // The baseline is always the first row, even if none of its runs is finished.
             let compared = match &baseline {
                 Some(baseline) => pairs(&finished, baseline),
                 None => Vec::new(),
@@ -306,14 +314,14 @@ impl Table {
         std::fs::write(&path, self.markdown()).map_err(Error::io(&path))
     }
 
-    /// The table as Markdown: mean ± standard deviation over seeds, then the differences
-    /// to the first row with both intervals.
+    /// The table as Markdown: mean ± standard deviation over seeds, then the differences to the
+    /// first row with both kinds of intervals.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}\n\n{}\n\n", self.title, self.data);
         let seeds = self.rows.iter().map(|row| row.runs.len()).max();
         let _ = writeln!(
             text,
-            "Mean ± standard deviation over up to {} seeds, of each run's last epoch; COCO's metrics in percent.\n",
+            "Mean ± standard deviation over up to {} seeds, after the last epoch of each run. COCO metrics are in percent.\n",
             seeds.unwrap_or(0)
         );
         self.header(&mut text, "", "seeds");
@@ -337,8 +345,9 @@ impl Table {
         }
         let _ = writeln!(
             text,
-            "\nDifference to \"{}\", paired by seed, with its 95 % interval over seeds (Student's t). An interval that \
-             holds 0 does not tell the sign; its half width is what as many seeds can resolve.\n",
+            "\nDifference to \"{}\", paired by seed, with its 95% confidence interval over seeds (Student's t). If an \
+             interval contains 0, the sign of the difference is open. Its half-width is the smallest difference that \
+             this many seeds can resolve.\n",
             first.label
         );
         self.header(&mut text, "", "pairs");
@@ -379,9 +388,9 @@ impl Table {
         }
         let _ = writeln!(
             text,
-            "\nDifference of each run to that of \"{baseline}\" with the same seed, with its 95 % interval over \
-             resampled images (paired bootstrap with replacement, an image drawn twice counts twice), and their mean: \
-             what other images would change, not other seeds.\n"
+            "\nDifference of each run to that of \"{baseline}\" with the same seed, and their mean, with 95% intervals over \
+             resampled images (paired bootstrap with replacement; an image drawn twice counts twice). The intervals show \
+             the effect of other images, not of other seeds.\n"
         );
         let names: Vec<_> = shown.iter().map(|metric| metric.name()).collect();
         let _ = writeln!(text, "| | seed | {} |", names.join(" | "));
@@ -402,13 +411,13 @@ impl Table {
     }
 
     fn header(&self, text: &mut String, first: &str, second: &str) {
-        let names: Vec<_> = self.columns.iter().map(|column| column.name()).collect();
+        let names: Vec<_> = self.columns.iter().map(|column| column.heading()).collect();
         let _ = writeln!(text, "| {first} | {second} | {} |", names.join(" | "));
         let _ = writeln!(text, "|---|---|{}", "---|".repeat(names.len()));
     }
 }
 
-/// `None` where the sources are in no repository.
+/// The Git commit of the sources; `None` outside a repository.
 fn commit() -> Option<String> {
     let output = Command::new("git")
         .args(["-C", env!("CARGO_MANIFEST_DIR"), "describe"])

@@ -1,4 +1,4 @@
-//! The targets of the original FCOS code.
+//! Parity with the target assignment of the original FCOS code.
 
 use fcos_burn::{
     boxes::LabeledBox,
@@ -9,7 +9,7 @@ use fcos_burn::{
 use crate::fixture::{Fixture, groups};
 
 #[test]
-fn every_location_learns_what_the_original_code_gives_it() {
+fn targets_match_the_original_code() {
     let fixture = Fixture::open("assignment");
     let boxes = fixture.boxes("boxes");
     let scenes = groups(&boxes, &fixture.integers("counts"));

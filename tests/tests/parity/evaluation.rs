@@ -1,4 +1,4 @@
-//! pycocotools' figures of a results file, and scipy's correlations.
+//! Parity with the metrics of pycocotools and the correlations of scipy.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -22,8 +22,8 @@ fn json(name: &str) -> Value {
 }
 
 #[test]
-fn figures_are_those_of_pycocotools() {
-    // The images are looked for, but nothing reads them.
+fn metrics_match_pycocotools() {
+    // Image files must exist, but they are not read.
     let images = tempfile::tempdir().unwrap();
     for image in json("truth.json")["images"].as_array().unwrap() {
         File::create(images.path().join(image["file_name"].as_str().unwrap())).unwrap();
@@ -58,14 +58,14 @@ fn figures_are_those_of_pycocotools() {
     let evaluation = Evaluation::new(&dataset, &detections).unwrap();
     assert_eq!((evaluation.images, evaluation.detections), (24, 2400));
     let expected = &json("expected.json")["figures"];
-    for &figure in CocoMetric::ALL {
-        let found = evaluation.metric(figure).unwrap();
-        let expected = expected[figure.name()].as_f64().unwrap();
-        assert!((found - expected).abs() < 1e-6, "{figure:?}: {found}");
+    for &metric in CocoMetric::ALL {
+        let found = evaluation.metric(metric).unwrap();
+        let expected = expected[metric.name()].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-6, "{metric:?}: {found}");
     }
 }
 
-/// A list with few values, and one that follows it in half of its places.
+/// Two lists that agree in about half of their elements, as in `tests/reference/evaluation.py`.
 fn pairs(count: usize, levels: f64) -> (Vec<f64>, Vec<f64>) {
     let list = |index| -> Vec<f64> {
         formula::uniform(&format!("correlation.{count}.{index}"), count).collect()
@@ -83,7 +83,7 @@ fn pairs(count: usize, levels: f64) -> (Vec<f64>, Vec<f64>) {
 }
 
 #[test]
-fn correlations_are_those_of_scipy() {
+fn correlations_match_scipy() {
     let expected = json("expected.json");
     let lists = expected["correlations"].as_array().unwrap();
     assert_eq!(lists.len(), 5);

@@ -1,4 +1,4 @@
-//! The files that `tests/reference/generate.py` writes.
+//! Fixtures written by `tests/reference/generate.py`.
 
 use std::{
     collections::HashMap,
@@ -10,19 +10,19 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 /// The folder of the fixtures.
 pub fn folder() -> PathBuf {
-    // Cargo runs tests in the folder of their package.
+    // Cargo runs tests in the root folder of their package.
     Path::new("fixtures").to_owned()
 }
 
-/// Arrays by name.
+/// A file of named arrays.
 pub struct Fixture {
     file: &'static str,
     arrays: HashMap<String, Array>,
-    /// JSON texts by name.
+    /// JSON strings by name.
     pub metadata: HashMap<String, String>,
 }
 
-/// An array of any kind of number, row-major.
+/// A row-major array of any number type.
 #[derive(Clone)]
 pub struct Array {
     pub shape: Vec<usize>,
@@ -59,7 +59,7 @@ impl Fixture {
             .unwrap_or_else(|| panic!("{} has no {name}", self.file))
     }
 
-    /// Writes the arrays whose names begin with `prefix` to a file, without it.
+    /// Writes the arrays whose names begin with `prefix` to a file, with the prefix removed.
     pub fn write(&self, prefix: &str, path: &Path) {
         let views: HashMap<&str, TensorView<'_>> = self
             .arrays

@@ -1,10 +1,10 @@
-//! Weights and images by the formula of `tests/reference/formula.py`.
+//! Weights and images by the same formula as in `tests/reference/formula.py`.
 
 use std::{collections::HashMap, path::Path};
 
 use safetensors::{Dtype, tensor::TensorView};
 
-/// Numbers in [0, 1): SplitMix64 from a seed by name (FNV-1a), 24 bits each.
+/// Numbers in [0, 1): SplitMix64, seeded by the FNV-1a hash of the name, 24 bits each.
 pub fn uniform(name: &str, count: usize) -> impl Iterator<Item = f64> {
     let seed = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
@@ -49,14 +49,14 @@ pub fn weight(name: &str, shape: &[usize]) -> Vec<f32> {
     uniform(name, volume).map(|u| value(u) as f32).collect()
 }
 
-/// A normalized image `[1, 3, height, width]` in [-2, 2).
+/// A normalized image of shape `[1, 3, height, width]` with values in [-2, 2).
 pub fn image(name: &str, height: usize, width: usize) -> Vec<f32> {
     uniform(name, 3 * height * width)
         .map(|u| (4.0 * u - 2.0) as f32)
         .collect()
 }
 
-/// Writes weights to a safetensors file, each called by `rename` of its name.
+/// Writes weights to a safetensors file, with each name replaced by `rename(name)`.
 pub fn write_safetensors(
     path: &Path,
     names: &[(String, Vec<usize>)],

@@ -1,4 +1,4 @@
-//! Values and gradients of the losses.
+//! Parity with values and gradients of the losses in PyTorch and torchvision.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn::loss::{AssociationLoss, BoxLoss, ClassificationLoss, aligned_iou, centerness_loss};
@@ -16,7 +16,7 @@ fn tensor<const D: usize>(fixture: &Fixture, name: &str, shape: [usize; D]) -> T
     Tensor::from_data(TensorData::new(fixture.floats(name), shape), &device())
 }
 
-/// The first class's logits.
+/// The logits of the first class.
 fn column(fixture: &Fixture) -> Tensor<1> {
     tensor::<2>(fixture, "logits", [ROWS, CLASSES])
         .narrow(1, 0, 1)
@@ -44,13 +44,16 @@ fn compare<const D: usize, const E: usize>(
         assert_eq!(found.len(), expected.len(), "{name}");
         for (found, expected) in found.iter().zip(&expected) {
             let error = (found - expected).abs() / expected.abs().max(1.0);
-            assert!(error < 1e-5, "{kind} of {name}: {found} for {expected}");
+            assert!(
+                error < 1e-5,
+                "{kind} of {name}: {found} instead of {expected}"
+            );
         }
     }
 }
 
 #[test]
-fn classification_losses_are_torchs() {
+fn classification_losses_match_pytorch() {
     let fixture = Fixture::open("losses");
     let labels = TensorData::new(fixture.integers("labels"), [ROWS]);
     let labels = Tensor::<1, Int>::from_data(labels, &device());
@@ -69,7 +72,7 @@ fn classification_losses_are_torchs() {
 }
 
 #[test]
-fn box_losses_are_torchvisions() {
+fn box_losses_match_torchvision() {
     let fixture = Fixture::open("losses");
     let boxes = || tensor::<2>(&fixture, "boxes", [ROWS, 4]);
     let target = || tensor::<2>(&fixture, "target", [ROWS, 4]);
@@ -92,7 +95,7 @@ fn box_losses_are_torchvisions() {
 }
 
 #[test]
-fn centerness_loss_is_torchs() {
+fn centerness_loss_matches_pytorch() {
     let fixture = Fixture::open("losses");
     compare(&fixture, "centerness", column(&fixture), |logits| {
         centerness_loss(logits, tensor(&fixture, "centerness", [ROWS]))
@@ -100,7 +103,7 @@ fn centerness_loss_is_torchs() {
 }
 
 #[test]
-fn association_losses_are_their_equations_in_torch() {
+fn association_losses_match_their_equations_in_pytorch() {
     let fixture = Fixture::open("losses");
     let sigmoid = burn::tensor::activation::sigmoid::<1>;
     for (name, beta, k) in [("1-1", 1.0, 1.0), ("2-0.9", 2.0, 0.9)] {

@@ -1,6 +1,6 @@
-//! The same numbers as PyTorch, torchvision and the original FCOS code.
+//! Parity with PyTorch, torchvision and the original FCOS code.
 //!
-//! What they compute lies in `tests/fixtures`, written by `tests/reference`.
+//! Their outputs are stored in `tests/fixtures` and were written by `tests/reference`.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod assignment;

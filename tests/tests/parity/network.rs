@@ -1,4 +1,4 @@
-//! torchvision's FCOS: outputs of every level, and detections from an image file.
+//! Parity with torchvision's FCOS: outputs of every level, detections in image files, and weights.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -19,14 +19,14 @@ use crate::{
 
 static NETWORK: LazyLock<Fixture> = LazyLock::new(|| Fixture::open("network"));
 
-/// The names and shapes of a state dict of torchvision's FCOS.
+/// The names and shapes in a state dict of torchvision's FCOS.
 fn names(resnet: &str) -> Vec<(String, Vec<usize>)> {
     let names: HashMap<String, Vec<(String, Vec<usize>)>> =
         serde_json::from_str(&NETWORK.metadata["names"]).unwrap();
     names[resnet].clone()
 }
 
-/// The detector with weights by the formula, read from a file with torchvision's names.
+/// A detector with weights by the formula, read from a file with torchvision's names.
 fn detector(resnet: &str, stride_in: StrideIn) -> (Fcos, FcosConfig) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights");
@@ -73,21 +73,21 @@ fn compare_outputs(case: &str, resnet: &str, stride_in: StrideIn) {
 }
 
 #[test]
-fn resnet18_outputs_are_torchvisions() {
+fn resnet18_outputs_match_torchvision() {
     compare_outputs("resnet18", "resnet18", StrideIn::MiddleConv);
 }
 
 #[test]
-fn resnet50_outputs_are_torchvisions() {
+fn resnet50_outputs_match_torchvision() {
     compare_outputs("resnet50", "resnet50", StrideIn::MiddleConv);
 }
 
 #[test]
-fn resnet50_outputs_with_the_stride_in_the_first_convolution() {
+fn resnet50_outputs_with_the_stride_in_the_first_convolution_match_torchvision() {
     compare_outputs("resnet50-first", "resnet50", StrideIn::FirstConv);
 }
 
-/// Boxes in pixels of the original image, labels and scores of `model.eval()(images)`.
+/// Compares boxes in pixels of the original image, labels and scores with `model.eval()(images)`.
 fn compare_detections(resnet: &str, file: &str, tolerance: Tolerance) {
     let (model, config) = detector(resnet, StrideIn::MiddleConv);
     let image = read_image(&fixture::folder().join(format!("photograph.{file}"))).unwrap();
@@ -121,12 +121,12 @@ fn compare_detections(resnet: &str, file: &str, tolerance: Tolerance) {
     assert_eq!(found.len(), boxes.len());
     let last = scores.iter().fold(1.0_f32, |last, score| last.min(*score));
     for (rank, detection) in found.iter().enumerate() {
-        // Which is the hundredth depends on the rounding too.
+        // Rounding may decide which detections are the last of the hundred.
         if detection.score <= last + tolerance.score {
             assert!(rank > 80, "{resnet} {file}: {rank}");
             continue;
         }
-        // Where scores are closer than the tolerance, either order is right.
+        // If scores are closer than the tolerance, either order is right.
         let same = (0..boxes.len()).find(|&other| {
             (scores[other] - scores[rank]).abs() <= tolerance.score
                 && labels[other] as usize == detection.label
@@ -153,21 +153,21 @@ struct Tolerance {
     pixels: f32,
 }
 
-/// The rounding of 32-bit floats, through fifty layers.
+/// The rounding of 32-bit floats through fifty layers.
 const ROUNDING: Tolerance = Tolerance {
     score: 2e-5,
     pixels: 2e-3,
 };
 
 #[test]
-fn detections_are_torchvisions() {
+fn detections_match_torchvision() {
     compare_detections("resnet18", "png", ROUNDING);
     compare_detections("resnet50", "png", ROUNDING);
 }
 
-/// The two decoders round differently, by a level or two of 255 here and there.
+/// The two JPEG decoders round differently, by one or two of 255 levels.
 #[test]
-fn detections_in_a_jpeg_are_torchvisions() {
+fn detections_in_a_jpeg_match_torchvision() {
     let tolerance = Tolerance {
         score: 5e-3,
         pixels: 0.5,
@@ -176,10 +176,10 @@ fn detections_in_a_jpeg_are_torchvisions() {
     compare_detections("resnet50", "jpg", tolerance);
 }
 
-/// The original code's names: every tensor lands where torchvision's of the same
-/// weight does.
+/// Every tensor with a name of the original code is loaded into the same parameter as the
+/// corresponding tensor of torchvision.
 #[test]
-fn the_original_codes_names_lead_to_the_same_parameters() {
+fn names_of_the_original_code_map_to_the_same_parameters() {
     let (expected, config) = detector("resnet50", StrideIn::MiddleConv);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("fcos");
@@ -218,7 +218,7 @@ fn the_original_codes_names_lead_to_the_same_parameters() {
     }
 }
 
-/// torchvision's name as the original code has it, in a checkpoint of a training.
+/// Translates a name of torchvision to that in a training checkpoint of the original code.
 fn original_name(name: &str) -> String {
     let name = name
         .replace("backbone.body.conv1", "backbone.body.stem.conv1")
@@ -247,10 +247,10 @@ fn original_name(name: &str) -> String {
     format!("model.module.{name}")
 }
 
-/// torchvision's classification networks have the names of the detector's body, less
-/// their beginning, and a last layer of their own.
+/// torchvision's classification networks have the same tensor names as the backbone of the
+/// detector, without its prefix, and an additional last layer.
 #[test]
-fn a_classification_network_becomes_the_backbone() {
+fn a_classification_network_is_loaded_into_the_backbone() {
     let (expected, config) = detector("resnet18", StrideIn::MiddleConv);
     let body = "backbone.body.";
     let mut names: Vec<_> = names("resnet18")
@@ -291,10 +291,10 @@ fn a_classification_network_becomes_the_backbone() {
     assert_eq!(features(&model), features(&expected));
 }
 
-/// PyTorch's files, of a training and in half precision, hold what a safetensors file of
-/// the same weights does.
+/// A training checkpoint and a legacy file in half precision are compared with a safetensors file
+/// of the same weights.
 #[test]
-fn files_of_pytorch_are_read() {
+fn pytorch_files_give_the_same_outputs_as_safetensors() {
     let narrow = |shape: &[usize]| -> Vec<usize> {
         let side = |&side: &usize| if side >= 64 { side / 16 } else { side };
         shape.iter().map(side).collect()
@@ -319,7 +319,7 @@ fn files_of_pytorch_are_read() {
         level.class_logits.into_data().try_to_vec().unwrap()
     };
     let expected = logits(&path, 0);
-    // The optimizer's momentum is no weight.
+    // The momentum of the optimizer is not a weight.
     assert_eq!(
         logits(&fixture::folder().join("checkpoint.pth"), 1),
         expected
@@ -331,9 +331,10 @@ fn files_of_pytorch_are_read() {
     }
 }
 
-/// What is written is what was read, under the same names, and no more.
+/// The export contains the tensors that were loaded, with the same names and values, and nothing
+/// else except the counters of batch normalization.
 #[test]
-fn an_export_has_torchvisions_names_and_the_same_values() {
+fn an_export_has_the_names_of_torchvision_and_the_same_values() {
     let (model, _) = detector("resnet18", StrideIn::MiddleConv);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("export.safetensors");

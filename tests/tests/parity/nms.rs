@@ -1,11 +1,11 @@
-//! torchvision's `batched_nms`.
+//! Parity with torchvision's `batched_nms`.
 
 use fcos_burn::boxes::{Detection, batched_nms};
 
 use crate::fixture::{Fixture, groups};
 
 #[test]
-fn suppression_keeps_what_torchvision_keeps() {
+fn suppression_keeps_the_same_boxes_as_torchvision() {
     let fixture = Fixture::open("nms");
     let counts = fixture.integers("counts");
     let (boxes, scores) = (fixture.boxes("boxes"), fixture.floats("scores"));

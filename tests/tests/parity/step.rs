@@ -1,5 +1,5 @@
-//! A whole training step: the original code's loss parts, every gradient, and the
-//! weights after two steps of its optimizer; and the outputs of its improved model.
+//! Parity with the original FCOS code: loss terms and gradients of a training step, the weights
+//! after two steps, and the outputs of an improved model.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -33,7 +33,7 @@ use crate::{fixture::Fixture, formula};
 
 static STEP: LazyLock<Fixture> = LazyLock::new(|| Fixture::open("step"));
 
-/// The paper's detector, narrow: `fcos` with center-ness, `pse` with trained batch norm.
+/// A narrow version of the paper's detector. `fcos` has center-ness, `pse` has trained batch norm.
 fn config(case: &str) -> FcosConfig {
     let mut config = FcosConfig::paper(3);
     config.backbone.depth = ResNetDepth::ResNet18;
@@ -51,7 +51,7 @@ fn config(case: &str) -> FcosConfig {
     config
 }
 
-/// A detector whose parameters are what the file at `path` holds.
+/// A detector with the parameters in the file at `path`.
 fn load(config: &FcosConfig, path: &Path) -> Fcos {
     let checkpoint = WeightsFile::open(path).unwrap();
     assert_eq!(checkpoint.naming(), TensorNaming::Fcos);
@@ -59,7 +59,7 @@ fn load(config: &FcosConfig, path: &Path) -> Fcos {
     checkpoint.load(model).unwrap().0
 }
 
-/// A detector whose parameters are the arrays called `{case}.{kind}.…`.
+/// The arrays called `{case}.{kind}.…`, by the paths of their parameters.
 fn expected(case: &str, kind: &str) -> Parameters {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(kind);
@@ -81,7 +81,7 @@ fn parameters(model: &Fcos) -> Parameters {
         .collect()
 }
 
-/// The gradients by the paths of their parameters.
+/// Collects gradients by the paths of their parameters.
 struct Gradients<'a> {
     of: &'a GradientsParams,
     path: Vec<String>,
@@ -119,8 +119,10 @@ fn gradients(model: &Fcos, of: &GradientsParams) -> Parameters {
     visitor.values
 }
 
-/// All values within `tolerance` of the largest of their tensor, or, where that is noise
-/// (a bias before a normalization), of a thousandth of the largest of all.
+/// Asserts that all values agree within `tolerance`, relative to the largest value of their tensor.
+///
+/// If that is only noise, as for a bias before a normalization, the tolerance is relative to a
+/// thousandth of the largest value of all tensors.
 fn compare(found: &Parameters, expected: &Parameters, tolerance: f32) {
     assert!(found.keys().eq(expected.keys()));
     let largest = |values: &[f32]| values.iter().fold(0.0_f32, |max, v| max.max(v.abs()));
@@ -131,7 +133,7 @@ fn compare(found: &Parameters, expected: &Parameters, tolerance: f32) {
             let error = (found - expected).abs();
             assert!(
                 error <= tolerance * scale,
-                "{path}: {found} for {expected}, of {scale}"
+                "{path}: {found} instead of {expected}, scale {scale}"
             );
         }
     }
@@ -192,7 +194,7 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
             compare_losses(case, item.sync().unwrap().metrics(), parts);
             let found = gradients(&learner.clone().into_detector(), &grads);
             let mut expected = expected(case, "gradient");
-            // What is frozen, and statistics, have none.
+            // Frozen parameters and running statistics have no gradient.
             expected.retain(|path, values| {
                 found.contains_key(path) || values.iter().any(|value| *value != 0.0)
             });
@@ -209,22 +211,22 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
         })
         .collect();
     let mut expected = expected(case, "change");
-    // PyTorch's running variance is n/(n − 1) of the batch's, Burn's is the batch's own.
+    // PyTorch's running variance is unbiased, with a factor of n/(n − 1). Burn's is biased.
     expected.retain(|path, _| !path.ends_with(".running_var"));
     let change = change
         .into_iter()
         .filter(|(path, _)| expected.contains_key(path))
         .collect();
-    // A change is the difference of two near numbers of up to 2: it has their rounding.
+    // A change is a small difference of numbers of up to 2, so their rounding errors dominate.
     compare(&change, &expected, 1e-3);
 }
 
 fn compare_losses(case: &str, found: &[(StepMetric, f64)], parts: &[(StepMetric, &str)]) {
     let found: HashMap<StepMetric, f64> = found.iter().cloned().collect();
     let mut total = 0.0;
-    for (figure, name) in parts {
+    for (metric, name) in parts {
         let expected = f64::from(STEP.floats(&format!("{case}.loss.{name}"))[0]);
-        let error = (found[figure] - expected).abs();
+        let error = (found[metric] - expected).abs();
         assert!(error < 1e-5 * expected, "{name}: {error}");
         total += expected;
     }
@@ -232,7 +234,7 @@ fn compare_losses(case: &str, found: &[(StepMetric, f64)], parts: &[(StepMetric,
 }
 
 #[test]
-fn a_step_with_centerness_is_the_original_codes() {
+fn training_steps_with_centerness_match_the_original_code() {
     two_steps(
         "fcos",
         &FcosObjectiveConfig::new(),
@@ -244,9 +246,9 @@ fn a_step_with_centerness_is_the_original_codes() {
     );
 }
 
-/// Batch norm is trained: the changes include its running statistics.
+/// Batch norm is trained, so the changes include its running mean.
 #[test]
-fn a_step_with_the_association_loss_is_pytorchs() {
+fn training_steps_with_the_association_loss_match_pytorch() {
     two_steps(
         "pse",
         &FcosObjectiveConfig::new()
@@ -260,13 +262,13 @@ fn a_step_with_the_association_loss_is_pytorchs() {
 }
 
 #[test]
-fn outputs_of_an_improved_model_are_the_original_codes() {
+fn outputs_of_an_improved_model_match_the_original_code() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("weights");
     write_weights("improved", &path);
     let file = DetectorFile::open(&path).unwrap().improved_fcos().unwrap();
     let mut config = file.model;
-    // The stored body is torchvision's.
+    // The stored backbone is torchvision's.
     config.backbone.norm_epsilon = 1e-5;
     let model = config.init(&Device::flex()).unwrap().load(&path).unwrap();
     let images = batch(&config).parts.remove(0).images;
