@@ -1,13 +1,18 @@
 //! The error type of commands.
 use std::{io, path::PathBuf};
 
+use fcos_burn::model::WeightsError;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Training failed.
     #[error(transparent)]
-    Train(#[from] fcos_burn::train::Error),
+    Train(fcos_burn::train::Error),
+    /// The weights to start from have other classes than the data.
+    #[error("{0} (--new-classifier loads them without it)")]
+    Classes(WeightsError),
     /// The detector could not be loaded or used.
     #[error(transparent)]
     Detect(#[from] fcos_burn::detect::Error),
@@ -16,7 +21,7 @@ pub enum Error {
     Data(#[from] fcos_burn::data::DataError),
     /// Weights could not be read or written.
     #[error(transparent)]
-    Weights(#[from] fcos_burn::model::WeightsError),
+    Weights(#[from] WeightsError),
     /// The detections could not be evaluated.
     #[error(transparent)]
     Evaluation(#[from] fcos_burn::eval::EvaluationError),
@@ -50,6 +55,17 @@ pub enum Error {
     /// No data was given, and the weights do not belong to a run.
     #[error("{} does not belong to a run: choose the data to evaluate on with --data", .0.display())]
     NoData(PathBuf),
+}
+
+impl From<fcos_burn::train::Error> for Error {
+    fn from(error: fcos_burn::train::Error) -> Self {
+        match error {
+            fcos_burn::train::Error::Weights(error @ WeightsError::Classes { .. }) => {
+                Self::Classes(error)
+            }
+            error => Self::Train(error),
+        }
+    }
 }
 
 impl Error {

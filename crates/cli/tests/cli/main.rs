@@ -275,7 +275,7 @@ fn every_command_accepts_torchvision_weights() {
         "train",
         &train,
         1,
-        &["5 classes", "has 6", "without the classifier"],
+        &["5 classes", "has 6", "--new-classifier"],
     );
     let output = run("train", &[&train[..], &["--new-classifier"]].concat());
     assert!(output.status.success(), "{}", stderr(&output));
