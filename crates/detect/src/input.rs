@@ -14,6 +14,7 @@ use crate::Error;
 /// The preprocessing of images: resizing, augmentation, normalization, padding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct InputConfig {
     /// The size of the input, in training and inference.
     pub resize: Resize,
@@ -61,6 +62,48 @@ impl InputConfig {
             interpolation: Interpolation::Pointwise,
             normalization: Normalization::ImageNet,
             ..Self::fcos()
+        }
+    }
+
+    /// Sets [`resize`](Self::resize).
+    #[must_use]
+    pub fn with_resize(self, resize: Resize) -> Self {
+        Self { resize, ..self }
+    }
+
+    /// Sets [`interpolation`](Self::interpolation).
+    #[must_use]
+    pub fn with_interpolation(self, interpolation: Interpolation) -> Self {
+        Self {
+            interpolation,
+            ..self
+        }
+    }
+
+    /// Sets [`augmentation`](Self::augmentation).
+    #[must_use]
+    pub fn with_augmentation(self, augmentation: Vec<Transform>) -> Self {
+        Self {
+            augmentation,
+            ..self
+        }
+    }
+
+    /// Sets [`normalization`](Self::normalization).
+    #[must_use]
+    pub fn with_normalization(self, normalization: Normalization) -> Self {
+        Self {
+            normalization,
+            ..self
+        }
+    }
+
+    /// Sets [`size_multiple`](Self::size_multiple).
+    #[must_use]
+    pub fn with_size_multiple(self, size_multiple: usize) -> Self {
+        Self {
+            size_multiple,
+            ..self
         }
     }
 

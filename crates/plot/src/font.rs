@@ -4,14 +4,17 @@
 //! it), so that text looks the same on all machines, even without installed fonts. A
 //! character outside the subset shows as an empty box.
 
+#[cfg(feature = "charts")]
 use std::sync::OnceLock;
 
 use ab_glyph::{FontRef, InvalidFont};
+#[cfg(feature = "charts")]
 use plotters::style::{FontFamily, FontStyle, register_font};
 
 static BYTES: &[u8] = include_bytes!("../assets/DejaVuSans-subset.ttf");
 
 /// A CSS font list, because plotters copies it verbatim into SVG files.
+#[cfg(feature = "charts")]
 const FAMILY: &str = "DejaVu Sans, sans-serif";
 
 /// The font as glyph outlines.
@@ -20,6 +23,7 @@ pub(crate) fn face() -> Result<FontRef<'static>, InvalidFont> {
 }
 
 /// The font as a family registered with plotters.
+#[cfg(feature = "charts")]
 pub(crate) fn family() -> Result<FontFamily<'static>, InvalidFont> {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     let registered =
@@ -48,6 +52,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "charts")]
     #[test]
     fn plotters_can_measure_text_in_the_font() {
         let font = plotters::style::FontDesc::new(family().unwrap(), 20.0, FontStyle::Normal);

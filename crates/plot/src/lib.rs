@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "charts")]
 mod charts;
 mod class_color;
 mod contact_sheet;
@@ -9,6 +10,7 @@ mod font;
 mod label;
 mod picture_file;
 
+#[cfg(feature = "charts")]
 pub use charts::{HeatMap, LineChart, ScatterChart, Series};
 pub use contact_sheet::contact_sheet;
 pub use drawing::{DrawnBox, annotated, draw_boxes};

@@ -6,11 +6,7 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use fcos_burn::{
-    detect::device::Precision,
-    train::config::Keep,
-    train::{Interrupter, RunConfig},
-};
+use fcos_burn::{detect::device::Precision, train::Interrupter, train::config::Keep};
 use fcos_burn_cli::terminal::message;
 use fcos_burn_cli::{
     StopSignal,
@@ -175,10 +171,7 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 }
 
 fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
-    let config = RunConfig {
-        keep: Keep::Last,
-        ..cli.training.config()?
-    };
+    let config = cli.training.config()?.with_keep(Keep::Last);
     let output = match (&cli.output, &plan) {
         (Some(output), _) => output.clone(),
         (None, Some(_)) => Path::new("results").join(config.data.source.name()),

@@ -24,7 +24,6 @@ use fcos_burn::{
     eval::{CocoMetric, Evaluation, results},
     model::Fcos,
     plot::{LineChart, Series},
-    train::config::TrainingLength,
     train::data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
     train::step::{StepMetric, WeightAverage},
     train::training::{initial_model, open_devices, trainable},
@@ -73,11 +72,8 @@ impl Rounding {
             Self::Whole | Self::Nudged => 1,
             Self::Halves => 2,
         };
-        RunConfig {
-            devices: config.devices[..1].to_vec(),
-            accumulate,
-            ..config
-        }
+        let first = config.devices[..1].to_vec();
+        config.with_devices(first).with_accumulate(accumulate)
     }
 }
 
@@ -137,10 +133,7 @@ pub fn run(
             if !(only.is_empty() || only.contains(&row.name)) {
                 continue;
             }
-            let config = RunConfig {
-                seed,
-                ..rounding.apply(row.apply(&config))
-            };
+            let config = rounding.apply(row.apply(&config)).with_seed(seed);
             let path = path(study, row, rounding, seed);
             if read(&path, &config)?.is_some() {
                 continue;
@@ -209,10 +202,7 @@ fn finished(study: &Study, row: &Row, config: &RunConfig) -> Result<Vec<Run>, Er
     let mut found: Vec<_> = names.iter().filter_map(|name| of_name(name)).collect();
     found.sort_unstable();
     let runs = found.into_iter().map(|(seed, rounding)| {
-        let config = RunConfig {
-            seed,
-            ..rounding.apply(row.apply(config))
-        };
+        let config = rounding.apply(row.apply(config)).with_seed(seed);
         read(&path(study, row, rounding, seed), &config)
     });
     runs.filter_map(Result::transpose).collect()
@@ -238,10 +228,7 @@ fn train_once(
         return Err(fcos_burn::train::Error::NoImages(train.name().to_owned()).into());
     }
     let per_epoch = train.len().div_ceil(config.batch_size);
-    let total = match config.duration {
-        TrainingLength::Epochs(epochs) => epochs.saturating_mul(per_epoch),
-        TrainingLength::Iterations(iterations) => iterations,
-    };
+    let total = config.duration.steps(per_epoch);
     let plan = EpochPlan {
         batch_size: config.batch_size,
         workers: config.workers,

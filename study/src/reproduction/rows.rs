@@ -138,9 +138,6 @@ impl Row {
             .with_association(self.association)
             .with_association_score(self.score)
             .with_association_ramp(self.ramp);
-        RunConfig {
-            objective,
-            ..config.clone()
-        }
+        config.clone().with_objective(objective)
     }
 }

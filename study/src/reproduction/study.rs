@@ -101,11 +101,7 @@ impl Study {
     /// from other weights, which their configurations do not record.
     pub(super) fn keep_initial_weights(&self) -> Result<(), Error> {
         let path = self.folder.join("initial-weights.json");
-        let wanted = match &self.weights {
-            None => Value::Null,
-            Some(InitialWeights::All(weights)) => json!({ "all": weights }),
-            Some(InitialWeights::Body(weights)) => json!({ "body": weights }),
-        };
+        let wanted = json!(self.weights);
         match std::fs::read(&path) {
             Ok(found) if serde_json::from_slice::<Value>(&found).is_ok_and(|f| f == wanted) => {
                 Ok(())
@@ -123,10 +119,7 @@ impl Study {
     }
 
     fn start(&self, row: &Row, seed: u64, interrupter: &Interrupter) -> Result<Outcome, Error> {
-        let config = RunConfig {
-            seed,
-            ..row.apply(&self.config)
-        };
+        let config = row.apply(&self.config).with_seed(seed);
         let mut trainer = Trainer::new().with_interrupter(interrupter.clone());
         if let Some(weights) = &self.weights {
             trainer = trainer.with_initial_weights(weights.clone());
@@ -155,10 +148,7 @@ impl Study {
         }
         let folder = RunFolder::open(&path)?;
         let found: RunConfig = folder.read_config()?;
-        let mut wanted = RunConfig {
-            seed,
-            ..row.apply(&self.config)
-        };
+        let mut wanted = row.apply(&self.config).with_seed(seed);
         // These follow from the data set. The number of workers does not affect the result, nor
         // does the kind of the devices if their number is the same.
         wanted.data.categories = found.data.categories.clone();

@@ -57,6 +57,7 @@ pub const TOKEN_VARIABLE: &str = "FCOS_REMOTE_TOKEN";
 /// optimizer are always in 32 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Precision {
     /// 32-bit floats.
     #[default]
@@ -69,6 +70,7 @@ pub enum Precision {
 
 /// Why a device is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum DeviceError {
     /// There is no device of this name.
     #[error(
@@ -91,7 +93,7 @@ pub enum DeviceError {
     },
     /// The machine has no such device, or its driver does not respond.
     #[error("device '{name}' is unavailable: {cause}")]
-    NotThere {
+    Unavailable {
         /// The device.
         name: String,
         /// The message of the driver.
@@ -132,11 +134,11 @@ impl DeviceName {
                     name: self.to_string(),
                     precision,
                 }),
-                Ok(other) => Err(self.not_there(&format!("it computes 1 + 1 = {other}"))),
-                Err(error) => Err(self.not_there(&error.to_string())),
+                Ok(other) => Err(self.unavailable(&format!("it computes 1 + 1 = {other}"))),
+                Err(error) => Err(self.unavailable(&error.to_string())),
             }
         });
-        opened.unwrap_or_else(|cause| Err(self.not_there(&cause)))
+        opened.unwrap_or_else(|cause| Err(self.unavailable(&cause)))
     }
 
     fn find(&self) -> Result<Device, DeviceError> {
@@ -147,7 +149,7 @@ impl DeviceName {
                 }
                 let devices = backend.devices();
                 let count = match devices.len() {
-                    0 => return Err(self.not_there("this machine has none")),
+                    0 => return Err(self.unavailable("this machine has none")),
                     count => count,
                 };
                 match index {
@@ -155,7 +157,7 @@ impl DeviceName {
                     Some(index) => devices.into_iter().nth(*index),
                 }
                 .ok_or_else(|| {
-                    self.not_there(&format!("this machine has {count}, counting from 0"))
+                    self.unavailable(&format!("this machine has {count}, counting from 0"))
                 })
             }
             Place::Remote { address, index } => self.connect(address, *index),
@@ -172,7 +174,7 @@ impl DeviceName {
         Device::remote_options(&host)
             .device_index(index)
             .init()
-            .map_err(|error| self.not_there(&error.to_string()))
+            .map_err(|error| self.unavailable(&error.to_string()))
     }
 
     #[cfg(not(feature = "remote"))]
@@ -187,8 +189,8 @@ impl DeviceName {
         }
     }
 
-    fn not_there(&self, cause: &str) -> DeviceError {
-        DeviceError::NotThere {
+    fn unavailable(&self, cause: &str) -> DeviceError {
+        DeviceError::Unavailable {
             name: self.to_string(),
             cause: cause.lines().next().unwrap_or_default().to_owned(),
         }
@@ -529,7 +531,7 @@ mod tests {
         let second = "cpu:1"
             .parse::<DeviceName>()
             .and_then(|name| name.open(Precision::F32));
-        assert!(matches!(second, Err(DeviceError::NotThere { .. })));
+        assert!(matches!(second, Err(DeviceError::Unavailable { .. })));
     }
 
     #[cfg(not(feature = "cuda"))]

@@ -14,6 +14,7 @@ use crate::Error;
 /// The source of the images and annotations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum DataSource {
     /// The built-in shapes, generated from a seed.
     Shapes(ShapesConfig),
@@ -94,6 +95,7 @@ impl DataSource {
 /// The data to train and validate on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct DataConfig {
     /// The source of the splits.
     pub source: DataSource,

@@ -32,6 +32,7 @@ pub use optimization::{
 /// The length of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum TrainingLength {
     /// Passes over the training split.
     Epochs(usize),
@@ -39,9 +40,20 @@ pub enum TrainingLength {
     Iterations(usize),
 }
 
+impl TrainingLength {
+    /// The number of steps of a training with `per_epoch` steps per epoch.
+    pub fn steps(self, per_epoch: usize) -> usize {
+        match self {
+            Self::Epochs(epochs) => epochs.saturating_mul(per_epoch),
+            Self::Iterations(iterations) => iterations,
+        }
+    }
+}
+
 /// Which epoch's weights the run keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Keep {
     /// The epoch with the highest AP on the validation split; the first of equals.
     #[default]
@@ -57,6 +69,7 @@ pub enum Keep {
 /// training starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, bound = "")]
+#[non_exhaustive]
 pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     /// The images.
     pub data: DataConfig,
@@ -150,15 +163,14 @@ impl RunConfig {
                 .with_lambda(2.0)
                 .with_association(Some(Default::default()))
                 .with_association_score(AssociationScore::GroundTruthClass),
-            input: InputConfig {
+            input: paper
+                .input
                 // Larger than the built-in set's images, where most objects span only a few pixels.
-                resize: Resize::Fixed {
+                .with_resize(Resize::Fixed {
                     width: 160,
                     height: 120,
-                },
-                normalization: Normalization::ImageNet,
-                ..paper.input
-            },
+                })
+                .with_normalization(Normalization::ImageNet),
             optimization: OptimizationConfig {
                 optimizer: OptimizerConfig::AdamW,
                 learning_rate: 2e-3,
@@ -214,10 +226,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     pub fn with_model(self, file: DetectorFile<C>) -> Self {
         Self {
             model: file.model,
-            input: InputConfig {
-                augmentation: self.input.augmentation,
-                ..file.input
-            },
+            input: file.input.with_augmentation(self.input.augmentation),
             ..self
         }
     }
@@ -240,6 +249,90 @@ impl<C: BackboneConfig> RunConfig<C> {
             gradient_checkpointing: self.gradient_checkpointing,
             keep: self.keep,
         }
+    }
+
+    /// Sets [`data`](Self::data).
+    #[must_use]
+    pub fn with_data(self, data: DataConfig) -> Self {
+        Self { data, ..self }
+    }
+
+    /// Sets [`objective`](Self::objective).
+    #[must_use]
+    pub fn with_objective(self, objective: FcosObjectiveConfig) -> Self {
+        Self { objective, ..self }
+    }
+
+    /// Sets [`input`](Self::input).
+    #[must_use]
+    pub fn with_input(self, input: InputConfig) -> Self {
+        Self { input, ..self }
+    }
+
+    /// Sets [`optimization`](Self::optimization).
+    #[must_use]
+    pub fn with_optimization(self, optimization: OptimizationConfig) -> Self {
+        Self {
+            optimization,
+            ..self
+        }
+    }
+
+    /// Sets [`duration`](Self::duration).
+    #[must_use]
+    pub fn with_duration(self, duration: TrainingLength) -> Self {
+        Self { duration, ..self }
+    }
+
+    /// Sets [`batch_size`](Self::batch_size).
+    #[must_use]
+    pub fn with_batch_size(self, batch_size: usize) -> Self {
+        Self { batch_size, ..self }
+    }
+
+    /// Sets [`workers`](Self::workers).
+    #[must_use]
+    pub fn with_workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Sets [`seed`](Self::seed).
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Sets [`devices`](Self::devices).
+    #[must_use]
+    pub fn with_devices(self, devices: Vec<DeviceName>) -> Self {
+        Self { devices, ..self }
+    }
+
+    /// Sets [`accumulate`](Self::accumulate).
+    #[must_use]
+    pub fn with_accumulate(self, accumulate: usize) -> Self {
+        Self { accumulate, ..self }
+    }
+
+    /// Sets [`precision`](Self::precision).
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// Sets [`gradient_checkpointing`](Self::gradient_checkpointing).
+    #[must_use]
+    pub fn with_gradient_checkpointing(self, gradient_checkpointing: bool) -> Self {
+        Self {
+            gradient_checkpointing,
+            ..self
+        }
+    }
+
+    /// Sets [`keep`](Self::keep).
+    #[must_use]
+    pub fn with_keep(self, keep: Keep) -> Self {
+        Self { keep, ..self }
     }
 
     /// Builds the objective.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// The optimizer's update rule.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum OptimizerConfig {
     /// Stochastic gradient descent.
     Sgd {
@@ -19,6 +20,7 @@ pub enum OptimizerConfig {
 /// The optimizer and its learning rate schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct OptimizationConfig {
     /// The update rule.
     pub optimizer: OptimizerConfig,
@@ -49,6 +51,7 @@ pub struct OptimizationConfig {
 /// How the learning rate falls after the warm-up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Decay {
     /// In steps.
     Steps {
@@ -100,6 +103,7 @@ pub struct Warmup {
 /// The course of the learning rate in the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum WarmupShape {
     /// Constant (FCOS).
     Constant,
@@ -110,6 +114,7 @@ pub enum WarmupShape {
 /// Where the learning rate drops.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Milestones {
     /// At these iterations.
     Iterations(Vec<usize>),
@@ -118,6 +123,78 @@ pub enum Milestones {
 }
 
 impl OptimizationConfig {
+    /// Sets [`optimizer`](Self::optimizer).
+    #[must_use]
+    pub fn with_optimizer(self, optimizer: OptimizerConfig) -> Self {
+        Self { optimizer, ..self }
+    }
+
+    /// Sets [`learning_rate`](Self::learning_rate).
+    #[must_use]
+    pub fn with_learning_rate(self, learning_rate: f64) -> Self {
+        Self {
+            learning_rate,
+            ..self
+        }
+    }
+
+    /// Sets [`weight_decay`](Self::weight_decay).
+    #[must_use]
+    pub fn with_weight_decay(self, weight_decay: f64) -> Self {
+        Self {
+            weight_decay,
+            ..self
+        }
+    }
+
+    /// Sets [`bias_weight_decay`](Self::bias_weight_decay).
+    #[must_use]
+    pub fn with_bias_weight_decay(self, bias_weight_decay: f64) -> Self {
+        Self {
+            bias_weight_decay,
+            ..self
+        }
+    }
+
+    /// Sets [`bias_learning_rate_factor`](Self::bias_learning_rate_factor).
+    #[must_use]
+    pub fn with_bias_learning_rate_factor(self, bias_learning_rate_factor: f64) -> Self {
+        Self {
+            bias_learning_rate_factor,
+            ..self
+        }
+    }
+
+    /// Sets [`warmup`](Self::warmup).
+    #[must_use]
+    pub fn with_warmup(self, warmup: Warmup) -> Self {
+        Self { warmup, ..self }
+    }
+
+    /// Sets [`decay`](Self::decay).
+    #[must_use]
+    pub fn with_decay(self, decay: Decay) -> Self {
+        Self { decay, ..self }
+    }
+
+    /// Sets [`max_gradient_norm`](Self::max_gradient_norm).
+    #[must_use]
+    pub fn with_max_gradient_norm(self, max_gradient_norm: Option<f32>) -> Self {
+        Self {
+            max_gradient_norm,
+            ..self
+        }
+    }
+
+    /// Sets [`average_decay`](Self::average_decay).
+    #[must_use]
+    pub fn with_average_decay(self, average_decay: Option<f64>) -> Self {
+        Self {
+            average_decay,
+            ..self
+        }
+    }
+
     /// Checks every value.
     ///
     /// # Errors

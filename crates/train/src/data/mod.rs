@@ -1,11 +1,11 @@
 //! Batches for training and validation.
 
 mod batch;
+mod batch_loader;
 pub(crate) mod check;
 mod collate;
 pub(crate) mod digest;
-mod loader;
 
 pub use batch::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
+pub use batch_loader::{BatchLoader, EpochPlan, FirstBatch};
 pub use collate::{Assigner, BatchPlace, Collate, TrainCollate, ValidationCollate};
-pub use loader::{BatchLoader, EpochPlan, FirstBatch};

@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     Error, RunConfig,
-    config::{DataSource, Keep, TrainingLength},
+    config::{DataSource, Keep},
     data::{
         Assigner, BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
         check::{Unreadable, check},
@@ -477,10 +477,7 @@ impl<C: BackboneConfig> Run<C> {
         let per_epoch = self.data.train.len().div_ceil(config.batch_size);
         let steps = Steps {
             per_epoch,
-            total: match config.duration {
-                TrainingLength::Epochs(epochs) => epochs.saturating_mul(per_epoch),
-                TrainingLength::Iterations(iterations) => iterations,
-            },
+            total: config.duration.steps(per_epoch),
         };
         if position.iteration > steps.total {
             return Err(Error::Run {

@@ -16,6 +16,8 @@ use fcos_burn_model::{
     weights::WeightsFile,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Error, RunConfig, RunFolder,
     step::{DeviceGroup, TrainableDetector},
@@ -23,7 +25,9 @@ use crate::{
 
 /// The weights that a training starts from: a run folder, or a weights file in any format that
 /// [`WeightsFile`] supports.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum InitialWeights {
     /// All weights in the file; of a classification network, those of the backbone.
     All(PathBuf),
