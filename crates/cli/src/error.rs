@@ -43,6 +43,14 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The configuration of a run has a value that is not allowed.
+    #[error("{}: {error}", path.display())]
+    InvalidRun {
+        /// The configuration file.
+        path: PathBuf,
+        /// The value.
+        error: Box<fcos_burn::train::Error>,
+    },
     /// Standard output could not be written.
     #[error("standard output: {0}")]
     Output(io::Error),

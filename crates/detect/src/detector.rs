@@ -9,7 +9,7 @@ use burn::{
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::{Category, DetectionDataset, Loader, LoaderError};
 use fcos_burn_model::{
-    Fcos,
+    ConfigError, Fcos,
     backbone::{Backbone, BackboneConfig, resnet::ResNet},
     weights::LoadReport,
 };
@@ -127,7 +127,8 @@ impl<B: Backbone> Detector<B> {
     ///
     /// # Errors
     ///
-    /// Fails if the data set has a class that the detector lacks, or if an image cannot be read.
+    /// Fails if the data set has a class that the detector lacks, if an image cannot be read, or if
+    /// `batch_size` is 0.
     pub fn detect_dataset(
         &self,
         dataset: &Arc<DetectionDataset>,
@@ -136,6 +137,7 @@ impl<B: Backbone> Detector<B> {
         mut progress: impl FnMut(usize),
     ) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
         let labels = self.labels_in(dataset)?;
+        ConfigError::ensure(batch_size > 0, "batch_size", batch_size, "at least 1")?;
         let indices: Vec<usize> = (0..dataset.len()).collect();
         let batches: Vec<Vec<usize>> = indices.chunks(batch_size).map(<[_]>::to_vec).collect();
         let loader = {

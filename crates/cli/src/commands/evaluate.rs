@@ -1,6 +1,10 @@
 //! `fcos-burn evaluate`.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use fcos_burn::{
     data::DetectionDataset,
@@ -45,11 +49,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let file = args.weights.open()?;
-    let run = file
-        .run_config
-        .as_deref()
-        .map(RunConfig::read)
-        .transpose()?;
+    let run = file.run_config.as_deref().map(read_run).transpose()?;
     let (device, precision) = args.device.resolve()?;
     let (detector, loaded) = Detector::from_file(file, &device, precision)?;
     message(loaded);
@@ -80,6 +80,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     }
     print(evaluation.table())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration of a run, which another program may have changed.
+fn read_run(path: &Path) -> Result<RunConfig, Error> {
+    let config = RunConfig::read(path)?;
+    match config.validate() {
+        Ok(()) => Ok(config),
+        Err(error) => Err(Error::InvalidRun {
+            path: path.to_owned(),
+            error: Box::new(error),
+        }),
+    }
 }
 
 fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, Error> {
