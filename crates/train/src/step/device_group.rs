@@ -1,9 +1,12 @@
 //! Several devices that compute in parallel.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use burn::tensor::Device;
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Devices that share the work of a batch, each with its own thread.
 ///
@@ -25,12 +28,13 @@ impl DeviceGroup {
     /// # Errors
     ///
     /// Fails if a thread cannot be started.
-    pub fn new(devices: Vec<Device>) -> Result<Self, ThreadPoolBuildError> {
+    pub fn new(devices: Vec<Device>) -> io::Result<Self> {
         let threads = rayon::current_num_threads().max(devices.len());
         let threads = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|index| format!("device-{index}"))
-            .build()?;
+            .build()
+            .map_err(io::Error::other)?;
         Ok(Self {
             devices,
             threads: Arc::new(threads),
