@@ -367,7 +367,11 @@ fn cycles(src: &Path) -> Vec<Vec<String>> {
             let forward = reach(name);
             if forward.contains(name) {
                 let cycle = forward.iter().filter(|other| reach(other).contains(name));
-                let full = cycle.map(|name| [&folder[..], &[name.clone()]].concat().join("::"));
+                let full = cycle.map(|name| {
+                    [&folder[..], std::slice::from_ref(name)]
+                        .concat()
+                        .join("::")
+                });
                 cycles.insert(full.collect::<Vec<String>>());
             }
         }

@@ -396,10 +396,7 @@ fn extreme_inputs_give_finite_and_equal_losses_on_every_device() {
         AssociationLoss::Pse { beta: 1.0, k: 1.0 },
         AssociationLoss::Pce { beta: 1.0, k: 1.5 },
     ];
-    for (box_loss, association) in BoxLoss::ALL
-        .into_iter()
-        .zip(associations.into_iter().cycle())
-    {
+    for (box_loss, association) in BoxLoss::ALL.iter().zip(associations.into_iter().cycle()) {
         let objective = FcosObjectiveConfig::new()
             .with_box_loss(*box_loss)
             .with_association(Some(association));

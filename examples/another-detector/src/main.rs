@@ -26,12 +26,15 @@ use fcos_burn_plot::{DrawnBox, annotated, save_picture};
 
 use anchors::{AnchorDetector, STRIDE};
 
+/// Images and the objects in each.
+type Batch = (Tensor<4>, Vec<Vec<LabeledBox>>);
+
 /// The input of the network for some images of a data set, and their objects.
 fn batch(
     dataset: &DetectionDataset,
     indices: &[usize],
     device: &Device,
-) -> Result<(Tensor<4>, Vec<Vec<LabeledBox>>), Box<dyn std::error::Error>> {
+) -> Result<Batch, Box<dyn std::error::Error>> {
     let samples: Vec<_> = indices
         .iter()
         .map(|&i| dataset.sample(i))

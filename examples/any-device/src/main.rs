@@ -30,9 +30,8 @@ fn main() -> ExitCode {
 #[test]
 fn an_unavailable_device_is_an_error() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let error = train("cpu:7".parse()?, folder.path())
-        .map(|_| ())
-        .unwrap_err();
-    assert!(error.to_string().contains("cpu:7"), "{error}");
+    let error = train("cpu:7".parse()?, folder.path()).err();
+    let error = error.map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.contains("cpu:7"), "{error}");
     Ok(())
 }

@@ -57,7 +57,7 @@ fn both_rules_train() -> Result<(), Box<dyn std::error::Error>> {
         let rows = RunFolder::open(&run)?.read_metrics()?;
         // At most four locations for each of one to three objects in each of eight images.
         let positives = rows[0].train["Positives"];
-        assert!(positives >= 8.0 && positives <= 96.0, "{name}: {positives}");
+        assert!((8.0..=96.0).contains(&positives), "{name}: {positives}");
     }
     Ok(())
 }

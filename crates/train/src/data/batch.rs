@@ -39,7 +39,7 @@ pub struct BatchPart {
 #[derive(Clone, Debug)]
 pub enum PartTargets {
     /// Assigned by a rule that needs no predictions.
-    Assigned(AssignedTargets),
+    Assigned(Box<AssignedTargets>),
     /// The objects of each image, boxes in input pixels, to be assigned by the step's predictions.
     Objects(Vec<Vec<LabeledBox>>),
 }
@@ -112,7 +112,7 @@ impl BatchPart {
             .map(|objects| rule.assign(objects, locations));
         Self {
             images,
-            targets: PartTargets::Assigned(AssignedTargets::new(assignments, locations)),
+            targets: PartTargets::Assigned(Box::new(AssignedTargets::new(assignments, locations))),
         }
     }
 }

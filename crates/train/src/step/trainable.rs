@@ -211,7 +211,7 @@ impl<B: Backbone> TrainableDetector<B> {
             let round = self.devices.map(round, |device, part| {
                 let BatchPart { images, targets } = part;
                 let targets = match targets {
-                    PartTargets::Assigned(targets) => targets,
+                    PartTargets::Assigned(targets) => *targets,
                     PartTargets::Objects(objects) => {
                         let detector = self.detector_on(device).valid();
                         let device = device.clone().without_autodiff();
