@@ -1,4 +1,5 @@
 //! The error type of commands.
+
 use std::{io, path::PathBuf};
 
 use fcos_burn::model::WeightsError;

@@ -138,18 +138,21 @@ impl<B: Backbone> Detector<B> {
     ) -> Result<Vec<(usize, Vec<Detection>)>, Error> {
         let labels = self.labels_in(dataset)?;
         ConfigError::ensure(batch_size > 0, "batch_size", batch_size, "at least 1")?;
-        let indices: Vec<usize> = (0..dataset.len()).collect();
-        let batches: Vec<Vec<usize>> = indices.chunks(batch_size).map(<[_]>::to_vec).collect();
+        let len = dataset.len();
+        let range = move |batch: usize| {
+            let first = batch.saturating_mul(batch_size);
+            first..len.min(first.saturating_add(batch_size))
+        };
         let loader = {
-            let (dataset, input, batches) = (dataset.clone(), self.input.clone(), batches.clone());
-            Loader::new(batches.len(), workers, move |job| {
-                let images = batches[job].iter().map(|&index| dataset.image(index));
+            let (dataset, input) = (dataset.clone(), self.input.clone());
+            Loader::new(len.div_ceil(batch_size), workers, move |batch| {
+                let images = range(batch).map(|index| dataset.image(index));
                 input.batch(images.collect::<Result<_, _>>()?)
             })
         };
         let loader = loader.map_err(|error| Error::Workers(error.to_string()))?;
-        let mut detections = Vec::with_capacity(dataset.len());
-        for (indices, batch) in batches.into_iter().zip(loader) {
+        let mut detections = Vec::with_capacity(len);
+        for (indices, batch) in (0..).map(range).zip(loader) {
             let batch = batch.map_err(|error| match error {
                 // The cause names the image; the number of the batch would not help.
                 LoaderError::Failed { source, .. } => Error::Data(source),
@@ -165,7 +168,7 @@ impl<B: Backbone> Detector<B> {
                 });
                 known.collect()
             });
-            detections.extend(indices.into_iter().zip(found));
+            detections.extend(indices.zip(found));
             progress(detections.len());
         }
         Ok(detections)

@@ -54,8 +54,8 @@ pub enum Error {
     /// The data has classes that the detector lacks.
     #[error(
         "the model's classes are {}, but those of {data_name} are {}",
-        list(model),
-        list(data)
+        list_names(model),
+        list_names(data)
     )]
     Classes {
         /// The model's classes.
@@ -71,7 +71,8 @@ pub enum Error {
 }
 
 /// Joins names for a message; of many, only the first few.
-pub(crate) fn list(names: &[String]) -> String {
+#[doc(hidden)]
+pub fn list_names(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = names[..names.len().min(SHOWN)].join(", ");
     match names.len() {

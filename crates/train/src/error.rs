@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fcos_burn_data::DataError;
-use fcos_burn_detect::device::DeviceError;
+use fcos_burn_detect::{device::DeviceError, list_names};
 use fcos_burn_eval::EvaluationError;
 use fcos_burn_loss::{ConfigError, TermNameError};
 use fcos_burn_model::WeightsError;
@@ -67,7 +67,7 @@ pub enum Error {
         "{} is {value} in iteration {iteration} (epoch {epoch}), with the images {}; saved to {} for replay. What \
          usually helps: a lower learning rate, a longer warm-up, a lower gradient norm limit, 32-bit precision",
         metric.to_lowercase(),
-        list(images),
+        list_names(images),
         kept.display()
     )]
     NotFinite {
@@ -93,17 +93,6 @@ pub enum Error {
     /// The training stopped on an error.
     #[error("training stopped: {0}")]
     Training(String),
-}
-
-/// Joins names for a message; of many, only the first few.
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    match names.len() {
-        0 => "none".to_owned(),
-        1..=SHOWN => shown,
-        more => format!("{shown} and {} more", more - SHOWN),
-    }
 }
 
 impl Error {

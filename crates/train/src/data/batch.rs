@@ -69,9 +69,11 @@ pub struct AssignedTargets {
 impl AssignedTargets {
     /// The targets of some images, from their assignments.
     pub fn new(assignments: impl IntoIterator<Item = Assignment>, locations: &Locations) -> Self {
-        let mut labels: Vec<i32> = Vec::new();
-        let mut boxes: Vec<f32> = Vec::new();
-        let mut distances: Vec<f32> = Vec::new();
+        let assignments = assignments.into_iter();
+        let rows = assignments.size_hint().0 * locations.len();
+        let mut labels: Vec<i32> = Vec::with_capacity(rows);
+        let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
+        let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
         for assignment in assignments {
             for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);

@@ -8,7 +8,7 @@ use fcos_burn_detect::{
     json::write_json,
     pictures::{PictureNames, picture},
 };
-use fcos_burn_eval::{CocoMetric, Evaluation, results};
+use fcos_burn_eval::{CocoMetric, CocoResult, Evaluation};
 use fcos_burn_plot::{LineChart, ScatterChart, Series, contact_sheet, save_picture};
 use image::{RgbImage, imageops};
 
@@ -34,9 +34,10 @@ pub fn write_artifacts(
     folder: &RunFolder,
     dataset: &DetectionDataset,
     detections: &[(usize, Vec<Detection>)],
+    results: &[CocoResult],
     evaluation: &Evaluation,
 ) -> Result<(), Error> {
-    write_json(&folder.results_path(), &results(dataset, detections)?)?;
+    write_json(&folder.results_path(), results)?;
     write_training_plots(folder, &folder.read_metrics()?)?;
     write_evaluation_plots(&folder.plots_path(), evaluation)?;
     // Spread evenly over the data set, which may be sorted.

@@ -200,40 +200,40 @@ impl<B: Backbone> TrainableDetector<B> {
     /// predictions of the detector in inference mode before the step, which do not depend on the
     /// division of the batch.
     fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, ExecutionError> {
+        let assigned = |part: BatchPart, device: &Device| {
+            let BatchPart { images, targets } = part;
+            let targets = match targets {
+                PartTargets::Assigned(targets) => *targets,
+                PartTargets::Objects(objects) => self.assign(images.clone(), &objects, device)?,
+            };
+            Ok(AssignedPart { images, targets })
+        };
         let devices = self.devices.devices();
-        let mut assigned = Vec::with_capacity(parts.len());
-        let mut parts = parts.into_iter();
-        loop {
-            let round: Vec<BatchPart> = parts.by_ref().take(devices.len()).collect();
-            if round.is_empty() {
-                return Ok(assigned);
-            }
-            let round = self.devices.map(round, |device, part| {
-                let BatchPart { images, targets } = part;
-                let targets = match targets {
-                    PartTargets::Assigned(targets) => *targets,
-                    PartTargets::Objects(objects) => {
-                        let detector = self.detector_on(device).valid();
-                        let device = device.clone().without_autodiff();
-                        self.assign(&detector, images.clone(), &objects, &device)?
-                    }
-                };
-                Ok(AssignedPart { images, targets })
-            });
-            for part in round {
-                assigned.push(part?);
-            }
+        if parts.iter().all(|part| part.targets.assigned().is_some()) {
+            return (parts.into_iter().map(|part| assigned(part, &devices[0]))).collect();
         }
+        let mut found = Vec::with_capacity(parts.len());
+        let mut parts = parts.into_iter();
+        while parts.len() > 0 {
+            let round = parts.by_ref().take(devices.len()).collect();
+            found.extend(
+                self.devices
+                    .map(round, |device, part| assigned(part, device)),
+            );
+        }
+        found.into_iter().collect()
     }
 
+    /// Assigns by the predictions of the detector in inference mode, on one of the devices.
     fn assign(
         &self,
-        detector: &Fcos<B>,
         images: TensorData,
         objects: &[Vec<LabeledBox>],
         device: &Device,
     ) -> Result<AssignedTargets, ExecutionError> {
-        let images = self.precision.cast(Tensor::from_data(images, device));
+        let detector = self.detector_on(device).valid();
+        let device = device.clone().without_autodiff();
+        let images = self.precision.cast(Tensor::from_data(images, &device));
         let output = detector.forward(images);
         let locations = output.locations.clone();
         let count = locations.len();

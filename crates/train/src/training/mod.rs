@@ -223,10 +223,7 @@ impl<C: BackboneConfig> Trainer<C> {
     /// Fails if the configuration, the data, a device or the folder cannot be used, if an image
     /// cannot be loaded or a checkpoint cannot be written, or if a loss or gradient is not finite.
     pub fn train(mut self, mut config: RunConfig<C>, output: &Path) -> Result<Outcome, Error> {
-        self.set_devices(&mut config);
-        config.validate()?;
-        let extensions = self.extensions(&config)?;
-        let devices = open_devices(&config)?;
+        let (extensions, devices) = self.prepare(&mut config)?;
         let data = self.open_data(&mut config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
         if let Some(summary) = summary {
@@ -271,10 +268,7 @@ impl<C: BackboneConfig> Trainer<C> {
         let folder = RunFolder::open(path)?;
         let mut config: RunConfig<C> = folder.read_config()?;
         let log = TrainLog::open(&folder.log_path())?;
-        self.set_devices(&mut config);
-        config.validate()?;
-        let extensions = self.extensions(&config)?;
-        let devices = open_devices(&config)?;
+        let (extensions, devices) = self.prepare(&mut config)?;
         let classes = config.model.num_classes;
         let data = self.open_data(&mut config)?;
         if config.model.num_classes != classes {
@@ -325,10 +319,13 @@ impl<C: BackboneConfig> Trainer<C> {
         Ok(output.metrics().to_vec())
     }
 
-    fn set_devices(&self, config: &mut RunConfig<C>) {
+    /// Checks the configuration and opens what it names, but for the data.
+    fn prepare(&self, config: &mut RunConfig<C>) -> Result<(Extensions, Vec<Device>), Error> {
         if let Some(devices) = &self.devices {
             config.devices.clone_from(devices);
         }
+        config.validate()?;
+        Ok((self.extensions(config)?, open_devices(config)?))
     }
 
     /// The custom objective, assignment and augmentations, or those of the configuration.
@@ -698,11 +695,18 @@ impl<C: BackboneConfig> Run<C> {
             |_| {},
         )?;
         let evaluation = Evaluation::new(&self.data.val, &detections)?;
-        write_artifacts(&self.folder, &self.data.val, &detections, &evaluation)?;
+        let results = results(&self.data.val, &detections)?;
+        write_artifacts(
+            &self.folder,
+            &self.data.val,
+            &detections,
+            &results,
+            &evaluation,
+        )?;
         self.config.write(&self.folder.config_path())?;
         let confusion = ClassConfusion::find(
             &self.data.val,
-            &results(&self.data.val, &detections)?,
+            &results,
             &evaluation,
             self.config.model.postprocess.nms_iou_threshold,
         );
