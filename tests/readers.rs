@@ -128,8 +128,8 @@ impl Reader {
                 };
                 fs::write(self.path("data.yaml"), yaml)?;
                 fs::write(self.path("labels/a.txt"), labels)?;
-                let (_, splits) = fcos_burn::data::splits(self.folder.path())?;
-                let split = splits.first().map(String::as_str);
+                let folder = fcos_burn::data::DataFolder::open(self.folder.path())?;
+                let split = folder.splits().first().map(String::as_str);
                 use_annotations(&DetectionDataset::yolo(self.folder.path(), split)?)
             }
             Kind::Weights => {

@@ -24,7 +24,7 @@ pub use dataset::{
 };
 pub use decoding::{image_files, read_image};
 pub use error::DataError;
-pub use formats::splits;
+pub use formats::DataFolder;
 pub use layout::Layout;
 pub use loading::{
     ImageBatch, Loader, LoaderError, Normalization, SampleOrder, SampleReader, epoch_order, stack,

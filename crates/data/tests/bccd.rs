@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use fcos_burn_data::{DetectionDataset, Finding, Layout, splits};
+use fcos_burn_data::{DataFolder, DetectionDataset, Finding, Layout};
 
 fn bccd() -> Option<PathBuf> {
     let dir = std::env::var_os("FCOS_DATASETS")
@@ -21,7 +21,11 @@ fn object_counts_match_the_published_ones() {
     let names = ["test", "train", "trainval", "val"]
         .map(String::from)
         .to_vec();
-    assert_eq!(splits(&dir).unwrap(), (Layout::Voc, names));
+    let folder = DataFolder::open(&dir).unwrap();
+    assert_eq!(
+        (folder.layout(), folder.splits()),
+        (Layout::Voc, &names[..])
+    );
 
     let open = |split| DetectionDataset::open(&dir, Some(split)).unwrap();
     let [train, val, trainval, test] = ["train", "val", "trainval", "test"].map(open);

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use fcos_burn_data::{BoundingBox, DataError, DetectionDataset, Finding, Layout, splits};
+use fcos_burn_data::{BoundingBox, DataError, DataFolder, DetectionDataset, Finding, Layout};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -68,6 +68,11 @@ fn coco_folder(layout: impl Fn(&Path, &str)) -> TempDir {
 fn write_coco_images(folder: &Path) {
     write_image(folder.join("a.png"), 20, 10);
     write_image(folder.join("b.png"), 40, 30);
+}
+
+fn layout_and_splits(dir: &Path) -> (Layout, Vec<String>) {
+    let folder = DataFolder::open(dir).unwrap();
+    (folder.layout(), folder.splits().to_vec())
 }
 
 #[test]
@@ -176,7 +181,7 @@ fn coco_folders_are_recognized() {
         write_coco_images(&dir.join("images/val2017"));
     });
     assert_eq!(
-        splits(official.path()).unwrap(),
+        layout_and_splits(official.path()),
         (Layout::Coco, vec!["train2017".into(), "val2017".into()])
     );
     for split in ["train2017", "val2017"] {
@@ -472,7 +477,7 @@ fn images_that_voc_lists_twice_are_read_once() {
 fn voc_splits_share_their_classes() {
     let dir = voc_folder();
     assert_eq!(
-        splits(dir.path()).unwrap(),
+        layout_and_splits(dir.path()),
         (Layout::Voc, vec!["train".into(), "val".into()])
     );
     let train = DetectionDataset::open(dir.path(), Some("train")).unwrap();
@@ -575,7 +580,7 @@ fn yolo_is_read_with_and_without_its_yaml() {
     write(listless.path().join("classes.txt"), "cat\ndog\n");
     for dir in [yolo_folder(block), yolo_folder(flow), listless] {
         assert_eq!(
-            splits(dir.path()).unwrap(),
+            layout_and_splits(dir.path()),
             (Layout::Yolo, vec!["train".into(), "val".into()])
         );
         let train = DetectionDataset::open(dir.path(), Some("train")).unwrap();
@@ -821,7 +826,7 @@ fn folders_without_a_data_set_are_errors_that_name_the_layouts() {
     assert!(missing.ends_with("nowhere: no such folder"), "{missing}");
     let empty = message(DetectionDataset::open(dir.path(), None));
     assert!(empty.contains("not a data set: expected COCO"), "{empty}");
-    assert!(splits(dir.path()).is_err());
+    assert!(DataFolder::open(dir.path()).is_err());
 }
 
 /// `head`, a gigabyte of `piece(0)`, `piece(1)`, …, and `tail`.

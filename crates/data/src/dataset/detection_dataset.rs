@@ -34,8 +34,8 @@ use crate::{DataError, Layout};
 /// ```
 #[derive(Debug, Clone)]
 pub struct DetectionDataset {
-    annotations: Annotations,
-    source: Arc<dyn ImageSource>,
+    pub(super) annotations: Annotations,
+    pub(super) source: Arc<dyn ImageSource>,
 }
 
 /// Everything but the pixels.

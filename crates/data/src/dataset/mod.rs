@@ -1,11 +1,14 @@
 //! Annotated images, whatever they were read from.
 
 mod checks;
+mod classes;
 mod detection_dataset;
+mod hold_out;
 mod image_files;
 mod image_source;
 mod records;
 mod report;
+mod subset;
 
 pub(crate) use checks::{admit, require_unique};
 pub(crate) use detection_dataset::Annotations;

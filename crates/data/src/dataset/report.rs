@@ -68,6 +68,7 @@ pub struct Tally {
 pub struct LoadReport {
     findings: BTreeMap<Finding, Tally>,
     notes: Vec<String>,
+    remarks: Vec<String>,
 }
 
 impl LoadReport {
@@ -83,9 +84,14 @@ impl LoadReport {
             .map(|(finding, tally)| (*finding, tally))
     }
 
-    /// Remarks on the data set as a whole.
+    /// Problems of the data set as a whole.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// What is worth knowing, but no problem, such as how a split was divided.
+    pub fn remarks(&self) -> &[String] {
+        &self.remarks
     }
 
     /// The number of annotations and images that were dropped.
@@ -96,7 +102,7 @@ impl LoadReport {
             .sum()
     }
 
-    /// Whether there are neither findings nor notes.
+    /// Whether there are neither findings nor notes. Remarks do not count.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty() && self.notes.is_empty()
     }
@@ -111,6 +117,10 @@ impl LoadReport {
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
+    }
+
+    pub(crate) fn remark(&mut self, remark: impl Into<String>) {
+        self.remarks.push(remark.into());
     }
 }
 
@@ -127,7 +137,8 @@ impl fmt::Display for LoadReport {
             let (count, examples) = (tally.count, tally.examples.join(", "));
             format!("{finding}: {count} ({examples}{more})")
         });
-        let parts: Vec<String> = findings.chain(self.notes.iter().cloned()).collect();
+        let notes = self.notes.iter().cloned();
+        let parts: Vec<String> = findings.chain(notes).collect();
         f.write_str(&parts.join("; "))
     }
 }

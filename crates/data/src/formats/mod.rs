@@ -1,6 +1,7 @@
 //! Readers of the layouts in which annotations come.
 
 mod coco;
+mod data_folder;
 mod image_paths;
 mod open;
 mod split;
@@ -8,4 +9,4 @@ mod voc;
 mod xml;
 mod yolo;
 
-pub use open::splits;
+pub use data_folder::DataFolder;

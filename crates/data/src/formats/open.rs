@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use super::split::Split;
 use super::{coco, voc, yolo};
 use crate::{DataError, DetectionDataset, Layout};
 
 impl DetectionDataset {
     /// Opens one split of the data set in `dir`, in whatever layout it is.
     ///
-    /// `split` may be `None` if there is only one. [`splits`] lists them.
+    /// `split` may be `None` if there is only one. [`DataFolder`](crate::DataFolder) lists them.
     ///
     /// # Errors
     ///
@@ -26,29 +25,8 @@ impl DetectionDataset {
     }
 }
 
-/// The layout of the data set in `dir` and the names of its splits, sorted.
-///
-/// # Errors
-///
-/// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], or the error of a file that lists splits and cannot be
-/// read.
-pub fn splits(dir: impl AsRef<Path>) -> Result<(Layout, Vec<String>), DataError> {
-    let dir = dir.as_ref();
-    let layout = recognize(dir)?;
-    let names = match layout {
-        Layout::Coco => names(coco::splits(dir)?),
-        Layout::Voc => names(voc::splits(dir)?),
-        Layout::Yolo => names(yolo::splits(dir)?),
-    };
-    Ok((layout, names))
-}
-
-fn names<T>(splits: Vec<Split<T>>) -> Vec<String> {
-    splits.into_iter().map(|split| split.name).collect()
-}
-
 /// The layout of the data set in `dir`, by the files in it.
-fn recognize(dir: &Path) -> Result<Layout, DataError> {
+pub(super) fn recognize(dir: &Path) -> Result<Layout, DataError> {
     let path = || dir.to_path_buf();
     if !dir.is_dir() {
         Err(DataError::MissingFolder { path: path() })

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fcos_burn_data::{
-    Category, DetectionDataset,
+    Category, DataFolder, DetectionDataset,
     shapes::{ShapesConfig, ShapesSplit},
 };
 use fcos_burn_model::ConfigError;
@@ -126,28 +126,21 @@ impl DataConfig {
     ///
     /// Fails if the folder is not a data set, or has no such split.
     pub fn folder(dir: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
-        let (_, splits) = fcos_burn_data::splits(dir)?;
-        let find = |names: [&str; 2]| {
-            let equal = |name: &&str| splits.iter().find(|split| split == name);
-            let starting = |name: &&str| splits.iter().find(|split| split.starts_with(name));
-            names
-                .iter()
-                .find_map(|name| equal(name).or_else(|| starting(name)))
-        };
-        let choose = |named: Option<&str>, names, purpose| match named {
-            Some(name) => Ok(name.to_owned()),
-            None => find(names).cloned().ok_or_else(|| Error::Run {
+        let folder = DataFolder::open(dir)?;
+        let choose = |named: Option<&str>, found: Option<&str>, purpose| {
+            let split = named.or(found).map(ToOwned::to_owned);
+            split.ok_or_else(|| Error::Run {
                 path: dir.to_owned(),
                 cause: format!(
                     "no split is recognizable as the one for {purpose}: name one of {}",
-                    splits.join(", ")
+                    folder.splits().join(", ")
                 ),
-            }),
+            })
         };
         Ok(Self::new(
             DataSource::Folder(dir.to_owned()),
-            choose(train, ["train", "train"], "training")?,
-            choose(val, ["val", "test"], "validation")?,
+            choose(train, folder.training_split(), "training")?,
+            choose(val, folder.validation_split(), "validation")?,
         ))
     }
 

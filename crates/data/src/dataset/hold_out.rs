@@ -1,0 +1,211 @@
+//! Dividing a data set into a part to train on and a part to validate on.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::hash::Hasher;
+use std::io::Read;
+use std::path::Path;
+
+use rayon::prelude::*;
+use twox_hash::XxHash64;
+
+use super::DetectionDataset;
+use crate::{DataError, files};
+
+impl DetectionDataset {
+    /// Divides the data set: the first part is to train on, the second one, of about `share` of the images, to validate on.
+    ///
+    /// A hash of its file name decides where an image goes, so that it stays there when others are added. Images that are the
+    /// same go to the same part: files of equal content, and the augmented copies of one image in an export of Roboflow
+    /// (`NAME.rf.HASH.jpg`). If one part would be empty, the image whose hash is nearest moves there.
+    ///
+    /// The [`report`](Self::report) goes to the first part; both have a remark.
+    ///
+    /// ```
+    /// use fcos_burn_data::DetectionDataset;
+    /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+    ///
+    /// let dataset = DetectionDataset::shapes(&ShapesConfig::default(), ShapesSplit::Val)?;
+    /// let (train, val) = dataset.hold_out(0.2)?;
+    /// assert_eq!(train.len() + val.len(), dataset.len());
+    /// # Ok::<(), fcos_burn_data::DataError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Config`] unless `share` is above 0 and below 1. [`DataError::Dataset`] if there are fewer than two
+    /// different images.
+    pub fn hold_out(&self, share: f64) -> Result<(Self, Self), DataError> {
+        if !(share > 0.0 && share < 1.0) {
+            return Err(DataError::Config {
+                field: "val_share".to_string(),
+                value: share.to_string(),
+                requirement: "above 0 and below 1".to_string(),
+            });
+        }
+        let positions = self.positions();
+        let extreme = |order: fn(f64, f64) -> f64| positions.iter().copied().reduce(order);
+        let (Some(lowest), Some(highest)) = (extreme(f64::min), extreme(f64::max)) else {
+            return Err(self.too_few());
+        };
+        if lowest == highest {
+            return Err(self.too_few());
+        }
+        // At least one image on either side.
+        let threshold = share.max(lowest.next_up()).min(highest);
+        let (val, train): (Vec<usize>, Vec<usize>) =
+            (0..self.len()).partition(|&index| positions[index] < threshold);
+        let remark = format!(
+            "{}: {} of {} images held out to validate on, chosen by a hash of their file names",
+            self.name(),
+            val.len(),
+            self.len()
+        );
+        let part = |purpose: &str, indices| {
+            let mut part = self.subset(format!("{} ({purpose})", self.name()), indices);
+            part.annotations.report.remark(remark.clone());
+            part
+        };
+        let (mut train, val) = (part("training part", train), part("held-out part", val));
+        let mut report = self.report().clone();
+        report.remark(remark);
+        train.annotations.report = report;
+        Ok((train, val))
+    }
+
+    fn too_few(&self) -> DataError {
+        DataError::Dataset {
+            name: self.name().to_string(),
+            cause: "has too few different images to hold some out".to_string(),
+        }
+    }
+
+    /// A number from 0 to 1 for every image, the same for images that are the same.
+    fn positions(&self) -> Vec<f64> {
+        let keys: Vec<&str> = (self.images().iter())
+            .map(|image| key(&image.file_name))
+            .collect();
+        // Equal files have the key that comes first.
+        let mut key_of: HashMap<u64, &str> = HashMap::new();
+        let contents = self.shared_contents();
+        for (key, content) in keys.iter().zip(&contents) {
+            if let Some(content) = content {
+                let first = key_of.entry(*content).or_insert(key);
+                *first = (*first).min(key);
+            }
+        }
+        let position = |(key, content): (&&str, &Option<u64>)| {
+            let key = content.map_or(*key, |content| key_of[&content]);
+            XxHash64::oneshot(0, key.as_bytes()) as f64 / u64::MAX as f64
+        };
+        keys.iter().zip(&contents).map(position).collect()
+    }
+
+    /// A hash of the content of each image's file, if another file has the same size.
+    fn shared_contents(&self) -> Vec<Option<u64>> {
+        let paths = (0..self.len()).map(|index| self.source.path(index));
+        let paths: Vec<Option<&Path>> = paths.collect();
+        let sizes: Vec<Option<u64>> = (paths.par_iter())
+            .map(|path| Some(std::fs::metadata((*path)?).ok()?.len()))
+            .collect();
+        let mut count: HashMap<u64, usize> = HashMap::new();
+        for size in sizes.iter().flatten() {
+            *count.entry(*size).or_default() += 1;
+        }
+        let shared = |(path, size): (&Option<&Path>, &Option<u64>)| {
+            let size = (*size)?;
+            if count[&size] > 1 {
+                content((*path)?)
+            } else {
+                None
+            }
+        };
+        paths.par_iter().zip(&sizes).map(shared).collect()
+    }
+}
+
+/// The part of a file name that identifies the picture: without folders, as the same picture may move, without the
+/// extension, and without the hash that Roboflow gives each augmented copy.
+fn key(file_name: &str) -> &str {
+    let name = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);
+    match name.split_once(".rf.") {
+        Some((original, _)) => original,
+        None => name.rsplit_once('.').map_or(name, |(stem, _)| stem),
+    }
+}
+
+/// A hash of the content of a file; `None` if it cannot be read.
+fn content(path: &Path) -> Option<u64> {
+    let mut file: File = files::open(path).ok()?;
+    let mut hasher = XxHash64::with_seed(0);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => return Some(hasher.finish()),
+            read => hasher.write(&buffer[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shapes::{ShapesConfig, ShapesSplit};
+
+    fn shapes(images: usize) -> DetectionDataset {
+        let config = ShapesConfig::default().with_train_images(images);
+        DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap()
+    }
+
+    fn names(dataset: &DetectionDataset) -> Vec<&str> {
+        let images = dataset.images().iter();
+        images.map(|image| image.file_name.as_str()).collect()
+    }
+
+    #[test]
+    fn an_image_stays_where_it_is_when_others_are_added() {
+        let (_, few) = shapes(200).hold_out(0.2).unwrap();
+        let (train, many) = shapes(400).hold_out(0.2).unwrap();
+        assert!((60..=100).contains(&many.len()), "{}", many.len());
+        assert_eq!(train.len() + many.len(), 400);
+        let many = names(&many);
+        assert!(names(&few).iter().all(|name| many.contains(name)));
+        assert!(names(&train).iter().all(|name| !many.contains(name)));
+    }
+
+    #[test]
+    fn neither_part_is_empty() {
+        for share in [1e-9, 0.999_999] {
+            let (train, val) = shapes(2).hold_out(share).unwrap();
+            assert_eq!((train.len(), val.len()), (1, 1));
+        }
+        assert!(shapes(1).hold_out(0.5).is_err());
+        for share in [0.0, 1.0, -0.5, f64::NAN] {
+            let error = shapes(9).hold_out(share).unwrap_err().to_string();
+            assert!(error.starts_with("val_share is "), "{error}");
+        }
+    }
+
+    #[test]
+    fn parts_have_the_pixels_of_their_images() {
+        let whole = shapes(30);
+        let (train, val) = whole.hold_out(0.3).unwrap();
+        for part in [&train, &val] {
+            for (index, name) in names(part).iter().enumerate() {
+                let position = names(&whole)
+                    .iter()
+                    .position(|other| other == name)
+                    .unwrap();
+                assert_eq!(part.image(index).unwrap(), whole.image(position).unwrap());
+                assert_eq!(part.images()[index], whole.images()[position]);
+            }
+        }
+    }
+
+    #[test]
+    fn keys_identify_pictures() {
+        assert_eq!(key("train/a-1_jpg.rf.0123.jpg"), "a-1_jpg");
+        assert_eq!(key("images\\b.c.png"), "b.c");
+        assert_eq!(key("plain"), "plain");
+    }
+}
