@@ -172,6 +172,27 @@ fn only_listed_foreign_types_appear_in_public_apis() {
     );
 }
 
+#[test]
+fn a_planted_foreign_type_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |text: &str| {
+        fs::write(folder.path().join("lib.rs"), text).unwrap();
+        let (_, crates) = foreign_types(folder.path()).remove(0);
+        crates.contains("rayon")
+    };
+    assert!(shown("use rayon::Pool; pub fn f(pool: &[Pool]) {}"));
+    assert!(shown("pub struct A { pub pool: Option<rayon::Pool> }"));
+    assert!(shown(
+        "pub struct A; impl A { pub fn f() -> rayon::Pool {} }"
+    ));
+    assert!(shown("pub enum E { Pool(rayon::Pool) }"));
+    assert!(shown("pub use rayon::Pool;"));
+    assert!(!shown(
+        "use rayon::Pool; struct A(Pool); fn f(pool: Pool) {}"
+    ));
+    assert!(!shown("pub struct A { pool: rayon::Pool }"));
+}
+
 /// A module of a crate that has its own file.
 struct Module {
     path: Vec<String>,
@@ -462,6 +483,11 @@ impl Shown {
                 }
             }
             Item::Type(item) if public(&item.vis) => self.visit_type(&item.ty),
+            Item::Use(item) if public(&item.vis) => {
+                let roots = leaves(&item.tree).into_iter();
+                self.crates
+                    .extend(roots.filter_map(|(path, _)| path.into_iter().next()));
+            }
             Item::Trait(item) if public(&item.vis) => {
                 for bound in &item.supertraits {
                     self.visit_type_param_bound(bound);

@@ -228,8 +228,8 @@ mod tests {
 
     use super::*;
 
-    /// `FcosConfig::small(3)` with the aliases of fields, and without `fpn.extra_levels`.
-    const WITH_ALIASES: &str = r#"{
+    /// `FcosConfig::small(3)` without `fpn.extra_levels`, which older files lack.
+    const WITHOUT_DEFAULTS: &str = r#"{
         "num_classes": 3,
         "backbone": {
             "depth": "resnet18",
@@ -244,7 +244,7 @@ mod tests {
             "tower_depth": 2,
             "tower_init": "kaiming",
             "regression": "normalized-exp",
-            "learnt_scales": true,
+            "learned_scales": true,
             "centerness": null,
             "prior": 0.01
         },
@@ -255,7 +255,7 @@ mod tests {
         },
         "postprocess": {
             "score_threshold": 0.05,
-            "thresholded": "class-probability",
+            "score_threshold_on": "class-probability",
             "candidates_per_level": 1000,
             "nms_iou_threshold": 0.6,
             "detections_per_image": 100
@@ -323,8 +323,8 @@ mod tests {
     }
 
     #[test]
-    fn aliases_and_defaults_of_fields_are_read() {
-        let config: FcosConfig = serde_json::from_str(WITH_ALIASES).unwrap();
+    fn missing_fields_get_their_defaults() {
+        let config: FcosConfig = serde_json::from_str(WITHOUT_DEFAULTS).unwrap();
         assert_eq!(config, FcosConfig::small(3));
     }
 

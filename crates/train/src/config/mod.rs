@@ -113,7 +113,7 @@ impl RunConfig {
     /// and whose long side is at most 1333 pixels.
     ///
     /// No association loss is set. The paper's has β = k = 1 and ties the highest score of
-    /// a location (eq. 12), which can lock in wrong classes when training from scratch (see
+    /// a location (eq. 12), which can lock in to wrong classes when training from scratch (see
     /// [`AssociationScore`]).
     pub fn paper() -> Self {
         Self {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fcos_burn_detect::json::read_json;
+use fcos_burn_detect::{json::read_json, run_files};
 use fcos_burn_eval::Evaluation;
 use fcos_burn_model::backbone::BackboneConfig;
 
@@ -91,12 +91,12 @@ impl RunFolder {
 
     /// The configuration.
     pub fn config_path(&self) -> PathBuf {
-        self.path.join("config.json")
+        self.path.join(run_files::CONFIG)
     }
 
     /// The weights of the epoch that [`RunConfig::keep`] selects.
     pub fn model_path(&self) -> PathBuf {
-        self.path.join("model.bpk")
+        self.path.join(run_files::WEIGHTS)
     }
 
     /// The metrics of all epochs.
