@@ -83,7 +83,7 @@ fn run(config: RunConfig, output: &Path) -> Result<(), Box<dyn std::error::Error
     let mut config = config.with_backbone(StridedConfig { width: 4 });
     // The pyramid has two levels for the feature maps and two extra ones.
     config.model.assignment.range_bounds = vec![48.0, 96.0, 192.0];
-    Trainer::for_backbone().train(config, output)?;
+    Trainer::new().train_backbone(config, output)?;
 
     let file = DetectorFile::<StridedConfig>::open_run(output)?;
     let (detector, loaded) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;

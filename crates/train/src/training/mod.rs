@@ -8,7 +8,6 @@ mod log_renderer;
 mod setup;
 
 use std::{
-    marker::PhantomData,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -80,7 +79,11 @@ pub enum Outcome {
 ///
 /// Resume a run with the same extensions (terms, assignment, augmentations, data) that it was
 /// started with: they are code, and the run folder records only their names.
-pub struct Trainer<C: BackboneConfig = ResNetConfig> {
+///
+/// [`train`](Self::train), [`resume`](Self::resume) and [`replay`](Self::replay) are for detectors
+/// with a ResNet. Those with another backbone have functions of their own, such as
+/// [`train_backbone`](Self::train_backbone), which are compiled for each backbone.
+pub struct Trainer {
     interrupter: Interrupter,
     display: Display,
     initial_weights: Option<InitialWeights>,
@@ -89,14 +92,6 @@ pub struct Trainer<C: BackboneConfig = ResNetConfig> {
     assigner: Option<Assigner>,
     augmentations: Augmentations,
     data: Option<Splits>,
-    backbone: PhantomData<C>,
-}
-
-impl Trainer {
-    /// A trainer for detectors with a ResNet, random initial weights, and logged progress.
-    pub fn new() -> Self {
-        Self::for_backbone()
-    }
 }
 
 impl Default for Trainer {
@@ -105,9 +100,9 @@ impl Default for Trainer {
     }
 }
 
-impl<C: BackboneConfig> Trainer<C> {
-    /// A trainer for detectors with the backbone `C`.
-    pub fn for_backbone() -> Self {
+impl Trainer {
+    /// A trainer with random initial weights and logged progress.
+    pub fn new() -> Self {
         Self {
             interrupter: Interrupter::new(),
             display: Display::Log,
@@ -117,7 +112,6 @@ impl<C: BackboneConfig> Trainer<C> {
             assigner: None,
             augmentations: Augmentations::default(),
             data: None,
-            backbone: PhantomData,
         }
     }
 
@@ -222,7 +216,41 @@ impl<C: BackboneConfig> Trainer<C> {
     ///
     /// Fails if the configuration, the data, a device or the folder cannot be used, if an image
     /// cannot be loaded or a checkpoint cannot be written, or if a loss or gradient is not finite.
-    pub fn train(mut self, mut config: RunConfig<C>, output: &Path) -> Result<Outcome, Error> {
+    pub fn train(self, config: RunConfig, output: &Path) -> Result<Outcome, Error> {
+        self.train_backbone(config, output)
+    }
+
+    /// Resumes the run in `path` from its last checkpoint, with the same result as if it had
+    /// never been stopped. A run whose epochs are all complete is evaluated again.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`train`](Self::train) does, and if no checkpoint can be read or the data has
+    /// changed.
+    pub fn resume(self, path: &Path) -> Result<Outcome, Error> {
+        self.resume_backbone::<ResNetConfig>(path)
+    }
+
+    /// Replays a failed step of the run in `run` on the devices of the run, with images read again
+    /// from disk. Returns its metrics.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`resume`](Self::resume) does.
+    pub fn replay(self, step: &FailedStep, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
+        self.replay_backbone::<ResNetConfig>(step, run)
+    }
+
+    /// [`train`](Self::train) for a detector with the backbone `C`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`train`](Self::train).
+    pub fn train_backbone<C: BackboneConfig>(
+        mut self,
+        mut config: RunConfig<C>,
+        output: &Path,
+    ) -> Result<Outcome, Error> {
         let (extensions, devices) = self.prepare(&mut config)?;
         let data = self.open_data(&mut config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
@@ -257,14 +285,12 @@ impl<C: BackboneConfig> Trainer<C> {
         run.launch(checkpoint)
     }
 
-    /// Resumes the run in `path` from its last checkpoint, with the same result as if it had
-    /// never been stopped. A run whose epochs are all complete is evaluated again.
+    /// [`resume`](Self::resume) for a detector with the backbone `C`.
     ///
     /// # Errors
     ///
-    /// Fails as [`train`](Self::train) does, and if no checkpoint can be read or the data has
-    /// changed.
-    pub fn resume(mut self, path: &Path) -> Result<Outcome, Error> {
+    /// Those of [`resume`](Self::resume).
+    pub fn resume_backbone<C: BackboneConfig>(mut self, path: &Path) -> Result<Outcome, Error> {
         let folder = RunFolder::open(path)?;
         let mut config: RunConfig<C> = folder.read_config()?;
         let log = TrainLog::open(&folder.log_path())?;
@@ -295,13 +321,12 @@ impl<C: BackboneConfig> Trainer<C> {
         run.launch(checkpoint)
     }
 
-    /// Replays a failed step of the run in `run` on the devices of the run, with images read again
-    /// from disk. Returns its metrics.
+    /// [`replay`](Self::replay) for a detector with the backbone `C`.
     ///
     /// # Errors
     ///
-    /// Fails as [`resume`](Self::resume) does.
-    pub fn replay(
+    /// Those of [`replay`](Self::replay).
+    pub fn replay_backbone<C: BackboneConfig>(
         mut self,
         step: &FailedStep,
         run: &Path,
@@ -320,7 +345,10 @@ impl<C: BackboneConfig> Trainer<C> {
     }
 
     /// Checks the configuration and opens what it names, but for the data.
-    fn prepare(&self, config: &mut RunConfig<C>) -> Result<(Extensions, Vec<Device>), Error> {
+    fn prepare<C: BackboneConfig>(
+        &self,
+        config: &mut RunConfig<C>,
+    ) -> Result<(Extensions, Vec<Device>), Error> {
         if let Some(devices) = &self.devices {
             config.devices.clone_from(devices);
         }
@@ -329,7 +357,7 @@ impl<C: BackboneConfig> Trainer<C> {
     }
 
     /// The custom objective, assignment and augmentations, or those of the configuration.
-    fn extensions(&self, config: &RunConfig<C>) -> Result<Extensions, Error> {
+    fn extensions<C: BackboneConfig>(&self, config: &RunConfig<C>) -> Result<Extensions, Error> {
         let mut objective = config.objective()?;
         for term in &self.terms {
             if StepMetric::is_reserved(term.name()) {
@@ -346,7 +374,7 @@ impl<C: BackboneConfig> Trainer<C> {
         Ok(Extensions { objective, collate })
     }
 
-    fn open_data(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
+    fn open_data<C: BackboneConfig>(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
         let data = match self.data.take() {
             Some(data) => {
                 config.data.source = DataSource::Custom(data.train.name().to_owned());
@@ -364,7 +392,7 @@ impl<C: BackboneConfig> Trainer<C> {
         Ok(data)
     }
 
-    fn run(
+    fn run<C: BackboneConfig>(
         self,
         config: RunConfig<C>,
         extensions: Extensions,
