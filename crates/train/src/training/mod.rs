@@ -1,6 +1,7 @@
 //! Training: from a configuration to a run folder.
 
 mod burn_metrics;
+mod ending;
 mod epoch_loop;
 mod evaluator;
 mod failed_step;
@@ -36,7 +37,8 @@ use fcos_burn_model::{
 
 use self::{
     burn_metrics::{TrainingMetric, ValidationMetric},
-    epoch_loop::{EpochLoop, Failure, NoMetricLog, Start, Steps},
+    ending::{Ending, EndingSlot},
+    epoch_loop::{EpochLoop, NoMetricLog, Start, Steps},
     evaluator::SharedEvaluator,
 };
 use crate::{
@@ -577,7 +579,7 @@ impl<C: BackboneConfig> Run<C> {
             batch: start.position.iteration - steps.until_end_of(done),
         };
         let evaluator = SharedEvaluator::new(self.data.val.clone());
-        let failure = Failure::default();
+        let ending = EndingSlot::default();
         let collate = self.extensions.collate.clone();
         let reader = collate.reader.clone();
         let mut training = SupervisedTraining::<TrainableDetector<C::Backbone>>::new(
@@ -588,7 +590,6 @@ impl<C: BackboneConfig> Run<C> {
         .num_epochs(steps.epochs())
         // Without burn-train's checkpointers, this only sets the first epoch on its display.
         .checkpoint(done)
-        .with_interrupter(self.interrupter.clone())
         .with_application_logger(None)
         .with_metric_logger(NoMetricLog)
         .metric_train_numeric(LearningRateMetric::new());
@@ -621,19 +622,20 @@ impl<C: BackboneConfig> Run<C> {
             steps,
             keep: config.keep,
             reader,
-            failure: failure.clone(),
+            interrupter: self.interrupter.clone(),
+            ending: ending.clone(),
             start: Mutex::new(Some(start)),
         };
         let result = training
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(epochs)))
             .launch(learner);
-        if let Some(error) = failure.take() {
-            return Err(error);
+        match (ending.take(), result.error) {
+            (Some(Ending::Failed(error)), _) => Err(error),
+            (_, Some(error)) => Err(Error::Training(error.to_string())),
+            (Some(Ending::Interrupted), None) => Ok(false),
+            (Some(Ending::Finished), None) => Ok(true),
+            (None, None) => Err(Error::Training("burn-train ran no steps".to_owned())),
         }
-        if let Some(error) = result.error {
-            return Err(Error::Training(error.to_string()));
-        }
-        Ok(result.interrupted.is_none())
     }
 
     /// The metrics that each training step reports.
@@ -775,3 +777,6 @@ impl<C: BackboneConfig> Run<C> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

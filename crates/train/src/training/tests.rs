@@ -1,0 +1,138 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use burn::train::{
+    LearnerSummary,
+    logger::{EvaluationProgressLogger, TrainingProgressLogger},
+    metric::MetricDefinition,
+    renderer::{EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining},
+};
+use fcos_burn_data::{shapes::ShapesConfig, transforms::Resize};
+
+use super::*;
+use crate::config::{DataConfig, TrainingLength};
+
+/// A training of a few seconds.
+fn tiny() -> RunConfig {
+    let shapes = ShapesConfig::default()
+        .with_train_images(4)
+        .with_val_images(2)
+        .with_size(64, 64);
+    let mut config = RunConfig::small().with_data(DataConfig::shapes(shapes));
+    config.input.resize = Resize::Fixed {
+        width: 64,
+        height: 64,
+    };
+    config.model.backbone.width = 8;
+    config.model.fpn.channels = 8;
+    config.model.head.tower_depth = 1;
+    config.optimization.warmup.iterations = 0;
+    config
+        .with_duration(TrainingLength::Iterations(2))
+        .with_batch_size(2)
+        .with_workers(0)
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    (dir, run)
+}
+
+/// Stops the training at its first step and, as burn-train's dashboard does, resets the
+/// interrupter when the training ends.
+struct Resetting(Interrupter);
+
+impl MetricsRendererTraining for Resetting {
+    fn update_train(&mut self, _state: MetricState) {}
+
+    fn update_valid(&mut self, _state: MetricState) {}
+
+    fn on_train_end(
+        &mut self,
+        _summary: Option<LearnerSummary>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        self.0.reset();
+        Ok(())
+    }
+}
+
+impl TrainingProgressLogger for Resetting {
+    fn start(
+        &mut self,
+        _epochs: usize,
+        _first: usize,
+        _items: Option<usize>,
+        _label: Option<&str>,
+    ) {
+        self.0.stop(Some("enough"));
+    }
+
+    fn update_epoch(&mut self, _epoch: usize) {}
+
+    fn start_split(&mut self, _split: &str, _items: usize) {}
+
+    fn update_split(&mut self, _items: usize) {}
+
+    fn end_split(&mut self) {}
+
+    fn end(&mut self) {}
+
+    fn log_event_training(&mut self, _event: String) {}
+}
+
+impl EvaluationProgressLogger for Resetting {
+    fn start_global_progress(&mut self, _total_tests: usize) {}
+
+    fn start_test(&mut self, _name: &str, _total_items: usize) {}
+
+    fn update_test_progress(&mut self, _items_processed: usize) {}
+
+    fn end_test(&mut self) {}
+
+    fn end_global_progress(&mut self) {}
+
+    fn log_event_evaluation(&mut self, _event: String) {}
+}
+
+impl MetricsRendererEvaluation for Resetting {
+    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+}
+
+impl MetricsRenderer for Resetting {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, _definition: MetricDefinition) {}
+}
+
+#[test]
+fn a_stopped_training_is_interrupted_even_if_the_renderer_resets_the_interrupter() {
+    let (_dir, run) = folder();
+    let interrupter = Interrupter::new();
+    // Events are processed on another thread, so that the renderer may stop only a later step.
+    let outcome = Trainer::new()
+        .with_interrupter(interrupter.clone())
+        .with_renderer(Box::new(Resetting(interrupter)))
+        .train(tiny().with_duration(TrainingLength::Iterations(1000)), &run)
+        .unwrap();
+    assert!(matches!(outcome, Outcome::Interrupted), "{outcome:?}");
+    assert_eq!(
+        RunFolder::open(&run).unwrap().read_evaluation().unwrap(),
+        None
+    );
+}
+
+#[test]
+fn a_failed_training_leaves_the_interrupter_usable() {
+    let (_dir, run) = folder();
+    let interrupter = Interrupter::new();
+    let mut config = tiny();
+    config.optimization.learning_rate = 1e38;
+    let error = Trainer::new()
+        .with_interrupter(interrupter.clone())
+        .train(config, &run)
+        .unwrap_err();
+    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    assert!(!interrupter.should_stop());
+}
