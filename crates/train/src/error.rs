@@ -96,6 +96,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// The data or code differs from that with which the run in `run` was started.
+    pub(crate) fn other_run(run: &Path, cause: &str) -> Self {
+        Self::Run {
+            path: run.to_owned(),
+            cause: format!("cannot be resumed or replayed: {cause}"),
+        }
+    }
+
     /// Adds the file or folder to an I/O error.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -118,6 +118,11 @@ impl Checkpoints {
         self.path.join("data.json")
     }
 
+    /// The record of the custom terms and assignment rule of the run.
+    pub(crate) fn extensions_path(&self) -> PathBuf {
+        self.path.join("extensions.json")
+    }
+
     /// The iterations of all checkpoints, the last one first.
     ///
     /// # Errors
@@ -141,7 +146,7 @@ impl Checkpoints {
         if !self.path.exists() {
             return Ok(());
         }
-        let data = self.data_path();
+        let records = [self.data_path(), self.extensions_path()];
         let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
         let mut ours = Vec::new();
         for entry in entries {
@@ -153,7 +158,7 @@ impl Checkpoints {
                 || name == REMOVED
             {
                 ours.push(path);
-            } else if path != data && !file::is_partial(&path) {
+            } else if !records.contains(&path) && !file::is_partial(&path) {
                 return Err(Error::Run {
                     path,
                     cause: "is in the checkpoint folder, but is not a checkpoint: choose another folder"

@@ -4,6 +4,7 @@ mod burn_metrics;
 mod ending;
 mod epoch_loop;
 mod evaluator;
+mod extensions;
 mod failed_step;
 mod log_renderer;
 mod setup;
@@ -28,7 +29,7 @@ use fcos_burn_detect::{
     json::{read_json, write_json},
 };
 use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
-use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm, TermNameError};
+use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
@@ -40,6 +41,7 @@ use self::{
     ending::{Ending, EndingSlot},
     epoch_loop::{EpochLoop, NoMetricLog, Start, Steps},
     evaluator::SharedEvaluator,
+    extensions::Extensions,
 };
 use crate::{
     Error, RunConfig,
@@ -80,7 +82,9 @@ pub enum Outcome {
 /// Messages (the data, progress, warnings) go to the [`log`] crate.
 ///
 /// Resume a run with the same extensions (terms, assignment, augmentations, data) that it was
-/// started with: they are code, and the run folder records only their names.
+/// started with. They are code: the run folder records only the names of the terms, the `Debug`
+/// form of the assignment rule, the options of the augmentations and a digest of the data, and a
+/// run is not resumed with others.
 ///
 /// [`train`](Self::train), [`resume`](Self::resume) and [`replay`](Self::replay) are for detectors
 /// with a ResNet. Those with another backbone have functions of their own, such as
@@ -227,8 +231,8 @@ impl Trainer {
     ///
     /// # Errors
     ///
-    /// Fails as [`train`](Self::train) does, and if no checkpoint can be read or the data has
-    /// changed.
+    /// Fails as [`train`](Self::train) does, and if no checkpoint can be read, or the data, the
+    /// terms or the assignment rule have changed.
     pub fn resume(self, path: &Path) -> Result<Outcome, Error> {
         self.resume_backbone::<ResNetConfig>(path)
     }
@@ -271,6 +275,7 @@ impl Trainer {
         let position = Position::default();
         let checkpoints = folder.checkpoints();
         write_json(&checkpoints.data_path(), &data.digest())?;
+        extensions.write(&folder)?;
         let optimizer = config.optimization.optimizer();
         let average =
             (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
@@ -297,6 +302,7 @@ impl Trainer {
         let mut config: RunConfig<C> = folder.read_config()?;
         let log = TrainLog::open(&folder.log_path())?;
         let (extensions, devices) = self.prepare(&mut config)?;
+        extensions.check(&folder)?;
         let classes = config.model.num_classes;
         let data = self.open_data(&mut config)?;
         if config.model.num_classes != classes {
@@ -336,6 +342,7 @@ impl Trainer {
         let folder = RunFolder::open(run)?;
         let mut config: RunConfig<C> = folder.read_config()?;
         let extensions = self.extensions(&config)?;
+        extensions.check(&folder)?;
         let devices = open_devices(&config)?;
         let data = self.open_data(&mut config)?;
         let batch = step.batch(&extensions.collate, &data.train)?;
@@ -360,20 +367,8 @@ impl Trainer {
 
     /// The custom objective, assignment and augmentations, or those of the configuration.
     fn extensions<C: BackboneConfig>(&self, config: &RunConfig<C>) -> Result<Extensions, Error> {
-        let mut objective = config.objective()?;
-        for term in &self.terms {
-            if StepMetric::is_reserved(term.name()) {
-                let name = term.name().to_owned();
-                return Err(TermNameError::Taken { name }.into());
-            }
-            objective = objective.with_term(term.clone())?;
-        }
-        let assigner = self
-            .assigner
-            .clone()
-            .unwrap_or_else(|| Assigner::Static(Arc::new(config.model.assignment.clone())));
-        let collate = TrainCollate::with_extensions(config, &self.augmentations, assigner)?;
-        Ok(Extensions { objective, collate })
+        let assigner = self.assigner.as_ref();
+        Extensions::new(config, &self.terms, assigner, &self.augmentations)
     }
 
     fn open_data<C: BackboneConfig>(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
@@ -424,22 +419,6 @@ enum Display {
     Renderer(Box<dyn MetricsRenderer>),
     #[cfg(feature = "tui")]
     Dashboard,
-}
-
-/// The customizable parts of a training.
-struct Extensions {
-    objective: FcosObjective,
-    collate: TrainCollate,
-}
-
-impl Extensions {
-    fn apply<B: Backbone>(&self, detector: TrainableDetector<B>) -> TrainableDetector<B> {
-        let detector = detector.with_objective(self.objective.clone());
-        match &self.collate.assigner {
-            Assigner::Static(_) => detector,
-            Assigner::ByPrediction(rule) => detector.with_assignment(rule.clone()),
-        }
-    }
 }
 
 struct Splits {

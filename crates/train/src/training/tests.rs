@@ -2,13 +2,18 @@
 
 use std::path::PathBuf;
 
+use burn::tensor::Tensor;
 use burn::train::{
     LearnerSummary,
     logger::{EvaluationProgressLogger, TrainingProgressLogger},
     metric::MetricDefinition,
     renderer::{EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining},
 };
+use fcos_burn_boxes::LabeledBox;
 use fcos_burn_data::{shapes::ShapesConfig, transforms::Resize};
+
+use fcos_burn_loss::TermInput;
+use fcos_burn_model::{assignment::Assignment, locations::Locations};
 
 use super::*;
 use crate::config::{DataConfig, TrainingLength};
@@ -135,4 +140,62 @@ fn a_failed_training_leaves_the_interrupter_usable() {
         .unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     assert!(!interrupter.should_stop());
+}
+
+#[derive(Debug)]
+struct Nothing;
+
+impl LossTerm for Nothing {
+    fn name(&self) -> &str {
+        "Nothing"
+    }
+
+    fn sum(&self, input: &TermInput) -> Tensor<1> {
+        input.ious.clone().sum().mul_scalar(0.0)
+    }
+}
+
+#[derive(Debug)]
+struct NoPositives {
+    reason: &'static str,
+}
+
+impl AssignmentRule for NoPositives {
+    fn assign(&self, _objects: &[LabeledBox], locations: &Locations) -> Assignment {
+        Assignment::background(locations.len())
+    }
+}
+
+#[test]
+fn a_run_is_resumed_only_with_its_terms_and_assignment_rule() {
+    let (_dir, run) = folder();
+    let trainer = |reason| {
+        let rule = Arc::new(NoPositives { reason });
+        Trainer::new().with_assignment(rule)
+    };
+    let (term, rule) = (Arc::new(Nothing), "none");
+    trainer(rule)
+        .with_term(term.clone())
+        .train(tiny(), &run)
+        .unwrap();
+    let refused = |trainer: Trainer, part: &str| {
+        let error = trainer.resume(&run).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(
+        trainer(rule),
+        "started with the term `Nothing`, which is missing",
+    );
+    refused(
+        Trainer::new().with_term(term.clone()),
+        "NoPositives { reason: \"none\" }, not with the assignment rule of its configuration",
+    );
+    refused(
+        trainer("other").with_term(term.clone()),
+        "not with the assignment rule NoPositives",
+    );
+    trainer(rule).with_term(term.clone()).resume(&run).unwrap();
+    // Folders of older versions have no record.
+    std::fs::remove_file(run.join("checkpoint/extensions.json")).unwrap();
+    trainer(rule).resume(&run).unwrap();
 }
