@@ -1,11 +1,13 @@
 //! The contents of batches.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_loss::{Targets, centerness_target};
 use fcos_burn_model::{
     ImageFrame,
-    assignment::{Assignment, AssignmentRule},
+    assignment::{Assignment, AssignmentRule, PredictionAssignmentRule},
     locations::Locations,
 };
 
@@ -40,8 +42,13 @@ pub struct BatchPart {
 pub enum PartTargets {
     /// Assigned by a rule that needs no predictions.
     Assigned(Box<AssignedTargets>),
-    /// The objects of each image, boxes in input pixels, to be assigned by the step's predictions.
-    Objects(Vec<Vec<LabeledBox>>),
+    /// To be assigned by the step's predictions.
+    Objects {
+        /// The objects of each image, boxes in input pixels.
+        objects: Vec<Vec<LabeledBox>>,
+        /// The rule that assigns them.
+        rule: Arc<dyn PredictionAssignmentRule>,
+    },
 }
 
 impl PartTargets {
@@ -49,7 +56,7 @@ impl PartTargets {
     pub fn assigned(&self) -> Option<&AssignedTargets> {
         match self {
             Self::Assigned(targets) => Some(targets),
-            Self::Objects(_) => None,
+            Self::Objects { .. } => None,
         }
     }
 }

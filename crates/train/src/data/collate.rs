@@ -150,9 +150,12 @@ impl Collate for TrainCollate {
                     Assigner::Static(rule) => {
                         BatchPart::new(images, &objects, &locations, rule.as_ref())
                     }
-                    Assigner::ByPrediction(_) => BatchPart {
+                    Assigner::ByPrediction(rule) => BatchPart {
                         images,
-                        targets: PartTargets::Objects(objects),
+                        targets: PartTargets::Objects {
+                            objects,
+                            rule: rule.clone(),
+                        },
                     },
                 }
             })

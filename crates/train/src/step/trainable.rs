@@ -1,6 +1,6 @@
 //! The detector as a learner of burn-train.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use burn::{
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
@@ -13,7 +13,7 @@ use fcos_burn_detect::device::Precision;
 use fcos_burn_loss::{FcosObjective, Normalizer};
 use fcos_burn_model::{
     Fcos, HostPredictions,
-    assignment::{Assignment, PredictionAssignmentRule},
+    assignment::PredictionAssignmentRule,
     backbone::{Backbone, resnet::ResNet},
 };
 
@@ -33,7 +33,6 @@ pub struct TrainableDetector<B: Backbone = ResNet> {
     devices: DeviceGroup,
     max_gradient_norm: Option<f32>,
     precision: Precision,
-    assignment: Option<Arc<dyn PredictionAssignmentRule>>,
 }
 
 impl<B: Backbone> TrainableDetector<B> {
@@ -46,7 +45,6 @@ impl<B: Backbone> TrainableDetector<B> {
             devices,
             max_gradient_norm: None,
             precision: Precision::F32,
-            assignment: None,
         }
     }
 
@@ -74,15 +72,6 @@ impl<B: Backbone> TrainableDetector<B> {
     #[must_use]
     pub fn with_objective(self, objective: FcosObjective) -> Self {
         Self { objective, ..self }
-    }
-
-    /// Sets the rule that assigns locations by the predictions of the step.
-    #[must_use]
-    pub fn with_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
-        Self {
-            assignment: Some(rule),
-            ..self
-        }
     }
 
     /// The detector.
@@ -204,7 +193,9 @@ impl<B: Backbone> TrainableDetector<B> {
             let BatchPart { images, targets } = part;
             let targets = match targets {
                 PartTargets::Assigned(targets) => *targets,
-                PartTargets::Objects(objects) => self.assign(images.clone(), &objects, device)?,
+                PartTargets::Objects { objects, rule } => {
+                    self.assign(images.clone(), &objects, rule.as_ref(), device)?
+                }
             };
             Ok(AssignedPart { images, targets })
         };
@@ -229,6 +220,7 @@ impl<B: Backbone> TrainableDetector<B> {
         &self,
         images: TensorData,
         objects: &[Vec<LabeledBox>],
+        rule: &dyn PredictionAssignmentRule,
         device: &Device,
     ) -> Result<AssignedTargets, ExecutionError> {
         let detector = self.detector_on(device).valid();
@@ -236,23 +228,11 @@ impl<B: Backbone> TrainableDetector<B> {
         let images = self.precision.cast(Tensor::from_data(images, &device));
         let output = detector.forward(images);
         let locations = output.locations.clone();
-        let count = locations.len();
-        let assignments: Vec<Assignment> = match &self.assignment {
-            Some(rule) => {
-                let predictions = HostPredictions::read(&output.into_predictions(), count)?;
-                let objects = objects.iter().enumerate();
-                objects
-                    .map(|(image, objects)| {
-                        rule.assign(objects, &locations, &predictions.image(image))
-                    })
-                    .collect()
-            }
-            // Without a rule, all locations are background.
-            None => objects
-                .iter()
-                .map(|_| Assignment::background(count))
-                .collect(),
-        };
+        let predictions = HostPredictions::read(&output.into_predictions(), locations.len())?;
+        let assignments = objects
+            .iter()
+            .enumerate()
+            .map(|(image, objects)| rule.assign(objects, &locations, &predictions.image(image)));
         Ok(AssignedTargets::new(assignments, &locations))
     }
 
@@ -353,6 +333,8 @@ impl<B: Backbone> InferenceStep for TrainableDetector<B> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
 
     use burn::{module::Param, train::ItemLazy};
     use fcos_burn_data::{

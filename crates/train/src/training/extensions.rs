@@ -5,14 +5,14 @@ use std::{path::Path, sync::Arc};
 use fcos_burn_data::transforms::Augmentations;
 use fcos_burn_detect::json::{read_json, write_json};
 use fcos_burn_loss::{FcosObjective, LossTerm, TermNameError};
-use fcos_burn_model::backbone::{Backbone, BackboneConfig};
+use fcos_burn_model::backbone::BackboneConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, RunConfig,
     data::{Assigner, TrainCollate},
     run::RunFolder,
-    step::{StepMetric, TrainableDetector},
+    step::StepMetric,
 };
 
 /// The objective, assignment and augmentations of a training: custom ones, or those of its
@@ -49,17 +49,6 @@ impl Extensions {
             collate: TrainCollate::with_extensions(config, augmentations, assigner)?,
             record,
         })
-    }
-
-    pub(super) fn apply<B: Backbone>(
-        &self,
-        detector: TrainableDetector<B>,
-    ) -> TrainableDetector<B> {
-        let detector = detector.with_objective(self.objective.clone());
-        match &self.collate.assigner {
-            Assigner::Static(_) => detector,
-            Assigner::ByPrediction(rule) => detector.with_assignment(rule.clone()),
-        }
     }
 
     /// Records the terms and the assignment rule in the folder of a new run. Its configuration

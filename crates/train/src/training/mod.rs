@@ -347,7 +347,7 @@ impl Trainer {
         let data = self.open_data(&mut config)?;
         let batch = step.batch(&extensions.collate, &data.train)?;
         let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
-        let step = extensions.apply(trainable(&config, model, devices)?);
+        let step = trainable(&config, model, devices)?.with_objective(extensions.objective.clone());
         let output = TrainStep::step(&step, batch).item.sync();
         let output = output.map_err(|error| Error::Training(error.to_string()))?;
         Ok(output.metrics().to_vec())
@@ -588,8 +588,8 @@ impl<C: BackboneConfig> Run<C> {
         }
         // burn-train does not run this optimizer: the loop has its own, which it can save.
         let learner = Learner::new(
-            self.extensions
-                .apply(trainable(config, model, self.devices.clone())?),
+            trainable(config, model, self.devices.clone())?
+                .with_objective(self.extensions.objective.clone()),
             config.optimization.optimizer(),
             config.optimization.scheduler(steps.total),
         );
