@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use fcos_burn_data::DataError;
+use fcos_burn_data::{DataError, DetectionDataset};
 use fcos_burn_detect::{device::DeviceError, list_names};
 use fcos_burn_eval::EvaluationError;
 use fcos_burn_loss::{ConfigError, TermNameError};
-use fcos_burn_model::WeightsError;
+use fcos_burn_model::{WeightsError, assignment::AssignmentError};
 use fcos_burn_plot::PlotError;
 
 /// Why training, evaluation or detection failed.
@@ -90,6 +90,17 @@ pub enum Error {
     /// The detector could not be used.
     #[error(transparent)]
     Detect(#[from] fcos_burn_detect::Error),
+    /// An assignment rule broke what it owes.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// Images could not be made into a batch.
+    #[error("{}: {source}", list_names(images))]
+    Images {
+        /// The image files.
+        images: Vec<String>,
+        /// The error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The training stopped on an error.
     #[error("training stopped: {0}")]
     Training(String),
@@ -101,6 +112,21 @@ impl Error {
         Self::Run {
             path: run.to_owned(),
             cause: format!("cannot be resumed or replayed: {cause}"),
+        }
+    }
+
+    /// An error of the images at these indices of `dataset`.
+    pub(crate) fn images(
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let records = indices
+            .iter()
+            .filter_map(|index| dataset.record(*index).ok());
+        Self::Images {
+            images: records.map(|record| record.file_name.clone()).collect(),
+            source: source.into(),
         }
     }
 

@@ -159,7 +159,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         })
         .collect();
     let locations = Locations::new(size, &config.strides(), config.location_rule);
-    let part = BatchPart::new(images, &objects, &locations, &config.assignment);
+    let part = BatchPart::new(images, &objects, &locations, &config.assignment).unwrap();
     TrainBatch {
         indices: (0..objects.len()).collect(),
         parts: vec![part],

@@ -15,9 +15,10 @@ use burn::{
     },
     tensor::Device,
 };
-use fcos_burn_data::{DataError, DetectionDataset, Loader, LoaderError, SampleOrder, epoch_order};
+use fcos_burn_data::{DetectionDataset, Loader, LoaderError, SampleOrder, epoch_order};
 
 use super::{BatchPlace, Collate};
+use crate::Error;
 
 /// A burn-train data loader for a detection data set.
 ///
@@ -129,26 +130,24 @@ impl<C: Collate> BatchLoader<C> {
 impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<C::Batch> + 'a> {
         let epoch = self.next_epoch.fetch_add(1, Ordering::SeqCst);
-        let batches = self.plan.batches(self.dataset.len(), epoch);
+        let batches = Arc::new(self.plan.batches(self.dataset.len(), epoch));
         let skipped = match epoch == self.first.epoch {
             true => self.first.batch.min(batches.len()),
             false => 0,
         };
-        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
-        let dataset = self.dataset.clone();
-        let collate = self.collate.clone();
-        let plan = self.plan.clone();
+        let (dataset, collate) = (self.dataset.clone(), self.collate.clone());
+        let (plan, work) = (self.plan.clone(), batches.clone());
         let loader = Loader::new(batches.len() - skipped, plan.workers, move |job| {
             let batch = skipped + job;
-            collate.collate(&dataset, &batches[batch], plan.place(epoch, batch))
+            collate.collate(&dataset, &work[batch], plan.place(epoch, batch))
         });
-        Box::new(BatchIterator::<C> {
+        Box::new(BatchIterator {
             loader: Some(loader),
-            device: &self.device,
+            of: self,
             taken: skipped,
-            loaded: sizes[..skipped].iter().sum(),
-            total: sizes.iter().sum(),
-            sizes,
+            loaded: batches[..skipped].iter().map(Vec::len).sum(),
+            total: batches.iter().map(Vec::len).sum(),
+            batches,
         })
     }
 
@@ -166,13 +165,14 @@ impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
     }
 }
 
-type HostLoader<C> = Loader<<C as Collate>::Host, DataError>;
+type HostLoader<C> = Loader<<C as Collate>::Host, Error>;
 
 struct BatchIterator<'a, C: Collate> {
     /// The loader, or the error of starting its threads; `None` once that is returned.
     loader: Option<std::io::Result<HostLoader<C>>>,
-    device: &'a Device,
-    sizes: Vec<usize>,
+    of: &'a BatchLoader<C>,
+    /// The images of each batch of the epoch.
+    batches: Arc<Vec<Vec<usize>>>,
     taken: usize,
     loaded: usize,
     total: usize,
@@ -189,14 +189,20 @@ impl<C: Collate> Iterator for BatchIterator<'_, C> {
                 return Some(Err(DatasetError::new(error)));
             }
         };
-        self.loaded += self.sizes.get(self.taken).copied().unwrap_or(0);
+        let images = self.batches.get(self.taken).map_or(&[][..], Vec::as_slice);
+        self.loaded += images.len();
         self.taken += 1;
-        Some(match next {
-            Ok(host) => Ok(C::to_device(host, self.device)),
-            // The cause names the file; the number of the batch would not help.
-            Err(LoaderError::Failed { source, .. }) => Err(DatasetError::new(source)),
-            Err(panicked) => Err(DatasetError::new(panicked)),
-        })
+        let cause = match next {
+            Ok(host) => return Some(Ok(C::to_device(host, &self.of.device))),
+            Err(LoaderError::Failed { source, .. }) => {
+                return Some(Err(DatasetError::new(source)));
+            }
+            // The number of the batch would not help.
+            Err(LoaderError::Panicked { message, .. }) => format!("panicked: {message}"),
+            Err(other) => other.to_string(),
+        };
+        let error = Error::images(&self.of.dataset, images, cause);
+        Some(Err(DatasetError::new(error)))
     }
 }
 
@@ -227,7 +233,7 @@ mod tests {
             _dataset: &DetectionDataset,
             indices: &[usize],
             _place: BatchPlace,
-        ) -> Result<usize, DataError> {
+        ) -> Result<usize, Error> {
             match indices[0] {
                 2 => panic!("no such thing"),
                 first => Ok(first),
@@ -262,7 +268,11 @@ mod tests {
             assert_eq!(batches.len(), 3);
             assert_eq!((&batches[0], &batches[2]), (&Ok(0), &Ok(4)));
             let error = batches[1].as_ref().unwrap_err();
-            assert!(error.contains("panicked: no such thing"), "{error}");
+            let named = error.contains(&dataset.images()[2].file_name);
+            assert!(
+                named && error.contains("panicked: no such thing"),
+                "{error}"
+            );
         }
     }
 }

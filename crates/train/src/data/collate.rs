@@ -16,7 +16,7 @@ use fcos_burn_model::{
 };
 
 use super::{BatchPart, PartTargets, TrainBatch, ValidationBatch};
-use crate::RunConfig;
+use crate::{Error, RunConfig};
 
 /// The position of a batch in the training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +45,7 @@ pub trait Collate: Clone + Send + Sync + 'static {
         dataset: &DetectionDataset,
         indices: &[usize],
         place: BatchPlace,
-    ) -> Result<Self::Host, DataError>;
+    ) -> Result<Self::Host, Error>;
 
     /// Copies the batch to `device`.
     fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
@@ -123,14 +123,16 @@ impl Collate for TrainCollate {
         dataset: &DetectionDataset,
         indices: &[usize],
         place: BatchPlace,
-    ) -> Result<TrainBatch, DataError> {
+    ) -> Result<TrainBatch, Error> {
         let mut samples = Vec::with_capacity(indices.len());
         let mut read = Vec::with_capacity(indices.len());
         for &index in indices {
             let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
             let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
-            let sample = self.input.resize.resize(sample, self.input.interpolation)?;
-            samples.push(self.augmentation.apply(sample, &mut rng)?);
+            let prepared = (self.input.resize)
+                .resize(sample, self.input.interpolation)
+                .and_then(|sample| self.augmentation.apply(sample, &mut rng));
+            samples.push(prepared.map_err(|error| Error::images(dataset, &[index], error))?);
             read.push(index);
         }
         let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
@@ -143,23 +145,25 @@ impl Collate for TrainCollate {
         let parts = samples
             .chunks(part_len)
             .zip(batch.data.chunks((part_len * image_len).max(1)))
-            .map(|(samples, pixels)| {
+            .zip(read.chunks(part_len))
+            .map(|((samples, pixels), indices)| {
                 let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
                 let objects: Vec<Vec<_>> = samples.iter().map(objects).collect();
                 match &self.assigner {
                     Assigner::Static(rule) => {
                         BatchPart::new(images, &objects, &locations, rule.as_ref())
+                            .map_err(|error| Error::images(dataset, indices, error))
                     }
-                    Assigner::ByPrediction(rule) => BatchPart {
+                    Assigner::ByPrediction(rule) => Ok(BatchPart {
                         images,
                         targets: PartTargets::Objects {
                             objects,
                             rule: rule.clone(),
                         },
-                    },
+                    }),
                 }
             })
-            .collect();
+            .collect::<Result<_, Error>>()?;
         Ok(TrainBatch {
             parts,
             indices: read,
@@ -204,13 +208,14 @@ impl Collate for ValidationCollate {
         dataset: &DetectionDataset,
         indices: &[usize],
         _place: BatchPlace,
-    ) -> Result<HostValidationBatch, DataError> {
+    ) -> Result<HostValidationBatch, Error> {
         let images = indices
             .iter()
             .map(|&index| dataset.image(index))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(HostValidationBatch {
-            input: self.input.batch(images)?,
+            input: (self.input.batch(images))
+                .map_err(|error| Error::images(dataset, indices, error))?,
             indices: indices.to_vec(),
         })
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use burn::{
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
     optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Device, ExecutionError, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
     train::{InferenceStep, TrainOutput, TrainStep},
 };
 use fcos_burn_boxes::LabeledBox;
@@ -18,7 +18,8 @@ use fcos_burn_model::{
 };
 
 use super::{
-    DeviceGroup, StepOutput, ValidationOutput, clip_gradients, gradient_norm, scale_gradients,
+    DeviceGroup, StepOutput, ValidationOutput, clip_gradients, gradient_norm, output::TargetError,
+    scale_gradients,
 };
 use crate::data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
 
@@ -188,7 +189,7 @@ impl<B: Backbone> TrainableDetector<B> {
     /// The parts with the targets of their locations. Targets that are not assigned yet use the
     /// predictions of the detector in inference mode before the step, which do not depend on the
     /// division of the batch.
-    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, ExecutionError> {
+    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, TargetError> {
         let assigned = |part: BatchPart, device: &Device| {
             let BatchPart { images, targets } = part;
             let targets = match targets {
@@ -222,18 +223,17 @@ impl<B: Backbone> TrainableDetector<B> {
         objects: &[Vec<LabeledBox>],
         rule: &dyn PredictionAssignmentRule,
         device: &Device,
-    ) -> Result<AssignedTargets, ExecutionError> {
+    ) -> Result<AssignedTargets, TargetError> {
         let detector = self.detector_on(device).valid();
         let device = device.clone().without_autodiff();
         let images = self.precision.cast(Tensor::from_data(images, &device));
         let output = detector.forward(images);
         let locations = output.locations.clone();
         let predictions = HostPredictions::read(&output.into_predictions(), locations.len())?;
-        let assignments = objects
-            .iter()
-            .enumerate()
-            .map(|(image, objects)| rule.assign(objects, &locations, &predictions.image(image)));
-        Ok(AssignedTargets::new(assignments, &locations))
+        let assign = |image, objects: &[LabeledBox]| {
+            rule.assign(objects, &locations, &predictions.image(image))
+        };
+        Ok(AssignedTargets::new(objects, &locations, &rule, assign)?)
     }
 
     /// The detector on one of the devices.
@@ -265,7 +265,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             Err(error) => {
                 return TrainOutput {
                     grads: GradientsParams::new(),
-                    item: StepOutput::Failed(error),
+                    item: error.into(),
                 };
             }
         };
@@ -306,7 +306,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             1.0 => gradients.grads(),
             scale => scale_gradients(&self.detector, gradients.grads(), 1.0 / scale),
         };
-        let mut item = output.unwrap_or_else(|| StepOutput::Ready(Vec::new()));
+        let mut item = output.unwrap_or_else(StepOutput::empty);
         if let Some(norm) = gradient_norm(&self.detector, &grads) {
             if let Some(max_norm) = self.max_gradient_norm {
                 grads = clip_gradients(&self.detector, grads, norm.clone(), max_norm);
@@ -343,7 +343,10 @@ mod tests {
         transforms::Pipeline,
     };
     use fcos_burn_loss::{AssociationLoss, AssociationScore, FcosObjectiveConfig};
-    use fcos_burn_model::{FcosConfig, backbone::norm::NormKind, head::CenternessBranch};
+    use fcos_burn_model::{
+        FcosConfig, ImagePredictions, assignment::Assignment, backbone::norm::NormKind,
+        head::CenternessBranch, locations::Locations,
+    };
 
     use super::*;
     use crate::{
@@ -363,7 +366,7 @@ mod tests {
         config
     }
 
-    fn batch(config: &FcosConfig, images: usize, parts: usize) -> TrainBatch {
+    fn batch(config: &FcosConfig, images: usize, parts: usize, assigner: Assigner) -> TrainBatch {
         let shapes = ShapesConfig::default()
             .with_train_images(images)
             .with_size(64, 64);
@@ -371,7 +374,7 @@ mod tests {
         let collate = TrainCollate {
             input: RunConfig::small().input,
             augmentation: Pipeline::new(Vec::new()).unwrap(),
-            assigner: Assigner::Static(Arc::new(config.assignment.clone())),
+            assigner,
             strides: config.strides(),
             location_rule: config.location_rule,
             reader: SampleReader::new(0),
@@ -417,7 +420,8 @@ mod tests {
         let device = detector.devices()[0].clone();
         let devices = DeviceGroup::new(vec![device; devices]).unwrap();
         let learner = TrainableDetector::new(detector.clone(), objective, devices);
-        let output = TrainStep::step(&learner, batch(config, images, parts));
+        let assigner = Assigner::Static(Arc::new(config.assignment.clone()));
+        let output = TrainStep::step(&learner, batch(config, images, parts, assigner));
         let mut gradients = Gradients {
             of: Some(&output.grads),
             values: Vec::new(),
@@ -453,6 +457,54 @@ mod tests {
             (part - whole).abs() > limit * whole.abs().max(1.0)
         });
         different.map(|different| format!("{different:?}"))
+    }
+
+    /// Assigns the first location to the last object, or to a class that no object has.
+    #[derive(Debug)]
+    struct First {
+        obeys: bool,
+    }
+
+    impl PredictionAssignmentRule for First {
+        fn assign(
+            &self,
+            objects: &[LabeledBox],
+            locations: &Locations,
+            _predictions: &ImagePredictions<'_>,
+        ) -> Assignment {
+            let mut assignment = Assignment::background(locations.len());
+            for object in objects {
+                assignment.set(0, object);
+            }
+            if !self.obeys {
+                assignment.labels[0] = 99;
+            }
+            assignment
+        }
+    }
+
+    #[test]
+    fn batches_bring_their_prediction_rule_and_its_assignments_are_checked() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        let model = config.init(&device).unwrap();
+        let objective = FcosObjectiveConfig::new().init().unwrap();
+        let devices = DeviceGroup::new(vec![device]).unwrap();
+        let learner = TrainableDetector::new(model, objective, devices);
+        let output = |obeys| {
+            let assigner = Assigner::ByPrediction(Arc::new(First { obeys }));
+            TrainStep::step(&learner, batch(&config, 2, 1, assigner)).item
+        };
+        let metrics = output(true).read().unwrap();
+        assert_eq!(metrics.metric(&StepMetric::Positives), Some(2.0));
+        let errors = [
+            output(false).read().unwrap_err().to_string(),
+            output(false).sync().unwrap_err().to_string(),
+        ];
+        for error in errors {
+            let named = error.contains("rule First { obeys: false }");
+            assert!(named && error.contains("the label 99"), "{error}");
+        }
     }
 
     /// Rounding can move a value across the kink of a ReLU, or change the order of two nearly equal

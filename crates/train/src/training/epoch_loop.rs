@@ -11,7 +11,7 @@ use burn::{
     module::Module,
     optim::ModuleOptimizer,
     train::{
-        EventProcessorTraining, InferenceStep, Interrupter, ItemLazy, Learner, LearnerEvent,
+        EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
         SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainStep,
         TrainingComponents, TrainingItem, ValidLoader,
         logger::MetricLogger,
@@ -221,7 +221,7 @@ impl<B: Backbone> Course<'_, B> {
     ) -> Result<(StepOutput, ModuleLearningRate), Error> {
         let (indices, progress) = (batch.indices.clone(), batch.progress);
         let computed = TrainStep::step(&self.learner, batch);
-        let output = computed.item.sync().map_err(stopped)?;
+        let output = computed.item.read()?;
         let iteration = self.position.iteration + 1;
         if let Some((metric, value)) = output.not_finite() {
             let images = FailedImage::of(&self.of.images, &indices);

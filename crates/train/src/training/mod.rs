@@ -18,7 +18,7 @@ use burn::{
     module::Module,
     tensor::Device,
     train::{
-        Interrupter, ItemLazy, Learner, SupervisedTraining, TrainStep, TrainingStrategy,
+        Interrupter, Learner, SupervisedTraining, TrainStep, TrainingStrategy,
         metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
@@ -348,8 +348,7 @@ impl Trainer {
         let batch = step.batch(&extensions.collate, &data.train)?;
         let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
         let step = trainable(&config, model, devices)?.with_objective(extensions.objective.clone());
-        let output = TrainStep::step(&step, batch).item.sync();
-        let output = output.map_err(|error| Error::Training(error.to_string()))?;
+        let output = TrainStep::step(&step, batch).item.read()?;
         Ok(output.metrics().to_vec())
     }
 

@@ -155,8 +155,10 @@ impl LossTerm for Nothing {
     }
 }
 
+/// The name is part of its `Debug` form.
 #[derive(Debug)]
 struct NoPositives {
+    #[expect(dead_code)]
     reason: &'static str,
 }
 
