@@ -33,7 +33,7 @@ use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
-    backbone::{Backbone, BackboneConfig, resnet::ResNetConfig},
+    backbone::{BackboneConfig, resnet::ResNetConfig},
 };
 
 use self::{
@@ -237,12 +237,12 @@ impl Trainer {
         self.resume_backbone::<ResNetConfig>(path)
     }
 
-    /// Replays a failed step of the run in `run` on the devices of the run, with images read again
-    /// from disk. Returns its metrics.
+    /// Replays a failed step of the run in `run` with images read again from disk. Returns its
+    /// metrics. Other devices than those of the run may round differently.
     ///
     /// # Errors
     ///
-    /// Fails as [`resume`](Self::resume) does.
+    /// Fails as [`resume`](Self::resume) does, and if the images are not those of the step.
     pub fn replay(self, step: &FailedStep, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
         self.replay_backbone::<ResNetConfig>(step, run)
     }
@@ -299,25 +299,14 @@ impl Trainer {
     /// Those of [`resume`](Self::resume).
     pub fn resume_backbone<C: BackboneConfig>(mut self, path: &Path) -> Result<Outcome, Error> {
         let folder = RunFolder::open(path)?;
-        let mut config: RunConfig<C> = folder.read_config()?;
         let log = TrainLog::open(&folder.log_path())?;
-        let (extensions, devices) = self.prepare(&mut config)?;
-        extensions.check(&folder)?;
-        let classes = config.model.num_classes;
-        let data = self.open_data(&mut config)?;
-        if config.model.num_classes != classes {
-            return Err(Error::Run {
-                path: folder.config_path(),
-                cause: format!(
-                    "the run has {classes} classes, but {} has {}",
-                    data.train.name(),
-                    config.model.num_classes
-                ),
-            });
-        }
+        let Opened {
+            config,
+            extensions,
+            devices,
+            data,
+        } = self.reopen::<C>(&folder)?;
         let checkpoints = folder.checkpoints();
-        let digest: DataDigest = read_json(&checkpoints.data_path())?;
-        digest.check(&data.digest(), path)?;
         let model = initial_model(&config, &devices[0])?;
         let checkpoint = checkpoints.last(&model, &config.optimization)?;
         if let Some(warning) = &checkpoint.warning {
@@ -340,16 +329,44 @@ impl Trainer {
         run: &Path,
     ) -> Result<Vec<(StepMetric, f64)>, Error> {
         let folder = RunFolder::open(run)?;
-        let mut config: RunConfig<C> = folder.read_config()?;
-        let extensions = self.extensions(&config)?;
-        extensions.check(&folder)?;
-        let devices = open_devices(&config)?;
-        let data = self.open_data(&mut config)?;
-        let batch = step.batch(&extensions.collate, &data.train)?;
+        let Opened {
+            config,
+            extensions,
+            devices,
+            data,
+        } = self.reopen::<C>(&folder)?;
+        let batch = step.batch(&folder, &extensions.collate, &data.train)?;
         let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
-        let step = trainable(&config, model, devices)?.with_objective(extensions.objective.clone());
+        let step = trainable(&config, model, devices)?.with_objective(extensions.objective);
         let output = TrainStep::step(&step, batch).item.read()?;
         Ok(output.metrics().to_vec())
+    }
+
+    /// Opens what an existing run needs, and checks that it is what the run was started with.
+    fn reopen<C: BackboneConfig>(&mut self, folder: &RunFolder) -> Result<Opened<C>, Error> {
+        let mut config: RunConfig<C> = folder.read_config()?;
+        let (extensions, devices) = self.prepare(&mut config)?;
+        extensions.check(folder)?;
+        let classes = config.model.num_classes;
+        let data = self.open_data(&mut config)?;
+        if config.model.num_classes != classes {
+            return Err(Error::Run {
+                path: folder.config_path(),
+                cause: format!(
+                    "the run has {classes} classes, but {} has {}",
+                    data.train.name(),
+                    config.model.num_classes
+                ),
+            });
+        }
+        let digest: DataDigest = read_json(&folder.checkpoints().data_path())?;
+        digest.check(&data.digest(), folder.path())?;
+        Ok(Opened {
+            config,
+            extensions,
+            devices,
+            data,
+        })
     }
 
     /// Checks the configuration and opens what it names, but for the data.
@@ -418,6 +435,14 @@ enum Display {
     Renderer(Box<dyn MetricsRenderer>),
     #[cfg(feature = "tui")]
     Dashboard,
+}
+
+/// What a run computes with.
+struct Opened<C: BackboneConfig> {
+    config: RunConfig<C>,
+    extensions: Extensions,
+    devices: Vec<Device>,
+    data: Splits,
 }
 
 struct Splits {

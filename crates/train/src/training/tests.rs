@@ -201,3 +201,37 @@ fn a_run_is_resumed_only_with_its_terms_and_assignment_rule() {
     std::fs::remove_file(run.join("checkpoint/extensions.json")).unwrap();
     trainer(rule).resume(&run).unwrap();
 }
+
+#[test]
+fn a_replay_checks_the_configuration_the_data_and_the_images() {
+    let (_dir, run) = folder();
+    let mut config = tiny();
+    config.optimization.learning_rate = 1e38;
+    Trainer::new().train(config, &run).unwrap_err();
+    let step = FailedStep::read(&run).unwrap();
+    let replay = |step: &FailedStep| Trainer::new().replay(step, &run);
+    assert_eq!(replay(&step).unwrap().len(), step.metrics.len());
+
+    let mut other = step.clone();
+    other.images[0].file_name = "other.jpg".to_owned();
+    let error = replay(&other).unwrap_err().to_string();
+    assert!(
+        error.contains("step.json: other.jpg is not image"),
+        "{error}"
+    );
+
+    let folder = RunFolder::open(&run).unwrap();
+    let config: RunConfig = folder.read_config().unwrap();
+    let changed = |config: RunConfig, part: &str| {
+        config.write(&folder.config_path()).unwrap();
+        let error = replay(&step).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    changed(config.clone().with_devices(Vec::new()), "devices is 0");
+    let shapes = ShapesConfig::default()
+        .with_train_images(5)
+        .with_val_images(2)
+        .with_size(64, 64);
+    let more = config.with_data(DataConfig::shapes(shapes));
+    changed(more, "the training split has 5 images, but had 4");
+}
