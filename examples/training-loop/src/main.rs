@@ -9,7 +9,6 @@ use burn::{
     train::{ItemLazy, TrainStep},
 };
 use fcos_burn::{
-    data::SampleOrder,
     prelude::*,
     train::{
         RunFolder,
@@ -37,14 +36,7 @@ fn run(
     let mut detector = trainable(&config, initial_model(&config, &devices[0])?, devices)?;
     let mut optimizer = config.optimization.optimizer();
     let mut scheduler = config.optimization.scheduler(steps);
-    let plan = EpochPlan {
-        batch_size: config.batch_size,
-        workers: config.workers,
-        order: SampleOrder::Shuffled,
-        seed: config.seed,
-        range: 0..train.len(),
-        max_batches: Some(steps),
-    };
+    let plan = EpochPlan::training(&config)?.with_max_batches(steps);
     let collate = TrainCollate::new(&config)?;
     let loader = BatchLoader::new(train, collate, plan, host.clone(), FirstBatch::START);
 

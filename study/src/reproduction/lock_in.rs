@@ -16,7 +16,7 @@ use burn::{
     train::{ItemLazy, TrainStep},
 };
 use fcos_burn::{
-    data::{DetectionDataset, SampleOrder},
+    data::DetectionDataset,
     detect::Detector,
     detect::json::{read_json, write_json},
     eval::class_confusion::{class_agnostic_metrics, is_class_confused},
@@ -229,14 +229,7 @@ fn train_once(
     }
     let per_epoch = train.len().div_ceil(config.batch_size);
     let total = config.duration.steps(per_epoch);
-    let plan = EpochPlan {
-        batch_size: config.batch_size,
-        workers: config.workers,
-        order: SampleOrder::Shuffled,
-        seed: config.seed,
-        range: 0..train.len(),
-        max_batches: Some(total),
-    };
+    let plan = EpochPlan::training(config)?.with_max_batches(total);
     let collate = TrainCollate::new(config)?;
     let loader = BatchLoader::new(
         train.clone(),

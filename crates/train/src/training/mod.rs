@@ -22,7 +22,7 @@ use burn::{
         metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
-use fcos_burn_data::{DetectionDataset, SampleOrder, transforms::Augmentations};
+use fcos_burn_data::{DetectionDataset, transforms::Augmentations};
 use fcos_burn_detect::{
     Detector,
     device::DeviceName,
@@ -587,8 +587,8 @@ impl<C: BackboneConfig> Run<C> {
         let reader = collate.reader.clone();
         let mut training = SupervisedTraining::<TrainableDetector<C::Backbone>>::new(
             self.folder.path(),
-            Arc::new(self.train_loader(collate, first, steps)),
-            Arc::new(self.val_loader()),
+            Arc::new(self.train_loader(collate, first, steps)?),
+            Arc::new(self.val_loader()?),
         )
         .num_epochs(steps.epochs())
         // Without burn-train's checkpointers, this only sets the first epoch on its display.
@@ -668,44 +668,29 @@ impl<C: BackboneConfig> Run<C> {
         collate: TrainCollate,
         first: FirstBatch,
         steps: Steps,
-    ) -> BatchLoader<TrainCollate> {
-        let config = &self.config;
-        let plan = EpochPlan {
-            batch_size: config.batch_size,
-            workers: config.workers,
-            order: SampleOrder::Shuffled,
-            seed: config.seed,
-            range: 0..self.data.train.len(),
-            max_batches: Some(steps.total),
-        };
-        BatchLoader::new(
+    ) -> Result<BatchLoader<TrainCollate>, Error> {
+        let plan = EpochPlan::training(&self.config)?.with_max_batches(steps.total);
+        let device = self.devices[0].clone().without_autodiff();
+        Ok(BatchLoader::new(
             self.data.train.clone(),
             collate,
             plan,
-            self.devices[0].clone().without_autodiff(),
+            device,
             first,
-        )
+        ))
     }
 
-    fn val_loader(&self) -> BatchLoader<ValidationCollate> {
-        let plan = EpochPlan {
-            batch_size: self.config.batch_size,
-            workers: self.config.workers,
-            order: SampleOrder::Sequential,
-            seed: self.config.seed,
-            range: 0..self.data.val.len(),
-            max_batches: None,
-        };
+    fn val_loader(&self) -> Result<BatchLoader<ValidationCollate>, Error> {
         let collate = ValidationCollate {
             input: self.config.input.clone(),
         };
-        BatchLoader::new(
+        Ok(BatchLoader::new(
             self.data.val.clone(),
             collate,
-            plan,
+            EpochPlan::validation(&self.config)?,
             self.devices[0].clone().without_autodiff(),
             FirstBatch::START,
-        )
+        ))
     }
 
     /// Evaluates the kept epoch, and writes the evaluation, plots and pictures.
