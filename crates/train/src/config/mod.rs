@@ -374,7 +374,9 @@ impl<C: BackboneConfig> RunConfig<C> {
             "a list of 1 to 1024 devices",
         )?;
         self.input.validate()?;
-        self.optimization.validate()?;
+        self.optimization
+            .validate()
+            .map_err(|error| error.within("optimization"))?;
         self.model
             .validate()
             .map_err(|error| error.within("model"))?;
@@ -501,7 +503,14 @@ mod tests {
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("momentum is 1, but must be"), "{error}");
         for (changes, field) in [
-            (r#"{"decay": {"cosine": {"end": 10}}}"#, "cosine.end is 10"),
+            (
+                r#"{"decay": {"cosine": {"end": 10}}}"#,
+                "optimization.decay.cosine.end is 10",
+            ),
+            (
+                r#"{"decay": {"steps": {"milestones": {"fractions": [0.5, 1.5]}}}}"#,
+                "optimization.decay.steps.milestones.fractions is 1.5",
+            ),
             (r#"{"average_decay": 0}"#, "average_decay is 0"),
             (r#"{"average_decay": 1}"#, "average_decay is 1"),
         ] {
