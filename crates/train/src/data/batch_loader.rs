@@ -110,8 +110,8 @@ impl EpochPlan {
         }
     }
 
-    /// Limits the number of batches over all epochs: the last epoch may be incomplete.
-    /// [`BatchPlace::progress`] needs it.
+    /// Limits the number of batches over all epochs: the last epoch may be incomplete. The
+    /// [progress](BatchPlace::progress) of the batches rises up to this number.
     #[must_use]
     pub fn with_max_batches(self, max_batches: usize) -> Self {
         Self {
@@ -158,7 +158,7 @@ impl Part {
         let done = (self.batches_before(epoch) + batch) as f64;
         BatchPlace {
             epoch,
-            progress: self.plan.max_batches.map_or(0.0, |all| done / all as f64),
+            progress: self.plan.max_batches.map_or(1.0, |all| done / all as f64),
         }
     }
 }
@@ -365,6 +365,17 @@ mod tests {
         assert_eq!(firsts(&*whole.slice(9, 12)), [0; 0]);
         let error = EpochPlan::training(&config.with_batch_size(0)).unwrap_err();
         assert_eq!(error.to_string(), "batch_size is 0, but must be at least 1");
+    }
+
+    #[test]
+    fn progress_rises_to_the_last_batch_and_is_complete_without_one() {
+        let plan = EpochPlan::training(&RunConfig::small().with_batch_size(2)).unwrap();
+        let progress = |plan: EpochPlan| {
+            let part = Part { plan, range: 0..5 };
+            [(1, 0), (1, 2), (2, 0)].map(|(epoch, batch)| part.place(epoch, batch).progress)
+        };
+        assert_eq!(progress(plan.clone().with_max_batches(4)), [0.0, 0.5, 0.75]);
+        assert_eq!(progress(plan), [1.0; 3]);
     }
 
     #[test]

@@ -23,8 +23,8 @@ use crate::{Error, RunConfig};
 pub struct BatchPlace {
     /// The epoch, counted from 1.
     pub epoch: u64,
-    /// The fraction of the training completed before the batch, in `[0, 1]`; 0 if the training
-    /// has no fixed length.
+    /// The fraction of the training completed before the batch, in `[0, 1]`. Without a fixed
+    /// length it is 1: the objective has its final weights.
     pub progress: f64,
 }
 
