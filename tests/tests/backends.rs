@@ -148,7 +148,9 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
     let mut optimizer = optimization.optimizer();
     let mut scheduler = optimization.scheduler(STEPS);
     let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
-    let mut learner = TrainableDetector::new(model, objective, devices).with_precision(precision);
+    let mut learner = TrainableDetector::new(model, objective, devices)
+        .unwrap()
+        .with_precision(precision);
     let mut gradients = Vec::new();
     let mut metrics = Vec::new();
     for step in 0..STEPS {

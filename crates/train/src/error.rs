@@ -25,6 +25,9 @@ pub enum Error {
     /// A term of the objective has an invalid or duplicate name.
     #[error(transparent)]
     Term(#[from] TermNameError),
+    /// A term of the objective has the name of another metric of the training.
+    #[error("the term `{0}` has the name of another metric of the training")]
+    ReservedName(String),
     /// Weights could not be saved or loaded.
     #[error(transparent)]
     Weights(#[from] WeightsError),

@@ -187,7 +187,7 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
     let mut optimizer = optimization.optimizer();
     let mut scheduler = optimization.scheduler(90_000);
     let devices = DeviceGroup::new(vec![Device::flex().autodiff()]).unwrap();
-    let mut learner = TrainableDetector::new(model, objective.init().unwrap(), devices);
+    let mut learner = TrainableDetector::new(model, objective.init().unwrap(), devices).unwrap();
     for step in 0..2 {
         let TrainOutput { grads, item } = TrainStep::step(&learner, batch(&config));
         if step == 0 {

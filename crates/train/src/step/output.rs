@@ -7,6 +7,7 @@ use burn::{
     train::ItemLazy,
 };
 use fcos_burn_boxes::Detection;
+use fcos_burn_eval::CocoMetric;
 use fcos_burn_loss::{FcosObjective, ObjectiveOutput};
 use fcos_burn_model::assignment::AssignmentError;
 
@@ -69,9 +70,27 @@ impl StepMetric {
         }
     }
 
-    /// Whether a metric other than a term has this name.
+    /// Whether a metric of a training other than a term has this name, in any case: some logs and
+    /// displays write names in lower case.
     pub(crate) fn is_reserved(name: &str) -> bool {
-        Self::OTHERS.iter().any(|metric| metric.name() == name)
+        // The last one is the name of burn-train's metric.
+        let validation = [CocoMetric::AP, CocoMetric::AP50, CocoMetric::AP75];
+        let others = validation.iter().map(|metric| metric.name());
+        Self::OTHERS
+            .iter()
+            .map(Self::name)
+            .chain(others)
+            .chain(["Learning Rate"])
+            .any(|reserved| reserved.eq_ignore_ascii_case(name))
+    }
+
+    /// The objective, if no term that was added to it has a reserved name.
+    pub(crate) fn named(objective: FcosObjective) -> Result<FcosObjective, Error> {
+        let mut terms = objective.added_terms().iter();
+        match terms.find(|term| Self::is_reserved(term.name())) {
+            Some(term) => Err(Error::ReservedName(term.name().to_owned())),
+            None => Ok(objective),
+        }
     }
 
     /// The weight of a step with `positives` positive locations in the epoch's mean: the number of

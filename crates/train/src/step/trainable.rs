@@ -18,10 +18,13 @@ use fcos_burn_model::{
 };
 
 use super::{
-    DeviceGroup, StepOutput, ValidationOutput, clip_gradients, gradient_norm, output::TargetError,
-    scale_gradients,
+    DeviceGroup, StepMetric, StepOutput, ValidationOutput, clip_gradients, gradient_norm,
+    output::TargetError, scale_gradients,
 };
-use crate::data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
+use crate::{
+    Error,
+    data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch},
+};
 
 /// A detector with its objective and devices.
 ///
@@ -39,14 +42,22 @@ pub struct TrainableDetector<B: Backbone = ResNet> {
 impl<B: Backbone> TrainableDetector<B> {
     /// A trainable detector without gradient clipping, in 32 bits. The detector must be on the
     /// first of `devices`, all of which need autodiff.
-    pub fn new(detector: Fcos<B>, objective: FcosObjective, devices: DeviceGroup) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails if a term that was added to the objective has the name of another metric.
+    pub fn new(
+        detector: Fcos<B>,
+        objective: FcosObjective,
+        devices: DeviceGroup,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             detector,
-            objective,
+            objective: StepMetric::named(objective)?,
             devices,
             max_gradient_norm: None,
             precision: Precision::F32,
-        }
+        })
     }
 
     /// Sets the limit of gradient clipping, see [`clip_gradients`].
@@ -70,9 +81,15 @@ impl<B: Backbone> TrainableDetector<B> {
     }
 
     /// Replaces the objective, for instance by one with custom terms.
-    #[must_use]
-    pub fn with_objective(self, objective: FcosObjective) -> Self {
-        Self { objective, ..self }
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn with_objective(self, objective: FcosObjective) -> Result<Self, Error> {
+        Ok(Self {
+            objective: StepMetric::named(objective)?,
+            ..self
+        })
     }
 
     /// The detector.
@@ -342,7 +359,9 @@ mod tests {
         shapes::{ShapesConfig, ShapesSplit},
         transforms::Pipeline,
     };
-    use fcos_burn_loss::{AssociationLoss, AssociationScore, FcosObjectiveConfig};
+    use fcos_burn_loss::{
+        AssociationLoss, AssociationScore, FcosObjectiveConfig, LossTerm, TermInput,
+    };
     use fcos_burn_model::{
         FcosConfig, ImagePredictions, assignment::Assignment, backbone::norm::NormKind,
         head::CenternessBranch, locations::Locations,
@@ -352,7 +371,6 @@ mod tests {
     use crate::{
         config::RunConfig,
         data::{Assigner, BatchPlace, Collate, TrainCollate},
-        step::StepMetric,
     };
 
     fn detector() -> FcosConfig {
@@ -419,7 +437,7 @@ mod tests {
             .unwrap();
         let device = detector.devices()[0].clone();
         let devices = DeviceGroup::new(vec![device; devices]).unwrap();
-        let learner = TrainableDetector::new(detector.clone(), objective, devices);
+        let learner = TrainableDetector::new(detector.clone(), objective, devices).unwrap();
         let assigner = Assigner::Static(Arc::new(config.assignment.clone()));
         let output = TrainStep::step(&learner, batch(config, images, parts, assigner));
         let mut gradients = Gradients {
@@ -490,7 +508,7 @@ mod tests {
         let model = config.init(&device).unwrap();
         let objective = FcosObjectiveConfig::new().init().unwrap();
         let devices = DeviceGroup::new(vec![device]).unwrap();
-        let learner = TrainableDetector::new(model, objective, devices);
+        let learner = TrainableDetector::new(model, objective, devices).unwrap();
         let output = |obeys| {
             let assigner = Assigner::ByPrediction(Arc::new(First { obeys }));
             TrainStep::step(&learner, batch(&config, 2, 1, assigner)).item
@@ -504,6 +522,37 @@ mod tests {
         for error in errors {
             let named = error.contains("rule First { obeys: false }");
             assert!(named && error.contains("the label 99"), "{error}");
+        }
+    }
+
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    impl LossTerm for Named {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn sum(&self, input: &TermInput) -> Tensor<1> {
+            input.ious.clone().sum()
+        }
+    }
+
+    #[test]
+    fn terms_with_the_names_of_other_metrics_are_refused() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
+        let objective = |name: &'static str| {
+            let objective = FcosObjectiveConfig::new().init().unwrap();
+            objective.with_term(Arc::new(Named(name))).unwrap()
+        };
+        let model = config.init(&device).unwrap();
+        let learner = TrainableDetector::new(model, objective("Mine"), devices).unwrap();
+        for name in ["Loss", "mean iou", "AP", "ap50", "AP75", "learning rate"] {
+            let error = learner.clone().with_objective(objective(name));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&format!("term `{name}`")), "{error}");
         }
     }
 

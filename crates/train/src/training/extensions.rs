@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use fcos_burn_data::transforms::Augmentations;
 use fcos_burn_detect::json::{read_json, write_json};
-use fcos_burn_loss::{FcosObjective, LossTerm, TermNameError};
+use fcos_burn_loss::{FcosObjective, LossTerm};
 use fcos_burn_model::backbone::BackboneConfig;
 use serde::{Deserialize, Serialize};
 
@@ -32,12 +32,9 @@ impl Extensions {
     ) -> Result<Self, Error> {
         let mut objective = config.objective()?;
         for term in terms {
-            if StepMetric::is_reserved(term.name()) {
-                let name = term.name().to_owned();
-                return Err(TermNameError::Taken { name }.into());
-            }
             objective = objective.with_term(term.clone())?;
         }
+        let objective = StepMetric::named(objective)?;
         let record = ExtensionRecord {
             terms: terms.iter().map(|term| term.name().to_owned()).collect(),
             assignment: assigner.map(described),

@@ -337,7 +337,7 @@ impl Trainer {
         } = self.reopen::<C>(&folder)?;
         let batch = step.batch(&folder, &extensions.collate, &data.train)?;
         let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
-        let step = trainable(&config, model, devices)?.with_objective(extensions.objective);
+        let step = trainable(&config, model, devices)?.with_objective(extensions.objective)?;
         let output = TrainStep::step(&step, batch).item.read()?;
         Ok(output.metrics().to_vec())
     }
@@ -613,7 +613,7 @@ impl<C: BackboneConfig> Run<C> {
         // burn-train does not run this optimizer: the loop has its own, which it can save.
         let learner = Learner::new(
             trainable(config, model, self.devices.clone())?
-                .with_objective(self.extensions.objective.clone()),
+                .with_objective(self.extensions.objective.clone())?,
             config.optimization.optimizer(),
             config.optimization.scheduler(steps.total),
         );
