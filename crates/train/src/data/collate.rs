@@ -60,6 +60,15 @@ pub enum Assigner {
     ByPrediction(Arc<dyn PredictionAssignmentRule>),
 }
 
+impl Assigner {
+    /// FCOS's rule, as it is configured.
+    pub(crate) fn of<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
+        let rule = config.model.assignment_rule();
+        let rule = rule.map_err(|error| error.within("model"))?;
+        Ok(Self::Static(Arc::new(rule)))
+    }
+}
+
 /// Augmented images with the targets of their locations.
 #[derive(Clone, Debug)]
 pub struct TrainCollate {
@@ -86,10 +95,14 @@ impl TrainCollate {
     ///
     /// # Errors
     ///
-    /// Names the invalid transform.
-    pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, DataError> {
-        let rule = Arc::new(config.model.assignment.clone());
-        Self::with_extensions(config, &Augmentations::default(), Assigner::Static(rule))
+    /// Names the invalid transform, or the invalid field of the model.
+    pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
+        let assigner = Assigner::of(config)?;
+        Ok(Self::with_extensions(
+            config,
+            &Augmentations::default(),
+            assigner,
+        )?)
     }
 
     /// Collation according to the configuration, with custom augmentations and a custom assigner.

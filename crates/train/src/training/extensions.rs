@@ -39,8 +39,10 @@ impl Extensions {
             terms: terms.iter().map(|term| term.name().to_owned()).collect(),
             assignment: assigner.map(described),
         };
-        let assigner = (assigner.cloned())
-            .unwrap_or_else(|| Assigner::Static(Arc::new(config.model.assignment.clone())));
+        let assigner = match assigner {
+            Some(assigner) => assigner.clone(),
+            None => Assigner::of(config)?,
+        };
         Ok(Self {
             objective,
             collate: TrainCollate::with_extensions(config, augmentations, assigner)?,
