@@ -143,8 +143,18 @@ impl Checkpoints {
     ///
     /// Fails without removing anything if the folder contains anything else.
     pub(crate) fn clear(&self) -> Result<(), Error> {
+        let ours = self.of_unstarted_run()?;
+        ours.iter().try_for_each(|path| remove(path))
+    }
+
+    /// The checkpoints that a run without a configuration left, including incomplete ones.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder contains anything else.
+    pub(crate) fn of_unstarted_run(&self) -> Result<Vec<PathBuf>, Error> {
         if !self.path.exists() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let records = [self.data_path(), self.extensions_path()];
         let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
@@ -166,7 +176,7 @@ impl Checkpoints {
                 });
             }
         }
-        ours.iter().try_for_each(|path| remove(path))
+        Ok(ours)
     }
 
     /// Writes a checkpoint, then removes old ones.

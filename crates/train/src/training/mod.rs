@@ -257,6 +257,8 @@ impl Trainer {
         mut config: RunConfig<C>,
         output: &Path,
     ) -> Result<Outcome, Error> {
+        // Before the time that opening and checking the data takes.
+        RunFolder::check(output)?;
         let (extensions, devices) = self.prepare(&mut config)?;
         let data = self.open_data(&mut config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;

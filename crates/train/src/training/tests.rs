@@ -235,3 +235,18 @@ fn a_replay_checks_the_configuration_the_data_and_the_images() {
     let more = config.with_data(DataConfig::shapes(shapes));
     changed(more, "the training split has 5 images, but had 4");
 }
+
+#[test]
+fn a_folder_with_a_run_is_refused_before_the_data_is_opened() {
+    let (_dir, run) = folder();
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("config.json"), "{}").unwrap();
+    let config = tiny().with_data(DataConfig::coco(
+        "no-such-images".into(),
+        "no-such.json".into(),
+        "no-such-images".into(),
+        "no-such.json".into(),
+    ));
+    let error = Trainer::new().train(config, &run).unwrap_err().to_string();
+    assert!(error.contains("already holds a run"), "{error}");
+}
