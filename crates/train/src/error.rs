@@ -134,7 +134,7 @@ impl Error {
     }
 
     /// Adds the file or folder to an I/O error.
-    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }

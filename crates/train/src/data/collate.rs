@@ -201,13 +201,13 @@ fn objects(sample: &Sample) -> Vec<LabeledBox> {
 
 /// Resized images without augmentation.
 #[derive(Clone, Debug)]
-pub struct ValidationCollate {
+pub(crate) struct ValidationCollate {
     /// Size and normalization; its augmentation is ignored.
-    pub input: InputConfig,
+    pub(crate) input: InputConfig,
 }
 
 /// A [`ValidationBatch`] on the host.
-pub struct HostValidationBatch {
+pub(crate) struct HostValidationBatch {
     input: InputBatch,
     indices: Vec<usize>,
 }

@@ -32,38 +32,38 @@ pub struct Position {
     /// The number of completed steps.
     pub iteration: usize,
     /// The metrics of the current epoch so far.
-    pub epoch: EpochProgress,
+    pub(crate) epoch: EpochProgress,
 }
 
 /// The metrics of the completed steps of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochProgress {
+pub(crate) struct EpochProgress {
     /// Means of the step metrics, by name.
-    pub means: BTreeMap<String, RunningMean>,
+    pub(crate) means: BTreeMap<String, RunningMean>,
     /// The number of steps whose gradient was clipped.
-    pub clipped: usize,
+    pub(crate) clipped: usize,
     /// Learning rate of the last step.
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Seconds of training.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// A running weighted mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RunningMean {
+pub(crate) struct RunningMean {
     sum: f64,
     weight: f64,
 }
 
 impl RunningMean {
     /// Adds a value.
-    pub fn add(&mut self, value: f64, weight: f64) {
+    pub(crate) fn add(&mut self, value: f64, weight: f64) {
         self.sum += value * weight;
         self.weight += weight;
     }
 
     /// The mean; 0 without values.
-    pub fn value(self) -> f64 {
+    pub(crate) fn value(self) -> f64 {
         match self.weight > 0.0 {
             true => self.sum / self.weight,
             false => 0.0,
@@ -104,7 +104,7 @@ pub struct Checkpoint<B: Backbone = ResNet> {
 
 impl Checkpoints {
     /// The checkpoints in the folder `path`.
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path }
     }
 

@@ -46,7 +46,7 @@ impl DeviceGroup {
     }
 
     /// The devices.
-    pub fn devices(&self) -> &[Device] {
+    pub(crate) fn devices(&self) -> &[Device] {
         &self.devices
     }
 
@@ -56,7 +56,7 @@ impl DeviceGroup {
     /// # Panics
     ///
     /// If there are more items than devices, or if `work` panics.
-    pub fn map<I, O, F>(&self, items: Vec<I>, work: F) -> Vec<O>
+    pub(super) fn map<I, O, F>(&self, items: Vec<I>, work: F) -> Vec<O>
     where
         I: Send,
         O: Send,

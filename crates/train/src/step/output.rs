@@ -95,7 +95,7 @@ impl StepMetric {
 
     /// The weight of a step with `positives` positive locations in the epoch's mean: the number of
     /// positives if the metric is a mean over them, else 1.
-    pub fn weight(&self, positives: f64) -> f64 {
+    pub(crate) fn weight(&self, positives: f64) -> f64 {
         match self.is_mean_over_positives() {
             true => positives,
             false => 1.0,

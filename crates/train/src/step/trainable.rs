@@ -18,8 +18,9 @@ use fcos_burn_model::{
 };
 
 use super::{
-    DeviceGroup, StepMetric, StepOutput, ValidationOutput, clip_gradients, gradient_norm,
-    output::TargetError, scale_gradients,
+    DeviceGroup, StepMetric, StepOutput, ValidationOutput,
+    gradients::{clip_gradients, gradient_norm, scale_gradients},
+    output::TargetError,
 };
 use crate::{
     Error,
@@ -60,7 +61,8 @@ impl<B: Backbone> TrainableDetector<B> {
         })
     }
 
-    /// Sets the limit of gradient clipping, see [`clip_gradients`].
+    /// Sets the limit of gradient clipping: all gradients are scaled by the same factor, so that
+    /// their overall L2 norm is at most this value.
     #[must_use]
     pub fn with_max_gradient_norm(self, max_gradient_norm: Option<f32>) -> Self {
         Self {
@@ -70,7 +72,7 @@ impl<B: Backbone> TrainableDetector<B> {
     }
 
     /// The limit of gradient clipping, if there is one.
-    pub fn max_gradient_norm(&self) -> Option<f32> {
+    pub(crate) fn max_gradient_norm(&self) -> Option<f32> {
         self.max_gradient_norm
     }
 
@@ -98,8 +100,7 @@ impl<B: Backbone> TrainableDetector<B> {
     }
 
     /// Replaces the detector, for instance by one with averaged weights.
-    #[must_use]
-    pub fn with_detector(&self, detector: Fcos<B>) -> Self {
+    pub(crate) fn with_detector(&self, detector: Fcos<B>) -> Self {
         Self {
             detector,
             ..self.clone()
