@@ -113,6 +113,7 @@ fn usual_factor() -> f64 {
 /// The learning rate at the start of the training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Warmup {
     /// Number of iterations; 0 for no warm-up.
     pub iterations: usize,
@@ -120,6 +121,31 @@ pub struct Warmup {
     pub factor: f64,
     /// How the rate changes during the warm-up.
     pub shape: WarmupShape,
+}
+
+impl Warmup {
+    /// No warm-up.
+    pub fn none() -> Self {
+        Self::constant(0, 1.0)
+    }
+
+    /// A fraction `factor` of the full rate for some iterations (FCOS).
+    pub fn constant(iterations: usize, factor: f64) -> Self {
+        Self {
+            iterations,
+            factor,
+            shape: WarmupShape::Constant,
+        }
+    }
+
+    /// A rise from a fraction `factor` of the full rate in equal steps.
+    pub fn linear(iterations: usize, factor: f64) -> Self {
+        Self {
+            iterations,
+            factor,
+            shape: WarmupShape::Linear,
+        }
+    }
 }
 
 /// The course of the learning rate in the warm-up.
@@ -145,6 +171,22 @@ pub enum Milestones {
 }
 
 impl OptimizationConfig {
+    /// An optimizer without weight decay, warm-up, gradient clipping or averaged weights, and with
+    /// the default [`Decay`]. Biases have the same learning rate as the other parameters.
+    pub fn new(optimizer: OptimizerConfig, learning_rate: f64) -> Self {
+        Self {
+            optimizer,
+            learning_rate,
+            weight_decay: 0.0,
+            bias_weight_decay: 0.0,
+            bias_learning_rate_factor: 1.0,
+            warmup: Warmup::none(),
+            decay: Decay::default(),
+            max_gradient_norm: None,
+            average_decay: None,
+        }
+    }
+
     /// Sets [`optimizer`](Self::optimizer).
     #[must_use]
     pub fn with_optimizer(self, optimizer: OptimizerConfig) -> Self {
