@@ -1,7 +1,7 @@
 //! A custom training loop from the parts of the library: loader, step, optimizer, checkpoints,
 //! evaluation and run folder, without burn-train's learner.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use burn::{
     data::dataloader::DataLoader,
@@ -15,7 +15,7 @@ use fcos_burn::{
         data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
         run::Position,
         step::StepMetric,
-        training::{initial_model, open_devices, trainable},
+        training::{Splits, initial_model, open_devices, trainable},
     },
 };
 
@@ -25,11 +25,8 @@ fn run(
     steps: usize,
     output: &Path,
 ) -> Result<Evaluation, Box<dyn std::error::Error>> {
-    let train = Arc::new(config.data.source.open("train")?);
-    let val = Arc::new(config.data.source.open("val")?);
-    config.data.categories = train.categories().to_vec();
-    config.model.num_classes = train.categories().len();
     config.validate()?;
+    let Splits { train, val, .. } = Splits::open(&mut config)?;
 
     let devices = open_devices(&config)?;
     let host = devices[0].clone().without_autodiff();

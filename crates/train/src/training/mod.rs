@@ -390,19 +390,10 @@ impl Trainer {
     }
 
     fn open_data<C: BackboneConfig>(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
-        let data = match self.data.take() {
-            Some(data) => {
-                config.data.source = DataSource::Custom(data.train.name().to_owned());
-                data
-            }
-            None => {
-                let open = |split: &str| config.data.source.open(split).map(Arc::new);
-                Splits {
-                    train: open(&config.data.train_split)?,
-                    val: open(&config.data.val_split)?,
-                }
-            }
+        let Some(data) = self.data.take() else {
+            return Splits::open(config);
         };
+        config.data.source = DataSource::Custom(data.train.name().to_owned());
         data.describe(config)?;
         Ok(data)
     }
@@ -447,12 +438,33 @@ struct Opened<C: BackboneConfig> {
     data: Splits,
 }
 
-struct Splits {
-    train: Arc<DetectionDataset>,
-    val: Arc<DetectionDataset>,
+/// The data of a training.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Splits {
+    /// The split to train on.
+    pub train: Arc<DetectionDataset>,
+    /// The split to validate on.
+    pub val: Arc<DetectionDataset>,
 }
 
 impl Splits {
+    /// Opens the splits that `config` names, logs a summary of them, and sets the classes of the
+    /// configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a split cannot be opened or has no images, or if their classes differ.
+    pub fn open<C: BackboneConfig>(config: &mut RunConfig<C>) -> Result<Self, Error> {
+        let open = |split: &str| config.data.source.open(split).map(Arc::new);
+        let data = Self {
+            train: open(&config.data.train_split)?,
+            val: open(&config.data.val_split)?,
+        };
+        data.describe(config)?;
+        Ok(data)
+    }
+
     /// Logs a summary of the data, and sets the classes of the configuration.
     fn describe<C: BackboneConfig>(&self, config: &mut RunConfig<C>) -> Result<(), Error> {
         for dataset in [&self.train, &self.val] {
