@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fcos_burn_boxes::LabeledBox;
 use fcos_burn_data::{
     DataError, DetectionDataset, SampleReader, sample_rng, stack,
     transforms::{Augmentations, Pipeline, Sample},
@@ -161,7 +160,7 @@ impl Collate for TrainCollate {
             .zip(read.chunks(part_len))
             .map(|((samples, pixels), indices)| {
                 let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
-                let objects: Vec<Vec<_>> = samples.iter().map(objects).collect();
+                let objects: Vec<Vec<_>> = samples.iter().map(Sample::objects).collect();
                 match &self.assigner {
                     Assigner::Static(rule) => {
                         BatchPart::new(images, &objects, &locations, rule.as_ref())
@@ -187,16 +186,6 @@ impl Collate for TrainCollate {
     fn to_device(host: TrainBatch, _device: &Device) -> TrainBatch {
         host
     }
-}
-
-fn objects(sample: &Sample) -> Vec<LabeledBox> {
-    let boxes = sample.boxes().iter().zip(sample.labels());
-    boxes
-        .map(|(bbox, &label)| LabeledBox {
-            bbox: bbox.to_xyxy(),
-            label,
-        })
-        .collect()
 }
 
 /// Resized images without augmentation.
