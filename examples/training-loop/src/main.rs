@@ -3,11 +3,7 @@
 
 use std::path::Path;
 
-use burn::{
-    data::dataloader::DataLoader,
-    module::Module,
-    train::{ItemLazy, TrainStep},
-};
+use burn::{data::dataloader::DataLoader, module::Module, train::TrainStep};
 use fcos_burn::{
     prelude::*,
     train::{
@@ -42,7 +38,7 @@ fn run(
     while position.iteration < steps {
         for batch in loader.iter() {
             let step = TrainStep::step(&detector, batch?);
-            let metrics = step.item.sync()?;
+            let metrics = step.item.read()?;
             if let Some((metric, value)) = metrics.not_finite() {
                 return Err(format!("{} is {value}", metric.name()).into());
             }

@@ -12,7 +12,7 @@ use burn::{
     data::dataloader::DataLoader,
     module::{Module, ModuleMapper, Param},
     tensor::{Device, Distribution, Tensor},
-    train::{ItemLazy, TrainStep},
+    train::TrainStep,
 };
 use fcos_burn::{
     detect::Detector,
@@ -235,8 +235,7 @@ fn train_once(
         for batch in loader.iter() {
             let batch = batch.map_err(|error| Error::Failed(error.to_string()))?;
             let output = TrainStep::step(&learner, batch);
-            let item = output.item.sync();
-            let item = item.map_err(|error| Error::Failed(error.to_string()))?;
+            let item = output.item.read()?;
             if let Some((metric, value)) = item.not_finite() {
                 let cause = format!("step {}: {} is {value}", steps + 1, metric.name());
                 return Err(Error::Failed(cause));
