@@ -1,5 +1,6 @@
 //! An image with its boxes.
 
+use fcos_burn_boxes::LabeledBox;
 use image::RgbImage;
 
 use super::Geometry;
@@ -43,6 +44,17 @@ impl Sample {
     /// The class of each box.
     pub fn labels(&self) -> &[usize] {
         &self.labels
+    }
+
+    /// The objects to train on: each box, in pixels of [`image`](Self::image), with its class.
+    pub fn objects(&self) -> Vec<LabeledBox> {
+        let pairs = self.boxes.iter().zip(&self.labels);
+        pairs
+            .map(|(bbox, &label)| LabeledBox {
+                bbox: bbox.to_xyxy(),
+                label,
+            })
+            .collect()
     }
 
     /// The same boxes on pixels of other colors. `color` maps the red, green and blue of each pixel.
