@@ -44,10 +44,15 @@ impl RunFolder {
         Ok((folder, log))
     }
 
-    /// Fails if a run in `path` would overwrite another one.
+    /// Fails if a run in `path` would overwrite another one, or another training is running there.
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
         let path = path.to_owned();
-        Self { path }.check_free()
+        let folder = Self { path };
+        let log = folder.log_path();
+        if log.exists() {
+            TrainLog::open(&log)?;
+        }
+        folder.check_free()
     }
 
     fn check_free(&self) -> Result<(), Error> {
