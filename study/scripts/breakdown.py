@@ -1,6 +1,6 @@
 """Break down the time of a program by operation, from samples of its call stacks.
 
-    cargo build --release --workspace --config 'profile.release.package.fcos-burn-cpu.debug=1' \\
+    cargo build --release -p fcos-burn-study --config 'profile.release.package.fcos-burn-cpu.debug=1' \\
         --config 'profile.release.strip="none"'
     perf record -F 250 --call-graph dwarf,16384 -o FILE target/release/bench …
     python study/scripts/breakdown.py --binary target/release/bench FILE

@@ -1,6 +1,6 @@
 """Compare the detector with torchvision's FCOS, stage by stage.
 
-    cargo build --release --workspace
+    cargo build --release -p fcos-burn-study
     venv/bin/python study/scripts/compare.py --bench target/release/bench --output FOLDER
 
 Both programs train and detect with the same weights, images, batch size and threads. They take

@@ -1,6 +1,6 @@
 """Measure how time and memory grow with images, detections, objects and classes.
 
-    cargo build --release --workspace
+    cargo build --release -p fcos-burn-study
     venv/bin/python study/scripts/scale.py --bench target/release/bench --output FOLDER
 
 Opening annotations and evaluating detections are compared with pycocotools. Both programs take

@@ -172,6 +172,28 @@ fn only_listed_foreign_types_appear_in_public_apis() {
     );
 }
 
+#[test]
+fn a_planted_foreign_type_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let shown = |text: &str| {
+        fs::write(folder.path().join("lib.rs"), text).unwrap();
+        let (_, crates) = foreign_types(folder.path()).remove(0);
+        crates.contains("rayon")
+    };
+    assert!(shown("use rayon::Pool; pub fn f(pool: &[Pool]) {}"));
+    assert!(shown("pub struct A { pub pool: Option<rayon::Pool> }"));
+    assert!(shown(
+        "pub struct A; impl A { pub fn f() -> rayon::Pool {} }"
+    ));
+    assert!(shown("pub enum E { Pool(rayon::Pool) }"));
+    assert!(shown("pub use rayon::Pool;"));
+    assert!(!shown(
+        "use rayon::Pool; struct A(Pool); fn f(pool: Pool) {}"
+    ));
+    assert!(!shown("pub struct A { pool: rayon::Pool }"));
+    assert!(!shown("mod rayon; pub use rayon::Pool;"));
+}
+
 /// A module of a crate that has its own file.
 struct Module {
     path: Vec<String>,
@@ -404,9 +426,14 @@ fn foreign_types(src: &Path) -> Vec<(PathBuf, BTreeSet<String>)> {
             };
             (!matches!(visibility, Visibility::Public(_))).then(|| name.to_string())
         });
+        let children = module.syntax.items.iter().filter_map(|item| match item {
+            Item::Mod(child) => Some(child.ident.to_string()),
+            _ => None,
+        });
         let mut shown = Shown {
             names,
             private: private.collect(),
+            children: children.collect(),
             crates: BTreeSet::new(),
         };
         for item in &module.syntax.items {
@@ -447,6 +474,8 @@ struct Shown {
     names: BTreeMap<String, String>,
     /// The types of the module that are not public, whose methods do not count.
     private: BTreeSet<String>,
+    /// The child modules, which hide crates of the same name.
+    children: BTreeSet<String>,
     crates: BTreeSet<String>,
 }
 
@@ -462,6 +491,12 @@ impl Shown {
                 }
             }
             Item::Type(item) if public(&item.vis) => self.visit_type(&item.ty),
+            Item::Use(item) if public(&item.vis) => {
+                let roots = leaves(&item.tree).into_iter();
+                let roots = roots.filter_map(|(path, _)| path.into_iter().next());
+                let foreign = roots.filter(|root| !self.children.contains(root));
+                self.crates.extend(foreign);
+            }
             Item::Trait(item) if public(&item.vis) => {
                 for bound in &item.supertraits {
                     self.visit_type_param_bound(bound);

@@ -152,7 +152,7 @@ fn input_is_resized_flipped_and_normalized_as_in_fcos() {
     assert_eq!(config.normalization, Normalization::Caffe);
     let pixel = image::Rgb([10, 20, 30]);
     let image = image::RgbImage::from_pixel(40, 33, pixel);
-    let sample = Sample::new(image, Vec::new(), Vec::new());
+    let sample = Sample::new(image, []);
     let batch = stack(&[sample], config.normalization, config.size_multiple);
     assert_eq!(batch.shape, [1, 3, 64, 64]);
     let first: Vec<f32> = batch.data.chunks(64 * 64).map(|plane| plane[0]).collect();

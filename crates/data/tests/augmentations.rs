@@ -46,8 +46,8 @@ impl Augmentation for Transpose {
         let image = RgbImage::from_fn(height, width, |x, y| *sample.image().get_pixel(y, x));
         let swapped = sample.boxes().iter();
         let swapped = swapped.map(|b| BoundingBox::new(b.y1, b.x1, b.y2, b.x2));
-        let (boxes, labels) = (swapped.collect(), sample.labels().to_vec());
-        Ok(Sample::new(image, boxes, labels))
+        let objects = swapped.zip(sample.labels().iter().copied());
+        Ok(Sample::new(image, objects))
     }
 }
 
@@ -66,7 +66,7 @@ fn pipeline(steps: serde_json::Value) -> Result<Pipeline, DataError> {
 
 fn sample(width: u32, height: u32) -> Sample {
     let image = RgbImage::from_pixel(width, height, Rgb([10, 20, 60]));
-    Sample::new(image, vec![BoundingBox::new(1.0, 2.0, 3.0, 5.0)], vec![7])
+    Sample::new(image, [(BoundingBox::new(1.0, 2.0, 3.0, 5.0), 7)])
 }
 
 #[test]

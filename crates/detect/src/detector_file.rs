@@ -12,7 +12,7 @@ use fcos_burn_model::{
 
 use serde::Deserialize;
 
-use crate::{coco_classes::COCO_CLASSES, error::Error, input::InputConfig, json::read_json};
+use crate::{coco_classes::COCO_CLASSES, error::Error, input::InputConfig, run_files};
 
 /// A detector on disk: a run folder, or a weights file of another project.
 #[derive(Clone, Debug)]
@@ -28,11 +28,6 @@ pub struct DetectorFile<C: BackboneConfig = ResNetConfig> {
     /// The configuration file of the run, if the weights belong to one.
     pub run_config: Option<PathBuf>,
 }
-
-/// The configuration file in a run folder.
-pub const RUN_CONFIG: &str = "config.json";
-/// The weights file in a run folder.
-pub const RUN_WEIGHTS: &str = "model.bpk";
 
 /// The part of a run's configuration that describes its detector.
 #[derive(Deserialize)]
@@ -65,7 +60,7 @@ impl DetectorFile {
         }
         let file = WeightsFile::open(path)?;
         if file.naming() == TensorNaming::FcosBurn {
-            let config = path.with_file_name(RUN_CONFIG);
+            let config = path.with_file_name(run_files::CONFIG);
             if !config.is_file() {
                 return Err(Error::NotADetector {
                     path: config,
@@ -129,14 +124,14 @@ impl<C: BackboneConfig> DetectorFile<C> {
     ///
     /// Fails if `path` is not a run folder of this backbone, or cannot be read.
     pub fn open_run(path: &Path) -> Result<Self, Error> {
-        let config = path.join(RUN_CONFIG);
+        let config = path.join(run_files::CONFIG);
         if !config.is_file() {
             return Err(Error::NotADetector {
                 path: path.to_owned(),
-                cause: format!("not a run folder: it has no {RUN_CONFIG}"),
+                cause: format!("not a run folder: it has no {}", run_files::CONFIG),
             });
         }
-        Self::of_run(config, path.join(RUN_WEIGHTS))
+        Self::of_run(config, path.join(run_files::WEIGHTS))
     }
 
     /// Loads the detector onto `device`, and reports which weights were loaded.
@@ -153,7 +148,8 @@ impl<C: BackboneConfig> DetectorFile<C> {
     }
 
     fn of_run(config: PathBuf, weights: PathBuf) -> Result<Self, Error> {
-        let RunDetector::<C> { model, input, data } = read_json(&config)?;
+        let run = serde_json::from_value(run_files::read_config(&config)?);
+        let RunDetector::<C> { model, input, data } = run.map_err(Error::json(&config))?;
         let valid = model
             .validate()
             .map_err(|error| error.within("model").to_string());

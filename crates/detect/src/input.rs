@@ -136,7 +136,7 @@ impl InputConfig {
                 let samples = images
                     .into_iter()
                     .map(|image| {
-                        let sample = Sample::new(image, Vec::new(), Vec::new());
+                        let sample = Sample::new(image, []);
                         self.resize.resize(sample, self.interpolation)
                     })
                     .collect::<Result<Vec<Sample>, DataError>>()?;

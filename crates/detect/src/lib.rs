@@ -9,6 +9,7 @@ mod error;
 mod input;
 pub mod json;
 pub mod pictures;
+pub mod run_files;
 
 pub use detections::{CategoryDetection, ImageDetections};
 pub use detector::Detector;

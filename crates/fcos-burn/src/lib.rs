@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+// The tensors and modules in this interface, in the version that it uses.
+pub use fcos_burn_model::burn;
+
 pub use fcos_burn_boxes as boxes;
 pub use fcos_burn_data as data;
 pub use fcos_burn_detect as detect;

@@ -36,6 +36,9 @@ mod positives;
 mod test_tensors;
 mod unknown_name;
 
+// The tensors in this interface, in the version that it uses.
+pub use burn;
+
 pub use association::{AssociationLoss, AssociationScore};
 pub use box_loss::BoxLoss;
 pub use centerness::{centerness_loss, centerness_target};

@@ -46,16 +46,70 @@ impl Assignment {
         self.labels[location] = object.label as i32;
         self.boxes[location] = object.bbox;
     }
+
+    /// Checks what a `rule` owes for these `objects` at `count` locations, see
+    /// [`AssignmentRule`].
+    ///
+    /// # Errors
+    ///
+    /// Names the rule and what it broke.
+    pub fn check(
+        &self,
+        rule: &dyn fmt::Debug,
+        objects: &[LabeledBox],
+        count: usize,
+    ) -> Result<(), AssignmentError> {
+        let broken = |cause: String| AssignmentError {
+            rule: format!("{rule:?}"),
+            cause,
+        };
+        let (labels, boxes) = (self.labels.len(), self.boxes.len());
+        if labels != count || boxes != count {
+            return Err(broken(format!(
+                "{labels} labels and {boxes} boxes for {count} locations"
+            )));
+        }
+        let mut known: Vec<i32> = objects.iter().map(|object| object.label as i32).collect();
+        known.sort_unstable();
+        let positives = self.labels.iter().zip(&self.boxes).enumerate();
+        for (location, (label, bbox)) in positives.filter(|(_, (label, _))| **label != BACKGROUND) {
+            if known.binary_search(label).is_err() {
+                return Err(broken(format!(
+                    "location {location} the label {label}, which no object has"
+                )));
+            }
+            let [x1, y1, x2, y2] = *bbox;
+            if !(bbox.iter().all(|side| side.is_finite()) && x2 > x1 && y2 > y1) {
+                return Err(broken(format!(
+                    "location {location} the box {bbox:?}, whose width and height must be \
+                     positive"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An assignment that breaks what its rule owes, see [`AssignmentRule`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the assignment rule {rule} gave {cause}")]
+#[non_exhaustive]
+pub struct AssignmentError {
+    /// The `Debug` form of the rule.
+    pub rule: String,
+    /// What it gave.
+    pub cause: String,
 }
 
 /// Assigns locations to the objects of an image before anything is predicted.
 ///
-/// An implementation owes, for every set of objects:
+/// An implementation owes, for every set of objects (a training
+/// [checks](Assignment::check) it and stops otherwise):
 ///
 /// - labels and boxes for all of `locations`, in their order;
 /// - labels that are those of the objects, or [`BACKGROUND`];
 /// - at every location that is not background, the box of its object, whose width and
-///   height are positive: the objective divides by its area. Objects may be degenerate.
+///   height are positive and finite: the objective divides by its area. Objects may be degenerate.
 pub trait AssignmentRule: fmt::Debug + Send + Sync {
     /// Assigns the locations of one image.
     ///
@@ -314,6 +368,39 @@ mod tests {
         assert_eq!(positives(&assignment, &locations, 1), [(8, [4.0, 4.0])]);
         assert!(positives(&assignment, &locations, 2).is_empty());
         assert_eq!(positives(&assignment, &locations, 0).len(), 15);
+    }
+
+    #[test]
+    fn broken_assignments_are_named() {
+        let (objects, count) = ([object([0.0, 0.0, 8.0, 8.0], 2)], 3);
+        let check = |change: &dyn Fn(&mut Assignment)| {
+            let mut assignment = Assignment::background(count);
+            assignment.set(1, &objects[0]);
+            change(&mut assignment);
+            let checked = assignment.check(&"Mine", &objects, count);
+            checked.map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&|_| ()), Ok(()));
+        type Change = fn(&mut Assignment);
+        let broken: [(Change, &str); 4] = [
+            (
+                |a| a.labels.truncate(2),
+                "2 labels and 3 boxes for 3 locations",
+            ),
+            (|a| a.labels[0] = 1, "location 0 the label 1"),
+            (
+                |a| a.boxes[1][2] = 0.0,
+                "location 1 the box [0.0, 0.0, 0.0, 8.0]",
+            ),
+            (|a| a.boxes[1][3] = f32::NAN, "location 1 the box"),
+        ];
+        for (change, part) in broken {
+            let error = check(&change).err().unwrap_or_default();
+            assert!(
+                error.contains("rule \"Mine\" gave") && error.contains(part),
+                "{error}"
+            );
+        }
     }
 
     #[test]

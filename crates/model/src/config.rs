@@ -137,7 +137,8 @@ impl<C: BackboneConfig> FcosConfig<C> {
     /// Replaces the [`backbone`](Self::backbone) by one that may be of another type.
     ///
     /// If it has another number of feature maps, the
-    /// [`range_bounds`](AssignmentConfig::range_bounds) have to be adapted.
+    /// [`range_bounds`](AssignmentConfig::range_bounds) have to be adapted, unless the training
+    /// replaces FCOS's assignment rule.
     #[must_use]
     pub fn with_backbone<D: BackboneConfig>(self, backbone: D) -> FcosConfig<D> {
         FcosConfig {
@@ -195,7 +196,22 @@ impl<C: BackboneConfig> FcosConfig<C> {
         self.fpn.strides(&self.backbone.features())
     }
 
-    /// Checks every value on which building or running the detector depends.
+    /// FCOS's assignment rule, for a training that does not replace it.
+    ///
+    /// # Errors
+    ///
+    /// Names the invalid field of [`assignment`](Self::assignment), or of the configuration of the
+    /// levels.
+    pub fn assignment_rule(&self) -> Result<AssignmentConfig, ConfigError> {
+        self.validate()?;
+        let checked = self.assignment.validate(self.strides().len());
+        checked.map_err(|error| error.within("assignment"))?;
+        Ok(self.assignment.clone())
+    }
+
+    /// Checks every value on which building or running the detector depends. The
+    /// [`assignment`](Self::assignment) is checked where it is used, by
+    /// [`assignment_rule`](Self::assignment_rule).
     ///
     /// # Errors
     ///
@@ -214,10 +230,6 @@ impl<C: BackboneConfig> FcosConfig<C> {
         validate_features(&features).map_err(within("backbone"))?;
         self.fpn.validate().map_err(within("fpn"))?;
         self.head.validate().map_err(within("head"))?;
-        let levels = self.fpn.strides(&features).len();
-        self.assignment
-            .validate(levels)
-            .map_err(within("assignment"))?;
         self.postprocess.validate().map_err(within("postprocess"))
     }
 }
@@ -228,8 +240,8 @@ mod tests {
 
     use super::*;
 
-    /// `FcosConfig::small(3)` with the aliases of fields, and without `fpn.extra_levels`.
-    const WITH_ALIASES: &str = r#"{
+    /// `FcosConfig::small(3)` without `fpn.extra_levels`, which older files lack.
+    const WITHOUT_DEFAULTS: &str = r#"{
         "num_classes": 3,
         "backbone": {
             "depth": "resnet18",
@@ -244,7 +256,7 @@ mod tests {
             "tower_depth": 2,
             "tower_init": "kaiming",
             "regression": "normalized-exp",
-            "learnt_scales": true,
+            "learned_scales": true,
             "centerness": null,
             "prior": 0.01
         },
@@ -255,7 +267,7 @@ mod tests {
         },
         "postprocess": {
             "score_threshold": 0.05,
-            "thresholded": "class-probability",
+            "score_threshold_on": "class-probability",
             "candidates_per_level": 1000,
             "nms_iou_threshold": 0.6,
             "detections_per_image": 100
@@ -263,7 +275,8 @@ mod tests {
     }"#;
 
     fn field(config: &FcosConfig) -> Option<String> {
-        config.validate().err().map(|error| error.field.into())
+        let error = config.assignment_rule().err();
+        error.map(|error| error.field.into())
     }
 
     #[test]
@@ -277,6 +290,7 @@ mod tests {
         ] {
             let config = preset(80);
             assert_eq!(config.validate(), Ok(()));
+            assert_eq!(config.assignment_rule().as_ref(), Ok(&config.assignment));
             assert_eq!(config.strides(), [8, 16, 32, 64, 128]);
         }
     }
@@ -323,8 +337,8 @@ mod tests {
     }
 
     #[test]
-    fn aliases_and_defaults_of_fields_are_read() {
-        let config: FcosConfig = serde_json::from_str(WITH_ALIASES).unwrap();
+    fn missing_fields_get_their_defaults() {
+        let config: FcosConfig = serde_json::from_str(WITHOUT_DEFAULTS).unwrap();
         assert_eq!(config, FcosConfig::small(3));
     }
 

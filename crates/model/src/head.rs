@@ -78,7 +78,6 @@ pub struct FcosHeadConfig {
     pub regression: RegressionForm,
     /// Whether each level's regression output is multiplied by a learned scale (FCOS;
     /// torchvision has none).
-    #[serde(alias = "learnt_scales")]
     pub learned_scales: bool,
     /// The center-ness branch, if any.
     pub centerness: Option<CenternessBranch>,

@@ -18,6 +18,8 @@ pub mod weights;
 
 pub use fcos_burn_boxes::{Detection, LabeledBox};
 
+pub use fcos_burn_loss::burn;
+
 pub use config::FcosConfig;
 pub use fcos::Fcos;
 pub use fcos_burn_loss::ConfigError;

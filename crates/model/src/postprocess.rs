@@ -15,7 +15,6 @@ pub struct PostprocessConfig {
     /// Candidates have to exceed this.
     pub score_threshold: f32,
     /// The quantity that is compared with the score threshold.
-    #[serde(alias = "thresholded")]
     pub score_threshold_on: ScoreThresholdOn,
     /// How many of each level's candidates with the highest scores enter non-maximum
     /// suppression.

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use fcos_burn_data::DataError;
+use fcos_burn_data::{DataError, DetectionDataset};
 use fcos_burn_detect::{device::DeviceError, list_names};
 use fcos_burn_eval::EvaluationError;
 use fcos_burn_loss::{ConfigError, TermNameError};
-use fcos_burn_model::WeightsError;
+use fcos_burn_model::{WeightsError, assignment::AssignmentError};
 use fcos_burn_plot::PlotError;
 
 /// Why training, evaluation or detection failed.
@@ -25,6 +25,9 @@ pub enum Error {
     /// A term of the objective has an invalid or duplicate name.
     #[error(transparent)]
     Term(#[from] TermNameError),
+    /// A term of the objective has the name of another metric of the training.
+    #[error("the term `{0}` has the name of another metric of the training")]
+    ReservedName(String),
     /// Weights could not be saved or loaded.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -90,14 +93,48 @@ pub enum Error {
     /// The detector could not be used.
     #[error(transparent)]
     Detect(#[from] fcos_burn_detect::Error),
+    /// An assignment rule broke what it owes.
+    #[error(transparent)]
+    Assignment(#[from] AssignmentError),
+    /// Images could not be made into a batch.
+    #[error("{}: {source}", list_names(images))]
+    Images {
+        /// The image files.
+        images: Vec<String>,
+        /// The error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The training stopped on an error.
     #[error("training stopped: {0}")]
     Training(String),
 }
 
 impl Error {
+    /// The data or code differs from that with which the run in `run` was started.
+    pub(crate) fn other_run(run: &Path, cause: &str) -> Self {
+        Self::Run {
+            path: run.to_owned(),
+            cause: format!("cannot be resumed or replayed: {cause}"),
+        }
+    }
+
+    /// An error of the images at these indices of `dataset`.
+    pub(crate) fn images(
+        dataset: &DetectionDataset,
+        indices: &[usize],
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let records = indices
+            .iter()
+            .filter_map(|index| dataset.record(*index).ok());
+        Self::Images {
+            images: records.map(|record| record.file_name.clone()).collect(),
+            source: source.into(),
+        }
+    }
+
     /// Adds the file or folder to an I/O error.
-    pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }

@@ -7,7 +7,7 @@ pub mod run;
 pub mod step;
 pub mod training;
 
-pub use burn::train::Interrupter;
+pub use burn::{self, train::Interrupter};
 pub use config::RunConfig;
 pub use error::Error;
 pub use run::RunFolder;

@@ -1,5 +1,5 @@
-//! The network: three strided convolutions, one plain convolution, and a head with one square
-//! anchor per cell.
+//! The detector: three strided convolutions, one plain convolution, a head with one square anchor
+//! per cell, and decoding.
 
 use burn::{
     module::Module,
@@ -7,10 +7,14 @@ use burn::{
         PaddingConfig2d,
         conv::{Conv2d, Conv2dConfig},
     },
-    tensor::{Device, Tensor, TensorData, activation::relu},
+    tensor::{Device, ExecutionError, Tensor, TensorData, activation::relu},
 };
+use fcos_burn_boxes::{Detection, batched_nms};
 use fcos_burn_loss::Predictions;
-use fcos_burn_model::locations::Locations;
+use fcos_burn_model::{
+    HostPredictions,
+    locations::{LocationRule, Locations},
+};
 
 /// Distance between anchors in pixels.
 pub const STRIDE: usize = 8;
@@ -44,6 +48,12 @@ impl AnchorDetector {
         }
     }
 
+    /// The centers of the anchors in images `[batch, 3, height, width]`.
+    pub fn locations(images: &Tensor<4>) -> Locations {
+        let [_, _, height, width] = images.dims();
+        Locations::new([height, width], &[STRIDE], LocationRule::HalfStride)
+    }
+
     /// The predictions of all images, one row per location in the order of [`Locations`].
     pub fn forward(&self, images: Tensor<4>, locations: &Locations) -> Predictions {
         let features = self
@@ -73,5 +83,24 @@ impl AnchorDetector {
             boxes,
             centerness_logits: None,
         }
+    }
+    /// The detections in one image, by descending score.
+    pub fn detect(&self, image: Tensor<4>) -> Result<Vec<Detection>, ExecutionError> {
+        let locations = Self::locations(&image);
+        let predictions = self.forward(image, &locations);
+        let predictions = HostPredictions::read(&predictions, locations.len())?;
+        let image = predictions.image(0);
+        let mut candidates = Vec::new();
+        for (location, bbox) in image.boxes().iter().enumerate() {
+            for (label, logit) in image.class_logits(location).iter().enumerate() {
+                candidates.push(Detection {
+                    bbox: *bbox,
+                    label,
+                    score: 1.0 / (1.0 + (-logit).exp()),
+                });
+            }
+        }
+        candidates.retain(|candidate| candidate.score > 0.05);
+        Ok(batched_nms(candidates, 0.6).take(100).collect())
     }
 }

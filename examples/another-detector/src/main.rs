@@ -10,7 +10,7 @@ use burn::{
     optim::{AdamWConfig, GradientsParams},
     tensor::{Device, Int, Tensor, TensorData},
 };
-use fcos_burn_boxes::{Detection, LabeledBox, batched_nms};
+use fcos_burn_boxes::LabeledBox;
 use fcos_burn_data::{
     DetectionDataset, Normalization,
     shapes::{ShapesConfig, ShapesSplit},
@@ -18,15 +18,12 @@ use fcos_burn_data::{
 };
 use fcos_burn_eval::{CocoMetric, Evaluation};
 use fcos_burn_loss::{AssociationLoss, FcosObjectiveConfig, Targets};
-use fcos_burn_model::{
-    assignment::{AssignmentConfig, AssignmentRule},
-    locations::{LocationRule, Locations},
-};
+use fcos_burn_model::assignment::{AssignmentConfig, AssignmentRule};
 use fcos_burn_plot::{DrawnBox, annotated, save_picture};
 
 use anchors::{AnchorDetector, STRIDE};
 
-/// Images and the objects in each.
+/// Images `[batch, 3, height, width]`, and the objects in each.
 type Batch = (Tensor<4>, Vec<Vec<LabeledBox>>);
 
 /// The input of the network for some images of a data set, and their objects.
@@ -40,24 +37,19 @@ fn batch(
         .map(|&i| dataset.sample(i))
         .collect::<Result<_, _>>()?;
     let pixels = stack(&samples, Normalization::ImageNet, STRIDE);
-    let objects = samples.iter().map(|sample| {
-        let boxes = sample.boxes().iter().zip(sample.labels());
-        boxes
-            .map(|(bbox, &label)| LabeledBox {
-                bbox: bbox.to_xyxy(),
-                label,
-            })
-            .collect()
-    });
+    let objects = samples.iter().map(|sample| sample.objects()).collect();
     let images = Tensor::from_data(TensorData::new(pixels.data, pixels.shape), device);
-    Ok((images, objects.collect()))
+    Ok((images, objects))
 }
 
+/// Trains a detector for `steps` steps of 8 images. Returns it with the objective of each step.
 fn train(
     data: &DetectionDataset,
     steps: usize,
     device: &Device,
-) -> Result<AnchorDetector, Box<dyn std::error::Error>> {
+) -> Result<(AnchorDetector, Vec<f32>), Box<dyn std::error::Error>> {
+    device.seed(0);
+    let mut losses = Vec::with_capacity(steps);
     let mut model = AnchorDetector::new(data.categories().len(), device);
     let mut optimizer = AdamWConfig::new().init();
     let pse = FcosObjectiveConfig::new().with_association(Some(AssociationLoss::default()));
@@ -67,7 +59,7 @@ fn train(
     for step in 0..steps {
         let indices: Vec<usize> = (0..8).map(|i| (step * 8 + i) % data.len()).collect();
         let (images, objects) = batch(data, &indices, device)?;
-        let locations = locations(&images);
+        let locations = AnchorDetector::locations(&images);
         let (mut labels, mut boxes) = (Vec::new(), Vec::new());
         for objects in &objects {
             let assigned = rule.assign(objects, &locations);
@@ -81,53 +73,30 @@ fn train(
             centerness: None,
         };
         let output = objective.forward(model.forward(images, &locations), targets);
+        losses.push(output.total.clone().into_scalar());
         let gradients = GradientsParams::from_grads(output.total.backward(), &model);
         model = optimizer.step(1e-3, model, gradients);
     }
-    Ok(model)
+    Ok((model, losses))
 }
 
-fn locations(images: &Tensor<4>) -> Locations {
-    let [_, _, height, width] = images.dims();
-    Locations::new([height, width], &[STRIDE], LocationRule::HalfStride)
-}
-
-/// The detections in one image, by descending score.
-fn detect(model: &AnchorDetector, images: Tensor<4>) -> Result<Vec<Detection>, String> {
-    let locations = locations(&images);
-    let predictions = model.forward(images, &locations);
-    let classes = predictions.class_logits.dims()[1];
-    let values = |tensor: Tensor<2>| {
-        tensor
-            .into_data()
-            .try_into_vec_as::<f32>()
-            .map_err(|error| format!("{error:?}"))
-    };
-    let scores = values(burn::tensor::activation::sigmoid(predictions.class_logits))?;
-    let boxes = values(predictions.boxes)?;
-    let candidates = scores
-        .iter()
-        .enumerate()
-        .filter(|(_, score)| **score > 0.05);
-    let candidates = candidates.map(|(index, &score)| Detection {
-        bbox: std::array::from_fn(|side| boxes[index / classes * 4 + side]),
-        label: index % classes,
-        score,
-    });
-    Ok(batched_nms(candidates.collect(), 0.6).take(100).collect())
-}
-
-fn run(images: usize, steps: usize, picture: &Path) -> Result<f64, Box<dyn std::error::Error>> {
+/// Trains and evaluates a detector. Returns the objective of each step and the AP50.
+fn run(
+    images: usize,
+    steps: usize,
+    picture: &Path,
+) -> Result<(Vec<f32>, f64), Box<dyn std::error::Error>> {
     let shapes = ShapesConfig::default()
         .with_train_images(images)
         .with_val_images(50);
     let data = DetectionDataset::shapes(&shapes, ShapesSplit::Train)?;
     let val = DetectionDataset::shapes(&shapes, ShapesSplit::Val)?;
     let device = Device::flex();
-    let model = train(&data, steps, &device.clone().autodiff())?.valid();
+    let (model, losses) = train(&data, steps, &device.clone().autodiff())?;
+    let model = model.valid();
     let mut found = Vec::new();
     for index in 0..val.len() {
-        found.push((index, detect(&model, batch(&val, &[index], &device)?.0)?));
+        found.push((index, model.detect(batch(&val, &[index], &device)?.0)?));
     }
     let evaluation = Evaluation::new(&val, &found)?;
     print!("{}", evaluation.table());
@@ -143,7 +112,7 @@ fn run(images: usize, steps: usize, picture: &Path) -> Result<f64, Box<dyn std::
         })
         .collect();
     save_picture(picture, &annotated(&val.image(0)?, &boxes, 480))?;
-    Ok(evaluation.metric(CocoMetric::AP50).unwrap_or(0.0))
+    Ok((losses, evaluation.metric(CocoMetric::AP50).unwrap_or(0.0)))
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -153,7 +122,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[test]
 fn it_trains_and_draws() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let ap50 = run(64, 20, &folder.path().join("a.png"))?;
-    assert!((0.0..=1.0).contains(&ap50) && folder.path().join("a.png").is_file());
+    let (losses, ap50) = run(64, 40, &folder.path().join("a.png"))?;
+    let mean = |losses: &[f32]| losses.iter().sum::<f32>() / losses.len() as f32;
+    let (first, last) = (mean(&losses[..8]), mean(&losses[32..]));
+    println!("objective {first} to {last}, AP50 {ap50}");
+    assert!(last < 0.8 * first, "{losses:?}");
+    assert!(folder.path().join("a.png").is_file());
     Ok(())
 }

@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn gray_is_luma() -> Result<(), DataError> {
         let image = RgbImage::from_pixel(2, 2, Rgb([255, 0, 0]));
-        let sample = Sample::new(image, vec![], vec![]);
+        let sample = Sample::new(image, []);
         let gray = RandomGray { probability: 1.0 }.apply(sample, &mut sample_rng(0, 0, 0))?;
         assert_eq!(gray.image().get_pixel(0, 0), &Rgb([76; 3]));
         Ok(())

@@ -56,12 +56,8 @@ impl BackboneConfig for StridedConfig {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        ConfigError::ensure(
-            (1..=4096).contains(&self.width),
-            "width",
-            self.width,
-            "from 1 to 4096",
-        )
+        let holds = (1..=4096).contains(&self.width);
+        ConfigError::ensure(holds, "width", self.width, "from 1 to 4096")
     }
 
     fn init(&self, device: &Device) -> Strided {
@@ -71,10 +67,9 @@ impl BackboneConfig for StridedConfig {
                 .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
                 .init(device)
         };
-        let channels = [3, 2, 4, 8, 16].map(|n| if n == 3 { 3 } else { n * self.width });
-        let pairs = channels.windows(2).map(|pair| [pair[0], pair[1]]);
+        let [a, b, c, d] = [2, 4, 8, 16].map(|factor| factor * self.width);
         Strided {
-            convs: pairs.map(conv).collect(),
+            convs: [[3, a], [a, b], [b, c], [c, d]].map(conv).into(),
         }
     }
 }
@@ -83,19 +78,16 @@ fn run(config: RunConfig, output: &Path) -> Result<(), Box<dyn std::error::Error
     let mut config = config.with_backbone(StridedConfig { width: 4 });
     // The pyramid has two levels for the feature maps and two extra ones.
     config.model.assignment.range_bounds = vec![48.0, 96.0, 192.0];
-    Trainer::for_backbone().train(config, output)?;
+    Trainer::new().train_backbone(config, output)?;
 
     let file = DetectorFile::<StridedConfig>::open_run(output)?;
     let (detector, loaded) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;
     println!("{loaded}");
-    detector
-        .model()
-        .export_safetensors(&output.join("model.safetensors"))?;
-    let image = fcos_burn::data::RgbImage::new(160, 120);
-    println!(
-        "{} objects in a black image",
-        detector.detect(vec![image])?[0].len()
-    );
+    let weights = output.join("model.safetensors");
+    detector.model().export_safetensors(&weights)?;
+    let black = fcos_burn::data::RgbImage::new(160, 120);
+    let found = detector.detect(vec![black])?;
+    println!("{} objects in a black image", found[0].len());
     Ok(())
 }
 

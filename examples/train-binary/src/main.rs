@@ -34,10 +34,12 @@ fn main() -> ExitCode {
 }
 
 #[test]
-fn a_folder_that_is_not_a_data_set_is_an_error() {
-    let folder = tempfile::tempdir().map(|folder| {
-        let error = train(folder.path(), &folder.path().join("run"));
-        assert!(error.is_err());
-    });
-    assert!(folder.is_ok());
+fn a_folder_that_is_not_a_data_set_is_an_error() -> std::io::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let outcome = train(folder.path(), &folder.path().join("run"));
+    let error = outcome.map_err(|error| error.to_string()).err();
+    let error = error.unwrap_or_default();
+    let expected = format!("{}: not a data set", folder.path().display());
+    assert!(error.starts_with(&expected), "{error}");
+    Ok(())
 }

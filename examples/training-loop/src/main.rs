@@ -1,22 +1,17 @@
 //! A custom training loop from the parts of the library: loader, step, optimizer, checkpoints,
 //! evaluation and run folder, without burn-train's learner.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
-use burn::{
-    data::dataloader::DataLoader,
-    module::Module,
-    train::{ItemLazy, TrainStep},
-};
+use burn::{data::dataloader::DataLoader, module::Module, train::TrainStep};
 use fcos_burn::{
-    data::SampleOrder,
     prelude::*,
     train::{
         RunFolder,
         data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
         run::Position,
         step::StepMetric,
-        training::{initial_model, open_devices, trainable},
+        training::{Splits, initial_model, open_devices, trainable},
     },
 };
 
@@ -26,25 +21,15 @@ fn run(
     steps: usize,
     output: &Path,
 ) -> Result<Evaluation, Box<dyn std::error::Error>> {
-    let train = Arc::new(config.data.source.open("train")?);
-    let val = Arc::new(config.data.source.open("val")?);
-    config.data.categories = train.categories().to_vec();
-    config.model.num_classes = train.categories().len();
     config.validate()?;
+    let Splits { train, val, .. } = Splits::open(&mut config)?;
 
     let devices = open_devices(&config)?;
     let host = devices[0].clone().without_autodiff();
     let mut detector = trainable(&config, initial_model(&config, &devices[0])?, devices)?;
     let mut optimizer = config.optimization.optimizer();
     let mut scheduler = config.optimization.scheduler(steps);
-    let plan = EpochPlan {
-        batch_size: config.batch_size,
-        workers: config.workers,
-        order: SampleOrder::Shuffled,
-        seed: config.seed,
-        range: 0..train.len(),
-        max_batches: Some(steps),
-    };
+    let plan = EpochPlan::training(&config)?.with_max_batches(steps);
     let collate = TrainCollate::new(&config)?;
     let loader = BatchLoader::new(train, collate, plan, host.clone(), FirstBatch::START);
 
@@ -53,7 +38,7 @@ fn run(
     while position.iteration < steps {
         for batch in loader.iter() {
             let step = TrainStep::step(&detector, batch?);
-            let metrics = step.item.sync()?;
+            let metrics = step.item.read()?;
             if let Some((metric, value)) = metrics.not_finite() {
                 return Err(format!("{} is {value}", metric.name()).into());
             }

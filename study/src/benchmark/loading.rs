@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use crate::Error;
 use burn::data::dataloader::DataLoader;
 use fcos_burn::{
-    data::{DetectionDataset, SampleOrder},
+    data::DetectionDataset,
     train::RunConfig,
     train::data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
 };
@@ -39,14 +39,9 @@ pub fn measure(
     rounds: Rounds,
 ) -> Result<LoadingReport, Error> {
     let images = images.min(dataset.len());
-    let plan = EpochPlan {
-        batch_size: config.batch_size,
-        workers,
-        order: SampleOrder::Shuffled,
-        seed: config.seed,
-        range: 0..images,
-        max_batches: None,
-    };
+    let plan = EpochPlan::training(config)?
+        .with_workers(workers)
+        .with_images(images);
     let device = config.devices[0].open(config.precision)?;
     let collate = TrainCollate::new(config)?;
     let loader = BatchLoader::new(dataset.clone(), collate, plan, device, FirstBatch::START);

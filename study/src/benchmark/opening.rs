@@ -5,7 +5,7 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 use crate::Error;
 use burn::data::dataloader::DataLoader;
 use fcos_burn::{
-    data::{DetectionDataset, SampleOrder},
+    data::DetectionDataset,
     train::RunConfig,
     train::data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
 };
@@ -53,14 +53,7 @@ pub fn measure(
             peak_mib = memory::peak_mib();
             message(&opened);
         }
-        let plan = EpochPlan {
-            batch_size: config.batch_size,
-            workers: 0,
-            order: SampleOrder::Shuffled,
-            seed: config.seed,
-            range: 0..opened.len(),
-            max_batches: None,
-        };
+        let plan = EpochPlan::training(config)?.with_workers(0);
         let collate = TrainCollate::new(config)?;
         let loader = BatchLoader::new(
             opened.clone(),

@@ -10,7 +10,6 @@ use burn::{
     train::{ItemLazy, TrainStep},
 };
 use fcos_burn::{
-    boxes::LabeledBox,
     data::{DetectionDataset, sample_rng, stack},
     model::Fcos,
     model::FcosOutput,
@@ -132,15 +131,7 @@ fn host_stages(
             let mut rng = sample_rng(config.seed, FIRST.epoch, index);
             let sample =
                 image_times.time("augment", || collate.augmentation.apply(sample, &mut rng))??;
-            let objects: Vec<_> = sample
-                .boxes()
-                .iter()
-                .zip(sample.labels())
-                .map(|(bbox, &label)| LabeledBox {
-                    bbox: bbox.to_xyxy(),
-                    label,
-                })
-                .collect();
+            let objects = sample.objects();
             image_times.time("assignment", || {
                 black_box(config.model.assignment.assign(&objects, locations))
             })?;

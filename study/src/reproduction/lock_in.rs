@@ -5,7 +5,6 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use crate::Error;
@@ -13,10 +12,9 @@ use burn::{
     data::dataloader::DataLoader,
     module::{Module, ModuleMapper, Param},
     tensor::{Device, Distribution, Tensor},
-    train::{ItemLazy, TrainStep},
+    train::TrainStep,
 };
 use fcos_burn::{
-    data::{DetectionDataset, SampleOrder},
     detect::Detector,
     detect::json::{read_json, write_json},
     eval::class_confusion::{class_agnostic_metrics, is_class_confused},
@@ -26,7 +24,7 @@ use fcos_burn::{
     plot::{LineChart, Series},
     train::data::{BatchLoader, EpochPlan, FirstBatch, TrainCollate},
     train::step::{StepMetric, WeightAverage},
-    train::training::{initial_model, open_devices, trainable},
+    train::training::{Splits, initial_model, open_devices, trainable},
     train::{Interrupter, RunConfig},
 };
 use fcos_burn_cli::terminal::message;
@@ -121,13 +119,7 @@ pub fn run(
         mut config, rows, ..
     } = study.clone();
     config.validate()?;
-    let open = |split: &str| config.data.source.open(split).map(Arc::new);
-    let (train, val) = (
-        open(&config.data.train_split)?,
-        open(&config.data.val_split)?,
-    );
-    config.model.num_classes = train.categories().len();
-    config.data.categories = train.categories().to_vec();
+    let splits = Splits::open(&mut config)?;
     for seed in config.seed..config.seed.saturating_add(study.seeds) {
         for (row, rounding) in rows.iter().flat_map(|row| Rounding::ALL.map(|r| (row, r))) {
             if !(only.is_empty() || only.contains(&row.name)) {
@@ -147,7 +139,7 @@ pub fn run(
             if let Some(weights) = &study.weights {
                 model = weights.load(model)?;
             }
-            let run = train_once(&config, model, rounding, &train, &val, interrupter)?;
+            let run = train_once(&config, model, rounding, &splits, interrupter)?;
             let Some(run) = run else {
                 return Ok(None);
             };
@@ -212,8 +204,7 @@ fn train_once(
     config: &RunConfig,
     mut model: Fcos,
     rounding: Rounding,
-    train: &Arc<DetectionDataset>,
-    val: &Arc<DetectionDataset>,
+    Splits { train, val, .. }: &Splits,
     interrupter: &Interrupter,
 ) -> Result<Option<Run>, Error> {
     let devices = open_devices(config)?;
@@ -224,19 +215,9 @@ fn train_once(
     let average_decay = config.optimization.average_decay;
     let mut average = average_decay.map(|decay| WeightAverage::new(&model, decay));
     let mut learner = trainable(config, model, devices)?;
-    if train.is_empty() {
-        return Err(fcos_burn::train::Error::NoImages(train.name().to_owned()).into());
-    }
     let per_epoch = train.len().div_ceil(config.batch_size);
     let total = config.duration.steps(per_epoch);
-    let plan = EpochPlan {
-        batch_size: config.batch_size,
-        workers: config.workers,
-        order: SampleOrder::Shuffled,
-        seed: config.seed,
-        range: 0..train.len(),
-        max_batches: Some(total),
-    };
+    let plan = EpochPlan::training(config)?.with_max_batches(total);
     let collate = TrainCollate::new(config)?;
     let loader = BatchLoader::new(
         train.clone(),
@@ -254,8 +235,7 @@ fn train_once(
         for batch in loader.iter() {
             let batch = batch.map_err(|error| Error::Failed(error.to_string()))?;
             let output = TrainStep::step(&learner, batch);
-            let item = output.item.sync();
-            let item = item.map_err(|error| Error::Failed(error.to_string()))?;
+            let item = output.item.read()?;
             if let Some((metric, value)) = item.not_finite() {
                 let cause = format!("step {}: {} is {value}", steps + 1, metric.name());
                 return Err(Error::Failed(cause));

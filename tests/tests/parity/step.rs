@@ -159,7 +159,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         })
         .collect();
     let locations = Locations::new(size, &config.strides(), config.location_rule);
-    let part = BatchPart::new(images, &objects, &locations, &config.assignment);
+    let part = BatchPart::new(images, &objects, &locations, &config.assignment).unwrap();
     TrainBatch {
         indices: (0..objects.len()).collect(),
         parts: vec![part],
@@ -187,7 +187,7 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
     let mut optimizer = optimization.optimizer();
     let mut scheduler = optimization.scheduler(90_000);
     let devices = DeviceGroup::new(vec![Device::flex().autodiff()]).unwrap();
-    let mut learner = TrainableDetector::new(model, objective.init().unwrap(), devices);
+    let mut learner = TrainableDetector::new(model, objective.init().unwrap(), devices).unwrap();
     for step in 0..2 {
         let TrainOutput { grads, item } = TrainStep::step(&learner, batch(&config));
         if step == 0 {

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use fcos_burn::{
     data::transforms::Resize,
     detect::{DetectorFile, device::DeviceName},
-    loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss},
+    loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, ConfigError},
     model::{backbone::resnet::ResNetDepth, head::CenternessBranch},
     train::{
         Error, InitialWeights, RunConfig,
@@ -52,7 +52,7 @@ pub struct TrainingArgs {
     #[arg(long, value_name = "K", value_parser = parse_positive, allow_negative_numbers = true)]
     k: Option<f64>,
     /// Tie this score to the IoU in the association loss: ground-truth-class, or max-over-classes
-    /// (the highest score, as in the paper; it can lock in wrong classes when training from
+    /// (the highest score, as in the paper; it can lock in to wrong classes when training from
     /// scratch) [default: small: ground-truth-class, paper: max-over-classes]
     #[arg(long, value_name = "SCORE")]
     association_score: Option<AssociationScore>,
@@ -213,7 +213,7 @@ impl TrainingArgs {
                 Backbone::ResNet101 => ResNetDepth::ResNet101,
             };
         }
-        self.set_objective(&mut config);
+        self.set_objective(&mut config)?;
         if let Some(branch) = self.centerness {
             config.model.head.centerness = Some(match branch {
                 Centerness::Classification => CenternessBranch::Classification,
@@ -272,7 +272,7 @@ impl TrainingArgs {
         self.devices.clone().or(one)
     }
 
-    fn set_objective(&self, config: &mut RunConfig) {
+    fn set_objective(&self, config: &mut RunConfig) -> Result<(), ConfigError> {
         if let Some(loss) = self.classification_loss {
             config.objective.classification = match loss {
                 Classification::Focal => ClassificationLoss::default(),
@@ -301,6 +301,13 @@ impl TrainingArgs {
         {
             *beta = self.beta.unwrap_or(*beta);
             *k = self.k.unwrap_or(*k);
+        } else if self.names_the_association() {
+            let requirement = "pse or pce where its weight, slope, score or ramp is given";
+            return Err(ConfigError::new(
+                "objective.association",
+                "none",
+                requirement,
+            ));
         }
         let objective = &mut config.objective;
         if let Some(score) = self.association_score {
@@ -309,16 +316,22 @@ impl TrainingArgs {
         if let Some(ramp) = self.association_ramp {
             objective.association_ramp = ramp;
         }
+        Ok(())
     }
 
     /// Whether a flag changes the classification or association loss.
     pub fn names_an_objective(&self) -> bool {
         self.association.is_some()
-            || self.beta.is_some()
+            || self.names_the_association()
+            || self.classification_loss.is_some()
+    }
+
+    /// Whether a flag only has a meaning for an association loss.
+    fn names_the_association(&self) -> bool {
+        self.beta.is_some()
             || self.k.is_some()
             || self.association_score.is_some()
             || self.association_ramp.is_some()
-            || self.classification_loss.is_some()
     }
 
     /// The weights to start from.

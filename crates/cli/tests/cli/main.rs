@@ -493,7 +493,7 @@ fn an_unavailable_device_is_a_one_line_error() {
     ] {
         let device_name: DeviceName = device.parse().unwrap();
         let part = match device_name.open(Precision::F32).unwrap_err() {
-            DeviceError::NotBuilt { .. } => "is not built in: build with --features",
+            DeviceError::NotBuilt { .. } => "is not built in: it needs the feature",
             _ => "is unavailable",
         };
         assert_fails("train", &["--device", device], 1, &[device, part]);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::checks::{admit, number_objects, require_consistent};
 use super::{Category, ImageRecord, ImageSource, LoadReport};
 use crate::transforms::Sample;
-use crate::{DataError, Layout};
+use crate::{DataError, Layout, panics};
 
 /// A set of annotated images: one split of a COCO, VOC or YOLO data set, of the generated set, or images of your own.
 ///
@@ -198,7 +198,8 @@ impl DetectionDataset {
     /// image does not have its annotated size. [`DataError::IndexOutOfRange`].
     pub fn image(&self, index: usize) -> Result<RgbImage, DataError> {
         let record = self.record(index)?;
-        let image = self.source.image(index)?;
+        let image = panics::catch(|| self.source.image(index))
+            .unwrap_or_else(|cause| Err(DataError::image_source(&record.file_name, cause)))?;
         let (annotated, found) = (record.size(), image.dimensions());
         if annotated == found {
             return Ok(image);
@@ -238,14 +239,10 @@ impl DetectionDataset {
     /// Those of [`image`](Self::image).
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let image = self.image(index)?;
-        let (boxes, labels) = self
-            .record(index)?
-            .objects
-            .iter()
-            .filter(|object| !object.iscrowd)
-            .map(|object| (object.bbox, object.label))
-            .unzip();
-        Ok(Sample::new(image, boxes, labels))
+        let objects = self.record(index)?.objects.iter();
+        let trained = objects.filter(|object| !object.iscrowd);
+        let labeled = trained.map(|object| (object.bbox, object.label));
+        Ok(Sample::new(image, labeled))
     }
 }
 

@@ -17,7 +17,8 @@ pub trait ImageSource: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Anything that keeps the image from being read. [`DataError::image_source`] wraps errors of other crates.
+    /// Anything that keeps the image from being read. [`DataError::image_source`] wraps errors of other crates. A panic is
+    /// taken for such an error.
     fn image(&self, index: usize) -> Result<RgbImage, DataError>;
 
     /// The file that holds the image at `index`, for error messages. `None` if the image is not in a file.

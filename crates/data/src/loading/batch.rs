@@ -31,7 +31,7 @@ pub struct ImageBatch {
 /// use fcos_burn_data::{Normalization, stack, transforms::Sample};
 /// use image::RgbImage;
 ///
-/// let sample = |width, height| Sample::new(RgbImage::new(width, height), vec![], vec![]);
+/// let sample = |width, height| Sample::new(RgbImage::new(width, height), []);
 /// let batch = stack(&[sample(100, 40), sample(60, 90)], Normalization::ImageNet, 32);
 /// assert_eq!(batch.shape, [2, 3, 96, 128]);
 /// assert_eq!(batch.sizes, [[100, 40], [60, 90]]);
@@ -130,11 +130,7 @@ mod tests {
     #[test]
     fn images_are_padded_with_zeros_on_the_right_and_at_the_bottom() {
         let sample = |width, height, byte| {
-            Sample::new(
-                RgbImage::from_pixel(width, height, Rgb([byte; 3])),
-                vec![],
-                vec![],
-            )
+            Sample::new(RgbImage::from_pixel(width, height, Rgb([byte; 3])), [])
         };
         let batch = stack(
             &[sample(3, 2, 255), sample(2, 4, 0)],

@@ -15,6 +15,7 @@ const GRAY: [f32; 3] = [0.299, 0.587, 0.114];
 /// A strength `s` draws a factor uniformly from `[1 - s, 1 + s]`. The hue turns by up to `hue` of a circle in either
 /// direction. All four changes are linear in the color: they are applied as one matrix and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ColorJitter {
     /// Strength of the change of brightness, from 0 to 1.
@@ -164,18 +165,14 @@ mod tests {
             saturation: 0.0,
             hue: 0.0,
         };
-        let sample = Sample::new(colors, vec![], vec![]);
+        let sample = Sample::new(colors, []);
         assert_eq!(
             none.apply(sample.clone(), &mut sample_rng(0, 0, 0))
                 .unwrap(),
             sample
         );
 
-        let grays = Sample::new(
-            RgbImage::from_fn(16, 16, |x, _| Rgb([16 * x as u8; 3])),
-            vec![],
-            vec![],
-        );
+        let grays = Sample::new(RgbImage::from_fn(16, 16, |x, _| Rgb([16 * x as u8; 3])), []);
         let turned = ColorJitter {
             brightness: 0.0,
             contrast: 0.0,
@@ -205,7 +202,7 @@ mod tests {
         };
         let before = mean_gray(&image);
         for index in 0..8 {
-            let sample = Sample::new(image.clone(), vec![], vec![]);
+            let sample = Sample::new(image.clone(), []);
             let after = jitter.apply(sample, &mut sample_rng(0, 0, index)).unwrap();
             assert!((mean_gray(after.image()) - before).abs() < 0.5);
         }

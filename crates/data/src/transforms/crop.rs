@@ -11,6 +11,7 @@ use crate::{BoundingBox, DataError};
 ///
 /// Boxes are clipped to the window. A box of which too little is left is dropped: its object is not recognizable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RandomCrop {
     /// Probability of a crop, from 0 to 1.
@@ -100,10 +101,10 @@ mod tests {
 
     #[test]
     fn boxes_are_kept_by_their_visible_fraction() {
-        let boxes: Vec<_> = (0..8)
+        let boxes: Vec<(BoundingBox, usize)> = (0..8)
             .map(|i| BoundingBox::new(i as f32 * 10.0, 0.0, i as f32 * 10.0 + 10.0, 10.0))
+            .zip(0..)
             .collect();
-        let labels: Vec<usize> = (0..8).collect();
         let crop = RandomCrop {
             probability: 1.0,
             min_scale: 0.3,
@@ -112,7 +113,7 @@ mod tests {
         // Every pixel holds its coordinates.
         let image = RgbImage::from_fn(80, 10, |x, y| Rgb([x as u8, y as u8, 0]));
         for index in 0..50 {
-            let sample = Sample::new(image.clone(), boxes.clone(), labels.clone());
+            let sample = Sample::new(image.clone(), boxes.clone());
             let cropped = crop.apply(sample, &mut sample_rng(0, 0, index)).unwrap();
             let (width, height) = cropped.image().dimensions();
             let [left, top, _] = cropped.image().get_pixel(0, 0).0.map(f32::from);

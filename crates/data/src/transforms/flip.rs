@@ -9,6 +9,7 @@ use crate::DataError;
 
 /// Swaps left and right with some probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HorizontalFlip {
     /// Probability of a flip, from 0 to 1.
@@ -50,6 +51,7 @@ impl Augmentation for HorizontalFlip {
 
 /// Swaps top and bottom with some probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct VerticalFlip {
     /// Probability of a flip, from 0 to 1.
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn flips_move_pixels_and_boxes() {
         let image = RgbImage::from_fn(4, 2, |x, y| Rgb([x as u8, y as u8, 0]));
-        let sample = Sample::new(image, vec![BoundingBox::new(0.0, 0.0, 1.0, 1.0)], vec![0]);
+        let sample = Sample::new(image, [(BoundingBox::new(0.0, 0.0, 1.0, 1.0), 0)]);
         let apply = |flip: &dyn Augmentation| {
             let mut rng = sample_rng(0, 0, 0);
             flip.apply(sample.clone(), &mut rng).unwrap()

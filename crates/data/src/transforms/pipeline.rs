@@ -1,6 +1,7 @@
 //! Lists of steps, and the names of steps.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use rand::Rng;
@@ -41,16 +42,25 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// The error of a step: [`DataError::Resize`], or whatever a custom step fails with.
+    /// The error of a step: [`DataError::Resize`], or whatever a custom step fails with. [`DataError::Augmentation`] if a
+    /// step leaves an image without pixels.
     pub fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        self.steps
-            .iter()
-            .try_fold(sample, |sample, step| step.apply(sample, rng))
+        self.steps.iter().try_fold(sample, |sample, step| {
+            let sample = step.apply(sample, rng)?;
+            match sample.image().is_empty() {
+                true => Err(DataError::augmentation(
+                    format!("{step:?}"),
+                    "left an image without pixels",
+                )),
+                false => Ok(sample),
+            }
+        })
     }
 }
 
 /// Makes a step from its options.
-type Read = fn(&Value) -> Result<Arc<dyn Augmentation>, serde_json::Error>;
+type Factory =
+    dyn Fn(&Value) -> Result<Arc<dyn Augmentation>, serde_json::Error> + Send + Sync + 'static;
 
 /// The steps that configuration files can name: those of this crate, and registered ones.
 ///
@@ -85,13 +95,19 @@ type Read = fn(&Value) -> Result<Arc<dyn Augmentation>, serde_json::Error>;
 /// let pipeline = augmentations.pipeline(&steps)?;
 ///
 /// let image = RgbImage::from_pixel(4, 4, Rgb([10, 20, 30]));
-/// let sample = pipeline.apply(Sample::new(image, vec![], vec![]), &mut sample_rng(0, 0, 0))?;
+/// let sample = pipeline.apply(Sample::new(image, []), &mut sample_rng(0, 0, 0))?;
 /// assert_eq!(sample.image().get_pixel(0, 0), &Rgb([30, 30, 30]));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Augmentations {
-    registered: BTreeMap<String, Read>,
+    registered: BTreeMap<String, Arc<Factory>>,
+}
+
+impl fmt::Debug for Augmentations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.registered.keys()).finish()
+    }
 }
 
 impl Augmentations {
@@ -100,16 +116,32 @@ impl Augmentations {
     /// # Errors
     ///
     /// [`DataError::AugmentationName`] if the name is registered or is that of a step of this crate.
-    pub fn with<T>(mut self, name: impl Into<String>) -> Result<Self, DataError>
+    pub fn with<T>(self, name: impl Into<String>) -> Result<Self, DataError>
     where
         T: Augmentation + DeserializeOwned + 'static,
     {
+        self.with_factory(name, |options| Ok(Arc::new(T::deserialize(options)?)))
+    }
+
+    /// The same steps and one that `factory` makes from its options in JSON, for steps that hold more than their options,
+    /// such as a bank of textures.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::AugmentationName`] if the name is registered or is that of a step of this crate.
+    pub fn with_factory(
+        mut self,
+        name: impl Into<String>,
+        factory: impl Fn(&Value) -> Result<Arc<dyn Augmentation>, serde_json::Error>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Result<Self, DataError> {
         let name = name.into();
         if self.names().any(|known| known == name) {
             return Err(DataError::AugmentationName { name });
         }
-        let read: Read = |options| Ok(Arc::new(T::deserialize(options)?));
-        self.registered.insert(name, read);
+        self.registered.insert(name, Arc::new(factory));
         Ok(self)
     }
 
@@ -131,11 +163,12 @@ impl Augmentations {
     }
 
     fn read(&self, name: &str, options: &Value) -> Result<Arc<dyn Augmentation>, DataError> {
-        let read = (self.registered.get(name)).ok_or_else(|| DataError::UnknownAugmentation {
-            name: name.to_string(),
-            known: self.names().map(str::to_string).collect(),
-        })?;
-        read(options).map_err(|source| DataError::AugmentationOptions {
+        let factory =
+            (self.registered.get(name)).ok_or_else(|| DataError::UnknownAugmentation {
+                name: name.to_string(),
+                known: self.names().map(str::to_string).collect(),
+            })?;
+        factory(options).map_err(|source| DataError::AugmentationOptions {
             name: name.to_string(),
             source,
         })
@@ -166,11 +199,7 @@ mod tests {
             let inside = (24..56).contains(&x) && (16..48).contains(&y);
             Rgb(if inside { [220; 3] } else { [20; 3] })
         });
-        Sample::new(
-            image,
-            vec![BoundingBox::new(24.0, 16.0, 56.0, 48.0)],
-            vec![2],
-        )
+        Sample::new(image, [(BoundingBox::new(24.0, 16.0, 56.0, 48.0), 2)])
     }
 
     /// The box around the bright pixels.

@@ -34,7 +34,7 @@ impl Interpolation {
 
 /// Resizes every image to a fixed size or by its short side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Resize {
     /// To exactly this size, without keeping the aspect ratio.
@@ -114,6 +114,7 @@ impl Augmentation for Resize {
 /// Resizes both sides by a random factor, uniform between the smallest and the largest, but to no side above 32,768
 /// pixels. Belongs after [`Resize`], which would undo it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ScaleJitter {
     /// The smallest factor.

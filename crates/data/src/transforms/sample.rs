@@ -1,5 +1,6 @@
 //! An image with its boxes.
 
+use fcos_burn_boxes::LabeledBox;
 use image::RgbImage;
 
 use super::Geometry;
@@ -16,11 +17,13 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// An image with its boxes, in pixels, and their labels. If one list is longer than the other, the rest is dropped.
-    pub fn new(image: RgbImage, mut boxes: Vec<BoundingBox>, mut labels: Vec<usize>) -> Self {
-        let pairs = boxes.len().min(labels.len());
-        boxes.truncate(pairs);
-        labels.truncate(pairs);
+    /// An image with its objects: boxes in pixels, each with its label.
+    ///
+    /// Boxes are clipped to the image. Those that have no area in it are left out.
+    pub fn new(image: RgbImage, objects: impl IntoIterator<Item = (BoundingBox, usize)>) -> Self {
+        let (width, height) = image.dimensions();
+        let clipped = (objects.into_iter()).map(|(bbox, label)| (bbox.clip(width, height), label));
+        let (boxes, labels) = clipped.filter(|(bbox, _)| !bbox.is_degenerate()).unzip();
         Self {
             image,
             boxes,
@@ -43,6 +46,17 @@ impl Sample {
         &self.labels
     }
 
+    /// The objects to train on: each box, in pixels of [`image`](Self::image), with its class.
+    pub fn objects(&self) -> Vec<LabeledBox> {
+        let pairs = self.boxes.iter().zip(&self.labels);
+        pairs
+            .map(|(bbox, &label)| LabeledBox {
+                bbox: bbox.to_xyxy(),
+                label,
+            })
+            .collect()
+    }
+
     /// The same boxes on pixels of other colors. `color` maps the red, green and blue of each pixel.
     #[must_use]
     pub fn recolor(mut self, mut color: impl FnMut([u8; 3]) -> [u8; 3]) -> Self {
@@ -56,20 +70,8 @@ impl Sample {
     /// dropped if nothing is left of them.
     #[must_use]
     pub fn map_to(self, image: RgbImage, geometry: Geometry) -> Self {
-        let (width, height) = image.dimensions();
-        let mapped = self
-            .boxes
-            .into_iter()
-            .map(|bbox| geometry.map(bbox).clip(width, height));
-        let (boxes, labels) = mapped
-            .zip(self.labels)
-            .filter(|(bbox, _)| !bbox.is_degenerate())
-            .unzip();
-        Self {
-            image,
-            boxes,
-            labels,
-        }
+        let mapped = self.boxes.into_iter().map(|bbox| geometry.map(bbox));
+        Self::new(image, mapped.zip(self.labels))
     }
 
     /// The same image with only those boxes for which `keep`, called with box and label, is true.
@@ -95,11 +97,11 @@ mod tests {
 
     #[test]
     fn mapped_boxes_are_clipped_or_dropped_with_their_labels() {
-        let boxes = vec![
-            BoundingBox::new(0.0, 0.0, 4.0, 4.0),
-            BoundingBox::new(6.0, 2.0, 9.0, 8.0),
+        let objects = [
+            (BoundingBox::new(0.0, 0.0, 4.0, 4.0), 3),
+            (BoundingBox::new(6.0, 2.0, 9.0, 8.0), 4),
         ];
-        let sample = Sample::new(RgbImage::new(10, 10), boxes, vec![3, 4]);
+        let sample = Sample::new(RgbImage::new(10, 10), objects);
         let right_half = Geometry {
             offset: [-5.0, 0.0],
             ..Geometry::IDENTITY
@@ -107,5 +109,18 @@ mod tests {
         let mapped = sample.map_to(RgbImage::new(3, 10), right_half);
         assert_eq!(mapped.boxes(), [BoundingBox::new(1.0, 2.0, 3.0, 8.0)]);
         assert_eq!(mapped.labels(), [4]);
+    }
+
+    #[test]
+    fn boxes_of_a_new_sample_lie_inside_its_image() {
+        let objects = [
+            (BoundingBox::new(-2.0, 1.0, 3.0, 12.0), 0),
+            (BoundingBox::new(10.0, 1.0, 12.0, 2.0), 1),
+            (BoundingBox::new(5.0, 5.0, 5.0, 6.0), 2),
+            (BoundingBox::new(f32::NAN, 1.0, 3.0, 2.0), 3),
+        ];
+        let sample = Sample::new(RgbImage::new(10, 10), objects);
+        assert_eq!(sample.boxes(), [BoundingBox::new(0.0, 1.0, 3.0, 10.0)]);
+        assert_eq!(sample.labels(), [0]);
     }
 }

@@ -84,7 +84,7 @@ pub enum DeviceError {
         known: String,
     },
     /// The program was built without the backend.
-    #[error("device '{name}' is not built in: build with --features {feature}")]
+    #[error("device '{name}' is not built in: it needs the feature '{feature}' of fcos-burn")]
     NotBuilt {
         /// The device.
         name: String,
@@ -344,7 +344,7 @@ impl fmt::Display for AvailableBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.built {
             let (name, feature) = (self.name, self.feature);
-            return writeln!(f, "{name:<8} not built in: build with --features {feature}");
+            return writeln!(f, "{name:<8} not built in: needs the feature '{feature}'");
         }
         if self.devices.is_empty() {
             return writeln!(f, "{:<8} none found", self.name);
@@ -542,7 +542,10 @@ mod tests {
             .and_then(|name| name.open(Precision::F32));
         assert_eq!(
             error.map(|_| ()).map_err(|error| error.to_string()),
-            Err("device 'cuda' is not built in: build with --features cuda".to_owned())
+            Err(
+                "device 'cuda' is not built in: it needs the feature 'cuda' of fcos-burn"
+                    .to_owned()
+            )
         );
     }
 

@@ -160,6 +160,30 @@ impl DataConfig {
         Self::new(source, "train", "val")
     }
 
+    /// Sets [`train_split`](Self::train_split).
+    #[must_use]
+    pub fn with_train_split(self, train_split: impl Into<String>) -> Self {
+        Self {
+            train_split: train_split.into(),
+            ..self
+        }
+    }
+
+    /// Sets [`val_split`](Self::val_split).
+    #[must_use]
+    pub fn with_val_split(self, val_split: impl Into<String>) -> Self {
+        Self {
+            val_split: val_split.into(),
+            ..self
+        }
+    }
+
+    /// Sets [`strict`](Self::strict).
+    #[must_use]
+    pub fn with_strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
     fn new(
         source: DataSource,
         train_split: impl Into<String>,

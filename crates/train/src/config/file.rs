@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use fcos_burn_detect::json::{read_json, write_json};
+use fcos_burn_detect::{
+    json::write_json,
+    run_files::{CONFIG_VERSION, read_config},
+};
 use fcos_burn_model::backbone::BackboneConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use crate::{Error, RunConfig};
-
-/// The version of the format, in the key `version`. Files without it have version 1.
-const VERSION: u64 = 2;
 
 #[derive(Serialize)]
 #[serde(bound = "")]
@@ -27,7 +27,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     ///
     /// Names the file that cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
-        let version = VERSION;
+        let version = CONFIG_VERSION;
         let config = self;
         Ok(write_json(path, &Versioned { version, config })?)
     }
@@ -38,7 +38,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     ///
     /// Names the file and what is malformed in it.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let config = read_upgraded(path)?;
+        let config = read_config(path)?;
         Ok(serde_json::from_value(config).map_err(malformed(path))?)
     }
 
@@ -50,7 +50,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     ///
     /// Names the file, and the syntax error, the unknown field, or the value of the wrong type.
     pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
-        let changes = read_upgraded(path)?;
+        let changes = read_config(path)?;
         let merged = match Self::deserialize(&changes) {
             Ok(_) => changes,
             Err(_) => {
@@ -76,62 +76,6 @@ fn invalid(path: &Path, cause: String) -> fcos_burn_detect::Error {
     fcos_burn_detect::Error::Json {
         path: path.to_owned(),
         cause,
-    }
-}
-
-/// Reads a file and upgrades it to the current version of the format, without the version.
-fn read_upgraded(path: &Path) -> Result<Value, Error> {
-    let mut config: Value = read_json(path)?;
-    let version = match config
-        .as_object_mut()
-        .and_then(|keys| keys.remove("version"))
-    {
-        None => 1,
-        Some(version) => version
-            .as_u64()
-            .ok_or_else(|| invalid(path, format!("version is {version}, not a whole number")))?,
-    };
-    if !(1..=VERSION).contains(&version) {
-        let cause = format!("the format has version {version}, but the newest known is {VERSION}");
-        return Err(invalid(path, cause).into());
-    }
-    upgrade(&mut config);
-    Ok(config)
-}
-
-/// Renames the keys of version 1, which files of a later version may contain too. If a file
-/// has both names, the old one stays and is rejected as unknown.
-fn upgrade(config: &mut Value) {
-    rename(config, "/model/head", "learnt_scales", "learned_scales");
-    rename(
-        config,
-        "/model/postprocess",
-        "thresholded",
-        "score_threshold_on",
-    );
-    let Some(Value::Object(optimization)) = config.get_mut("optimization") else {
-        return;
-    };
-    if optimization.contains_key("decay") {
-        return;
-    }
-    let keys = [("milestones", "milestones"), ("milestone_factor", "factor")];
-    let steps: Map<String, Value> = keys
-        .into_iter()
-        .filter_map(|(key, renamed)| Some((renamed.to_owned(), optimization.remove(key)?)))
-        .collect();
-    if !steps.is_empty() {
-        optimization.insert("decay".to_owned(), json!({ "steps": steps }));
-    }
-}
-
-/// Renames a key of the object at `pointer`.
-fn rename(config: &mut Value, pointer: &str, old: &str, new: &str) {
-    if let Some(Value::Object(object)) = config.pointer_mut(pointer)
-        && !object.contains_key(new)
-        && let Some(value) = object.remove(old)
-    {
-        object.insert(new.to_owned(), value);
     }
 }
 

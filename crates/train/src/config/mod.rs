@@ -113,7 +113,7 @@ impl RunConfig {
     /// and whose long side is at most 1333 pixels.
     ///
     /// No association loss is set. The paper's has β = k = 1 and ties the highest score of
-    /// a location (eq. 12), which can lock in wrong classes when training from scratch (see
+    /// a location (eq. 12), which can lock in to wrong classes when training from scratch (see
     /// [`AssociationScore`]).
     pub fn paper() -> Self {
         Self {
@@ -121,24 +121,14 @@ impl RunConfig {
             model: FcosConfig::paper(1),
             objective: FcosObjectiveConfig::new(),
             input: InputConfig::fcos(),
-            optimization: OptimizationConfig {
-                optimizer: OptimizerConfig::Sgd { momentum: 0.9 },
-                learning_rate: 0.01,
-                weight_decay: 1e-4,
-                bias_weight_decay: 0.0,
-                bias_learning_rate_factor: 2.0,
-                warmup: Warmup {
-                    iterations: 500,
-                    factor: 1.0 / 3.0,
-                    shape: WarmupShape::Constant,
-                },
-                decay: Decay::Steps {
+            optimization: OptimizationConfig::new(OptimizerConfig::Sgd { momentum: 0.9 }, 0.01)
+                .with_weight_decay(1e-4)
+                .with_bias_learning_rate_factor(2.0)
+                .with_warmup(Warmup::constant(500, 1.0 / 3.0))
+                .with_decay(Decay::Steps {
                     milestones: Milestones::Iterations(vec![60_000, 80_000]),
                     factor: 0.1,
-                },
-                max_gradient_norm: None,
-                average_decay: None,
-            },
+                }),
             duration: TrainingLength::Iterations(90_000),
             batch_size: 16,
             workers: 2,
@@ -171,21 +161,12 @@ impl RunConfig {
                     height: 120,
                 })
                 .with_normalization(Normalization::ImageNet),
-            optimization: OptimizationConfig {
-                optimizer: OptimizerConfig::AdamW,
-                learning_rate: 2e-3,
-                weight_decay: 0.05,
-                bias_weight_decay: 0.0,
-                bias_learning_rate_factor: 1.0,
-                warmup: Warmup {
-                    iterations: 50,
-                    factor: 0.01,
-                    shape: WarmupShape::Linear,
-                },
-                decay: Decay::Cosine { end: 0.0 },
-                average_decay: Some(0.99),
-                max_gradient_norm: Some(10.0),
-            },
+            optimization: OptimizationConfig::new(OptimizerConfig::AdamW, 2e-3)
+                .with_weight_decay(0.05)
+                .with_warmup(Warmup::linear(50, 0.01))
+                .with_decay(Decay::Cosine { end: 0.0 })
+                .with_max_gradient_norm(Some(10.0))
+                .with_average_decay(Some(0.99)),
             duration: TrainingLength::Epochs(4),
             batch_size: 8,
             workers: 1,
@@ -374,7 +355,9 @@ impl<C: BackboneConfig> RunConfig<C> {
             "a list of 1 to 1024 devices",
         )?;
         self.input.validate()?;
-        self.optimization.validate()?;
+        self.optimization
+            .validate()
+            .map_err(|error| error.within("optimization"))?;
         self.model
             .validate()
             .map_err(|error| error.within("model"))?;
@@ -501,7 +484,14 @@ mod tests {
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("momentum is 1, but must be"), "{error}");
         for (changes, field) in [
-            (r#"{"decay": {"cosine": {"end": 10}}}"#, "cosine.end is 10"),
+            (
+                r#"{"decay": {"cosine": {"end": 10}}}"#,
+                "optimization.decay.cosine.end is 10",
+            ),
+            (
+                r#"{"decay": {"steps": {"milestones": {"fractions": [0.5, 1.5]}}}}"#,
+                "optimization.decay.steps.milestones.fractions is 1.5",
+            ),
             (r#"{"average_decay": 0}"#, "average_decay is 0"),
             (r#"{"average_decay": 1}"#, "average_decay is 1"),
         ] {

@@ -80,6 +80,28 @@ impl Default for Decay {
     }
 }
 
+impl Decay {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let fraction = |field: &'static str, value: f64| {
+            let holds = (0.0..=1.0).contains(&value);
+            ConfigError::ensure(holds, field, value, "between 0 and 1")
+        };
+        match self {
+            Self::Steps { milestones, factor } => {
+                let holds = factor.is_finite() && *factor >= 0.0;
+                ConfigError::ensure(holds, "steps.factor", factor, "at least 0 and finite")?;
+                match milestones {
+                    Milestones::Iterations(_) => Ok(()),
+                    Milestones::Fractions(all) => {
+                        (all.iter()).try_for_each(|&at| fraction("steps.milestones.fractions", at))
+                    }
+                }
+            }
+            Self::Cosine { end } => fraction("cosine.end", *end),
+        }
+    }
+}
+
 fn usual_milestones() -> Milestones {
     Milestones::Fractions(vec![0.7, 0.9])
 }
@@ -91,6 +113,7 @@ fn usual_factor() -> f64 {
 /// The learning rate at the start of the training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Warmup {
     /// Number of iterations; 0 for no warm-up.
     pub iterations: usize,
@@ -98,6 +121,31 @@ pub struct Warmup {
     pub factor: f64,
     /// How the rate changes during the warm-up.
     pub shape: WarmupShape,
+}
+
+impl Warmup {
+    /// No warm-up.
+    pub fn none() -> Self {
+        Self::constant(0, 1.0)
+    }
+
+    /// A fraction `factor` of the full rate for some iterations (FCOS).
+    pub fn constant(iterations: usize, factor: f64) -> Self {
+        Self {
+            iterations,
+            factor,
+            shape: WarmupShape::Constant,
+        }
+    }
+
+    /// A rise from a fraction `factor` of the full rate in equal steps.
+    pub fn linear(iterations: usize, factor: f64) -> Self {
+        Self {
+            iterations,
+            factor,
+            shape: WarmupShape::Linear,
+        }
+    }
 }
 
 /// The course of the learning rate in the warm-up.
@@ -118,11 +166,27 @@ pub enum WarmupShape {
 pub enum Milestones {
     /// At these iterations.
     Iterations(Vec<usize>),
-    /// After these fractions of all iterations.
+    /// After these fractions of all iterations, each in `[0, 1]`.
     Fractions(Vec<f64>),
 }
 
 impl OptimizationConfig {
+    /// An optimizer without weight decay, warm-up, gradient clipping or averaged weights, and with
+    /// the default [`Decay`]. Biases have the same learning rate as the other parameters.
+    pub fn new(optimizer: OptimizerConfig, learning_rate: f64) -> Self {
+        Self {
+            optimizer,
+            learning_rate,
+            weight_decay: 0.0,
+            bias_weight_decay: 0.0,
+            bias_learning_rate_factor: 1.0,
+            warmup: Warmup::none(),
+            decay: Decay::default(),
+            max_gradient_norm: None,
+            average_decay: None,
+        }
+    }
+
     /// Sets [`optimizer`](Self::optimizer).
     #[must_use]
     pub fn with_optimizer(self, optimizer: OptimizerConfig) -> Self {
@@ -199,74 +263,59 @@ impl OptimizationConfig {
     ///
     /// # Errors
     ///
-    /// Names the first field that is out of range.
+    /// Names the first field that is out of range, relative to this configuration.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let finite = |value: f64| value.is_finite() && value >= 0.0;
         let momentum = match self.optimizer {
             OptimizerConfig::Sgd { momentum } => momentum,
             OptimizerConfig::AdamW => 0.0,
         };
-        let decay = match self.decay {
-            Decay::Steps { factor, .. } => (
-                "optimization.decay.steps.factor",
-                factor,
-                finite(factor),
-                "at least 0 and finite",
-            ),
-            Decay::Cosine { end } => (
-                "optimization.decay.cosine.end",
-                end,
-                (0.0..=1.0).contains(&end),
-                "between 0 and 1",
-            ),
-        };
         let average_decay = self.average_decay.unwrap_or(0.5);
         let checks = [
             (
-                "optimization.learning_rate",
+                "learning_rate",
                 self.learning_rate,
                 self.learning_rate.is_finite() && self.learning_rate > 0.0,
                 "positive and finite",
             ),
             (
-                "optimization.optimizer.sgd.momentum",
+                "optimizer.sgd.momentum",
                 momentum,
                 (0.0..1.0).contains(&momentum),
                 "at least 0 and below 1",
             ),
             (
-                "optimization.weight_decay",
+                "weight_decay",
                 self.weight_decay,
                 finite(self.weight_decay),
                 "at least 0 and finite",
             ),
             (
-                "optimization.bias_weight_decay",
+                "bias_weight_decay",
                 self.bias_weight_decay,
                 finite(self.bias_weight_decay),
                 "at least 0 and finite",
             ),
             (
-                "optimization.bias_learning_rate_factor",
+                "bias_learning_rate_factor",
                 self.bias_learning_rate_factor,
                 finite(self.bias_learning_rate_factor),
                 "at least 0 and finite",
             ),
             (
-                "optimization.warmup.factor",
+                "warmup.factor",
                 self.warmup.factor,
                 finite(self.warmup.factor),
                 "at least 0 and finite",
             ),
-            decay,
             (
-                "optimization.average_decay",
+                "average_decay",
                 average_decay,
                 average_decay > 0.0 && average_decay < 1.0,
                 "above 0 and below 1, or null for no average",
             ),
             (
-                "optimization.max_gradient_norm",
+                "max_gradient_norm",
                 self.max_gradient_norm.unwrap_or(1.0).into(),
                 self.max_gradient_norm
                     .is_none_or(|norm| norm.is_finite() && norm > 0.0),
@@ -274,10 +323,9 @@ impl OptimizationConfig {
             ),
         ];
         for (field, value, holds, requirement) in checks {
-            if !holds {
-                return Err(ConfigError::new(field, value, requirement));
-            }
+            ConfigError::ensure(holds, field, value, requirement)?;
         }
-        Ok(())
+        let decay = self.decay.validate();
+        decay.map_err(|error| error.within("decay"))
     }
 }

@@ -1,11 +1,13 @@
 //! The contents of batches.
 
+use std::{fmt, sync::Arc};
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_loss::{Targets, centerness_target};
 use fcos_burn_model::{
     ImageFrame,
-    assignment::{Assignment, AssignmentRule},
+    assignment::{Assignment, AssignmentError, AssignmentRule, PredictionAssignmentRule},
     locations::Locations,
 };
 
@@ -40,8 +42,13 @@ pub struct BatchPart {
 pub enum PartTargets {
     /// Assigned by a rule that needs no predictions.
     Assigned(Box<AssignedTargets>),
-    /// The objects of each image, boxes in input pixels, to be assigned by the step's predictions.
-    Objects(Vec<Vec<LabeledBox>>),
+    /// To be assigned by the step's predictions.
+    Objects {
+        /// The objects of each image, boxes in input pixels.
+        objects: Vec<Vec<LabeledBox>>,
+        /// The rule that assigns them.
+        rule: Arc<dyn PredictionAssignmentRule>,
+    },
 }
 
 impl PartTargets {
@@ -49,7 +56,7 @@ impl PartTargets {
     pub fn assigned(&self) -> Option<&AssignedTargets> {
         match self {
             Self::Assigned(targets) => Some(targets),
-            Self::Objects(_) => None,
+            Self::Objects { .. } => None,
         }
     }
 }
@@ -67,26 +74,36 @@ pub struct AssignedTargets {
 }
 
 impl AssignedTargets {
-    /// The targets of some images, from their assignments.
-    pub fn new(assignments: impl IntoIterator<Item = Assignment>, locations: &Locations) -> Self {
-        let assignments = assignments.into_iter();
-        let rows = assignments.size_hint().0 * locations.len();
+    /// The targets of some images with these objects, as `assign` gives them for the index of an
+    /// image and its objects by the `rule`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an assignment breaks what a rule owes.
+    pub(crate) fn new(
+        objects: &[Vec<LabeledBox>],
+        locations: &Locations,
+        rule: &dyn fmt::Debug,
+        assign: impl Fn(usize, &[LabeledBox]) -> Assignment,
+    ) -> Result<Self, AssignmentError> {
+        let rows = objects.len() * locations.len();
         let mut labels: Vec<i32> = Vec::with_capacity(rows);
         let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
         let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
-        for assignment in assignments {
+        for (image, objects) in objects.iter().enumerate() {
+            let assignment = assign(image, objects);
+            assignment.check(rule, objects, locations.len())?;
             for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);
                 distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
             }
             labels.extend(assignment.labels);
         }
-        let rows = labels.len();
-        Self {
+        Ok(Self {
             labels: TensorData::new(labels, [rows]),
             boxes: TensorData::new(boxes, [rows, 4]),
             distances: TensorData::new(distances, [rows, 4]),
-        }
+        })
     }
 
     /// The targets of the objective on `device`; center-ness targets only if `centerness` is set.
@@ -103,19 +120,22 @@ impl AssignedTargets {
 impl BatchPart {
     /// A part of normalized images, `[images, 3, height, width]`, whose locations `rule` assigns to
     /// the objects of each image.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an assignment breaks what a rule owes.
     pub fn new(
         images: TensorData,
         objects: &[Vec<LabeledBox>],
         locations: &Locations,
         rule: &dyn AssignmentRule,
-    ) -> Self {
-        let assignments = objects
-            .iter()
-            .map(|objects| rule.assign(objects, locations));
-        Self {
+    ) -> Result<Self, AssignmentError> {
+        let assign = |_, objects: &[LabeledBox]| rule.assign(objects, locations);
+        let targets = AssignedTargets::new(objects, locations, &rule, assign)?;
+        Ok(Self {
             images,
-            targets: PartTargets::Assigned(Box::new(AssignedTargets::new(assignments, locations))),
-        }
+            targets: PartTargets::Assigned(Box::new(targets)),
+        })
     }
 }
 

@@ -15,9 +15,12 @@ use burn::{
     },
     tensor::Device,
 };
-use fcos_burn_data::{DataError, DetectionDataset, Loader, LoaderError, SampleOrder, epoch_order};
+use fcos_burn_data::{DetectionDataset, Loader, LoaderError, SampleOrder, epoch_order};
+
+use fcos_burn_model::{ConfigError, backbone::BackboneConfig};
 
 use super::{BatchPlace, Collate};
+use crate::{Error, RunConfig};
 
 /// A burn-train data loader for a detection data set.
 ///
@@ -27,7 +30,7 @@ use super::{BatchPlace, Collate};
 pub struct BatchLoader<C> {
     dataset: Arc<DetectionDataset>,
     collate: C,
-    plan: EpochPlan,
+    part: Part,
     device: Device,
     first: FirstBatch,
     next_epoch: AtomicU64,
@@ -36,18 +39,13 @@ pub struct BatchLoader<C> {
 /// The batches of each epoch.
 #[derive(Clone, Debug)]
 pub struct EpochPlan {
-    /// Images in a batch.
-    pub batch_size: usize,
-    /// Worker threads; 0 loads on the calling thread.
-    pub workers: usize,
-    /// Order of the images.
-    pub order: SampleOrder,
-    /// Seed of the order.
-    pub seed: u64,
-    /// The part of the order that this loader takes; burn-train divides it among devices.
-    pub range: Range<usize>,
-    /// The number of batches over all epochs, if it is limited: the last epoch may be incomplete.
-    pub max_batches: Option<usize>,
+    batch_size: usize,
+    workers: usize,
+    order: SampleOrder,
+    seed: u64,
+    /// The number of images in an epoch, if not all.
+    images: Option<usize>,
+    max_batches: Option<usize>,
 }
 
 /// The first batch of a loader.
@@ -65,14 +63,86 @@ impl FirstBatch {
 }
 
 impl EpochPlan {
+    /// All images in another random order in each epoch, for training: batch size, workers and
+    /// seed are those of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the batch size is 0.
+    pub fn training<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
+        Self::new(config, SampleOrder::Shuffled)
+    }
+
+    /// All images in the order of the data set, for validation.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the batch size is 0.
+    pub fn validation<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
+        Self::new(config, SampleOrder::Sequential)
+    }
+
+    fn new<C: BackboneConfig>(config: &RunConfig<C>, order: SampleOrder) -> Result<Self, Error> {
+        let batch_size = config.batch_size;
+        ConfigError::ensure(batch_size > 0, "batch_size", batch_size, "at least 1")?;
+        Ok(Self {
+            batch_size,
+            workers: config.workers,
+            order,
+            seed: config.seed,
+            images: None,
+            max_batches: None,
+        })
+    }
+
+    /// Sets the number of worker threads; 0 loads on the calling thread.
+    #[must_use]
+    pub fn with_workers(self, workers: usize) -> Self {
+        Self { workers, ..self }
+    }
+
+    /// Ends each epoch after this many images, if the data set has more.
+    #[must_use]
+    pub fn with_images(self, images: usize) -> Self {
+        Self {
+            images: Some(images),
+            ..self
+        }
+    }
+
+    /// Limits the number of batches over all epochs: the last epoch may be incomplete. The
+    /// [progress](BatchPlace::progress) of the batches rises up to this number.
+    #[must_use]
+    pub fn with_max_batches(self, max_batches: usize) -> Self {
+        Self {
+            max_batches: Some(max_batches),
+            ..self
+        }
+    }
+
+    /// The part of the order of `len` images that an epoch takes.
+    fn range(&self, len: usize) -> Range<usize> {
+        0..self.images.map_or(len, |images| images.min(len))
+    }
+}
+
+/// The part of each epoch that a loader takes; burn-train may divide epochs among devices.
+#[derive(Clone, Debug)]
+struct Part {
+    plan: EpochPlan,
+    /// Of the order of an epoch; within the data set.
+    range: Range<usize>,
+}
+
+impl Part {
     /// The batches of an epoch, counted from 1, over a data set of `len` images.
     fn batches(&self, len: usize, epoch: u64) -> Vec<Vec<usize>> {
-        let order = epoch_order(len, self.seed, epoch, self.order);
+        let order = epoch_order(len, self.plan.seed, epoch, self.plan.order);
         let mut batches: Vec<Vec<usize>> = order[self.range.clone()]
-            .chunks(self.batch_size)
+            .chunks(self.plan.batch_size)
             .map(<[usize]>::to_vec)
             .collect();
-        if let Some(max_batches) = self.max_batches {
+        if let Some(max_batches) = self.plan.max_batches {
             batches.truncate(max_batches.saturating_sub(self.batches_before(epoch)));
         }
         batches
@@ -80,14 +150,15 @@ impl EpochPlan {
 
     /// Batches of the epochs before `epoch`.
     fn batches_before(&self, epoch: u64) -> usize {
-        (epoch as usize).saturating_sub(1) * self.range.len().div_ceil(self.batch_size)
+        let per_epoch = self.range.len().div_ceil(self.plan.batch_size);
+        (epoch as usize).saturating_sub(1).saturating_mul(per_epoch)
     }
 
     fn place(&self, epoch: u64, batch: usize) -> BatchPlace {
         let done = (self.batches_before(epoch) + batch) as f64;
         BatchPlace {
             epoch,
-            progress: self.max_batches.map_or(0.0, |all| done / all as f64),
+            progress: self.plan.max_batches.map_or(1.0, |all| done / all as f64),
         }
     }
 }
@@ -101,10 +172,11 @@ impl<C: Collate> BatchLoader<C> {
         device: Device,
         first: FirstBatch,
     ) -> Self {
+        let range = plan.range(dataset.len());
         Self {
             dataset,
             collate,
-            plan,
+            part: Part { plan, range },
             device,
             first,
             next_epoch: AtomicU64::new(first.epoch),
@@ -115,9 +187,9 @@ impl<C: Collate> BatchLoader<C> {
         Self {
             dataset: self.dataset.clone(),
             collate: self.collate.clone(),
-            plan: EpochPlan {
+            part: Part {
+                plan: self.part.plan.clone(),
                 range,
-                ..self.plan.clone()
             },
             device,
             first: self.first,
@@ -129,50 +201,54 @@ impl<C: Collate> BatchLoader<C> {
 impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<C::Batch> + 'a> {
         let epoch = self.next_epoch.fetch_add(1, Ordering::SeqCst);
-        let batches = self.plan.batches(self.dataset.len(), epoch);
+        let batches = Arc::new(self.part.batches(self.dataset.len(), epoch));
         let skipped = match epoch == self.first.epoch {
             true => self.first.batch.min(batches.len()),
             false => 0,
         };
-        let sizes: Vec<usize> = batches.iter().map(Vec::len).collect();
-        let dataset = self.dataset.clone();
-        let collate = self.collate.clone();
-        let plan = self.plan.clone();
-        let loader = Loader::new(batches.len() - skipped, plan.workers, move |job| {
+        let (dataset, collate) = (self.dataset.clone(), self.collate.clone());
+        let (part, work) = (self.part.clone(), batches.clone());
+        let loader = Loader::new(batches.len() - skipped, part.plan.workers, move |job| {
             let batch = skipped + job;
-            collate.collate(&dataset, &batches[batch], plan.place(epoch, batch))
+            collate.collate(&dataset, &work[batch], part.place(epoch, batch))
         });
-        Box::new(BatchIterator::<C> {
+        Box::new(BatchIterator {
             loader: Some(loader),
-            device: &self.device,
+            of: self,
             taken: skipped,
-            loaded: sizes[..skipped].iter().sum(),
-            total: sizes.iter().sum(),
-            sizes,
+            loaded: batches[..skipped].iter().map(Vec::len).sum(),
+            total: batches.iter().map(Vec::len).sum(),
+            batches,
         })
     }
 
     fn num_items(&self) -> usize {
-        self.plan.range.len()
+        self.part.range.len()
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<C::Batch>> {
-        Arc::new(self.with(device.clone(), self.plan.range.clone()))
+        Arc::new(self.with(device.clone(), self.part.range.clone()))
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<C::Batch>> {
-        let first = self.plan.range.start;
-        Arc::new(self.with(self.device.clone(), first + start..first + end))
+        let Range {
+            start: first,
+            end: last,
+        } = self.part.range;
+        let end = first.saturating_add(end).min(last);
+        let start = first.saturating_add(start).min(end);
+        Arc::new(self.with(self.device.clone(), start..end))
     }
 }
 
-type HostLoader<C> = Loader<<C as Collate>::Host, DataError>;
+type HostLoader<C> = Loader<<C as Collate>::Host, Error>;
 
 struct BatchIterator<'a, C: Collate> {
     /// The loader, or the error of starting its threads; `None` once that is returned.
     loader: Option<std::io::Result<HostLoader<C>>>,
-    device: &'a Device,
-    sizes: Vec<usize>,
+    of: &'a BatchLoader<C>,
+    /// The images of each batch of the epoch.
+    batches: Arc<Vec<Vec<usize>>>,
     taken: usize,
     loaded: usize,
     total: usize,
@@ -189,14 +265,20 @@ impl<C: Collate> Iterator for BatchIterator<'_, C> {
                 return Some(Err(DatasetError::new(error)));
             }
         };
-        self.loaded += self.sizes.get(self.taken).copied().unwrap_or(0);
+        let images = self.batches.get(self.taken).map_or(&[][..], Vec::as_slice);
+        self.loaded += images.len();
         self.taken += 1;
-        Some(match next {
-            Ok(host) => Ok(C::to_device(host, self.device)),
-            // The cause names the file; the number of the batch would not help.
-            Err(LoaderError::Failed { source, .. }) => Err(DatasetError::new(source)),
-            Err(panicked) => Err(DatasetError::new(panicked)),
-        })
+        let cause = match next {
+            Ok(host) => return Some(Ok(C::to_device(host, &self.of.device))),
+            Err(LoaderError::Failed { source, .. }) => {
+                return Some(Err(DatasetError::new(source)));
+            }
+            // The number of the batch would not help.
+            Err(LoaderError::Panicked { message, .. }) => format!("panicked: {message}"),
+            Err(other) => other.to_string(),
+        };
+        let error = Error::images(&self.of.dataset, images, cause);
+        Some(Err(DatasetError::new(error)))
     }
 }
 
@@ -216,6 +298,27 @@ mod tests {
     use fcos_burn_detect::device::{DeviceName, Precision};
 
     #[derive(Clone)]
+    struct FirstImage;
+
+    impl Collate for FirstImage {
+        type Host = usize;
+        type Batch = usize;
+
+        fn collate(
+            &self,
+            _dataset: &DetectionDataset,
+            indices: &[usize],
+            _place: BatchPlace,
+        ) -> Result<usize, Error> {
+            Ok(indices[0])
+        }
+
+        fn to_device(host: usize, _device: &Device) -> usize {
+            host
+        }
+    }
+
+    #[derive(Clone)]
     struct PanicsAtTheSecond;
 
     impl Collate for PanicsAtTheSecond {
@@ -227,7 +330,7 @@ mod tests {
             _dataset: &DetectionDataset,
             indices: &[usize],
             _place: BatchPlace,
-        ) -> Result<usize, DataError> {
+        ) -> Result<usize, Error> {
             match indices[0] {
                 2 => panic!("no such thing"),
                 first => Ok(first),
@@ -240,18 +343,48 @@ mod tests {
     }
 
     #[test]
+    fn plans_fit_every_data_set() {
+        let shapes = ShapesConfig::default().with_val_images(5);
+        let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap());
+        let device = DeviceName::CPU.open(Precision::F32).unwrap();
+        let config = RunConfig::small().with_batch_size(2).with_workers(0);
+        let loader = |plan: EpochPlan| {
+            let (device, first) = (device.clone(), FirstBatch::START);
+            BatchLoader::new(dataset.clone(), FirstImage, plan, device, first)
+        };
+        let plan = EpochPlan::validation(&config).unwrap();
+        let firsts = |loader: &dyn DataLoader<usize>| -> Vec<usize> {
+            loader.iter().map(Result::unwrap).collect()
+        };
+        for (images, expected) in [(9, &[0, 2, 4][..]), (3, &[0, 2]), (0, &[])] {
+            assert_eq!(firsts(&loader(plan.clone().with_images(images))), expected);
+        }
+        let whole = loader(plan);
+        assert_eq!(firsts(&*whole.slice(1, 3)), [1]);
+        assert_eq!(firsts(&*whole.slice(4, 9)), [4]);
+        assert_eq!(firsts(&*whole.slice(9, 12)), [0; 0]);
+        let error = EpochPlan::training(&config.with_batch_size(0)).unwrap_err();
+        assert_eq!(error.to_string(), "batch_size is 0, but must be at least 1");
+    }
+
+    #[test]
+    fn progress_rises_to_the_last_batch_and_is_complete_without_one() {
+        let plan = EpochPlan::training(&RunConfig::small().with_batch_size(2)).unwrap();
+        let progress = |plan: EpochPlan| {
+            let part = Part { plan, range: 0..5 };
+            [(1, 0), (1, 2), (2, 0)].map(|(epoch, batch)| part.place(epoch, batch).progress)
+        };
+        assert_eq!(progress(plan.clone().with_max_batches(4)), [0.0, 0.5, 0.75]);
+        assert_eq!(progress(plan), [1.0; 3]);
+    }
+
+    #[test]
     fn a_panic_in_a_worker_becomes_the_error_of_its_batch() {
         let shapes = ShapesConfig::default().with_val_images(6);
         let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap());
         for workers in [0, 3] {
-            let plan = EpochPlan {
-                batch_size: 2,
-                workers,
-                order: SampleOrder::Sequential,
-                seed: 0,
-                range: 0..6,
-                max_batches: None,
-            };
+            let config = RunConfig::small().with_batch_size(2).with_workers(workers);
+            let plan = EpochPlan::validation(&config).unwrap();
             let device = DeviceName::CPU.open(Precision::F32).unwrap();
             let first = FirstBatch::START;
             let loader = BatchLoader::new(dataset.clone(), PanicsAtTheSecond, plan, device, first);
@@ -262,7 +395,11 @@ mod tests {
             assert_eq!(batches.len(), 3);
             assert_eq!((&batches[0], &batches[2]), (&Ok(0), &Ok(4)));
             let error = batches[1].as_ref().unwrap_err();
-            assert!(error.contains("panicked: no such thing"), "{error}");
+            let named = error.contains(&dataset.images()[2].file_name);
+            assert!(
+                named && error.contains("panicked: no such thing"),
+                "{error}"
+            );
         }
     }
 }

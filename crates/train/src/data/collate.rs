@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fcos_burn_boxes::LabeledBox;
 use fcos_burn_data::{
     DataError, DetectionDataset, SampleReader, sample_rng, stack,
     transforms::{Augmentations, Pipeline, Sample},
@@ -16,15 +15,15 @@ use fcos_burn_model::{
 };
 
 use super::{BatchPart, PartTargets, TrainBatch, ValidationBatch};
-use crate::RunConfig;
+use crate::{Error, RunConfig};
 
 /// The position of a batch in the training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchPlace {
     /// The epoch, counted from 1.
     pub epoch: u64,
-    /// The fraction of the training completed before the batch, in `[0, 1]`; 0 if the training
-    /// has no fixed length.
+    /// The fraction of the training completed before the batch, in `[0, 1]`. Without a fixed
+    /// length it is 1: the objective has its final weights.
     pub progress: f64,
 }
 
@@ -45,7 +44,7 @@ pub trait Collate: Clone + Send + Sync + 'static {
         dataset: &DetectionDataset,
         indices: &[usize],
         place: BatchPlace,
-    ) -> Result<Self::Host, DataError>;
+    ) -> Result<Self::Host, Error>;
 
     /// Copies the batch to `device`.
     fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
@@ -58,6 +57,15 @@ pub enum Assigner {
     Static(Arc<dyn AssignmentRule>),
     /// Uses the predictions of the step.
     ByPrediction(Arc<dyn PredictionAssignmentRule>),
+}
+
+impl Assigner {
+    /// FCOS's rule, as it is configured.
+    pub(crate) fn of<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
+        let rule = config.model.assignment_rule();
+        let rule = rule.map_err(|error| error.within("model"))?;
+        Ok(Self::Static(Arc::new(rule)))
+    }
 }
 
 /// Augmented images with the targets of their locations.
@@ -86,10 +94,14 @@ impl TrainCollate {
     ///
     /// # Errors
     ///
-    /// Names the invalid transform.
-    pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, DataError> {
-        let rule = Arc::new(config.model.assignment.clone());
-        Self::with_extensions(config, &Augmentations::default(), Assigner::Static(rule))
+    /// Names the invalid transform, or the invalid field of the model.
+    pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
+        let assigner = Assigner::of(config)?;
+        Ok(Self::with_extensions(
+            config,
+            &Augmentations::default(),
+            assigner,
+        )?)
     }
 
     /// Collation according to the configuration, with custom augmentations and a custom assigner.
@@ -123,14 +135,16 @@ impl Collate for TrainCollate {
         dataset: &DetectionDataset,
         indices: &[usize],
         place: BatchPlace,
-    ) -> Result<TrainBatch, DataError> {
+    ) -> Result<TrainBatch, Error> {
         let mut samples = Vec::with_capacity(indices.len());
         let mut read = Vec::with_capacity(indices.len());
         for &index in indices {
             let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
             let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
-            let sample = self.input.resize.resize(sample, self.input.interpolation)?;
-            samples.push(self.augmentation.apply(sample, &mut rng)?);
+            let prepared = (self.input.resize)
+                .resize(sample, self.input.interpolation)
+                .and_then(|sample| self.augmentation.apply(sample, &mut rng));
+            samples.push(prepared.map_err(|error| Error::images(dataset, &[index], error))?);
             read.push(index);
         }
         let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
@@ -143,20 +157,25 @@ impl Collate for TrainCollate {
         let parts = samples
             .chunks(part_len)
             .zip(batch.data.chunks((part_len * image_len).max(1)))
-            .map(|(samples, pixels)| {
+            .zip(read.chunks(part_len))
+            .map(|((samples, pixels), indices)| {
                 let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
-                let objects: Vec<Vec<_>> = samples.iter().map(objects).collect();
+                let objects: Vec<Vec<_>> = samples.iter().map(Sample::objects).collect();
                 match &self.assigner {
                     Assigner::Static(rule) => {
                         BatchPart::new(images, &objects, &locations, rule.as_ref())
+                            .map_err(|error| Error::images(dataset, indices, error))
                     }
-                    Assigner::ByPrediction(_) => BatchPart {
+                    Assigner::ByPrediction(rule) => Ok(BatchPart {
                         images,
-                        targets: PartTargets::Objects(objects),
-                    },
+                        targets: PartTargets::Objects {
+                            objects,
+                            rule: rule.clone(),
+                        },
+                    }),
                 }
             })
-            .collect();
+            .collect::<Result<_, Error>>()?;
         Ok(TrainBatch {
             parts,
             indices: read,
@@ -169,25 +188,15 @@ impl Collate for TrainCollate {
     }
 }
 
-fn objects(sample: &Sample) -> Vec<LabeledBox> {
-    let boxes = sample.boxes().iter().zip(sample.labels());
-    boxes
-        .map(|(bbox, &label)| LabeledBox {
-            bbox: bbox.to_xyxy(),
-            label,
-        })
-        .collect()
-}
-
 /// Resized images without augmentation.
 #[derive(Clone, Debug)]
-pub struct ValidationCollate {
+pub(crate) struct ValidationCollate {
     /// Size and normalization; its augmentation is ignored.
-    pub input: InputConfig,
+    pub(crate) input: InputConfig,
 }
 
 /// A [`ValidationBatch`] on the host.
-pub struct HostValidationBatch {
+pub(crate) struct HostValidationBatch {
     input: InputBatch,
     indices: Vec<usize>,
 }
@@ -201,13 +210,14 @@ impl Collate for ValidationCollate {
         dataset: &DetectionDataset,
         indices: &[usize],
         _place: BatchPlace,
-    ) -> Result<HostValidationBatch, DataError> {
+    ) -> Result<HostValidationBatch, Error> {
         let images = indices
             .iter()
             .map(|&index| dataset.image(index))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(HostValidationBatch {
-            input: self.input.batch(images)?,
+            input: (self.input.batch(images))
+                .map_err(|error| Error::images(dataset, indices, error))?,
             indices: indices.to_vec(),
         })
     }

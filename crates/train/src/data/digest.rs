@@ -77,12 +77,7 @@ impl DataDigest {
         let difference = splits.into_iter().find_map(|(split, then, now)| {
             Some(format!("the {split} split {}", then.difference(now)?))
         });
-        difference.map_or(Ok(()), |cause| {
-            Err(Error::Run {
-                path: run.to_owned(),
-                cause: format!("cannot be resumed: {cause}"),
-            })
-        })
+        difference.map_or(Ok(()), |cause| Err(Error::other_run(run, &cause)))
     }
 }
 

@@ -8,4 +8,5 @@ pub(crate) mod digest;
 
 pub use batch::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
 pub use batch_loader::{BatchLoader, EpochPlan, FirstBatch};
-pub use collate::{Assigner, BatchPlace, Collate, TrainCollate, ValidationCollate};
+pub(crate) use collate::ValidationCollate;
+pub use collate::{Assigner, BatchPlace, Collate, TrainCollate};

@@ -30,7 +30,7 @@ const SHEET_SIDE: u32 = 1024;
 /// # Errors
 ///
 /// Names the file that cannot be written.
-pub fn write_artifacts(
+pub(crate) fn write_artifacts(
     folder: &RunFolder,
     dataset: &DetectionDataset,
     detections: &[(usize, Vec<Detection>)],

@@ -32,38 +32,38 @@ pub struct Position {
     /// The number of completed steps.
     pub iteration: usize,
     /// The metrics of the current epoch so far.
-    pub epoch: EpochProgress,
+    pub(crate) epoch: EpochProgress,
 }
 
 /// The metrics of the completed steps of an epoch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct EpochProgress {
+pub(crate) struct EpochProgress {
     /// Means of the step metrics, by name.
-    pub means: BTreeMap<String, RunningMean>,
+    pub(crate) means: BTreeMap<String, RunningMean>,
     /// The number of steps whose gradient was clipped.
-    pub clipped: usize,
+    pub(crate) clipped: usize,
     /// Learning rate of the last step.
-    pub learning_rate: f64,
+    pub(crate) learning_rate: f64,
     /// Seconds of training.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// A running weighted mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct RunningMean {
+pub(crate) struct RunningMean {
     sum: f64,
     weight: f64,
 }
 
 impl RunningMean {
     /// Adds a value.
-    pub fn add(&mut self, value: f64, weight: f64) {
+    pub(crate) fn add(&mut self, value: f64, weight: f64) {
         self.sum += value * weight;
         self.weight += weight;
     }
 
     /// The mean; 0 without values.
-    pub fn value(self) -> f64 {
+    pub(crate) fn value(self) -> f64 {
         match self.weight > 0.0 {
             true => self.sum / self.weight,
             false => 0.0,
@@ -104,7 +104,7 @@ pub struct Checkpoint<B: Backbone = ResNet> {
 
 impl Checkpoints {
     /// The checkpoints in the folder `path`.
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
@@ -116,6 +116,11 @@ impl Checkpoints {
     /// The digest of the data of the run.
     pub(crate) fn data_path(&self) -> PathBuf {
         self.path.join("data.json")
+    }
+
+    /// The record of the custom terms and assignment rule of the run.
+    pub(crate) fn extensions_path(&self) -> PathBuf {
+        self.path.join("extensions.json")
     }
 
     /// The iterations of all checkpoints, the last one first.
@@ -138,10 +143,20 @@ impl Checkpoints {
     ///
     /// Fails without removing anything if the folder contains anything else.
     pub(crate) fn clear(&self) -> Result<(), Error> {
+        let ours = self.of_unstarted_run()?;
+        ours.iter().try_for_each(|path| remove(path))
+    }
+
+    /// The checkpoints that a run without a configuration left, including incomplete ones.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder contains anything else.
+    pub(crate) fn of_unstarted_run(&self) -> Result<Vec<PathBuf>, Error> {
         if !self.path.exists() {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let data = self.data_path();
+        let records = [self.data_path(), self.extensions_path()];
         let entries = fs::read_dir(&self.path).map_err(Error::io(&self.path))?;
         let mut ours = Vec::new();
         for entry in entries {
@@ -153,7 +168,7 @@ impl Checkpoints {
                 || name == REMOVED
             {
                 ours.push(path);
-            } else if path != data && !file::is_partial(&path) {
+            } else if !records.contains(&path) && !file::is_partial(&path) {
                 return Err(Error::Run {
                     path,
                     cause: "is in the checkpoint folder, but is not a checkpoint: choose another folder"
@@ -161,7 +176,7 @@ impl Checkpoints {
                 });
             }
         }
-        ours.iter().try_for_each(|path| remove(path))
+        Ok(ours)
     }
 
     /// Writes a checkpoint, then removes old ones.

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fcos_burn_detect::json::read_json;
+use fcos_burn_detect::{json::read_json, run_files};
 use fcos_burn_eval::Evaluation;
 use fcos_burn_model::backbone::BackboneConfig;
 
@@ -31,20 +31,7 @@ impl RunFolder {
         };
         fs::create_dir_all(path).map_err(Error::io(path))?;
         let log = TrainLog::open(&folder.log_path())?;
-        if folder.config_path().exists() {
-            return Err(Error::Run {
-                path: path.to_owned(),
-                cause: "already holds a run: resume it, or choose another folder".to_owned(),
-            });
-        }
-        // A run writes these after its configuration, so they belong to another run.
-        let left = [folder.metrics_path(), folder.evaluation_path()];
-        if let Some(left) = left.iter().find(|left| left.exists()) {
-            return Err(Error::Run {
-                path: left.clone(),
-                cause: "is left over from another run: choose another folder".to_owned(),
-            });
-        }
+        folder.check_free()?;
         // A run that stopped before it had a configuration starts over.
         folder.checkpoints().clear()?;
         for dir in [
@@ -55,6 +42,35 @@ impl RunFolder {
             fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
         }
         Ok((folder, log))
+    }
+
+    /// Fails if a run in `path` would overwrite another one, or another training is running there.
+    pub(crate) fn check(path: &Path) -> Result<(), Error> {
+        let path = path.to_owned();
+        let folder = Self { path };
+        let log = folder.log_path();
+        if log.exists() {
+            TrainLog::open(&log)?;
+        }
+        folder.check_free()
+    }
+
+    fn check_free(&self) -> Result<(), Error> {
+        if self.config_path().exists() {
+            return Err(Error::Run {
+                path: self.path.clone(),
+                cause: "already holds a run: resume it, or choose another folder".to_owned(),
+            });
+        }
+        // A run writes these after its configuration, so they belong to another run.
+        let left = [self.metrics_path(), self.evaluation_path()];
+        if let Some(left) = left.iter().find(|left| left.exists()) {
+            return Err(Error::Run {
+                path: left.clone(),
+                cause: "is left over from another run: choose another folder".to_owned(),
+            });
+        }
+        self.checkpoints().of_unstarted_run().map(drop)
     }
 
     /// Opens a run folder.
@@ -91,12 +107,12 @@ impl RunFolder {
 
     /// The configuration.
     pub fn config_path(&self) -> PathBuf {
-        self.path.join("config.json")
+        self.path.join(run_files::CONFIG)
     }
 
     /// The weights of the epoch that [`RunConfig::keep`] selects.
     pub fn model_path(&self) -> PathBuf {
-        self.path.join("model.bpk")
+        self.path.join(run_files::WEIGHTS)
     }
 
     /// The metrics of all epochs.

@@ -23,7 +23,7 @@ impl TrainLog {
     /// # Errors
     ///
     /// Fails if the file cannot be written, or if another training has it open.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = OpenOptions::new()
             // Windows locks only readable files.
             .read(true)

@@ -6,9 +6,9 @@ mod epoch_row;
 mod folder;
 mod log;
 
-pub use artifacts::write_artifacts;
-pub(crate) use checkpoint::save_model;
-pub use checkpoint::{Checkpoint, Checkpoints, EpochProgress, Position, RunningMean};
+pub(crate) use artifacts::write_artifacts;
+pub use checkpoint::{Checkpoint, Checkpoints, Position};
+pub(crate) use checkpoint::{EpochProgress, save_model};
 pub use epoch_row::EpochRow;
 pub use folder::RunFolder;
 pub use log::TrainLog;

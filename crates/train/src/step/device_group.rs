@@ -27,8 +27,12 @@ impl DeviceGroup {
     ///
     /// # Errors
     ///
-    /// Fails if a thread cannot be started.
+    /// Fails if there are no devices, or if a thread cannot be started.
     pub fn new(devices: Vec<Device>) -> io::Result<Self> {
+        if devices.is_empty() {
+            let kind = io::ErrorKind::InvalidInput;
+            return Err(io::Error::new(kind, "there are no devices"));
+        }
         let threads = rayon::current_num_threads().max(devices.len());
         let threads = ThreadPoolBuilder::new()
             .num_threads(threads)
@@ -42,7 +46,7 @@ impl DeviceGroup {
     }
 
     /// The devices.
-    pub fn devices(&self) -> &[Device] {
+    pub(crate) fn devices(&self) -> &[Device] {
         &self.devices
     }
 
@@ -52,7 +56,7 @@ impl DeviceGroup {
     /// # Panics
     ///
     /// If there are more items than devices, or if `work` panics.
-    pub fn map<I, O, F>(&self, items: Vec<I>, work: F) -> Vec<O>
+    pub(super) fn map<I, O, F>(&self, items: Vec<I>, work: F) -> Vec<O>
     where
         I: Send,
         O: Send,
@@ -92,6 +96,12 @@ mod tests {
 
     fn group(devices: usize) -> DeviceGroup {
         DeviceGroup::new(vec![Device::flex(); devices]).unwrap()
+    }
+
+    #[test]
+    fn a_group_has_at_least_one_device() {
+        let error = DeviceGroup::new(Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "there are no devices");
     }
 
     #[test]

@@ -10,7 +10,10 @@ use super::kernels::{scale, sum_of_squares};
 
 /// The L2 norm of all gradients of `module` together, `[1]`, on their device; `None` if
 /// there are none.
-pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
+pub(super) fn gradient_norm<M: Module>(
+    module: &M,
+    gradients: &GradientsParams,
+) -> Option<Tensor<1>> {
     let mut norm = SquaredNorm {
         gradients,
         sum: None,
@@ -23,7 +26,7 @@ pub fn gradient_norm<M: Module>(module: &M, gradients: &GradientsParams) -> Opti
 /// overall L2 norm is at most `max_norm`. `norm`, `[1]`, is their current norm.
 ///
 /// Runs without synchronization with the host.
-pub fn clip_gradients<M: Module>(
+pub(super) fn clip_gradients<M: Module>(
     module: &M,
     gradients: GradientsParams,
     norm: Tensor<1>,
@@ -40,7 +43,7 @@ pub fn clip_gradients<M: Module>(
 }
 
 /// Multiplies all gradients of `module` by `factor`.
-pub fn scale_gradients<M: Module>(
+pub(super) fn scale_gradients<M: Module>(
     module: &M,
     gradients: GradientsParams,
     factor: f32,

@@ -9,7 +9,6 @@ mod trainable;
 mod weight_average;
 
 pub use device_group::DeviceGroup;
-pub use gradients::{clip_gradients, gradient_norm, scale_gradients};
 pub use optimizer::LearningRateSchedule;
 pub use output::{StepMetric, StepOutput, ValidationOutput};
 pub use trainable::TrainableDetector;

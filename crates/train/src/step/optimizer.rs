@@ -76,9 +76,11 @@ impl Milestones {
     }
 }
 
-/// The biases of convolutions and normalization layers, by parameter path.
+/// The biases of convolutions and normalization layers, by the last component of the parameter
+/// path.
+#[expect(clippy::expect_used, reason = "the pattern is constant")]
 fn bias_group() -> ParamGroup {
-    ParamGroup::from_any_predicates(vec![".bias", ".beta"])
+    ParamGroup::from_regex(r"(^|\.)(bias|beta)$").expect("the pattern is valid")
 }
 
 /// The learning rate as a function of the iteration.
@@ -233,18 +235,26 @@ mod tests {
     /// decay.
     #[test]
     fn biases_have_their_own_rate_and_decay() {
+        // The names of its modules do not make its weights biases.
         #[derive(burn::module::Module, Debug)]
         struct Net {
-            layer: burn::nn::Linear,
+            bias_net: Inner,
+        }
+        #[derive(burn::module::Module, Debug)]
+        struct Inner {
+            beta_layer: burn::nn::Linear,
         }
         let device = Device::flex().autodiff();
         let net = Net {
-            layer: LinearConfig::new(1, 1).init(&device),
+            bias_net: Inner {
+                beta_layer: LinearConfig::new(1, 1).init(&device),
+            },
         };
         let values = |net: &Net| -> [f32; 2] {
-            let weight = net.layer.weight.val().into_scalar::<f32>();
+            let weight = net.bias_net.beta_layer.weight.val().into_scalar::<f32>();
             let bias = net
-                .layer
+                .bias_net
+                .beta_layer
                 .bias
                 .as_ref()
                 .map(|b| b.val().into_scalar::<f32>());
@@ -255,7 +265,8 @@ mod tests {
         config.warmup.iterations = 0;
         config.weight_decay = 0.5;
         let loss = net
-            .layer
+            .bias_net
+            .beta_layer
             .forward(Tensor::<2>::from_floats([[3.0]], &device))
             .sum();
         let gradients = GradientsParams::from_grads(loss.backward(), &net);

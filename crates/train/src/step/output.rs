@@ -7,7 +7,11 @@ use burn::{
     train::ItemLazy,
 };
 use fcos_burn_boxes::Detection;
+use fcos_burn_eval::CocoMetric;
 use fcos_burn_loss::{FcosObjective, ObjectiveOutput};
+use fcos_burn_model::assignment::AssignmentError;
+
+use crate::Error;
 
 /// A metric of a training step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -66,14 +70,32 @@ impl StepMetric {
         }
     }
 
-    /// Whether a metric other than a term has this name.
+    /// Whether a metric of a training other than a term has this name, in any case: some logs and
+    /// displays write names in lower case.
     pub(crate) fn is_reserved(name: &str) -> bool {
-        Self::OTHERS.iter().any(|metric| metric.name() == name)
+        // The last one is the name of burn-train's metric.
+        let validation = [CocoMetric::AP, CocoMetric::AP50, CocoMetric::AP75];
+        let others = validation.iter().map(|metric| metric.name());
+        Self::OTHERS
+            .iter()
+            .map(Self::name)
+            .chain(others)
+            .chain(["Learning Rate"])
+            .any(|reserved| reserved.eq_ignore_ascii_case(name))
+    }
+
+    /// The objective, if no term that was added to it has a reserved name.
+    pub(crate) fn named(objective: FcosObjective) -> Result<FcosObjective, Error> {
+        let mut terms = objective.added_terms().iter();
+        match terms.find(|term| Self::is_reserved(term.name())) {
+            Some(term) => Err(Error::ReservedName(term.name().to_owned())),
+            None => Ok(objective),
+        }
     }
 
     /// The weight of a step with `positives` positive locations in the epoch's mean: the number of
     /// positives if the metric is a mean over them, else 1.
-    pub fn weight(&self, positives: f64) -> f64 {
+    pub(crate) fn weight(&self, positives: f64) -> f64 {
         match self.is_mean_over_positives() {
             true => positives,
             false => 1.0,
@@ -87,7 +109,10 @@ impl StepMetric {
 
 /// The metrics of a training step, which stay on the device until they are read.
 #[derive(Clone, Debug)]
-pub enum StepOutput {
+pub struct StepOutput(State);
+
+#[derive(Clone, Debug)]
+enum State {
     /// On the device: the values of the metrics, `[metrics]`, in their order. Means over positives
     /// are still sums.
     Pending(Vec<StepMetric>, Box<Tensor<1>>),
@@ -95,6 +120,8 @@ pub enum StepOutput {
     Ready(Vec<(StepMetric, f64)>),
     /// The device failed.
     Failed(ExecutionError),
+    /// The assignment rule broke what it owes.
+    Unassigned(AssignmentError),
 }
 
 impl StepOutput {
@@ -114,36 +141,53 @@ impl StepOutput {
             ])
             .map(|(metric, value)| (metric, value.detach().inner()))
             .unzip();
-        Self::Pending(metrics, Box::new(Tensor::cat(values, 0)))
+        Self(State::Pending(metrics, Box::new(Tensor::cat(values, 0))))
+    }
+
+    /// The output of a step on a batch without images.
+    pub(super) fn empty() -> Self {
+        Self(State::Ready(Vec::new()))
     }
 
     /// Adds the metrics of two parts of a batch, on the device of `self`.
     pub(super) fn join(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Pending(metrics, values), Self::Pending(_, more)) => {
+        Self(match (self.0, other.0) {
+            (State::Pending(metrics, values), State::Pending(_, more)) => {
                 let more = more.to_device(&values.device());
-                Self::Pending(metrics, Box::new(*values + more))
+                State::Pending(metrics, Box::new(*values + more))
             }
             (part, _) => part,
-        }
+        })
     }
 
     /// Appends the gradient norm, `[1]`.
     pub(super) fn with_gradient_norm(self, norm: Tensor<1>) -> Self {
-        match self {
-            Self::Pending(mut metrics, values) => {
+        Self(match self.0 {
+            State::Pending(mut metrics, values) => {
                 metrics.push(StepMetric::GradientNorm);
-                Self::Pending(metrics, Box::new(Tensor::cat(vec![*values, norm], 0)))
+                State::Pending(metrics, Box::new(Tensor::cat(vec![*values, norm], 0)))
             }
             ready => ready,
+        })
+    }
+
+    /// Waits for the device and reads the metrics, as [`sync`](ItemLazy::sync) does.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the device failed, or if the assignment rule broke what it owes.
+    pub fn read(self) -> Result<Self, Error> {
+        match self.0 {
+            State::Unassigned(error) => Err(error.into()),
+            _ => (self.sync()).map_err(|error| Error::Training(error.to_string())),
         }
     }
 
     /// The metrics, if they have been read; else empty.
     pub fn metrics(&self) -> &[(StepMetric, f64)] {
-        match self {
-            Self::Pending(..) | Self::Failed(_) => &[],
-            Self::Ready(metrics) => metrics,
+        match &self.0 {
+            State::Ready(metrics) => metrics,
+            State::Pending(..) | State::Failed(_) | State::Unassigned(_) => &[],
         }
     }
 
@@ -167,10 +211,39 @@ impl StepOutput {
     }
 }
 
+/// Why the targets of a step are not known.
+pub(super) enum TargetError {
+    /// The device did not predict.
+    Device(ExecutionError),
+    /// The rule broke what it owes.
+    Assignment(AssignmentError),
+}
+
+impl From<ExecutionError> for TargetError {
+    fn from(error: ExecutionError) -> Self {
+        Self::Device(error)
+    }
+}
+
+impl From<AssignmentError> for TargetError {
+    fn from(error: AssignmentError) -> Self {
+        Self::Assignment(error)
+    }
+}
+
+impl From<TargetError> for StepOutput {
+    fn from(error: TargetError) -> Self {
+        Self(match error {
+            TargetError::Device(error) => State::Failed(error),
+            TargetError::Assignment(error) => State::Unassigned(error),
+        })
+    }
+}
+
 impl ItemLazy for StepOutput {
     fn sync(self) -> Result<Self, ExecutionError> {
-        match self {
-            Self::Pending(metrics, values) => {
+        match self.0 {
+            State::Pending(metrics, values) => {
                 let values = values.try_into_data()?;
                 let mut metrics: Vec<_> = metrics.into_iter().zip(values.iter::<f64>()).collect();
                 let positives = metrics
@@ -184,10 +257,13 @@ impl ItemLazy for StepOutput {
                         *value /= positives.max(1.0);
                     }
                 }
-                Ok(Self::Ready(metrics))
+                Ok(Self(State::Ready(metrics)))
             }
-            Self::Failed(error) => Err(error),
-            ready => Ok(ready),
+            State::Failed(error) => Err(error),
+            State::Unassigned(error) => Err(ExecutionError::WithContext {
+                reason: error.to_string(),
+            }),
+            ready => Ok(Self(ready)),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The detector as a learner of burn-train.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use burn::{
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
     optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Device, ExecutionError, Tensor, TensorData},
+    tensor::{Device, Tensor, TensorData},
     train::{InferenceStep, TrainOutput, TrainStep},
 };
 use fcos_burn_boxes::LabeledBox;
@@ -13,14 +13,19 @@ use fcos_burn_detect::device::Precision;
 use fcos_burn_loss::{FcosObjective, Normalizer};
 use fcos_burn_model::{
     Fcos, HostPredictions,
-    assignment::{Assignment, PredictionAssignmentRule},
+    assignment::PredictionAssignmentRule,
     backbone::{Backbone, resnet::ResNet},
 };
 
 use super::{
-    DeviceGroup, StepOutput, ValidationOutput, clip_gradients, gradient_norm, scale_gradients,
+    DeviceGroup, StepMetric, StepOutput, ValidationOutput,
+    gradients::{clip_gradients, gradient_norm, scale_gradients},
+    output::TargetError,
 };
-use crate::data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
+use crate::{
+    Error,
+    data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch},
+};
 
 /// A detector with its objective and devices.
 ///
@@ -33,24 +38,31 @@ pub struct TrainableDetector<B: Backbone = ResNet> {
     devices: DeviceGroup,
     max_gradient_norm: Option<f32>,
     precision: Precision,
-    assignment: Option<Arc<dyn PredictionAssignmentRule>>,
 }
 
 impl<B: Backbone> TrainableDetector<B> {
     /// A trainable detector without gradient clipping, in 32 bits. The detector must be on the
     /// first of `devices`, all of which need autodiff.
-    pub fn new(detector: Fcos<B>, objective: FcosObjective, devices: DeviceGroup) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails if a term that was added to the objective has the name of another metric.
+    pub fn new(
+        detector: Fcos<B>,
+        objective: FcosObjective,
+        devices: DeviceGroup,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             detector,
-            objective,
+            objective: StepMetric::named(objective)?,
             devices,
             max_gradient_norm: None,
             precision: Precision::F32,
-            assignment: None,
-        }
+        })
     }
 
-    /// Sets the limit of gradient clipping, see [`clip_gradients`].
+    /// Sets the limit of gradient clipping: all gradients are scaled by the same factor, so that
+    /// their overall L2 norm is at most this value.
     #[must_use]
     pub fn with_max_gradient_norm(self, max_gradient_norm: Option<f32>) -> Self {
         Self {
@@ -60,7 +72,7 @@ impl<B: Backbone> TrainableDetector<B> {
     }
 
     /// The limit of gradient clipping, if there is one.
-    pub fn max_gradient_norm(&self) -> Option<f32> {
+    pub(crate) fn max_gradient_norm(&self) -> Option<f32> {
         self.max_gradient_norm
     }
 
@@ -71,18 +83,15 @@ impl<B: Backbone> TrainableDetector<B> {
     }
 
     /// Replaces the objective, for instance by one with custom terms.
-    #[must_use]
-    pub fn with_objective(self, objective: FcosObjective) -> Self {
-        Self { objective, ..self }
-    }
-
-    /// Sets the rule that assigns locations by the predictions of the step.
-    #[must_use]
-    pub fn with_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
-        Self {
-            assignment: Some(rule),
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new).
+    pub fn with_objective(self, objective: FcosObjective) -> Result<Self, Error> {
+        Ok(Self {
+            objective: StepMetric::named(objective)?,
             ..self
-        }
+        })
     }
 
     /// The detector.
@@ -91,8 +100,7 @@ impl<B: Backbone> TrainableDetector<B> {
     }
 
     /// Replaces the detector, for instance by one with averaged weights.
-    #[must_use]
-    pub fn with_detector(&self, detector: Fcos<B>) -> Self {
+    pub(crate) fn with_detector(&self, detector: Fcos<B>) -> Self {
         Self {
             detector,
             ..self.clone()
@@ -199,12 +207,14 @@ impl<B: Backbone> TrainableDetector<B> {
     /// The parts with the targets of their locations. Targets that are not assigned yet use the
     /// predictions of the detector in inference mode before the step, which do not depend on the
     /// division of the batch.
-    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, ExecutionError> {
+    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, TargetError> {
         let assigned = |part: BatchPart, device: &Device| {
             let BatchPart { images, targets } = part;
             let targets = match targets {
                 PartTargets::Assigned(targets) => *targets,
-                PartTargets::Objects(objects) => self.assign(images.clone(), &objects, device)?,
+                PartTargets::Objects { objects, rule } => {
+                    self.assign(images.clone(), &objects, rule.as_ref(), device)?
+                }
             };
             Ok(AssignedPart { images, targets })
         };
@@ -229,31 +239,19 @@ impl<B: Backbone> TrainableDetector<B> {
         &self,
         images: TensorData,
         objects: &[Vec<LabeledBox>],
+        rule: &dyn PredictionAssignmentRule,
         device: &Device,
-    ) -> Result<AssignedTargets, ExecutionError> {
+    ) -> Result<AssignedTargets, TargetError> {
         let detector = self.detector_on(device).valid();
         let device = device.clone().without_autodiff();
         let images = self.precision.cast(Tensor::from_data(images, &device));
         let output = detector.forward(images);
         let locations = output.locations.clone();
-        let count = locations.len();
-        let assignments: Vec<Assignment> = match &self.assignment {
-            Some(rule) => {
-                let predictions = HostPredictions::read(&output.into_predictions(), count)?;
-                let objects = objects.iter().enumerate();
-                objects
-                    .map(|(image, objects)| {
-                        rule.assign(objects, &locations, &predictions.image(image))
-                    })
-                    .collect()
-            }
-            // Without a rule, all locations are background.
-            None => objects
-                .iter()
-                .map(|_| Assignment::background(count))
-                .collect(),
+        let predictions = HostPredictions::read(&output.into_predictions(), locations.len())?;
+        let assign = |image, objects: &[LabeledBox]| {
+            rule.assign(objects, &locations, &predictions.image(image))
         };
-        Ok(AssignedTargets::new(assignments, &locations))
+        Ok(AssignedTargets::new(objects, &locations, &rule, assign)?)
     }
 
     /// The detector on one of the devices.
@@ -285,7 +283,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             Err(error) => {
                 return TrainOutput {
                     grads: GradientsParams::new(),
-                    item: StepOutput::Failed(error),
+                    item: error.into(),
                 };
             }
         };
@@ -326,7 +324,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             1.0 => gradients.grads(),
             scale => scale_gradients(&self.detector, gradients.grads(), 1.0 / scale),
         };
-        let mut item = output.unwrap_or_else(|| StepOutput::Ready(Vec::new()));
+        let mut item = output.unwrap_or_else(StepOutput::empty);
         if let Some(norm) = gradient_norm(&self.detector, &grads) {
             if let Some(max_norm) = self.max_gradient_norm {
                 grads = clip_gradients(&self.detector, grads, norm.clone(), max_norm);
@@ -354,20 +352,26 @@ impl<B: Backbone> InferenceStep for TrainableDetector<B> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::sync::Arc;
+
     use burn::{module::Param, train::ItemLazy};
     use fcos_burn_data::{
         DetectionDataset, SampleReader,
         shapes::{ShapesConfig, ShapesSplit},
         transforms::Pipeline,
     };
-    use fcos_burn_loss::{AssociationLoss, AssociationScore, FcosObjectiveConfig};
-    use fcos_burn_model::{FcosConfig, backbone::norm::NormKind, head::CenternessBranch};
+    use fcos_burn_loss::{
+        AssociationLoss, AssociationScore, FcosObjectiveConfig, LossTerm, TermInput,
+    };
+    use fcos_burn_model::{
+        FcosConfig, ImagePredictions, assignment::Assignment, backbone::norm::NormKind,
+        head::CenternessBranch, locations::Locations,
+    };
 
     use super::*;
     use crate::{
         config::RunConfig,
         data::{Assigner, BatchPlace, Collate, TrainCollate},
-        step::StepMetric,
     };
 
     fn detector() -> FcosConfig {
@@ -381,7 +385,7 @@ mod tests {
         config
     }
 
-    fn batch(config: &FcosConfig, images: usize, parts: usize) -> TrainBatch {
+    fn batch(config: &FcosConfig, images: usize, parts: usize, assigner: Assigner) -> TrainBatch {
         let shapes = ShapesConfig::default()
             .with_train_images(images)
             .with_size(64, 64);
@@ -389,7 +393,7 @@ mod tests {
         let collate = TrainCollate {
             input: RunConfig::small().input,
             augmentation: Pipeline::new(Vec::new()).unwrap(),
-            assigner: Assigner::Static(Arc::new(config.assignment.clone())),
+            assigner,
             strides: config.strides(),
             location_rule: config.location_rule,
             reader: SampleReader::new(0),
@@ -434,8 +438,9 @@ mod tests {
             .unwrap();
         let device = detector.devices()[0].clone();
         let devices = DeviceGroup::new(vec![device; devices]).unwrap();
-        let learner = TrainableDetector::new(detector.clone(), objective, devices);
-        let output = TrainStep::step(&learner, batch(config, images, parts));
+        let learner = TrainableDetector::new(detector.clone(), objective, devices).unwrap();
+        let assigner = Assigner::Static(Arc::new(config.assignment.clone()));
+        let output = TrainStep::step(&learner, batch(config, images, parts, assigner));
         let mut gradients = Gradients {
             of: Some(&output.grads),
             values: Vec::new(),
@@ -471,6 +476,85 @@ mod tests {
             (part - whole).abs() > limit * whole.abs().max(1.0)
         });
         different.map(|different| format!("{different:?}"))
+    }
+
+    /// Assigns the first location to the last object, or to a class that no object has.
+    #[derive(Debug)]
+    struct First {
+        obeys: bool,
+    }
+
+    impl PredictionAssignmentRule for First {
+        fn assign(
+            &self,
+            objects: &[LabeledBox],
+            locations: &Locations,
+            _predictions: &ImagePredictions<'_>,
+        ) -> Assignment {
+            let mut assignment = Assignment::background(locations.len());
+            for object in objects {
+                assignment.set(0, object);
+            }
+            if !self.obeys {
+                assignment.labels[0] = 99;
+            }
+            assignment
+        }
+    }
+
+    #[test]
+    fn batches_bring_their_prediction_rule_and_its_assignments_are_checked() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        let model = config.init(&device).unwrap();
+        let objective = FcosObjectiveConfig::new().init().unwrap();
+        let devices = DeviceGroup::new(vec![device]).unwrap();
+        let learner = TrainableDetector::new(model, objective, devices).unwrap();
+        let output = |obeys| {
+            let assigner = Assigner::ByPrediction(Arc::new(First { obeys }));
+            TrainStep::step(&learner, batch(&config, 2, 1, assigner)).item
+        };
+        let metrics = output(true).read().unwrap();
+        assert_eq!(metrics.metric(&StepMetric::Positives), Some(2.0));
+        let errors = [
+            output(false).read().unwrap_err().to_string(),
+            output(false).sync().unwrap_err().to_string(),
+        ];
+        for error in errors {
+            let named = error.contains("rule First { obeys: false }");
+            assert!(named && error.contains("the label 99"), "{error}");
+        }
+    }
+
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    impl LossTerm for Named {
+        fn name(&self) -> &str {
+            self.0
+        }
+
+        fn sum(&self, input: &TermInput) -> Tensor<1> {
+            input.ious.clone().sum()
+        }
+    }
+
+    #[test]
+    fn terms_with_the_names_of_other_metrics_are_refused() {
+        let config = detector();
+        let device = Device::flex().autodiff();
+        let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
+        let objective = |name: &'static str| {
+            let objective = FcosObjectiveConfig::new().init().unwrap();
+            objective.with_term(Arc::new(Named(name))).unwrap()
+        };
+        let model = config.init(&device).unwrap();
+        let learner = TrainableDetector::new(model, objective("Mine"), devices).unwrap();
+        for name in ["Loss", "mean iou", "AP", "ap50", "AP75", "learning rate"] {
+            let error = learner.clone().with_objective(objective(name));
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(&format!("term `{name}`")), "{error}");
+        }
     }
 
     /// Rounding can move a value across the kink of a ReLU, or change the order of two nearly equal

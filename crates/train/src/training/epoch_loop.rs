@@ -11,7 +11,7 @@ use burn::{
     module::Module,
     optim::ModuleOptimizer,
     train::{
-        EventProcessorTraining, InferenceStep, Interrupter, ItemLazy, Learner, LearnerEvent,
+        EventProcessorTraining, InferenceStep, Interrupter, Learner, LearnerEvent,
         SupervisedLearningStrategy, SupervisedTrainingEventProcessor, TrainLoader, TrainStep,
         TrainingComponents, TrainingItem, ValidLoader,
         logger::MetricLogger,
@@ -25,7 +25,11 @@ use fcos_burn_data::{DetectionDataset, SampleReader};
 use fcos_burn_detect::json::write_json;
 use fcos_burn_model::backbone::Backbone;
 
-use super::{FailedImage, FailedStep, evaluator::SharedEvaluator};
+use super::{
+    FailedImage, FailedStep,
+    ending::{Ending, EndingSlot, Interrupters},
+    evaluator::SharedEvaluator,
+};
 use crate::{
     Error,
     config::Keep,
@@ -52,8 +56,10 @@ pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) keep: Keep,
     /// Counts the unreadable images.
     pub(crate) reader: SampleReader,
-    /// Receives an error, which burn-train's interface cannot return.
-    pub(crate) failure: Failure,
+    /// The caller's.
+    pub(crate) interrupter: Interrupter,
+    /// Set when the loop ends.
+    pub(crate) ending: EndingSlot,
     /// Taken when training begins.
     pub(crate) start: Mutex<Option<Start<B>>>,
 }
@@ -101,7 +107,6 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
         val: ValidLoader<TrainableDetector<B>>,
         _starting_epoch: usize,
     ) -> (TrainableDetector<B>, Processor<B>) {
-        let interrupter = components.interrupter;
         let mut start = self.start.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(start) = start.take() else {
             return (learner.model(), components.event_processor);
@@ -117,16 +122,16 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
             train,
             val,
             processor: components.event_processor,
-            interrupter: interrupter.clone(),
+            interrupters: Interrupters {
+                caller: self.interrupter.clone(),
+                burn: components.interrupter,
+            },
             last_checkpoint: Instant::now(),
             unreadable_told: 0,
         };
         // Frees the initial weights.
         drop(learner);
-        if let Err(error) = course.run() {
-            self.failure.set(error);
-            interrupter.stop(Some("an error"));
-        }
+        self.ending.set(course.run_to_end());
         (course.learner, course.processor)
     }
 }
@@ -146,13 +151,25 @@ struct Course<'a, B: Backbone> {
     train: TrainLoader<TrainableDetector<B>>,
     val: ValidLoader<TrainableDetector<B>>,
     processor: Processor<B>,
-    interrupter: Interrupter,
+    interrupters: Interrupters,
     last_checkpoint: Instant,
     /// The number of unreadable images that have been logged.
     unreadable_told: usize,
 }
 
 impl<B: Backbone> Course<'_, B> {
+    fn run_to_end(&mut self) -> Ending {
+        let flow = self.run();
+        // Events that are still being processed may fail.
+        self.flush();
+        match (flow, self.interrupters.error()) {
+            (Err(error), _) => Ending::Failed(error),
+            (Ok(_), Some(error)) => Ending::Failed(stopped(error)),
+            (Ok(ControlFlow::Break(())), None) => Ending::Interrupted,
+            (Ok(ControlFlow::Continue(())), None) => Ending::Finished,
+        }
+    }
+
     fn run(&mut self) -> Flow {
         for epoch in self.rows.len() + 1..=self.of.steps.epochs() {
             let stopped = self.train_epoch(epoch)?.is_break() || self.validate(epoch)?.is_break();
@@ -183,7 +200,7 @@ impl<B: Backbone> Course<'_, B> {
                 Some(self.steps_of(epoch)),
                 Some(rate),
             )));
-            if self.interrupter.should_stop() {
+            if self.interrupters.should_stop() {
                 self.save()?;
                 return Ok(ControlFlow::Break(()));
             }
@@ -204,7 +221,7 @@ impl<B: Backbone> Course<'_, B> {
     ) -> Result<(StepOutput, ModuleLearningRate), Error> {
         let (indices, progress) = (batch.indices.clone(), batch.progress);
         let computed = TrainStep::step(&self.learner, batch);
-        let output = computed.item.sync().map_err(stopped)?;
+        let output = computed.item.read()?;
         let iteration = self.position.iteration + 1;
         if let Some((metric, value)) = output.not_finite() {
             let images = FailedImage::of(&self.of.images, &indices);
@@ -270,15 +287,14 @@ impl<B: Backbone> Course<'_, B> {
                 Some(iteration),
                 None,
             )));
-            if self.interrupter.should_stop() {
+            if self.interrupters.should_stop() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         self.tell_val(LearnerEvent::EndSplit(epoch));
         self.tell_train(LearnerEvent::EndEpoch(epoch));
-        let told = self.processor.flush();
-        self.interrupter.fail_on_error(told);
-        if self.interrupter.should_stop() {
+        self.flush();
+        if self.interrupters.should_stop() {
             return Ok(ControlFlow::Break(()));
         }
         self.record(epoch, started.elapsed())?;
@@ -336,34 +352,25 @@ impl<B: Backbone> Course<'_, B> {
         Ok(())
     }
 
+    /// Waits until all events are processed.
+    fn flush(&mut self) {
+        let told = self.processor.flush();
+        self.interrupters.burn.fail_on_error(told);
+    }
+
     fn tell_train(&mut self, event: LearnerEvent<StepOutput>) {
         let told = self.processor.process_train(event);
-        self.interrupter.fail_on_error(told);
+        self.interrupters.burn.fail_on_error(told);
     }
 
     fn tell_val(&mut self, event: LearnerEvent<ValidationOutput>) {
         let told = self.processor.process_valid(event);
-        self.interrupter.fail_on_error(told);
+        self.interrupters.burn.fail_on_error(told);
     }
 }
 
 fn stopped(error: impl ToString) -> Error {
     Error::Training(error.to_string())
-}
-
-/// An error from a callback that cannot return one.
-#[derive(Clone, Default)]
-pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
-
-impl Failure {
-    pub(crate) fn set(&self, error: Error) {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.get_or_insert(error);
-    }
-
-    pub(crate) fn take(&self) -> Option<Error> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 /// Discards metrics: without a logger, burn-train would write its own files.

@@ -88,18 +88,36 @@ impl FailedStep {
         Ok(read_json(&folder.failed_step_path().join(STEP))?)
     }
 
-    /// The batch of the step, with images read again from disk.
+    /// The batch of the step in `run`, with images read again from disk.
     pub(crate) fn batch(
         &self,
+        run: &RunFolder,
         collate: &TrainCollate,
         dataset: &DetectionDataset,
     ) -> Result<TrainBatch, Error> {
+        let other = self.images.iter().find(|image| !image.is_in(dataset));
+        let cause = match other {
+            Some(image) => Some(format!(
+                "{} is not image {} of {}",
+                image.file_name,
+                image.index,
+                dataset.name()
+            )),
+            None if self.images.is_empty() => Some("the step has no images".to_owned()),
+            None => None,
+        };
+        if let Some(cause) = cause {
+            return Err(Error::Run {
+                path: run.failed_step_path().join(STEP),
+                cause,
+            });
+        }
         let indices: Vec<usize> = self.images.iter().map(|image| image.index).collect();
         let place = BatchPlace {
             epoch: self.epoch as u64,
             progress: self.progress,
         };
-        Ok(collate.collate(dataset, &indices, place)?)
+        collate.collate(dataset, &indices, place)
     }
 
     /// The file with the weights before the failed step of a run.
@@ -120,6 +138,11 @@ impl FailedImage {
             })
         };
         indices.iter().filter_map(image).collect()
+    }
+
+    fn is_in(&self, dataset: &DetectionDataset) -> bool {
+        let record = dataset.record(self.index);
+        record.is_ok_and(|record| record.id == self.id && record.file_name == self.file_name)
     }
 }
 

@@ -38,7 +38,7 @@ pub struct LineRenderer {
 
 impl LineRenderer {
     /// A renderer that logs its lines at the info level.
-    pub fn log() -> Self {
+    pub(crate) fn log() -> Self {
         Self::new(|line| log::info!("{line}"))
     }
 

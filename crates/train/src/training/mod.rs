@@ -1,14 +1,15 @@
 //! Training: from a configuration to a run folder.
 
 mod burn_metrics;
+mod ending;
 mod epoch_loop;
 mod evaluator;
+mod extensions;
 mod failed_step;
 mod log_renderer;
 mod setup;
 
 use std::{
-    marker::PhantomData,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -17,28 +18,30 @@ use burn::{
     module::Module,
     tensor::Device,
     train::{
-        Interrupter, ItemLazy, Learner, SupervisedTraining, TrainStep, TrainingStrategy,
+        Interrupter, Learner, SupervisedTraining, TrainStep, TrainingStrategy,
         metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
-use fcos_burn_data::{DetectionDataset, SampleOrder, transforms::Augmentations};
+use fcos_burn_data::{DetectionDataset, transforms::Augmentations};
 use fcos_burn_detect::{
     Detector,
     device::DeviceName,
     json::{read_json, write_json},
 };
 use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
-use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm, TermNameError};
+use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
-    backbone::{Backbone, BackboneConfig, resnet::ResNetConfig},
+    backbone::{BackboneConfig, resnet::ResNetConfig},
 };
 
 use self::{
     burn_metrics::{TrainingMetric, ValidationMetric},
-    epoch_loop::{EpochLoop, Failure, NoMetricLog, Start, Steps},
+    ending::{Ending, EndingSlot},
+    epoch_loop::{EpochLoop, NoMetricLog, Start, Steps},
     evaluator::SharedEvaluator,
+    extensions::Extensions,
 };
 use crate::{
     Error, RunConfig,
@@ -79,8 +82,14 @@ pub enum Outcome {
 /// Messages (the data, progress, warnings) go to the [`log`] crate.
 ///
 /// Resume a run with the same extensions (terms, assignment, augmentations, data) that it was
-/// started with: they are code, and the run folder records only their names.
-pub struct Trainer<C: BackboneConfig = ResNetConfig> {
+/// started with. They are code: the run folder records only the names of the terms, the `Debug`
+/// form of the assignment rule, the options of the augmentations and a digest of the data, and a
+/// run is not resumed with others.
+///
+/// [`train`](Self::train), [`resume`](Self::resume) and [`replay`](Self::replay) are for detectors
+/// with a ResNet. Those with another backbone have functions of their own, such as
+/// [`train_backbone`](Self::train_backbone), which are compiled for each backbone.
+pub struct Trainer {
     interrupter: Interrupter,
     display: Display,
     initial_weights: Option<InitialWeights>,
@@ -89,14 +98,6 @@ pub struct Trainer<C: BackboneConfig = ResNetConfig> {
     assigner: Option<Assigner>,
     augmentations: Augmentations,
     data: Option<Splits>,
-    backbone: PhantomData<C>,
-}
-
-impl Trainer {
-    /// A trainer for detectors with a ResNet, random initial weights, and logged progress.
-    pub fn new() -> Self {
-        Self::for_backbone()
-    }
 }
 
 impl Default for Trainer {
@@ -105,9 +106,9 @@ impl Default for Trainer {
     }
 }
 
-impl<C: BackboneConfig> Trainer<C> {
-    /// A trainer for detectors with the backbone `C`.
-    pub fn for_backbone() -> Self {
+impl Trainer {
+    /// A trainer with random initial weights and logged progress.
+    pub fn new() -> Self {
         Self {
             interrupter: Interrupter::new(),
             display: Display::Log,
@@ -117,7 +118,6 @@ impl<C: BackboneConfig> Trainer<C> {
             assigner: None,
             augmentations: Augmentations::default(),
             data: None,
-            backbone: PhantomData,
         }
     }
 
@@ -222,7 +222,43 @@ impl<C: BackboneConfig> Trainer<C> {
     ///
     /// Fails if the configuration, the data, a device or the folder cannot be used, if an image
     /// cannot be loaded or a checkpoint cannot be written, or if a loss or gradient is not finite.
-    pub fn train(mut self, mut config: RunConfig<C>, output: &Path) -> Result<Outcome, Error> {
+    pub fn train(self, config: RunConfig, output: &Path) -> Result<Outcome, Error> {
+        self.train_backbone(config, output)
+    }
+
+    /// Resumes the run in `path` from its last checkpoint, with the same result as if it had
+    /// never been stopped. A run whose epochs are all complete is evaluated again.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`train`](Self::train) does, and if no checkpoint can be read, or the data, the
+    /// terms or the assignment rule have changed.
+    pub fn resume(self, path: &Path) -> Result<Outcome, Error> {
+        self.resume_backbone::<ResNetConfig>(path)
+    }
+
+    /// Replays a failed step of the run in `run` with images read again from disk. Returns its
+    /// metrics. Other devices than those of the run may round differently.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`resume`](Self::resume) does, and if the images are not those of the step.
+    pub fn replay(self, step: &FailedStep, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
+        self.replay_backbone::<ResNetConfig>(step, run)
+    }
+
+    /// [`train`](Self::train) for a detector with the backbone `C`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`train`](Self::train).
+    pub fn train_backbone<C: BackboneConfig>(
+        mut self,
+        mut config: RunConfig<C>,
+        output: &Path,
+    ) -> Result<Outcome, Error> {
+        // Before the time that opening and checking the data takes.
+        RunFolder::check(output)?;
         let (extensions, devices) = self.prepare(&mut config)?;
         let data = self.open_data(&mut config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
@@ -241,6 +277,7 @@ impl<C: BackboneConfig> Trainer<C> {
         let position = Position::default();
         let checkpoints = folder.checkpoints();
         write_json(&checkpoints.data_path(), &data.digest())?;
+        extensions.write(&folder)?;
         let optimizer = config.optimization.optimizer();
         let average =
             (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
@@ -257,18 +294,61 @@ impl<C: BackboneConfig> Trainer<C> {
         run.launch(checkpoint)
     }
 
-    /// Resumes the run in `path` from its last checkpoint, with the same result as if it had
-    /// never been stopped. A run whose epochs are all complete is evaluated again.
+    /// [`resume`](Self::resume) for a detector with the backbone `C`.
     ///
     /// # Errors
     ///
-    /// Fails as [`train`](Self::train) does, and if no checkpoint can be read or the data has
-    /// changed.
-    pub fn resume(mut self, path: &Path) -> Result<Outcome, Error> {
+    /// Those of [`resume`](Self::resume).
+    pub fn resume_backbone<C: BackboneConfig>(mut self, path: &Path) -> Result<Outcome, Error> {
         let folder = RunFolder::open(path)?;
-        let mut config: RunConfig<C> = folder.read_config()?;
         let log = TrainLog::open(&folder.log_path())?;
+        let Opened {
+            config,
+            extensions,
+            devices,
+            data,
+        } = self.reopen::<C>(&folder)?;
+        let checkpoints = folder.checkpoints();
+        let model = initial_model(&config, &devices[0])?;
+        let checkpoint = checkpoints.last(&model, &config.optimization)?;
+        if let Some(warning) = &checkpoint.warning {
+            log::warn!("{warning}");
+            let log_path = folder.log_path();
+            log.line(warning).map_err(Error::io(&log_path))?;
+        }
+        let run = self.run(config, extensions, folder, log, data, devices);
+        run.launch(checkpoint)
+    }
+
+    /// [`replay`](Self::replay) for a detector with the backbone `C`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`replay`](Self::replay).
+    pub fn replay_backbone<C: BackboneConfig>(
+        mut self,
+        step: &FailedStep,
+        run: &Path,
+    ) -> Result<Vec<(StepMetric, f64)>, Error> {
+        let folder = RunFolder::open(run)?;
+        let Opened {
+            config,
+            extensions,
+            devices,
+            data,
+        } = self.reopen::<C>(&folder)?;
+        let batch = step.batch(&folder, &extensions.collate, &data.train)?;
+        let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
+        let step = trainable(&config, model, devices)?.with_objective(extensions.objective)?;
+        let output = TrainStep::step(&step, batch).item.read()?;
+        Ok(output.metrics().to_vec())
+    }
+
+    /// Opens what an existing run needs, and checks that it is what the run was started with.
+    fn reopen<C: BackboneConfig>(&mut self, folder: &RunFolder) -> Result<Opened<C>, Error> {
+        let mut config: RunConfig<C> = folder.read_config()?;
         let (extensions, devices) = self.prepare(&mut config)?;
+        extensions.check(folder)?;
         let classes = config.model.num_classes;
         let data = self.open_data(&mut config)?;
         if config.model.num_classes != classes {
@@ -281,46 +361,21 @@ impl<C: BackboneConfig> Trainer<C> {
                 ),
             });
         }
-        let checkpoints = folder.checkpoints();
-        let digest: DataDigest = read_json(&checkpoints.data_path())?;
-        digest.check(&data.digest(), path)?;
-        let model = initial_model(&config, &devices[0])?;
-        let checkpoint = checkpoints.last(&model, &config.optimization)?;
-        if let Some(warning) = &checkpoint.warning {
-            log::warn!("{warning}");
-            let log_path = folder.log_path();
-            log.line(warning).map_err(Error::io(&log_path))?;
-        }
-        let run = self.run(config, extensions, folder, log, data, devices);
-        run.launch(checkpoint)
-    }
-
-    /// Replays a failed step of the run in `run` on the devices of the run, with images read again
-    /// from disk. Returns its metrics.
-    ///
-    /// # Errors
-    ///
-    /// Fails as [`resume`](Self::resume) does.
-    pub fn replay(
-        mut self,
-        step: &FailedStep,
-        run: &Path,
-    ) -> Result<Vec<(StepMetric, f64)>, Error> {
-        let folder = RunFolder::open(run)?;
-        let mut config: RunConfig<C> = folder.read_config()?;
-        let extensions = self.extensions(&config)?;
-        let devices = open_devices(&config)?;
-        let data = self.open_data(&mut config)?;
-        let batch = step.batch(&extensions.collate, &data.train)?;
-        let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
-        let step = extensions.apply(trainable(&config, model, devices)?);
-        let output = TrainStep::step(&step, batch).item.sync();
-        let output = output.map_err(|error| Error::Training(error.to_string()))?;
-        Ok(output.metrics().to_vec())
+        let digest: DataDigest = read_json(&folder.checkpoints().data_path())?;
+        digest.check(&data.digest(), folder.path())?;
+        Ok(Opened {
+            config,
+            extensions,
+            devices,
+            data,
+        })
     }
 
     /// Checks the configuration and opens what it names, but for the data.
-    fn prepare(&self, config: &mut RunConfig<C>) -> Result<(Extensions, Vec<Device>), Error> {
+    fn prepare<C: BackboneConfig>(
+        &self,
+        config: &mut RunConfig<C>,
+    ) -> Result<(Extensions, Vec<Device>), Error> {
         if let Some(devices) = &self.devices {
             config.devices.clone_from(devices);
         }
@@ -329,42 +384,21 @@ impl<C: BackboneConfig> Trainer<C> {
     }
 
     /// The custom objective, assignment and augmentations, or those of the configuration.
-    fn extensions(&self, config: &RunConfig<C>) -> Result<Extensions, Error> {
-        let mut objective = config.objective()?;
-        for term in &self.terms {
-            if StepMetric::is_reserved(term.name()) {
-                let name = term.name().to_owned();
-                return Err(TermNameError::Taken { name }.into());
-            }
-            objective = objective.with_term(term.clone())?;
-        }
-        let assigner = self
-            .assigner
-            .clone()
-            .unwrap_or_else(|| Assigner::Static(Arc::new(config.model.assignment.clone())));
-        let collate = TrainCollate::with_extensions(config, &self.augmentations, assigner)?;
-        Ok(Extensions { objective, collate })
+    fn extensions<C: BackboneConfig>(&self, config: &RunConfig<C>) -> Result<Extensions, Error> {
+        let assigner = self.assigner.as_ref();
+        Extensions::new(config, &self.terms, assigner, &self.augmentations)
     }
 
-    fn open_data(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
-        let data = match self.data.take() {
-            Some(data) => {
-                config.data.source = DataSource::Custom(data.train.name().to_owned());
-                data
-            }
-            None => {
-                let open = |split: &str| config.data.source.open(split).map(Arc::new);
-                Splits {
-                    train: open(&config.data.train_split)?,
-                    val: open(&config.data.val_split)?,
-                }
-            }
+    fn open_data<C: BackboneConfig>(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
+        let Some(data) = self.data.take() else {
+            return Splits::open(config);
         };
+        config.data.source = DataSource::Custom(data.train.name().to_owned());
         data.describe(config)?;
         Ok(data)
     }
 
-    fn run(
+    fn run<C: BackboneConfig>(
         self,
         config: RunConfig<C>,
         extensions: Extensions,
@@ -396,28 +430,41 @@ enum Display {
     Dashboard,
 }
 
-/// The customizable parts of a training.
-struct Extensions {
-    objective: FcosObjective,
-    collate: TrainCollate,
+/// What a run computes with.
+struct Opened<C: BackboneConfig> {
+    config: RunConfig<C>,
+    extensions: Extensions,
+    devices: Vec<Device>,
+    data: Splits,
 }
 
-impl Extensions {
-    fn apply<B: Backbone>(&self, detector: TrainableDetector<B>) -> TrainableDetector<B> {
-        let detector = detector.with_objective(self.objective.clone());
-        match &self.collate.assigner {
-            Assigner::Static(_) => detector,
-            Assigner::ByPrediction(rule) => detector.with_assignment(rule.clone()),
-        }
-    }
-}
-
-struct Splits {
-    train: Arc<DetectionDataset>,
-    val: Arc<DetectionDataset>,
+/// The data of a training.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Splits {
+    /// The split to train on.
+    pub train: Arc<DetectionDataset>,
+    /// The split to validate on.
+    pub val: Arc<DetectionDataset>,
 }
 
 impl Splits {
+    /// Opens the splits that `config` names, logs a summary of them, and sets the classes of the
+    /// configuration.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a split cannot be opened or has no images, or if their classes differ.
+    pub fn open<C: BackboneConfig>(config: &mut RunConfig<C>) -> Result<Self, Error> {
+        let open = |split: &str| config.data.source.open(split).map(Arc::new);
+        let data = Self {
+            train: open(&config.data.train_split)?,
+            val: open(&config.data.val_split)?,
+        };
+        data.describe(config)?;
+        Ok(data)
+    }
+
     /// Logs a summary of the data, and sets the classes of the configuration.
     fn describe<C: BackboneConfig>(&self, config: &mut RunConfig<C>) -> Result<(), Error> {
         for dataset in [&self.train, &self.val] {
@@ -549,18 +596,17 @@ impl<C: BackboneConfig> Run<C> {
             batch: start.position.iteration - steps.until_end_of(done),
         };
         let evaluator = SharedEvaluator::new(self.data.val.clone());
-        let failure = Failure::default();
+        let ending = EndingSlot::default();
         let collate = self.extensions.collate.clone();
         let reader = collate.reader.clone();
         let mut training = SupervisedTraining::<TrainableDetector<C::Backbone>>::new(
             self.folder.path(),
-            Arc::new(self.train_loader(collate, first, steps)),
-            Arc::new(self.val_loader()),
+            Arc::new(self.train_loader(collate, first, steps)?),
+            Arc::new(self.val_loader()?),
         )
         .num_epochs(steps.epochs())
         // Without burn-train's checkpointers, this only sets the first epoch on its display.
         .checkpoint(done)
-        .with_interrupter(self.interrupter.clone())
         .with_application_logger(None)
         .with_metric_logger(NoMetricLog)
         .metric_train_numeric(LearningRateMetric::new());
@@ -580,8 +626,8 @@ impl<C: BackboneConfig> Run<C> {
         }
         // burn-train does not run this optimizer: the loop has its own, which it can save.
         let learner = Learner::new(
-            self.extensions
-                .apply(trainable(config, model, self.devices.clone())?),
+            trainable(config, model, self.devices.clone())?
+                .with_objective(self.extensions.objective.clone())?,
             config.optimization.optimizer(),
             config.optimization.scheduler(steps.total),
         );
@@ -593,19 +639,20 @@ impl<C: BackboneConfig> Run<C> {
             steps,
             keep: config.keep,
             reader,
-            failure: failure.clone(),
+            interrupter: self.interrupter.clone(),
+            ending: ending.clone(),
             start: Mutex::new(Some(start)),
         };
         let result = training
             .with_training_strategy(TrainingStrategy::Custom(Arc::new(epochs)))
             .launch(learner);
-        if let Some(error) = failure.take() {
-            return Err(error);
+        match (ending.take(), result.error) {
+            (Some(Ending::Failed(error)), _) => Err(error),
+            (_, Some(error)) => Err(Error::Training(error.to_string())),
+            (Some(Ending::Interrupted), None) => Ok(false),
+            (Some(Ending::Finished), None) => Ok(true),
+            (None, None) => Err(Error::Training("burn-train ran no steps".to_owned())),
         }
-        if let Some(error) = result.error {
-            return Err(Error::Training(error.to_string()));
-        }
-        Ok(result.interrupted.is_none())
     }
 
     /// The metrics that each training step reports.
@@ -635,44 +682,29 @@ impl<C: BackboneConfig> Run<C> {
         collate: TrainCollate,
         first: FirstBatch,
         steps: Steps,
-    ) -> BatchLoader<TrainCollate> {
-        let config = &self.config;
-        let plan = EpochPlan {
-            batch_size: config.batch_size,
-            workers: config.workers,
-            order: SampleOrder::Shuffled,
-            seed: config.seed,
-            range: 0..self.data.train.len(),
-            max_batches: Some(steps.total),
-        };
-        BatchLoader::new(
+    ) -> Result<BatchLoader<TrainCollate>, Error> {
+        let plan = EpochPlan::training(&self.config)?.with_max_batches(steps.total);
+        let device = self.devices[0].clone().without_autodiff();
+        Ok(BatchLoader::new(
             self.data.train.clone(),
             collate,
             plan,
-            self.devices[0].clone().without_autodiff(),
+            device,
             first,
-        )
+        ))
     }
 
-    fn val_loader(&self) -> BatchLoader<ValidationCollate> {
-        let plan = EpochPlan {
-            batch_size: self.config.batch_size,
-            workers: self.config.workers,
-            order: SampleOrder::Sequential,
-            seed: self.config.seed,
-            range: 0..self.data.val.len(),
-            max_batches: None,
-        };
+    fn val_loader(&self) -> Result<BatchLoader<ValidationCollate>, Error> {
         let collate = ValidationCollate {
             input: self.config.input.clone(),
         };
-        BatchLoader::new(
+        Ok(BatchLoader::new(
             self.data.val.clone(),
             collate,
-            plan,
+            EpochPlan::validation(&self.config)?,
             self.devices[0].clone().without_autodiff(),
             FirstBatch::START,
-        )
+        ))
     }
 
     /// Evaluates the kept epoch, and writes the evaluation, plots and pictures.
@@ -747,3 +779,6 @@ impl<C: BackboneConfig> Run<C> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

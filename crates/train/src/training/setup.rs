@@ -124,7 +124,7 @@ pub fn trainable<C: BackboneConfig>(
     devices: Vec<Device>,
 ) -> Result<TrainableDetector<C::Backbone>, Error> {
     let devices = DeviceGroup::new(devices).map_err(|error| Error::Training(error.to_string()))?;
-    Ok(TrainableDetector::new(model, config.objective()?, devices)
+    Ok(TrainableDetector::new(model, config.objective()?, devices)?
         .with_max_gradient_norm(config.optimization.max_gradient_norm)
         .with_precision(config.precision))
 }

@@ -1,0 +1,252 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use burn::tensor::Tensor;
+use burn::train::{
+    LearnerSummary,
+    logger::{EvaluationProgressLogger, TrainingProgressLogger},
+    metric::MetricDefinition,
+    renderer::{EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining},
+};
+use fcos_burn_boxes::LabeledBox;
+use fcos_burn_data::{shapes::ShapesConfig, transforms::Resize};
+
+use fcos_burn_loss::TermInput;
+use fcos_burn_model::{assignment::Assignment, locations::Locations};
+
+use super::*;
+use crate::config::{DataConfig, TrainingLength};
+
+/// A training of a few seconds.
+fn tiny() -> RunConfig {
+    let shapes = ShapesConfig::default()
+        .with_train_images(4)
+        .with_val_images(2)
+        .with_size(64, 64);
+    let mut config = RunConfig::small().with_data(DataConfig::shapes(shapes));
+    config.input.resize = Resize::Fixed {
+        width: 64,
+        height: 64,
+    };
+    config.model.backbone.width = 8;
+    config.model.fpn.channels = 8;
+    config.model.head.tower_depth = 1;
+    config.optimization.warmup.iterations = 0;
+    config
+        .with_duration(TrainingLength::Iterations(2))
+        .with_batch_size(2)
+        .with_workers(0)
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    (dir, run)
+}
+
+/// Stops the training at its first step and, as burn-train's dashboard does, resets the
+/// interrupter when the training ends.
+struct Resetting(Interrupter);
+
+impl MetricsRendererTraining for Resetting {
+    fn update_train(&mut self, _state: MetricState) {}
+
+    fn update_valid(&mut self, _state: MetricState) {}
+
+    fn on_train_end(
+        &mut self,
+        _summary: Option<LearnerSummary>,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        self.0.reset();
+        Ok(())
+    }
+}
+
+impl TrainingProgressLogger for Resetting {
+    fn start(
+        &mut self,
+        _epochs: usize,
+        _first: usize,
+        _items: Option<usize>,
+        _label: Option<&str>,
+    ) {
+        self.0.stop(Some("enough"));
+    }
+
+    fn update_epoch(&mut self, _epoch: usize) {}
+
+    fn start_split(&mut self, _split: &str, _items: usize) {}
+
+    fn update_split(&mut self, _items: usize) {}
+
+    fn end_split(&mut self) {}
+
+    fn end(&mut self) {}
+
+    fn log_event_training(&mut self, _event: String) {}
+}
+
+impl EvaluationProgressLogger for Resetting {
+    fn start_global_progress(&mut self, _total_tests: usize) {}
+
+    fn start_test(&mut self, _name: &str, _total_items: usize) {}
+
+    fn update_test_progress(&mut self, _items_processed: usize) {}
+
+    fn end_test(&mut self) {}
+
+    fn end_global_progress(&mut self) {}
+
+    fn log_event_evaluation(&mut self, _event: String) {}
+}
+
+impl MetricsRendererEvaluation for Resetting {
+    fn update_test(&mut self, _name: EvaluationName, _state: MetricState) {}
+}
+
+impl MetricsRenderer for Resetting {
+    fn manual_close(&mut self) {}
+
+    fn register_metric(&mut self, _definition: MetricDefinition) {}
+}
+
+#[test]
+fn a_stopped_training_is_interrupted_even_if_the_renderer_resets_the_interrupter() {
+    let (_dir, run) = folder();
+    let interrupter = Interrupter::new();
+    // Events are processed on another thread, so that the renderer may stop only a later step.
+    let outcome = Trainer::new()
+        .with_interrupter(interrupter.clone())
+        .with_renderer(Box::new(Resetting(interrupter)))
+        .train(tiny().with_duration(TrainingLength::Iterations(1000)), &run)
+        .unwrap();
+    assert!(matches!(outcome, Outcome::Interrupted), "{outcome:?}");
+    assert_eq!(
+        RunFolder::open(&run).unwrap().read_evaluation().unwrap(),
+        None
+    );
+}
+
+#[test]
+fn a_failed_training_leaves_the_interrupter_usable() {
+    let (_dir, run) = folder();
+    let interrupter = Interrupter::new();
+    let mut config = tiny();
+    config.optimization.learning_rate = 1e38;
+    let error = Trainer::new()
+        .with_interrupter(interrupter.clone())
+        .train(config, &run)
+        .unwrap_err();
+    assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+    assert!(!interrupter.should_stop());
+}
+
+#[derive(Debug)]
+struct Nothing;
+
+impl LossTerm for Nothing {
+    fn name(&self) -> &str {
+        "Nothing"
+    }
+
+    fn sum(&self, input: &TermInput) -> Tensor<1> {
+        input.ious.clone().sum().mul_scalar(0.0)
+    }
+}
+
+/// The name is part of its `Debug` form.
+#[derive(Debug)]
+struct NoPositives {
+    #[expect(dead_code)]
+    reason: &'static str,
+}
+
+impl AssignmentRule for NoPositives {
+    fn assign(&self, _objects: &[LabeledBox], locations: &Locations) -> Assignment {
+        Assignment::background(locations.len())
+    }
+}
+
+#[test]
+fn a_run_is_resumed_only_with_its_terms_and_assignment_rule() {
+    let (_dir, run) = folder();
+    let trainer = |reason| {
+        let rule = Arc::new(NoPositives { reason });
+        Trainer::new().with_assignment(rule)
+    };
+    let (term, rule) = (Arc::new(Nothing), "none");
+    trainer(rule)
+        .with_term(term.clone())
+        .train(tiny(), &run)
+        .unwrap();
+    let refused = |trainer: Trainer, part: &str| {
+        let error = trainer.resume(&run).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    refused(
+        trainer(rule),
+        "started with the term `Nothing`, which is missing",
+    );
+    refused(
+        Trainer::new().with_term(term.clone()),
+        "NoPositives { reason: \"none\" }, not with the assignment rule of its configuration",
+    );
+    refused(
+        trainer("other").with_term(term.clone()),
+        "not with the assignment rule NoPositives",
+    );
+    trainer(rule).with_term(term.clone()).resume(&run).unwrap();
+    // Folders of older versions have no record.
+    std::fs::remove_file(run.join("checkpoint/extensions.json")).unwrap();
+    trainer(rule).resume(&run).unwrap();
+}
+
+#[test]
+fn a_replay_checks_the_configuration_the_data_and_the_images() {
+    let (_dir, run) = folder();
+    let mut config = tiny();
+    config.optimization.learning_rate = 1e38;
+    Trainer::new().train(config, &run).unwrap_err();
+    let step = FailedStep::read(&run).unwrap();
+    let replay = |step: &FailedStep| Trainer::new().replay(step, &run);
+    assert_eq!(replay(&step).unwrap().len(), step.metrics.len());
+
+    let mut other = step.clone();
+    other.images[0].file_name = "other.jpg".to_owned();
+    let error = replay(&other).unwrap_err().to_string();
+    assert!(
+        error.contains("step.json: other.jpg is not image"),
+        "{error}"
+    );
+
+    let folder = RunFolder::open(&run).unwrap();
+    let config: RunConfig = folder.read_config().unwrap();
+    let changed = |config: RunConfig, part: &str| {
+        config.write(&folder.config_path()).unwrap();
+        let error = replay(&step).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    changed(config.clone().with_devices(Vec::new()), "devices is 0");
+    let shapes = ShapesConfig::default()
+        .with_train_images(5)
+        .with_val_images(2)
+        .with_size(64, 64);
+    let more = config.with_data(DataConfig::shapes(shapes));
+    changed(more, "the training split has 5 images, but had 4");
+}
+
+#[test]
+fn a_folder_with_a_run_is_refused_before_the_data_is_opened() {
+    let (_dir, run) = folder();
+    std::fs::create_dir(&run).unwrap();
+    std::fs::write(run.join("config.json"), "{}").unwrap();
+    let config = tiny().with_data(DataConfig::coco(
+        "no-such-images".into(),
+        "no-such.json".into(),
+        "no-such-images".into(),
+        "no-such.json".into(),
+    ));
+    let error = Trainer::new().train(config, &run).unwrap_err().to_string();
+    assert!(error.contains("already holds a run"), "{error}");
+}
