@@ -89,7 +89,7 @@ impl Inventory {
     }
 
     /// The files whose name without its extension is `stem`, whatever its case.
-    pub fn with_stem(&self, stem: &str) -> impl Iterator<Item = &Path> {
+    pub fn with_stem(&self, stem: &str) -> impl Iterator<Item = &Path> + use<'_> {
         let by_stem = self.by_stem.get_or_init(|| self.index());
         let indices = by_stem.get(&stem.to_lowercase());
         let indices = indices.map(Vec::as_slice).unwrap_or_default();

@@ -16,5 +16,7 @@ mod split;
 mod voc;
 mod xml;
 mod yolo;
+mod yolo_description;
+mod yolo_label;
 
 pub use data_folder::DataFolder;
