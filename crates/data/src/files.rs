@@ -34,7 +34,9 @@ pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
 
 fn text(mut bytes: Vec<u8>) -> Option<String> {
     let utf16 = |unit: fn([u8; 2]) -> u16| {
-        let units = bytes[2..].chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
+        let units = bytes[2..]
+            .chunks_exact(2)
+            .map(|pair| unit([pair[0], pair[1]]));
         String::from_utf16(&units.collect::<Vec<_>>()).ok()
     };
     match bytes.as_slice() {
@@ -63,16 +65,6 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     };
     let mut paths = read().map_err(DataError::io(folder))?;
     paths.sort();
-    Ok(paths)
-}
-
-/// The entries of `folder` with that extension, sorted by name; none if there is no such folder.
-pub(crate) fn entries_with_extension(
-    folder: &Path,
-    extension: &str,
-) -> Result<Vec<PathBuf>, DataError> {
-    let mut paths = entries(folder)?;
-    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
     Ok(paths)
 }
 

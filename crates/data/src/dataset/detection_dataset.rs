@@ -191,7 +191,9 @@ impl DetectionDataset {
         }
         let classes = self.categories().iter().zip(found);
         let without = classes.filter(|(_, found)| !found);
-        without.map(|(category, _)| category.name.as_str()).collect()
+        without
+            .map(|(category, _)| category.name.as_str())
+            .collect()
     }
 
     /// Fails unless there is an object to train on. Crowds do not count.

@@ -66,7 +66,9 @@ impl fmt::Display for Finding {
             Self::Repeated => "repeated images dropped",
             Self::Duplicate => "repeated annotations dropped",
             Self::SwappedCorners => "boxes with xmin > xmax or ymin > ymax, corners exchanged",
-            Self::NegativeSize => "boxes of negative width or height, taken from their other corner",
+            Self::NegativeSize => {
+                "boxes of negative width or height, taken from their other corner"
+            }
             Self::Clipped => "boxes clipped to the image",
         })
     }

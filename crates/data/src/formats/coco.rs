@@ -115,7 +115,10 @@ pub(super) fn find(
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
     let files: Vec<&Path> = match given {
-        Some(file) => Some(file).filter(|file| is_json(file)).into_iter().collect(),
+        Some(file) => Some(file)
+            .filter(|file| is_json(file))
+            .into_iter()
+            .collect(),
         None => annotation_files(inventory),
     };
     let root = inventory.root();
@@ -143,11 +146,16 @@ pub(super) fn find(
     let Some(first) = files.first() else {
         return Ok(None);
     };
-    Ok(Some(Found::new(Layout::Coco, first.display().to_string(), splits)))
+    Ok(Some(Found::new(
+        Layout::Coco,
+        first.display().to_string(),
+        splits,
+    )))
 }
 
 fn is_json(file: &Path) -> bool {
-    file.extension().is_some_and(|found| found.eq_ignore_ascii_case("json"))
+    file.extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case("json"))
 }
 
 /// The annotation files of a folder: those with a name of COCO or Roboflow if there are any.
@@ -164,7 +172,9 @@ fn annotation_files(inventory: &Inventory) -> Vec<&Path> {
     };
     let others = inventory.with_extension("json").map(PathBuf::as_path);
     let others = others.filter(|file| !of_one_image(file)).take(MAX_FILES);
-    others.filter(|file| is_coco(&inventory.root().join(file))).collect()
+    others
+        .filter(|file| is_coco(&inventory.root().join(file)))
+        .collect()
 }
 
 /// How many JSON files of any name are looked into.
@@ -205,24 +215,28 @@ fn split_names(files: &[&Path]) -> Vec<String> {
 }
 
 /// What an annotation file says of images that `finder` finds.
-fn describe(
-    file: CocoFile,
-    path: &Path,
-    finder: &ImageFinder,
-) -> Result<Description, DataError> {
+fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Description, DataError> {
     let malformed = |cause: String| DataError::Annotations {
         path: path.to_path_buf(),
         cause,
     };
     if file.images.is_empty() {
-        return Err(malformed("not COCO annotations: no images are listed".into()));
+        return Err(malformed(
+            "not COCO annotations: no images are listed".into(),
+        ));
     }
     if file.categories.is_empty() {
-        return Err(malformed("not COCO annotations: no categories are listed".into()));
+        return Err(malformed(
+            "not COCO annotations: no categories are listed".into(),
+        ));
     }
     let mut report = LoadReport::default();
-    let image_ids = numbers("image", file.images.iter().map(|image| &image.id), &mut report)
-        .map_err(malformed)?;
+    let image_ids = numbers(
+        "image",
+        file.images.iter().map(|image| &image.id),
+        &mut report,
+    )
+    .map_err(malformed)?;
     let category_ids = file.categories.iter().map(|category| &category.id);
     let category_ids = numbers("category", category_ids, &mut report).map_err(malformed)?;
 
@@ -230,11 +244,16 @@ fn describe(
         id: *id,
         name: category.name.as_ref().unwrap_or(&category.id).to_string(),
     };
-    let mut categories: Vec<Category> =
-        (file.categories.iter().zip(&category_ids)).map(named).collect();
+    let mut categories: Vec<Category> = (file.categories.iter().zip(&category_ids))
+        .map(named)
+        .collect();
     let label_of_number: HashMap<u64, usize> = {
         categories.sort_by_key(|category| category.id);
-        categories.iter().map(|category| category.id).zip(0..).collect()
+        categories
+            .iter()
+            .map(|category| category.id)
+            .zip(0..)
+            .collect()
     };
     let label_of: HashMap<&Id, usize> = (file.categories.iter().zip(&category_ids))
         .map(|(category, number)| (&category.id, label_of_number[number]))
@@ -259,7 +278,8 @@ fn describe(
         });
     }
 
-    let index_of: HashMap<&Id, usize> = file.images.iter().map(|image| &image.id).zip(0..).collect();
+    let index_of: HashMap<&Id, usize> =
+        file.images.iter().map(|image| &image.id).zip(0..).collect();
     for (annotation, number) in file.annotations.iter().zip(1_u64..) {
         let id = match &annotation.id {
             Some(id) => id.to_string(),

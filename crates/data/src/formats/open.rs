@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::inventory::Inventory;
-use super::split::Found;
+use super::split::{Found, names_split};
 use super::{coco, voc, yolo};
 use crate::{DataError, DataFolder, DetectionDataset};
 
@@ -42,13 +42,13 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
         Some(_) => Some(path.strip_prefix(&folder).unwrap_or(path).to_path_buf()),
         None => None,
     };
-    if let Some(found) = best(&inventory, given.as_deref())? {
-        return Ok(found);
-    }
     // An archive is often unpacked into a folder of its own.
-    if let (None, Some(inner)) = (given, only_folder(&inventory))
+    if let (None, Some(inner)) = (&given, only_folder(&inventory))
         && let Ok(found) = recognize(&inner)
     {
+        return Ok(found);
+    }
+    if let Some(found) = best(&inventory, given.as_deref())? {
         return Ok(found);
     }
     Err(DataError::UnknownLayout {
@@ -95,10 +95,18 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
     }
     let weights: Vec<usize> = all.iter().map(Found::annotated).collect();
     let most = weights.iter().copied().max().unwrap_or_default();
-    let chosen = weights.iter().position(|weight| *weight == most).unwrap_or_default();
+    let chosen = weights
+        .iter()
+        .position(|weight| *weight == most)
+        .unwrap_or_default();
     let mut found = all.swap_remove(chosen);
     let others = all.iter().map(|other| {
-        format!("{} with {} annotated images ({})", other.layout, other.annotated(), other.evidence)
+        format!(
+            "{} with {} annotated images ({})",
+            other.layout,
+            other.annotated(),
+            other.evidence
+        )
     });
     let others: Vec<String> = others.collect();
     found.evidence = format!(
@@ -109,25 +117,31 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
     Ok(Some(found))
 }
 
-/// The only folder in the folder of an inventory, if all files are in it.
+/// The only folder in the folder of an inventory, if all files are in it and it is not a part of a layout.
 fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
-    let first = inventory.files().first()?;
-    let last = inventory.files().last()?;
-    let folder = |file: &Path| {
+    let folder = |file: &PathBuf| {
         let mut parts = file.components();
         let first = parts.next()?;
         parts.next().map(|_| first.as_os_str().to_os_string())
     };
-    let (first, last) = (folder(first)?, folder(last)?);
-    (first == last).then(|| inventory.root().join(first))
+    let first = inventory.files().first().and_then(folder)?;
+    let last = inventory.files().last().and_then(folder)?;
+    let name = first.to_string_lossy().to_lowercase();
+    let is_part =
+        ["images", "labels", "annotations", "jpegimages", "imagesets"].contains(&name.as_str());
+    (first == last && !is_part && !names_split(&name)).then(|| inventory.root().join(first))
 }
 
 /// What is in a folder that is no data set, as in `3 .jpg, 1 .json`.
 fn summary(inventory: &Inventory) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for file in inventory.files() {
-        let extension = file.extension().map(|extension| extension.to_string_lossy().to_lowercase());
-        let kind = extension.map_or("without extension".to_string(), |extension| format!(".{extension}"));
+        let extension = file
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_lowercase());
+        let kind = extension.map_or("without extension".to_string(), |extension| {
+            format!(".{extension}")
+        });
         *counts.entry(kind).or_default() += 1;
     }
     let mut counts: Vec<(String, usize)> = counts.into_iter().collect();

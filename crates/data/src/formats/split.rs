@@ -69,11 +69,14 @@ impl Found {
 
     /// The split called `name`, whatever its case, or the only one if `name` is `None`.
     pub fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
-        let called = |fits: &dyn Fn(&str) -> bool| self.splits.iter().find(|split| fits(&split.name));
+        let called =
+            |fits: &dyn Fn(&str) -> bool| self.splits.iter().find(|split| fits(&split.name));
         let split = match name {
             Some(name) => called(&|known| known == name)
                 .or_else(|| called(&|known| known.eq_ignore_ascii_case(name)))
-                .or_else(|| called(&|known| Role::of(known).is_some() && Role::of(known) == Role::of(name))),
+                .or_else(|| {
+                    called(&|known| Role::of(known).is_some() && Role::of(known) == Role::of(name))
+                }),
             None if self.splits.len() == 1 => self.splits.first(),
             None => None,
         };
@@ -140,10 +143,21 @@ mod tests {
 
     #[test]
     fn splits_go_by_the_words_that_people_use() {
-        for name in ["train", "Train", "VALID", "val2017", "dev-set", "test_1", "trainval", "Validation"] {
+        for name in [
+            "train",
+            "Train",
+            "VALID",
+            "val2017",
+            "dev-set",
+            "test_1",
+            "trainval",
+            "Validation",
+        ] {
             assert!(names_split(name), "{name}");
         }
-        for name in ["device", "trainer", "values", "images", "", "2train", "latest"] {
+        for name in [
+            "device", "trainer", "values", "images", "", "2train", "latest",
+        ] {
             assert!(!names_split(name), "{name}");
         }
         assert_eq!(split_of(Path::new("images/Train/cam/a.jpg")), Some("Train"));
