@@ -663,6 +663,17 @@ fn a_description_of_any_name() {
     for path in ["", "coon.yaml"] {
         assert_read(&DataFolder::open(set.path(path)).unwrap(), Layout::Yolo);
     }
+    // The description is in a sub-folder, and names places from there or from above.
+    fs::create_dir_all(set.path("config")).unwrap();
+    fs::rename(set.path("coon.yaml"), set.path("config/data.yaml")).unwrap();
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    let above = yaml.replace("images/", "../images/");
+    set.write("config/data.yaml", above);
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    assert_read(
+        &DataFolder::open(set.path("config/data.yaml")).unwrap(),
+        Layout::Yolo,
+    );
     // The description is elsewhere.
     let other = Set::new();
     for path in [
@@ -1120,6 +1131,12 @@ fn a_folder_that_is_no_data_set_says_what_it_has() {
     set.images("", &TRAIN).write("notes.docx", "");
     let error = set.open().unwrap_err().to_string();
     assert!(error.ends_with("found 5 files: 4 .png, 1 .docx"), "{error}");
+    set.write("r-1.json", "{\"version\": 5, \"shapes\": []}");
+    let labelme = set.open().unwrap_err().to_string();
+    assert!(labelme.contains("labelme's format"), "{labelme}");
+    set.write("annotations.xml", "<annotations></annotations>");
+    let cvat = set.open().unwrap_err().to_string();
+    assert!(cvat.contains("CVAT's own format"), "{cvat}");
     let missing = DataFolder::open(set.path("none")).unwrap_err().to_string();
     assert!(missing.ends_with("none: no such folder"), "{missing}");
 }

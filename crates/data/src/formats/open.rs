@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::inventory::Inventory;
 use super::split::{Found, names_split};
 use super::{coco, voc, yolo};
+use crate::files::read_text;
 use crate::{DataError, DataFolder, DetectionDataset};
 
 /// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
@@ -149,8 +150,35 @@ fn summary(inventory: &Inventory) -> String {
     let kinds: Vec<String> = (counts.iter().take(5))
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
+    let hint = hint(inventory).unwrap_or_default();
     match kinds.is_empty() {
         true => "no files".to_string(),
-        false => format!("{} files: {}", inventory.files().len(), kinds.join(", ")),
+        false => format!(
+            "{} files: {}{hint}",
+            inventory.files().len(),
+            kinds.join(", ")
+        ),
     }
+}
+
+/// What to do about formats that tools use for themselves.
+fn hint(inventory: &Inventory) -> Option<&'static str> {
+    let holds = |extension: &str, mark: &str| {
+        let mut first = inventory.with_extension(extension).take(3);
+        first.any(|file| {
+            let text = read_text(&inventory.root().join(file));
+            text.is_ok_and(|text| text.contains(mark))
+        })
+    };
+    if holds("xml", "<annotations>") {
+        return Some(
+            "; an XML file for all images is CVAT's own format: export COCO, VOC or YOLO from it",
+        );
+    }
+    if holds("json", "\"shapes\"") {
+        return Some(
+            "; a JSON file with shapes for each image is labelme's format: convert it to COCO, VOC or YOLO",
+        );
+    }
+    None
 }
