@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use fcos_burn_data::ImageRecord;
 use serde::Serialize;
 
 use crate::{picture::Picture, splits::Splits};
@@ -26,24 +27,24 @@ pub struct FindingCount {
 /// What the reader found in each split.
 pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
     let mut found = Vec::new();
-    let clean = |splits: &Splits| {
-        let mut reports = splits.splits().iter().map(|split| split.dataset.report());
-        reports.all(|report| report.findings().next().is_none())
-    };
-    if clean(splits) {
-        return found;
-    }
-    let pictures = Places::new(splits);
-    for split in splits.splits() {
-        for (finding, tally) in split.dataset.report().findings() {
-            let mut shown: Vec<Picture> = Vec::new();
-            for picture in tally
-                .examples
-                .iter()
-                .filter_map(|place| pictures.find(place))
-            {
-                if !shown.contains(&picture) {
-                    shown.push(picture);
+    for (index, split) in splits.splits().iter().enumerate() {
+        let mut findings = split.dataset.report().findings().peekable();
+        if findings.peek().is_none() {
+            continue;
+        }
+        let own = Places::new(
+            splits
+                .pictures()
+                .filter(|(picture, _)| picture.split == index),
+        );
+        // What was found in a split that was divided may be in the other part.
+        let all = Places::new(splits.pictures());
+        for (finding, tally) in findings {
+            let mut pictures: Vec<Picture> = Vec::new();
+            let of_place = |place: &String| own.find(place).or_else(|| all.find(place));
+            for picture in tally.examples.iter().filter_map(of_place) {
+                if !pictures.contains(&picture) {
+                    pictures.push(picture);
                 }
             }
             found.push(FindingCount {
@@ -51,7 +52,7 @@ pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
                 finding: finding.to_string(),
                 count: tally.count,
                 places: tally.examples.clone(),
-                pictures: shown,
+                pictures,
             });
         }
     }
@@ -68,12 +69,12 @@ struct Places<'a> {
 }
 
 impl<'a> Places<'a> {
-    fn new(splits: &'a Splits) -> Self {
+    fn new(pictures: impl Iterator<Item = (Picture, &'a ImageRecord)>) -> Self {
         let mut places = Self {
             files: HashMap::new(),
             stems: HashMap::new(),
         };
-        for (picture, record) in splits.pictures() {
+        for (picture, record) in pictures {
             let name = record.file_name.as_str();
             places.files.entry(name).or_insert(picture);
             let with_stem = places.stems.entry(stem(name)).or_insert(Some(picture));
@@ -139,7 +140,7 @@ mod tests {
         let dataset =
             DetectionDataset::new("set", Category::list(["a"]), images.collect(), Black).unwrap();
         let splits = Splits::new("set").with_split(Purpose::Training, "train", dataset);
-        let places = Places::new(&splits);
+        let places = Places::new(splits.pictures());
         let find = |place| places.find(place).map(|picture| picture.image);
         assert_eq!(find("train/a b.jpg object 3"), Some(0));
         assert_eq!(find("Annotations/a b.xml line 3"), Some(0));

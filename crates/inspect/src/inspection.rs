@@ -118,11 +118,11 @@ impl Inspection {
                 options.pictures,
             ),
             suggestion: SuggestedSize::of(trained_on, &options.detector),
-            duplicates,
             findings: findings::count(splits),
             notes,
             remarks,
-            sheets: sheets::sheets(splits, options.pictures),
+            sheets: sheets::sheets(splits, &duplicates, options.pictures),
+            duplicates,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Which pictures to show.
 
+use std::collections::HashSet;
+
 use fcos_burn_data::{ImageRecord, SampleOrder, epoch_order};
 use serde::Serialize;
 
@@ -16,9 +18,13 @@ pub struct Sheet {
 }
 
 /// The most crowded pictures, those with the smallest and the largest objects, the smallest and the largest pictures if
-/// they differ in size, and random ones: at most `count` of each kind.
-pub(crate) fn sheets(splits: &Splits, count: usize) -> Vec<Sheet> {
-    let pictures: Vec<(Picture, &ImageRecord)> = splits.pictures().collect();
+/// they differ in size, and random ones: at most `count` of each kind, and of equal ones the first only.
+pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize) -> Vec<Sheet> {
+    let again = duplicates.iter().flat_map(|group| &group[1..]);
+    let again: HashSet<&Picture> = again.collect();
+    let pictures: Vec<(Picture, &ImageRecord)> = (splits.pictures())
+        .filter(|(picture, _)| !again.contains(picture))
+        .collect();
     let areas = |record: &ImageRecord| -> Vec<f64> {
         let objects = record.objects.iter().filter(|object| !object.iscrowd);
         objects

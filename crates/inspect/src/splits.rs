@@ -7,6 +7,9 @@ use serde::Serialize;
 
 use crate::picture::Picture;
 
+/// The name of the part of the split to train on that is held out.
+const HELD_OUT: &str = "held-out";
+
 /// What a split is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,15 +149,16 @@ impl Splits {
         let Ok((train, val)) = self.splits[training].dataset.hold_out(share) else {
             return self;
         };
-        let name = &self.splits[training].name;
-        let part = |purpose, part: &str, dataset| Split {
-            name: format!("{name} ({part})"),
-            purpose,
-            dataset,
-        };
         let parts = [
-            part(Purpose::Training, "training part", train),
-            part(Purpose::Validation, "held out", val),
+            Split {
+                dataset: train,
+                ..self.splits[training].clone()
+            },
+            Split {
+                name: HELD_OUT.to_owned(),
+                purpose: Purpose::Validation,
+                dataset: val,
+            },
         ];
         self.splits.splice(training..=training, parts);
         self

@@ -17,12 +17,15 @@ const WITH_POINT: f64 = 0.95;
 /// At most this many images, evenly spaced, are tried at a size.
 const TRIED_IMAGES: usize = 500;
 
+/// The shorter side of the smallest objects, in finest strides: such an object has about four points.
+const SMALL_STRIDES: usize = 2;
+
 /// A size to resize images to.
 ///
 /// It is the smallest of the usual shape at which at least 95% of the objects have a point and the smallest tenth of
-/// them, by the shorter side of the box, measures at least the finest stride in the median. The shape is that of the
-/// median width and height; the sides are multiples of 32 below the median ones, or the median ones themselves. If no
-/// such size suffices, it is the median size.
+/// them, by the shorter side of the box, measures at least two of the finest strides in the median. The shape is that of
+/// the median width and height. The sides are multiples of 32, at least the coarsest stride and below the median sides,
+/// or the median sides themselves. If no such size suffices, it is the median size.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SuggestedSize {
@@ -52,7 +55,8 @@ impl SuggestedSize {
             Some(Quantiles::new(sides).at(0.5)?.round() as u32)
         };
         let usual = (median(|image| image.width)?, median(|image| image.height)?);
-        let candidates = candidates(usual);
+        let coarsest = *detector.strides().last()?;
+        let candidates = candidates(usual, u32::try_from(coarsest).ok()?);
         let fit = |size: &(u32, u32)| Self::fit(*size, &tried, detector);
         // What suffices at one size suffices at larger ones, but for objects that fall between two locations by chance.
         let sufficient = |size: &(u32, u32)| fit(size).is_some_and(|fit| fit.sufficient);
@@ -82,13 +86,13 @@ impl SuggestedSize {
         let with_point = objects.iter().filter(|(_, point)| *point).count();
         let with_point = with_point as f64 / objects.len() as f64;
         let small_side = small_side(objects.iter().map(|(side, _)| *side).collect())?;
-        let finest = *detector.strides().first()?;
+        let small = SMALL_STRIDES * detector.strides().first()?;
         Some(Self {
             width,
             height,
             with_point,
             small_side,
-            sufficient: with_point >= WITH_POINT && small_side >= finest as f64,
+            sufficient: with_point >= WITH_POINT && small_side >= small as f64,
         })
     }
 }
@@ -100,12 +104,12 @@ fn small_side(mut sides: Vec<f64>) -> Option<f64> {
     Quantiles::new(sides).at(0.5)
 }
 
-/// The sizes to choose from for images of `usual` size, ascending.
-fn candidates(usual: (u32, u32)) -> Vec<(u32, u32)> {
+/// The sizes to choose from for images of `usual` size, ascending, with sides of at least `least` if the images have them.
+fn candidates(usual: (u32, u32), least: u32) -> Vec<(u32, u32)> {
     let (short, long) = (usual.0.min(usual.1), usual.0.max(usual.1));
     let ratio = f64::from(long) / f64::from(short.max(1));
     let multiple = |side: f64| (side / f64::from(MULTIPLE)).round() as u32 * MULTIPLE;
-    let sizes = (1..).map(|step| {
+    let sizes = (least.div_ceil(MULTIPLE).max(1)..).map(|step| {
         let side = step * MULTIPLE;
         (side, multiple(f64::from(side) * ratio))
     });
@@ -128,13 +132,14 @@ mod tests {
     #[test]
     fn candidates_keep_the_shape() {
         assert_eq!(
-            candidates((160, 120)),
+            candidates((160, 120), 0),
             [(32, 32), (96, 64), (128, 96), (160, 120)]
         );
-        assert_eq!(candidates((64, 128)), [(32, 64), (64, 128)]);
-        assert_eq!(candidates((20, 10)), [(20, 10)]);
-        assert_eq!(candidates((640, 480)).last(), Some(&(640, 480)));
-        assert!(candidates((640, 480)).contains(&(320, 256)));
+        assert_eq!(candidates((64, 128), 8), [(32, 64), (64, 128)]);
+        assert_eq!(candidates((20, 10), 128), [(20, 10)]);
+        let sizes = candidates((640, 480), 128);
+        assert_eq!(sizes[..3], [(160, 128), (224, 160), (256, 192)]);
+        assert_eq!(sizes.last(), Some(&(640, 480)));
     }
 
     /// A grid of squares of that side in a square image, with gaps of as much, each around a location at every scale of 1/n.
@@ -149,12 +154,12 @@ mod tests {
         ImageRecord::new(1, "squares", image, image).with_objects(objects.collect())
     }
 
-    /// Squares of equal size suffice as soon as they measure the finest stride, 8 pixels: they then contain a location
-    /// wherever they are, unless their sides lie on locations.
+    /// Squares of equal size suffice as soon as they measure two of the finest strides, 16 pixels: they then contain a
+    /// location wherever they are.
     #[test]
-    fn squares_are_enlarged_to_the_finest_stride() {
+    fn squares_are_enlarged_to_two_of_the_finest_strides() {
         let detector = FcosConfig::small(1);
-        for (side, expected) in [(65.0, 128), (33.0, 256), (17.0, 512), (9.0, 928)] {
+        for (side, expected) in [(200.0, 128), (65.0, 256), (33.0, 512), (17.0, 992)] {
             let found = SuggestedSize::of(&[squares(side, 1024)], &detector).unwrap();
             assert_eq!((found.width, found.height), (expected, expected), "{side}");
             assert!(found.sufficient);

@@ -3,10 +3,12 @@
 use std::fmt::{Display, Write};
 
 use crate::{
-    ClassCount, SplitCounts,
+    ClassCount,
     distribution::Distribution,
     inspection::Inspection,
-    wording::{concerns, described, grouped, line, message, percent, reason, rounded},
+    wording::{
+        concerns, described, grouped, leaks, line, message, percent, reason, rounded, split_columns,
+    },
 };
 
 /// Longer names are cut, in characters.
@@ -95,22 +97,7 @@ fn header<T: Display>(titles: impl IntoIterator<Item = T>) -> Vec<String> {
 }
 
 fn splits(inspection: &Inspection) -> String {
-    type Count = fn(&SplitCounts) -> usize;
-    let columns: [(&str, Count); 7] = [
-        ("images", |split| split.images),
-        ("empty", |split| split.images_without_objects),
-        ("objects", |split| split.objects),
-        ("crowds", |split| split.crowds),
-        ("most in one", |split| split.most_objects),
-        ("repeated", |split| split.repeated),
-        ("also in training", |split| split.in_training),
-    ];
-    // Columns of zeros say little, except for the main ones.
-    let shown = |(title, count): &(&str, Count)| {
-        matches!(*title, "images" | "objects")
-            || inspection.splits.iter().any(|split| count(split) > 0)
-    };
-    let columns: Vec<(&str, Count)> = columns.into_iter().filter(shown).collect();
+    let columns = split_columns(inspection);
     let titles = columns.iter().map(|(title, _)| *title);
     let mut table = vec![header(["split"].into_iter().chain(titles))];
     for split in &inspection.splits {
@@ -221,7 +208,12 @@ fn levels(inspection: &Inspection) -> String {
 fn messages(inspection: &Inspection) -> String {
     let findings: Vec<String> = inspection.findings.iter().map(message).collect();
     let mut text = String::new();
-    for messages in [&findings, &inspection.notes, &inspection.remarks] {
+    for messages in [
+        &leaks(inspection),
+        &findings,
+        &inspection.notes,
+        &inspection.remarks,
+    ] {
         for message in messages.iter().take(MAX_MESSAGES) {
             let _ = writeln!(text, "{}", line(message));
         }

@@ -2,7 +2,46 @@
 
 use fcos_burn_data::transforms::Resize;
 
-use crate::{classes::ClassConcerns, findings::FindingCount, suggestion::SuggestedSize};
+use crate::{
+    classes::ClassConcerns,
+    findings::FindingCount,
+    inspection::{Inspection, SplitCounts},
+    splits::Purpose,
+    suggestion::SuggestedSize,
+};
+
+/// A column of the table of splits.
+pub(crate) type SplitColumn = (&'static str, fn(&SplitCounts) -> usize);
+
+/// The counts of splits to show: columns of zeros say little, except for the main ones.
+pub(crate) fn split_columns(inspection: &Inspection) -> Vec<SplitColumn> {
+    let all: [SplitColumn; 7] = [
+        ("images", |split| split.images),
+        ("empty", |split| split.images_without_objects),
+        ("objects", |split| split.objects),
+        ("crowds", |split| split.crowds),
+        ("most in one", |split| split.most_objects),
+        ("repeated", |split| split.repeated),
+        ("also in training", |split| split.in_training),
+    ];
+    let shown = |(title, count): &SplitColumn| {
+        let mut splits = inspection.splits.iter();
+        matches!(*title, "images" | "objects") || splits.any(|split| count(split) > 0)
+    };
+    all.into_iter().filter(shown).collect()
+}
+
+/// Which splits to validate on have pictures of the split to train on.
+pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
+    let splits = inspection.splits.iter();
+    let leaking =
+        splits.filter(|split| split.purpose == Purpose::Validation && split.in_training > 0);
+    let told = leaking.map(|split| {
+        let (name, leaked, images) = (&split.name, grouped(split.in_training), grouped(split.images));
+        format!("{name}: {leaked} of {images} pictures are also in the split to train on: it will look better than it is")
+    });
+    told.collect()
+}
 
 /// Text of files on one line.
 pub(crate) fn line(text: &str) -> String {

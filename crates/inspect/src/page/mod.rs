@@ -13,7 +13,9 @@ use crate::{
     inspection::Inspection,
     picture::Picture,
     splits::{Purpose, Splits},
-    wording::{concerns, described, grouped, line, message, percent, reason, rounded},
+    wording::{
+        concerns, described, grouped, leaks, line, message, percent, reason, rounded, split_columns,
+    },
 };
 
 const STYLE: &str = include_str!("style.css");
@@ -134,30 +136,26 @@ impl Page<'_> {
 
     fn overview(&self) -> Markup {
         let inspection = self.inspection;
+        let columns = split_columns(inspection);
         html! {
             section {
                 h2 { "Splits" }
                 div.scroll { table {
                     thead { tr {
-                        th { "Split" } th { "Images" } th { "Without objects" } th { "Objects" } th { "Crowds" }
-                        th { "Most in one" } th { "Repeated" } th { "Also in training" }
+                        th { "Split" }
+                        @for (title, _) in &columns { th { (capitalized(title)) } }
                     } }
                     tbody { @for split in &inspection.splits {
                         tr {
                             td.name { (line(&split.name)) }
-                            td { (grouped(split.images)) }
-                            td { (grouped(split.images_without_objects)) }
-                            td { (grouped(split.objects)) }
-                            td { (grouped(split.crowds)) }
-                            td { (grouped(split.most_objects)) }
-                            td { (grouped(split.repeated)) }
-                            td.alarm[split.in_training > 0] { (grouped(split.in_training)) }
+                            @for (_, count) in &columns { td { (grouped(count(split))) } }
                         }
                     } }
                 } }
                 @for split in &inspection.unread {
                     p { span.alarm { (line(&split.name)) " was not read: " } (line(&split.cause)) }
                 }
+                @for leak in leaks(inspection) { p.alarm { (line(&leak)) } }
                 (list(&inspection.remarks))
             }
         }
@@ -284,15 +282,19 @@ impl Page<'_> {
             .common
             .iter()
             .map(|size| format!("{}x{} ({})", size.width, size.height, grouped(size.images)));
-        let sizes: Vec<String> = sizes.collect();
+        let sizes = sizes.collect::<Vec<_>>().join(", ");
+        let sizes = match image_sizes.different {
+            0 | 1 => sizes,
+            different => format!("{} different ones, most often {sizes}", grouped(different)),
+        };
         html! {
             section {
                 h2 { "Sizes, shapes and crowding" }
-                div.charts { @for (title, distribution) in charts { @if let Some(distribution) = distribution {
+                div.charts { @for (title, distribution) in charts { @if let Some(distribution) = distribution.as_ref().filter(|of| of.min < of.max) {
                     (chart(title, distribution))
                 } } }
                 p {
-                    "Image sizes: " (grouped(image_sizes.different)) " different, most often " (sizes.join(", ")) ". "
+                    "Image sizes: " (sizes) ". "
                     (percent(crowding.overlapping, self.inspection.objects()))
                     " of the boxes overlap another one by an IoU of 0.5 or more."
                 }
@@ -306,7 +308,7 @@ impl Page<'_> {
             @if !all.is_empty() { section {
                 h2 { "Equal pictures" }
                 p { (grouped(all.len())) " groups of pictures whose files are equal." }
-                @for group in groups(self.inspection) { (self.pictures(group.into_iter())) }
+                div.groups { @for group in groups(self.inspection) { (self.pictures(group.into_iter())) } }
                 @if all.len() > MAX_GROUPS { p.quiet { "… " (grouped(all.len() - MAX_GROUPS)) " more groups" } }
             } }
         }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The longer side of a picture in pixels.
-const SIDE: u32 = 480;
+const SIDE: u32 = 400;
 
 /// Quality of the pictures, from 1 to 100.
 const QUALITY: u8 = 80;
