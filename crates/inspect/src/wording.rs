@@ -38,7 +38,7 @@ pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
         splits.filter(|split| split.purpose == Purpose::Validation && split.in_training > 0);
     let told = leaking.map(|split| {
         let (name, leaked, images) = (&split.name, grouped(split.in_training), grouped(split.images));
-        format!("{name}: {leaked} of {images} pictures are also in the split to train on: it will look better than it is")
+        format!("{name}: {leaked} of {images} pictures are also in the split to train on, so that a validation looks better than it is")
     });
     told.collect()
 }

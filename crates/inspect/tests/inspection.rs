@@ -201,6 +201,48 @@ fn equal_files_are_found_within_and_across_splits() {
     assert_eq!(counts.collect::<Vec<_>>(), [(1, 0), (0, 2)]);
     let table = found.table();
     assert!(table.contains("also in training"), "{table}");
+    assert!(
+        table.contains("val: 2 of 3 pictures are also in the split"),
+        "{table}"
+    );
+    // Of equal pictures, the first is shown.
+    let random = found.sheets.iter().find(|sheet| sheet.title == "At random");
+    assert_eq!(random.unwrap().pictures.len(), 3);
+}
+
+#[test]
+fn splits_that_cannot_be_read_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for (split, label) in [
+        ("train", "0 0.5 0.5 0.5 0.5"),
+        ("val", "0 0.5 0.5 half 0.5"),
+    ] {
+        for (kind, name) in [("images", "a.png"), ("labels", "a.txt")] {
+            let path = folder.path().join(kind).join(split).join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match kind {
+                "images" => image::RgbImage::new(8, 8).save(&path).unwrap(),
+                _ => std::fs::write(&path, label).unwrap(),
+            }
+        }
+    }
+    std::fs::write(folder.path().join("classes.txt"), "thing\n").unwrap();
+    let folder_of = || DataFolder::open(folder.path()).unwrap();
+    let found = Inspection::of(&Splits::read(&folder_of(), 0.2).unwrap(), &options());
+    assert_eq!((found.splits.len(), found.unread.len()), (1, 1));
+    assert!(
+        found.unread[0].cause.contains("a.txt"),
+        "{:?}",
+        found.unread
+    );
+    assert!(
+        found.table().contains("val: not read: "),
+        "{}",
+        found.table()
+    );
+    std::fs::write(folder.path().join("labels/train/a.txt"), "0 half").unwrap();
+    let error = Splits::read(&folder_of(), 0.2).unwrap_err().to_string();
+    assert!(error.contains("a.txt"), "{error}");
 }
 
 #[test]
