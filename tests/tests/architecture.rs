@@ -15,13 +15,17 @@ use syn::{
 
 /// The crates of the workspace, each with the crates that it may depend on. Dependencies point
 /// down.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("crates/cli", &["fcos-burn"]),
     (
         "crates/fcos-burn",
         &[
-            "boxes", "data", "detect", "eval", "loss", "model", "plot", "train",
+            "boxes", "data", "detect", "eval", "inspect", "loss", "model", "plot", "train",
         ],
+    ),
+    (
+        "crates/inspect",
+        &["boxes", "data", "eval", "model", "plot"],
     ),
     (
         "crates/train",
@@ -40,10 +44,11 @@ const MAY_USE: [(&str, &[&str]); 11] = [
 ];
 
 /// The foreign crates whose types may appear in the public API of each crate.
-const MAY_SHOW: [(&str, &[&str]); 10] = [
+const MAY_SHOW: [(&str, &[&str]); 11] = [
     ("crates/fcos-burn", &[]),
     ("crates/train", &["burn", "serde", "serde_json"]),
     ("crates/detect", &["burn", "image", "serde", "serde_json"]),
+    ("crates/inspect", &["serde", "serde_json"]),
     ("crates/model", &["burn", "serde"]),
     ("crates/eval", &["serde"]),
     (

@@ -32,6 +32,10 @@ pub enum Error {
     /// A picture could not be written.
     #[error(transparent)]
     Plot(#[from] fcos_burn::plot::PlotError),
+    /// An inspection could not be saved.
+    #[cfg(feature = "inspect")]
+    #[error(transparent)]
+    Inspect(#[from] fcos_burn::inspect::InspectError),
     /// Devices could not be served.
     #[cfg(feature = "remote")]
     #[error(transparent)]

@@ -21,6 +21,8 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Train(Box<commands::train::Args>),
+    #[cfg(feature = "inspect")]
+    Inspect(commands::inspect::Args),
     Evaluate(commands::evaluate::Args),
     Detect(commands::detect::Args),
     Export(commands::export::Args),
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
     terminal::install_logger();
     let result = match Cli::parse().command {
         Command::Train(args) => commands::train::run(&args),
+        #[cfg(feature = "inspect")]
+        Command::Inspect(args) => commands::inspect::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Export(args) => commands::export::run(&args),

@@ -19,8 +19,8 @@ pub use fcos_burn_boxes::BoundingBox;
 pub use image::RgbImage;
 
 pub use dataset::{
-    Category, DetectionDataset, Finding, ImageFiles, ImageRecord, ImageSource, LoadReport, Object,
-    Tally,
+    Category, DetectionDataset, Finding, ImageFiles, ImagePlace, ImageRecord, ImageSource,
+    LoadReport, Object, Tally, equal_images,
 };
 pub use decoding::{ImageListing, image_files, read_image};
 pub use error::DataError;

@@ -7,6 +7,8 @@ pub use fcos_burn_boxes as boxes;
 pub use fcos_burn_data as data;
 pub use fcos_burn_detect as detect;
 pub use fcos_burn_eval as eval;
+#[cfg(feature = "inspect")]
+pub use fcos_burn_inspect as inspect;
 pub use fcos_burn_loss as loss;
 pub use fcos_burn_model as model;
 pub use fcos_burn_plot as plot;

@@ -26,8 +26,8 @@ const PALETTE: [Rgb<u8>; 20] = [
     Rgb([128, 128, 128]), // gray
 ];
 
-/// The color of a class: class `c` has color `c % 20` of the palette.
-pub(crate) fn class_color(class: usize) -> Rgb<u8> {
+/// The color of the boxes of a class. There are 20 colors, which repeat.
+pub fn class_color(class: usize) -> Rgb<u8> {
     PALETTE[class % PALETTE.len()]
 }
 

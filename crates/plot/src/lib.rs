@@ -12,6 +12,7 @@ mod picture_file;
 
 #[cfg(feature = "charts")]
 pub use charts::{HeatMap, LineChart, ScatterChart, Series};
+pub use class_color::class_color;
 pub use contact_sheet::contact_sheet;
 pub use drawing::{DrawnBox, annotated, draw_boxes};
 pub use error::PlotError;

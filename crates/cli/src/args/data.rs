@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use fcos_burn::{
     data::shapes::ShapesConfig,
-    train::{Error, config::DataConfig},
+    train::{
+        Error,
+        config::{DataConfig, DataSource},
+    },
 };
 
 /// The data to train or evaluate on.
@@ -29,16 +32,8 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// The data that the flags select, if any.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a folder is not a data set or lacks a split.
-    pub fn config(
-        &self,
-        train_split: Option<&str>,
-        val_split: Option<&str>,
-    ) -> Result<Option<DataConfig>, Error> {
+    /// Where the data is that the flags select, if any.
+    pub fn source(&self) -> Option<DataSource> {
         if let (
             Some(train_images),
             Some(train_annotations),
@@ -50,19 +45,46 @@ impl DataArgs {
             &self.val_images,
             &self.val_annotations,
         ) {
-            return Ok(Some(DataConfig::coco(
-                train_images.clone(),
-                train_annotations.clone(),
-                val_images.clone(),
-                val_annotations.clone(),
-            )));
+            return Some(DataSource::Coco {
+                train_images: train_images.clone(),
+                train_annotations: train_annotations.clone(),
+                val_images: val_images.clone(),
+                val_annotations: val_annotations.clone(),
+            });
         }
-        match &self.data {
-            None => Ok(None),
-            Some(name) if name.as_os_str() == "shapes" => {
-                Ok(Some(DataConfig::shapes(ShapesConfig::default())))
+        self.data.as_ref().map(|data| match data.as_os_str() {
+            name if name == "shapes" => DataSource::Shapes(ShapesConfig::default()),
+            _ => DataSource::Folder(data.clone()),
+        })
+    }
+
+    /// The data that the flags select, if any.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a folder is not a data set or lacks a split.
+    pub fn config(
+        &self,
+        train_split: Option<&str>,
+        val_split: Option<&str>,
+    ) -> Result<Option<DataConfig>, Error> {
+        Ok(match self.source() {
+            Some(DataSource::Folder(dir)) => {
+                Some(DataConfig::folder(&dir, train_split, val_split)?)
             }
-            Some(dir) => DataConfig::folder(dir, train_split, val_split).map(Some),
-        }
+            Some(DataSource::Coco {
+                train_images,
+                train_annotations,
+                val_images,
+                val_annotations,
+            }) => Some(DataConfig::coco(
+                train_images,
+                train_annotations,
+                val_images,
+                val_annotations,
+            )),
+            Some(_) => Some(DataConfig::shapes(ShapesConfig::default())),
+            None => None,
+        })
     }
 }

@@ -2,10 +2,14 @@
 
 mod data;
 mod device;
+mod image_size;
+mod preset;
 mod training;
 mod weights;
 
 pub use data::DataArgs;
 pub use device::{DeviceArgs, DeviceParser, check_devices};
+pub use image_size::ImageSizeArgs;
+pub use preset::Preset;
 pub use training::TrainingArgs;
 pub use weights::WeightsArgs;

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
-    data::transforms::Resize,
     detect::{DetectorFile, device::DeviceName},
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, ConfigError},
     model::{backbone::resnet::ResNetDepth, head::CenternessBranch},
@@ -14,7 +13,7 @@ use fcos_burn::{
     },
 };
 
-use super::{DataArgs, DeviceArgs};
+use super::{DataArgs, DeviceArgs, ImageSizeArgs, Preset};
 
 /// The configuration of a training run.
 #[derive(Args, Clone, Debug)]
@@ -70,16 +69,8 @@ pub struct TrainingArgs {
     /// [default: small: giou, paper: iou-plus-one]
     #[arg(long, value_name = "NAME")]
     box_loss: Option<BoxLoss>,
-    /// Resize every image to this size [default: small: 160x120, paper: shorter side 800, longer
-    /// side at most 1333]
-    #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with_all = ["short_side", "long_side"])]
-    image_size: Option<(u32, u32)>,
-    /// Resize the shorter side of every image to this length
-    #[arg(long, value_name = "PIXELS", requires = "long_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
-    short_side: Option<u32>,
-    /// Limit the longer side to this length
-    #[arg(long, value_name = "PIXELS", requires = "short_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
-    long_side: Option<u32>,
+    #[command(flatten)]
+    image_size: ImageSizeArgs,
     /// Train for this many passes over the training split [default: small: 4, paper: 90,000
     /// iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
@@ -137,12 +128,6 @@ pub struct TrainingArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Preset {
-    Small,
-    Paper,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "lower")]
 enum Backbone {
     ResNet18,
@@ -186,10 +171,7 @@ impl TrainingArgs {
     ///
     /// Names the file that cannot be read or is malformed, and the cause.
     pub fn config(&self) -> Result<RunConfig, Error> {
-        let mut config = match self.preset {
-            Preset::Small => RunConfig::small(),
-            Preset::Paper => RunConfig::paper(),
-        };
+        let mut config = self.preset.config();
         if let Some(weights) = &self.weights {
             config = match self.improved_fcos {
                 true => config.with_model(DetectorFile::open(weights)?.improved_fcos()?),
@@ -223,11 +205,8 @@ impl TrainingArgs {
         if let Some(box_loss) = self.box_loss {
             config.objective.box_loss = box_loss;
         }
-        if let Some((width, height)) = self.image_size {
-            config.input.resize = Resize::Fixed { width, height };
-        }
-        if let (Some(short), Some(long)) = (self.short_side, self.long_side) {
-            config.input.resize = Resize::ShortSide { short, long };
+        if let Some(resize) = self.image_size.resize() {
+            config.input.resize = resize;
         }
         if let Some(epochs) = self.epochs {
             config.duration = TrainingLength::Epochs(epochs);
@@ -341,13 +320,6 @@ impl TrainingArgs {
             false => InitialWeights::All,
         })
     }
-}
-
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let side = |text: &str| text.parse().ok().filter(|side| (1..=32_768).contains(side));
-    text.split_once('x')
-        .and_then(|(width, height)| Some((side(width)?, side(height)?)))
-        .ok_or_else(|| "expected WIDTHxHEIGHT in pixels, such as 256x192".to_owned())
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

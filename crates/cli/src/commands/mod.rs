@@ -5,6 +5,8 @@ pub mod detect;
 pub mod devices;
 pub mod evaluate;
 pub mod export;
+#[cfg(feature = "inspect")]
+pub mod inspect;
 pub mod man;
 #[cfg(feature = "remote")]
 pub mod serve;

@@ -408,6 +408,58 @@ fn errors_name_invalid_values() {
     );
 }
 
+#[cfg(feature = "inspect")]
+#[test]
+fn a_data_set_is_inspected() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, labels) = (dir.path().join("images"), dir.path().join("labels"));
+    for folder in [&images, &labels] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(dir.path().join("classes.txt"), "cup\n").unwrap();
+    for index in 0..10_u8 {
+        let image = image::RgbImage::from_pixel(64, 48, image::Rgb([index; 3]));
+        image.save(images.join(format!("{index}.png"))).unwrap();
+        fs::write(labels.join(format!("{index}.txt")), "0 0.5 0.5 0.5 0.5\n").unwrap();
+    }
+    let output = dir.path().join("look");
+    let data = ["--data", path(dir.path())];
+    let found = run(
+        "inspect",
+        &[
+            &data[..],
+            &["--image-size", "96x64", "--output", path(&output)],
+        ]
+        .concat(),
+    );
+    assert!(found.status.success(), "{}", stderr(&found));
+    let table = String::from_utf8(found.stdout).unwrap();
+    for text in [
+        "YOLO",
+        "held-out",
+        "cup",
+        "at 96x64",
+        "no point",
+        "suggested image size",
+    ] {
+        assert!(table.contains(text), "{text} in {table}");
+    }
+    assert!(table.lines().count() <= 45, "{table}");
+    let page = fs::read_to_string(output.join("index.html")).unwrap();
+    assert!(page.contains("data:image/jpeg;base64,"));
+    assert!(output.join("inspection.json").is_file());
+
+    let missing = dir.path().join("missing");
+    assert_fails("inspect", &["--data", path(&missing)], 1, &[path(&missing)]);
+    assert_fails(
+        "inspect",
+        &[&data[..], &["--split", "test"]].concat(),
+        1,
+        &["test", "all"],
+    );
+    assert_fails("inspect", &["--image-size", "0x5"], 2, &["WIDTHxHEIGHT"]);
+}
+
 #[test]
 fn help_names_the_defaults() {
     for (name, parts) in [

@@ -1,16 +1,9 @@
 //! Dividing a data set into a part to train on and a part to validate on.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::hash::Hasher;
-use std::io::Read;
-use std::path::Path;
-
-use rayon::prelude::*;
 use twox_hash::XxHash64;
 
-use super::DetectionDataset;
-use crate::{DataError, files};
+use super::{DetectionDataset, equal_images};
+use crate::DataError;
 
 impl DetectionDataset {
     /// Divides the data set: the first part is to train on, the second one, of about `share` of the images, to validate on.
@@ -82,45 +75,18 @@ impl DetectionDataset {
 
     /// A number from 0 to 1 for every image, the same for images that are the same.
     fn positions(&self) -> Vec<f64> {
-        let keys: Vec<&str> = (self.images().iter())
+        let mut keys: Vec<&str> = (self.images().iter())
             .map(|image| key(&image.file_name))
             .collect();
         // Equal files have the key that comes first.
-        let mut key_of: HashMap<u64, &str> = HashMap::new();
-        let contents = self.shared_contents();
-        for (key, content) in keys.iter().zip(&contents) {
-            if let Some(content) = content {
-                let first = key_of.entry(*content).or_insert(key);
-                *first = (*first).min(key);
+        for group in equal_images(&[self]) {
+            let first = group.iter().map(|place| keys[place.image]).min();
+            for place in &group {
+                keys[place.image] = first.unwrap_or(keys[place.image]);
             }
         }
-        let position = |(key, content): (&&str, &Option<u64>)| {
-            let key = content.map_or(*key, |content| key_of[&content]);
-            XxHash64::oneshot(0, key.as_bytes()) as f64 / u64::MAX as f64
-        };
-        keys.iter().zip(&contents).map(position).collect()
-    }
-
-    /// A hash of the content of each image's file, if another file has the same size.
-    fn shared_contents(&self) -> Vec<Option<u64>> {
-        let paths = (0..self.len()).map(|index| self.source.path(index));
-        let paths: Vec<Option<&Path>> = paths.collect();
-        let sizes: Vec<Option<u64>> = (paths.par_iter())
-            .map(|path| Some(std::fs::metadata((*path)?).ok()?.len()))
-            .collect();
-        let mut count: HashMap<u64, usize> = HashMap::new();
-        for size in sizes.iter().flatten() {
-            *count.entry(*size).or_default() += 1;
-        }
-        let shared = |(path, size): (&Option<&Path>, &Option<u64>)| {
-            let size = (*size)?;
-            if count[&size] > 1 {
-                content((*path)?)
-            } else {
-                None
-            }
-        };
-        paths.par_iter().zip(&sizes).map(shared).collect()
+        let hash = |key: &&str| XxHash64::oneshot(0, key.as_bytes()) as f64 / u64::MAX as f64;
+        keys.iter().map(hash).collect()
     }
 }
 
@@ -131,19 +97,6 @@ fn key(file_name: &str) -> &str {
     match name.split_once(".rf.") {
         Some((original, _)) => original,
         None => name.rsplit_once('.').map_or(name, |(stem, _)| stem),
-    }
-}
-
-/// A hash of the content of a file; `None` if it cannot be read.
-fn content(path: &Path) -> Option<u64> {
-    let mut file: File = files::open(path).ok()?;
-    let mut hasher = XxHash64::with_seed(0);
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => return Some(hasher.finish()),
-            read => hasher.write(&buffer[..read]),
-        }
     }
 }
 

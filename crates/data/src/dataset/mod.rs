@@ -3,6 +3,7 @@
 mod checks;
 mod classes;
 mod detection_dataset;
+mod equal_images;
 mod hold_out;
 mod image_files;
 mod image_source;
@@ -13,6 +14,7 @@ mod subset;
 pub(crate) use checks::{admit, require_unique};
 pub(crate) use detection_dataset::Annotations;
 pub use detection_dataset::DetectionDataset;
+pub use equal_images::{ImagePlace, equal_images};
 pub use image_files::ImageFiles;
 pub use image_source::ImageSource;
 pub use records::{Category, ImageRecord, Object};

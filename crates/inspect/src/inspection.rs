@@ -1,0 +1,221 @@
+//! All figures of a data set.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fcos_burn_data::ImageRecord;
+use fcos_burn_model::file::write_whole;
+use serde::Serialize;
+
+use crate::{
+    InspectError, InspectionOptions,
+    boxes::{BoxSizes, ImageSizes},
+    classes::{ClassConcerns, ClassCount, ClassIndex},
+    crowding::Crowding,
+    duplicates,
+    findings::{self, FindingCount},
+    levels::Levels,
+    page,
+    picture::Picture,
+    sheets::{self, Sheet},
+    splits::{Purpose, Splits, UnreadSplit},
+    suggestion::SuggestedSize,
+    table,
+};
+
+/// The counts of a split.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SplitCounts {
+    /// The name.
+    pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Images.
+    pub images: usize,
+    /// Images without an object.
+    pub images_without_objects: usize,
+    /// Objects, not counting crowds.
+    pub objects: usize,
+    /// Crowds (COCO) and difficult objects (VOC), which are left out of training.
+    pub crowds: usize,
+    /// The most objects in an image.
+    pub most_objects: usize,
+    /// Images whose file is equal to one before it in this split.
+    pub repeated: usize,
+    /// Images whose file is equal to one of the images to train on; 0 for the split to train on.
+    pub in_training: usize,
+}
+
+/// The figures of a data set.
+///
+/// Sizes, shapes and crowding are those of all splits together, levels and the suggested size those of the split to train
+/// on. Crowds, which are left out of training, count nowhere but in [`SplitCounts::crowds`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The name of the data set.
+    pub name: String,
+    /// The layout on disk; `None` if the data set was not read from a folder.
+    pub layout: Option<String>,
+    /// Why that layout was taken.
+    pub evidence: String,
+    /// The splits.
+    pub splits: Vec<SplitCounts>,
+    /// The splits that could not be read.
+    pub unread: Vec<UnreadSplit>,
+    /// The classes of all splits.
+    pub classes: Vec<ClassCount>,
+    /// Classes to look at.
+    pub concerns: ClassConcerns,
+    /// Sizes of images.
+    pub image_sizes: ImageSizes,
+    /// Sizes and shapes of boxes.
+    pub box_sizes: BoxSizes,
+    /// Objects that share an image.
+    pub crowding: Crowding,
+    /// The levels of the objects to train on.
+    pub levels: Levels,
+    /// The size to train at; `None` without objects to train on.
+    pub suggestion: Option<SuggestedSize>,
+    /// Pictures whose files are equal, in groups.
+    pub duplicates: Vec<Vec<Picture>>,
+    /// What was dropped or repaired.
+    pub findings: Vec<FindingCount>,
+    /// Problems of the splits as a whole.
+    pub notes: Vec<String>,
+    /// What is worth knowing, but no problem.
+    pub remarks: Vec<String>,
+    /// Pictures worth a look.
+    pub sheets: Vec<Sheet>,
+}
+
+impl Inspection {
+    /// The figures of these splits. Reads the files of images of equal size, to find equal ones, and decodes none.
+    pub fn of(splits: &Splits, options: &InspectionOptions) -> Self {
+        let images: Vec<&ImageRecord> = splits.pictures().map(|(_, record)| record).collect();
+        let trained_on = splits.trained_on().map(|split| split.dataset.images());
+        let trained_on = trained_on.unwrap_or_default();
+        let classes = ClassIndex::of(splits).count(splits);
+        let purposes: Vec<Purpose> = splits.splits().iter().map(|split| split.purpose).collect();
+        let duplicates = duplicates::equal_pictures(splits);
+        let (notes, remarks) = messages(splits);
+        Self {
+            name: splits.name().to_owned(),
+            layout: splits.layout().map(ToOwned::to_owned),
+            evidence: splits.evidence().to_owned(),
+            splits: split_counts(splits, &duplicates),
+            unread: splits.unread().to_vec(),
+            concerns: ClassConcerns::of(&classes, &purposes),
+            classes,
+            image_sizes: ImageSizes::of(images.iter().copied()),
+            box_sizes: BoxSizes::of(images.iter().copied()),
+            crowding: Crowding::of(&images),
+            levels: Levels::of(
+                trained_on,
+                options.resize,
+                &options.detector,
+                options.pictures,
+            ),
+            suggestion: SuggestedSize::of(trained_on, &options.detector),
+            findings: findings::count(splits),
+            notes,
+            remarks,
+            sheets: sheets::sheets(splits, &duplicates, options.pictures),
+            duplicates,
+        }
+    }
+
+    /// The number of images of all splits.
+    pub fn images(&self) -> usize {
+        self.splits.iter().map(|split| split.images).sum()
+    }
+
+    /// The number of objects of all splits.
+    pub fn objects(&self) -> usize {
+        self.splits.iter().map(|split| split.objects).sum()
+    }
+
+    /// The figures as text of at most about 100 columns. Data sets of many classes show the most and the least common.
+    pub fn table(&self) -> String {
+        table::table(self)
+    }
+
+    /// Writes the figures as `inspection.json`, and `index.html`, a page without other files that shows them with charts
+    /// and pictures, to `folder`, which is created. `splits` are those that were inspected: the pixels of the pictures are
+    /// read now. Returns the path of the page.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be written. A picture that cannot be read is replaced by the cause.
+    pub fn save(&self, splits: &Splits, folder: &Path) -> Result<PathBuf, InspectError> {
+        fs::create_dir_all(folder).map_err(InspectError::io(folder))?;
+        let path = folder.join("inspection.json");
+        let mut json = serde_json::to_vec_pretty(self).map_err(|source| InspectError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        json.push(b'\n');
+        write_whole(&path, &json).map_err(InspectError::io(&path))?;
+        let path = folder.join("index.html");
+        let html = page::html(self, splits);
+        write_whole(&path, html.as_bytes()).map_err(InspectError::io(&path))?;
+        Ok(path)
+    }
+}
+
+fn split_counts(splits: &Splits, duplicates: &[Vec<Picture>]) -> Vec<SplitCounts> {
+    let of_purpose = |purpose| {
+        let splits = splits.splits().iter().enumerate();
+        splits.filter_map(move |(index, split)| (split.purpose == purpose).then_some(index))
+    };
+    let training: Vec<usize> = of_purpose(Purpose::Training).collect();
+    let counts = splits.splits().iter().enumerate().map(|(index, split)| {
+        let images = split.dataset.images();
+        let usable = |image: &ImageRecord| {
+            let objects = image.objects.iter();
+            objects.filter(|object| !object.iscrowd).count()
+        };
+        let objects = images.iter().map(usable).sum();
+        SplitCounts {
+            name: split.name.clone(),
+            purpose: split.purpose,
+            images: images.len(),
+            images_without_objects: images.iter().filter(|image| usable(image) == 0).count(),
+            objects,
+            crowds: split.dataset.object_count() - objects,
+            most_objects: images.iter().map(usable).max().unwrap_or(0),
+            repeated: duplicates::repeated(duplicates, index),
+            in_training: match split.purpose {
+                Purpose::Training => 0,
+                _ => duplicates::shared(duplicates, index, &training),
+            },
+        }
+    });
+    counts.collect()
+}
+
+/// The notes and the remarks of all splits. The same text about several splits is told once.
+fn messages(splits: &Splits) -> (Vec<String>, Vec<String>) {
+    let reports = || {
+        splits
+            .splits()
+            .iter()
+            .map(|split| (&split.name, split.dataset.report()))
+    };
+    let notes = reports().flat_map(|(name, report)| {
+        let notes = report.notes().iter();
+        notes.map(move |note| format!("{name}: {note}"))
+    });
+    let remarks = reports().flat_map(|(_, report)| report.remarks().iter().cloned());
+    let once = |messages: Vec<String>| {
+        let mut told: Vec<String> = Vec::new();
+        for message in messages {
+            if !told.contains(&message) {
+                told.push(message);
+            }
+        }
+        told
+    };
+    (once(notes.collect()), once(remarks.collect()))
+}

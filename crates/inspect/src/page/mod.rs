@@ -1,0 +1,403 @@
+//! The page.
+
+mod charts;
+mod photos;
+
+use fcos_burn_plot::class_color;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use self::{charts::histogram, photos::Photos};
+use crate::{
+    classes::ClassIndex,
+    distribution::Distribution,
+    inspection::Inspection,
+    picture::Picture,
+    splits::{Purpose, Splits},
+    wording::{
+        concerns, described, grouped, leaks, line, message, percent, reason, rounded, split_columns,
+    },
+};
+
+const STYLE: &str = include_str!("style.css");
+
+/// The most rows of the table of classes.
+const MAX_CLASSES: usize = 200;
+
+/// The most groups of equal pictures.
+const MAX_GROUPS: usize = 6;
+
+/// The most messages in a list.
+const MAX_MESSAGES: usize = 50;
+
+/// The page, which needs no other files.
+pub(crate) fn html(inspection: &Inspection, splits: &Splits) -> String {
+    let page = Page {
+        inspection,
+        splits,
+        photos: Photos::read(splits, &shown(inspection), &ClassIndex::of(splits)),
+    };
+    page.markup().into_string()
+}
+
+/// All pictures of the page.
+fn shown(inspection: &Inspection) -> Vec<Picture> {
+    let sheets = inspection.sheets.iter().flat_map(|sheet| &sheet.pictures);
+    let findings = inspection
+        .findings
+        .iter()
+        .flat_map(|finding| &finding.pictures);
+    let equal = groups(inspection).into_iter().flatten();
+    let pictures = sheets.chain(findings).copied().chain(equal);
+    pictures.chain(without_point(inspection)).collect()
+}
+
+/// Some of the pictures with objects that have no point.
+fn without_point(inspection: &Inspection) -> impl Iterator<Item = Picture> {
+    let mut splits = inspection.splits.iter();
+    let training = splits.position(|split| split.purpose == Purpose::Training);
+    let split = training.unwrap_or(0);
+    let images = inspection.levels.without_point_images.iter();
+    images.map(move |image| Picture {
+        split,
+        image: *image,
+    })
+}
+
+/// The groups of equal pictures that are shown, first those across splits, and of each group the first of each split,
+/// or the first two if there is only one split.
+fn groups(inspection: &Inspection) -> Vec<Vec<Picture>> {
+    let groups = inspection.duplicates.iter().map(|group| {
+        let mut firsts = group.clone();
+        firsts.dedup_by_key(|picture| picture.split);
+        match firsts.len() {
+            1 => group.iter().take(2).copied().collect(),
+            _ => firsts,
+        }
+    });
+    let mut groups: Vec<Vec<Picture>> = groups.collect();
+    groups.sort_by_key(|group| group.iter().all(|picture| picture.split == group[0].split));
+    groups.truncate(MAX_GROUPS);
+    groups
+}
+
+struct Page<'a> {
+    inspection: &'a Inspection,
+    splits: &'a Splits,
+    photos: Photos,
+}
+
+impl Page<'_> {
+    fn markup(&self) -> Markup {
+        let title = line(&self.inspection.name);
+        html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    title { "Inspection of " (title) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body {
+                    header {
+                        h1 { (title) }
+                        p.quiet { (self.origin()) }
+                    }
+                    main {
+                        (self.overview())
+                        (self.problems())
+                        (self.classes())
+                        (self.levels())
+                        (self.distributions())
+                        (self.duplicates())
+                        (self.sheets())
+                    }
+                    footer { p.quiet { "Written by fcos-burn " (env!("CARGO_PKG_VERSION")) "." } }
+                }
+            }
+        }
+    }
+
+    fn origin(&self) -> String {
+        let inspection = self.inspection;
+        let layout = match &inspection.layout {
+            Some(layout) if inspection.evidence.is_empty() => format!("{layout} layout. "),
+            Some(layout) => format!("{layout} layout: {}. ", line(&inspection.evidence)),
+            None => String::new(),
+        };
+        let [images, objects, classes] = [
+            (inspection.images(), "images"),
+            (inspection.objects(), "objects"),
+            (inspection.classes.len(), "classes"),
+        ]
+        .map(|(count, noun)| format!("{} {noun}", grouped(count)));
+        format!("{layout}{images}, {objects}, {classes}.")
+    }
+
+    fn overview(&self) -> Markup {
+        let inspection = self.inspection;
+        let columns = split_columns(inspection);
+        html! {
+            section {
+                h2 { "Splits" }
+                div.scroll { table {
+                    thead { tr {
+                        th { "Split" }
+                        @for (title, _) in &columns { th { (capitalized(title)) } }
+                    } }
+                    tbody { @for split in &inspection.splits {
+                        tr {
+                            td.name { (line(&split.name)) }
+                            @for (_, count) in &columns { td { (grouped(count(split))) } }
+                        }
+                    } }
+                } }
+                @for split in &inspection.unread {
+                    p { span.alarm { (line(&split.name)) " was not read: " } (line(&split.cause)) }
+                }
+                @for leak in leaks(inspection) { p.alarm { (line(&leak)) } }
+                (list(&inspection.remarks))
+            }
+        }
+    }
+
+    fn problems(&self) -> Markup {
+        let Inspection {
+            findings, notes, ..
+        } = self.inspection;
+        html! {
+            section {
+                h2 { "Dropped or repaired" }
+                @if findings.is_empty() && notes.is_empty() { p { "Nothing." } }
+                (list(notes))
+                @for finding in findings {
+                    p { (line(&message(finding))) }
+                    (self.pictures(finding.pictures.iter().copied()))
+                }
+            }
+        }
+    }
+
+    fn classes(&self) -> Markup {
+        let Inspection {
+            classes, splits, ..
+        } = self.inspection;
+        let total = |counts: &[usize]| counts.iter().sum::<usize>();
+        let most = classes
+            .iter()
+            .map(|class| total(&class.objects))
+            .max()
+            .unwrap_or(0)
+            .max(1);
+        html! {
+            section {
+                h2 { "Classes" }
+                @for (concern, names) in concerns(&self.inspection.concerns) {
+                    p { span.alarm { (capitalized(concern)) ": " } (line(&names.join(", "))) }
+                }
+                div.scroll { table {
+                    thead { tr {
+                        th { "Class" }
+                        @for split in splits { th { (line(&split.name)) } }
+                        th { "Objects" } th { "Images" } th {}
+                    } }
+                    tbody { @for (index, class) in classes.iter().enumerate().take(MAX_CLASSES) {
+                        @let objects = total(&class.objects);
+                        tr {
+                            td.name { span.swatch style=(format!("background:{}", color(index))) {} (line(&class.name)) }
+                            @for count in &class.objects { td { (grouped(*count)) } }
+                            td { (grouped(objects)) }
+                            td { (grouped(total(&class.images))) }
+                            td.bar { (bar(objects, most)) }
+                        }
+                    } }
+                } }
+                @if classes.len() > MAX_CLASSES {
+                    p.quiet { "… " (grouped(classes.len() - MAX_CLASSES)) " more" }
+                }
+            }
+        }
+    }
+
+    fn levels(&self) -> Markup {
+        let levels = &self.inspection.levels;
+        let objects = levels.objects();
+        let row = |name: String, stride: String, count: usize| {
+            html! {
+                tr {
+                    td { (name) } td { (stride) } td { (grouped(count)) } td { (percent(count, objects)) }
+                    td.bar { (bar(count, objects)) }
+                }
+            }
+        };
+        html! {
+            section {
+                h2 { "Image size" }
+                @if let Some(size) = &self.inspection.suggestion {
+                    p { "Suggested: " strong { (size.width) "x" (size.height) } ". At this size, " (reason(size)) "." }
+                } @else {
+                    p { "There are no objects to train on." }
+                }
+                h3 { "Objects to train on by pyramid level, at " (described(levels.resize)) }
+                div.scroll { table.levels {
+                    thead { tr { th { "Level" } th { "Stride" } th { "Objects" } th { "Share" } th {} } }
+                    tbody {
+                        @for level in &levels.levels {
+                            (row(level.name.clone(), level.stride.to_string(), level.objects))
+                        }
+                        (row("No point".to_owned(), "–".to_owned(), levels.without_point))
+                    }
+                } }
+                @if levels.without_point > 0 {
+                    h3 { "Pictures with objects that no point is assigned to" }
+                    p.quiet { "They are never learned: they are smaller than the gaps between points, or smaller objects cover them." }
+                    (self.pictures(without_point(self.inspection)))
+                }
+            }
+        }
+    }
+
+    fn distributions(&self) -> Markup {
+        let Inspection {
+            image_sizes,
+            box_sizes,
+            crowding,
+            ..
+        } = self.inspection;
+        let charts = [
+            ("Image width in pixels", &image_sizes.width),
+            ("Image height in pixels", &image_sizes.height),
+            ("Objects per image", &crowding.per_image),
+            (
+                "Box side (square root of the area) in pixels",
+                &box_sizes.side,
+            ),
+            (
+                "Box side in percent of that of its image",
+                &box_sizes.relative_side,
+            ),
+            ("Box width by height", &box_sizes.aspect_ratio),
+        ];
+        let sizes = image_sizes
+            .common
+            .iter()
+            .map(|size| format!("{}x{} ({})", size.width, size.height, grouped(size.images)));
+        let sizes = sizes.collect::<Vec<_>>().join(", ");
+        let sizes = match image_sizes.different {
+            0 | 1 => sizes,
+            different => format!("{} different ones, most often {sizes}", grouped(different)),
+        };
+        html! {
+            section {
+                h2 { "Sizes, shapes and crowding" }
+                div.charts { @for (title, distribution) in charts { @if let Some(distribution) = distribution.as_ref().filter(|of| of.min < of.max) {
+                    (chart(title, distribution))
+                } } }
+                p {
+                    "Image sizes: " (sizes) ". "
+                    (percent(crowding.overlapping, self.inspection.objects()))
+                    " of the boxes overlap another one by an IoU of 0.5 or more."
+                }
+            }
+        }
+    }
+
+    fn duplicates(&self) -> Markup {
+        let all = &self.inspection.duplicates;
+        html! {
+            @if !all.is_empty() { section {
+                h2 { "Equal pictures" }
+                p { (grouped(all.len())) " groups of pictures whose files are equal." }
+                div.groups { @for group in groups(self.inspection) { (self.pictures(group.into_iter())) } }
+                @if all.len() > MAX_GROUPS { p.quiet { "… " (grouped(all.len() - MAX_GROUPS)) " more groups" } }
+            } }
+        }
+    }
+
+    fn sheets(&self) -> Markup {
+        html! {
+            @for sheet in &self.inspection.sheets {
+                section {
+                    h2 { (sheet.title) }
+                    (self.pictures(sheet.pictures.iter().copied()))
+                }
+            }
+        }
+    }
+
+    fn pictures(&self, pictures: impl Iterator<Item = Picture>) -> Markup {
+        html! {
+            div.pictures { @for picture in pictures { (self.picture(picture)) } }
+        }
+    }
+
+    fn picture(&self, picture: Picture) -> Markup {
+        let split = self.splits.splits().get(picture.split);
+        let record = split.and_then(|split| split.dataset.images().get(picture.image));
+        let (Some(split), Some(record), Some(photo)) = (split, record, self.photos.get(picture))
+        else {
+            return html! {};
+        };
+        let name = line(&record.file_name);
+        let objects = match record.objects.len() {
+            1 => "1 object".to_owned(),
+            count => format!("{} objects", grouped(count)),
+        };
+        html! {
+            figure {
+                @match photo {
+                    Ok(photo) => img src=(photo.address) width=(photo.width) height=(photo.height) alt=(name) loading="lazy";,
+                    Err(cause) => div.gone { (line(cause)) },
+                }
+                figcaption {
+                    (name) br;
+                    span.quiet { (line(&split.name)) " · " (record.width) "x" (record.height) " · " (objects) }
+                }
+            }
+        }
+    }
+}
+
+fn chart(title: &str, distribution: &Distribution) -> Markup {
+    let [tenth, median, ninetieth] = [
+        distribution.tenth,
+        distribution.median,
+        distribution.ninetieth,
+    ]
+    .map(rounded);
+    html! {
+        figure {
+            figcaption { (title) }
+            (histogram(distribution, title))
+            p.quiet { "Median " (median) "; eight tenths are from " (tenth) " to " (ninetieth) }
+        }
+    }
+}
+
+fn list(messages: &[String]) -> Markup {
+    html! {
+        @if !messages.is_empty() {
+            ul {
+                @for message in messages.iter().take(MAX_MESSAGES) { li { (line(message)) } }
+                @if messages.len() > MAX_MESSAGES { li { "… " (grouped(messages.len() - MAX_MESSAGES)) " more" } }
+            }
+        }
+    }
+}
+
+fn bar(count: usize, whole: usize) -> Markup {
+    let width = 100.0 * count as f64 / whole.max(1) as f64;
+    html! { span style=(format!("width:{width:.1}%")) {} }
+}
+
+/// The color of a class on pictures, as in `#e6194b`.
+fn color(class: usize) -> String {
+    let [red, green, blue] = class_color(class).0;
+    format!("#{red:02x}{green:02x}{blue:02x}")
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().into_iter().flat_map(char::to_uppercase);
+    first.chain(letters).collect()
+}

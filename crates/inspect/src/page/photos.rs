@@ -1,0 +1,123 @@
+//! Pictures with boxes, within the page.
+
+use std::collections::HashMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use fcos_burn_data::{DetectionDataset, ImageRecord, RgbImage};
+use fcos_burn_plot::{DrawnBox, draw_boxes};
+use image::{
+    ImageEncoder,
+    codecs::jpeg::JpegEncoder,
+    imageops::{FilterType, resize, thumbnail},
+};
+use rayon::prelude::*;
+
+use crate::{
+    classes::ClassIndex,
+    picture::Picture,
+    splits::{Split, Splits},
+};
+
+/// The longer side of a picture in pixels.
+const SIDE: u32 = 400;
+
+/// Quality of the pictures, from 1 to 100.
+const QUALITY: u8 = 80;
+
+/// With more objects than this, labels would hide them: colors tell the classes.
+const MAX_LABELS: usize = 8;
+
+/// A picture with its boxes.
+pub(super) struct Photo {
+    /// The JPEG file as a `data:` address.
+    pub address: String,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+}
+
+/// Pictures by their place, or why they could not be read.
+pub(super) struct Photos(HashMap<Picture, Result<Photo, String>>);
+
+impl Photos {
+    /// Reads and draws these pictures, each once, on all cores.
+    pub fn read(splits: &Splits, pictures: &[Picture], classes: &ClassIndex) -> Self {
+        let mut pictures = pictures.to_vec();
+        pictures.sort_unstable();
+        pictures.dedup();
+        let photo = |picture: Picture| {
+            let split = splits.splits().get(picture.split)?;
+            let positions = classes.positions.get(picture.split)?;
+            Some((picture, photo(split, picture.image, classes, positions)))
+        };
+        Self(pictures.into_par_iter().filter_map(photo).collect())
+    }
+
+    pub fn get(&self, picture: Picture) -> Option<&Result<Photo, String>> {
+        self.0.get(&picture)
+    }
+}
+
+fn photo(
+    split: &Split,
+    index: usize,
+    classes: &ClassIndex,
+    positions: &[usize],
+) -> Result<Photo, String> {
+    let dataset: &DetectionDataset = &split.dataset;
+    let image = dataset.image(index).map_err(|error| error.to_string())?;
+    let record = dataset.record(index).map_err(|error| error.to_string())?;
+    let mut scaled = scaled(&image);
+    let (width, height) = scaled.dimensions();
+    let scale = [
+        width as f32 / image.width() as f32,
+        height as f32 / image.height() as f32,
+    ];
+    draw_boxes(&mut scaled, &drawn(record, scale, classes, positions));
+    let mut jpeg = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut jpeg, QUALITY);
+    encoder
+        .write_image(&scaled, width, height, image::ExtendedColorType::Rgb8)
+        .map_err(|error| error.to_string())?;
+    Ok(Photo {
+        address: format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)),
+        width,
+        height,
+    })
+}
+
+/// The image with a longer side of [`SIDE`] pixels.
+fn scaled(image: &RgbImage) -> RgbImage {
+    let (width, height) = image.dimensions();
+    let longer = width.max(height).max(1);
+    let side = |side: u32| (u64::from(side) * u64::from(SIDE) / u64::from(longer)).max(1) as u32;
+    let (target_width, target_height) = (side(width), side(height));
+    match longer > SIDE {
+        true => thumbnail(image, target_width, target_height),
+        false => resize(image, target_width, target_height, FilterType::Triangle),
+    }
+}
+
+fn drawn(
+    record: &ImageRecord,
+    [sx, sy]: [f32; 2],
+    classes: &ClassIndex,
+    positions: &[usize],
+) -> Vec<DrawnBox> {
+    let labeled = record.objects.len() <= MAX_LABELS;
+    let boxes = record.objects.iter().filter_map(|object| {
+        let [x1, y1, x2, y2] = object.bbox.to_xyxy();
+        let class = *positions.get(object.label)?;
+        let text = match labeled {
+            true => classes.names.get(class)?.clone(),
+            false => String::new(),
+        };
+        Some(DrawnBox {
+            bbox: [x1 * sx, y1 * sy, x2 * sx, y2 * sy],
+            text,
+            class,
+        })
+    });
+    boxes.collect()
+}

@@ -1,0 +1,83 @@
+//! Which pictures to show.
+
+use std::collections::HashSet;
+
+use fcos_burn_data::{ImageRecord, SampleOrder, epoch_order};
+use serde::Serialize;
+
+use crate::{picture::Picture, splits::Splits};
+
+/// Pictures of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Sheet {
+    /// What they have in common.
+    pub title: String,
+    /// The pictures, the one with the most of it first.
+    pub pictures: Vec<Picture>,
+}
+
+/// The most crowded pictures, those with the smallest and the largest objects, the smallest and the largest pictures if
+/// they differ in size, and random ones: at most `count` of each kind, and of equal ones the first only.
+pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize) -> Vec<Sheet> {
+    let again = duplicates.iter().flat_map(|group| &group[1..]);
+    let again: HashSet<&Picture> = again.collect();
+    let pictures: Vec<(Picture, &ImageRecord)> = (splits.pictures())
+        .filter(|(picture, _)| !again.contains(picture))
+        .collect();
+    let areas = |record: &ImageRecord| -> Vec<f64> {
+        let objects = record.objects.iter().filter(|object| !object.iscrowd);
+        objects
+            .map(|object| f64::from(object.bbox.area()))
+            .collect()
+    };
+    let image_area = |record: &ImageRecord| f64::from(record.width) * f64::from(record.height);
+    let smallest = |record: &ImageRecord| areas(record).into_iter().reduce(f64::min);
+    let largest = |record: &ImageRecord| {
+        let largest = areas(record).into_iter().reduce(f64::max)?;
+        Some(largest / image_area(record))
+    };
+    // Those that have the key, by descending key.
+    let by = |key: &dyn Fn(&ImageRecord) -> Option<f64>| {
+        let keyed = pictures
+            .iter()
+            .filter_map(|(picture, record)| Some((key(record)?, *picture)));
+        let mut keyed: Vec<(f64, Picture)> = keyed.collect();
+        keyed.sort_by(|(a, first), (b, second)| b.total_cmp(a).then(first.cmp(second)));
+        keyed
+            .into_iter()
+            .map(|(_, picture)| picture)
+            .take(count)
+            .collect()
+    };
+    let mut sheets = vec![
+        (
+            "Most objects",
+            by(&|record| match areas(record).len() {
+                0 => None,
+                objects => Some(objects as f64),
+            }),
+        ),
+        (
+            "Smallest objects",
+            by(&|record| smallest(record).map(|area| -area)),
+        ),
+        ("Largest objects", by(&largest)),
+    ];
+    let mut sizes = pictures
+        .iter()
+        .map(|(_, record)| (record.width, record.height));
+    let first = sizes.next();
+    if sizes.any(|size| Some(size) != first) {
+        sheets.push(("Smallest pictures", by(&|record| Some(-image_area(record)))));
+        sheets.push(("Largest pictures", by(&|record| Some(image_area(record)))));
+    }
+    let order = epoch_order(pictures.len(), 0, 0, SampleOrder::Shuffled);
+    let random = order.into_iter().take(count).map(|index| pictures[index].0);
+    sheets.push(("At random", random.collect()));
+    let sheets = sheets.into_iter().map(|(title, pictures)| Sheet {
+        title: title.to_owned(),
+        pictures,
+    });
+    sheets.filter(|sheet| !sheet.pictures.is_empty()).collect()
+}

@@ -1,0 +1,216 @@
+//! The splits of a data set.
+
+use std::fmt;
+
+use fcos_burn_data::{DataError, DataFolder, DetectionDataset, ImageRecord};
+use serde::Serialize;
+
+use crate::picture::Picture;
+
+/// The name of the part of the split to train on that is held out.
+const HELD_OUT: &str = "held-out";
+
+/// What a split is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// To train on.
+    Training,
+    /// To validate on.
+    Validation,
+    /// Anything else, such as a test.
+    Other,
+}
+
+/// A part of a data set.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Split {
+    /// The name.
+    pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The images and objects.
+    pub dataset: DetectionDataset,
+}
+
+/// A split that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct UnreadSplit {
+    /// The name.
+    pub name: String,
+    /// Why it could not be read.
+    pub cause: String,
+}
+
+/// The splits of a data set, and what is known about their place on disk.
+#[derive(Clone, Debug)]
+pub struct Splits {
+    name: String,
+    layout: Option<String>,
+    evidence: String,
+    splits: Vec<Split>,
+    unread: Vec<UnreadSplit>,
+}
+
+impl Splits {
+    /// A data set of that name, still without splits.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            layout: None,
+            evidence: String::new(),
+            splits: Vec::new(),
+            unread: Vec::new(),
+        }
+    }
+
+    /// Adds a split.
+    #[must_use]
+    pub fn with_split(
+        mut self,
+        purpose: Purpose,
+        name: impl Into<String>,
+        dataset: DetectionDataset,
+    ) -> Self {
+        self.splits.push(Split {
+            name: name.into(),
+            purpose,
+            dataset,
+        });
+        self
+    }
+
+    /// Reads all splits of a folder. If none is to validate on, a share `val_share` of the one to train on is
+    /// [held out](DetectionDataset::hold_out), as a training would do. Splits that cannot be read are kept by name, with
+    /// the cause.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first split if none can be read.
+    pub fn read(folder: &DataFolder, val_share: f64) -> Result<Self, DataError> {
+        let (training, validation) = (folder.training_split(), folder.validation_split());
+        let purpose = |name: &str| {
+            if training == Some(name) {
+                Purpose::Training
+            } else if validation == Some(name) {
+                Purpose::Validation
+            } else {
+                Purpose::Other
+            }
+        };
+        let mut splits = Self::of_folder(folder);
+        let mut first_error = None;
+        for name in folder.splits() {
+            match folder.read(name) {
+                Ok(dataset) => splits = splits.with_split(purpose(name), name, dataset),
+                Err(error) => {
+                    splits.unread.push(UnreadSplit {
+                        name: name.clone(),
+                        cause: error.to_string(),
+                    });
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        match first_error {
+            Some(error) if splits.splits.is_empty() => Err(error),
+            _ => Ok(splits.with_held_out(val_share)),
+        }
+    }
+
+    /// Reads one split of a folder.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DataFolder::read`].
+    pub fn read_one(folder: &DataFolder, split: &str) -> Result<Self, DataError> {
+        let dataset = folder.read(split)?;
+        Ok(Self::of_folder(folder).with_split(Purpose::Other, split, dataset))
+    }
+
+    fn of_folder(folder: &DataFolder) -> Self {
+        Self {
+            layout: Some(folder.layout().to_string()),
+            evidence: folder.evidence().to_string(),
+            ..Self::new(folder.path().display().to_string())
+        }
+    }
+
+    /// Divides the split to train on if there is none to validate on. A split of too few images stays whole.
+    fn with_held_out(mut self, share: f64) -> Self {
+        let position =
+            |splits: &[Split], purpose| splits.iter().position(|split| split.purpose == purpose);
+        let training = position(&self.splits, Purpose::Training);
+        let (Some(training), None) = (training, position(&self.splits, Purpose::Validation)) else {
+            return self;
+        };
+        let Ok((train, val)) = self.splits[training].dataset.hold_out(share) else {
+            return self;
+        };
+        let parts = [
+            Split {
+                dataset: train,
+                ..self.splits[training].clone()
+            },
+            Split {
+                name: HELD_OUT.to_owned(),
+                purpose: Purpose::Validation,
+                dataset: val,
+            },
+        ];
+        self.splits.splice(training..=training, parts);
+        self
+    }
+
+    /// The name of the data set.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The layout on disk; `None` if the data set was not read from a folder.
+    pub fn layout(&self) -> Option<&str> {
+        self.layout.as_deref()
+    }
+
+    /// Why that layout was taken.
+    pub fn evidence(&self) -> &str {
+        &self.evidence
+    }
+
+    /// The splits.
+    pub fn splits(&self) -> &[Split] {
+        &self.splits
+    }
+
+    /// The splits that could not be read.
+    pub fn unread(&self) -> &[UnreadSplit] {
+        &self.unread
+    }
+
+    /// The split to train on, otherwise the first.
+    pub(crate) fn trained_on(&self) -> Option<&Split> {
+        let training = |split: &&Split| split.purpose == Purpose::Training;
+        self.splits.iter().find(training).or(self.splits.first())
+    }
+
+    /// The images of all splits.
+    pub(crate) fn pictures(&self) -> impl Iterator<Item = (Picture, &ImageRecord)> {
+        self.splits.iter().enumerate().flat_map(|(split, of)| {
+            let images = of.dataset.images().iter().enumerate();
+            images.map(move |(image, record)| (Picture { split, image }, record))
+        })
+    }
+}
+
+/// As in `bccd (VOC)`.
+impl fmt::Display for Splits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match &self.layout {
+            Some(layout) => write!(f, " ({layout})"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The figures as text.
+
+use std::fmt::{Display, Write};
+
+use crate::{
+    ClassCount,
+    distribution::Distribution,
+    inspection::Inspection,
+    wording::{
+        concerns, described, grouped, leaks, line, message, percent, reason, rounded, split_columns,
+    },
+};
+
+/// Longer names are cut, in characters.
+const MAX_NAME: usize = 32;
+
+/// More classes than this are shown in two parts: the most and the least common.
+const MAX_CLASSES: usize = 12;
+
+/// The widest bar, in characters.
+const BAR: usize = 30;
+
+/// More messages of a kind than this are counted only.
+const MAX_MESSAGES: usize = 6;
+
+pub(crate) fn table(inspection: &Inspection) -> String {
+    let sections = [
+        heading(inspection),
+        splits(inspection),
+        classes(inspection),
+        sizes(inspection),
+        levels(inspection),
+        messages(inspection),
+    ];
+    let sections = sections.into_iter().filter(|section| !section.is_empty());
+    sections.collect::<Vec<_>>().join("\n")
+}
+
+/// A name on one line, cut if it is long.
+fn name(name: &str) -> String {
+    let name = line(name);
+    match name.char_indices().nth(MAX_NAME) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name,
+    }
+}
+
+/// The first few names.
+fn names(all: &[String]) -> String {
+    let shown: Vec<String> = all
+        .iter()
+        .take(MAX_CLASSES)
+        .map(|text| name(text))
+        .collect();
+    match all.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{}, and {more} more", shown.join(", ")),
+    }
+}
+
+fn heading(inspection: &Inspection) -> String {
+    let mut text = line(&inspection.name);
+    if let Some(layout) = &inspection.layout {
+        let _ = write!(text, ": {layout}");
+        if !inspection.evidence.is_empty() {
+            let _ = write!(text, " ({})", line(&inspection.evidence));
+        }
+    }
+    text + "\n"
+}
+
+/// Rows of cells: the first column is aligned to the left, the others to the right.
+fn rows(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let padding = " ".repeat(width(column) - cell.chars().count());
+            match column {
+                0 => format!("{cell}{padding}"),
+                _ => format!("{padding}{cell}"),
+            }
+        });
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A header row of these titles.
+fn header<T: Display>(titles: impl IntoIterator<Item = T>) -> Vec<String> {
+    titles.into_iter().map(|title| title.to_string()).collect()
+}
+
+fn splits(inspection: &Inspection) -> String {
+    let columns = split_columns(inspection);
+    let titles = columns.iter().map(|(title, _)| *title);
+    let mut table = vec![header(["split"].into_iter().chain(titles))];
+    for split in &inspection.splits {
+        let cells = columns.iter().map(|(_, count)| grouped(count(split)));
+        table.push([name(&split.name)].into_iter().chain(cells).collect());
+    }
+    let mut text = rows(&table);
+    for split in &inspection.unread {
+        let _ = writeln!(
+            text,
+            "{}: not read: {}",
+            name(&split.name),
+            line(&split.cause)
+        );
+    }
+    text
+}
+
+fn classes(inspection: &Inspection) -> String {
+    let total = |class: &ClassCount| class.objects.iter().sum::<usize>();
+    let mut classes: Vec<&ClassCount> = inspection.classes.iter().collect();
+    let left_out = classes.len().saturating_sub(MAX_CLASSES);
+    if left_out > 0 {
+        classes.sort_by_key(|class| std::cmp::Reverse(total(class)));
+        classes.drain(MAX_CLASSES / 2..MAX_CLASSES / 2 + left_out);
+    }
+    let titles = inspection.splits.iter().map(|split| name(&split.name));
+    let mut table = vec![header(["class".to_owned()].into_iter().chain(titles))];
+    for (index, class) in classes.into_iter().enumerate() {
+        if left_out > 0 && index == MAX_CLASSES / 2 {
+            table.push(vec![format!("… {left_out} more")]);
+        }
+        let cells = class.objects.iter().map(|count| grouped(*count));
+        table.push([name(&class.name)].into_iter().chain(cells).collect());
+    }
+    let mut text = rows(&table);
+    for (concern, classes) in concerns(&inspection.concerns) {
+        let _ = writeln!(text, "{concern}: {}", names(classes));
+    }
+    text
+}
+
+fn sizes(inspection: &Inspection) -> String {
+    let mut table = vec![header(["", "least", "10%", "median", "90%", "most"])];
+    let mut row = |title: &str, distribution: &Option<Distribution>| {
+        if let Some(of) = distribution {
+            let values = [of.min, of.tenth, of.median, of.ninetieth, of.max].map(rounded);
+            table.push([title.to_owned()].into_iter().chain(values).collect());
+        }
+    };
+    row("image width", &inspection.image_sizes.width);
+    row("image height", &inspection.image_sizes.height);
+    row("box side (√area)", &inspection.box_sizes.side);
+    row(
+        "box side, % of its image",
+        &inspection.box_sizes.relative_side,
+    );
+    row("box width / height", &inspection.box_sizes.aspect_ratio);
+    row("objects per image", &inspection.crowding.per_image);
+    let mut text = rows(&table);
+    let overlapping = inspection.crowding.overlapping;
+    if overlapping > 0 {
+        let share = percent(overlapping, inspection.objects());
+        let _ = writeln!(
+            text,
+            "{share} of the boxes overlap another one by an IoU of 0.5 or more"
+        );
+    }
+    text
+}
+
+fn levels(inspection: &Inspection) -> String {
+    let levels = &inspection.levels;
+    let objects = levels.objects();
+    if objects == 0 {
+        return "no objects to train on\n".to_owned();
+    }
+    let row = |title: String, count: usize| {
+        let bar = "█".repeat((BAR * count).div_ceil(objects));
+        (vec![title, grouped(count), percent(count, objects)], bar)
+    };
+    let counts = levels.levels.iter().map(|level| {
+        row(
+            format!("{} (stride {})", level.name, level.stride),
+            level.objects,
+        )
+    });
+    let without = row("no point".to_owned(), levels.without_point);
+    let (cells, bars): (Vec<_>, Vec<_>) = counts.chain([without]).unzip();
+    let mut text = format!(
+        "objects to train on by level, at {}\n",
+        described(levels.resize)
+    );
+    for (line, bar) in rows(&cells).lines().zip(bars) {
+        let _ = writeln!(text, "{}", format!("{line}  {bar}").trim_end());
+    }
+    if let Some(size) = &inspection.suggestion {
+        let (width, height) = (size.width, size.height);
+        let _ = writeln!(
+            text,
+            "suggested image size: {width}x{height} ({})",
+            reason(size)
+        );
+    }
+    text
+}
+
+fn messages(inspection: &Inspection) -> String {
+    let findings: Vec<String> = inspection.findings.iter().map(message).collect();
+    let mut text = String::new();
+    for messages in [
+        &leaks(inspection),
+        &findings,
+        &inspection.notes,
+        &inspection.remarks,
+    ] {
+        for message in messages.iter().take(MAX_MESSAGES) {
+            let _ = writeln!(text, "{}", line(message));
+        }
+        if messages.len() > MAX_MESSAGES {
+            let _ = writeln!(text, "… {} more", messages.len() - MAX_MESSAGES);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_by_characters() {
+        let cells = |cells: [&str; 2]| cells.map(ToOwned::to_owned).to_vec();
+        let text = rows(&[cells(["größe", "1"]), cells(["x", "200"])]);
+        assert_eq!(text, "größe    1\nx      200\n");
+    }
+
+    #[test]
+    fn names_are_cut_and_have_no_control_characters() {
+        assert_eq!(name("a\u{1b}[2Jb"), "a [2Jb");
+        let long = "ä".repeat(MAX_NAME + 1);
+        assert_eq!(name(&long), format!("{}…", "ä".repeat(MAX_NAME)));
+    }
+}
