@@ -26,8 +26,8 @@ fn run(
     steps: usize,
     output: &Path,
 ) -> Result<Evaluation, Box<dyn std::error::Error>> {
-    let train = Arc::new(config.data.source.open("train")?);
-    let val = Arc::new(config.data.source.open("val")?);
+    let (train, val) = config.data.open_splits()?;
+    let (train, val) = (Arc::new(train), Arc::new(val));
     config.data.categories = train.categories().to_vec();
     config.model.num_classes = train.categories().len();
     config.validate()?;

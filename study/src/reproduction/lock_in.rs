@@ -121,11 +121,9 @@ pub fn run(
         mut config, rows, ..
     } = study.clone();
     config.validate()?;
-    let open = |split: &str| config.data.source.open(split).map(Arc::new);
-    let (train, val) = (
-        open(&config.data.train_split)?,
-        open(&config.data.val_split)?,
-    );
+    let (train, val) = config.data.open_splits()?;
+    let val = Arc::new(val.with_categories(train.categories()));
+    let train = Arc::new(train);
     config.model.num_classes = train.categories().len();
     config.data.categories = train.categories().to_vec();
     for seed in config.seed..config.seed.saturating_add(study.seeds) {
@@ -145,7 +143,7 @@ pub fn run(
             ));
             let mut model = initial_model(&config, &open_devices(&config)?[0])?;
             if let Some(weights) = &study.weights {
-                model = weights.load(model)?;
+                model = weights.load(model, &config.data.categories)?;
             }
             let run = train_once(&config, model, rounding, &train, &val, interrupter)?;
             let Some(run) = run else {

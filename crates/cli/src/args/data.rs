@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use clap::Args;
 use fcos_burn::{
     data::shapes::ShapesConfig,
-    train::{Error, config::DataConfig},
+    train::{
+        Error,
+        config::{DataConfig, DataSource},
+    },
 };
 
 /// The data to train or evaluate on.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// Use the built-in `shapes` or a folder in COCO, VOC or YOLO layout [default: shapes]
-    #[arg(long, value_name = "shapes|DIR")]
+    /// Use the built-in `shapes`, or a data set in any known layout: its folder, or the file that
+    /// describes it, such as a data.yaml or a COCO file [default: shapes]
+    #[arg(long, value_name = "shapes|DIR|FILE")]
     data: Option<PathBuf>,
     /// Read the training images from this folder, with annotations in a COCO file
     #[arg(long, value_name = "DIR", conflicts_with = "data", requires_all = ["train_annotations", "val_images", "val_annotations"])]
@@ -29,16 +33,8 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// The data that the flags select, if any.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a folder is not a data set or lacks a split.
-    pub fn config(
-        &self,
-        train_split: Option<&str>,
-        val_split: Option<&str>,
-    ) -> Result<Option<DataConfig>, Error> {
+    /// Where the data is that the flags select, if any.
+    pub fn source(&self) -> Option<DataSource> {
         if let (
             Some(train_images),
             Some(train_annotations),
@@ -50,19 +46,31 @@ impl DataArgs {
             &self.val_images,
             &self.val_annotations,
         ) {
-            return Ok(Some(DataConfig::coco(
-                train_images.clone(),
-                train_annotations.clone(),
-                val_images.clone(),
-                val_annotations.clone(),
-            )));
+            return Some(DataSource::Coco {
+                train_images: train_images.clone(),
+                train_annotations: train_annotations.clone(),
+                val_images: val_images.clone(),
+                val_annotations: val_annotations.clone(),
+            });
         }
-        match &self.data {
-            None => Ok(None),
-            Some(name) if name.as_os_str() == "shapes" => {
-                Ok(Some(DataConfig::shapes(ShapesConfig::default())))
-            }
-            Some(dir) => DataConfig::folder(dir, train_split, val_split).map(Some),
-        }
+        self.data.as_ref().map(|data| match data.as_os_str() {
+            name if name == "shapes" => DataSource::Shapes(ShapesConfig::default()),
+            _ => DataSource::Folder(data.clone()),
+        })
+    }
+
+    /// The data that the flags select, if any.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a folder is not a data set or lacks a split.
+    pub fn config(
+        &self,
+        train_split: Option<&str>,
+        val_split: Option<&str>,
+    ) -> Result<Option<DataConfig>, Error> {
+        let source = self.source();
+        let config = source.map(|source| DataConfig::of(source, train_split, val_split));
+        config.transpose()
     }
 }
