@@ -239,21 +239,33 @@ impl DataConfig {
         }
     }
 
-    /// Opens a split by name: the one to train on, without what is held out of it; the one to
-    /// validate on; or any other of the source.
+    /// Opens a split by name: the one to train on, also called `train`, without what is held out of
+    /// it; the one to validate on; or any other of the source.
     ///
     /// # Errors
     ///
     /// Fails as [`open_splits`](Self::open_splits) does.
     pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
-        let held_out = self.val_share.is_some();
-        if held_out && split == self.train_split {
-            Ok(self.open_splits()?.0)
-        } else if held_out && split == self.val_split {
+        if self.val_share.is_none() {
+            self.source.open(split)
+        } else if split == self.val_split {
             Ok(self.open_splits()?.1)
+        } else if self.is_training(split) {
+            Ok(self.open_splits()?.0)
         } else {
             self.source.open(split)
         }
+    }
+
+    /// Whether the split of this name is the one to train on.
+    fn is_training(&self, split: &str) -> bool {
+        let usual = || match &self.source {
+            DataSource::Folder(path) => DataFolder::open(path)
+                .is_ok_and(|folder| folder.training_split() == Some(self.train_split.as_str())),
+            _ => false,
+        };
+        split.eq_ignore_ascii_case(&self.train_split)
+            || split.eq_ignore_ascii_case("train") && usual()
     }
 
     /// Checks the values that do not depend on the data.

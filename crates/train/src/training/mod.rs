@@ -468,11 +468,8 @@ impl Splits {
     /// What will probably make the training disappoint.
     fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        let absent: Vec<String> = (self.train.categories().iter())
-            .zip(self.train.class_counts())
-            .filter(|(_, count)| *count == 0)
-            .map(|(category, _)| category.name.clone())
-            .collect();
+        let absent = self.train.classes_without_objects().into_iter();
+        let absent: Vec<String> = absent.map(ToOwned::to_owned).collect();
         if !absent.is_empty() {
             lines.push(format!(
                 "{}: no objects of class {}, which cannot be learned",
@@ -480,7 +477,7 @@ impl Splits {
                 list_names(&absent)
             ));
         }
-        if self.val.class_counts().iter().all(|count| *count == 0) {
+        if self.val.classes_without_objects().len() == self.val.categories().len() {
             lines.push(format!(
                 "{}: no objects to validate on, so there is no AP and the last epoch is kept",
                 self.val.name()
