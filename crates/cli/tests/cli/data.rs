@@ -196,7 +196,6 @@ fn unnamed_weights(dir: &Path, classes: usize) -> PathBuf {
     let file = dir.join("unnamed.safetensors");
     let mut config = FcosConfig::torchvision(classes);
     config.backbone.depth = ResNetDepth::ResNet18;
-    config.backbone.width = 8;
     config.fpn.channels = 32;
     config.head.tower_depth = 1;
     let device = DeviceName::CPU.open(Precision::F32).unwrap();

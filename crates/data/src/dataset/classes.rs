@@ -32,7 +32,7 @@ impl DetectionDataset {
     /// differently.
     ///
     /// Objects of a class that is not among `categories` are left out, since a detector of these classes cannot find them,
-    /// and the [`report`](Self::report) counts them by class.
+    /// and the [`report`](Self::report) counts them by class. Such a class without objects is a remark.
     ///
     /// ```
     /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -73,11 +73,18 @@ impl DetectionDataset {
                     }
                 });
         }
-        for (category, count) in own.iter().zip(left_out).filter(|(_, count)| *count > 0) {
-            self.annotations.report.note(format!(
-                "{count} objects of class '{}' left out: the detector does not have this class",
-                category.name
-            ));
+        let report = &mut self.annotations.report;
+        for ((category, label), count) in own.iter().zip(label_of).zip(left_out) {
+            let name = &category.name;
+            match (label, count) {
+                (Some(_), _) => {}
+                (None, 0) => report.remark(format!(
+                    "class '{name}' cannot be found: the detector does not have this class"
+                )),
+                (None, count) => report.note(format!(
+                    "{count} objects of class '{name}' left out: the detector does not have this class"
+                )),
+            }
         }
         self
     }
@@ -97,7 +104,7 @@ impl DetectionDataset {
     /// let known = dataset.with_known_classes(&Category::list(["dog", "circle"]));
     /// assert_eq!(known.categories().len(), 1);
     /// assert_eq!(known.categories()[0].name, "circle");
-    /// assert!(known.report().remarks()[0].contains("no objects of class dog"));
+    /// assert!(known.report().remarks().contains(&"no objects of class dog".to_owned()));
     /// # Ok::<(), fcos_burn_data::DataError>(())
     /// ```
     #[must_use]
@@ -189,5 +196,14 @@ mod tests {
         assert_eq!(labels(&dataset), [0, 1, 1]);
         assert_eq!(dataset.report().notes().len(), 1);
         assert_eq!(dataset.report().remarks(), ["no objects of class emu, ant"]);
+        let remarks = self::dataset(Category::list(["cat", "owl"]), &[0])
+            .with_known_classes(&Category::list(["cat"]))
+            .report()
+            .remarks()
+            .to_vec();
+        assert_eq!(
+            remarks,
+            ["class 'owl' cannot be found: the detector does not have this class"]
+        );
     }
 }

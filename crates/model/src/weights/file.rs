@@ -653,7 +653,6 @@ mod tests {
     fn torchvision(num_classes: usize) -> FcosConfig {
         let mut config = FcosConfig::torchvision(num_classes);
         config.backbone = config.backbone.with_depth(ResNetDepth::ResNet18);
-        config.backbone.width = 4;
         config.fpn.channels = 32;
         config.head.tower_depth = 1;
         config

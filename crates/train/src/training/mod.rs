@@ -448,19 +448,16 @@ impl Splits {
     fn findings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for dataset in [&self.train, &self.val] {
-            let name = dataset.name();
-            if !dataset.report().is_clean() {
-                lines.push(format!("{name}: {}", dataset.report()));
+            let (name, report) = (dataset.name(), dataset.report());
+            if !report.is_clean() {
+                lines.push(format!("{name}: {report}"));
             }
-        }
-        for dataset in [&self.train, &self.val] {
-            for remark in dataset.report().remarks() {
-                // Both parts of a divided split have the remark on the division.
-                let line = format!("{}: {remark}", dataset.name());
-                if !lines.contains(&line) {
-                    lines.push(line);
-                }
-            }
+            lines.extend(
+                report
+                    .remarks()
+                    .iter()
+                    .map(|remark| format!("{name}: {remark}")),
+            );
         }
         lines
     }
