@@ -169,7 +169,11 @@ impl DataConfig {
         let train = train.or(folder.training_split());
         let train = train.ok_or_else(|| no_split(&folder, "training"))?;
         // The only split serves one purpose.
-        let found = || folder.validation_split().filter(|split| *split != train);
+        let found = || {
+            folder
+                .validation_split()
+                .filter(|split| !split.eq_ignore_ascii_case(train))
+        };
         let source = DataSource::Folder(path.to_owned());
         Ok(match val.or_else(found) {
             Some(val) => Self::new(source, train, val),
