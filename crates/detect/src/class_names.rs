@@ -81,6 +81,8 @@ pub fn known_classes(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
 
     use super::*;

@@ -130,6 +130,8 @@ impl DetectionDataset {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use image::RgbImage;
 
     use super::*;
