@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::DataError;
 use crate::files::{lines, read_text};
@@ -50,14 +50,16 @@ impl YoloDescription {
     ///
     /// [`DataError::Io`], or [`DataError::Annotations`] if it is malformed.
     pub fn of_yaml(path: &Path) -> Result<Self, DataError> {
+        let malformed = |cause: String| DataError::Annotations {
+            path: path.to_path_buf(),
+            cause,
+        };
         let yaml: DataYaml = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
             // Below its message, the parser shows the offending lines. Errors are on one line.
             let message = error.to_string();
-            DataError::Annotations {
-                path: path.to_path_buf(),
-                cause: message.lines().next().unwrap_or_default().to_string(),
-            }
+            malformed(message.lines().next().unwrap_or_default().to_string())
         })?;
+        let names = yaml.names.map(|names| names.0).transpose();
         let named = [
             ("train", yaml.train),
             ("val", yaml.val.or(yaml.valid).or(yaml.validation)),
@@ -74,7 +76,7 @@ impl YoloDescription {
         Ok(Self {
             path: yaml.path.map(|path| path.0),
             splits: splits.collect(),
-            names: yaml.names.map(|names| names.0),
+            names: names.map_err(malformed)?,
             names_file: None,
             classes: yaml.nc.and_then(|count| count.0.parse().ok()),
             keypoints: keypoints.and_then(|shape| shape.try_into().ok()),
@@ -197,8 +199,8 @@ impl<'de> Deserialize<'de> for Places {
     }
 }
 
-/// A list of names, or a map from indices to names.
-struct Names(Vec<String>);
+/// A list of names, or a map from indices to names; the cause if the indices are not those of a list.
+struct Names(Result<Vec<String>, String>);
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -213,21 +215,23 @@ impl<'de> Deserialize<'de> for Names {
                 while let Some(Text(name)) = items.next_element()? {
                     names.push(name);
                 }
-                Ok(Names(names))
+                Ok(Names(Ok(names)))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Names, A::Error> {
                 let mut names = BTreeMap::new();
                 while let Some((Text(key), Text(name))) = entries.next_entry()? {
-                    let index = key.parse::<usize>();
-                    let index = index.map_err(|_| {
-                        de::Error::custom(format!("the key '{key}' of 'names' is not an index"))
-                    })?;
-                    names.insert(index, name);
+                    match key.parse::<usize>() {
+                        Ok(index) => drop(names.insert(index, name)),
+                        Err(_) => {
+                            let cause = format!("the key '{key}' of 'names' is not an index");
+                            return Ok(Names(Err(cause)));
+                        }
+                    }
                 }
                 let names = in_order(names);
-                names
-                    .map(Names)
-                    .map_err(|cause| de::Error::custom(format!("the keys of 'names' {cause}")))
+                Ok(Names(
+                    names.map_err(|cause| format!("the keys of 'names' {cause}")),
+                ))
             }
         }
         deserializer.deserialize_any(ListOrMap)
