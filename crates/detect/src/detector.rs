@@ -127,8 +127,10 @@ impl<B: Backbone> Detector<B> {
     ///
     /// # Errors
     ///
-    /// Fails if the data set has a class that the detector lacks, if an image cannot be read, or if
-    /// `batch_size` is 0.
+    /// Fails if the data set has a class that the detector lacks (see [`known_classes`]), if an image
+    /// cannot be read, or if `batch_size` is 0.
+    ///
+    /// [`known_classes`]: crate::known_classes
     pub fn detect_dataset(
         &self,
         dataset: &Arc<DetectionDataset>,
@@ -176,48 +178,10 @@ impl<B: Backbone> Detector<B> {
 
     /// Maps each of the detector's labels to that of the class with the same name in `dataset`.
     fn labels_in(&self, dataset: &DetectionDataset) -> Result<Vec<Option<usize>>, Error> {
-        let names = |categories: &[Category]| -> Vec<String> {
-            categories.iter().map(|c| c.name.clone()).collect()
-        };
-        let (model, data) = (names(&self.categories), names(dataset.categories()));
-        same_names(&model, &data).ok_or_else(|| Error::Classes {
-            model,
-            data,
-            data_name: dataset.name().to_owned(),
-        })
-    }
-}
-
-/// For each name in `model`, the index of the same name in `data`; duplicates are matched in
-/// order. `None` if `data` has names that `model` lacks.
-fn same_names(model: &[String], data: &[String]) -> Option<Vec<Option<usize>>> {
-    let labels: Vec<Option<usize>> = (model.iter().enumerate())
-        .map(|(label, name)| {
-            let before = model[..label].iter().filter(|other| *other == name).count();
-            let mut places = (0..data.len()).filter(|place| data[*place] == *name);
-            places.nth(before)
-        })
-        .collect();
-    (labels.iter().flatten().count() == data.len()).then_some(labels)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_are_matched_by_name() {
-        let of = |model: &[&str], data: &[&str]| {
-            let owned = |names: &[&str]| -> Vec<String> {
-                names.iter().map(|name| (*name).to_owned()).collect()
-            };
-            same_names(&owned(model), &owned(data))
-        };
-        let (cat, dog, cow) = ("cat", "dog", "cow");
-        assert_eq!(of(&[cat, dog], &[dog, cat]), Some(vec![Some(1), Some(0)]));
-        assert_eq!(of(&[cat, dog], &[dog]), Some(vec![None, Some(0)]));
-        assert_eq!(of(&[cat, dog], &[dog, cow]), None);
-        assert_eq!(of(&[cat, cat], &[cat, cat]), Some(vec![Some(0), Some(1)]));
-        assert_eq!(of(&[cat, dog], &[cat, cat]), None);
+        let labels = Category::matches(&self.categories, dataset.categories());
+        match labels.iter().flatten().count() == dataset.categories().len() {
+            true => Ok(labels),
+            false => Err(Error::classes(&self.categories, dataset)),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use fcos_burn_data::Category;
+use fcos_burn_data::{Category, DetectionDataset};
 use fcos_burn_model::{
     Fcos, FcosConfig,
     backbone::{BackboneConfig, resnet::ResNetConfig},
@@ -12,7 +12,12 @@ use fcos_burn_model::{
 
 use serde::Deserialize;
 
-use crate::{coco_classes::COCO_CLASSES, error::Error, input::InputConfig, run_files};
+use crate::{
+    class_names::{class_names, known_classes, numbered},
+    error::Error,
+    input::InputConfig,
+    run_files,
+};
 
 /// A detector on disk: a run folder, or a weights file of another project.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub struct DetectorFile<C: BackboneConfig = ResNetConfig> {
     pub input: InputConfig,
     /// The classes, in the order of the labels.
     pub categories: Vec<Category>,
+    /// Whether their names are known (see [`class_names`]). Otherwise they are numbered.
+    pub named: bool,
     /// The configuration file of the run, if the weights belong to one.
     pub run_config: Option<PathBuf>,
 }
@@ -47,9 +54,8 @@ impl DetectorFile {
     /// Opens a run folder, its weights file, or a weights file of another project (see
     /// [`TensorNaming`]).
     ///
-    /// For a file of another project, the preprocessing is that of the project's inference. The
-    /// classes are COCO's if their number matches (torchvision has a label for each COCO id from 0
-    /// to 90), else numbered.
+    /// For a file of another project, the preprocessing is that of the project's inference. Its
+    /// classes are those of [`class_names`], or else numbered.
     ///
     /// # Errors
     ///
@@ -76,9 +82,11 @@ impl DetectorFile {
                 file.naming()
             ),
         })?;
+        let names = class_names(&file)?;
         Ok(Self {
             weights: path.to_owned(),
-            categories: categories(file.naming(), model.num_classes),
+            named: names.is_some(),
+            categories: names.unwrap_or_else(|| numbered(file.naming(), model.num_classes)),
             input: match file.naming() {
                 TensorNaming::Torchvision => InputConfig::torchvision(),
                 _ => InputConfig::fcos(),
@@ -147,6 +155,32 @@ impl<C: BackboneConfig> DetectorFile<C> {
         Ok(WeightsFile::open(&self.weights)?.load(model)?)
     }
 
+    /// Prepares the detector and `dataset` for an evaluation. Classes are matched by name: see
+    /// [`DetectionDataset::with_known_classes`]. If the names of the detector's classes are not
+    /// known and their number is that of the data, they become the data's, in the same order, which
+    /// is logged.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the detector has no class of the data.
+    pub fn match_classes(
+        self,
+        dataset: DetectionDataset,
+    ) -> Result<(Self, DetectionDataset), Error> {
+        let classes = dataset.categories().len();
+        if !self.named && self.categories.len() == classes {
+            log::info!(
+                "{}: the classes have no names; they are taken to be the {classes} of {}, in that order",
+                self.weights.display(),
+                dataset.name()
+            );
+            let categories = dataset.categories().to_vec();
+            return Ok((Self { categories, ..self }, dataset));
+        }
+        let known = known_classes(dataset, &self.categories)?;
+        Ok((self, known))
+    }
+
     fn of_run(config: PathBuf, weights: PathBuf) -> Result<Self, Error> {
         let run = serde_json::from_value(run_files::read_config(&config)?);
         let RunDetector::<C> { model, input, data } = run.map_err(Error::json(&config))?;
@@ -163,49 +197,8 @@ impl<C: BackboneConfig> DetectorFile<C> {
             model,
             input,
             categories: data.categories,
+            named: true,
             run_config: Some(config),
         })
-    }
-}
-
-fn categories(naming: TensorNaming, count: usize) -> Vec<Category> {
-    let coco = || COCO_CLASSES.iter().map(|&(id, name)| (id, name.to_owned()));
-    let named: Vec<(u64, String)> = match (naming, count) {
-        (TensorNaming::Fcos, 80) => coco().collect(),
-        (TensorNaming::Torchvision, 91) => {
-            let mut named: Vec<_> = (0..91).map(|id| (id, format!("class {id}"))).collect();
-            for (id, name) in coco() {
-                named[id as usize].1 = name;
-            }
-            named
-        }
-        // Label 0 is the first class in the original code, the background in torchvision.
-        (TensorNaming::Fcos, _) => (1..=count as u64)
-            .map(|id| (id, format!("class {id}")))
-            .collect(),
-        _ => (0..count as u64)
-            .map(|id| (id, format!("class {id}")))
-            .collect(),
-    };
-    named
-        .into_iter()
-        .map(|(id, name)| Category { id, name })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_get_coco_names_if_their_number_matches() {
-        let torchvision = categories(TensorNaming::Torchvision, 91);
-        assert_eq!(torchvision.len(), 91);
-        assert_eq!((torchvision[18].id, &*torchvision[18].name), (18, "dog"));
-        assert_eq!(torchvision[12].name, "class 12");
-        let fcos = categories(TensorNaming::Fcos, 80);
-        assert_eq!((fcos[79].id, &*fcos[79].name), (90, "toothbrush"));
-        let own = categories(TensorNaming::Fcos, 2);
-        assert_eq!((own[1].id, &*own[1].name), (2, "class 2"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fcos_burn_data::DataError;
+use fcos_burn_data::{Category, DataError, DetectionDataset};
 use fcos_burn_model::{ConfigError, WeightsError};
 use fcos_burn_plot::PlotError;
 
@@ -83,6 +83,15 @@ pub fn list_names(names: &[String]) -> String {
 }
 
 impl Error {
+    pub(crate) fn classes(known: &[Category], dataset: &DetectionDataset) -> Self {
+        let names = |categories: &[Category]| categories.iter().map(|c| c.name.clone()).collect();
+        Self::Classes {
+            model: names(known),
+            data: names(dataset.categories()),
+            data_name: dataset.name().to_owned(),
+        }
+    }
+
     /// Adds the file or folder to an I/O error.
     pub fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();

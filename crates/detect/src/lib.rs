@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod class_names;
 mod coco_classes;
 mod detections;
 mod detector;
@@ -11,6 +12,7 @@ pub mod json;
 pub mod pictures;
 pub mod run_files;
 
+pub use class_names::{class_names, known_classes};
 pub use detections::{CategoryDetection, ImageDetections};
 pub use detector::Detector;
 pub use detector_file::DetectorFile;

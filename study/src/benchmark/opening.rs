@@ -47,7 +47,7 @@ pub fn measure(
     for round in 0..rounds.warm_up + rounds.measured {
         drop(dataset.take());
         let start = Instant::now();
-        let opened = Arc::new(config.data.source.open(&config.data.train_split)?);
+        let opened = Arc::new(config.data.open(&config.data.train_split)?);
         stopwatch.add("open", start.elapsed());
         if round == 0 {
             peak_mib = memory::peak_mib();

@@ -118,7 +118,7 @@ fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
     if has(Part::Training) || has(Part::Inference) {
         let mut model = initial_model(&config, &open_devices(&config)?[0])?;
         if let Some(weights) = cli.training.initial_weights() {
-            model = weights.load(model)?;
+            model = weights.load(model, &config.data.categories)?;
         }
         // Inference goes first: memory that training frees is not all returned to the system.
         if has(Part::Inference) {

@@ -55,7 +55,7 @@ impl Found {
 /// Names the file that cannot be read or written.
 pub fn write(folder: &Path, study: &Study) -> Result<(), Error> {
     let data = &study.config.data;
-    let dataset = Arc::new(data.source.open(&data.val_split)?);
+    let dataset = Arc::new(data.open(&data.val_split)?);
     let mut all = Vec::new();
     for row in &study.rows {
         let seed = study.config.seed;

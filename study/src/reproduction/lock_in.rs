@@ -137,7 +137,7 @@ pub fn run(
             ));
             let mut model = initial_model(&config, &open_devices(&config)?[0])?;
             if let Some(weights) = &study.weights {
-                model = weights.load(model)?;
+                model = weights.load(model, &config.data.categories)?;
             }
             let run = train_once(&config, model, rounding, &splits, interrupter)?;
             let Some(run) = run else {

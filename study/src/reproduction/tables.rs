@@ -265,7 +265,7 @@ impl Table {
         resamples: usize,
     ) -> Result<Self, Error> {
         let data = &study.config.data;
-        let dataset = Arc::new(data.source.open(&data.val_split)?);
+        let dataset = Arc::new(data.open(&data.val_split)?);
         let measured = |row| -> Result<Vec<MeasuredRun>, Error> {
             let runs = study.finished_runs(row)?.into_iter();
             runs.map(|run| MeasuredRun::new(run, &dataset, &study.config))

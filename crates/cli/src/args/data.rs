@@ -14,8 +14,9 @@ use fcos_burn::{
 /// The data to train or evaluate on.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// Use the built-in `shapes` or a folder in COCO, VOC or YOLO layout [default: shapes]
-    #[arg(long, value_name = "shapes|DIR")]
+    /// Use the built-in `shapes`, or a data set in any known layout: its folder, or the file that
+    /// describes it, such as a data.yaml or a COCO file [default: shapes]
+    #[arg(long, value_name = "shapes|DIR|FILE")]
     data: Option<PathBuf>,
     /// Read the training images from this folder, with annotations in a COCO file
     #[arg(long, value_name = "DIR", conflicts_with = "data", requires_all = ["train_annotations", "val_images", "val_annotations"])]
@@ -68,23 +69,8 @@ impl DataArgs {
         train_split: Option<&str>,
         val_split: Option<&str>,
     ) -> Result<Option<DataConfig>, Error> {
-        Ok(match self.source() {
-            Some(DataSource::Folder(dir)) => {
-                Some(DataConfig::folder(&dir, train_split, val_split)?)
-            }
-            Some(DataSource::Coco {
-                train_images,
-                train_annotations,
-                val_images,
-                val_annotations,
-            }) => Some(DataConfig::coco(
-                train_images,
-                train_annotations,
-                val_images,
-                val_annotations,
-            )),
-            Some(_) => Some(DataConfig::shapes(ShapesConfig::default())),
-            None => None,
-        })
+        let source = self.source();
+        let config = source.map(|source| DataConfig::of(source, train_split, val_split));
+        config.transpose()
     }
 }

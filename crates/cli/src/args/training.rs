@@ -26,6 +26,10 @@ pub struct TrainingArgs {
     /// Validate on this split [default: val, or test]
     #[arg(long, value_name = "NAME")]
     val_split: Option<String>,
+    /// Hold this share of the training split out to validate on, even if there is a split for it
+    /// [default: 0.2 if there is none]
+    #[arg(long, value_name = "SHARE", value_parser = parse_part, conflicts_with_all = ["val_split", "val_images"], allow_negative_numbers = true)]
+    val_share: Option<f64>,
     /// Fail on any problem in the data, instead of logging it, leaving out unusable annotations
     /// and replacing a few unreadable training images
     #[arg(long)]
@@ -104,7 +108,8 @@ pub struct TrainingArgs {
     /// recognized by its file
     #[arg(long, requires = "weights")]
     improved_fcos: bool,
-    /// Start with a new classifier, to train on classes other than those of the weights
+    /// Start with a new classifier, for classes that mean something else although their names are
+    /// those of the weights; without this flag, classes keep their classifier by name
     #[arg(long, requires = "weights")]
     new_classifier: bool,
     /// Share every batch among devices, such as cuda:0,cuda:1; a device can be repeated
@@ -184,6 +189,17 @@ impl TrainingArgs {
         let (train_split, val_split) = (self.train_split.as_deref(), self.val_split.as_deref());
         if let Some(data) = self.data.config(train_split, val_split)? {
             config.data = data;
+        } else {
+            if let Some(split) = train_split {
+                config.data.train_split = split.to_owned();
+            }
+            if let Some(split) = val_split {
+                config.data.val_split = split.to_owned();
+                config.data.val_share = None;
+            }
+        }
+        if let Some(share) = self.val_share {
+            config.data = config.data.with_val_share(share);
         }
         config.data.strict |= self.strict;
         if let Some(backbone) = self.backbone {
@@ -341,6 +357,13 @@ fn parse_share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
+fn parse_part(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share: &f64| *share > 0.0 && *share < 1.0)
+        .ok_or_else(|| "expected a number above 0 and below 1".to_owned())
 }
 
 fn parse_decay(text: &str) -> Result<f64, String> {

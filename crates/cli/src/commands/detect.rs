@@ -7,10 +7,11 @@ use std::{
 };
 
 use fcos_burn::{
-    data::{image_files, read_image},
+    data::{ImageListing, read_image},
     detect::{
         Detector, ImageDetections,
         json::write_json,
+        list_names,
         pictures::{PictureNames, picture},
     },
     plot::save_picture,
@@ -23,8 +24,9 @@ use fcos_burn_cli::{
 
 /// Detect objects in an image, or in all images of a folder.
 ///
-/// Writes a picture with boxes for each image, and one JSON file for all. Unreadable images are
-/// reported and skipped, and the exit code is then 1.
+/// Writes a picture with boxes for each image, and one JSON file for all, in pixels of the upright
+/// image. Unreadable images are reported and skipped, and the exit code is then 1. Files of formats
+/// that are not read are counted.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -112,9 +114,19 @@ fn input_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
     if !fs::metadata(input).map_err(Error::io(input))?.is_dir() {
         return Ok(vec![input.to_owned()]);
     }
-    let files = image_files(input)?;
-    if files.is_empty() {
+    let listing = ImageListing::of(input)?;
+    if !listing.left_out.is_empty() {
+        let names = listing.left_out.iter().filter_map(|file| file.file_name());
+        let names: Vec<String> = names.map(|name| name.to_string_lossy().into()).collect();
+        message(format_args!(
+            "warning: {}: {} image files of formats that are not read are left out: {}",
+            input.display(),
+            names.len(),
+            list_names(&names)
+        ));
+    }
+    if listing.images.is_empty() {
         return Err(Error::NoImages(input.to_owned()));
     }
-    Ok(files)
+    Ok(listing.images)
 }

@@ -27,7 +27,9 @@ pub struct Args {
     weights: WeightsArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Evaluate on this split [default: the validation split of the run]
+    /// Evaluate on this split: of the run's data, also `held-out`, the part that was held out, and
+    /// the training split without it [default: what the run was validated on; of other data, the
+    /// validation split or the only one]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Evaluate this many images per batch [default: that of the run, 1 for weights of other
@@ -51,12 +53,16 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let file = args.weights.open()?;
     let run = file.run_config.as_deref().map(read_run).transpose()?;
     let (device, precision) = args.device.resolve()?;
+    let (file, dataset) = file.match_classes(open_split(args, run.as_ref())?)?;
+    let dataset = Arc::new(dataset);
     let (detector, loaded) = Detector::from_file(file, &device, precision)?;
     message(loaded);
-    let dataset = Arc::new(open_split(args, run.as_ref())?);
     message(&dataset);
     if !dataset.report().is_clean() {
         message(dataset.report());
+    }
+    for remark in dataset.report().remarks() {
+        message(remark);
     }
     if let Some(path) = &args.ground_truth {
         dataset.write_coco(path)?;
@@ -96,8 +102,19 @@ fn read_run(path: &Path) -> Result<RunConfig, Error> {
 
 fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, Error> {
     let split = args.split.as_deref();
-    let named = args.data.config(split, split)?;
-    let data = named.or_else(|| run.map(|run| run.data.clone()));
-    let data = data.ok_or_else(|| Error::NoData(args.weights.weights.clone()))?;
-    Ok(data.source.open(split.unwrap_or(&data.val_split))?)
+    let source = args.data.source();
+    let of_run = run.map(|run| &run.data).filter(|data| {
+        // Images that the run was trained on do not become unseen by naming its data again.
+        source
+            .as_ref()
+            .is_none_or(|source| source.is_same(&data.source))
+    });
+    Ok(match (of_run, source) {
+        (Some(data), _) => data.open(split.unwrap_or(&data.val_split))?,
+        (None, Some(source)) => match split {
+            Some(split) => source.open(split)?,
+            None => source.open(&source.evaluation_split()?)?,
+        },
+        (None, None) => return Err(Error::NoData(args.weights.weights.clone())),
+    })
 }

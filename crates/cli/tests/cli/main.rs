@@ -1,6 +1,7 @@
 //! The commands as users run them: exit codes, and a one-line error for every invalid input.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod data;
 #[cfg(unix)]
 mod interruption;
 #[cfg(target_os = "linux")]
@@ -112,6 +113,18 @@ fn change_config(run: &Path, part: &str, other: &str) {
     fs::write(&config, text.replace(part, other)).unwrap();
 }
 
+/// Writes a JPEG file that is to be turned by a quarter (EXIF orientation 6).
+fn write_lying(file: &Path, width: u32, height: u32) {
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    let image = image::RgbImage::from_pixel(width, height, image::Rgb([40, 90, 160]));
+    image.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let mut bytes = jpeg.into_inner();
+    let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    // After the marker of the start of the image.
+    bytes.splice(2..2, exif.iter().copied());
+    fs::write(file, bytes).unwrap();
+}
+
 #[test]
 fn train_evaluate_and_detect_work_together() {
     let dir = tempfile::tempdir().unwrap();
@@ -146,6 +159,8 @@ fn train_evaluate_and_detect_work_together() {
     fs::create_dir(&images).unwrap();
     let blank = image::RgbImage::from_pixel(50, 30, image::Rgb([90, 120, 60]));
     blank.save(images.join("blank.png")).unwrap();
+    write_lying(&images.join("phone.jpg"), 40, 20);
+    fs::write(images.join("phone.HEIC"), "not read").unwrap();
     let drawn = dir.path().join("drawn");
     let weights = path(&run_folder);
     let detect = |output| {
@@ -159,12 +174,20 @@ fn train_evaluate_and_detect_work_together() {
         ]
     };
     let output = run("detect", &detect(path(&drawn)));
-    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    let told = "images: 1 image files of formats that are not read are left out: phone.HEIC";
+    assert!(text.contains(told), "{text}");
     assert!(drawn.join("blank.png").is_file());
     let json = fs::read_to_string(drawn.join("detections.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["width"], 50);
     assert_eq!(json[0]["height"], 30);
+    // The upright picture.
+    assert_eq!(
+        (&json[1]["width"], &json[1]["height"]),
+        (&20.into(), &40.into())
+    );
     assert!(json[0]["detections"].is_array());
 
     fs::write(images.join("text.jpg"), "not an image").unwrap();

@@ -12,7 +12,7 @@ impl DetectionDataset {
     /// same go to the same part: files of equal content, and the augmented copies of one image in an export of Roboflow
     /// (`NAME.rf.HASH.jpg`). If one part would be empty, the image whose hash is nearest moves there.
     ///
-    /// The [`report`](Self::report) goes to the first part; both have a remark.
+    /// The [`report`](Self::report) goes to the first part; the second one has a remark on the division.
     ///
     /// ```
     /// use fcos_burn_data::DetectionDataset;
@@ -48,21 +48,15 @@ impl DetectionDataset {
         let threshold = share.max(lowest.next_up()).min(highest);
         let (val, train): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|&index| positions[index] < threshold);
-        let remark = format!(
-            "{}: {} of {} images held out to validate on, chosen by a hash of their file names",
-            self.name(),
+        let part =
+            |purpose: &str, indices| self.subset(format!("{} ({purpose})", self.name()), indices);
+        let (mut train, mut val) = (part("training part", train), part("held-out part", val));
+        train.annotations.report = self.report().clone();
+        val.annotations.report.remark(format!(
+            "{} of {} images held out to validate on, chosen by a hash of their file names",
             val.len(),
             self.len()
-        );
-        let part = |purpose: &str, indices| {
-            let mut part = self.subset(format!("{} ({purpose})", self.name()), indices);
-            part.annotations.report.remark(remark.clone());
-            part
-        };
-        let (mut train, val) = (part("training part", train), part("held-out part", val));
-        let mut report = self.report().clone();
-        report.remark(remark);
-        train.annotations.report = report;
+        ));
         Ok((train, val))
     }
 

@@ -8,8 +8,8 @@ use std::{
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
-    store::{Applier, FloatCastAdapter},
-    tensor::{DType, Tensor},
+    store::{Applier, FloatCastAdapter, ModuleSnapshot, PathFilter, bridge},
+    tensor::{DType, DataError, Tensor, TensorData},
 };
 
 use super::{
@@ -125,6 +125,11 @@ impl WeightsFile {
         })
     }
 
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Which project's names the tensors have.
     pub fn naming(&self) -> TensorNaming {
         self.naming
@@ -193,22 +198,57 @@ impl WeightsFile {
     /// shape or not floating-point; [`WeightsError::Read`] if the file is truncated.
     pub fn load<B: Backbone>(&self, model: Fcos<B>) -> Result<(Fcos<B>, LoadReport), WeightsError> {
         let parameters = parameters(&model);
-        let classes = parameters
-            .iter()
-            .find(|parameter| parameter.path == CLASS_WEIGHT)
-            .and_then(|parameter| parameter.shape.first().copied());
-        match (self.num_classes(), classes) {
+        match (self.num_classes(), classes(&parameters)) {
             (Some(file), Some(model)) if file != model => Err(WeightsError::Classes {
                 path: self.path.clone(),
                 file,
                 model,
             }),
-            _ => self.apply(model, parameters, |_| true),
+            _ => self.apply(model, parameters, Classifier::Same),
         }
     }
 
-    /// Like [`load`](Self::load), but keeps the classifier of `model`: for other classes
-    /// than those of the file.
+    /// Like [`load`](Self::load), for classes in another order than those of the file, or other
+    /// ones: the classifier's row for the model's class `i` is row `rows[i]` of the file. Classes
+    /// with `None` keep their row of `model`.
+    ///
+    /// ```no_run
+    /// # use fcos_burn_model::{Fcos, weights::{WeightsError, WeightsFile}};
+    /// # fn main() -> Result<(), WeightsError> {
+    /// # let model: Fcos = unimplemented!();
+    /// let file = WeightsFile::open("cat-dog.bpk".as_ref())?;
+    /// // The model's classes are dog, cow, cat.
+    /// let (model, report) = file.load_classes(model, &[Some(1), None, Some(0)])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As for [`load`](Self::load), except that the number of classes may differ.
+    /// [`WeightsError::Mismatch`] if the length of `rows` is not the model's number of classes, or
+    /// the file does not have one of the rows.
+    pub fn load_classes<B: Backbone>(
+        &self,
+        model: Fcos<B>,
+        rows: &[Option<usize>],
+    ) -> Result<(Fcos<B>, LoadReport), WeightsError> {
+        let parameters = parameters(&model);
+        let (given, of_model) = (rows.len(), classes(&parameters).unwrap_or(0));
+        let in_file = self.num_classes().unwrap_or(0);
+        let beyond = rows.iter().flatten().find(|row| **row >= in_file);
+        let cause = match beyond {
+            _ if given != of_model => {
+                format!("rows for {given} classes, but the model has {of_model}")
+            }
+            Some(row) => format!("row {row} for a class, but the classifier has {in_file}"),
+            None => return self.apply(model, parameters, Classifier::Rows(rows)),
+        };
+        Err(self.mismatch(cause))
+    }
+
+    /// Like [`load`](Self::load), but keeps the classifier of `model`: for classes that have
+    /// nothing to do with those of the file.
     ///
     /// # Errors
     ///
@@ -218,14 +258,14 @@ impl WeightsFile {
         model: Fcos<B>,
     ) -> Result<(Fcos<B>, LoadReport), WeightsError> {
         let parameters = parameters(&model);
-        self.apply(model, parameters, |path| !is_classifier(path))
+        self.apply(model, parameters, Classifier::Rows(&[]))
     }
 
     fn apply<B: Backbone>(
         &self,
         model: Fcos<B>,
         parameters: Vec<Parameter>,
-        is_wanted: impl Fn(&str) -> bool,
+        classifier: Classifier<'_>,
     ) -> Result<(Fcos<B>, LoadReport), WeightsError> {
         if self.naming != TensorNaming::FcosBurn && ResNet::of(model.backbone()).is_none() {
             return Err(WeightsError::Backbone {
@@ -237,13 +277,18 @@ impl WeightsFile {
         let mut known = BTreeSet::new();
         let mut kept = Vec::new();
         let mut found = Vec::new();
-        for Parameter { path, shape } in parameters {
+        for Parameter { path, mut shape } in parameters {
             let name = self.naming.name(&path);
             known.extend(name.clone());
-            let Some(name) = name.filter(|_| is_wanted(&path)) else {
+            let in_rows = matches!(classifier, Classifier::Rows(_)) && is_classifier(&path);
+            let Some(name) = name.filter(|_| !in_rows || classifier.takes_rows()) else {
                 kept.push(path);
                 continue;
             };
+            if in_rows && let (Some(first), Some(classes)) = (shape.first_mut(), self.num_classes())
+            {
+                *first = classes;
+            }
             match self.tensors.get(&name) {
                 None => mismatches.missing.push(name),
                 Some(tensor) if tensor.shape.as_slice() != shape => {
@@ -269,10 +314,25 @@ impl WeightsFile {
             others.partition(|name| self.naming.ignores(name));
         mismatches.unexpected = unexpected.into_iter().cloned().collect();
         if let Some(cause) = mismatches.describe() {
-            return Err(WeightsError::Mismatch {
-                path: self.path.clone(),
-                cause,
-            });
+            return Err(self.mismatch(cause));
+        }
+        if let Classifier::Rows(rows) = classifier
+            && classifier.takes_rows()
+        {
+            let unreadable = |error: &dyn fmt::Display| self.unreadable(error);
+            let mut own = classifier_values(&model);
+            let wanted = found
+                .iter_mut()
+                .filter(|tensor| is_classifier(&tensor.name));
+            for tensor in wanted {
+                let given = bridge::to_data(tensor).map_err(|error| unreadable(&error))?;
+                let Some(own) = own.remove(&tensor.name) else {
+                    continue;
+                };
+                let own = bridge::into_data(own).map_err(|error| unreadable(&error))?;
+                let mixed = with_rows(own, given, rows).map_err(|error| unreadable(&error))?;
+                *tensor = bridge::from_data(mixed, tensor.name.clone(), None);
+            }
         }
 
         let loaded = found.len();
@@ -281,10 +341,7 @@ impl WeightsFile {
         let model = model.map(&mut applier);
         let result = applier.into_result();
         if let Some(error) = result.errors.first() {
-            return Err(WeightsError::Read {
-                path: self.path.clone(),
-                cause: error.to_string(),
-            });
+            return Err(self.unreadable(error));
         }
         debug_assert_eq!(result.applied.len(), loaded);
         let report = LoadReport {
@@ -295,6 +352,20 @@ impl WeightsFile {
             unused: self.others + self.tensors.len() - loaded - ignored.len(),
         };
         Ok((model, report))
+    }
+
+    fn mismatch(&self, cause: String) -> WeightsError {
+        WeightsError::Mismatch {
+            path: self.path.clone(),
+            cause,
+        }
+    }
+
+    fn unreadable(&self, cause: impl fmt::Display) -> WeightsError {
+        WeightsError::Read {
+            path: self.path.clone(),
+            cause: cause.to_string(),
+        }
     }
 
     /// The shape of the tensor for the parameter at `path`.
@@ -321,6 +392,44 @@ impl<B: Backbone> Fcos<B> {
         let (model, _) = WeightsFile::open(path)?.load(self)?;
         Ok(model)
     }
+}
+
+/// What becomes of the model's classifier.
+#[derive(Clone, Copy)]
+enum Classifier<'a> {
+    /// That of the file replaces it.
+    Same,
+    /// For each class, a row of the file replaces its row, if there is one.
+    Rows(&'a [Option<usize>]),
+}
+
+impl Classifier<'_> {
+    /// Whether any of its weights are those of the file.
+    fn takes_rows(self) -> bool {
+        match self {
+            Self::Same => true,
+            Self::Rows(rows) => rows.iter().any(Option::is_some),
+        }
+    }
+}
+
+/// The values of a classifier's parameter, whose first dimension is the class: those of `own`, with
+/// the rows of `given` that `rows` names.
+fn with_rows(
+    own: TensorData,
+    given: TensorData,
+    rows: &[Option<usize>],
+) -> Result<TensorData, DataError> {
+    let shape = own.shape().clone();
+    let values = |data: TensorData| data.convert_dtype(DType::F32).try_to_vec::<f32>();
+    let (mut values, given) = (values(own)?, values(given)?);
+    let len = values.len() / rows.len().max(1);
+    for (class, row) in rows.iter().enumerate() {
+        if let Some(row) = row {
+            values[class * len..][..len].copy_from_slice(&given[row * len..][..len]);
+        }
+    }
+    Ok(TensorData::new(values, shape))
 }
 
 /// The prefix of the name that ends with `marker`.
@@ -375,6 +484,23 @@ fn parameters<B: Backbone>(model: &Fcos<B>) -> Vec<Parameter> {
     let mut shapes = Shapes::default();
     model.visit(&mut shapes);
     shapes.found
+}
+
+/// The model's number of classes.
+fn classes(parameters: &[Parameter]) -> Option<usize> {
+    let weight = parameters
+        .iter()
+        .find(|parameter| parameter.path == CLASS_WEIGHT)?;
+    weight.shape.first().copied()
+}
+
+/// The parameters of the model's classifier, by path.
+fn classifier_values<B: Backbone>(model: &Fcos<B>) -> Tensors {
+    let filter = PathFilter::new().with_predicate(|path, _| is_classifier(path));
+    let tensors = model.collect(Some(filter), None, true).into_iter();
+    tensors
+        .map(|tensor| (tensor.name.clone(), tensor))
+        .collect()
 }
 
 #[derive(Default)]
@@ -511,6 +637,97 @@ mod tests {
         let (original, _) = file.load(detector(&tiny(3))).unwrap();
         for path in ["backbone.stem.conv.weight", "head.distances.weight"] {
             assert_eq!(values(&model, path), values(&original, path));
+        }
+    }
+
+    const BIAS: &str = "head.class_logits.bias";
+
+    /// A detector whose classes have the biases 1, 2, 3, …
+    fn with_biases(config: &FcosConfig) -> Fcos {
+        let biases: Vec<f32> = (1..=config.num_classes).map(|class| class as f32).collect();
+        let biases = TensorData::new(biases, [config.num_classes]);
+        let biases = bridge::from_data(biases, BIAS.to_owned(), None);
+        detector(config).map(&mut Applier::new(vec![biases], None, None, true))
+    }
+
+    fn torchvision(num_classes: usize) -> FcosConfig {
+        let mut config = FcosConfig::torchvision(num_classes);
+        config.backbone = config.backbone.with_depth(ResNetDepth::ResNet18);
+        config.fpn.channels = 32;
+        config.head.tower_depth = 1;
+        config
+    }
+
+    #[test]
+    fn classes_take_the_rows_that_are_named() {
+        let dir = TempDir::new().unwrap();
+        let own = (tiny as fn(usize) -> FcosConfig, dir.path().join("own.bpk"));
+        with_biases(&tiny(3)).save(&own.1).unwrap();
+        let other = (
+            torchvision as fn(usize) -> FcosConfig,
+            dir.path().join("other"),
+        );
+        with_biases(&torchvision(3))
+            .export_torchvision(&other.1)
+            .unwrap();
+        for (config, path) in [own, other] {
+            let file = WeightsFile::open(&path).unwrap();
+            let (original, _) = file.load(detector(&config(3))).unwrap();
+            for rows in [
+                &[Some(0), Some(1), Some(2)][..],
+                &[Some(2), Some(0), Some(1)],
+                &[Some(1)],
+                &[None, Some(2), None, Some(0), None],
+                &[Some(1), Some(1)],
+                &[None, None],
+            ] {
+                let fresh = detector(&config(rows.len()));
+                let before = |path| values(&fresh, path);
+                let (weight, bias) = (before(CLASS_WEIGHT), before(BIAS));
+                let (model, report) = file.load_classes(fresh.clone(), rows).unwrap();
+                for (path, fresh) in [(CLASS_WEIGHT, weight), (BIAS, bias)] {
+                    let (loaded, original) = (values(&model, path), values(&original, path));
+                    let len = fresh.len() / rows.len();
+                    assert_eq!(loaded.len(), fresh.len());
+                    for (class, row) in rows.iter().enumerate() {
+                        let expected = match row {
+                            Some(row) => &original[row * len..][..len],
+                            None => &fresh[class * len..][..len],
+                        };
+                        assert_eq!(&loaded[class * len..][..len], expected, "{path} {rows:?}");
+                    }
+                }
+                let kept = report
+                    .kept
+                    .iter()
+                    .filter(|path| is_classifier(path))
+                    .count();
+                let expected = if rows.iter().all(Option::is_none) {
+                    2
+                } else {
+                    0
+                };
+                assert_eq!(kept, expected, "{report}");
+                for path in ["backbone.stem.conv.weight", "head.distances.weight"] {
+                    assert_eq!(values(&model, path), values(&original, path));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_exist_are_errors() {
+        let dir = TempDir::new().unwrap();
+        let file = WeightsFile::open(&saved(&dir)).unwrap();
+        for (rows, part) in [
+            (
+                &[Some(0), Some(3)][..],
+                "row 3 for a class, but the classifier has 3",
+            ),
+            (&[Some(0)], "rows for 1 classes, but the model has 2"),
+        ] {
+            let error = file.load_classes(detector(&tiny(2)), rows).unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
         }
     }
 

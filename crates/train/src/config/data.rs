@@ -18,7 +18,8 @@ use crate::Error;
 pub enum DataSource {
     /// The built-in shapes, generated from a seed.
     Shapes(ShapesConfig),
-    /// A folder in COCO, VOC or YOLO layout.
+    /// A data set on disk in any layout that [`DataFolder`] recognizes: a folder, or the file that
+    /// describes one.
     Folder(PathBuf),
     /// COCO annotation files and image folders, given individually.
     Coco {
@@ -37,15 +38,20 @@ pub enum DataSource {
 }
 
 impl DataSource {
-    /// The default name of runs on this data.
+    /// The default name of runs on this data: that of the folder or the file, without extension.
     pub fn name(&self) -> String {
         let stem = match self {
             Self::Shapes(_) => return "shapes".to_owned(),
             Self::Custom(name) => return name.clone(),
-            Self::Folder(dir) => dir
-                .canonicalize()
-                .ok()
-                .and_then(|dir| Some(dir.file_name()?.to_owned())),
+            Self::Folder(path) => path.canonicalize().ok().and_then(|path| {
+                let named = match path.is_file() {
+                    // Every export has a file of this name.
+                    true if path.file_stem()? == "data" => path.parent()?.file_name()?,
+                    true => path.file_stem()?,
+                    false => path.file_name()?,
+                };
+                Some(named.to_owned())
+            }),
             Self::Coco {
                 train_annotations, ..
             } => train_annotations.file_stem().map(ToOwned::to_owned),
@@ -54,6 +60,34 @@ impl DataSource {
             || "run".to_owned(),
             |stem| stem.to_string_lossy().into_owned(),
         )
+    }
+
+    /// Whether both name the same data, perhaps by another path.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Folder(one), Self::Folder(another)) => {
+                let canonical = |path: &Path| path.canonicalize().ok();
+                one == another || canonical(one).is_some_and(|one| canonical(another) == Some(one))
+            }
+            _ => self == other,
+        }
+    }
+
+    /// The split to evaluate a detector on: the one for validation, or the only one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a folder is not a data set, or has several splits and none for validation.
+    pub fn evaluation_split(&self) -> Result<String, Error> {
+        let Self::Folder(path) = self else {
+            return Ok("val".to_owned());
+        };
+        let folder = DataFolder::open(path)?;
+        match (folder.validation_split(), folder.splits()) {
+            (Some(split), _) => Ok(split.to_owned()),
+            (None, [only]) => Ok(only.clone()),
+            (None, _) => Err(no_split(&folder, "validation")),
+        }
     }
 
     /// Opens a split by name. The built-in set and individually given COCO files have the
@@ -101,8 +135,12 @@ pub struct DataConfig {
     pub source: DataSource,
     /// Split to train on.
     pub train_split: String,
-    /// Split to validate on.
+    /// Split to validate on; with [`val_share`](Self::val_share), the name of the held-out part.
     pub val_split: String,
+    /// The share of the training split that is held out to validate on, if no split of its own is
+    /// (see [`DetectionDataset::hold_out`]).
+    #[serde(default)]
+    pub val_share: Option<f64>,
     /// The classes, in the order of the model's labels. Filled in when training starts, so
     /// that the weights can be used without the data.
     pub categories: Vec<Category>,
@@ -118,30 +156,46 @@ impl DataConfig {
         Self::new(DataSource::Shapes(config), "train", "val")
     }
 
-    /// A folder in COCO, VOC or YOLO layout. Without a name, the split is the one called
-    /// `train` or `val`, else the first whose name starts with it; validation falls back to
-    /// `test` in the same way.
+    /// A folder in COCO, VOC or YOLO layout, or the file that describes one. Splits without a name
+    /// are those that [`DataFolder::training_split`] and [`DataFolder::validation_split`] find. If
+    /// there is none to validate on, [`VAL_SHARE`](Self::VAL_SHARE) of the training split is held
+    /// out.
     ///
     /// # Errors
     ///
-    /// Fails if the folder is not a data set, or has no such split.
-    pub fn folder(dir: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
-        let folder = DataFolder::open(dir)?;
-        let choose = |named: Option<&str>, found: Option<&str>, purpose| {
-            let split = named.or(found).map(ToOwned::to_owned);
-            split.ok_or_else(|| Error::Run {
-                path: dir.to_owned(),
-                cause: format!(
-                    "no split is recognizable as the one for {purpose}: name one of {}",
-                    folder.splits().join(", ")
-                ),
-            })
+    /// Fails if `path` is not a data set, or no split is recognizable as the one to train on.
+    pub fn folder(path: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
+        let folder = DataFolder::open(path)?;
+        let train = train.or(folder.training_split());
+        let train = train.ok_or_else(|| no_split(&folder, "training"))?;
+        // The only split serves one purpose.
+        let found = || {
+            folder
+                .validation_split()
+                .filter(|split| !split.eq_ignore_ascii_case(train))
         };
-        Ok(Self::new(
-            DataSource::Folder(dir.to_owned()),
-            choose(train, folder.training_split(), "training")?,
-            choose(val, folder.validation_split(), "validation")?,
-        ))
+        let source = DataSource::Folder(path.to_owned());
+        Ok(match val.or_else(found) {
+            Some(val) => Self::new(source, train, val),
+            None => Self::new(source, train, Self::HELD_OUT).with_val_share(Self::VAL_SHARE),
+        })
+    }
+
+    /// The splits of a source to train and validate on. Those of a folder without a name are found
+    /// as in [`folder`](Self::folder); those of other sources are `train` and `val`.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`folder`](Self::folder) does.
+    pub fn of(source: DataSource, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
+        match source {
+            DataSource::Folder(path) => Self::folder(&path, train, val),
+            source => Ok(Self::new(
+                source,
+                train.unwrap_or("train"),
+                val.unwrap_or("val"),
+            )),
+        }
     }
 
     /// COCO annotation files and image folders, given individually.
@@ -160,6 +214,12 @@ impl DataConfig {
         Self::new(source, "train", "val")
     }
 
+    /// The share that is held out by default.
+    pub const VAL_SHARE: f64 = 0.2;
+
+    /// The name of the held-out part.
+    pub const HELD_OUT: &str = "held-out";
+
     /// Sets [`train_split`](Self::train_split).
     #[must_use]
     pub fn with_train_split(self, train_split: impl Into<String>) -> Self {
@@ -169,11 +229,22 @@ impl DataConfig {
         }
     }
 
-    /// Sets [`val_split`](Self::val_split).
+    /// Holds `share` of the training split out to validate on, whatever other splits there are.
+    #[must_use]
+    pub fn with_val_share(self, share: f64) -> Self {
+        Self {
+            val_split: Self::HELD_OUT.to_owned(),
+            val_share: Some(share),
+            ..self
+        }
+    }
+
+    /// Validates on the split of this name.
     #[must_use]
     pub fn with_val_split(self, val_split: impl Into<String>) -> Self {
         Self {
             val_split: val_split.into(),
+            val_share: None,
             ..self
         }
     }
@@ -182,6 +253,63 @@ impl DataConfig {
     #[must_use]
     pub fn with_strict(self, strict: bool) -> Self {
         Self { strict, ..self }
+    }
+
+    /// Opens the data to train on and the data to validate on.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`DataSource::open`] and [`DetectionDataset::hold_out`] do.
+    pub fn open_splits(&self) -> Result<(DetectionDataset, DetectionDataset), Error> {
+        let train = self.source.open(&self.train_split)?;
+        match self.val_share {
+            Some(share) => Ok(train.hold_out(share)?),
+            None => Ok((train, self.source.open(&self.val_split)?)),
+        }
+    }
+
+    /// Opens a split by name: the one to train on, also called `train`, without what is held out of
+    /// it; the one to validate on; or any other of the source.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`open_splits`](Self::open_splits) does.
+    pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
+        if self.val_share.is_none() {
+            self.source.open(split)
+        } else if split == self.val_split {
+            Ok(self.open_splits()?.1)
+        } else if self.is_training(split) {
+            Ok(self.open_splits()?.0)
+        } else {
+            self.source.open(split)
+        }
+    }
+
+    /// Whether the split of this name is the one to train on.
+    fn is_training(&self, split: &str) -> bool {
+        let usual = || match &self.source {
+            DataSource::Folder(path) => DataFolder::open(path)
+                .is_ok_and(|folder| folder.training_split() == Some(self.train_split.as_str())),
+            _ => false,
+        };
+        split.eq_ignore_ascii_case(&self.train_split)
+            || split.eq_ignore_ascii_case("train") && usual()
+    }
+
+    /// Checks the values that do not depend on the data.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        let Some(share) = self.val_share else {
+            return Ok(());
+        };
+        let within = share > 0.0 && share < 1.0;
+        ConfigError::ensure(within, "data.val_share", share, "above 0 and below 1")?;
+        ConfigError::ensure(
+            self.train_split != self.val_split,
+            "data.val_split",
+            &self.val_split,
+            "another name than that of the training split, of which it is held out",
+        )
     }
 
     fn new(
@@ -193,8 +321,134 @@ impl DataConfig {
             source,
             train_split: train_split.into(),
             val_split: val_split.into(),
+            val_share: None,
             categories: Vec::new(),
             strict: false,
         }
+    }
+}
+
+fn no_split(folder: &DataFolder, purpose: &str) -> Error {
+    Error::Run {
+        path: folder.path().to_owned(),
+        cause: format!(
+            "no split is recognizable as the one for {purpose}: name one of {}",
+            folder.splits().join(", ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use super::*;
+
+    fn names(dataset: &DetectionDataset) -> Vec<&str> {
+        let images = dataset.images().iter();
+        images.map(|image| image.file_name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_held_out_part_is_a_split() {
+        let shapes = ShapesConfig::default().with_train_images(20);
+        let whole = DataConfig::shapes(shapes);
+        let config = whole.clone().with_val_share(0.3);
+        config.validate().unwrap();
+        let (train, val) = config.open_splits().unwrap();
+        assert_eq!(train.len() + val.len(), 20);
+        assert!(names(&val).iter().all(|name| !names(&train).contains(name)));
+        let open = |split| config.open(split).unwrap();
+        assert_eq!(names(&open("train")), names(&train));
+        assert_eq!(names(&open("held-out")), names(&val));
+        // The source's own split.
+        assert_eq!(open("val").len(), whole.open("val").unwrap().len());
+        assert!(config.open("other").is_err());
+    }
+
+    #[test]
+    fn impossible_shares_are_refused() {
+        for share in [0.0, 1.0, -0.5, f64::NAN] {
+            let config = DataConfig::shapes(ShapesConfig::default()).with_val_share(share);
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.starts_with("data.val_share is "), "{error}");
+        }
+        let mut config = DataConfig::shapes(ShapesConfig::default()).with_val_share(0.5);
+        config.val_split = "train".to_owned();
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.starts_with("data.val_split is train"), "{error}");
+    }
+
+    /// A YOLO data set with a picture in each of these splits.
+    fn yolo(splits: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for split in splits {
+            for kind in ["images", "labels"] {
+                fs::create_dir_all(dir.path().join(kind).join(split)).unwrap();
+            }
+            let image = dir.path().join("images").join(split).join("a.png");
+            image::RgbImage::new(8, 8).save(image).unwrap();
+            let labels = dir.path().join("labels").join(split).join("a.txt");
+            fs::write(labels, "0 0.5 0.5 0.5 0.5\n").unwrap();
+        }
+        fs::write(dir.path().join("classes.txt"), "cat\n").unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_share_is_held_out_if_no_other_split_is_for_validation() {
+        let chosen = |splits: &[&str], train, val| {
+            let dir = yolo(splits);
+            let config = DataConfig::folder(dir.path(), train, val).unwrap();
+            (config.train_split, config.val_split, config.val_share)
+        };
+        let split = |train: &str, val: &str| (train.to_owned(), val.to_owned(), None);
+        let held_out = |train: &str| (train.to_owned(), "held-out".to_owned(), Some(0.2));
+        assert_eq!(chosen(&["train", "val"], None, None), split("train", "val"));
+        assert_eq!(
+            chosen(&["test", "train"], None, None),
+            split("train", "test")
+        );
+        assert_eq!(chosen(&["train"], None, None), held_out("train"));
+        assert_eq!(chosen(&["val"], None, None), held_out("val"));
+        assert_eq!(chosen(&["a", "train"], Some("a"), None), held_out("a"));
+        assert_eq!(
+            chosen(&["train"], None, Some("train")),
+            split("train", "train")
+        );
+        let error = DataConfig::folder(yolo(&["a", "b"]).path(), None, None).unwrap_err();
+        assert!(error.to_string().contains("name one of a, b"), "{error}");
+    }
+
+    #[test]
+    fn evaluation_takes_the_validation_split_or_the_only_one() {
+        let found = |splits: &[&str]| {
+            let dir = yolo(splits);
+            DataSource::Folder(dir.path().to_owned()).evaluation_split()
+        };
+        assert_eq!(found(&["train", "valid"]).unwrap(), "valid");
+        assert_eq!(found(&["photos"]).unwrap(), "photos");
+        let error = found(&["a", "b"]).unwrap_err().to_string();
+        assert!(error.contains("name one of a, b"), "{error}");
+    }
+
+    #[test]
+    fn runs_are_named_after_the_folder_or_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("coon");
+        fs::create_dir(&folder).unwrap();
+        for (file, name) in [("data.yaml", "coon"), ("den.yaml", "den"), (".", "coon")] {
+            let path = folder.join(file);
+            if file != "." {
+                fs::write(&path, "").unwrap();
+            }
+            assert_eq!(DataSource::Folder(path).name(), name);
+        }
+        let source = |path: &str| DataSource::Folder(folder.join(path));
+        assert!(source(".").is_same(&source("../coon")));
+        assert!(!source("data.yaml").is_same(&source("den.yaml")));
+        assert!(!source("none").is_same(&source("nothing")));
     }
 }

@@ -354,6 +354,7 @@ impl<C: BackboneConfig> RunConfig<C> {
             1..=1024,
             "a list of 1 to 1024 devices",
         )?;
+        self.data.validate()?;
         self.input.validate()?;
         self.optimization
             .validate()
@@ -385,7 +386,9 @@ mod tests {
 
     #[test]
     fn presets_are_valid_and_round_trip() {
-        for config in [RunConfig::paper(), RunConfig::small()] {
+        let mut held_out = RunConfig::small();
+        held_out.data = held_out.data.with_val_share(0.25);
+        for config in [RunConfig::paper(), RunConfig::small(), held_out] {
             config.validate().unwrap();
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<RunConfig>(&json).unwrap(), config);
@@ -446,6 +449,8 @@ mod tests {
         optimization.insert("milestone_factor".into(), json!(0.2));
         let head = whole["model"]["head"].as_object_mut().unwrap();
         head.remove("tower_init");
+        let data = whole["data"].as_object_mut().unwrap();
+        data.remove("val_share");
         std::fs::write(&path, whole.to_string()).unwrap();
         assert_eq!(RunConfig::read(&path).unwrap(), config);
         assert_eq!(RunConfig::small().merge_file(&path).unwrap(), config);

@@ -27,6 +27,7 @@ use fcos_burn_detect::{
     Detector,
     device::DeviceName,
     json::{read_json, write_json},
+    known_classes, list_names,
 };
 use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
 use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
@@ -97,7 +98,7 @@ pub struct Trainer {
     terms: Vec<Arc<dyn LossTerm>>,
     assigner: Option<Assigner>,
     augmentations: Augmentations,
-    data: Option<Splits>,
+    data: Option<(DetectionDataset, DetectionDataset)>,
 }
 
 impl Default for Trainer {
@@ -150,7 +151,8 @@ impl Trainer {
         }
     }
 
-    /// Starts from `weights` of the same model (see [`RunConfig::with_model_of`]).
+    /// Starts from `weights` of the same model (see [`RunConfig::with_model_of`]). Classes are
+    /// matched by name.
     #[must_use]
     pub fn with_initial_weights(self, weights: InitialWeights) -> Self {
         Self {
@@ -204,14 +206,12 @@ impl Trainer {
         }
     }
 
-    /// Overrides the data of the configuration.
+    /// Overrides the data of the configuration. [`DetectionDataset::hold_out`] divides a data set
+    /// that has no part to validate on.
     #[must_use]
     pub fn with_data(self, train: DetectionDataset, val: DetectionDataset) -> Self {
         Self {
-            data: Some(Splits {
-                train: Arc::new(train),
-                val: Arc::new(val),
-            }),
+            data: Some((train, val)),
             ..self
         }
     }
@@ -271,7 +271,7 @@ impl Trainer {
         check(&data.val, Unreadable::Refused, config.data.strict)?;
         let mut model = initial_model(&config, &devices[0])?;
         if let Some(weights) = &self.initial_weights {
-            model = weights.load(model)?;
+            model = weights.load(model, &config.data.categories)?;
         }
         let (folder, log) = RunFolder::create(output)?;
         let position = Position::default();
@@ -390,12 +390,12 @@ impl Trainer {
     }
 
     fn open_data<C: BackboneConfig>(&mut self, config: &mut RunConfig<C>) -> Result<Splits, Error> {
-        let Some(data) = self.data.take() else {
+        let Some((train, val)) = self.data.take() else {
             return Splits::open(config);
         };
-        config.data.source = DataSource::Custom(data.train.name().to_owned());
-        data.describe(config)?;
-        Ok(data)
+        config.data.source = DataSource::Custom(train.name().to_owned());
+        config.data.val_share = None;
+        Splits::new(train, val, config)
     }
 
     fn run<C: BackboneConfig>(
@@ -438,7 +438,7 @@ struct Opened<C: BackboneConfig> {
     data: Splits,
 }
 
-/// The data of a training.
+/// The data of a training. The classes of `val` are some of those of `train`, with their own ids.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Splits {
@@ -454,38 +454,88 @@ impl Splits {
     ///
     /// # Errors
     ///
-    /// Fails if a split cannot be opened or has no images, or if their classes differ.
+    /// Fails if a split cannot be opened or has no images, if there is no object to train on, or if
+    /// the splits have no class in common.
     pub fn open<C: BackboneConfig>(config: &mut RunConfig<C>) -> Result<Self, Error> {
-        let open = |split: &str| config.data.source.open(split).map(Arc::new);
+        let (train, val) = config.data.open_splits()?;
+        Self::new(train, val, config)
+    }
+
+    fn new<C: BackboneConfig>(
+        train: DetectionDataset,
+        val: DetectionDataset,
+        config: &mut RunConfig<C>,
+    ) -> Result<Self, Error> {
+        let val = known_classes(val, train.categories())?;
+        config.model.num_classes = train.categories().len();
+        config.data.categories = train.categories().to_vec();
         let data = Self {
-            train: open(&config.data.train_split)?,
-            val: open(&config.data.val_split)?,
+            train: Arc::new(train),
+            val: Arc::new(val),
         };
-        data.describe(config)?;
+        data.describe()?;
         Ok(data)
     }
 
-    /// Logs a summary of the data, and sets the classes of the configuration.
-    fn describe<C: BackboneConfig>(&self, config: &mut RunConfig<C>) -> Result<(), Error> {
+    /// Logs a summary of the data.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is nothing to train on, or no image to validate on.
+    fn describe(&self) -> Result<(), Error> {
         for dataset in [&self.train, &self.val] {
             log::info!("{dataset}");
-            if !dataset.report().is_clean() {
-                log::info!("{}: {}", dataset.name(), dataset.report());
-            }
             if dataset.is_empty() {
                 return Err(Error::NoImages(dataset.name().to_owned()));
             }
         }
-        let categories = self.train.categories();
-        if categories != self.val.categories() {
-            return Err(Error::Run {
-                path: self.val.name().into(),
-                cause: format!("its classes differ from those of {}", self.train.name()),
-            });
+        self.train.require_objects()?;
+        for line in self.findings() {
+            log::info!("{line}");
         }
-        config.model.num_classes = categories.len();
-        config.data.categories = categories.to_vec();
+        for line in self.warnings() {
+            log::warn!("{line}");
+        }
         Ok(())
+    }
+
+    /// What was found when the data was read, and what is worth knowing about it.
+    fn findings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for dataset in [&self.train, &self.val] {
+            let (name, report) = (dataset.name(), dataset.report());
+            if !report.is_clean() {
+                lines.push(format!("{name}: {report}"));
+            }
+            lines.extend(
+                report
+                    .remarks()
+                    .iter()
+                    .map(|remark| format!("{name}: {remark}")),
+            );
+        }
+        lines
+    }
+
+    /// What will probably make the training disappoint.
+    fn warnings(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let absent = self.train.classes_without_objects().into_iter();
+        let absent: Vec<String> = absent.map(ToOwned::to_owned).collect();
+        if !absent.is_empty() {
+            lines.push(format!(
+                "{}: no objects of class {}, which cannot be learned",
+                self.train.name(),
+                list_names(&absent)
+            ));
+        }
+        if self.val.classes_without_objects().len() == self.val.categories().len() {
+            lines.push(format!(
+                "{}: no objects to validate on, so there is no AP and the last epoch is kept",
+                self.val.name()
+            ));
+        }
+        lines
     }
 
     fn digest(&self) -> DataDigest {
@@ -550,10 +600,11 @@ impl<C: BackboneConfig> Run<C> {
         let note = |line: &str| log.line(line).map_err(Error::io(&log_path));
         note(&format!("train: {}", self.data.train))?;
         note(&format!("validation: {}", self.data.val))?;
-        for dataset in [&self.data.train, &self.data.val] {
-            if !dataset.report().is_clean() {
-                note(&format!("{}: {}", dataset.name(), dataset.report()))?;
-            }
+        for line in self.data.findings() {
+            note(&line)?;
+        }
+        for line in self.data.warnings() {
+            note(&format!("warning: {line}"))?;
         }
         let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
         note(&format!(
@@ -595,7 +646,7 @@ impl<C: BackboneConfig> Run<C> {
             epoch: done as u64 + 1,
             batch: start.position.iteration - steps.until_end_of(done),
         };
-        let evaluator = SharedEvaluator::new(self.data.val.clone());
+        let evaluator = SharedEvaluator::new(self.data.val.clone(), &config.data.categories);
         let ending = EndingSlot::default();
         let collate = self.extensions.collate.clone();
         let reader = collate.reader.clone();

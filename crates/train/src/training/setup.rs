@@ -9,7 +9,12 @@ use burn::{
     module::{Module, ModuleVisitor, Param},
     tensor::{Device, Tensor},
 };
-use fcos_burn_detect::device::{DeviceName, Precision};
+use fcos_burn_data::Category;
+use fcos_burn_detect::{
+    class_names,
+    device::{DeviceName, Precision},
+    list_names,
+};
 use fcos_burn_model::{
     Fcos,
     backbone::{Backbone, BackboneConfig},
@@ -29,20 +34,30 @@ use crate::{
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum InitialWeights {
-    /// All weights in the file; of a classification network, those of the backbone.
+    /// All weights in the file; of a classification network, those of the backbone. The classifier
+    /// keeps the classes that the data has, too, by name (see [`class_names`]).
     All(PathBuf),
-    /// All weights except the classifier's, to train on other classes.
+    /// All weights except the classifier's, to train on classes that mean something else, whatever
+    /// their names.
     Body(PathBuf),
 }
 
 impl InitialWeights {
     /// Loads the weights into `model`, which must match them (see
-    /// [`RunConfig::with_model_of`]), and logs which ones were loaded.
+    /// [`RunConfig::with_model_of`]), and logs which ones were loaded. `categories` are the classes
+    /// of the model.
+    ///
+    /// With [`All`](Self::All), a class that the weights lack keeps the classifier of `model`. If
+    /// nothing names the classes of the weights, they are taken to be `categories`, in that order.
     ///
     /// # Errors
     ///
     /// Fails if the file cannot be read or does not match the model.
-    pub fn load<B: Backbone>(&self, model: Fcos<B>) -> Result<Fcos<B>, Error> {
+    pub fn load<B: Backbone>(
+        &self,
+        model: Fcos<B>,
+        categories: &[Category],
+    ) -> Result<Fcos<B>, Error> {
         let (Self::All(path) | Self::Body(path)) = self;
         let file = match path.is_dir() {
             true => RunFolder::open(path)?.model_path(),
@@ -50,12 +65,74 @@ impl InitialWeights {
         };
         let weights = WeightsFile::open(&file)?;
         let (model, loaded) = match self {
-            Self::All(_) => weights.load(model)?,
             Self::Body(_) => weights.load_without_classifier(model)?,
+            Self::All(_) => match class_names(&weights)? {
+                Some(names) => {
+                    let rows = Category::matches(categories, &names);
+                    log_classes(&rows, categories, &names);
+                    weights.load_classes(model, &rows)?
+                }
+                None => {
+                    if weights.num_classes().is_some() {
+                        log::info!(
+                            "{}: the classes have no names; they are taken to be those of the data, in that order",
+                            file.display()
+                        );
+                    }
+                    weights.load(model)?
+                }
+            },
         };
         log::info!("{loaded}");
         Ok(model)
     }
+}
+
+/// Logs which classes keep their classifier, which start with a new one, and which are dropped.
+fn log_classes(rows: &[Option<usize>], categories: &[Category], names: &[Category]) {
+    let list = |categories: Vec<&Category>| {
+        let names: Vec<String> = categories.iter().map(|c| c.name.clone()).collect();
+        list_names(&names)
+    };
+    let (kept, new): (Vec<_>, Vec<_>) =
+        (categories.iter().zip(rows)).partition(|(_, row)| row.is_some());
+    let only = |pairs: Vec<(_, _)>| pairs.into_iter().map(|(category, _)| category).collect();
+    let (kept, new): (Vec<&Category>, Vec<&Category>) = (only(kept), only(new));
+    let dropped = names.iter().enumerate();
+    let dropped = dropped.filter(|(row, _)| !rows.contains(&Some(*row)));
+    let dropped: Vec<&Category> = dropped.map(|(_, category)| category).collect();
+    for class in &new {
+        let same = |other: &&&Category| simplified(&other.name) == simplified(&class.name);
+        if let Some(other) = dropped.iter().find(same) {
+            log::warn!(
+                "the class '{}' starts with a new classifier: the weights have '{}', which is not the same name",
+                class.name,
+                other.name
+            );
+        }
+    }
+    if kept.is_empty() {
+        log::warn!(
+            "no class is among those of the weights: all start with a new classifier ({}); not used: {}",
+            list(new),
+            list(dropped)
+        );
+        return;
+    }
+    log::info!(
+        "{} of {} classes start with the classifier of the weights ({}); new: {}; not used: {}",
+        kept.len(),
+        categories.len(),
+        list(kept),
+        list(new),
+        list(dropped)
+    );
+}
+
+/// A name without what people write differently.
+fn simplified(name: &str) -> String {
+    let letters = name.chars().filter(|c| c.is_alphanumeric());
+    letters.flat_map(char::to_lowercase).collect()
 }
 
 /// The devices of the configuration, with autodiff.

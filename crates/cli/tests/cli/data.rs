@@ -1,0 +1,401 @@
+//! Data sets of other classes, without a split to validate on, or without objects.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Output,
+};
+
+use fcos_burn::{
+    detect::device::{DeviceName, Precision},
+    model::{FcosConfig, backbone::resnet::ResNetDepth},
+};
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+
+use super::{assert_fails, error_line, path, run, stderr};
+
+/// A tiny detector whose detections do not compete for places. Without batch statistics and averages,
+/// a training with a learning rate of nearly 0 leaves it as it is.
+const STILL: &str = r#"{
+    "model": {
+        "backbone": {"width": 8, "norm": "frozen"},
+        "fpn": {"channels": 8},
+        "head": {"tower_depth": 1},
+        "postprocess": {"score_threshold": 0.0, "detections_per_image": 1000}
+    },
+    "optimization": {"average_decay": null},
+    "input": {"resize": {"fixed": {"width": 64, "height": 64}}}
+}"#;
+
+const RED_BLUE: [(u64, &str); 2] = [(1, "red"), (2, "blue")];
+
+/// Writes a split of a COCO data set: an image with one object, a colored square, for each of
+/// `objects`, which are names of `categories`, or an image without objects for an empty name.
+fn write_split(dir: &Path, split: &str, categories: &[(u64, &str)], objects: &[&str]) {
+    let (images, annotations) = (dir.join(split), dir.join("annotations"));
+    fs::create_dir_all(&images).unwrap();
+    fs::create_dir_all(&annotations).unwrap();
+    let (mut listed, mut annotated) = (Vec::new(), Vec::new());
+    for (id, object) in (1_u32..).zip(objects) {
+        let mut image = RgbImage::from_pixel(64, 64, Rgb([90, 100, 110]));
+        let (left, top) = (id * 7 % 30, id * 11 % 30);
+        if let Some((category, name)) = categories.iter().find(|(_, name)| name == object) {
+            let color = match *name {
+                "red" => [230, 30, 20],
+                "blue" => [20, 40, 220],
+                _ => [30, 210, 60],
+            };
+            for (x, y) in (0..30).flat_map(|x| (0..30).map(move |y| (x, y))) {
+                image.put_pixel(left + x, top + y, Rgb(color));
+            }
+            annotated.push(json!({
+                "id": annotated.len() + 1, "image_id": id, "category_id": category,
+                "bbox": [left, top, 30, 30], "area": 900, "iscrowd": 0,
+            }));
+        }
+        // The images of splits differ, and none has the content of another.
+        image.put_pixel(63, 63, Rgb([id as u8, split.len() as u8, 0]));
+        let name = format!("{id:03}.png");
+        image.save(images.join(&name)).unwrap();
+        listed.push(json!({"id": id, "file_name": name, "width": 64, "height": 64}));
+    }
+    let categories: Vec<Value> = categories
+        .iter()
+        .map(|(id, name)| json!({"id": id, "name": name}))
+        .collect();
+    let json = json!({"images": listed, "annotations": annotated, "categories": categories});
+    let file = annotations.join(format!("instances_{split}.json"));
+    fs::write(file, json.to_string()).unwrap();
+}
+
+/// A data set with six images to train on and three to validate on, of each class in turn.
+fn data_set(dir: &Path, name: &str, categories: &[(u64, &str)]) -> PathBuf {
+    let dir = dir.join(name);
+    let mut classes: Vec<&str> = categories.iter().map(|(_, name)| *name).collect();
+    // The same images whatever the order of the categories.
+    classes.sort_unstable();
+    let in_turn = |count| -> Vec<&str> { classes.iter().copied().cycle().take(count).collect() };
+    write_split(&dir, "train", categories, &in_turn(6));
+    write_split(&dir, "val", categories, &in_turn(3));
+    dir
+}
+
+/// The arguments of a training of [`STILL`] on `data` into the folder `run`.
+fn training(dir: &Path, data: &Path, run: &Path) -> Vec<String> {
+    let config = dir.join("still.json");
+    fs::write(&config, STILL).unwrap();
+    let args = [
+        ("--data", path(data)),
+        ("--config", path(&config)),
+        ("--epochs", "1"),
+        ("--batch-size", "2"),
+        ("--output", path(run)),
+    ];
+    let args = args.into_iter().flat_map(|(flag, value)| [flag, value]);
+    args.map(str::to_owned).collect()
+}
+
+fn run_with(name: &str, args: &[String], more: &[&str]) -> Output {
+    let args: Vec<&str> = args
+        .iter()
+        .map(String::as_str)
+        .chain(more.iter().copied())
+        .collect();
+    run(name, &args)
+}
+
+/// The standard error of a command that succeeds.
+fn succeeds(name: &str, args: &[String], more: &[&str]) -> String {
+    let output = run_with(name, args, more);
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    text
+}
+
+/// The results of an evaluation, and the messages.
+fn evaluated(dir: &Path, weights: &Path, more: &[&str]) -> (Value, String) {
+    let results = dir.join("evaluated.json");
+    let args = ["--weights", path(weights), "--output", path(&results)].map(str::to_owned);
+    let text = succeeds("evaluate", &args, more);
+    (read(&results), text)
+}
+
+fn read(file: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// The image names in a COCO results file, by the ids of their images.
+fn image_ids(results: &Value) -> BTreeSet<u64> {
+    let results = results.as_array().unwrap().iter();
+    results
+        .map(|result| result["image_id"].as_u64().unwrap())
+        .collect()
+}
+
+#[test]
+fn fine_tuning_goes_by_class_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = data_set(dir, "red-blue", &RED_BLUE);
+    let first = dir.join("first");
+    succeeds("train", &training(dir, &data, &first), &[]);
+    let tune = |categories: &[(u64, &str)], name: &str, more: &[&str]| {
+        let data = data_set(dir, &format!("{name}-data"), categories);
+        let folder = dir.join(name);
+        let mut args = training(dir, &data, &folder);
+        args.extend(["--weights", path(&first), "--lr", "1e-30"].map(str::to_owned));
+        let text = succeeds("train", &args, more);
+        (data, read(&folder.join("results.json")), text)
+    };
+
+    // Exchanged ids: the detections of the first run, under the ids of the new data.
+    let (exchanged, found, text) = tune(&[(1, "blue"), (2, "red")], "exchanged", &[]);
+    assert!(
+        text.contains("2 of 2 classes start with the classifier of the weights"),
+        "{text}"
+    );
+    let (expected, _) = evaluated(dir, &first, &["--data", path(&exchanged)]);
+    assert_eq!(found, expected);
+    // By position, they would have the other class.
+    let (by_position, _) = evaluated(dir, &first, &["--data", path(&data)]);
+    assert_ne!(found, by_position);
+
+    let classes = [(5, "green"), (6, "blue"), (9, "red")];
+    let (_, found, text) = tune(&classes, "more", &[]);
+    let told = "2 of 3 classes start with the classifier of the weights (blue, red); new: green; not used: none";
+    assert!(text.contains(told), "{text}");
+    assert!(!found.as_array().unwrap().is_empty());
+
+    let (fewer, found, text) = tune(&[(4, "blue")], "fewer", &[]);
+    let told =
+        "1 of 1 classes start with the classifier of the weights (blue); new: none; not used: red";
+    assert!(text.contains(told), "{text}");
+    let (expected, _) = evaluated(dir, &first, &["--data", path(&fewer)]);
+    assert_eq!(found, expected);
+
+    let (_, _, text) = tune(&[(1, "Red"), (2, "green")], "others", &[]);
+    for told in [
+        "warning: the class 'Red' starts with a new classifier: the weights have 'red'",
+        "warning: no class is among those of the weights",
+        "head.class_logits.weight",
+    ] {
+        assert!(text.contains(told), "{text}");
+    }
+
+    let (_, _, text) = tune(&RED_BLUE, "another-meaning", &["--new-classifier"]);
+    assert!(
+        text.contains("not in the file: head.class_logits.weight"),
+        "{text}"
+    );
+}
+
+/// torchvision's names, for as many labels as there are classes.
+fn unnamed_weights(dir: &Path, classes: usize) -> PathBuf {
+    let file = dir.join("unnamed.safetensors");
+    let mut config = FcosConfig::torchvision(classes);
+    config.backbone.depth = ResNetDepth::ResNet18;
+    config.fpn.channels = 32;
+    config.head.tower_depth = 1;
+    let device = DeviceName::CPU.open(Precision::F32).unwrap();
+    let detector = config.init(&device).unwrap();
+    detector.export_torchvision(&file).unwrap();
+    file
+}
+
+#[test]
+fn classes_of_weights_without_names_go_by_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let weights = unnamed_weights(dir, 2);
+    let data = data_set(dir, "data", &RED_BLUE);
+    let (_, text) = evaluated(dir, &weights, &["--data", path(&data)]);
+    assert!(
+        text.contains("unnamed.safetensors: the classes have no names"),
+        "{text}"
+    );
+    let input = dir.join("input.json");
+    fs::write(
+        &input,
+        r#"{"input": {"resize": {"fixed": {"width": 64, "height": 64}}}}"#,
+    )
+    .unwrap();
+    let folder = dir.join("tuned");
+    let text = succeeds(
+        "train",
+        &[
+            "--data",
+            path(&data),
+            "--weights",
+            path(&weights),
+            "--config",
+            path(&input),
+        ]
+        .map(str::to_owned),
+        &["--epochs", "1", "--output", path(&folder)],
+    );
+    assert!(
+        text.contains("unnamed.safetensors: the classes have no names"),
+        "{text}"
+    );
+    assert!(!text.contains("not in the file: head.class"), "{text}");
+}
+
+#[test]
+fn validation_goes_by_class_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let train = ["red", "blue", "red", "blue"];
+    let trained = |name: &str, val: &[(u64, &str)], objects: &[&str], more: &[&str]| {
+        let data = dir.join(format!("{name}-data"));
+        write_split(&data, "train", &RED_BLUE, &train);
+        write_split(&data, "val", val, objects);
+        let folder = dir.join(name);
+        let output = run_with("train", &training(dir, &data, &folder), more);
+        (folder, output)
+    };
+    let of_run = |folder: &Path| {
+        let found = read(&folder.join("results.json"));
+        let (again, text) = evaluated(dir, folder, &[]);
+        assert_eq!(found, again);
+        let ids = found.as_array().unwrap().iter();
+        let ids = ids.map(|result| result["category_id"].as_u64().unwrap());
+        (ids.collect::<BTreeSet<_>>(), text)
+    };
+
+    let (same, output) = trained("same", &RED_BLUE, &["red", "blue"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let other_ids = [(30, "blue"), (40, "red")];
+    let (others, output) = trained("others", &other_ids, &["red", "blue"], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let metrics = |folder: &Path| {
+        let rows = read(&folder.join("metrics.json"));
+        rows[0]["validation"]["figures"].clone()
+    };
+    assert!(metrics(&same)["AR100"].is_number());
+    assert_eq!(metrics(&same), metrics(&others));
+    let (ids, _) = of_run(&others);
+    assert!(
+        !ids.is_empty() && ids.is_subset(&BTreeSet::from([30, 40])),
+        "{ids:?}"
+    );
+
+    let (fewer, output) = trained("fewer", &[(7, "blue")], &["blue"], &[]);
+    let text = stderr(&output);
+    assert!(
+        output.status.success() && text.contains("no objects of class red"),
+        "{text}"
+    );
+    let (ids, text) = of_run(&fewer);
+    assert!(ids.is_subset(&BTreeSet::from([7])), "{ids:?}");
+    assert!(text.contains("no objects of class red"), "{text}");
+
+    let more = [(1, "green"), (2, "red"), (3, "blue")];
+    let (folder, output) = trained("more", &more, &["green", "red", "blue", "green"], &[]);
+    let left_out = "2 objects of class 'green' left out: the detector does not have this class";
+    let text = stderr(&output);
+    assert!(output.status.success() && text.contains(left_out), "{text}");
+    let (_, text) = of_run(&folder);
+    assert!(text.contains(left_out), "{text}");
+    let (_, output) = trained("strict", &more, &["green", "red"], &["--strict"]);
+    assert!(error_line(&output).contains("class 'green' left out"));
+
+    let (_, output) = trained("none", &[(1, "Red"), (2, "green")], &["Red", "green"], &[]);
+    let error = error_line(&output);
+    assert!(
+        error.contains("red, blue") && error.contains("Red, green"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_held_out_part_stays_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = dir.join("data");
+    let objects: Vec<&str> = ["red", "blue"].into_iter().cycle().take(20).collect();
+    write_split(&data, "train", &RED_BLUE, &objects);
+    let folder = dir.join("run");
+    let text = succeeds("train", &training(dir, &data, &folder), &[]);
+    assert_eq!(
+        text.matches("images held out to validate on").count(),
+        1,
+        "{text}"
+    );
+    let config = read(&folder.join("config.json"));
+    assert_eq!(config["data"]["val_share"], 0.2);
+
+    let found = read(&folder.join("results.json"));
+    for more in [&[][..], &["--data", path(&data)], &["--split", "held-out"]] {
+        let (again, _) = evaluated(dir, &folder, more);
+        assert_eq!(again, found, "{more:?}");
+    }
+    let (trained_on, _) = evaluated(dir, &folder, &["--split", "train"]);
+    assert!(image_ids(&trained_on).is_disjoint(&image_ids(&found)));
+    // The evaluation of a finished run is repeated.
+    fs::remove_file(folder.join("results.json")).unwrap();
+    succeeds(
+        "train",
+        &["--resume", path(&folder)].map(str::to_owned),
+        &[],
+    );
+    assert_eq!(read(&folder.join("results.json")), found);
+
+    // More images: those that were held out still are.
+    let objects: Vec<&str> = ["red", "blue"].into_iter().cycle().take(40).collect();
+    write_split(&data, "train", &RED_BLUE, &objects);
+    let (more, _) = evaluated(dir, &folder, &[]);
+    assert!(image_ids(&more).is_superset(&image_ids(&found)));
+    assert!(image_ids(&more).len() > image_ids(&found).len());
+    assert_fails(
+        "train",
+        &["--resume", path(&folder)],
+        1,
+        &["images, but had"],
+    );
+
+    // A share divides the training split even if there is another one, which is then not used.
+    write_split(&data, "val", &RED_BLUE, &["red"]);
+    let half = dir.join("half");
+    let text = succeeds(
+        "train",
+        &training(dir, &data, &half),
+        &["--val-share", "0.5"],
+    );
+    assert!(text.contains("images held out to validate on"), "{text}");
+    assert!(image_ids(&read(&half.join("results.json"))).len() > 10);
+    assert_eq!(read(&half.join("config.json"))["data"]["val_share"], 0.5);
+
+    let usage = ["--val-share", "0.2", "--val-split", "val"];
+    assert_fails("train", &usage, 2, &["--val-split"]);
+    assert_fails("train", &["--val-share", "1"], 2, &["--val-share"]);
+}
+
+#[test]
+fn what_cannot_be_learned_or_measured_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let trained = |name: &str, train: &[&str], val: &[&str]| {
+        let data = dir.join(format!("{name}-data"));
+        write_split(&data, "train", &RED_BLUE, train);
+        write_split(&data, "val", &RED_BLUE, val);
+        run_with("train", &training(dir, &data, &dir.join(name)), &[])
+    };
+    let nothing = trained("nothing", &["", ""], &["red"]);
+    assert!(error_line(&nothing).contains("nothing-data"));
+    assert!(!dir.join("nothing/config.json").exists());
+
+    let output = trained("one", &["red", "red"], &["red"]);
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(
+        text.contains("no objects of class blue, which cannot be learned"),
+        "{text}"
+    );
+
+    let output = trained("blind", &["red", "blue"], &["", ""]);
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("no objects to validate on"), "{text}");
+}
