@@ -107,7 +107,7 @@ impl Set {
 
     /// The message of the failure to read a split, on one line.
     fn refused(&self, split: &str) -> String {
-        let error = self.read(split).err().expect("an error").to_string();
+        let error = self.read(split).expect_err("an error").to_string();
         assert!(!error.contains('\n'), "{error}");
         error
     }

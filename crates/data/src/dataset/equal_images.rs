@@ -79,6 +79,8 @@ fn content(path: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::{Category, ImageFiles, ImageRecord};
 

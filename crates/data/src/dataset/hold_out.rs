@@ -96,6 +96,8 @@ fn key(file_name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
     use crate::shapes::{ShapesConfig, ShapesSplit};
 
