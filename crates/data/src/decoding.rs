@@ -43,7 +43,8 @@ pub fn image_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> 
     Ok(paths)
 }
 
-fn has_image_extension(path: &Path) -> bool {
+/// Whether a path ends with the extension of a supported image format.
+pub(crate) fn has_image_extension(path: &Path) -> bool {
     const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|found| {

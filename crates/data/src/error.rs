@@ -27,6 +27,12 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder to write to has something in it.
+    #[error("{}: not an empty folder, and nothing is overwritten", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder has none of the known layouts.
     #[error(
         "{}: not a data set: expected COCO (annotations/instances_SPLIT.json, SPLIT/_annotations.coco.json or \

@@ -71,6 +71,26 @@ pub struct LoadReport {
     remarks: Vec<String>,
 }
 
+impl Tally {
+    pub(crate) fn add(&mut self, place: impl fmt::Display) {
+        self.count += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(place.to_string());
+        }
+    }
+}
+
+/// As in `7 (a.jpg object 3, b.jpg object 1, …)`.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = match self.count > self.examples.len() {
+            true => ", …",
+            false => "",
+        };
+        write!(f, "{} ({}{more})", self.count, self.examples.join(", "))
+    }
+}
+
 impl LoadReport {
     /// How often `finding` occurred, and where.
     pub fn tally(&self, finding: Finding) -> Tally {
@@ -108,11 +128,7 @@ impl LoadReport {
     }
 
     pub(crate) fn record(&mut self, finding: Finding, place: impl fmt::Display) {
-        let tally = self.findings.entry(finding).or_default();
-        tally.count += 1;
-        if tally.examples.len() < EXAMPLES {
-            tally.examples.push(place.to_string());
-        }
+        self.findings.entry(finding).or_default().add(place);
     }
 
     pub(crate) fn note(&mut self, note: impl Into<String>) {
@@ -129,14 +145,9 @@ impl fmt::Display for LoadReport {
         if self.is_clean() {
             return f.write_str("no annotations dropped or changed");
         }
-        let findings = self.findings().map(|(finding, tally)| {
-            let more = match tally.count > tally.examples.len() {
-                true => ", …",
-                false => "",
-            };
-            let (count, examples) = (tally.count, tally.examples.join(", "));
-            format!("{finding}: {count} ({examples}{more})")
-        });
+        let findings = self
+            .findings()
+            .map(|(finding, tally)| format!("{finding}: {tally}"));
         let notes = self.notes.iter().cloned();
         let parts: Vec<String> = findings.chain(notes).collect();
         f.write_str(&parts.join("; "))

@@ -1,8 +1,6 @@
 //! COCO: one JSON file per split.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use hotcoco::{COCO, Dataset};
@@ -30,53 +28,6 @@ impl DetectionDataset {
         annotations: impl AsRef<Path>,
     ) -> Result<Self, DataError> {
         read(&[images_dir.as_ref().to_path_buf()], annotations.as_ref())
-    }
-
-    /// The ground truth for a COCO evaluation: ids, sizes and areas as annotated, boxes as loaded.
-    pub fn to_coco(&self) -> Dataset {
-        let categories = self.categories().iter().map(|category| hotcoco::Category {
-            id: category.id,
-            name: category.name.clone(),
-            ..Default::default()
-        });
-        let images = self.images().iter().map(|image| hotcoco::Image {
-            id: image.id,
-            file_name: image.file_name.clone(),
-            width: image.width,
-            height: image.height,
-            ..Default::default()
-        });
-        let annotations = self.images().iter().flat_map(|image| {
-            image.objects.iter().map(|object| hotcoco::Annotation {
-                id: object.id,
-                image_id: image.id,
-                category_id: self.categories()[object.label].id,
-                bbox: Some(object.bbox.to_xywh()),
-                area: Some(object.area()),
-                iscrowd: object.iscrowd,
-                ..Default::default()
-            })
-        });
-        Dataset {
-            images: images.collect(),
-            annotations: annotations.collect(),
-            categories: categories.collect(),
-            ..Default::default()
-        }
-    }
-
-    /// Writes [`to_coco`](Self::to_coco) as a JSON file.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Io`].
-    pub fn write_coco(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
-        let path = path.as_ref();
-        let file = File::create(path).map_err(DataError::io(path))?;
-        let mut writer = BufWriter::new(file);
-        serde_json::to_writer(&mut writer, &self.to_coco())
-            .map_err(|error| DataError::io(path)(error.into()))?;
-        writer.flush().map_err(DataError::io(path))
     }
 }
 

@@ -20,7 +20,7 @@ impl DetectionDataset {
         match recognize(dir)? {
             Layout::Coco => coco::open(dir, split),
             Layout::Voc => Self::voc(dir, split),
-            Layout::Yolo => Self::yolo(dir, split),
+            _ => Self::yolo(dir, split),
         }
     }
 }

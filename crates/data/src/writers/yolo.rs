@@ -1,0 +1,132 @@
+//! YOLO: one text file per image, one folder per split.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_saphyr::{ser_options, to_string_with_options};
+
+use super::dataset_writer::{LayoutWriter, write_text};
+use super::report::{WriteFinding, WriteReport};
+use super::splits::WrittenSplit;
+use crate::{Category, DataError, ImageRecord, Object};
+
+/// `data.yaml`, `images/SPLIT/` and `labels/SPLIT/`.
+#[derive(Debug)]
+pub(super) struct Yolo;
+
+impl LayoutWriter for Yolo {
+    fn image_folder(&self, split: &str) -> PathBuf {
+        Path::new("images").join(split)
+    }
+
+    fn states_sizes(&self) -> bool {
+        false
+    }
+
+    fn obstacle(&self, object: &Object) -> Option<WriteFinding> {
+        object.iscrowd.then_some(WriteFinding::Crowd)
+    }
+
+    fn write(
+        &self,
+        dir: &Path,
+        categories: &[Category],
+        splits: &[WrittenSplit],
+        report: &mut WriteReport,
+    ) -> Result<(), DataError> {
+        let yaml = DataYaml::of(categories, splits, report);
+        let path = dir.join("data.yaml");
+        // `no` and `1` are names, not a truth value and a number.
+        let text = to_string_with_options(&yaml, ser_options! { quote_all: true });
+        let text = text.map_err(|error| DataError::Annotations {
+            path: path.clone(),
+            cause: error.to_string(),
+        })?;
+        write_text(&path, &text)?;
+        for split in splits {
+            let folder = dir.join("labels").join(&split.name);
+            fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
+            // An image without objects has an empty file, which tells it from one that was not annotated.
+            split.images.par_iter().try_for_each(|image| {
+                let path = folder.join(&image.file_name).with_extension("txt");
+                write_text(&path, &labels(image))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The description of a data set. Without a `path`, tools look for the images beside it.
+#[derive(Serialize)]
+struct DataYaml<'a> {
+    #[serde(flatten)]
+    splits: BTreeMap<&'static str, String>,
+    names: BTreeMap<usize, &'a str>,
+}
+
+impl<'a> DataYaml<'a> {
+    /// Lists the splits if each is one to train on, to validate on or to test, since `data.yaml` has no others. The only
+    /// split is one to train on.
+    fn of(categories: &'a [Category], splits: &[WrittenSplit], report: &mut WriteReport) -> Self {
+        let names = categories.iter().map(|category| category.name.as_str());
+        let names = (0..).zip(names).collect();
+        let mut places = BTreeMap::new();
+        for WrittenSplit { name, .. } in splits {
+            let only = (splits.len() == 1).then_some("train");
+            if let Some(key) = key(name).or(only) {
+                places.insert(key, format!("images/{name}"));
+            }
+        }
+        if places.len() < splits.len() {
+            let named: Vec<&str> = splits.iter().map(|split| split.name.as_str()).collect();
+            let named = named.join(", ");
+            report.remark(format!(
+                "data.yaml lists no splits: {named} are not one to train on, one to validate on and one to test"
+            ));
+            places.clear();
+        }
+        Self {
+            splits: places,
+            names,
+        }
+    }
+}
+
+/// The key of `data.yaml` for a split of that name.
+fn key(split: &str) -> Option<&'static str> {
+    let name = split.to_lowercase();
+    let keys = [
+        ("train", "train"),
+        ("val", "val"),
+        ("dev", "val"),
+        ("test", "test"),
+    ];
+    let fitting = keys
+        .into_iter()
+        .find(|(prefix, _)| name.starts_with(prefix));
+    fitting.map(|(_, key)| key)
+}
+
+fn labels(image: &ImageRecord) -> String {
+    let size = [image.width, image.height].map(f64::from);
+    image
+        .objects
+        .iter()
+        .map(|object| label(object, size))
+        .collect()
+}
+
+/// Class, center and size, in as many digits as give the same box again.
+fn label(object: &Object, [image_width, image_height]: [f64; 2]) -> String {
+    let [x1, y1, x2, y2] = object.bbox.to_xyxy().map(f64::from);
+    let center = [
+        (x1 + x2) / 2.0 / image_width,
+        (y1 + y2) / 2.0 / image_height,
+    ];
+    let size = [(x2 - x1) / image_width, (y2 - y1) / image_height];
+    let ([cx, cy], [width, height]) = (center, size);
+    format!("{} {cx} {cy} {width} {height}\n", object.label)
+}
