@@ -1,65 +1,197 @@
-//! Image files: which they are, their pixels and their sizes.
+//! Image files: which they are, their headers and their pixels.
 
+use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use image::error::DecodingError;
-use image::{DynamicImage, ImageError, ImageFormat, ImageReader, ImageResult, RgbImage};
+use image::error::{DecodingError, ImageFormatHint, UnsupportedError, UnsupportedErrorKind};
+use image::metadata::Orientation;
+use image::{
+    DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits, RgbImage,
+};
 
 use crate::files::{entries, open};
 use crate::{DataError, panics};
 
+/// Extensions of files that are decoded.
+const READ: [&str; 11] = [
+    "jpg", "jpeg", "jfif", "jpe", "mpo", "png", "bmp", "gif", "tif", "tiff", "webp",
+];
+
+/// Extensions of image files that are not decoded.
+const NOT_READ: [&str; 30] = [
+    "avif", "heic", "heif", "hif", "jp2", "j2k", "jpx", "jpf", "jxl", "jxr", "dng", "cr2", "cr3", "nef", "nrw", "arw",
+    "raf", "orf", "rw2", "pef", "srw", "psd", "tga", "dds", "exr", "hdr", "pfm", "ppm", "pgm", "qoi",
+];
+
+/// Which pixels of an image are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pixels {
+    /// As the picture is to be seen: its EXIF orientation is applied.
+    Upright,
+    /// As they are stored.
+    Stored,
+}
+
+/// What is known of an image without its pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ImageHeader {
+    /// Width and height of the stored pixels.
+    pub stored: (u32, u32),
+    /// How the stored pixels are to be turned or mirrored.
+    pub orientation: Orientation,
+}
+
+impl ImageHeader {
+    /// Width and height after the orientation is applied.
+    pub fn upright(self) -> (u32, u32) {
+        let (width, height) = self.stored;
+        match self.orientation {
+            Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH => (height, width),
+            _ => self.stored,
+        }
+    }
+}
+
 /// Decodes the image at `path` to 8-bit RGB, by its content rather than by its extension.
 ///
-/// Gray levels, palettes, 16-bit and CMYK colors become RGB. Alpha channels are dropped. Of an animation, the first frame
-/// is taken. EXIF orientations are not applied: these are the pixels that
-/// [`DetectionDataset::image`](crate::DetectionDataset::image) returns.
+/// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors become RGB. Alpha
+/// channels are dropped. Of an animation, the first frame is taken.
 ///
 /// # Errors
 ///
 /// [`DataError::Io`], [`DataError::Image`] or [`DataError::Decoder`] if the file cannot be read or decoded, is a truncated
 /// JPEG file, or takes more than 512 MiB of memory.
 pub fn read_image(path: &Path) -> Result<RgbImage, DataError> {
+    read_pixels(path, Pixels::Upright)
+}
+
+pub(crate) fn read_pixels(path: &Path, pixels: Pixels) -> Result<RgbImage, DataError> {
     let mut bytes = Vec::new();
     open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
         .map_err(DataError::io(path))?;
-    Ok(guarded(path, || decode(&bytes))?.into_rgb8())
+    Ok(guarded(path, || decode(&bytes, pixels))?.into_rgb8())
 }
 
-/// The files in `folder` whose extension is that of a supported image format, sorted by name.
+/// The image files of a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageListing {
+    /// Files of formats that are decoded, sorted by name.
+    pub images: Vec<PathBuf>,
+    /// Image files of other formats, such as AVIF, HEIC and camera formats, sorted by name.
+    pub left_out: Vec<PathBuf>,
+}
+
+impl ImageListing {
+    /// The image files in `folder`, by their extensions, without those of its folders.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::MissingFolder`], or [`DataError::Io`] if the folder cannot be read.
+    pub fn of(folder: impl AsRef<Path>) -> Result<Self, DataError> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            let path = folder.to_path_buf();
+            return Err(DataError::MissingFolder { path });
+        }
+        let mut listing = Self::default();
+        for path in entries(folder)? {
+            if is_image(&path) && !path.is_dir() {
+                listing.images.push(path);
+            } else if is_unread_image(&path) && !path.is_dir() {
+                listing.left_out.push(path);
+            }
+        }
+        Ok(listing)
+    }
+}
+
+/// The files in `folder` whose extension is that of a supported image format, sorted by name. [`ImageListing`] has those of
+/// other formats, too.
 ///
 /// # Errors
 ///
 /// [`DataError::MissingFolder`], or [`DataError::Io`] if the folder cannot be read.
 pub fn image_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> {
-    let folder = folder.as_ref();
-    if !folder.is_dir() {
-        let path = folder.to_path_buf();
-        return Err(DataError::MissingFolder { path });
-    }
-    let mut paths = entries(folder)?;
-    paths.retain(|path| has_image_extension(path) && !path.is_dir());
-    Ok(paths)
+    Ok(ImageListing::of(folder)?.images)
 }
 
-/// Whether a path ends with the extension of a supported image format.
-pub(crate) fn has_image_extension(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
+/// Whether the extension is that of a format that is decoded.
+pub(crate) fn is_image(path: &Path) -> bool {
+    has_extension(path, &READ)
+}
+
+/// Whether the extension is that of an image format that is not decoded.
+pub(crate) fn is_unread_image(path: &Path) -> bool {
+    has_extension(path, &NOT_READ)
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str());
     extension.is_some_and(|found| {
-        EXTENSIONS
+        extensions
             .iter()
             .any(|known| found.eq_ignore_ascii_case(known))
     })
 }
 
-/// Width and height of an image, from its header.
-pub(crate) fn image_size(path: &Path) -> Result<(u32, u32), DataError> {
-    let reader = open(path)
-        .and_then(|file| ImageReader::new(BufReader::new(file)).with_guessed_format())
-        .map_err(DataError::io(path))?;
-    guarded(path, || reader.into_dimensions())
+/// How much of a JPEG file is read at first for its header, in bytes, and then. The decoder takes whole files.
+const PREFIXES: [u64; 2] = [8 << 10, 256 << 10];
+
+/// Size and orientation of the image at `path`, from as little of the file as serves.
+pub(crate) fn read_header(path: &Path) -> Result<ImageHeader, DataError> {
+    let mut file = open(path).map_err(DataError::io(path))?;
+    let mut start = Vec::new();
+    for length in PREFIXES {
+        read_up_to(&mut file, &mut start, length).map_err(DataError::io(path))?;
+        if image::guess_format(&start).ok() != Some(ImageFormat::Jpeg) {
+            // Other decoders read what they need.
+            let rest = BufReader::new(File::open(path).map_err(DataError::io(path))?);
+            return guarded(path, || {
+                require_decoder(&start)?;
+                header(ImageReader::new(rest))
+            });
+        }
+        // The whole file, or an end inside the header.
+        if (start.len() as u64) < length {
+            break;
+        }
+        if let Ok(header) = guarded(path, || header(ImageReader::new(Cursor::new(&start)))) {
+            return Ok(header);
+        }
+    }
+    read_up_to(&mut file, &mut start, u64::MAX).map_err(DataError::io(path))?;
+    guarded(path, || header(ImageReader::new(Cursor::new(&start))))
+}
+
+/// Reads on until `bytes` has that length or the file ends.
+fn read_up_to(file: &mut File, bytes: &mut Vec<u8>, length: u64) -> std::io::Result<()> {
+    let more = length.saturating_sub(bytes.len() as u64);
+    file.take(more).read_to_end(bytes).map(drop)
+}
+
+fn header<R: std::io::BufRead + std::io::Seek>(reader: ImageReader<R>) -> ImageResult<ImageHeader> {
+    let mut decoder = reader.with_guessed_format()?.into_decoder()?;
+    Ok(ImageHeader {
+        stored: decoder.dimensions(),
+        orientation: orientation(&mut decoder),
+    })
+}
+
+/// The orientation of an image; none if its metadata are malformed.
+fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+    // Some writers of WebP put JPEG's marker before the metadata.
+    let exif = decoder.exif_metadata().ok().flatten();
+    let marked = exif.as_deref().and_then(|exif| exif.strip_prefix(b"Exif\0\0"));
+    let marked = marked.map(Orientation::from_exif_chunk);
+    marked
+        .unwrap_or_else(|| decoder.orientation().ok())
+        .unwrap_or(Orientation::NoTransforms)
 }
 
 /// The result of a decoder on the file at `path`. Its panics become errors.
@@ -74,7 +206,23 @@ fn guarded<T>(path: &Path, decoder: impl FnOnce() -> ImageResult<T>) -> Result<T
     })
 }
 
-fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
+/// Fails with its name if `bytes` start as an image of a format that is not decoded, whatever its extension: phones write
+/// HEIF that is then renamed.
+fn require_decoder(bytes: &[u8]) -> ImageResult<()> {
+    let name = match (bytes.get(..4), bytes.get(4..8), bytes.get(8..12)) {
+        (_, Some(b"ftyp"), Some(b"avif" | b"avis")) => "AVIF",
+        (_, Some(b"ftyp"), Some([b'h', b'e', ..] | b"mif1" | b"msf1")) => "HEIF",
+        (_, Some(b"jP  "), _) => "JPEG 2000",
+        (Some([0xff, 0x0a, ..]), _, _) | (_, Some(b"JXL "), _) => "JPEG XL",
+        _ => return Ok(()),
+    };
+    let hint = ImageFormatHint::Name(name.into());
+    let kind = UnsupportedErrorKind::Format(hint.clone());
+    Err(ImageError::Unsupported(UnsupportedError::from_format_and_kind(hint, kind)))
+}
+
+fn decode(bytes: &[u8], pixels: Pixels) -> ImageResult<DynamicImage> {
+    require_decoder(bytes)?;
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     // The decoder fills missing rows with gray.
     if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_complete(bytes) {
@@ -82,7 +230,16 @@ fn decode(bytes: &[u8]) -> ImageResult<DynamicImage> {
         let cause = "the file is truncated";
         return Err(ImageError::Decoding(DecodingError::new(format, cause)));
     }
-    reader.decode()
+    let mut decoder = reader.into_decoder()?;
+    let mut limits = Limits::default();
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
+    let orientation = orientation(&mut decoder);
+    let mut image = DynamicImage::from_decoder(decoder)?;
+    if pixels == Pixels::Upright {
+        image.apply_orientation(orientation);
+    }
+    Ok(image)
 }
 
 /// Whether the first image of a JPEG file has an end-of-image marker (ITU-T T.81, annex B). Images inside segments, such

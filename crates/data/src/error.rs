@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::Layout;
+use crate::{Layout, LoadReport};
 
 /// A failure to read, check or transform detection data.
 ///
@@ -35,13 +35,16 @@ pub enum DataError {
     },
     /// The folder has none of the known layouts.
     #[error(
-        "{}: not a data set: expected COCO (annotations/instances_SPLIT.json, SPLIT/_annotations.coco.json or \
-         annotations.json), VOC (Annotations/*.xml and JPEGImages/) or YOLO (data.yaml, or images/ and labels/)",
+        "{}: not a data set: expected COCO (a JSON file with images, annotations and categories), VOC (an XML file for each \
+         image), YOLO (data.yaml, or a text file for each image and classes.txt), CSV (rows of path, x1, y1, x2, y2, class, or \
+         a header that names such columns) or Create ML (a JSON list of images with annotations), found {found}",
         path.display()
     )]
     UnknownLayout {
-        /// The folder.
+        /// The folder or file.
         path: PathBuf,
+        /// What is there instead.
+        found: String,
     },
     /// The data set has several splits and none was named.
     #[error("{}: this {layout} data set has several splits, name one of: {}", path.display(), available.join(", "))]
@@ -95,7 +98,25 @@ pub enum DataError {
         /// What is wrong with it.
         cause: String,
     },
-    /// Annotated images are not on disk.
+    /// A data set has no object to train on.
+    #[error(
+        "{name}: no usable object in {images} images{}{}; {report}",
+        if searched.is_empty() { String::new() } else { format!("; annotations were looked for in {searched}") },
+        if *crowds > 0 { format!("; {crowds} crowds or difficult objects are not trained on") } else { String::new() }
+    )]
+    NoObjects {
+        /// The name of the data set.
+        name: String,
+        /// How many images it has.
+        images: usize,
+        /// How many objects it has that are crowds.
+        crowds: usize,
+        /// Where annotations were looked for; empty if they were not read from files.
+        searched: String,
+        /// What was dropped.
+        report: Box<LoadReport>,
+    },
+    /// More than half of the annotated images are not on disk.
     #[error("{}: no such image ({missing} of {total} annotated images are missing)", first.display())]
     MissingImages {
         /// The first missing image.
@@ -136,7 +157,7 @@ pub enum DataError {
         image: String,
         /// Width and height in the annotations.
         annotated: (u32, u32),
-        /// Width and height of the pixels, before any EXIF rotation.
+        /// Width and height of the upright pixels.
         found: (u32, u32),
     },
     /// More images are unreadable than a training tolerates.

@@ -17,15 +17,47 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
+/// The content of a text file in UTF-8, or in UTF-16 with a byte-order mark, without the mark.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
-    let mut text = String::new();
-    let read = open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_string(&mut text));
-    match read.map_err(DataError::io(path))? as u64 {
-        ..=MAX_TEXT => Ok(text),
-        _ => Err(DataError::Annotations {
-            path: path.to_path_buf(),
-            cause: format!("the file is larger than {} MiB", MAX_TEXT >> 20),
-        }),
+    let mut bytes = Vec::new();
+    let read = open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_end(&mut bytes));
+    let malformed = |cause: String| DataError::Annotations {
+        path: path.to_path_buf(),
+        cause,
+    };
+    if read.map_err(DataError::io(path))? as u64 > MAX_TEXT {
+        let limit = MAX_TEXT >> 20;
+        return Err(malformed(format!("the file is larger than {limit} MiB")));
+    }
+    text(bytes).ok_or_else(|| malformed("the file is not text in UTF-8".into()))
+}
+
+fn text(mut bytes: Vec<u8>) -> Option<String> {
+    let utf16 = |unit: fn([u8; 2]) -> u16| {
+        let units = bytes[2..]
+            .chunks_exact(2)
+            .map(|pair| unit([pair[0], pair[1]]));
+        String::from_utf16(&units.collect::<Vec<_>>()).ok()
+    };
+    match bytes.as_slice() {
+        [0xff, 0xfe, ..] => utf16(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => utf16(u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, ..] => String::from_utf8(bytes.split_off(3)).ok(),
+        _ => String::from_utf8(bytes).ok(),
+    }
+}
+
+/// The start of a text file, as far as needed to tell what it is; empty if it cannot be read.
+pub(crate) fn start_of(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    match open(path).and_then(|file| file.take(16 << 10).read_to_end(&mut bytes)) {
+        // The end may be inside a character.
+        Ok(_) if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) => {
+            text(bytes).unwrap_or_default()
+        }
+        Ok(_) => String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
+            .into_owned(),
+        Err(_) => String::new(),
     }
 }
 

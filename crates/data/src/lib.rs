@@ -23,7 +23,7 @@ pub use dataset::{
     Category, DetectionDataset, Finding, ImageFiles, ImageRecord, ImageSource, LoadReport, Object,
     Tally,
 };
-pub use decoding::{image_files, read_image};
+pub use decoding::{ImageListing, image_files, read_image};
 pub use error::DataError;
 pub use formats::DataFolder;
 pub use layout::Layout;

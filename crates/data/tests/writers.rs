@@ -175,12 +175,22 @@ fn yolo_folders_are_as_other_tools_expect() {
 }
 
 #[test]
-fn splits_that_yolo_does_not_know_are_folders() {
+fn data_yaml_lists_splits_by_what_they_are_for() {
     let animals = animals();
-    for (splits, listed) in [
-        (&["all"][..], "train: 'images/all'\n"),
-        (&["a", "b"], ""),
-        (&["train1", "train2"], ""),
+    for (splits, listed, remarks) in [
+        (&["all"][..], "train: 'images/all'\n", 0),
+        (
+            &["Validation", "test_set"],
+            "test: 'images/test_set'\nval: 'images/Validation'\n",
+            0,
+        ),
+        (
+            &["train1", "train2"],
+            "train:\n  - 'images/train1'\n  - 'images/train2'\n",
+            0,
+        ),
+        (&["train", "trainval"], "train: 'images/train'\n", 1),
+        (&["a", "b"], "", 2),
     ] {
         let dir = TempDir::new().unwrap();
         let named: Vec<_> = splits.iter().map(|name| (*name, &animals)).collect();
@@ -192,8 +202,8 @@ fn splits_that_yolo_does_not_know_are_folders() {
             yaml,
             format!("{listed}names:\n  0: 'cat'\n  1: 'dog & <wolf>'\n")
         );
-        assert_eq!(report.remarks().is_empty(), splits.len() == 1, "{report}");
-        if splits.len() > 1 {
+        assert_eq!(report.remarks().len(), remarks, "{report}");
+        if listed.is_empty() {
             assert_eq!(DataFolder::open(dir.path()).unwrap().splits(), splits);
         }
     }

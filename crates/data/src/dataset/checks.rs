@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 
 use super::report::{Finding, LoadReport};
 use super::{Category, ImageRecord, Object};
@@ -41,7 +42,10 @@ pub(crate) fn admit(
 }
 
 /// Fails if an id occurs twice. `kind` is what has the ids.
-pub(crate) fn require_unique(kind: &str, ids: impl Iterator<Item = u64>) -> Result<(), String> {
+pub(crate) fn require_unique<T: Eq + Hash + Copy + fmt::Display>(
+    kind: &str,
+    ids: impl Iterator<Item = T>,
+) -> Result<(), String> {
     match first_repeated(ids) {
         Some(id) => Err(format!("{kind} id {id} is used twice")),
         None => Ok(()),
@@ -90,7 +94,7 @@ pub(super) fn number_objects(images: &mut [ImageRecord], report: &mut LoadReport
     report.note("annotation ids were missing, zero or repeated, and were renumbered from 1");
 }
 
-fn first_repeated(mut ids: impl Iterator<Item = u64>) -> Option<u64> {
+fn first_repeated<T: Eq + Hash + Copy>(mut ids: impl Iterator<Item = T>) -> Option<T> {
     let mut seen = HashSet::new();
     ids.find(|id| !seen.insert(*id))
 }

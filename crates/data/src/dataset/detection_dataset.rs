@@ -13,14 +13,14 @@ use super::{Category, ImageRecord, ImageSource, LoadReport};
 use crate::transforms::Sample;
 use crate::{DataError, Layout};
 
-/// A set of annotated images: one split of a COCO, VOC or YOLO data set, of the generated set, or images of your own.
+/// A set of annotated images: one split of a data set on disk, of the generated set, or images of your own.
 ///
 /// Annotations are in memory; pixels are read on demand. Every object has a box of positive size inside its image.
 /// Degenerate boxes and boxes outside the image are dropped, boxes that cross the border are clipped, and
 /// [`report`](Self::report) counts both.
 ///
-/// Splits of one data set have the same categories in the same order: COCO's by category id; VOC's by name over the
-/// whole folder, or as in its `labels.txt`; YOLO's as in its class list.
+/// Categories are COCO's by category id; VOC's by name over the whole folder, or as in its `labels.txt`; YOLO's as in its
+/// class list.
 ///
 /// ```
 /// use fcos_burn_data::DetectionDataset;
@@ -47,6 +47,8 @@ pub(crate) struct Annotations {
     pub categories: Vec<Category>,
     /// Objects have passed [`admit`].
     pub images: Vec<ImageRecord>,
+    /// Where annotations were looked for; empty if they were not read from files.
+    pub searched: String,
     pub report: LoadReport,
 }
 
@@ -117,6 +119,7 @@ impl DetectionDataset {
             layout: None,
             categories,
             images,
+            searched: String::new(),
             report,
         };
         Self::from_annotations(annotations, source)
@@ -180,6 +183,39 @@ impl DetectionDataset {
         self.images().iter().map(|image| image.objects.len()).sum()
     }
 
+    /// The names of the classes without an object to train on, in the order of the labels. Crowds do not count.
+    pub fn classes_without_objects(&self) -> Vec<&str> {
+        let mut found = vec![false; self.categories().len()];
+        let objects = self.images().iter().flat_map(|image| &image.objects);
+        for object in objects.filter(|object| !object.iscrowd) {
+            found[object.label] = true;
+        }
+        let classes = self.categories().iter().zip(found);
+        let without = classes.filter(|(_, found)| !found);
+        without
+            .map(|(category, _)| category.name.as_str())
+            .collect()
+    }
+
+    /// Fails unless there is an object to train on. Crowds do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NoObjects`], which says where annotations were looked for and what was dropped.
+    pub fn require_objects(&self) -> Result<(), DataError> {
+        let mut objects = self.images().iter().flat_map(|image| &image.objects);
+        if objects.any(|object| !object.iscrowd) {
+            return Ok(());
+        }
+        Err(DataError::NoObjects {
+            name: self.name().to_string(),
+            images: self.len(),
+            crowds: self.object_count(),
+            searched: self.annotations.searched.clone(),
+            report: Box::new(self.report().clone()),
+        })
+    }
+
     /// The record of an image.
     ///
     /// # Errors
@@ -190,8 +226,8 @@ impl DetectionDataset {
         (self.images().get(index)).ok_or(DataError::IndexOutOfRange { index, len })
     }
 
-    /// The pixels of an image, as stored. EXIF orientations are not applied: COCO's tools and PIL do not apply them, and
-    /// annotations refer to stored pixels.
+    /// The pixels of an image: upright, with its EXIF orientation applied, unless its annotated size is that of the stored
+    /// pixels only.
     ///
     /// # Errors
     ///

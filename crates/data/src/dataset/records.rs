@@ -89,9 +89,9 @@ pub struct ImageRecord {
     pub id: u64,
     /// The file name, as the annotations give it.
     pub file_name: String,
-    /// Width in pixels, as stored (no EXIF rotation).
+    /// Width in pixels of what [`DetectionDataset::image`](crate::DetectionDataset::image) returns.
     pub width: u32,
-    /// Height in pixels, as stored (no EXIF rotation).
+    /// Height in pixels of what [`DetectionDataset::image`](crate::DetectionDataset::image) returns.
     pub height: u32,
     /// The objects in the image.
     pub objects: Vec<Object>,

@@ -14,16 +14,28 @@ pub enum Finding {
     Degenerate,
     /// Dropped: a box that lies outside its image.
     Outside,
-    /// Dropped: an annotation without a box.
+    /// Dropped: an annotation without a box or a segment to take one from.
     NoBox,
     /// Dropped: an annotation of an image that the file does not list.
     UnknownImage,
     /// Dropped: an annotation of a category that the file does not list.
     UnknownCategory,
-    /// Dropped with its annotations: an image whose size is not annotated and cannot be read from the image file.
+    /// Dropped with its annotations: an image that is not on disk.
+    MissingImage,
+    /// Dropped with its annotations: an image whose header cannot be read.
     UnreadableImage,
+    /// Dropped: an image file of a format that is not read, such as AVIF or HEIC.
+    UnreadFormat,
+    /// Dropped: a label file that belongs to no image.
+    LabelsWithoutImage,
     /// Dropped: an image that a split lists again.
     Repeated,
+    /// Dropped: an annotation with the class and the box of an earlier one of the same image.
+    Duplicate,
+    /// Kept: a box whose corners were exchanged, as `xmin` was larger than `xmax`, or `ymin` than `ymax`.
+    SwappedCorners,
+    /// Kept: a box of negative width or height, which was taken as measured from its other corner.
+    NegativeSize,
     /// Kept: a box that crossed the border of its image and was clipped.
     Clipped,
 }
@@ -31,7 +43,10 @@ pub enum Finding {
 impl Finding {
     /// Whether the annotation or image was dropped.
     fn drops(self) -> bool {
-        self != Self::Clipped
+        !matches!(
+            self,
+            Self::Clipped | Self::SwappedCorners | Self::NegativeSize
+        )
     }
 }
 
@@ -44,8 +59,16 @@ impl fmt::Display for Finding {
             Self::NoBox => "annotations without a box dropped",
             Self::UnknownImage => "annotations of unlisted images dropped",
             Self::UnknownCategory => "annotations of unlisted categories dropped",
+            Self::MissingImage => "missing images dropped",
             Self::UnreadableImage => "unreadable images dropped",
+            Self::UnreadFormat => "image files of formats that are not read left out",
+            Self::LabelsWithoutImage => "label files without an image left out",
             Self::Repeated => "repeated images dropped",
+            Self::Duplicate => "repeated annotations dropped",
+            Self::SwappedCorners => "boxes with xmin > xmax or ymin > ymax, corners exchanged",
+            Self::NegativeSize => {
+                "boxes of negative width or height, taken from their other corner"
+            }
             Self::Clipped => "boxes clipped to the image",
         })
     }
@@ -61,16 +84,6 @@ pub struct Tally {
     pub examples: Vec<String>,
 }
 
-/// Everything that was dropped or changed in the annotations of a data set; empty if they are clean.
-///
-/// Prints on one line, such as `degenerate boxes dropped: 1 (a.jpg object 3)`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    findings: BTreeMap<Finding, Tally>,
-    notes: Vec<String>,
-    remarks: Vec<String>,
-}
-
 impl Tally {
     pub(crate) fn add(&mut self, place: impl fmt::Display) {
         self.count += 1;
@@ -80,7 +93,7 @@ impl Tally {
     }
 }
 
-/// As in `7 (a.jpg object 3, b.jpg object 1, …)`.
+/// As in `7 (a.jpg line 1, a.jpg line 4, …)`.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let more = match self.count > self.examples.len() {
@@ -89,6 +102,16 @@ impl fmt::Display for Tally {
         };
         write!(f, "{} ({}{more})", self.count, self.examples.join(", "))
     }
+}
+
+/// Everything that was dropped or changed in the annotations of a data set; empty if they are clean.
+///
+/// Prints on one line, such as `degenerate boxes dropped: 1 (a.jpg object 3)`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    findings: BTreeMap<Finding, Tally>,
+    notes: Vec<String>,
+    remarks: Vec<String>,
 }
 
 impl LoadReport {

@@ -17,6 +17,7 @@ impl DetectionDataset {
             layout: self.layout(),
             categories: self.categories().to_vec(),
             images: images.collect(),
+            searched: self.annotations.searched.clone(),
             report: LoadReport::default(),
         };
         let source = Arc::new(Subset {

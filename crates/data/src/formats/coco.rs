@@ -2,211 +2,245 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hotcoco::{COCO, Dataset};
-use rayon::prelude::*;
-
-use super::image_paths::{image_path, require_images};
-use super::split::{ONLY_SPLIT, Split, choose};
-use crate::dataset::{Annotations, admit, require_unique};
-use crate::decoding::image_size;
-use crate::files::{entries, entries_with_extension, file_name, stem};
-use crate::{
-    BoundingBox, Category, DataError, DetectionDataset, Finding, ImageFiles, ImageRecord, Layout,
-    LoadReport, Object, panics,
-};
+use super::coco_file::{CocoFile, Id, count_images, is_coco};
+use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
+use super::image_finder::{ImageFinder, image_folders};
+use super::inventory::Inventory;
+use super::split::{Found, Split, SplitReader, split_names};
+use crate::dataset::require_unique;
+use crate::decoding::is_image;
+use crate::files::{file_name, stem};
+use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport};
 
 impl DetectionDataset {
     /// Reads COCO annotations of the images in `images_dir`.
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format (a `NaN` in a
-    /// box included) or if image ids or category ids are not unique. [`DataError::MissingImages`].
+    /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format, if image ids
+    /// or category ids are not unique, or if the name of an image leads out of `images_dir`. [`DataError::MissingImages`].
     pub fn coco(
         images_dir: impl AsRef<Path>,
         annotations: impl AsRef<Path>,
     ) -> Result<Self, DataError> {
-        read(&[images_dir.as_ref().to_path_buf()], annotations.as_ref())
+        let images_dir = images_dir.as_ref().to_path_buf();
+        let annotations = annotations.as_ref().to_path_buf();
+        let file = CocoFile::read(&annotations)?;
+        let inventory = Arc::new(Inventory::of(&images_dir)?);
+        let finder = ImageFinder::new(inventory, vec![images_dir]);
+        describe(file, &annotations, &finder)?.assemble()
     }
 }
 
-/// The annotation file of a split, and the folders that may hold its images.
-pub(super) struct Source {
+/// The annotation file of a split.
+#[derive(Debug)]
+struct CocoSplit {
+    inventory: Arc<Inventory>,
+    /// Relative to the folder of the inventory.
     annotations: PathBuf,
+    /// The folders that may hold its images, in the order in which to look.
     images: Vec<PathBuf>,
 }
 
-/// The splits in `dir`, sorted by name: `annotations/instances_{split}.json` (COCO), `{split}/_annotations.coco.json`
-/// (Roboflow), or one annotation file beside its images.
-pub(super) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
-    let mut splits = Vec::new();
-    for annotations in entries_with_extension(&dir.join("annotations"), "json")? {
-        if let Some(name) = stem(&annotations).strip_prefix("instances_") {
-            let images = [
-                dir.join(name),
-                dir.join("images").join(name),
-                dir.join("images"),
-                dir.to_path_buf(),
-            ]
-            .into();
-            let source = Source {
-                annotations,
-                images,
-            };
-            splits.push(Split::new(name, source));
-        }
+impl SplitReader for CocoSplit {
+    fn describe(&self) -> Result<Description, DataError> {
+        let annotations = self.inventory.root().join(&self.annotations);
+        let file = CocoFile::read(&annotations)?;
+        let finder = ImageFinder::new(Arc::clone(&self.inventory), self.images.clone());
+        describe(file, &annotations, &finder)
     }
-    for folder in entries(dir)? {
-        let annotations = folder.join("_annotations.coco.json");
-        if annotations.is_file() {
-            let name = file_name(&folder);
-            let source = Source {
-                annotations,
-                images: vec![folder],
-            };
-            splits.push(Split::new(name, source));
-        }
+
+    fn annotated(&self) -> usize {
+        count_images(&self.inventory.root().join(&self.annotations))
     }
-    for name in ["annotations.json", "_annotations.coco.json"] {
-        let annotations = dir.join(name);
-        if annotations.is_file() {
-            let source = Source {
-                annotations,
-                images: vec![dir.to_path_buf(), dir.join("images")],
-            };
-            splits.push(Split::new(ONLY_SPLIT, source));
-        }
-    }
-    splits.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(splits)
 }
 
-/// Opens one split of the data set in `dir`.
-pub(super) fn open(dir: &Path, split: Option<&str>) -> Result<DetectionDataset, DataError> {
-    let split = choose(dir, Layout::Coco, splits(dir)?, split)?;
-    read(&split.source.images, &split.source.annotations)
+/// Recognizes annotation files: `instances_{split}.json` in any folder (COCO), `{split}/_annotations.coco.json`
+/// (Roboflow), or else any JSON file with images, annotations and categories. `given` is the only one if there is one.
+pub(super) fn find(
+    inventory: &Arc<Inventory>,
+    given: Option<&Path>,
+) -> Result<Option<Found>, DataError> {
+    let files: Vec<&Path> = match given {
+        Some(file) => Some(file)
+            .filter(|file| is_json(file))
+            .into_iter()
+            .collect(),
+        None => annotation_files(inventory),
+    };
+    let root = inventory.root();
+    let names = split_names(&files);
+    let splits = files.iter().zip(&names).map(|(file, name)| {
+        let split = CocoSplit {
+            inventory: Arc::clone(inventory),
+            annotations: file.to_path_buf(),
+            images: image_folders(root, file, name),
+        };
+        Split::new(name, split)
+    });
+    let splits: Vec<Split> = splits.collect();
+    let Some(first) = files.first() else {
+        return Ok(None);
+    };
+    Ok(Some(Found::new(
+        Layout::Coco,
+        first.display().to_string(),
+        splits,
+    )))
 }
 
-/// Reads an annotation file whose images are in the first of `folders` that has the first image.
-fn read(folders: &[PathBuf], annotations: &Path) -> Result<DetectionDataset, DataError> {
+fn is_json(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|found| found.eq_ignore_ascii_case("json"))
+}
+
+/// The annotation files of a folder: those with a name of COCO or Roboflow if there are any.
+fn annotation_files(inventory: &Inventory) -> Vec<&Path> {
+    let all = inventory.with_extension("json").map(PathBuf::as_path);
+    let named: Vec<&Path> = all.filter(|file| is_named(file)).collect();
+    if !named.is_empty() {
+        return named;
+    }
+    // A file beside an image of its name annotates this image alone.
+    let of_one_image = |file: &Path| {
+        let mut same = inventory.with_stem(&stem(file));
+        same.any(|other| is_image(other) && other.parent() == file.parent())
+    };
+    let others = inventory.with_extension("json").map(PathBuf::as_path);
+    let others = others.filter(|file| !of_one_image(file)).take(MAX_FILES);
+    others
+        .filter(|file| is_coco(&inventory.root().join(file)))
+        .collect()
+}
+
+/// How many JSON files of any name are looked into.
+const MAX_FILES: usize = 100;
+
+fn is_named(file: &Path) -> bool {
+    let name = file_name(file).to_lowercase();
+    (name.starts_with("instances_") && name.ends_with(".json")) || name == "_annotations.coco.json"
+}
+
+/// What an annotation file says of images that `finder` finds.
+fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Description, DataError> {
     let malformed = |cause: String| DataError::Annotations {
-        path: annotations.to_path_buf(),
+        path: path.to_path_buf(),
         cause,
     };
-    // hotcoco reports duplicate ids on standard error, and panics if that is closed.
-    let read = panics::catch(|| COCO::new(annotations)).map_err(malformed)?;
-    let mut coco = read.map_err(|error| match error {
-        hotcoco::error::Error::Io(source) => DataError::io(annotations)(source),
-        error => malformed(format!("not COCO annotations: {error}")),
-    })?;
-    let dataset = std::mem::take(&mut coco.dataset);
-    check(&dataset).map_err(malformed)?;
-
-    let first = &dataset.images[0].file_name;
-    let has_first = |folder: &&PathBuf| image_path(folder, first).is_ok_and(|path| path.is_file());
-    let folder = folders.iter().find(has_first).or(folders.first());
-    let folder = folder.map(PathBuf::as_path).unwrap_or(Path::new(""));
-    let paths: Vec<PathBuf> = dataset
-        .images
-        .par_iter()
-        .map(|image| image_path(folder, &image.file_name))
-        .collect::<Result<_, _>>()
-        .map_err(malformed)?;
-    require_images(&paths)?;
-
+    if file.images.is_empty() {
+        return Err(malformed(
+            "not COCO annotations: no images are listed".into(),
+        ));
+    }
+    if file.categories.is_empty() {
+        return Err(malformed(
+            "not COCO annotations: no categories are listed".into(),
+        ));
+    }
     let mut report = LoadReport::default();
-    for warning in coco.load_warnings() {
-        report.note(warning.as_str());
-    }
-    let mut images = records(&dataset, &paths)?;
-    let categories = dataset.categories.iter().map(|category| Category {
-        id: category.id,
-        name: category.name.clone(),
-    });
-    let mut categories: Vec<Category> = categories.collect();
-    categories.sort_by_key(|category| category.id);
-    fill(&mut images, dataset.annotations, &categories, &mut report);
+    let image_ids = numbers(
+        "image",
+        file.images.iter().map(|image| &image.id),
+        &mut report,
+    )
+    .map_err(malformed)?;
+    let category_ids = file.categories.iter().map(|category| &category.id);
+    let category_ids = numbers("category", category_ids, &mut report).map_err(malformed)?;
 
-    let annotations = Annotations {
-        name: annotations.display().to_string(),
-        layout: Some(Layout::Coco),
-        categories,
-        images,
-        report,
+    let named = |(category, id): (&super::coco_file::Category, &u64)| Category {
+        id: *id,
+        name: category.name.as_ref().unwrap_or(&category.id).to_string(),
     };
-    DetectionDataset::from_annotations(annotations, ImageFiles::new(paths))
-}
+    let mut categories: Vec<Category> = (file.categories.iter().zip(&category_ids))
+        .map(named)
+        .collect();
+    let label_of_number: HashMap<u64, usize> = {
+        categories.sort_by_key(|category| category.id);
+        categories
+            .iter()
+            .map(|category| category.id)
+            .zip(0..)
+            .collect()
+    };
+    let label_of: HashMap<&Id, usize> = (file.categories.iter().zip(&category_ids))
+        .map(|(category, number)| (&category.id, label_of_number[number]))
+        .collect();
 
-/// Fails if the file is not a COCO data set. All fields are optional to hotcoco, which reads any JSON object.
-fn check(dataset: &Dataset) -> Result<(), String> {
-    if dataset.images.is_empty() {
-        return Err("not COCO annotations: no images are listed".into());
-    }
-    if dataset.categories.is_empty() {
-        return Err("not COCO annotations: no categories are listed".into());
-    }
-    // Every data set is checked for this, but without unique ids the files are not worth looking for.
-    require_unique("image", dataset.images.iter().map(|image| image.id))?;
-    require_unique(
-        "category",
-        dataset.categories.iter().map(|category| category.id),
-    )?;
-    match dataset
-        .images
-        .iter()
-        .find(|image| image.file_name.is_empty())
-    {
-        Some(image) => Err(format!("image {} has no file_name", image.id)),
-        None => Ok(()),
-    }
-}
-
-/// The images without their objects. A size that the file does not give is read from the image.
-fn records(dataset: &Dataset, paths: &[PathBuf]) -> Result<Vec<ImageRecord>, DataError> {
-    let record = |(image, path): (&hotcoco::Image, &PathBuf)| {
-        let (width, height) = match (image.width, image.height) {
-            (0, _) | (_, 0) => image_size(path)?,
-            size => size,
+    let mut images = Vec::with_capacity(file.images.len());
+    for (image, id) in file.images.iter().zip(image_ids) {
+        if image.file_name.is_empty() {
+            return Err(malformed(format!("image {} has no file_name", image.id)));
+        }
+        let stated_size = match (image.width.0, image.height.0) {
+            (0, _) | (_, 0) => None,
+            size => Some(size),
         };
-        let file_name = image.file_name.as_str();
-        Ok(ImageRecord::new(image.id, file_name, width, height))
-    };
-    dataset.images.par_iter().zip(paths).map(record).collect()
-}
+        images.push(AnnotatedImage {
+            id: Some(id),
+            path: finder.find(&image.file_name).map_err(malformed)?,
+            file_name: image.file_name.clone(),
+            stated_size,
+            source: image.file_name.clone(),
+            objects: Vec::new(),
+        });
+    }
 
-/// Moves the annotations to their images.
-fn fill(
-    images: &mut [ImageRecord],
-    annotations: Vec<hotcoco::Annotation>,
-    categories: &[Category],
-    report: &mut LoadReport,
-) {
-    let ids = images.iter().map(|image| image.id);
-    let position: HashMap<u64, usize> = ids.zip(0..).collect();
-    let ids = categories.iter().map(|category| category.id);
-    let labels: HashMap<u64, usize> = ids.zip(0..).collect();
-    for annotation in annotations {
-        let id = annotation.id;
-        let Some(&index) = position.get(&annotation.image_id) else {
+    let index_of: HashMap<&Id, usize> =
+        file.images.iter().map(|image| &image.id).zip(0..).collect();
+    for (annotation, number) in file.annotations.iter().zip(1_u64..) {
+        let id = match &annotation.id {
+            Some(id) => id.to_string(),
+            None => format!("number {number}"),
+        };
+        let Some(&index) = index_of.get(&annotation.image_id) else {
             let place = format_args!("image {} annotation {id}", annotation.image_id);
             report.record(Finding::UnknownImage, place);
             continue;
         };
-        let image = &mut images[index];
-        let (size, name) = (image.size(), &image.file_name);
-        let place = format_args!("{name} annotation {id}");
-        let Some(&label) = labels.get(&annotation.category_id) else {
+        let image: &mut AnnotatedImage = &mut images[index];
+        let Some(&label) = label_of.get(&annotation.category_id) else {
+            let place = format_args!("{} annotation {id}", image.source);
             report.record(Finding::UnknownCategory, place);
             continue;
         };
-        let Some(xywh) = annotation.bbox else {
-            report.record(Finding::NoBox, place);
-            continue;
-        };
-        let object = Object::new(id, BoundingBox::from_xywh(xywh), label)
-            .with_annotated_area(annotation.area)
-            .with_iscrowd(annotation.iscrowd);
-        image.objects.extend(admit(object, size, place, report));
+        image.objects.push(AnnotatedObject {
+            id: Some(match annotation.id {
+                Some(Id::Number(id)) => id,
+                _ => 0,
+            }),
+            outline: annotation.outline(),
+            label,
+            annotated_area: annotation.area.finite(),
+            iscrowd: annotation.iscrowd.finite().is_some_and(|flag| flag != 0.0),
+            place: Place::Annotation(id),
+        });
     }
+    Ok(Description {
+        name: path.display().to_string(),
+        layout: Layout::Coco,
+        categories,
+        images,
+        searched: path.display().to_string(),
+        report,
+    })
+}
+
+/// The numbers of these ids: the ids themselves, or 1, 2, 3, … if some of them are texts.
+fn numbers<'a>(
+    kind: &str,
+    ids: impl Iterator<Item = &'a Id> + Clone,
+    report: &mut LoadReport,
+) -> Result<Vec<u64>, String> {
+    require_unique(kind, ids.clone())?;
+    let number = |id: &Id| match id {
+        Id::Number(number) => Some(*number),
+        Id::Text(_) => None,
+    };
+    if let Some(numbers) = ids.clone().map(number).collect() {
+        return Ok(numbers);
+    }
+    report.remark(format!("{kind} ids are texts, and were numbered from 1"));
+    Ok((1..).zip(ids).map(|(number, _)| number).collect())
 }

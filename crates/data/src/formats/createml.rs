@@ -42,7 +42,13 @@ pub(super) fn find(
 }
 
 /// The names of the field with an image's file name, those that tools write first.
-const FILE_NAME: [&str; 5] = ["image", "imagefilename", "imageFilename", "filename", "file_name"];
+const FILE_NAME: [&str; 5] = [
+    "image",
+    "imagefilename",
+    "imageFilename",
+    "filename",
+    "file_name",
+];
 
 /// Whether a text that starts like this is a list of objects that name an image and its annotations.
 fn recognizes(start: &str) -> bool {
@@ -148,16 +154,29 @@ mod tests {
             {"image": "c.jpg"}]"#,
         )
         .unwrap();
-        let names: Vec<&str> = images.iter().map(|image| image.file_name.as_str()).collect();
+        let names: Vec<&str> = images
+            .iter()
+            .map(|image| image.file_name.as_str())
+            .collect();
         assert_eq!(names, ["a.jpg", "b.jpg", "c.jpg"]);
         let objects = images[0].objects.iter();
         let objects: Vec<_> = objects
-            .map(|object| (object.class.as_str(), object.corners, object.place.to_string()))
+            .map(|object| {
+                (
+                    object.class.as_str(),
+                    object.corners,
+                    object.place.to_string(),
+                )
+            })
             .collect();
         assert_eq!(
             objects,
             [
-                ("cat", Some([16.0, 8.0, 24.0, 13.0]), "annotation 1".to_string()),
+                (
+                    "cat",
+                    Some([16.0, 8.0, 24.0, 13.0]),
+                    "annotation 1".to_string()
+                ),
                 ("7", None, "annotation 2".to_string()),
                 ("dog", None, "annotation 3".to_string()),
             ]
@@ -167,7 +186,9 @@ mod tests {
 
     #[test]
     fn other_lists_are_not_taken_for_annotations() {
-        assert!(recognizes("\n[{\"annotation\": [], \"imagefilename\": \"a.jpg\"}]"));
+        assert!(recognizes(
+            "\n[{\"annotation\": [], \"imagefilename\": \"a.jpg\"}]"
+        ));
         for other in [
             r#"{"images": [], "annotations": []}"#,
             r#"[{"image_id": 1, "bbox": [1, 2, 3, 4]}]"#,
@@ -181,7 +202,10 @@ mod tests {
     #[test]
     fn malformed_files_give_a_place() {
         let cause = parse("[{\"image\": \"a.jpg\",\n\"annotations\": [{}]}]").unwrap_err();
-        assert!(cause.contains("label") && cause.contains("line 2"), "{cause}");
+        assert!(
+            cause.contains("label") && cause.contains("line 2"),
+            "{cause}"
+        );
         assert!(!cause.contains('\n'));
     }
 }

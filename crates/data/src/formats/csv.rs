@@ -49,7 +49,9 @@ pub(super) fn find(
 /// Whether a file has a name such as `classes.csv`, `_classes.csv` or `label_map.csv`.
 fn names_classes(file: &Path) -> bool {
     let stem = stem(file).to_lowercase();
-    ["class", "label", "categor"].iter().any(|word| stem.contains(word))
+    ["class", "label", "categor"]
+        .iter()
+        .any(|word| stem.contains(word))
 }
 
 /// The classes of all lists, by their ids. Folders of splits may each have one.
@@ -62,14 +64,19 @@ fn classes(lists: &[PathBuf]) -> Result<Vec<Category>, DataError> {
                 Some(other) if *other != name => {
                     return Err(DataError::Annotations {
                         path: path.clone(),
-                        cause: format!("the class {id} is '{name}' here, but '{other}' in another list"),
+                        cause: format!(
+                            "the class {id} is '{name}' here, but '{other}' in another list"
+                        ),
                     });
                 }
                 _ => drop(all.insert(id, name)),
             }
         }
     }
-    Ok(all.into_iter().map(|(id, name)| Category { id, name }).collect())
+    Ok(all
+        .into_iter()
+        .map(|(id, name)| Category { id, name })
+        .collect())
 }
 
 /// Something malformed.
@@ -180,11 +187,13 @@ fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
             )));
         }
         let place = Place::Line(line);
-        image.objects.extend(row.object.map(|(class, corners)| ListedObject {
-            class,
-            corners,
-            place,
-        }));
+        image
+            .objects
+            .extend(row.object.map(|(class, corners)| ListedObject {
+                class,
+                corners,
+                place,
+            }));
     }
     Ok(images)
 }
@@ -528,7 +537,10 @@ mod tests {
                 false => (image.objects.into_iter())
                     .map(|object| {
                         let (place, class) = (object.place, object.class);
-                        format!("{name} {place} {class} {:?}", object.corners.unwrap_or_default())
+                        format!(
+                            "{name} {place} {class} {:?}",
+                            object.corners.unwrap_or_default()
+                        )
                     })
                     .collect(),
             }
@@ -587,22 +599,41 @@ mod tests {
     #[test]
     fn incomplete_boxes_are_kept_to_be_reported() {
         let images = parse("a.jpg,1,2,,4,cat\nb.jpg,,,,,cat\nc.jpg,1,,,,\n").unwrap();
-        let corners: Vec<_> = images.iter().map(|image| image.objects[0].corners).collect();
+        let corners: Vec<_> = images
+            .iter()
+            .map(|image| image.objects[0].corners)
+            .collect();
         assert_eq!(corners, [None, None, None]);
     }
 
     #[test]
     fn malformed_rows_name_the_line_and_the_cause() {
         for (text, line, cause) in [
-            ("a.jpg,1,2,3,4,cat\nb.jpg,1,x,3,4,cat", 2, "'x' is not a number"),
+            (
+                "a.jpg,1,2,3,4,cat\nb.jpg,1,x,3,4,cat",
+                2,
+                "'x' is not a number",
+            ),
             ("a.jpg,1,2,3,4,cat\n\nb.jpg,1,2,3,cat", 3, "found 5 fields"),
             ("TRAIN,a.jpg,cat,0.1,0.2,,,0.3,0.4,,", 1, "found 11 fields"),
             ("a.jpg,1,2,3,4,", 1, "has no class"),
             (",1,2,3,4,cat", 1, "names no image"),
-            ("filename,xmin,ymin,xmax,class\na.jpg,1,2,3,cat", 1, "no column 'ymax'; there are: filename, xmin"),
+            (
+                "filename,xmin,ymin,xmax,class\na.jpg,1,2,3,cat",
+                1,
+                "no column 'ymax'; there are: filename, xmin",
+            ),
             ("xmin,ymin,xmax,ymax,class\n", 1, "no column 'filename'"),
-            ("filename,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3", 2, "the row has 4 fields, but column 5"),
-            ("filename,width,height,xmin,ymin,xmax,ymax,class\na,9.5,9,1,2,3,4,c", 2, "'9.5' is not a width"),
+            (
+                "filename,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3",
+                2,
+                "the row has 4 fields, but column 5",
+            ),
+            (
+                "filename,width,height,xmin,ymin,xmax,ymax,class\na,9.5,9,1,2,3,4,c",
+                2,
+                "'9.5' is not a width",
+            ),
             (
                 "filename,width,height,xmin,ymin,xmax,ymax,class\na,9,8,1,2,3,4,c\na,8,9,1,2,3,4,c",
                 3,
@@ -617,7 +648,11 @@ mod tests {
 
     #[test]
     fn classes_have_ids() {
-        for text in ["cat,1\ndog,0\n", "name,id\ncat,1\ndog,0", "class;id\ncat;1\ndog;0\n"] {
+        for text in [
+            "cat,1\ndog,0\n",
+            "name,id\ncat,1\ndog,0",
+            "class;id\ncat;1\ndog;0\n",
+        ] {
             let classes = parse_classes(text).unwrap().into_iter().collect::<Vec<_>>();
             assert_eq!(classes, [(0, "dog".to_string()), (1, "cat".to_string())]);
             assert_eq!(content(text), Content::Classes, "{text}");
@@ -634,7 +669,13 @@ mod tests {
 
     #[test]
     fn other_tables_are_not_taken_for_annotations() {
-        for text in ["", "epoch,loss\n1,0.5\n", "a,b,c,d,e,f\n", "1,2,3,4,5,6,7\n", "not a table"] {
+        for text in [
+            "",
+            "epoch,loss\n1,0.5\n",
+            "a,b,c,d,e,f\n",
+            "1,2,3,4,5,6,7\n",
+            "not a table",
+        ] {
             assert_eq!(content(text), Content::Other, "{text}");
         }
         assert_eq!(content("a.jpg,1,2,3,4,cat\n"), Content::Boxes);

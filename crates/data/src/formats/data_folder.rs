@@ -1,9 +1,10 @@
 //! A data set on disk, before any split is read.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::split::Split;
-use super::{coco, voc, yolo};
+use super::open::recognize;
+use super::split::{Found, Split};
 use crate::{DataError, DetectionDataset, Layout};
 
 /// A data set on disk: its layout and its splits.
@@ -22,8 +23,7 @@ use crate::{DataError, DetectionDataset, Layout};
 #[derive(Debug, Clone)]
 pub struct DataFolder {
     path: PathBuf,
-    layout: Layout,
-    evidence: String,
+    found: Arc<Found>,
     splits: Vec<String>,
 }
 
@@ -36,17 +36,12 @@ impl DataFolder {
     /// read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
-        let layout = super::open::recognize(path)?;
-        let splits = match layout {
-            Layout::Coco => names(coco::splits(path)?),
-            Layout::Voc => names(voc::splits(path)?),
-            _ => names(yolo::splits(path)?),
-        };
+        let found = recognize(path)?;
+        let splits = found.splits.iter().map(|split| split.name.clone());
         Ok(Self {
             path: path.to_path_buf(),
-            layout,
-            evidence: String::new(),
-            splits,
+            splits: splits.collect(),
+            found: Arc::new(found),
         })
     }
 
@@ -57,12 +52,12 @@ impl DataFolder {
 
     /// The layout.
     pub fn layout(&self) -> Layout {
-        self.layout
+        self.found.layout
     }
 
-    /// Why this layout was taken, such as `found data.yaml`.
+    /// Why this layout was taken, such as `data.yaml`.
     pub fn evidence(&self) -> &str {
-        &self.evidence
+        &self.found.evidence
     }
 
     /// The names of the splits, sorted.
@@ -76,25 +71,29 @@ impl DataFolder {
             [only] => Some(only.as_str()),
             _ => None,
         };
-        self.named(&["train"]).or_else(only)
+        self.named(&["train"], |_| true).or_else(only)
     }
 
     /// The split to validate on: `val`, `valid`, `validation` or `dev` in any case, a name that starts with one of these,
-    /// else `test`. `None` if there is none: then [`DetectionDataset::hold_out`] divides the training split.
+    /// else `test`. Splits without images do not count. `None` if there is none: then [`DetectionDataset::hold_out`] divides the
+    /// training split.
     pub fn validation_split(&self) -> Option<&str> {
-        self.named(&["val", "dev"])
-            .or_else(|| self.named(&["test"]))
+        let has_images = |split: &Split| !split.reader.is_empty();
+        self.named(&["val", "dev"], has_images)
+            .or_else(|| self.named(&["test"], has_images))
     }
 
     /// The split that is called one of `prefixes`, or else starts with one.
-    fn named(&self, prefixes: &[&str]) -> Option<&str> {
-        let equal = |name: &str| prefixes.iter().any(|prefix| name == *prefix);
-        let starting = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        let find = |fits: &dyn Fn(&str) -> bool| {
-            let mut splits = self.splits.iter();
-            splits.find(|split| fits(&split.to_lowercase()))
+    fn named(&self, prefixes: &[&str], fits: impl Fn(&Split) -> bool) -> Option<&str> {
+        let find = |is_named: &dyn Fn(&str, &str) -> bool| {
+            self.found.splits.iter().find(|split| {
+                let name = split.name.to_lowercase();
+                prefixes.iter().any(|prefix| is_named(&name, prefix)) && fits(split)
+            })
         };
-        find(&equal).or_else(|| find(&starting)).map(String::as_str)
+        find(&|name, prefix| name == prefix)
+            .or_else(|| find(&|name, prefix| name.starts_with(prefix)))
+            .map(|split| split.name.as_str())
     }
 
     /// Reads a split.
@@ -103,10 +102,12 @@ impl DataFolder {
     ///
     /// [`DataError::UnknownSplit`], and those of the layout's reader.
     pub fn read(&self, split: &str) -> Result<DetectionDataset, DataError> {
-        DetectionDataset::open(&self.path, Some(split))
+        self.read_split(Some(split))
     }
-}
 
-fn names<T>(splits: Vec<Split<T>>) -> Vec<String> {
-    splits.into_iter().map(|split| split.name).collect()
+    /// Reads a split, or the only one.
+    pub(super) fn read_split(&self, split: Option<&str>) -> Result<DetectionDataset, DataError> {
+        let split = self.found.choose(&self.path, split)?;
+        split.reader.describe()?.assemble()
+    }
 }

@@ -53,7 +53,14 @@ impl Listings {
         let listings = Arc::new(self);
         let splits = names.into_iter().zip(0..).map(|(name, file)| {
             let listings = Arc::clone(&listings);
-            Split::new(name.clone(), Listing { listings, name, file })
+            Split::new(
+                name.clone(),
+                Listing {
+                    listings,
+                    name,
+                    file,
+                },
+            )
         });
         let splits = splits.collect();
         Found::new(layout, evidence.unwrap_or_default(), splits)
@@ -62,7 +69,11 @@ impl Listings {
     /// The classes that are listed, then all others in any split, sorted.
     fn categories(&self, files: &[Vec<ListedImage>]) -> Vec<Category> {
         let mut categories = self.classes.clone();
-        let listed: BTreeSet<&str> = self.classes.iter().map(|class| class.name.as_str()).collect();
+        let listed: BTreeSet<&str> = self
+            .classes
+            .iter()
+            .map(|class| class.name.as_str())
+            .collect();
         let objects = files.iter().flatten().flat_map(|image| &image.objects);
         let found: BTreeSet<&str> = objects.map(|object| object.class.as_str()).collect();
         let last = self.classes.iter().map(|class| class.id).max();
@@ -87,7 +98,12 @@ struct Listing {
 
 impl SplitReader for Listing {
     fn describe(&self) -> Result<Description, DataError> {
-        let Listings { layout, inventory, files, .. } = &*self.listings;
+        let Listings {
+            layout,
+            inventory,
+            files,
+            ..
+        } = &*self.listings;
         let root = inventory.root();
         let read = |file: &PathBuf| (self.listings.read)(&root.join(file));
         // All of them, so that every split has the same categories.
@@ -97,10 +113,7 @@ impl SplitReader for Listing {
         let label_of: HashMap<&str, usize> = names.zip(0..).collect();
 
         let file = &files[self.file];
-        let finder = ImageFinder::new(
-            Arc::clone(inventory),
-            image_folders(root, file, &self.name),
-        );
+        let finder = ImageFinder::new(Arc::clone(inventory), image_folders(root, file, &self.name));
         let mut report = LoadReport::default();
         let listed = listed.swap_remove(self.file);
         let in_shares = are_shares(&listed);
@@ -158,7 +171,11 @@ impl SplitReader for Listing {
     }
 
     fn annotated(&self) -> usize {
-        let path = self.listings.inventory.root().join(&self.listings.files[self.file]);
+        let path = self
+            .listings
+            .inventory
+            .root()
+            .join(&self.listings.files[self.file]);
         (self.listings.read)(&path).map_or(0, |images| images.len())
     }
 }
@@ -166,7 +183,13 @@ impl SplitReader for Listing {
 /// Whether coordinates are shares of the image's width and height rather than pixels: no object lies in the first pixel.
 fn are_shares(images: &[ListedImage]) -> bool {
     let objects = images.iter().flat_map(|image| &image.objects);
-    let corners = || objects.clone().filter_map(|object| object.corners).flatten();
+    let corners = || {
+        objects
+            .clone()
+            .filter_map(|object| object.corners)
+            .flatten()
+    };
     // Rounding leads a little beyond.
-    corners().all(|corner| (-0.01..=1.01).contains(&corner)) && corners().any(|corner| corner.fract() != 0.0)
+    corners().all(|corner| (-0.01..=1.01).contains(&corner))
+        && corners().any(|corner| corner.fract() != 0.0)
 }

@@ -1,16 +1,26 @@
 //! Readers of the layouts in which annotations come.
+//!
+//! A recognizer of a layout looks at the [`Inventory`](inventory::Inventory) of a folder and gives the splits that it
+//! [found](split::Found). The [reader](split::SplitReader) of a split turns its files into a
+//! [`Description`](description::Description), and [one step](description::Description::assemble) for all layouts makes that
+//! a data set.
 
 mod coco;
-#[allow(dead_code)]
+mod coco_file;
 mod createml;
-#[allow(dead_code)]
 mod csv;
 mod data_folder;
-mod image_paths;
+mod description;
+mod image_finder;
+mod inventory;
+mod listing;
 mod open;
 mod split;
 mod voc;
 mod xml;
 mod yolo;
+mod yolo_description;
+mod yolo_label;
 
 pub use data_folder::DataFolder;
+pub(crate) use split::Role;

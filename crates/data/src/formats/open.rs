@@ -1,42 +1,154 @@
-//! Data sets of any layout.
+//! Recognizing data sets of any layout.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{coco, voc, yolo};
-use crate::{DataError, DetectionDataset, Layout};
+use super::inventory::Inventory;
+use super::split::Found;
+use super::{coco, createml, csv, voc, yolo};
+use crate::{DataError, DataFolder, DetectionDataset};
+
+/// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
+/// `None` if it is another layout.
+type Recognizer = fn(&Arc<Inventory>, Option<&Path>) -> Result<Option<Found>, DataError>;
+
+/// All layouts. Where two fit equally well, the earlier one is taken.
+const RECOGNIZERS: [Recognizer; 5] = [coco::find, voc::find, yolo::find, csv::find, createml::find];
 
 impl DetectionDataset {
-    /// Opens one split of the data set in `dir`, in whatever layout it is.
+    /// Opens one split of the data set at `path`, in whatever layout it is: a folder, or the file that describes one.
     ///
-    /// `split` may be `None` if there is only one. [`DataFolder`](crate::DataFolder) lists them.
+    /// `split` may be `None` if there is only one. [`DataFolder`] lists them.
     ///
     /// # Errors
     ///
     /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], [`DataError::UnknownSplit`],
     /// [`DataError::SplitNotNamed`], and the errors of [`coco`](Self::coco), [`voc`](Self::voc) and
     /// [`yolo`](Self::yolo).
-    pub fn open(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
-        let dir = dir.as_ref();
-        match recognize(dir)? {
-            Layout::Coco => coco::open(dir, split),
-            Layout::Voc => Self::voc(dir, split),
-            _ => Self::yolo(dir, split),
-        }
+    pub fn open(path: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
+        DataFolder::open(path)?.read_split(split)
     }
 }
 
-/// The layout of the data set in `dir`, by the files in it.
-pub(super) fn recognize(dir: &Path) -> Result<Layout, DataError> {
-    let path = || dir.to_path_buf();
-    if !dir.is_dir() {
-        Err(DataError::MissingFolder { path: path() })
-    } else if voc::recognizes(dir)? {
-        Ok(Layout::Voc)
-    } else if !coco::splits(dir)?.is_empty() {
-        Ok(Layout::Coco)
-    } else if yolo::recognizes(dir)? {
-        Ok(Layout::Yolo)
-    } else {
-        Err(DataError::UnknownLayout { path: path() })
+/// The layout at `path`: a folder, or the file that describes a data set.
+pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
+    let (folder, given) = match (path.is_file(), path.file_name()) {
+        (true, Some(name)) => (folder_of(path), Some(Path::new(name))),
+        _ => (path.to_path_buf(), None),
+    };
+    let inventory = Arc::new(Inventory::of(&folder)?);
+    let given = match given {
+        Some(_) => Some(path.strip_prefix(&folder).unwrap_or(path).to_path_buf()),
+        None => None,
+    };
+    if let Some(found) = best(&inventory, given.as_deref())? {
+        return Ok(found);
+    }
+    // An archive is often unpacked into a folder of its own.
+    if let (None, Some(inner)) = (given, only_folder(&inventory))
+        && let Ok(found) = recognize(&inner)
+    {
+        return Ok(found);
+    }
+    Err(DataError::UnknownLayout {
+        path: path.to_path_buf(),
+        found: summary(&inventory),
+    })
+}
+
+/// The folder of the data set that a file describes: its own, or the one above for a file in `annotations/`.
+fn folder_of(file: &Path) -> PathBuf {
+    let parent = file.parent().unwrap_or(Path::new(""));
+    let parent = match parent.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => parent,
+    };
+    let is_for_annotations = parent.file_name().is_some_and(|name| {
+        ["annotations", "labels", "json"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    });
+    match parent.parent() {
+        Some(above) if is_for_annotations => match above.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => above.to_path_buf(),
+        },
+        _ => parent.to_path_buf(),
+    }
+}
+
+/// The layout with most annotated images, and in its evidence those that fit less.
+fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found>, DataError> {
+    let (mut all, mut failed) = (Vec::new(), None);
+    for recognizer in RECOGNIZERS {
+        match recognizer(inventory, given) {
+            Ok(found) => all.extend(found),
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    if all.len() <= 1 {
+        return match (all.pop(), failed) {
+            (None, Some(error)) => Err(error),
+            (found, _) => Ok(found),
+        };
+    }
+    let weights: Vec<usize> = all.iter().map(Found::annotated).collect();
+    let most = weights.iter().copied().max().unwrap_or_default();
+    let chosen = weights
+        .iter()
+        .position(|weight| *weight == most)
+        .unwrap_or_default();
+    let mut found = all.swap_remove(chosen);
+    let others = all.iter().map(|other| {
+        format!(
+            "{} with {} annotated images ({})",
+            other.layout,
+            other.annotated(),
+            other.evidence
+        )
+    });
+    let others: Vec<String> = others.collect();
+    found.evidence = format!(
+        "{} with {most} annotated images, more than or as many as {}",
+        found.evidence,
+        others.join(" and ")
+    );
+    Ok(Some(found))
+}
+
+/// The only folder in the folder of an inventory, if all files are in it.
+fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
+    let first = inventory.files().first()?;
+    let last = inventory.files().last()?;
+    let folder = |file: &Path| {
+        let mut parts = file.components();
+        let first = parts.next()?;
+        parts.next().map(|_| first.as_os_str().to_os_string())
+    };
+    let (first, last) = (folder(first)?, folder(last)?);
+    (first == last).then(|| inventory.root().join(first))
+}
+
+/// What is in a folder that is no data set, as in `3 .jpg, 1 .json`.
+fn summary(inventory: &Inventory) -> String {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for file in inventory.files() {
+        let extension = file
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_lowercase());
+        let kind = extension.map_or("without extension".to_string(), |extension| {
+            format!(".{extension}")
+        });
+        *counts.entry(kind).or_default() += 1;
+    }
+    let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let kinds: Vec<String> = (counts.iter().take(5))
+        .map(|(kind, count)| format!("{count} {kind}"))
+        .collect();
+    match kinds.is_empty() {
+        true => "no files".to_string(),
+        false => format!("{} files: {}", inventory.files().len(), kinds.join(", ")),
     }
 }

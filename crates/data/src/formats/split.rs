@@ -1,60 +1,205 @@
 //! The splits of a data set.
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::description::Description;
+use crate::files::{file_name, stem};
 use crate::{DataError, Layout};
 
 /// The name of the only split where no files or folders name any.
 pub(super) const ONLY_SPLIT: &str = "all";
 
-/// A named part of a data set, and where it is.
-pub(super) struct Split<T> {
-    pub name: String,
-    pub source: T,
+/// Reads the annotations of one split.
+pub(super) trait SplitReader: fmt::Debug + Send + Sync {
+    /// What the annotation files say.
+    fn describe(&self) -> Result<Description, DataError>;
+
+    /// About how many images have annotations, as far as can be told without reading them. Decides between layouts that
+    /// both fit a folder.
+    fn annotated(&self) -> usize;
+
+    /// Whether the split certainly has no images.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
-impl<T> Split<T> {
-    pub fn new(name: impl Into<String>, source: T) -> Self {
+/// A named part of a data set.
+#[derive(Debug, Clone)]
+pub(super) struct Split {
+    pub name: String,
+    pub reader: Arc<dyn SplitReader>,
+}
+
+impl Split {
+    pub fn new(name: impl Into<String>, reader: impl SplitReader + 'static) -> Self {
         Self {
             name: name.into(),
-            source,
+            reader: Arc::new(reader),
+        }
+    }
+}
+
+/// A folder recognized as a data set of some layout.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub layout: Layout,
+    /// What speaks for the layout, such as `data.yaml`.
+    pub evidence: String,
+    /// Sorted by name.
+    pub splits: Vec<Split>,
+}
+
+impl Found {
+    /// The splits sorted by name.
+    pub fn new(layout: Layout, evidence: impl Into<String>, mut splits: Vec<Split>) -> Self {
+        splits.sort_by(|a, b| a.name.cmp(&b.name));
+        Self {
+            layout,
+            evidence: evidence.into(),
+            splits,
         }
     }
 
-    /// What the split of the data set in `dir` is called in messages.
-    pub fn title(&self, dir: &Path) -> String {
-        format!("{} [{}]", dir.display(), self.name)
+    pub fn annotated(&self) -> usize {
+        let readers = self.splits.iter().map(|split| split.reader.annotated());
+        readers.sum()
+    }
+
+    /// The split called `name`, whatever its case, or the only one if `name` is `None`.
+    pub fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
+        let called =
+            |fits: &dyn Fn(&str) -> bool| self.splits.iter().find(|split| fits(&split.name));
+        let split = match name {
+            Some(name) => called(&|known| known == name)
+                .or_else(|| called(&|known| known.eq_ignore_ascii_case(name)))
+                .or_else(|| {
+                    called(&|known| Role::of(known).is_some() && Role::of(known) == Role::of(name))
+                }),
+            None if self.splits.len() == 1 => self.splits.first(),
+            None => None,
+        };
+        let path = dir.to_path_buf();
+        let layout = self.layout;
+        let available = || self.splits.iter().map(|split| split.name.clone()).collect();
+        split.ok_or_else(|| match name {
+            Some(split) => DataError::UnknownSplit {
+                path,
+                layout,
+                split: split.to_string(),
+                available: available(),
+            },
+            None => DataError::SplitNotNamed {
+                path,
+                layout,
+                available: available(),
+            },
+        })
     }
 }
 
-/// The split called `name`, or the only one if `name` is `None`.
-pub(super) fn choose<T>(
-    dir: &Path,
-    layout: Layout,
-    mut splits: Vec<Split<T>>,
-    name: Option<&str>,
-) -> Result<Split<T>, DataError> {
-    let position = match name {
-        Some(name) => splits.iter().position(|split| split.name == name),
-        None if splits.len() == 1 => Some(0),
-        None => None,
-    };
-    if let Some(position) = position {
-        return Ok(splits.swap_remove(position));
+/// What the split of the data set in `dir` is called in messages.
+pub(super) fn title(dir: &Path, split: &str) -> String {
+    format!("{} [{split}]", dir.display())
+}
+
+/// What a split is for, by its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Train,
+    Validation,
+    Test,
+}
+
+impl Role {
+    /// The role of a name that starts with such a word, as in `val2017` and `test_set`.
+    pub(crate) fn of_word(name: &str) -> Option<Self> {
+        Self::of(first_word(name))
     }
-    let path = dir.to_path_buf();
-    let available = splits.into_iter().map(|split| split.name).collect();
-    Err(match name {
-        Some(split) => DataError::UnknownSplit {
-            path,
-            layout,
-            split: split.to_string(),
-            available,
-        },
-        None => DataError::SplitNotNamed {
-            path,
-            layout,
-            available,
-        },
-    })
+
+    /// The role of exactly such a name, whatever its case.
+    fn of(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "train" | "training" => Self::Train,
+            "val" | "valid" | "validation" | "dev" => Self::Validation,
+            "test" | "testing" => Self::Test,
+            _ => return None,
+        })
+    }
+}
+
+/// The word that a name starts with.
+fn first_word(name: &str) -> &str {
+    let end = name.find(|letter: char| !letter.is_ascii_alphabetic());
+    &name[..end.unwrap_or(name.len())]
+}
+
+/// Whether a folder or file of that name holds a split: `train`, `Valid`, `val2017`, `test_set`, but not `device`.
+pub(super) fn names_split(name: &str) -> bool {
+    Role::of_word(name).is_some() || first_word(name).eq_ignore_ascii_case("trainval")
+}
+
+/// The split that a file belongs to: the outermost of its folders that names one.
+pub(super) fn split_of(file: &Path) -> Option<&str> {
+    let folders = file.parent()?.iter().filter_map(|part| part.to_str());
+    folders.into_iter().find(|part| names_split(part))
+}
+
+/// The names of the splits of these annotation files, each different from the others.
+pub(super) fn split_names(files: &[&Path]) -> Vec<String> {
+    let name = |file: &&Path| {
+        let stem = stem(file);
+        if let Some(name) = stem.strip_prefix("instances_") {
+            return name.to_string();
+        }
+        let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let word = words.find(|word| names_split(word)).map(str::to_string);
+        let folder = || split_of(file).map(str::to_string);
+        let roboflow = || {
+            let folder = file.parent().map(file_name).filter(|name| !name.is_empty());
+            folder.filter(|_| stem.starts_with("_annotations"))
+        };
+        match word.or_else(folder).or_else(roboflow) {
+            Some(name) => name,
+            None if files.len() == 1 => ONLY_SPLIT.to_string(),
+            None => stem,
+        }
+    };
+    let names: Vec<String> = files.iter().map(name).collect();
+    let is_unique = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let distinct = |(file, name): (&&Path, &String)| match is_unique(name) {
+        true => name.clone(),
+        false => file.with_extension("").display().to_string(),
+    };
+    files.iter().zip(&names).map(distinct).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_go_by_the_words_that_people_use() {
+        for name in [
+            "train",
+            "Train",
+            "VALID",
+            "val2017",
+            "dev-set",
+            "test_1",
+            "trainval",
+            "Validation",
+        ] {
+            assert!(names_split(name), "{name}");
+        }
+        for name in [
+            "device", "trainer", "values", "images", "", "2train", "latest",
+        ] {
+            assert!(!names_split(name), "{name}");
+        }
+        assert_eq!(split_of(Path::new("images/Train/cam/a.jpg")), Some("Train"));
+        assert_eq!(split_of(Path::new("images/a.jpg")), None);
+    }
 }

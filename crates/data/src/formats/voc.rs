@@ -1,97 +1,231 @@
 //! Pascal VOC: one XML file per image, one list of images per split.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::image_paths::{image_path, require_images};
-use super::split::{ONLY_SPLIT, Split, choose};
+use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, Place, span};
+use super::image_finder::ImageFinder;
+use super::inventory::{Inventory, unique_max};
+use super::split::{Found, ONLY_SPLIT, Split, SplitReader, split_of, title};
 use super::xml::{Element, Fault};
-use crate::dataset::{Annotations, admit};
-use crate::decoding::{image_files, image_size};
-use crate::files::{entries_with_extension, file_name, lines, read_text, stem};
-use crate::{
-    BoundingBox, Category, DataError, DetectionDataset, Finding, ImageFiles, ImageRecord, Layout,
-    LoadReport, Object,
-};
-
-/// Which images a split has.
-pub(super) enum Source {
-    /// Every annotated image.
-    Everything,
-    /// The images that a file lists, one per line.
-    List(PathBuf),
-}
-
-pub(super) fn recognizes(dir: &Path) -> Result<bool, DataError> {
-    Ok(!entries_with_extension(&dir.join("Annotations"), "xml")?.is_empty())
-}
-
-/// The lists in `ImageSets/Main`, sorted by name, except VOC's lists for single classes (`cat_train.txt`), whose lines
-/// have a second column.
-pub(super) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
-    let mut splits = Vec::new();
-    for path in entries_with_extension(&dir.join("ImageSets").join("Main"), "txt")? {
-        let text = read_text(&path)?;
-        let columns = |line: &str| line.split_whitespace().count();
-        if text.lines().all(|line| columns(line) <= 1) {
-            splits.push(Split::new(stem(&path), Source::List(path)));
-        }
-    }
-    if splits.is_empty() {
-        splits.push(Split::new(ONLY_SPLIT, Source::Everything));
-    }
-    Ok(splits)
-}
+use crate::decoding::{is_image, is_unread_image};
+use crate::files::{file_name, lines, open, read_text, stem};
+use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
-    /// Reads one split of a VOC folder: `JPEGImages/`, `Annotations/*.xml`, `ImageSets/Main/{split}.txt`.
+    /// Reads one split of a VOC folder: an XML file for each image, in whatever folders. The splits are the lists
+    /// `ImageSets/Main/{split}.txt`, otherwise folders such as `train` and `valid`.
     ///
-    /// VOC's corners are pixels, counted from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. A box with
-    /// `xmin >= xmax` or `ymin >= ymax` is degenerate.
+    /// VOC's corners are pixels, counted from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. Corners in
+    /// the wrong order are exchanged. A box with `xmin == xmax` or `ymin == ymax` is degenerate.
     ///
     /// All annotations of the folder are read, whatever the split: categories, labels and ids are the same in every split.
     ///
     /// # Errors
     ///
     /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Line`] if an annotation file or the list
-    /// is malformed. [`DataError::MissingFolder`] without annotations, [`DataError::MissingImages`].
+    /// is malformed. [`DataError::Annotations`] without annotations, or if an image is outside the folder.
+    /// [`DataError::MissingImages`].
     pub fn voc(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
         let dir = dir.as_ref();
-        let folder = dir.join("Annotations");
-        if !recognizes(dir)? {
-            return Err(DataError::MissingFolder { path: folder });
-        }
-        let split = choose(dir, Layout::Voc, splits(dir)?, split)?;
-        let files = entries_with_extension(&folder, "xml")?;
-        let mut annotated: Vec<AnnotatedImage> = files
-            .par_iter()
-            .map(|path| AnnotatedImage::read(path))
-            .collect::<Result<_, _>>()?;
-        let names = class_names(dir, &annotated)?;
-        let label_of: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+        let found = find(&Arc::new(Inventory::of(dir)?), None)?;
+        let found = found.ok_or_else(|| DataError::Annotations {
+            path: dir.to_path_buf(),
+            cause: "no VOC annotations: there is no XML file with an <annotation>".into(),
+        })?;
+        found.choose(dir, split)?.reader.describe()?.assemble()
+    }
+}
 
-        // An image goes by the name of its annotation file.
-        let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
-        let index_of: HashMap<&str, usize> = stems.iter().map(String::as_str).zip(0..).collect();
-        let mut report = LoadReport::default();
-        let members: Vec<usize> = match &split.source {
-            Source::Everything => (0..stems.len()).collect(),
-            Source::List(list) => read_list(list, &index_of, &folder, &mut report)?,
+/// The annotation files of a folder.
+#[derive(Debug)]
+struct VocSet {
+    inventory: Arc<Inventory>,
+    /// Relative to the folder, sorted.
+    files: Vec<PathBuf>,
+    finder: ImageFinder,
+}
+
+/// Which images a split has.
+#[derive(Debug)]
+enum Members {
+    /// Those of these files, by index.
+    Files(Vec<usize>),
+    /// Those that these files list, one per line.
+    Lists(Vec<PathBuf>),
+}
+
+#[derive(Debug)]
+struct VocSplit {
+    set: Arc<VocSet>,
+    name: String,
+    members: Members,
+}
+
+/// Recognizes XML files with an `<annotation>`.
+pub(super) fn find(
+    inventory: &Arc<Inventory>,
+    given: Option<&Path>,
+) -> Result<Option<Found>, DataError> {
+    let files = match given {
+        Some(_) => Vec::new(),
+        None => annotation_files(inventory),
+    };
+    let Some(first) = files.first() else {
+        return Ok(None);
+    };
+    let folder = first.parent().unwrap_or(Path::new(""));
+    let evidence = format!("{} files {}", files.len(), folder.join("*.xml").display());
+    let root = inventory.root();
+    let above = folder.parent().unwrap_or(Path::new(""));
+    let image_folders = ["JPEGImages", "images", "Images", ""].map(|name| root.join(above).join(name));
+    let folders = image_folders.into_iter().chain([root.join(folder)]);
+    let set = Arc::new(VocSet {
+        finder: ImageFinder::new(Arc::clone(inventory), folders.collect()),
+        inventory: Arc::clone(inventory),
+        files,
+    });
+    let lists = lists(inventory)?;
+    let members: Vec<(String, Members)> = match lists.is_empty() {
+        false => (lists.into_iter())
+            .map(|(name, lists)| (name, Members::Lists(lists)))
+            .collect(),
+        true => (by_folder(&set).into_iter())
+            .map(|(name, files)| (name, Members::Files(files)))
+            .collect(),
+    };
+    let split = |(name, members): (String, Members)| {
+        let set = Arc::clone(&set);
+        Split::new(name.clone(), VocSplit { set, name, members })
+    };
+    let splits = members.into_iter().map(split).collect();
+    Ok(Some(Found::new(Layout::Voc, evidence, splits)))
+}
+
+/// The XML files of folders that hold annotations: by the name of the folder, or by what is in the first few files.
+fn annotation_files(inventory: &Inventory) -> Vec<PathBuf> {
+    let mut by_folder: BTreeMap<&Path, Vec<&PathBuf>> = BTreeMap::new();
+    for file in inventory.with_extension("xml") {
+        by_folder.entry(file.parent().unwrap_or(Path::new(""))).or_default().push(file);
+    }
+    let holds_annotations = |(folder, files): &(&Path, Vec<&PathBuf>)| {
+        let is_named = folder.ends_with("Annotations") || folder.ends_with("annotations");
+        is_named || files.iter().take(5).any(|file| is_annotation(&inventory.root().join(file)))
+    };
+    let folders = by_folder.into_iter().filter(holds_annotations);
+    let mut files: Vec<PathBuf> = folders.flat_map(|(_, files)| files.into_iter().cloned()).collect();
+    files.sort();
+    files
+}
+
+/// Whether the start of a file has VOC's outermost element.
+fn is_annotation(path: &Path) -> bool {
+    let start = |file: File| {
+        let mut start = Vec::new();
+        file.take(4096).read_to_end(&mut start).map(|_| start)
+    };
+    let start = open(path).and_then(start).unwrap_or_default();
+    let start = String::from_utf8_lossy(&start);
+    start.contains("<annotation>") || start.contains("<annotation ")
+}
+
+/// The lists in `ImageSets/Main` by the names of the splits, except VOC's lists for single classes (`cat_train.txt`), whose
+/// lines have a second column.
+fn lists(inventory: &Inventory) -> Result<BTreeMap<String, Vec<PathBuf>>, DataError> {
+    let mut lists: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let main = Path::new("ImageSets").join("Main");
+    for file in inventory.with_extension("txt") {
+        if !file.parent().is_some_and(|folder| folder.ends_with(&main)) {
+            continue;
+        }
+        let path = inventory.root().join(file);
+        let columns = |line: &str| line.split_whitespace().count();
+        if read_text(&path)?.lines().all(|line| columns(line) <= 1) {
+            lists.entry(stem(file)).or_default().push(path);
+        }
+    }
+    Ok(lists)
+}
+
+/// The files of each split, by the folder of the annotation file or else that of its image.
+fn by_folder(set: &VocSet) -> BTreeMap<String, Vec<usize>> {
+    let mut splits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (file, index) in set.files.iter().zip(0..) {
+        let of_image = || split_of(set.image_by_stem(file, "")?);
+        let name = split_of(file).or_else(of_image).unwrap_or(ONLY_SPLIT);
+        splits.entry(name.to_string()).or_default().push(index);
+    }
+    splits
+}
+
+impl VocSet {
+    /// The image of an annotation file: the file with the same stem, otherwise the one that `<filename>` names.
+    fn locate(&self, file: &Path, file_name: &str) -> Result<PathBuf, String> {
+        match self.image_by_stem(file, file_name) {
+            Some(image) => Ok(self.inventory.root().join(image)),
+            None if file_name.is_empty() => self.finder.find(&format!("{}.jpg", stem(file))),
+            None => self.finder.find(file_name),
+        }
+    }
+
+    /// The image with the stem of an annotation file. Of several, the one whose folders are most like those of the file,
+    /// and then the one that is called as the file says.
+    fn image_by_stem(&self, file: &Path, file_name: &str) -> Option<&Path> {
+        let stem = stem(file);
+        let of_stem = |image: &&Path| image.file_stem().is_some_and(|found| found == stem.as_str());
+        let all = || self.inventory.with_stem(&stem);
+        let read: Vec<&Path> = all().filter(|image| is_image(image)).collect();
+        let images = match read.is_empty() {
+            true => all().filter(|image| is_unread_image(image)).collect(),
+            false => read,
         };
-        let stored = StoredImages::in_folder(&dir.join("JPEGImages"))?;
+        let exact: Vec<&Path> = images.iter().copied().filter(of_stem).collect();
+        let images = if exact.is_empty() { images } else { exact };
+        if let [only] = images[..] {
+            return Some(only);
+        }
+        let folders = |path: &Path| -> Vec<String> {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            folder.iter().map(|part| part.to_string_lossy().into_owned()).collect()
+        };
+        let own = folders(file);
+        let likeness = |image: &Path| {
+            let other = folders(image);
+            let above = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
+            let below = (own.iter().rev().zip(other.iter().rev())).take_while(|(a, b)| a == b).count();
+            let called = image.file_name().is_some_and(|name| name == file_name);
+            2 * (above + below) + usize::from(called)
+        };
+        unique_max(images.iter().copied(), likeness)
+            .or_else(|| images.into_iter().max_by_key(|image| likeness(image)))
+    }
+}
+
+impl SplitReader for VocSplit {
+    fn describe(&self) -> Result<Description, DataError> {
+        let (set, root) = (&self.set, self.set.inventory.root());
+        let mut annotated: Vec<XmlFile> = (set.files.par_iter())
+            .map(|file| XmlFile::read(&root.join(file)))
+            .collect::<Result<_, _>>()?;
+        let names = class_names(root, &annotated)?;
+        let label_of: HashMap<&str, usize> = names.iter().map(String::as_str).zip(0..).collect();
+        let mut report = LoadReport::default();
+        let members = self.members(&mut report)?;
         let located = |&index: &usize| {
-            stored
-                .locate(&stems[index], &annotated[index].file_name)
-                .map_err(|cause| DataError::Annotations {
-                    path: files[index].clone(),
-                    cause,
-                })
+            let file = &set.files[index];
+            set.locate(file, &annotated[index].file_name).map_err(|cause| DataError::Annotations {
+                path: root.join(file),
+                cause,
+            })
         };
         let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
-        require_images(&paths)?;
+        self.remark_on_others(&paths, &mut report);
 
         // Objects are numbered through all files.
         let first_ids: Vec<u64> = (annotated.iter())
@@ -101,45 +235,125 @@ impl DetectionDataset {
                 Some(first)
             })
             .collect();
+        let folder = common_folder(&paths);
         let mut images = Vec::with_capacity(members.len());
-        for (&index, path) in members.iter().zip(&paths) {
-            let (width, height) = match annotated[index].size {
-                Some(size) => size,
-                None => image_size(path)?,
-            };
-            let annotation_file = file_name(&files[index]);
-            let boxes = std::mem::take(&mut annotated[index].boxes);
-            let objects = (boxes.into_iter().zip(first_ids[index]..))
-                .filter_map(|(drawn, id)| {
-                    let place = format_args!("{annotation_file} line {}", drawn.line);
-                    let Some(xywh) = drawn.xywh else {
-                        report.record(Finding::NoBox, place);
-                        return None;
-                    };
-                    let label = label_of.get(drawn.name.as_str()).copied()?;
-                    let object = Object::new(id, BoundingBox::from_xywh(xywh), label)
-                        .with_iscrowd(drawn.difficult);
-                    admit(object, (width, height), place, &mut report)
+        for (index, path) in members.into_iter().zip(paths) {
+            let drawn = std::mem::take(&mut annotated[index].boxes);
+            let objects = drawn.into_iter().zip(first_ids[index]..);
+            let object = |(drawn, id): (Drawn, u64)| {
+                let label = label_of.get(drawn.name.as_str()).copied()?;
+                Some(AnnotatedObject {
+                    id: Some(id),
+                    outline: drawn.outline,
+                    label,
+                    annotated_area: None,
+                    iscrowd: drawn.difficult,
+                    place: Place::Line(drawn.line),
                 })
-                .collect();
-            images.push(
-                ImageRecord::new(index as u64 + 1, file_name(path), width, height)
-                    .with_objects(objects),
-            );
+            };
+            let name = path.strip_prefix(&folder).unwrap_or(&path);
+            images.push(AnnotatedImage {
+                id: Some(index as u64 + 1),
+                file_name: name.display().to_string(),
+                stated_size: annotated[index].size,
+                source: file_name(&set.files[index]),
+                objects: objects.filter_map(object).collect(),
+                path,
+            });
         }
-        let annotations = Annotations {
-            name: split.title(dir),
-            layout: Some(Layout::Voc),
+        let folder = set.files[0].parent().unwrap_or(Path::new(""));
+        Ok(Description {
+            name: title(root, &self.name),
+            layout: Layout::Voc,
             categories: Category::list(names),
             images,
+            searched: root.join(folder).join("*.xml").display().to_string(),
             report,
-        };
-        Self::from_annotations(annotations, ImageFiles::new(paths))
+        })
+    }
+
+    fn annotated(&self) -> usize {
+        match &self.members {
+            Members::Files(files) => files.len(),
+            Members::Lists(lists) => {
+                let texts = lists.iter().filter_map(|list| read_text(list).ok());
+                texts.map(|text| lines(&text).count()).sum()
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.annotated() == 0
     }
 }
 
+impl VocSplit {
+    /// The indices of the files whose images the split has, each once.
+    fn members(&self, report: &mut LoadReport) -> Result<Vec<usize>, DataError> {
+        let lists = match &self.members {
+            Members::Files(files) => return Ok(files.clone()),
+            Members::Lists(lists) => lists,
+        };
+        // An image goes by the name of its annotation file.
+        let files = &self.set.files;
+        let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
+        let index_of: HashMap<&str, usize> = stems.iter().map(String::as_str).zip(0..).collect();
+        let mut members = Vec::new();
+        let mut seen = HashSet::new();
+        for list in lists {
+            let text = read_text(list)?;
+            for (line, name) in lines(&text) {
+                let stem = stem(Path::new(name));
+                let index = index_of.get(name).or_else(|| index_of.get(stem.as_str()));
+                let index = index.ok_or_else(|| DataError::Line {
+                    path: list.clone(),
+                    line,
+                    cause: format!("'{name}' has no annotation file {name}.xml"),
+                })?;
+                match seen.insert(*index) {
+                    true => members.push(*index),
+                    false => report.record(Finding::Repeated, format_args!("{name} line {line}")),
+                }
+            }
+        }
+        Ok(members)
+    }
+
+    /// Images beside those of the split that have no annotation file. Where lists make the splits, others are expected.
+    fn remark_on_others(&self, paths: &[PathBuf], report: &mut LoadReport) {
+        if let Members::Lists(_) = self.members {
+            return;
+        }
+        let root = self.set.inventory.root();
+        let own: HashSet<&Path> = paths.iter().filter_map(|path| path.strip_prefix(root).ok()).collect();
+        let folders: HashSet<&Path> = own.iter().filter_map(|image| image.parent()).collect();
+        let mut others = Tally::default();
+        for image in self.set.inventory.images() {
+            let is_beside = image.parent().is_some_and(|folder| folders.contains(folder));
+            if is_beside && !own.contains(image.as_path()) && self.set.inventory.with_stem(&stem(image)).all(|file| !file.extension().is_some_and(|found| found == "xml")) {
+                others.add(image.display());
+            }
+        }
+        if others.count > 0 {
+            report.remark(format!("images without an annotation file, left out: {others}"));
+        }
+    }
+}
+
+/// The innermost folder that all of the files are in.
+fn common_folder(files: &[PathBuf]) -> PathBuf {
+    let mut folders = files.iter().filter_map(|file| file.parent());
+    let Some(first) = folders.next() else {
+        return PathBuf::new();
+    };
+    folders.fold(first.to_path_buf(), |common, folder| {
+        let pairs = common.components().zip(folder.components());
+        pairs.take_while(|(a, b)| a == b).map(|(part, _)| part).collect()
+    })
+}
+
 /// The class names: those in `labels.txt` first, if there is one, in its order; then all others, sorted.
-fn class_names(dir: &Path, annotated: &[AnnotatedImage]) -> Result<Vec<String>, DataError> {
+fn class_names(dir: &Path, annotated: &[XmlFile]) -> Result<Vec<String>, DataError> {
     let list = dir.join("labels.txt");
     let text = match list.is_file() {
         true => read_text(&list)?,
@@ -156,7 +370,7 @@ fn class_names(dir: &Path, annotated: &[AnnotatedImage]) -> Result<Vec<String>, 
 }
 
 /// The content of an annotation file.
-struct AnnotatedImage {
+struct XmlFile {
     file_name: String,
     /// Width and height, if both are given.
     size: Option<(u32, u32)>,
@@ -168,12 +382,11 @@ struct Drawn {
     /// Its line in the file, from 1.
     line: usize,
     name: String,
-    /// Left, top, width and height in pixels; `None` without a `<bndbox>`.
-    xywh: Option<[f64; 4]>,
+    outline: Outline,
     difficult: bool,
 }
 
-impl AnnotatedImage {
+impl XmlFile {
     fn read(path: &Path) -> Result<Self, DataError> {
         let text = read_text(path)?;
         let root = Element::parse(&text);
@@ -213,28 +426,33 @@ impl Drawn {
         Ok(Self {
             line: object.line,
             name: name.to_string(),
-            xywh: object.child("bndbox").map(xywh).transpose()?,
+            outline: outline(object)?,
             difficult: difficult.is_some_and(|difficult| difficult != 0),
         })
     }
 }
 
-/// VOC's corners are pixels, counted from 1, both inclusive. A box with `xmin == xmax` would be one pixel wide, but comes
-/// from a click without a drag: it is made degenerate, to be dropped.
-fn xywh(bndbox: &Element) -> Result<[f64; 4], Fault> {
-    let corner = |tag| match bndbox.child(tag) {
-        Some(element) => number::<f64>(element),
-        None => Err(bndbox.fault(format!("the <bndbox> has no <{tag}>"))),
-    };
-    let (xmin, ymin) = (corner("xmin")?, corner("ymin")?);
-    let (xmax, ymax) = (corner("xmax")?, corner("ymax")?);
-    let extent = |min: f64, max: f64| if max > min { max - min + 1.0 } else { 0.0 };
-    Ok([
-        xmin - 1.0,
-        ymin - 1.0,
-        extent(xmin, xmax),
-        extent(ymin, ymax),
-    ])
+/// The corners of an object, otherwise those of its polygon.
+fn outline(object: &Element) -> Result<Outline, Fault> {
+    if let Some(oriented) = object.child("robndbox") {
+        return Err(oriented.fault("<robndbox> is an oriented box; boxes along the axes are needed"));
+    }
+    if let Some(bndbox) = object.child("bndbox") {
+        let corner = |tag| match bndbox.child(tag) {
+            Some(element) => number::<f64>(element),
+            None => Err(bndbox.fault(format!("the <bndbox> has no <{tag}>"))),
+        };
+        let corners = [corner("xmin")?, corner("ymin")?, corner("xmax")?, corner("ymax")?];
+        return Ok(Outline::FirstAndLastPixel(corners));
+    }
+    // `<x1>`, `<y1>`, `<x2>`, … or points with `<x>` and `<y>`.
+    let points = object.child("polygon").map_or(&[][..], |polygon| &polygon.children);
+    let leaves = points.iter().flat_map(|point| match point.children.is_empty() {
+        true => std::slice::from_ref(point),
+        false => &point.children,
+    });
+    let coordinates = leaves.map(number::<f64>).collect::<Result<Vec<_>, _>>()?;
+    Ok(span(coordinates).map_or(Outline::Missing, Outline::Segment))
 }
 
 /// The number in a child element; `None` if that is absent or empty.
@@ -251,59 +469,4 @@ fn number<T: FromStr>(element: &Element) -> Result<T, Fault> {
             element.tag
         ))
     })
-}
-
-/// The indices of the images that a list names, each once.
-fn read_list(
-    list: &Path,
-    index_of: &HashMap<&str, usize>,
-    annotations: &Path,
-    report: &mut LoadReport,
-) -> Result<Vec<usize>, DataError> {
-    let text = read_text(list)?;
-    let mut members = Vec::new();
-    let mut seen = HashSet::new();
-    for (line, name) in lines(&text) {
-        let index = index_of.get(name).ok_or_else(|| DataError::Line {
-            path: list.to_path_buf(),
-            line,
-            cause: format!(
-                "'{name}' has no annotation file {}",
-                annotations.join(format!("{name}.xml")).display()
-            ),
-        })?;
-        match seen.insert(*index) {
-            true => members.push(*index),
-            false => report.record(Finding::Repeated, format_args!("{name} line {line}")),
-        }
-    }
-    Ok(members)
-}
-
-/// The image files of `JPEGImages/`.
-struct StoredImages {
-    folder: PathBuf,
-    by_stem: HashMap<String, PathBuf>,
-}
-
-impl StoredImages {
-    fn in_folder(folder: &Path) -> Result<Self, DataError> {
-        // Without the folder, all images are missing, which is an error of its own.
-        let paths = match folder.is_dir() {
-            true => image_files(folder)?,
-            false => Vec::new(),
-        };
-        Ok(Self {
-            folder: folder.to_path_buf(),
-            by_stem: paths.into_iter().map(|path| (stem(&path), path)).collect(),
-        })
-    }
-
-    /// The image of an annotation file: the file with the same stem, otherwise the one that `<filename>` names.
-    fn locate(&self, stem: &str, file_name: &str) -> Result<PathBuf, String> {
-        match self.by_stem.get(stem) {
-            Some(path) => Ok(path.clone()),
-            None => image_path(&self.folder, file_name),
-        }
-    }
 }

@@ -1,64 +1,29 @@
-//! YOLO: one text file per image, one folder per split.
-//!
-//! hotcoco converts YOLO labels too, but only one flat folder at a time, without images that have no label file and
-//! without polygons. This reader has none of these limits.
+//! YOLO: one text file per image, in folders that `data.yaml` names or that speak for themselves.
 
-use std::collections::{BTreeMap, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::Deserialize;
 
-use super::image_paths::{points_outside, with_separators};
-use super::split::{ONLY_SPLIT, Split, choose};
-use crate::dataset::{Annotations, admit};
-use crate::decoding::{image_files, image_size};
-use crate::files::{entries, entries_with_extension, file_name, lines, read_text};
-use crate::{
-    BoundingBox, Category, DataError, DetectionDataset, Finding, ImageFiles, ImageRecord, Layout,
-    LoadReport, Object,
-};
-
-/// Where the images of a split are: folders of images, or text files with one path per line.
-type Source = Vec<PathBuf>;
-
-pub(super) fn recognizes(dir: &Path) -> Result<bool, DataError> {
-    Ok(yaml_file(dir)?.is_some() || (dir.join("images").is_dir() && dir.join("labels").is_dir()))
-}
-
-/// The splits that `data.yaml` names, otherwise the folders in `images/`; sorted by name.
-pub(super) fn splits(dir: &Path) -> Result<Vec<Split<Source>>, DataError> {
-    if let Some(yaml) = DataYaml::of(dir)? {
-        let named = [
-            ("test", &yaml.test),
-            ("train", &yaml.train),
-            ("val", &yaml.val),
-        ];
-        let splits = named.into_iter().filter_map(|(name, paths)| {
-            let places = paths.as_ref()?.iter();
-            let places = places.map(|place| yaml.resolve(dir, place));
-            Some(Split::new(name, places.collect()))
-        });
-        let splits: Vec<_> = splits.collect();
-        if !splits.is_empty() {
-            return Ok(splits);
-        }
-    }
-    let images = dir.join("images");
-    let folders = entries(&images)?.into_iter().filter(|path| path.is_dir());
-    let mut splits: Vec<_> = folders
-        .map(|folder| Split::new(file_name(&folder), vec![folder]))
-        .collect();
-    if splits.is_empty() {
-        splits.push(Split::new(ONLY_SPLIT, vec![images]));
-    }
-    Ok(splits)
-}
+use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
+use super::image_finder::{ImageFinder, plain, slashed};
+use super::inventory::Inventory;
+use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, split_of, title};
+use super::yolo_description::{YoloDescription, class_names};
+use super::yolo_label::{Label, LabelFormat, ORIENTED, are_oriented, is_label_text};
+use crate::decoding::{is_image, is_unread_image};
+use crate::files::{file_name, lines, read_text, stem};
+use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
-    /// Reads one split of a YOLO folder: `data.yaml`, or `images/{split}`, `labels/{split}` and `classes.txt`.
+    /// Reads one split of a YOLO folder: `data.yaml`, `obj.data`, or images and label files in folders of any name, with
+    /// `classes.txt`.
     ///
-    /// Labels are `class cx cy w h` in units of the image's size, or polygons, of which the enclosing box is taken.
+    /// Labels are `class cx cy w h` in units of the image's upright size, or polygons, of which the enclosing box is taken.
+    /// The label file of an image is where the last folder `images` of its path is `labels` instead, or beside it.
     ///
     /// # Errors
     ///
@@ -66,360 +31,661 @@ impl DetectionDataset {
     /// `data.yaml`, the class list, a list of images or a label is malformed. The error of an image if none can be read.
     pub fn yolo(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
         let dir = dir.as_ref();
-        let split = choose(dir, Layout::Yolo, splits(dir)?, split)?;
-        let description = DataYaml::of(dir)?;
-        let mut roots = vec![dir.to_path_buf()];
-        roots.extend(
-            description
-                .iter()
-                .filter_map(|yaml| Some(dir.join(yaml.path.as_ref()?))),
-        );
-        let names = class_names(dir, description)?;
-        let mut report = LoadReport::default();
-        let paths = image_paths(dir, &split, &roots, &mut report)?;
-        let sizes: Vec<Result<(u32, u32), DataError>> =
-            paths.par_iter().map(|path| image_size(path)).collect();
-
-        let mut images = Vec::with_capacity(paths.len());
-        let mut readable = Vec::with_capacity(paths.len());
-        let mut ids = 1..;
-        let mut unreadable = None;
-        for ((path, size), id) in paths.into_iter().zip(sizes).zip(1..) {
-            let file_name = below(dir, &path);
-            let (width, height) = match size {
-                Ok(size) => size,
-                Err(cause) => {
-                    let place = format_args!("{file_name} {}", cause.reason());
-                    report.record(Finding::UnreadableImage, place);
-                    unreadable.get_or_insert(cause);
-                    continue;
-                }
-            };
-            let mut objects = Vec::new();
-            for (line, label) in read_labels(&label_file(&path), names.len())? {
-                let object = label.object(ids.next().unwrap_or_default(), width, height);
-                let place = format_args!("{file_name} line {line}");
-                objects.extend(admit(object, (width, height), place, &mut report));
-            }
-            images.push(ImageRecord::new(id, file_name, width, height).with_objects(objects));
-            readable.push(path);
-        }
-        if let (true, Some(cause)) = (images.is_empty(), unreadable) {
-            return Err(cause);
-        }
-        let annotations = Annotations {
-            name: split.title(dir),
-            layout: Some(Layout::Yolo),
-            categories: Category::list(names),
-            images,
-            report,
-        };
-        Self::from_annotations(annotations, ImageFiles::new(readable))
-    }
-}
-
-/// The images of a split, each once. There is at least one.
-fn image_paths(
-    dir: &Path,
-    split: &Split<Source>,
-    roots: &[PathBuf],
-    report: &mut LoadReport,
-) -> Result<Vec<PathBuf>, DataError> {
-    let mut paths = Vec::new();
-    let mut places = HashSet::new();
-    for place in &split.source {
-        match places.insert(place) {
-            true => paths.extend(images_of(place, roots)?),
-            false => report.record(Finding::Repeated, place.display()),
-        }
-    }
-    let mut seen = HashSet::new();
-    paths.retain(|path| {
-        let first = seen.insert(path.clone());
-        if !first {
-            report.record(Finding::Repeated, below(dir, path));
-        }
-        first
-    });
-    if !paths.is_empty() {
-        return Ok(paths);
-    }
-    let places: Vec<String> = (split.source.iter())
-        .map(|place| place.display().to_string())
-        .collect();
-    Err(DataError::Annotations {
-        path: dir.to_path_buf(),
-        cause: format!(
-            "split '{}' has no images in {}",
-            split.name,
-            places.join(", ")
-        ),
-    })
-}
-
-/// The path of an image, relative to the data set's folder if it is inside.
-fn below(dir: &Path, path: &Path) -> String {
-    let path = path.strip_prefix(dir).unwrap_or(path);
-    path.to_string_lossy().into_owned()
-}
-
-/// `data.yaml`, otherwise the only YAML file.
-fn yaml_file(dir: &Path) -> Result<Option<PathBuf>, DataError> {
-    let mut files = entries_with_extension(dir, "yaml")?;
-    files.extend(entries_with_extension(dir, "yml")?);
-    let named = files
-        .iter()
-        .position(|path| path.file_stem().is_some_and(|stem| stem == "data"));
-    Ok(match named {
-        Some(position) => Some(files.swap_remove(position)),
-        None if files.len() == 1 => files.pop(),
-        None => None,
-    })
-}
-
-/// The fields of `data.yaml` that matter here.
-#[derive(Deserialize)]
-struct DataYaml {
-    path: Option<PathBuf>,
-    train: Option<Places>,
-    #[serde(alias = "valid")]
-    val: Option<Places>,
-    test: Option<Places>,
-    names: Names,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Places {
-    One(PathBuf),
-    Several(Vec<PathBuf>),
-}
-
-impl Places {
-    fn iter(&self) -> std::slice::Iter<'_, PathBuf> {
-        match self {
-            Self::One(place) => std::slice::from_ref(place).iter(),
-            Self::Several(places) => places.iter(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Names {
-    List(Vec<String>),
-    Map(BTreeMap<usize, String>),
-}
-
-impl DataYaml {
-    /// The file in `dir`, if there is one.
-    fn of(dir: &Path) -> Result<Option<Self>, DataError> {
-        yaml_file(dir)?.map(|path| Self::read(&path)).transpose()
-    }
-
-    fn read(path: &Path) -> Result<Self, DataError> {
-        let malformed = |cause: String| DataError::Annotations {
-            path: path.to_path_buf(),
-            cause,
-        };
-        let yaml: Self = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
-            // Below its message, the parser shows the offending lines. Errors are on one line.
-            let message = error.to_string();
-            malformed(message.lines().next().unwrap_or_default().to_string())
-        })?;
-        match &yaml.names {
-            Names::Map(map) if !map.keys().copied().eq(0..map.len()) => {
-                Err(malformed("the keys of 'names' are not 0, 1, 2, …".into()))
-            }
-            _ => Ok(yaml),
-        }
-    }
-
-    /// Where the images of a split are: below `path`; below the file's own folder if `path` is from another machine; or
-    /// there without the leading `..` that Roboflow's exports have.
-    fn resolve(&self, dir: &Path, place: &Path) -> PathBuf {
-        let below: PathBuf = place
-            .components()
-            .skip_while(|part| *part == Component::ParentDir)
-            .collect();
-        let root = self.path.as_ref().map(|root| dir.join(root));
-        let candidates = root
-            .iter()
-            .map(|root| root.join(place))
-            .chain([dir.join(place), dir.join(below)]);
-        candidates
-            .into_iter()
-            .find(|candidate| candidate.exists())
-            .unwrap_or_else(|| dir.join(place))
-    }
-}
-
-/// The class names, in the order of the class indices.
-fn class_names(dir: &Path, description: Option<DataYaml>) -> Result<Vec<String>, DataError> {
-    if let Some(yaml) = description {
-        return Ok(match yaml.names {
-            Names::List(names) => names,
-            Names::Map(names) => names.into_values().collect(),
-        });
-    }
-    let lists = [
-        dir.join("classes.txt"),
-        dir.join("labels").join("classes.txt"),
-    ];
-    let list = lists
-        .iter()
-        .find(|path| path.is_file())
-        .ok_or_else(|| DataError::Annotations {
+        let found = find(&Arc::new(Inventory::of(dir)?), None)?;
+        let found = found.ok_or_else(|| DataError::Annotations {
             path: dir.to_path_buf(),
-            cause: "no class names: neither data.yaml nor classes.txt was found".into(),
+            cause: "no YOLO data set: neither data.yaml nor label files were found".into(),
         })?;
-    let text = read_text(list)?;
-    Ok(lines(&text).map(|(_, name)| name.to_string()).collect())
-}
-
-/// The images of a folder, sorted by name, or of a list, in its order. Listed images must be inside the list's folder or
-/// one of `roots`.
-fn images_of(place: &Path, roots: &[PathBuf]) -> Result<Vec<PathBuf>, DataError> {
-    if place.is_file() {
-        let text = read_text(place)?;
-        let base = place.parent().unwrap_or(Path::new(""));
-        let allowed: Vec<PathBuf> = (roots.iter().map(PathBuf::as_path).chain([base]))
-            .flat_map(|folder| [Some(plain(folder)), folder.canonicalize().ok()])
-            .flatten()
-            .collect();
-        return lines(&text)
-            .map(|(line, name)| {
-                listed_image(base, &allowed, name).map_err(|cause| DataError::Line {
-                    path: place.to_path_buf(),
-                    line,
-                    cause,
-                })
-            })
-            .collect();
-    }
-    image_files(place)
-}
-
-/// The path of an image that a list in `base` names. It must be inside one of the `allowed` folders.
-fn listed_image(base: &Path, allowed: &[PathBuf], name: &str) -> Result<PathBuf, String> {
-    let path = with_separators(base, name);
-    let absolute = plain(&path);
-    match allowed.iter().any(|folder| absolute.starts_with(folder)) {
-        true => Ok(path),
-        false => Err(points_outside(name)),
+        found.choose(dir, split)?.reader.describe()?.assemble()
     }
 }
 
-/// The absolute path, without `.` and `..`.
-fn plain(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    path.components().fold(PathBuf::new(), |mut plain, part| {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            part => plain.push(part),
+/// What the splits of a data set share.
+#[derive(Debug)]
+struct YoloSet {
+    /// The files of the folder that places are in.
+    inventory: Arc<Inventory>,
+    /// The folder as given, if that is another one.
+    given: PathBuf,
+    description: YoloDescription,
+    finder: ImageFinder,
+}
+
+#[derive(Debug)]
+struct YoloSplit {
+    set: Arc<YoloSet>,
+    name: String,
+    places: Vec<ImagePlace>,
+}
+
+/// Where images of a split are.
+#[derive(Debug, PartialEq)]
+enum ImagePlace {
+    /// In this folder and its sub-folders, or in this list of one path per line.
+    Path(PathBuf),
+    /// These files.
+    Files(Vec<PathBuf>),
+}
+
+/// Recognizes `data.yaml` or another YAML file about data, darknet's `obj.data`, or images with label files.
+pub(super) fn find(
+    inventory: &Arc<Inventory>,
+    given: Option<&Path>,
+) -> Result<Option<Found>, DataError> {
+    let Some((evidence, description)) = described(inventory, given)? else {
+        return Ok(match given {
+            Some(_) => None,
+            None => undescribed(inventory),
+        });
+    };
+    if description.splits.is_empty() {
+        let set = YoloSet::new(inventory, description)?;
+        let found = set.by_folder(evidence);
+        return Ok(Some(found));
+    }
+    let set = YoloSet::new(inventory, description)?;
+    let set = Arc::new(set);
+    let splits = set.description.splits.iter().map(|(name, places)| {
+        let places = places.iter().map(|place| ImagePlace::Path(set.resolve(place)));
+        let split = YoloSplit {
+            set: Arc::clone(&set),
+            name: name.clone(),
+            places: places.collect(),
+        };
+        Split::new(name, split)
+    });
+    Ok(Some(Found::new(Layout::Yolo, evidence, splits.collect())))
+}
+
+/// The file that describes a data set, and what it says: the given one, `data.yaml` or another YAML file, or `*.data`.
+fn described(
+    inventory: &Inventory,
+    given: Option<&Path>,
+) -> Result<Option<(String, YoloDescription)>, DataError> {
+    let has_extension = |file: &Path, extensions: &[&str]| {
+        let found = file.extension().and_then(|extension| extension.to_str());
+        found.is_some_and(|found| extensions.iter().any(|known| found.eq_ignore_ascii_case(known)))
+    };
+    let at_top = |extensions: &'static [&'static str]| {
+        let files = inventory.files().iter().map(PathBuf::as_path);
+        let at_top = files.filter(|file| file.parent() == Some(Path::new("")));
+        at_top.filter(move |file| has_extension(file, extensions))
+    };
+    let path = |file: &Path| inventory.root().join(file);
+    const YAML: &[&str] = &["yaml", "yml"];
+    const DARKNET: &[&str] = &["data"];
+    let yaml_files: Vec<&Path> = match given {
+        Some(file) => Some(file).filter(|file| has_extension(file, YAML)).into_iter().collect(),
+        None => at_top(YAML).collect(),
+    };
+    let named = |file: &&Path| given.is_some() || matches!(stem(file).as_str(), "data" | "dataset");
+    if let Some(file) = yaml_files.iter().copied().find(named) {
+        let description = YoloDescription::of_yaml(&path(file))?;
+        return Ok(Some((file.display().to_string(), description)));
+    }
+    // Other YAML files may be about anything.
+    let others = yaml_files.iter().map(|file| (file, YoloDescription::of_yaml(&path(file))));
+    let mut about_data: Vec<(String, YoloDescription)> = others
+        .filter_map(|(file, description)| Some((file.display().to_string(), description.ok()?)))
+        .filter(|(_, description)| description.is_about_data())
+        .collect();
+    about_data.sort_by_key(|(_, description)| description.splits.is_empty());
+    if let Some(first) = about_data.into_iter().next() {
+        return Ok(Some(first));
+    }
+    if let ([only], None) = (&yaml_files[..], given) {
+        // The only one is expected to be about the data, whatever is wrong with it.
+        let description = YoloDescription::of_yaml(&path(only));
+        if undescribed_images(inventory) == 0 {
+            description?;
         }
-        plain
-    })
+    }
+    let darknet: Vec<&Path> = match given {
+        Some(file) => Some(file).filter(|file| has_extension(file, DARKNET)).into_iter().collect(),
+        None => at_top(DARKNET).collect(),
+    };
+    for file in darknet {
+        let description = YoloDescription::of_darknet(&path(file))?;
+        if description.is_about_data() {
+            return Ok(Some((file.display().to_string(), description)));
+        }
+    }
+    Ok(None)
 }
 
-/// The label file of an image: its path with the last folder `images` replaced by `labels`.
-fn label_file(image: &Path) -> PathBuf {
+/// How many images have label files.
+fn undescribed_images(inventory: &Inventory) -> usize {
+    inventory.images().filter(|image| has_labels(inventory, image)).count()
+}
+
+/// A data set of images with label files, without a description.
+fn undescribed(inventory: &Arc<Inventory>) -> Option<Found> {
+    let lists = list_files(inventory);
+    let labeled = undescribed_images(inventory);
+    let has = |folder: &str| !inventory.under(Path::new(folder)).is_empty();
+    let has_folders = ["images", "labels"].iter().all(|folder| inventory.root().join(folder).is_dir());
+    if labeled == 0 && !has_folders {
+        return None;
+    }
+    let evidence = match labeled {
+        0 => "folders images and labels".to_string(),
+        count => format!("{count} images with label files"),
+    };
+    let _ = has;
+    let set = YoloSet::new(inventory, YoloDescription::default()).ok()?;
+    if lists.is_empty() {
+        return Some(set.by_folder(evidence));
+    }
+    let set = Arc::new(set);
+    let splits = lists.into_iter().map(|list| {
+        let name = stem(&list);
+        let split = YoloSplit {
+            set: Arc::clone(&set),
+            name: name.clone(),
+            places: vec![ImagePlace::Path(inventory.root().join(list))],
+        };
+        Split::new(name, split)
+    });
+    Some(Found::new(Layout::Yolo, evidence, splits.collect()))
+}
+
+/// Lists of images such as `train.txt`.
+fn list_files(inventory: &Inventory) -> Vec<PathBuf> {
+    let names_images = |file: &Path| {
+        let text = read_text(&inventory.root().join(file)).unwrap_or_default();
+        lines(&text).next().is_some_and(|(_, first)| is_image(Path::new(&slashed(first))))
+    };
+    let at_top = inventory.with_extension("txt").filter(|file| file.parent() == Some(Path::new("")));
+    let lists = at_top.filter(|file| names_split(&stem(file)) && names_images(file));
+    lists.cloned().collect()
+}
+
+/// Whether an image of an inventory has a label file.
+fn has_labels(inventory: &Inventory, image: &Path) -> bool {
+    label_files(image).iter().any(|file| inventory.contains(file))
+}
+
+/// Where the label file of an image may be: its path with the last folder `images` replaced by `labels`, or beside it.
+fn label_files(image: &Path) -> Vec<PathBuf> {
+    let beside = image.with_extension("txt");
     let parts: Vec<Component> = image.components().collect();
-    let last = parts.iter().rposition(|part| part.as_os_str() == "images");
-    let swap = |(position, part): (usize, &Component)| match last {
-        Some(last) if last == position => "labels".into(),
+    let replacement = |part: &Component| match part.as_os_str().to_str()? {
+        "images" | "JPEGImages" => Some("labels"),
+        "Images" => Some("Labels"),
+        "IMAGES" => Some("LABELS"),
+        _ => None,
+    };
+    let Some(last) = parts.iter().rposition(|part| replacement(part).is_some()) else {
+        return vec![beside];
+    };
+    let swap = |(position, part): (usize, &Component)| match replacement(part) {
+        Some(labels) if last == position => labels.into(),
         _ => part.as_os_str().to_os_string(),
     };
-    let path: PathBuf = parts.iter().enumerate().map(swap).collect();
-    path.with_extension("txt")
+    let swapped: PathBuf = parts.iter().enumerate().map(swap).collect();
+    vec![swapped.with_extension("txt"), beside]
 }
 
-/// A label: its class, and center and size of its box in units of the image's size.
-#[derive(Debug, PartialEq)]
-struct Label {
-    class: usize,
-    center: [f64; 2],
-    size: [f64; 2],
-}
-
-impl Label {
-    /// Reads `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 …`, a polygon, and takes its enclosing box.
-    fn parse(line: &str, classes: usize) -> Result<Self, String> {
-        let mut fields = line.split_whitespace();
-        let class = fields.next().unwrap_or_default();
-        let class: usize = class
-            .parse()
-            .map_err(|_| format!("'{class}' is not a class index"))?;
-        if class >= classes {
-            return Err(format!(
-                "class {class} is out of range: there are {classes} classes, from 0"
-            ));
-        }
-        let numbers: Vec<f64> = fields
-            .map(|field| {
-                field
-                    .parse()
-                    .map_err(|_| format!("'{field}' is not a number"))
-            })
-            .collect::<Result<_, _>>()?;
-        match *numbers.as_slice() {
-            [cx, cy, width, height] => Ok(Self {
-                class,
-                center: [cx, cy],
-                size: [width, height],
-            }),
-            ref polygon if polygon.len() >= 6 && polygon.len().is_multiple_of(2) => {
-                let range = |axis: usize| {
-                    let values = || polygon.iter().skip(axis).step_by(2).copied();
-                    (
-                        values().fold(f64::INFINITY, f64::min),
-                        values().fold(f64::NEG_INFINITY, f64::max),
-                    )
-                };
-                let ((left, right), (top, bottom)) = (range(0), range(1));
-                let center = [(left + right) / 2.0, (top + bottom) / 2.0];
-                Ok(Self {
-                    class,
-                    center,
-                    size: [right - left, bottom - top],
-                })
+impl YoloSet {
+    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine.
+    fn new(inventory: &Arc<Inventory>, description: YoloDescription) -> Result<Self, DataError> {
+        let given = inventory.root().to_path_buf();
+        let stated = description.path.as_ref().map(|path| given.join(slashed(path)));
+        let stated = stated.filter(|path| path.is_dir() && plain(path) != plain(&given));
+        let places = || description.splits.iter().flat_map(|(_, places)| places);
+        let holds_places = |root: &PathBuf| places().any(|place| root.join(slashed(place)).exists());
+        let (inventory, folders) = match stated {
+            Some(stated) if holds_places(&stated) => {
+                let inventory = Arc::new(Inventory::of(&stated)?);
+                (inventory, vec![stated, given.clone()])
             }
-            ref other => Err(format!(
-                "expected 'class cx cy w h' or a polygon, found {} numbers after the class",
-                other.len()
+            Some(stated) => (Arc::clone(inventory), vec![given.clone(), stated]),
+            None => (Arc::clone(inventory), vec![given.clone()]),
+        };
+        Ok(Self {
+            finder: ImageFinder::new(Arc::clone(&inventory), folders),
+            inventory,
+            given,
+            description,
+        })
+    }
+
+    /// The splits of images in folders: those whose names say so, or a single one.
+    fn by_folder(self, evidence: String) -> Found {
+        let set = Arc::new(self);
+        let inventory = &set.inventory;
+        let folder = |image: &Path| image.parent().unwrap_or(Path::new("")).to_path_buf();
+        let labeled = inventory.images().filter(|image| has_labels(inventory, image));
+        let labeled: HashSet<PathBuf> = labeled.map(|image| folder(image)).collect();
+        // Other images, such as plots, are not of the data set.
+        let is_of_set = |image: &Path| {
+            labeled.contains(&folder(image)) || image.iter().any(|part| part == "images")
+        };
+        let files = inventory.files().iter();
+        let images = files.filter(|file| (is_image(file) || is_unread_image(file)) && is_of_set(file));
+        let mut splits: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
+        for image in images {
+            let path = inventory.root().join(image);
+            splits.entry(split_of(image).unwrap_or(ONLY_SPLIT)).or_default().push(path);
+        }
+        if splits.is_empty() {
+            splits.insert(ONLY_SPLIT, Vec::new());
+        }
+        let splits = splits.into_iter().map(|(name, files)| {
+            let split = YoloSplit {
+                set: Arc::clone(&set),
+                name: name.to_string(),
+                places: vec![ImagePlace::Files(files)],
+            };
+            Split::new(name, split)
+        });
+        Found::new(Layout::Yolo, evidence, splits.collect())
+    }
+
+    /// Where a folder or list of images is: in the folder of the data set; there without the leading `..` that Roboflow's
+    /// exports have; as given; or there without leading folders, as of another machine. Folders that name the split are kept.
+    fn resolve(&self, place: &str) -> PathBuf {
+        let slashed = slashed(place);
+        let place = Path::new(&slashed);
+        let below: Vec<&str> = slashed
+            .split('/')
+            .filter(|part| !matches!(*part, "" | "." | ".."))
+            .collect();
+        let roots = [self.inventory.root(), &self.given];
+        let inside: PathBuf = below.iter().collect();
+        let shorter = (1..below.len()).filter_map(|dropped| {
+            let (dropped, kept) = below.split_at(dropped);
+            let names_split = |parts: &[&str]| parts.iter().any(|part| names_split(stem(Path::new(part)).as_str()));
+            (names_split(kept) || !names_split(dropped)).then(|| kept.iter().collect::<PathBuf>())
+        });
+        let candidates = [inside.clone(), place.to_path_buf()].into_iter().chain(shorter);
+        let paths = candidates.flat_map(|candidate| roots.map(|root| root.join(&candidate)));
+        paths
+            .into_iter()
+            .find(|path| path.exists())
+            .unwrap_or_else(|| self.given.join(inside))
+    }
+
+    /// The class names of the description, or of a list of classes.
+    fn class_names(&self, report: &mut LoadReport) -> Result<Vec<String>, DataError> {
+        let names = match (&self.description.names, &self.description.names_file) {
+            (Some(names), _) => names.clone(),
+            (None, Some(file)) if self.resolve(file).is_file() => class_names(&self.resolve(file))?,
+            _ => self.listed_class_names(report)?,
+        };
+        if let Some(classes) = self.description.classes.filter(|classes| *classes != names.len()) {
+            report.note(format!("{classes} classes are announced, but {} are named", names.len()));
+        }
+        Ok(names)
+    }
+
+    fn listed_class_names(&self, report: &mut LoadReport) -> Result<Vec<String>, DataError> {
+        let rank = |file: &Path| match file_name(file).to_lowercase().as_str() {
+            "classes.txt" => Some(0),
+            "obj.names" | "classes.names" => Some(1),
+            "_darknet.labels" => Some(2),
+            "notes.json" => Some(3),
+            name if name.ends_with(".names") => Some(4),
+            "labels.txt" | "predefined_classes.txt" => Some(5),
+            _ => None,
+        };
+        let files = self.inventory.files().iter();
+        let mut lists: Vec<(usize, usize, &PathBuf)> = files
+            .filter_map(|file| Some((rank(file)?, file.components().count(), file)))
+            .collect();
+        lists.sort();
+        let Some((rank, _, first)) = lists.first().copied() else {
+            return Err(match self.description.classes {
+                _ if self.description.splits.is_empty() => DataError::Annotations {
+                    path: self.given.clone(),
+                    cause: "no class names: neither data.yaml nor classes.txt was found".into(),
+                },
+                _ => DataError::Annotations {
+                    path: self.given.clone(),
+                    cause: "no class names: the description has no 'names', and classes.txt was not found".into(),
+                },
+            });
+        };
+        let names = class_names(&self.inventory.root().join(first))?;
+        for (_, _, other) in lists.iter().filter(|(other, ..)| *other == rank).skip(1) {
+            if class_names(&self.inventory.root().join(other))? != names {
+                report.note(format!(
+                    "{} and {} differ; classes are those of the first",
+                    first.display(),
+                    other.display()
+                ));
+            }
+        }
+        Ok(names)
+    }
+
+    /// A path for messages: relative to the data set's folder if it is inside.
+    fn below(&self, path: &Path) -> String {
+        let inside = [self.inventory.root(), &self.given].into_iter();
+        let inside = inside.filter_map(|root| path.strip_prefix(root).ok()).next();
+        inside.unwrap_or(path).to_string_lossy().into_owned()
+    }
+}
+
+/// The images of a split and what else is among them.
+#[derive(Default)]
+struct Images {
+    paths: Vec<PathBuf>,
+    /// Image files of formats that are not read.
+    unread: Vec<PathBuf>,
+    /// Folders whose label files belong to the split.
+    folders: BTreeSet<PathBuf>,
+}
+
+impl YoloSplit {
+    /// The images of all places, each once.
+    fn images(&self, report: &mut LoadReport) -> Result<Images, DataError> {
+        let mut images = Images::default();
+        let mut first_missing = None;
+        for (position, place) in self.places.iter().enumerate() {
+            match place {
+                ImagePlace::Path(path) if self.places[..position].contains(place) => {
+                    report.record(Finding::Repeated, path.display());
+                }
+                ImagePlace::Path(path) if path.is_file() => self.listed(path, &mut images)?,
+                ImagePlace::Path(path) if path.is_dir() => self.in_folder(path, &mut images)?,
+                ImagePlace::Path(path) => drop(first_missing.get_or_insert(path)),
+                ImagePlace::Files(files) => {
+                    for file in files {
+                        images.add(file.clone());
+                    }
+                }
+            }
+        }
+        if let (true, Some(path)) = (images.paths.is_empty(), first_missing) {
+            let path = path.clone();
+            return Err(DataError::MissingFolder { path });
+        }
+        if let Some(path) = first_missing {
+            report.note(format!("{}: no such folder", path.display()));
+        }
+        let mut seen = HashSet::with_capacity(images.paths.len());
+        let paths = std::mem::take(&mut images.paths);
+        for path in paths {
+            match seen.contains(&path) {
+                true => report.record(Finding::Repeated, self.set.below(&path)),
+                false => {
+                    seen.insert(path.clone());
+                    images.paths.push(path);
+                }
+            }
+        }
+        Ok(images)
+    }
+
+    fn in_folder(&self, folder: &Path, images: &mut Images) -> Result<(), DataError> {
+        let own = &self.set.inventory;
+        let relative = folder.strip_prefix(own.root()).ok().filter(|relative| {
+            let mut parts = relative.components();
+            parts.all(|part| matches!(part, Component::Normal(_)))
+        });
+        let other;
+        let (inventory, files) = match relative {
+            Some(relative) => (own.as_ref(), own.under(relative)),
+            None => {
+                other = Inventory::of(folder)?;
+                (&other, other.files())
+            }
+        };
+        images.folders.insert(folder.to_path_buf());
+        for file in files {
+            images.add(inventory.root().join(file));
+        }
+        Ok(())
+    }
+
+    /// The images of a list, in its order.
+    fn listed(&self, list: &Path, images: &mut Images) -> Result<(), DataError> {
+        let text = read_text(list)?;
+        let base = list.parent().unwrap_or(Path::new("")).to_path_buf();
+        let roots = [base, self.set.inventory.root().to_path_buf(), self.set.given.clone()];
+        let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots.into());
+        for (line, name) in lines(&text) {
+            let path = finder.find(name).or_else(|_| self.set.finder.find(name));
+            images.paths.push(path.map_err(|cause| DataError::Line {
+                path: list.to_path_buf(),
+                line,
+                cause,
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The remark or note about images without a label file. If there are label files of their names elsewhere, something
+    /// is wrong.
+    fn tell_unlabeled(&self, unlabeled: &[&PathBuf], used: &HashSet<&Path>, report: &mut LoadReport) {
+        let (mut without, mut elsewhere) = (Tally::default(), Tally::default());
+        let inventory = &self.set.inventory;
+        for image in unlabeled {
+            without.add(self.set.below(image));
+            let same = inventory.with_stem(&stem(image));
+            let labels = same.filter(|file| file.extension().is_some_and(|found| found == "txt"));
+            let unused = labels.filter(|file| !used.contains(inventory.root().join(file).as_path()));
+            if let Some(file) = unused.into_iter().next() {
+                elsewhere.add(file.display());
+            }
+        }
+        match (without.count, elsewhere.count) {
+            (0, _) => {}
+            (_, 0) => report.remark(format!("images without a label file, taken as background: {without}")),
+            _ => report.note(format!(
+                "images without a label file where one is looked for: {without}; label files of their names elsewhere: \
+                 {elsewhere}"
             )),
         }
     }
 
-    /// The object in an image of that size.
-    fn object(self, id: u64, width: u32, height: u32) -> Object {
-        let image = [f64::from(width), f64::from(height)];
-        let [width, height] = [0, 1].map(|axis| self.size[axis] * image[axis]);
-        let (left, top) = (
-            self.center[0] * image[0] - width / 2.0,
-            self.center[1] * image[1] - height / 2.0,
-        );
-        let bbox = BoundingBox::from_xywh([left, top, width, height]);
-        Object::new(id, bbox, self.class)
+    /// Label files in the places of the split that belong to none of its images.
+    fn record_orphans(&self, images: &Images, used: &HashSet<&Path>, report: &mut LoadReport) {
+        let inventory = &self.set.inventory;
+        let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
+        for folder in &images.folders {
+            let of_image = label_files(&folder.join("image"));
+            folders.extend(of_image.iter().filter_map(|file| Some(file.parent()?.to_path_buf())));
+        }
+        let has_picture = |path: &Path| {
+            let unread = images.unread.iter().chain(&images.paths);
+            unread.into_iter().any(|image| label_files(image).iter().any(|file| file == path))
+        };
+        let mut seen = HashSet::new();
+        for folder in folders {
+            let Ok(relative) = folder.strip_prefix(inventory.root()) else {
+                continue;
+            };
+            for file in inventory.under(relative) {
+                let path = inventory.root().join(file);
+                let is_text = file.extension().is_some_and(|extension| extension == "txt");
+                if !is_text || used.contains(path.as_path()) || !seen.insert(file) || has_picture(&path) {
+                    continue;
+                }
+                if read_text(&path).is_ok_and(|text| is_label_text(&text)) {
+                    report.record(Finding::LabelsWithoutImage, file.display());
+                }
+            }
+        }
     }
 }
 
-/// The labels in a file, with their lines. A missing file stands for an image without objects.
-fn read_labels(path: &Path, classes: usize) -> Result<Vec<(usize, Label)>, DataError> {
-    if !path.is_file() {
-        return Ok(Vec::new());
+impl Images {
+    fn add(&mut self, path: PathBuf) {
+        if is_image(&path) {
+            self.note_folder(&path);
+            self.paths.push(path);
+        } else if is_unread_image(&path) {
+            self.note_folder(&path);
+            self.unread.push(path);
+        }
     }
-    let text = read_text(path)?;
-    lines(&text)
-        .map(|(line, text)| match Label::parse(text, classes) {
+
+    fn note_folder(&mut self, path: &Path) {
+        if let Some(folder) = path.parent()
+            && !self.folders.contains(folder)
+        {
+            self.folders.insert(folder.to_path_buf());
+        }
+    }
+}
+
+/// The labels of an image, with their lines.
+struct LabelFile {
+    path: PathBuf,
+    labels: Vec<(usize, Label)>,
+}
+
+/// The label file of an image; `None` if it has none.
+fn read_labels(image: &Path, format: LabelFormat) -> Result<Option<LabelFile>, DataError> {
+    let is_absent = |error: &DataError| matches!(error, DataError::Io { source, .. }
+        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+    for path in label_files(image) {
+        let text = match read_text(&path) {
+            Err(error) if is_absent(&error) => continue,
+            text => text?,
+        };
+        let labels = lines(&text).map(|(line, text)| match Label::parse(text, format) {
             Ok(label) => Ok((line, label)),
             Err(cause) => Err(DataError::Line {
-                path: path.to_path_buf(),
+                path: path.clone(),
                 line,
                 cause,
             }),
+        });
+        let labels = labels.collect::<Result<_, _>>()?;
+        return Ok(Some(LabelFile { path, labels }));
+    }
+    Ok(None)
+}
+
+impl SplitReader for YoloSplit {
+    fn describe(&self) -> Result<Description, DataError> {
+        let set = &self.set;
+        let mut report = LoadReport::default();
+        let names = set.class_names(&mut report)?;
+        let images = self.images(&mut report)?;
+        for path in &images.unread {
+            report.record(Finding::UnreadFormat, set.below(path));
+        }
+        if images.paths.is_empty() {
+            return Err(self.no_images(&report));
+        }
+        let format = LabelFormat {
+            classes: names.len(),
+            keypoints: set.description.keypoints.map(|[points, numbers]| points.saturating_mul(numbers)),
+            oriented: set.description.task.as_deref() == Some("obb"),
+        };
+        let files: Vec<Option<LabelFile>> = (images.paths.par_iter())
+            .map(|image| read_labels(image, format))
+            .collect::<Result<_, _>>()?;
+        require_upright(&files)?;
+        let used: HashSet<&Path> = files.iter().flatten().map(|file| file.path.as_path()).collect();
+        let unlabeled = images.paths.iter().zip(&files).filter(|(_, file)| file.is_none());
+        let unlabeled: Vec<&PathBuf> = unlabeled.map(|(image, _)| image).collect();
+        self.tell_unlabeled(&unlabeled, &used, &mut report);
+        self.record_orphans(&images, &used, &mut report);
+        let searched = searched(&images.paths, |path| set.below(path));
+
+        let annotated = images.paths.into_iter().zip(files).map(|(path, file)| {
+            let file_name = set.below(&path);
+            let labels = file.map(|file| file.labels).unwrap_or_default();
+            let objects = labels.into_iter().map(|(line, label)| AnnotatedObject {
+                id: None,
+                outline: label.outline,
+                label: label.class,
+                annotated_area: None,
+                iscrowd: false,
+                place: Place::Line(line),
+            });
+            AnnotatedImage {
+                id: None,
+                source: file_name.clone(),
+                file_name,
+                path,
+                stated_size: None,
+                objects: objects.collect(),
+            }
+        });
+        Ok(Description {
+            name: title(&set.given, &self.name),
+            layout: Layout::Yolo,
+            categories: Category::list(names),
+            images: annotated.collect(),
+            searched,
+            report,
         })
-        .collect()
+    }
+
+    fn annotated(&self) -> usize {
+        let images = self.images(&mut LoadReport::default()).unwrap_or_default();
+        let is_labeled = |image: &&PathBuf| label_files(image).iter().any(|file| file.is_file());
+        images.paths.iter().filter(is_labeled).count()
+    }
+
+    fn is_empty(&self) -> bool {
+        let images = self.images(&mut LoadReport::default());
+        images.is_ok_and(|images| images.paths.is_empty())
+    }
+}
+
+impl YoloSplit {
+    fn no_images(&self, report: &LoadReport) -> DataError {
+        let place = |place: &ImagePlace| match place {
+            ImagePlace::Path(path) => Cow::Owned(path.display().to_string()),
+            ImagePlace::Files(_) => Cow::Borrowed("images"),
+        };
+        let places: Vec<Cow<str>> = self.places.iter().map(place).collect();
+        let unread = report.tally(Finding::UnreadFormat);
+        let unread = match unread.count {
+            0 => String::new(),
+            _ => format!("; {}: {unread}", Finding::UnreadFormat),
+        };
+        DataError::Annotations {
+            path: self.set.given.clone(),
+            cause: format!("split '{}' has no images in {}{unread}", self.name, places.join(", ")),
+        }
+    }
+}
+
+/// Fails if the labels are oriented boxes.
+fn require_upright(files: &[Option<LabelFile>]) -> Result<(), DataError> {
+    let labels = files.iter().flatten().flat_map(|file| &file.labels);
+    if !are_oriented(labels.map(|(_, label)| label)) {
+        return Ok(());
+    }
+    let first = files.iter().flatten().find_map(|file| Some((file, file.labels.first()?)));
+    first.map_or(Ok(()), |(file, (line, _))| {
+        Err(DataError::Line {
+            path: file.path.clone(),
+            line: *line,
+            cause: ORIENTED.into(),
+        })
+    })
+}
+
+/// Where label files of these images were looked for: the first few folders.
+fn searched(images: &[PathBuf], below: impl Fn(&Path) -> String) -> String {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    let mut last = None;
+    for image in images {
+        if image.parent() == last {
+            continue;
+        }
+        last = image.parent();
+        for file in label_files(image) {
+            let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        if folders.len() >= 6 {
+            break;
+        }
+    }
+    let names: Vec<String> = folders.iter().map(|folder| below(&folder.join("*.txt"))).collect();
+    names.join(", ")
 }
 
 #[cfg(test)]
@@ -427,41 +693,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_polygon_becomes_its_enclosing_box() {
-        let label = Label::parse("1 0.25 0.5 0.75 0.25 0.5 1.0", 2);
-        assert_eq!(
-            label,
-            Ok(Label {
-                class: 1,
-                center: [0.5, 0.625],
-                size: [0.5, 0.75]
-            })
-        );
-    }
-
-    #[test]
-    fn malformed_labels_name_the_cause() {
-        let cause = |line| Label::parse(line, 2).err().unwrap_or_default();
-        assert_eq!(cause("cat 0 0 1 1"), "'cat' is not a class index");
-        assert_eq!(
-            cause("2 0 0 1 1"),
-            "class 2 is out of range: there are 2 classes, from 0"
-        );
-        assert_eq!(cause("0 0 x 1 1"), "'x' is not a number");
-        assert!(cause("0 0.5 0.5 0.1").ends_with("found 3 numbers after the class"));
-    }
-
-    #[test]
-    fn label_files_are_in_a_folder_beside_the_images() {
-        let file = |image: &str| label_file(Path::new(image));
-        assert_eq!(
-            file("/d/images/train/a.jpg"),
-            Path::new("/d/labels/train/a.txt")
-        );
-        assert_eq!(
-            file("/images/d/train/images/a.b.png"),
-            Path::new("/images/d/train/labels/a.b.txt")
-        );
-        assert_eq!(file("flat/a.jpg"), Path::new("flat/a.txt"));
+    fn label_files_are_in_a_folder_beside_the_images_or_beside_them() {
+        let files = |image: &str| -> Vec<String> {
+            let files = label_files(Path::new(image)).into_iter();
+            files.map(|file| file.display().to_string()).collect()
+        };
+        assert_eq!(files("/d/images/train/a.jpg"), ["/d/labels/train/a.txt", "/d/images/train/a.txt"]);
+        assert_eq!(files("/images/d/train/images/a.b.png")[0], "/images/d/train/labels/a.b.txt");
+        assert_eq!(files("flat/a.jpg"), ["flat/a.txt"]);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, ImageReader};
 
-use crate::decoding::{has_image_extension, image_size};
+use crate::decoding::{is_image, read_header};
 use crate::files::{file_name, open, stem};
 use crate::{DataError, DetectionDataset};
 
@@ -73,10 +73,10 @@ impl Origin {
             });
         };
         drop(open(path).map_err(DataError::io(path))?);
-        if !states_size && image_size(path)? != record.size() {
+        if !states_size && read_header(path)?.upright() != record.size() {
             return Ok(Self::Pixels { stem: stem(path) });
         }
-        if has_image_extension(path) {
+        if is_image(path) {
             let extension = path.extension().unwrap_or_default();
             return Ok(Self::File {
                 path: path.to_path_buf(),
@@ -155,7 +155,7 @@ pub(super) enum Failure {
 fn stem_of(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let path = Path::new(name);
-    match has_image_extension(path) {
+    match is_image(path) {
         true => stem(path),
         false => name.to_string(),
     }

@@ -11,6 +11,7 @@ use serde_saphyr::{ser_options, to_string_with_options};
 use super::dataset_writer::{LayoutWriter, write_text};
 use super::report::{WriteFinding, WriteReport};
 use super::splits::WrittenSplit;
+use crate::formats::Role;
 use crate::{Category, DataError, ImageRecord, Object};
 
 /// `data.yaml`, `images/SPLIT/` and `labels/SPLIT/`.
@@ -63,51 +64,53 @@ impl LayoutWriter for Yolo {
 #[derive(Serialize)]
 struct DataYaml<'a> {
     #[serde(flatten)]
-    splits: BTreeMap<&'static str, String>,
+    splits: BTreeMap<&'static str, Places>,
     names: BTreeMap<usize, &'a str>,
 }
 
+/// The folders of images.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Places {
+    One(String),
+    Several(Vec<String>),
+}
+
 impl<'a> DataYaml<'a> {
-    /// Lists the splits if each is one to train on, to validate on or to test, since `data.yaml` has no others. The only
-    /// split is one to train on.
+    /// Lists the splits that are to train on, to validate on or to test. There are no others in a `data.yaml`. A split
+    /// that is the only one is to train on.
     fn of(categories: &'a [Category], splits: &[WrittenSplit], report: &mut WriteReport) -> Self {
-        let names = categories.iter().map(|category| category.name.as_str());
-        let names = (0..).zip(names).collect();
-        let mut places = BTreeMap::new();
+        let mut places: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for WrittenSplit { name, .. } in splits {
-            let only = (splits.len() == 1).then_some("train");
-            if let Some(key) = key(name).or(only) {
-                places.insert(key, format!("images/{name}"));
+            match key(name).or((splits.len() == 1).then_some("train")) {
+                Some(key) => places.entry(key).or_default().push(format!("images/{name}")),
+                None => report.remark(format!(
+                    "data.yaml does not list the split '{name}', which is not one to train on, to validate on or to test"
+                )),
             }
         }
-        if places.len() < splits.len() {
-            let named: Vec<&str> = splits.iter().map(|split| split.name.as_str()).collect();
-            let named = named.join(", ");
-            report.remark(format!(
-                "data.yaml lists no splits: {named} are not one to train on, one to validate on and one to test"
-            ));
-            places.clear();
-        }
+        let splits = places.into_iter().map(|(key, mut places)| {
+            let places = match (places.pop(), places.is_empty()) {
+                (Some(only), true) => Places::One(only),
+                (last, _) => Places::Several(places.into_iter().chain(last).collect()),
+            };
+            (key, places)
+        });
+        let names = categories.iter().map(|category| category.name.as_str());
         Self {
-            splits: places,
-            names,
+            splits: splits.collect(),
+            names: (0..).zip(names).collect(),
         }
     }
 }
 
 /// The key of `data.yaml` for a split of that name.
 fn key(split: &str) -> Option<&'static str> {
-    let name = split.to_lowercase();
-    let keys = [
-        ("train", "train"),
-        ("val", "val"),
-        ("dev", "val"),
-        ("test", "test"),
-    ];
-    let fitting = keys
-        .into_iter()
-        .find(|(prefix, _)| name.starts_with(prefix));
-    fitting.map(|(_, key)| key)
+    Role::of_word(split).map(|role| match role {
+        Role::Train => "train",
+        Role::Validation => "val",
+        Role::Test => "test",
+    })
 }
 
 fn labels(image: &ImageRecord) -> String {

@@ -1,0 +1,525 @@
+//! The JSON of a COCO file, as tools really write it.
+//!
+//! hotcoco reads what COCO's own files have. Others give ids as texts or as floats, leave `bbox` empty where they have a
+//! segment, or write `NaN`, and one such value would refuse the whole file. Here a value of the wrong kind is as good as
+//! none, unless the file cannot be understood without it. Segments are not kept, only what they span.
+
+use std::fmt;
+use std::io::Read;
+use std::path::Path;
+
+use hotcoco::mask::RleRef;
+use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::Deserialize;
+
+use super::description::{Outline, span};
+use crate::DataError;
+use crate::files::open;
+
+/// The lists of a COCO file.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct CocoFile {
+    #[serde(default, deserialize_with = "list")]
+    pub images: Vec<Image>,
+    #[serde(default, deserialize_with = "list")]
+    pub annotations: Vec<Annotation>,
+    #[serde(default, deserialize_with = "list")]
+    pub categories: Vec<Category>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Image {
+    pub id: Id,
+    #[serde(default)]
+    pub file_name: String,
+    #[serde(default)]
+    pub width: Count,
+    #[serde(default)]
+    pub height: Count,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Category {
+    pub id: Id,
+    #[serde(default)]
+    pub name: Option<Id>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Annotation {
+    #[serde(default)]
+    pub id: Option<Id>,
+    pub image_id: Id,
+    pub category_id: Id,
+    #[serde(default)]
+    bbox: Numbers,
+    #[serde(default)]
+    segmentation: Segment,
+    #[serde(default)]
+    pub area: Number,
+    #[serde(default)]
+    pub iscrowd: Number,
+}
+
+impl Annotation {
+    /// The box, otherwise what the segment spans.
+    pub fn outline(&self) -> Outline {
+        match (self.bbox.0.as_slice(), self.segmentation.0) {
+            ([x, y, width, height], _) => Outline::CornerAndSize([*x, *y, *width, *height]),
+            (_, Some(corners)) => Outline::Segment(corners),
+            _ => Outline::Missing,
+        }
+    }
+}
+
+impl CocoFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`], or [`DataError::Annotations`] if it is not COCO's JSON.
+    pub fn read(path: &Path) -> Result<Self, DataError> {
+        let bytes = read(path).map_err(DataError::io(path))?;
+        parse(&bytes).map_err(|error| DataError::Annotations {
+            path: path.to_path_buf(),
+            cause: format!("not COCO annotations: {error}"),
+        })
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads JSON, with or without a byte-order mark, that may have numbers which are none.
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let parsed = serde_json::from_slice(bytes);
+    if parsed.is_err()
+        && let Some(bytes) = without_non_finite(bytes)
+    {
+        return serde_json::from_slice(&bytes);
+    }
+    parsed
+}
+
+/// Python writes numbers that are none as `NaN`, `Infinity` and `-Infinity`, which JSON does not have. The same with `null`
+/// in their place; `None` if there are none.
+fn without_non_finite(bytes: &[u8]) -> Option<Vec<u8>> {
+    const NAMES: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
+    let mut without = Vec::new();
+    let (mut at, mut copied, mut in_text) = (0, 0, false);
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'-' | b'I' | b'N' if !in_text => {
+                let rest = &bytes[at..];
+                if let Some(name) = NAMES.iter().find(|name| rest.starts_with(name)) {
+                    without.extend_from_slice(&bytes[copied..at]);
+                    without.extend_from_slice(b"null");
+                    at += name.len();
+                    copied = at;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    (copied > 0).then(|| {
+        without.extend_from_slice(&bytes[copied..]);
+        without
+    })
+}
+
+/// Whether a file has the three lists of a COCO file, without reading what is in them.
+pub(super) fn is_coco(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Lists {
+        #[serde(rename = "images")]
+        _images: Skipped,
+        #[serde(rename = "annotations")]
+        _annotations: Skipped,
+        #[serde(rename = "categories")]
+        _categories: Skipped,
+    }
+    /// An array.
+    struct Skipped;
+    impl<'de> Deserialize<'de> for Skipped {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            struct Array;
+            impl<'de> Visitor<'de> for Array {
+                type Value = Skipped;
+                fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                    f.write_str("a list")
+                }
+                fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Skipped, A::Error> {
+                    while items.next_element::<IgnoredAny>()?.is_some() {}
+                    Ok(Skipped)
+                }
+            }
+            deserializer.deserialize_seq(Array)
+        }
+    }
+    read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok())
+}
+
+/// How many images a COCO file lists, by their file names; none if it cannot be read.
+pub(super) fn count_images(path: &Path) -> usize {
+    const KEY: &[u8] = b"\"file_name\"";
+    let bytes = read(path).unwrap_or_default();
+    let quotes = (bytes.iter().enumerate()).filter(|(_, byte)| **byte == b'"');
+    quotes.filter(|(at, _)| bytes[*at..].starts_with(KEY)).count()
+}
+
+/// `null` is an empty list.
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// An id: a whole number, in whatever form it is written, or a text.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Id {
+    Number(u64),
+    Text(String),
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+/// The whole number that a float is.
+fn whole(value: f64) -> Option<u64> {
+    // Every whole number up to this one is a float.
+    const LAST: f64 = 9_007_199_254_740_992.0;
+    let fits = (0.0..=LAST).contains(&value) && value.fract() == 0.0;
+    fits.then_some(value as u64)
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+        impl Visitor<'_> for Scalar {
+            type Value = Id;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number or a text")
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Id, E> {
+                Ok(Id::Number(value))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Id, E> {
+                Err(E::custom(format!("the id {value} is negative")))
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Id, E> {
+                let number = whole(value).map(Id::Number);
+                number.ok_or_else(|| E::custom(format!("the id {value} is not a whole number")))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Id, E> {
+                let text = text.trim();
+                // With a leading zero, it may differ from another text of the same value.
+                let plain = text == "0" || !text.starts_with('0') || text.starts_with("0.");
+                let number = text.parse().ok().or_else(|| whole(text.parse().ok()?));
+                Ok(match number.filter(|_| plain) {
+                    Some(number) => Id::Number(number),
+                    None => Id::Text(text.to_string()),
+                })
+            }
+        }
+        deserializer.deserialize_any(Scalar)
+    }
+}
+
+/// A number, also as a text; not a number if there is none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Number(pub f64);
+
+impl Default for Number {
+    fn default() -> Self {
+        Self(f64::NAN)
+    }
+}
+
+impl Number {
+    pub fn finite(self) -> Option<f64> {
+        Some(self.0).filter(|value| value.is_finite())
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let numbers = deserializer.deserialize_any(AnyNumbers)?;
+        Ok(match numbers {
+            Value::One(value) => Self(value),
+            Value::List(_) => Self::default(),
+        })
+    }
+}
+
+/// A list of numbers; empty if it is something else.
+#[derive(Debug, Default)]
+struct Numbers(Vec<f64>);
+
+impl<'de> Deserialize<'de> for Numbers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match deserializer.deserialize_any(AnyNumbers)? {
+            Value::List(numbers) => Self(numbers),
+            Value::One(_) => Self::default(),
+        })
+    }
+}
+
+/// Anything, as a number or a list of numbers.
+enum Value {
+    One(f64),
+    List(Vec<f64>),
+}
+
+struct AnyNumbers;
+
+impl<'de> Visitor<'de> for AnyNumbers {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number or a list of numbers")
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::One(value as f64))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::One(value as f64))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::One(value))
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::One(f64::from(u8::from(value))))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(Value::One(text.trim().parse().unwrap_or(f64::NAN)))
+    }
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::One(f64::NAN))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut numbers = Vec::new();
+        while let Some(Number(number)) = items.next_element()? {
+            numbers.push(number);
+        }
+        Ok(Value::List(numbers))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Value::One(f64::NAN))
+    }
+}
+
+/// A length in pixels; 0 if there is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count(pub u32);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Number(value) = Number::deserialize(deserializer)?;
+        if value.is_nan() {
+            return Ok(Self(0));
+        }
+        let length = whole(value).and_then(|value| u32::try_from(value).ok());
+        let length = length.ok_or_else(|| de::Error::custom(format!("{value} is not a length in pixels")))?;
+        Ok(Self(length))
+    }
+}
+
+/// What a segment spans, if it has an extent: polygons, or a mask of run lengths, compressed or not.
+#[derive(Debug, Default)]
+struct Segment(Option<[f64; 4]>);
+
+impl<'de> Deserialize<'de> for Segment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Segment;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("polygons or run lengths")
+            }
+            fn visit_unit<E>(self) -> Result<Segment, E> {
+                Ok(Segment(None))
+            }
+            fn visit_bool<E>(self, _: bool) -> Result<Segment, E> {
+                Ok(Segment(None))
+            }
+            fn visit_u64<E>(self, _: u64) -> Result<Segment, E> {
+                Ok(Segment(None))
+            }
+            fn visit_i64<E>(self, _: i64) -> Result<Segment, E> {
+                Ok(Segment(None))
+            }
+            fn visit_f64<E>(self, _: f64) -> Result<Segment, E> {
+                Ok(Segment(None))
+            }
+            fn visit_str<E>(self, _: &str) -> Result<Segment, E> {
+                Ok(Segment(None))
+            }
+            /// Polygons, or the coordinates of a single one.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Segment, A::Error> {
+                let mut corners: Option<[f64; 4]> = None;
+                let mut alone = Vec::new();
+                while let Some(item) = items.next_element::<Item>()? {
+                    match item.0 {
+                        Value::One(number) => alone.push(number),
+                        Value::List(polygon) => corners = span(corners.into_iter().flatten().chain(polygon)),
+                    }
+                }
+                Ok(Segment(corners.or_else(|| span(alone))))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Segment, A::Error> {
+                let (mut size, mut counts) = (Numbers::default(), Counts::default());
+                while let Some(key) = entries.next_key::<String>()? {
+                    match key.as_str() {
+                        "size" => size = entries.next_value()?,
+                        "counts" => counts = entries.next_value()?,
+                        _ => drop(entries.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(Segment(counts.span(&size.0)))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// A polygon or a coordinate.
+struct Item(Value);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyNumbers).map(Self)
+    }
+}
+
+/// The run lengths of a mask.
+#[derive(Default)]
+enum Counts {
+    #[default]
+    None,
+    Runs(Vec<u32>),
+    Compressed(String),
+}
+
+impl Counts {
+    /// The corners of the mask; `None` if it is empty or its runs are longer than an image of that height and width.
+    fn span(&self, size: &[f64]) -> Option<[f64; 4]> {
+        let &[h, w] = size else { return None };
+        let [h, w] = [h, w].map(|length| whole(length).and_then(|length| u32::try_from(length).ok()));
+        let (h, w) = (h?, w?);
+        let mask = match self {
+            Self::None => return None,
+            Self::Runs(counts) => RleRef::Runs { counts, h, w },
+            Self::Compressed(counts) => RleRef::Compressed { counts, h, w },
+        };
+        let [x, y, width, height] = mask.to_bbox().ok()?;
+        (width > 0.0 && height > 0.0).then_some([x, y, x + width, y + height])
+    }
+}
+
+impl<'de> Deserialize<'de> for Counts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Counts;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("run lengths")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Counts, E> {
+                Ok(Counts::Compressed(text.to_string()))
+            }
+            fn visit_unit<E>(self) -> Result<Counts, E> {
+                Ok(Counts::None)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Counts, A::Error> {
+                let mut runs = Vec::new();
+                while let Some(Number(length)) = items.next_element()? {
+                    let length = whole(length).and_then(|length| u32::try_from(length).ok());
+                    runs.push(length);
+                }
+                let runs: Option<Vec<u32>> = runs.into_iter().collect();
+                Ok(runs.map_or(Counts::None, Counts::Runs))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn outline(fields: &str) -> Outline {
+        let json = format!(r#"{{"annotations": [{{"image_id": 1, "category_id": 1, {fields}}}]}}"#);
+        parse::<CocoFile>(json.as_bytes()).unwrap().annotations[0].outline()
+    }
+
+    #[test]
+    fn segments_give_what_they_span() {
+        // Columns 1 and 2 of rows 1 to 2 in a mask of 4 rows and 5 columns.
+        let mask = [0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let rle = hotcoco::mask::encode(&mask, 4, 5).unwrap();
+        let (runs, text) = (&rle.counts, hotcoco::mask::rle_to_string(&rle));
+        let expected = Outline::Segment([1.0, 1.0, 3.0, 3.0]);
+        for segment in [
+            format!(r#"{{"size": [4, 5], "counts": {runs:?}}}"#),
+            format!(r#"{{"counts": {text:?}, "size": [4.0, "5"], "more": {{}}}}"#),
+            "[[1, 1, 3, 2], [2, 3, 1.5, 2]]".to_string(),
+            "[1, 1, 3, 3, 1, 3]".to_string(),
+            r#"[["1", 1, 3, 3, 9]]"#.to_string(),
+        ] {
+            assert_eq!(outline(&format!(r#""segmentation": {segment}"#)), expected, "{segment}");
+            for bbox in ["[]", "null", "[1, 2, 3]", "{}", "[1, 2, 3, 4, 5]"] {
+                let both = format!(r#""segmentation": {segment}, "bbox": {bbox}"#);
+                assert_eq!(outline(&both), expected, "{both}");
+            }
+        }
+        for nothing in ["[]", "[[]]", "{}", "null", r#"{"size": [1, 1], "counts": [9, 9]}"#, r#"{"size": [2, 2], "counts": [4]}"#] {
+            assert_eq!(outline(&format!(r#""segmentation": {nothing}"#)), Outline::Missing, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn a_box_goes_before_a_segment() {
+        let both = r#""bbox": ["1", 2, 3.5, 4], "segmentation": [[0, 0, 9, 9, 0, 9]]"#;
+        assert_eq!(outline(both), Outline::CornerAndSize([1.0, 2.0, 3.5, 4.0]));
+    }
+
+    #[test]
+    fn ids_may_be_numbers_of_any_form_or_texts() {
+        let id = |json: &str| serde_json::from_str::<Id>(json).map_err(|error| error.to_string());
+        for seven in ["7", "7.0", r#""7""#, r#"" 7.0 ""#] {
+            assert_eq!(id(seven), Ok(Id::Number(7)), "{seven}");
+        }
+        for text in ["a7", "007", "7.5", "-7"] {
+            assert_eq!(id(&format!("\"{text}\"")), Ok(Id::Text(text.into())));
+        }
+        for bad in ["-7", "7.5", "1e300", "null", "[]"] {
+            assert!(id(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_none_do_not_refuse_a_file() {
+        let text = r#"{"annotations": [{"image_id": 1, "category_id": 1, "bbox": [NaN, -Infinity, Infinity, 2],
+            "note": "NaN \"Infinity"}]}"#;
+        let file: CocoFile = parse(text.as_bytes()).unwrap();
+        let Outline::CornerAndSize([x, y, width, height]) = file.annotations[0].outline() else {
+            panic!("a box")
+        };
+        assert!(x.is_nan() && y.is_nan() && width.is_nan() && height == 2.0);
+    }
+}

@@ -1,0 +1,320 @@
+//! What annotation files say, and the one step from there to a data set.
+//!
+//! A reader of a format turns its files into a [`Description`] and looks at no image. [`Description::assemble`] reads the
+//! headers of the images, decides which pixels are meant, turns outlines into boxes, and counts what is wrong. So every
+//! rule about images and boxes holds for all formats.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use rayon::prelude::*;
+
+use crate::dataset::{Annotations, admit};
+use crate::decoding::{ImageHeader, Pixels, read_header};
+use crate::{
+    BoundingBox, Category, DataError, DetectionDataset, Finding, ImageFiles, ImageRecord, Layout,
+    LoadReport, Object, Tally,
+};
+
+/// One split of a data set as its annotation files describe it.
+#[derive(Debug)]
+pub(super) struct Description {
+    /// The name of the data set in messages.
+    pub name: String,
+    pub layout: Layout,
+    pub categories: Vec<Category>,
+    pub images: Vec<AnnotatedImage>,
+    /// Where annotations were looked for, for the message about a data set without any.
+    pub searched: String,
+    /// What the reader has found so far.
+    pub report: LoadReport,
+}
+
+/// An image and what is drawn on it.
+#[derive(Debug)]
+pub(super) struct AnnotatedImage {
+    /// The id in the file; `None` numbers images from 1.
+    pub id: Option<u64>,
+    /// The name in records.
+    pub file_name: String,
+    /// Where the image is, or would be.
+    pub path: PathBuf,
+    /// Width and height in the annotations, if they give both.
+    pub stated_size: Option<(u32, u32)>,
+    /// What places in reports start with: the annotation file of this image, or the image.
+    pub source: String,
+    pub objects: Vec<AnnotatedObject>,
+}
+
+/// An object as it was drawn.
+#[derive(Debug)]
+pub(super) struct AnnotatedObject {
+    /// The id in the file, 0 if it is missing there; `None` numbers the objects of the data set from 1.
+    pub id: Option<u64>,
+    pub outline: Outline,
+    /// The class: an index of the categories.
+    pub label: usize,
+    /// In square pixels.
+    pub annotated_area: Option<f64>,
+    pub iscrowd: bool,
+    pub place: Place,
+}
+
+/// Where something is in an annotation file.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Place {
+    /// A line, from 1.
+    Line(usize),
+    /// The annotation of that id.
+    Annotation(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Annotation(id) => write!(f, "annotation {id}"),
+        }
+    }
+}
+
+/// The ways in which formats give a box. Lengths are in pixels unless they are shares of the image's width or height.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Outline {
+    /// Left, top, right, bottom.
+    Corners([f64; 4]),
+    /// Left, top, right, bottom, as shares.
+    CornerShares([f64; 4]),
+    /// VOC's `xmin`, `ymin`, `xmax`, `ymax`: pixels, counted from 1, both inclusive.
+    FirstAndLastPixel([f64; 4]),
+    /// COCO's left, top, width, height.
+    CornerAndSize([f64; 4]),
+    /// YOLO's center and size, as shares.
+    CenterAndSizeShares([f64; 4]),
+    /// What a segment spans: left, top, right, bottom.
+    Segment([f64; 4]),
+    /// What a segment spans, as shares.
+    SegmentShares([f64; 4]),
+    /// Neither a box nor a segment.
+    Missing,
+}
+
+impl Outline {
+    /// The box in an image of that size, and what was repaired; `None` without a box.
+    fn bbox(self, (width, height): (u32, u32)) -> Option<(BoundingBox, Option<Finding>)> {
+        let size = [f64::from(width), f64::from(height)];
+        let scaled = |[a, b, c, d]: [f64; 4]| [a * size[0], b * size[1], c * size[0], d * size[1]];
+        let swapped = Finding::SwappedCorners;
+        let negative = Finding::NegativeSize;
+        Some(match self {
+            Self::Corners(corners) => in_order(corners, swapped),
+            Self::CornerShares(corners) => in_order(scaled(corners), swapped),
+            Self::FirstAndLastPixel(pixels) => {
+                let ([xmin, ymin, xmax, ymax], finding) = ordered(pixels, swapped);
+                // A box with `xmin == xmax` would be one pixel wide, but comes from a click without a drag: it is made
+                // degenerate, to be dropped.
+                let extent = |min: f64, max: f64| if max > min { max - min + 1.0 } else { 0.0 };
+                let extents = [extent(xmin, xmax), extent(ymin, ymax)];
+                let xywh = [xmin - 1.0, ymin - 1.0, extents[0], extents[1]];
+                (BoundingBox::from_xywh(xywh), finding)
+            }
+            Self::CornerAndSize([x, y, width, height]) => {
+                in_order([x, y, x + width, y + height], negative)
+            }
+            Self::CenterAndSizeShares(shares) => {
+                let [x, y, width, height] = scaled(shares);
+                let (left, top) = (x - width / 2.0, y - height / 2.0);
+                in_order([left, top, left + width, top + height], negative)
+            }
+            Self::Segment(corners) => in_order(corners, swapped),
+            Self::SegmentShares(corners) => in_order(scaled(corners), swapped),
+            Self::Missing => return None,
+        })
+    }
+
+    fn is_segment(self) -> bool {
+        matches!(self, Self::Segment(_) | Self::SegmentShares(_))
+    }
+}
+
+/// The box of these corners in order.
+fn in_order(corners: [f64; 4], finding: Finding) -> (BoundingBox, Option<Finding>) {
+    let (corners, finding) = ordered(corners, finding);
+    let [x1, y1, x2, y2] = corners.map(|value| value as f32);
+    (BoundingBox::new(x1, y1, x2, y2), finding)
+}
+
+/// The corners in order, and `finding` if they were not.
+fn ordered([x1, y1, x2, y2]: [f64; 4], finding: Finding) -> ([f64; 4], Option<Finding>) {
+    match x1 > x2 || y1 > y2 {
+        true => (
+            [x1.min(x2), y1.min(y2), x1.max(x2), y1.max(y2)],
+            Some(finding),
+        ),
+        false => ([x1, y1, x2, y2], None),
+    }
+}
+
+/// The corners of what the points `x, y, x, y, …` span; `None` without a point. A last `x` without its `y` is ignored.
+pub(super) fn span(coordinates: impl IntoIterator<Item = f64>) -> Option<[f64; 4]> {
+    let mut coordinates = coordinates.into_iter();
+    let mut span: Option<[f64; 4]> = None;
+    while let (Some(x), Some(y)) = (coordinates.next(), coordinates.next()) {
+        let [x1, y1, x2, y2] = span.unwrap_or([x, y, x, y]);
+        span = Some([x1.min(x), y1.min(y), x2.max(x), y2.max(y)]);
+    }
+    span
+}
+
+impl Description {
+    /// The data set: its images with their sizes, its objects as boxes inside them.
+    ///
+    /// # Errors
+    ///
+    /// The error of an image if none can be read. [`DataError::MissingImages`] if more than half are not on disk. Those of
+    /// [`DetectionDataset::new`].
+    pub fn assemble(mut self) -> Result<DetectionDataset, DataError> {
+        let headers: Vec<Result<ImageHeader, DataError>> = (self.images.par_iter())
+            .map(|image| read_header(&image.path))
+            .collect();
+        require_most(&self.images, &headers)?;
+
+        let mut report = self.report;
+        let mut turned = Turned::default();
+        let mut segments = Tally::default();
+        let mut records = Vec::with_capacity(self.images.len());
+        let mut files = Vec::with_capacity(self.images.len());
+        let mut ids = 1..;
+        let mut unreadable = None;
+        for ((image, header), number) in self.images.drain(..).zip(headers).zip(1..) {
+            let header = match header {
+                Ok(header) => header,
+                Err(cause) => {
+                    match is_missing(&cause) {
+                        true => report.record(Finding::MissingImage, &image.file_name),
+                        false => {
+                            let place = format_args!("{} {}", image.file_name, cause.reason());
+                            report.record(Finding::UnreadableImage, place);
+                        }
+                    }
+                    unreadable.get_or_insert(cause);
+                    continue;
+                }
+            };
+            let (size, pixels) = turned.decide(&image, header);
+            let mut objects = Vec::with_capacity(image.objects.len());
+            let mut seen = HashSet::new();
+            for drawn in image.objects {
+                let next = ids.next().unwrap_or_default();
+                let place = format!("{} {}", image.source, drawn.place);
+                let Some((bbox, repaired)) = drawn.outline.bbox(size) else {
+                    report.record(Finding::NoBox, place);
+                    continue;
+                };
+                let object = Object::new(drawn.id.unwrap_or(next), bbox, drawn.label)
+                    .with_annotated_area(drawn.annotated_area)
+                    .with_iscrowd(drawn.iscrowd);
+                let Some(object) = admit(object, size, &place, &mut report) else {
+                    continue;
+                };
+                if !seen.insert((object.label, object.bbox.to_xyxy().map(f32::to_bits))) {
+                    report.record(Finding::Duplicate, place);
+                    continue;
+                }
+                if drawn.outline.is_segment() {
+                    segments.add(&place);
+                }
+                if let Some(finding) = repaired {
+                    report.record(finding, place);
+                }
+                objects.push(object);
+            }
+            let id = image.id.unwrap_or(number);
+            let (width, height) = size;
+            records
+                .push(ImageRecord::new(id, image.file_name, width, height).with_objects(objects));
+            files.push((image.path, pixels));
+        }
+        if let (true, Some(cause)) = (records.is_empty(), unreadable) {
+            return Err(cause);
+        }
+        turned.tell(&mut report);
+        if segments.count > 0 {
+            report.remark(format!("boxes taken around segments: {segments}"));
+        }
+        let annotations = Annotations {
+            name: self.name,
+            layout: Some(self.layout),
+            categories: self.categories,
+            images: records,
+            searched: self.searched,
+            report,
+        };
+        DetectionDataset::from_annotations(annotations, ImageFiles::with_pixels(files))
+    }
+}
+
+fn is_missing(error: &DataError) -> bool {
+    matches!(error, DataError::Io { source, .. }
+        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+}
+
+/// Fails if more than half of the images are not on disk.
+fn require_most(
+    images: &[AnnotatedImage],
+    headers: &[Result<ImageHeader, DataError>],
+) -> Result<(), DataError> {
+    let is_lost = |header: &Result<_, _>| header.as_ref().err().is_some_and(is_missing);
+    let missing = headers.iter().filter(|header| is_lost(header)).count();
+    let first = headers.iter().position(is_lost);
+    match first.map(|first| &images[first]) {
+        Some(first) if 2 * missing > images.len() => Err(DataError::MissingImages {
+            first: first.path.clone(),
+            missing,
+            total: images.len(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The images whose pixels are not stored upright, by what their annotations refer to.
+#[derive(Default)]
+struct Turned {
+    upright: Tally,
+    stored: Tally,
+}
+
+impl Turned {
+    /// The size of the pixels that the annotations of an image refer to, and which pixels these are. A size that fits only
+    /// the stored pixels decides for them. A size that fits neither is kept: reading the image is then an error.
+    fn decide(&mut self, image: &AnnotatedImage, header: ImageHeader) -> ((u32, u32), Pixels) {
+        let upright = header.upright();
+        let stated = image.stated_size.unwrap_or(upright);
+        if stated == header.stored && stated != upright {
+            self.stored.add(&image.file_name);
+            return (stated, Pixels::Stored);
+        }
+        if header.orientation != image::metadata::Orientation::NoTransforms {
+            self.upright.add(&image.file_name);
+        }
+        (stated, Pixels::Upright)
+    }
+
+    fn tell(&self, report: &mut LoadReport) {
+        if self.upright.count > 0 {
+            report.remark(format!(
+                "images with an EXIF orientation, turned upright: {}",
+                self.upright
+            ));
+        }
+        if self.stored.count > 0 {
+            report.remark(format!(
+                "images with an EXIF orientation, taken as stored since their annotated size is that of the stored \
+                 pixels: {}",
+                self.stored
+            ));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The paths of the images that annotation files name.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::inventory::{Inventory, unique_max};
+
+/// Finds the images that annotation files name, in the folder of the data set and nowhere else: the files may come from
+/// anyone, and from another machine.
+#[derive(Debug)]
+pub(super) struct ImageFinder {
+    inventory: Arc<Inventory>,
+    /// Where names are relative to, in the order in which to look.
+    folders: Vec<PathBuf>,
+    /// Folders that belong to the data set.
+    allowed: Vec<PathBuf>,
+}
+
+/// Where the images of a split may be whose annotation `file` is in the folder `root`, in the order in which to look: first
+/// in the split's own folder, which is not that of another one.
+pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBuf> {
+    let beside = file.parent().unwrap_or(Path::new(""));
+    let folders = [
+        Path::new(split),
+        &Path::new("images").join(split),
+        beside,
+        &beside.join("images"),
+        Path::new("images"),
+        Path::new(""),
+    ];
+    folders.iter().map(|folder| root.join(folder)).collect()
+}
+
+impl ImageFinder {
+    /// Names are relative to one of `folders`, of which there is at least one. Images may be there and in the folder of
+    /// the `inventory`.
+    pub fn new(inventory: Arc<Inventory>, folders: Vec<PathBuf>) -> Self {
+        let places = folders
+            .iter()
+            .map(PathBuf::as_path)
+            .chain([inventory.root()]);
+        let allowed = places.flat_map(|folder| [Some(plain(folder)), folder.canonicalize().ok()]);
+        Self {
+            allowed: allowed.flatten().collect(),
+            inventory,
+            folders,
+        }
+    }
+
+    /// Where the image of that name is, or would be if it is on disk nowhere.
+    ///
+    /// A name that leads nowhere, such as a path of another machine, finds the file of that name in the data set if there
+    /// is only one, or one that most folders above it speak for.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if the name leads out of the data set, to a file or by `..`.
+    pub fn find(&self, name: &str) -> Result<PathBuf, String> {
+        // Nearly all names are found here.
+        let is_inside = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
+        if Path::new(name).components().all(is_inside) {
+            let direct = self.folders.iter().map(|folder| folder.join(name));
+            if let Some(found) = direct.into_iter().find(|path| path.is_file()) {
+                return Ok(found);
+            }
+        }
+        let slashed = slashed(name);
+        let relative = Path::new(&slashed);
+        let joined = self.folders.iter().map(|folder| folder.join(relative));
+        let candidates: Vec<PathBuf> = joined.filter(|path| self.allows(path)).collect();
+        if let Some(found) = candidates.iter().find(|path| path.is_file()) {
+            return Ok(found.clone());
+        }
+        let parts: Vec<&str> = slashed
+            .split('/')
+            .filter(|part| !matches!(*part, "" | "." | ".."))
+            .collect();
+        if let Some(found) = self.resembling(&parts) {
+            return Ok(self.inventory.root().join(found));
+        }
+        match candidates.into_iter().next() {
+            Some(expected) => Ok(expected),
+            None if relative.is_absolute() && !relative.is_file() => {
+                let name = parts.last().copied().unwrap_or_default();
+                Ok(self.inventory.root().join(name))
+            }
+            None => Err(format!(
+                "the image file name '{name}' points outside the folder of the data set"
+            )),
+        }
+    }
+
+    /// The file of the inventory that resembles a path most, preferably in one of the folders.
+    fn resembling(&self, parts: &[&str]) -> Option<&Path> {
+        self.inventory.resembling(parts).or_else(|| {
+            let name = Path::new(parts.last()?);
+            let stem = name.file_stem()?.to_str()?;
+            let in_folder = |folder: &PathBuf| {
+                let folder = folder.strip_prefix(self.inventory.root()).ok()?;
+                let same = self.inventory.with_stem(stem).filter(|file| {
+                    file.starts_with(folder) && file.file_name() == name.file_name()
+                });
+                unique_max(same, |_| 0)
+            };
+            self.folders.iter().find_map(in_folder)
+        })
+    }
+
+    fn allows(&self, path: &Path) -> bool {
+        let plain = plain(path);
+        self.allowed.iter().any(|folder| plain.starts_with(folder))
+    }
+}
+
+/// A path that may come from Windows or be a URL of a file, with slashes. A drive becomes the root.
+pub(super) fn slashed(name: &str) -> String {
+    let slashed = name.trim().replace('\\', "/");
+    let local = slashed.strip_prefix("file://").unwrap_or(&slashed);
+    match local.as_bytes() {
+        [drive, b':', ..] if drive.is_ascii_alphabetic() => {
+            format!("/{}", local[2..].trim_start_matches('/'))
+        }
+        _ => local.to_string(),
+    }
+}
+
+/// The absolute path, without `.` and `..`.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    path.components().fold(PathBuf::new(), |mut plain, part| {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            part => plain.push(part),
+        }
+        plain
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_the_data_set_or_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in [
+            "set/train/a.jpg",
+            "set/val/b.jpg",
+            "set/train/c.jpg",
+            "set/val/c.jpg",
+            "secret.jpg",
+        ] {
+            let path = dir.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let root = dir.path().join("set");
+        let inventory = Arc::new(Inventory::of(&root).unwrap());
+        let finder = ImageFinder::new(inventory, vec![root.join("train")]);
+        let find = |name: &str| {
+            let path = finder.find(name)?;
+            let path = plain(&path)
+                .strip_prefix(plain(&root))
+                .unwrap()
+                .to_path_buf();
+            Ok::<_, String>(path.display().to_string())
+        };
+        for (name, found) in [
+            ("a.jpg", "train/a.jpg"),
+            ("./a.jpg", "train/a.jpg"),
+            ("..\\train\\a.jpg", "train/a.jpg"),
+            ("../val/b.jpg", "val/b.jpg"),
+            ("C:\\Users\\me\\set\\val\\c.jpg", "val/c.jpg"),
+            ("/home/me/train/c.jpg", "train/c.jpg"),
+            ("data/c.jpg", "train/c.jpg"),
+            ("b.jpg", "val/b.jpg"),
+            ("file:///home/me/b.jpg", "val/b.jpg"),
+            // On disk nowhere.
+            ("x/none.jpg", "train/x/none.jpg"),
+            ("D:/x/none.jpg", "none.jpg"),
+        ] {
+            assert_eq!(find(name).as_deref(), Ok(found), "{name}");
+        }
+        let secret = dir.path().join("secret.jpg");
+        for name in [
+            "../../secret.jpg",
+            "..\\..\\none.jpg",
+            secret.to_str().unwrap(),
+        ] {
+            assert!(find(name).unwrap_err().contains("points outside"), "{name}");
+        }
+    }
+}

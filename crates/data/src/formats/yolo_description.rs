@@ -1,0 +1,276 @@
+//! The files that describe a YOLO data set: `data.yaml`, darknet's `obj.data`, and lists of class names.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::DataError;
+use crate::files::{lines, read_text};
+
+/// What such a file says.
+#[derive(Debug, Default)]
+pub(super) struct YoloDescription {
+    /// The folder of the data set, which may be of another machine.
+    pub path: Option<String>,
+    /// Names of splits, and the folders or lists of their images.
+    pub splits: Vec<(String, Vec<String>)>,
+    /// The class names, in the order of the class indices.
+    pub names: Option<Vec<String>>,
+    /// The file of the class names.
+    pub names_file: Option<String>,
+    /// The number of classes.
+    pub classes: Option<usize>,
+    /// Number of keypoints, and of numbers for each.
+    pub keypoints: Option<[usize; 2]>,
+    /// What the labels are for, such as `detect` or `obb`.
+    pub task: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct DataYaml {
+    path: Option<Text>,
+    train: Option<Places>,
+    val: Option<Places>,
+    valid: Option<Places>,
+    validation: Option<Places>,
+    test: Option<Places>,
+    names: Option<Names>,
+    nc: Option<Text>,
+    kpt_shape: Option<Vec<Text>>,
+    task: Option<Text>,
+}
+
+impl YoloDescription {
+    /// Reads a YAML file.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`], or [`DataError::Annotations`] if it is malformed.
+    pub fn of_yaml(path: &Path) -> Result<Self, DataError> {
+        let yaml: DataYaml = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
+            // Below its message, the parser shows the offending lines. Errors are on one line.
+            let message = error.to_string();
+            DataError::Annotations {
+                path: path.to_path_buf(),
+                cause: message.lines().next().unwrap_or_default().to_string(),
+            }
+        })?;
+        let named = [
+            ("train", yaml.train),
+            ("val", yaml.val.or(yaml.valid).or(yaml.validation)),
+            ("test", yaml.test),
+        ];
+        let splits = named.into_iter().filter_map(|(name, places)| {
+            let places = places?.0;
+            (!places.is_empty()).then(|| (name.to_string(), places))
+        });
+        let keypoints: Option<Vec<usize>> = yaml.kpt_shape.and_then(|shape| {
+            let numbers = shape.iter().map(|number| number.0.parse().ok());
+            numbers.collect()
+        });
+        Ok(Self {
+            path: yaml.path.map(|path| path.0),
+            splits: splits.collect(),
+            names: yaml.names.map(|names| names.0),
+            names_file: None,
+            classes: yaml.nc.and_then(|count| count.0.parse().ok()),
+            keypoints: keypoints.and_then(|shape| shape.try_into().ok()),
+            task: yaml.task.map(|task| task.0),
+        })
+    }
+
+    /// Whether the file is about a data set, rather than about a model or something else.
+    pub fn is_about_data(&self) -> bool {
+        !self.splits.is_empty() || self.names.is_some()
+    }
+
+    /// Reads darknet's `KEY = VALUE` lines, such as `train = data/train.txt`. Every key but `classes`, `names`, `backup`
+    /// and those of darknet's evaluation is a split.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`].
+    pub fn of_darknet(path: &Path) -> Result<Self, DataError> {
+        let text = read_text(path)?;
+        let mut description = Self::default();
+        for (_, line) in lines(&text) {
+            let Some((key, value)) = line.split_once('=') else {
+                continue;
+            };
+            let (key, value) = (key.trim(), value.trim().to_string());
+            match key {
+                "names" => description.names_file = Some(value),
+                "classes" => description.classes = value.parse().ok(),
+                _ if value.ends_with(".txt") => {
+                    description.splits.push((key.to_string(), vec![value]));
+                }
+                _ => {}
+            }
+        }
+        Ok(description)
+    }
+}
+
+/// The class names in a file: one a line, or the categories of Label Studio's `notes.json`.
+pub(super) fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
+    let text = read_text(path)?;
+    if path.extension().is_none_or(|extension| extension != "json") {
+        return Ok(lines(&text).map(|(_, name)| name.to_string()).collect());
+    }
+    #[derive(Deserialize)]
+    struct Notes {
+        categories: Vec<Category>,
+    }
+    #[derive(Deserialize)]
+    struct Category {
+        id: usize,
+        name: String,
+    }
+    let notes: Notes = serde_json::from_str(&text).map_err(|error| DataError::Annotations {
+        path: path.to_path_buf(),
+        cause: error.to_string(),
+    })?;
+    let names = notes.categories.into_iter().map(|category| (category.id, category.name));
+    in_order(names.collect()).map_err(|cause| DataError::Annotations {
+        path: path.to_path_buf(),
+        cause: format!("the ids of the categories {cause}"),
+    })
+}
+
+/// The names by their indices, which must be without a gap.
+fn in_order(names: BTreeMap<usize, String>) -> Result<Vec<String>, String> {
+    match names.keys().copied().eq(0..names.len()) {
+        true => Ok(names.into_values().collect()),
+        false => Err("are not 0, 1, 2, …".into()),
+    }
+}
+
+/// A text as it is written, where YAML would read a number, a truth value or nothing: `0` and `no` are names of classes.
+#[derive(Debug)]
+struct Text(String);
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text: Option<String> = Option::deserialize(deserializer)?;
+        Ok(Self(text.unwrap_or_else(|| "null".into())))
+    }
+}
+
+/// One path or several.
+struct Places(Vec<String>);
+
+impl<'de> Deserialize<'de> for Places {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrSeveral;
+        impl<'de> Visitor<'de> for OneOrSeveral {
+            type Value = Places;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path or a list of paths")
+            }
+            fn visit_str<E>(self, path: &str) -> Result<Places, E> {
+                let path = path.trim();
+                Ok(Places(Some(path.to_string()).filter(|path| !path.is_empty()).into_iter().collect()))
+            }
+            fn visit_unit<E>(self) -> Result<Places, E> {
+                Ok(Places(Vec::new()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Places, A::Error> {
+                let mut places = Vec::new();
+                while let Some(Text(place)) = items.next_element()? {
+                    places.push(place);
+                }
+                Ok(Places(places))
+            }
+        }
+        deserializer.deserialize_any(OneOrSeveral)
+    }
+}
+
+/// A list of names, or a map from indices to names.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListOrMap;
+        impl<'de> Visitor<'de> for ListOrMap {
+            type Value = Names;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list or a map of class names")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Names, A::Error> {
+                let mut names = Vec::new();
+                while let Some(Text(name)) = items.next_element()? {
+                    names.push(name);
+                }
+                Ok(Names(names))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Names, A::Error> {
+                let mut names = BTreeMap::new();
+                while let Some((Text(key), Text(name))) = entries.next_entry()? {
+                    let index = key.parse::<usize>();
+                    let index = index.map_err(|_| {
+                        de::Error::custom(format!("the key '{key}' of 'names' is not an index"))
+                    })?;
+                    names.insert(index, name);
+                }
+                let names = in_order(names);
+                names.map(Names).map_err(|cause| de::Error::custom(format!("the keys of 'names' {cause}")))
+            }
+        }
+        deserializer.deserialize_any(ListOrMap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn yaml(text: &str) -> Result<YoloDescription, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data.yaml");
+        std::fs::write(&path, text).unwrap();
+        YoloDescription::of_yaml(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_are_texts_whatever_yaml_makes_of_them() {
+        let expected = ["0", "no", "1.50", "null", "true", "on", "0x10", "2024-01-01", "a: b"];
+        let list = "names: [0, no, 1.50, null, true, on, 0x10, 2024-01-01, 'a: b']";
+        assert_eq!(yaml(list).unwrap().names.unwrap(), expected);
+        let items = expected.iter().zip(0..).map(|(name, index)| match *name {
+            "a: b" => format!("  {index}: \"a: b\"\n"),
+            name => format!("  {index}: {name}\n"),
+        });
+        let map = format!("names:\n{}", items.collect::<String>());
+        assert_eq!(yaml(&map).unwrap().names.unwrap(), expected);
+        let quoted = "names: {'1': b, \"0\": a}";
+        assert_eq!(yaml(quoted).unwrap().names.unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn splits_have_one_place_or_several_or_none() {
+        let description = yaml("train: [a, b]\nvalidation: c\ntest: # none\nnc: 2\nkpt_shape: [17, 3]\n").unwrap();
+        let train = ("train".to_string(), vec!["a".to_string(), "b".to_string()]);
+        let val = ("val".to_string(), vec!["c".to_string()]);
+        assert_eq!(description.splits, [train, val]);
+        assert_eq!((description.classes, description.keypoints), (Some(2), Some([17, 3])));
+    }
+
+    #[test]
+    fn malformed_files_name_the_cause() {
+        for (text, cause) in [
+            ("names: {0: a, 2: b}", "the keys of 'names' are not 0, 1, 2, …"),
+            ("names: {a: b}", "the key 'a' of 'names' is not an index"),
+            ("names: cat", "a list or a map of class names"),
+            ("train: {a: b}", "a path or a list of paths"),
+        ] {
+            let error = yaml(text).unwrap_err();
+            assert!(error.contains(cause) && !error.contains('\n'), "{error}");
+        }
+    }
+}
