@@ -498,3 +498,54 @@ fn nothing_is_overwritten_and_nothing_half_written_stays() {
     let message = fails(Layout::Voc, &newline, "new");
     assert!(message.contains(r#""a\nb""#), "{message}");
 }
+
+/// A JPEG file of 20x10 stored pixels that are to be turned by a quarter.
+fn turned_jpeg(path: &Path) {
+    let mut jpeg = Vec::new();
+    let pixels = RgbImage::from_fn(20, 10, |x, _| Rgb([(x * 12) as u8, 90, 200]));
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100);
+    pixels.write_with_encoder(encoder).unwrap();
+    // After the start of the image: a segment with one entry, the orientation 6.
+    let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let mut marked = jpeg[..2].to_vec();
+    marked.extend([0xff, 0xe1, 0, exif.len() as u8 + 2]);
+    marked.extend(exif);
+    marked.extend(&jpeg[2..]);
+    fs::write(path, marked).unwrap();
+}
+
+#[test]
+fn boxes_stay_on_what_they_show_in_images_with_an_exif_orientation() {
+    for (stated, encoded) in [((20, 10), true), ((10, 20), false)] {
+        let source = TempDir::new().unwrap();
+        turned_jpeg(&source.path().join("a.jpg"));
+        let (width, height) = stated;
+        let annotations = json!({
+            "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
+            "categories": [{"id": 1, "name": "cat"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 3, 5, 6]}],
+        });
+        let json = source.path().join("annotations.json");
+        fs::write(&json, annotations.to_string()).unwrap();
+        let original = DetectionDataset::open(source.path(), None).unwrap();
+        for layout in LAYOUTS {
+            let dir = TempDir::new().unwrap();
+            let writer = DatasetWriter::new(layout);
+            let report = writer.write(&[("train", &original)], dir.path()).unwrap();
+            // YOLO cannot state that the stored pixels are meant.
+            let tally = report.tally(WriteFinding::Encoded);
+            let expected = usize::from(encoded && layout == Layout::Yolo);
+            assert_eq!(tally.count, expected, "{layout}");
+            let read = DetectionDataset::open(dir.path(), Some("train")).unwrap();
+            assert_eq!(
+                read.images()[0].objects[0].bbox,
+                original.images()[0].objects[0].bbox
+            );
+            assert_eq!(
+                read.image(0).unwrap(),
+                original.image(0).unwrap(),
+                "{layout}"
+            );
+        }
+    }
+}
