@@ -263,8 +263,8 @@ fn failures_of_tables_name_the_file_the_line_and_the_cause() {
             "DIR/train.csv:2: 'x' is not a number",
         ),
         (
-            "../../b.png,1,2,3,4,cat\n",
-            "DIR/train.csv: the image file name '../../b.png' points outside the folder of the data set",
+            "../../../b.png,1,2,3,4,cat\n",
+            "DIR/train.csv: the image file name '../../../b.png' points outside the folder of the data set",
         ),
         (
             "b.png,1,2,3,4,cat\n",

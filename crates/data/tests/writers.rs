@@ -186,7 +186,7 @@ fn data_yaml_lists_splits_by_what_they_are_for() {
         ),
         (
             &["train1", "train2"],
-            "train:\n  - 'images/train1'\n  - 'images/train2'\n",
+            "train:\n- 'images/train1'\n- 'images/train2'\n",
             0,
         ),
         (&["train", "trainval"], "train: 'images/train'\n", 1),
@@ -221,8 +221,8 @@ fn what_a_layout_cannot_hold_is_left_out_and_counted() {
         .zip(1..)
         .map(|(bbox, id)| Object::new(id, *bbox, 0));
     let mut objects: Vec<Object> = objects.collect();
-    objects.push(objects[2].clone().with_iscrowd(true));
-    objects[3].id = 4;
+    let crowd = BoundingBox::new(8.0, 3.0, 16.0, 9.0);
+    objects.push(Object::new(4, crowd, 0).with_iscrowd(true));
     let dataset = memory(
         &["cat"],
         vec![ImageRecord::new(1, "a", 20, 10).with_objects(objects)],

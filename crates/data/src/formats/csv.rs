@@ -226,25 +226,48 @@ fn parse_classes(text: &str) -> Result<BTreeMap<u64, String>, Fault> {
 
 /// The rows of a text that are not blank, with their lines. Fields are trimmed.
 struct Rows<'a> {
+    text: &'a str,
     reader: csv::Reader<&'a [u8]>,
-    /// How many lines precede what the reader sees.
-    skipped: usize,
+    /// The line of the byte `counted`.
+    line: usize,
+    counted: usize,
     decimal_comma: bool,
 }
 
 impl<'a> Rows<'a> {
     fn of(text: &'a str) -> Self {
-        let text = text.trim_start_matches('\u{feff}');
-        // Excel reads and writes this line.
-        let (separator, text, skipped) = match separator_line(text) {
-            Some((separator, rest)) => (separator, rest, 1),
-            None => (guess_separator(text), text, 0),
+        // Excel reads and writes a line that names the separator.
+        let (separator, text, line) = match separator_line(text) {
+            Some((separator, rest)) => (separator, rest, 2),
+            None => (guess_separator(text), text, 1),
         };
         Self {
+            text,
             reader: reader(text, separator),
-            skipped,
+            line,
+            counted: 0,
             decimal_comma: separator != b',',
         }
+    }
+
+    /// The line of the row that starts at a byte, or after the line ends there. csv's own count is that of the row before
+    /// if lines end with CR LF or are blank.
+    fn line_at(&mut self, byte: u64) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut start = usize::try_from(byte).unwrap_or(usize::MAX);
+        while matches!(bytes.get(start), Some(b'\r' | b'\n')) {
+            start += 1;
+        }
+        for at in self.counted..start.min(bytes.len()) {
+            match bytes[at] {
+                b'\n' => self.line += 1,
+                // Alone, as on old systems.
+                b'\r' if bytes.get(at + 1) != Some(&b'\n') => self.line += 1,
+                _ => {}
+            }
+        }
+        self.counted = start;
+        self.line
     }
 }
 
@@ -254,27 +277,21 @@ impl Iterator for Rows<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let mut row = StringRecord::new();
-            let start = self.reader.position().line();
-            let line = |line: u64| usize::try_from(line).unwrap_or(usize::MAX) + self.skipped;
+            let line = self.line_at(self.reader.position().byte());
             match self.reader.read_record(&mut row) {
                 Ok(false) => return None,
-                Ok(true) => {}
+                Ok(true) if row.iter().all(str::is_empty) => {}
+                Ok(true) => {
+                    if self.decimal_comma {
+                        row = row.iter().map(with_decimal_point).collect();
+                    }
+                    return Some(Ok((line, row)));
+                }
                 Err(error) => {
                     let cause = format!("not CSV: {error}").replace('\n', " ");
-                    return Some(Err(Fault {
-                        line: line(start),
-                        cause,
-                    }));
+                    return Some(Err(Fault { line, cause }));
                 }
             }
-            if row.iter().all(str::is_empty) {
-                continue;
-            }
-            let start = row.position().map_or(start, csv::Position::line);
-            if self.decimal_comma {
-                row = row.iter().map(with_decimal_point).collect();
-            }
-            return Some(Ok((line(start), row)));
         }
     }
 }
@@ -568,7 +585,7 @@ mod tests {
         for text in [
             "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,640,480,cat,1,2,3,4",
             "class,ymax,xmax,ymin,xmin,Width,Height,image\ncat,4,3,2,1,640,480,a.jpg",
-            "\u{feff}\"image_path\",\"x_min\",\"y_min\",\"x_max\",\"y_max\",\"label\",\"image_width\",\"image_height\"\r\na.jpg,1,2,3,4,cat,640.0,480\r\n",
+            "\"image_path\",\"x_min\",\"y_min\",\"x_max\",\"y_max\",\"label\",\"image_width\",\"image_height\"\r\na.jpg,1,2,3,4,cat,640.0,480\r\n",
             ",filename,x1,y1,x2,y2,class_name,width,height,score\n0,a.jpg,1,2,3,4,cat,640,480,0.5",
         ] {
             assert_eq!(rows(text), expected, "{text}");
