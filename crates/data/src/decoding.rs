@@ -20,8 +20,9 @@ const READ: [&str; 11] = [
 
 /// Extensions of image files that are not decoded.
 const NOT_READ: [&str; 30] = [
-    "avif", "heic", "heif", "hif", "jp2", "j2k", "jpx", "jpf", "jxl", "jxr", "dng", "cr2", "cr3", "nef", "nrw", "arw",
-    "raf", "orf", "rw2", "pef", "srw", "psd", "tga", "dds", "exr", "hdr", "pfm", "ppm", "pgm", "qoi",
+    "avif", "heic", "heif", "hif", "jp2", "j2k", "jpx", "jpf", "jxl", "jxr", "dng", "cr2", "cr3",
+    "nef", "nrw", "arw", "raf", "orf", "rw2", "pef", "srw", "psd", "tga", "dds", "exr", "hdr",
+    "pfm", "ppm", "pgm", "qoi",
 ];
 
 /// Which pixels of an image are taken.
@@ -187,7 +188,9 @@ fn header<R: std::io::BufRead + std::io::Seek>(reader: ImageReader<R>) -> ImageR
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     // Some writers of WebP put JPEG's marker before the metadata.
     let exif = decoder.exif_metadata().ok().flatten();
-    let marked = exif.as_deref().and_then(|exif| exif.strip_prefix(b"Exif\0\0"));
+    let marked = exif
+        .as_deref()
+        .and_then(|exif| exif.strip_prefix(b"Exif\0\0"));
     let marked = marked.map(Orientation::from_exif_chunk);
     marked
         .unwrap_or_else(|| decoder.orientation().ok())
@@ -218,7 +221,9 @@ fn require_decoder(bytes: &[u8]) -> ImageResult<()> {
     };
     let hint = ImageFormatHint::Name(name.into());
     let kind = UnsupportedErrorKind::Format(hint.clone());
-    Err(ImageError::Unsupported(UnsupportedError::from_format_and_kind(hint, kind)))
+    Err(ImageError::Unsupported(
+        UnsupportedError::from_format_and_kind(hint, kind),
+    ))
 }
 
 fn decode(bytes: &[u8], pixels: Pixels) -> ImageResult<DynamicImage> {

@@ -82,16 +82,6 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-/// The entries of `folder` with that extension, sorted by name; none if there is no such folder.
-pub(crate) fn entries_with_extension(
-    folder: &Path,
-    extension: &str,
-) -> Result<Vec<PathBuf>, DataError> {
-    let mut paths = entries(folder)?;
-    paths.retain(|path| path.extension().is_some_and(|found| found == extension));
-    Ok(paths)
-}
-
 /// The last part of a path.
 pub(crate) fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();

@@ -268,7 +268,7 @@ fn failures_of_tables_name_the_file_the_line_and_the_cause() {
         ),
         (
             "b.png,1,2,3,4,cat\n",
-            "DIR/train/b.png: no such image (1 of 1 annotated images are missing)",
+            "DIR/b.png: no such image (1 of 1 annotated images are missing)",
         ),
     ] {
         assert_eq!(fails(table), cause);

@@ -9,9 +9,10 @@ use std::io::Read;
 use std::path::Path;
 
 use hotcoco::mask::RleRef;
-use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::class_name::ClassName;
 use super::description::{Outline, span};
 use crate::DataError;
 use crate::files::open;
@@ -42,7 +43,7 @@ pub(super) struct Image {
 pub(super) struct Category {
     pub id: Id,
     #[serde(default)]
-    pub name: Option<Id>,
+    pub name: Option<ClassName>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -51,8 +52,10 @@ pub(super) struct Annotation {
     pub id: Option<Id>,
     pub image_id: Id,
     pub category_id: Id,
-    #[serde(default)]
-    bbox: Numbers,
+    /// `None` if the annotation has no such field. A list that is not of four numbers is a mistake, not a wish for the box of
+    /// the segment.
+    #[serde(default, deserialize_with = "present")]
+    bbox: Option<Numbers>,
     #[serde(default)]
     segmentation: Segment,
     #[serde(default)]
@@ -62,11 +65,12 @@ pub(super) struct Annotation {
 }
 
 impl Annotation {
-    /// The box, otherwise what the segment spans.
+    /// The box, or what the segment spans if there is no field for a box.
     pub fn outline(&self) -> Outline {
-        match (self.bbox.0.as_slice(), self.segmentation.0) {
-            ([x, y, width, height], _) => Outline::CornerAndSize([*x, *y, *width, *height]),
-            (_, Some(corners)) => Outline::Segment(corners),
+        let bbox = self.bbox.as_ref().map(|bbox| bbox.0.as_slice());
+        match (bbox, self.segmentation.0) {
+            (Some([x, y, width, height]), _) => Outline::CornerAndSize([*x, *y, *width, *height]),
+            (None, Some(corners)) => Outline::Segment(corners),
             _ => Outline::Missing,
         }
     }
@@ -172,12 +176,23 @@ pub(super) fn count_images(path: &Path) -> usize {
     const KEY: &[u8] = b"\"file_name\"";
     let bytes = read(path).unwrap_or_default();
     let quotes = (bytes.iter().enumerate()).filter(|(_, byte)| **byte == b'"');
-    quotes.filter(|(at, _)| bytes[*at..].starts_with(KEY)).count()
+    quotes
+        .filter(|(at, _)| bytes[*at..].starts_with(KEY))
+        .count()
 }
 
 /// `null` is an empty list.
-fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// A field that is there, be it `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// An id: a whole number, in whatever form it is written, or a text.
@@ -331,7 +346,8 @@ impl<'de> Deserialize<'de> for Count {
             return Ok(Self(0));
         }
         let length = whole(value).and_then(|value| u32::try_from(value).ok());
-        let length = length.ok_or_else(|| de::Error::custom(format!("{value} is not a length in pixels")))?;
+        let length = length
+            .ok_or_else(|| de::Error::custom(format!("{value} is not a length in pixels")))?;
         Ok(Self(length))
     }
 }
@@ -373,7 +389,9 @@ impl<'de> Deserialize<'de> for Segment {
                 while let Some(item) = items.next_element::<Item>()? {
                     match item.0 {
                         Value::One(number) => alone.push(number),
-                        Value::List(polygon) => corners = span(corners.into_iter().flatten().chain(polygon)),
+                        Value::List(polygon) => {
+                            corners = span(corners.into_iter().flatten().chain(polygon))
+                        }
                     }
                 }
                 Ok(Segment(corners.or_else(|| span(alone))))
@@ -416,7 +434,8 @@ impl Counts {
     /// The corners of the mask; `None` if it is empty or its runs are longer than an image of that height and width.
     fn span(&self, size: &[f64]) -> Option<[f64; 4]> {
         let &[h, w] = size else { return None };
-        let [h, w] = [h, w].map(|length| whole(length).and_then(|length| u32::try_from(length).ok()));
+        let [h, w] =
+            [h, w].map(|length| whole(length).and_then(|length| u32::try_from(length).ok()));
         let (h, w) = (h?, w?);
         let mask = match self {
             Self::None => return None,
@@ -481,14 +500,25 @@ mod tests {
             "[1, 1, 3, 3, 1, 3]".to_string(),
             r#"[["1", 1, 3, 3, 9]]"#.to_string(),
         ] {
-            assert_eq!(outline(&format!(r#""segmentation": {segment}"#)), expected, "{segment}");
-            for bbox in ["[]", "null", "[1, 2, 3]", "{}", "[1, 2, 3, 4, 5]"] {
-                let both = format!(r#""segmentation": {segment}, "bbox": {bbox}"#);
-                assert_eq!(outline(&both), expected, "{both}");
-            }
+            assert_eq!(
+                outline(&format!(r#""segmentation": {segment}"#)),
+                expected,
+                "{segment}"
+            );
         }
-        for nothing in ["[]", "[[]]", "{}", "null", r#"{"size": [1, 1], "counts": [9, 9]}"#, r#"{"size": [2, 2], "counts": [4]}"#] {
-            assert_eq!(outline(&format!(r#""segmentation": {nothing}"#)), Outline::Missing, "{nothing}");
+        for nothing in [
+            "[]",
+            "[[]]",
+            "{}",
+            "null",
+            r#"{"size": [1, 1], "counts": [9, 9]}"#,
+            r#"{"size": [2, 2], "counts": [4]}"#,
+        ] {
+            assert_eq!(
+                outline(&format!(r#""segmentation": {nothing}"#)),
+                Outline::Missing,
+                "{nothing}"
+            );
         }
     }
 
@@ -496,6 +526,10 @@ mod tests {
     fn a_box_goes_before_a_segment() {
         let both = r#""bbox": ["1", 2, 3.5, 4], "segmentation": [[0, 0, 9, 9, 0, 9]]"#;
         assert_eq!(outline(both), Outline::CornerAndSize([1.0, 2.0, 3.5, 4.0]));
+        for bbox in ["[]", "null", "[1, 2, 3]", "{}", "[1, 2, 3, 4, 5]"] {
+            let both = format!(r#""bbox": {bbox}, "segmentation": [[0, 0, 9, 9, 0, 9]]"#);
+            assert_eq!(outline(&both), Outline::Missing, "{both}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::class_name::ClassName;
 use super::description::Place;
 use super::inventory::Inventory;
 use super::listing::{ListedImage, ListedObject, Listings};
@@ -81,16 +82,8 @@ struct Entry {
 
 #[derive(Deserialize)]
 struct Annotation {
-    label: Label,
+    label: ClassName,
     coordinates: Option<Coordinates>,
-}
-
-/// A name. Some tools write one that looks like a number as a number.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Label {
-    Text(String),
-    Number(serde_json::Number),
 }
 
 /// The center and the size of a box.
@@ -106,7 +99,7 @@ impl Entry {
     fn image(self) -> ListedImage {
         let objects = self.annotations.into_iter().zip(1_usize..);
         let objects = objects.map(|(annotation, number)| ListedObject {
-            class: annotation.label.name(),
+            class: annotation.label.0,
             corners: annotation.coordinates.and_then(Coordinates::corners),
             place: Place::Annotation(number.to_string()),
         });
@@ -114,15 +107,6 @@ impl Entry {
             file_name: self.image,
             size: None,
             objects: objects.collect(),
-        }
-    }
-}
-
-impl Label {
-    fn name(self) -> String {
-        match self {
-            Self::Text(name) => name,
-            Self::Number(number) => number.to_string(),
         }
     }
 }

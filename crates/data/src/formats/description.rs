@@ -208,7 +208,7 @@ impl Description {
             let mut seen = HashSet::new();
             for drawn in image.objects {
                 let next = ids.next().unwrap_or_default();
-                let place = format!("{} {}", image.source, drawn.place);
+                let place = format_args!("{} {}", image.source, drawn.place);
                 let Some((bbox, repaired)) = drawn.outline.bbox(size) else {
                     report.record(Finding::NoBox, place);
                     continue;
@@ -216,7 +216,7 @@ impl Description {
                 let object = Object::new(drawn.id.unwrap_or(next), bbox, drawn.label)
                     .with_annotated_area(drawn.annotated_area)
                     .with_iscrowd(drawn.iscrowd);
-                let Some(object) = admit(object, size, &place, &mut report) else {
+                let Some(object) = admit(object, size, place, &mut report) else {
                     continue;
                 };
                 if !seen.insert((object.label, object.bbox.to_xyxy().map(f32::to_bits))) {
@@ -224,7 +224,7 @@ impl Description {
                     continue;
                 }
                 if drawn.outline.is_segment() {
-                    segments.add(&place);
+                    segments.add(place);
                 }
                 if let Some(finding) = repaired {
                     report.record(finding, place);

@@ -32,13 +32,15 @@ pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBu
 }
 
 impl ImageFinder {
-    /// Names are relative to one of `folders`, of which there is at least one. Images may be there and in the folder of
-    /// the `inventory`.
-    pub fn new(inventory: Arc<Inventory>, folders: Vec<PathBuf>) -> Self {
-        let places = folders
-            .iter()
-            .map(PathBuf::as_path)
-            .chain([inventory.root()]);
+    /// Names are relative to those of `folders` that there are, otherwise to the folder of the `inventory`. Images may be
+    /// there and in the folder of the inventory.
+    pub fn new(inventory: Arc<Inventory>, mut folders: Vec<PathBuf>) -> Self {
+        folders.retain(|folder| folder.is_dir());
+        if folders.is_empty() {
+            folders.push(inventory.root().to_path_buf());
+        }
+        let places = folders.iter().map(PathBuf::as_path);
+        let places = places.chain([inventory.root()]);
         let allowed = places.flat_map(|folder| [Some(plain(folder)), folder.canonicalize().ok()]);
         Self {
             allowed: allowed.flatten().collect(),
@@ -66,7 +68,7 @@ impl ImageFinder {
         }
         let slashed = slashed(name);
         let relative = Path::new(&slashed);
-        let joined = self.folders.iter().map(|folder| folder.join(relative));
+        let joined = (self.folders.iter()).map(|folder| tidy(&folder.join(relative)));
         let candidates: Vec<PathBuf> = joined.filter(|path| self.allows(path)).collect();
         if let Some(found) = candidates.iter().find(|path| path.is_file()) {
             return Ok(found.clone());
@@ -126,13 +128,22 @@ pub(super) fn slashed(name: &str) -> String {
 
 /// The absolute path, without `.` and `..`.
 pub(super) fn plain(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    path.components().fold(PathBuf::new(), |mut plain, part| {
+    tidy(&std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()))
+}
+
+/// The path without `.`, and without `..` where a folder is before it.
+fn tidy(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut tidy, part| {
+        let last = tidy.components().next_back();
+        let below_folder = matches!(last, Some(Component::Normal(_)));
+        let below_root = matches!(last, Some(Component::RootDir | Component::Prefix(_)));
         match part {
-            Component::ParentDir => drop(plain.pop()),
-            part => plain.push(part),
+            Component::CurDir if below_folder || below_root => {}
+            Component::ParentDir if below_folder => drop(tidy.pop()),
+            Component::ParentDir if below_root => {}
+            part => tidy.push(part),
         }
-        plain
+        tidy
     })
 }
 

@@ -71,7 +71,9 @@ impl Inventory {
 
     /// Whether there is such a file, relative to the root.
     pub fn contains(&self, file: &Path) -> bool {
-        let found = self.files.binary_search_by(|known| known.as_path().cmp(file));
+        let found = self
+            .files
+            .binary_search_by(|known| known.as_path().cmp(file));
         found.is_ok()
     }
 
@@ -99,7 +101,10 @@ impl Inventory {
     fn index(&self) -> HashMap<String, Vec<usize>> {
         let mut by_stem: HashMap<String, Vec<usize>> = HashMap::new();
         for (file, index) in self.files.iter().zip(0..) {
-            by_stem.entry(stem(file).to_lowercase()).or_default().push(index);
+            by_stem
+                .entry(stem(file).to_lowercase())
+                .or_default()
+                .push(index);
         }
         by_stem
     }
@@ -155,7 +160,13 @@ mod tests {
 
     #[test]
     fn files_of_a_folder_are_in_a_row() {
-        let (_dir, inventory) = inventory(&["a/x.jpg", "a-b/y.jpg", "a/b/z.txt", ".git/c.jpg", "a/._x.jpg"]);
+        let (_dir, inventory) = inventory(&[
+            "a/x.jpg",
+            "a-b/y.jpg",
+            "a/b/z.txt",
+            ".git/c.jpg",
+            "a/._x.jpg",
+        ]);
         let under = |folder: &str| -> Vec<String> {
             let files = inventory.under(Path::new(folder)).iter();
             files.map(|file| file.display().to_string()).collect()
@@ -169,10 +180,18 @@ mod tests {
 
     #[test]
     fn a_file_is_found_by_its_name_and_the_folders_above_it() {
-        let (_dir, inventory) = inventory(&["train/1.jpg", "val/1.JPG", "val/2.jpg", "other/2.jpg", "3.png"]);
+        let (_dir, inventory) = inventory(&[
+            "train/1.jpg",
+            "val/1.JPG",
+            "val/2.jpg",
+            "other/2.jpg",
+            "3.png",
+        ]);
         let find = |path: &str| {
             let parts: Vec<&str> = path.split('/').collect();
-            inventory.resembling(&parts).map(|file| file.display().to_string())
+            inventory
+                .resembling(&parts)
+                .map(|file| file.display().to_string())
         };
         assert_eq!(find("home/me/val/1.jpg").as_deref(), Some("val/1.JPG"));
         assert_eq!(find("data/3.png").as_deref(), Some("3.png"));

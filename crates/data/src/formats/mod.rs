@@ -5,6 +5,7 @@
 //! [`Description`](description::Description), and [one step](description::Description::assemble) for all layouts makes that
 //! a data set.
 
+mod class_name;
 mod coco;
 mod coco_file;
 mod createml;

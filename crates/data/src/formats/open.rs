@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::inventory::Inventory;
-use super::split::Found;
+use super::split::{Found, names_split};
 use super::{coco, createml, csv, voc, yolo};
+use crate::files::read_text;
 use crate::{DataError, DataFolder, DetectionDataset};
 
 /// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
@@ -42,13 +43,13 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
         Some(_) => Some(path.strip_prefix(&folder).unwrap_or(path).to_path_buf()),
         None => None,
     };
-    if let Some(found) = best(&inventory, given.as_deref())? {
-        return Ok(found);
-    }
     // An archive is often unpacked into a folder of its own.
-    if let (None, Some(inner)) = (given, only_folder(&inventory))
+    if let (None, Some(inner)) = (&given, only_folder(&inventory))
         && let Ok(found) = recognize(&inner)
     {
+        return Ok(found);
+    }
+    if let Some(found) = best(&inventory, given.as_deref())? {
         return Ok(found);
     }
     Err(DataError::UnknownLayout {
@@ -117,17 +118,19 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
     Ok(Some(found))
 }
 
-/// The only folder in the folder of an inventory, if all files are in it.
+/// The only folder in the folder of an inventory, if all files are in it and it is not a part of a layout.
 fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
-    let first = inventory.files().first()?;
-    let last = inventory.files().last()?;
-    let folder = |file: &Path| {
+    let folder = |file: &PathBuf| {
         let mut parts = file.components();
         let first = parts.next()?;
         parts.next().map(|_| first.as_os_str().to_os_string())
     };
-    let (first, last) = (folder(first)?, folder(last)?);
-    (first == last).then(|| inventory.root().join(first))
+    let first = inventory.files().first().and_then(folder)?;
+    let last = inventory.files().last().and_then(folder)?;
+    let name = first.to_string_lossy().to_lowercase();
+    let is_part =
+        ["images", "labels", "annotations", "jpegimages", "imagesets"].contains(&name.as_str());
+    (first == last && !is_part && !names_split(&name)).then(|| inventory.root().join(first))
 }
 
 /// What is in a folder that is no data set, as in `3 .jpg, 1 .json`.
@@ -147,8 +150,35 @@ fn summary(inventory: &Inventory) -> String {
     let kinds: Vec<String> = (counts.iter().take(5))
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
+    let hint = hint(inventory).unwrap_or_default();
     match kinds.is_empty() {
         true => "no files".to_string(),
-        false => format!("{} files: {}", inventory.files().len(), kinds.join(", ")),
+        false => format!(
+            "{} files: {}{hint}",
+            inventory.files().len(),
+            kinds.join(", ")
+        ),
     }
+}
+
+/// What to do about formats that tools use for themselves.
+fn hint(inventory: &Inventory) -> Option<&'static str> {
+    let holds = |extension: &str, mark: &str| {
+        let mut first = inventory.with_extension(extension).take(3);
+        first.any(|file| {
+            let text = read_text(&inventory.root().join(file));
+            text.is_ok_and(|text| text.contains(mark))
+        })
+    };
+    if holds("xml", "<annotations>") {
+        return Some(
+            "; an XML file for all images is CVAT's own format: export COCO, VOC or YOLO from it",
+        );
+    }
+    if holds("json", "\"shapes\"") {
+        return Some(
+            "; a JSON file with shapes for each image is labelme's format: convert it to COCO, VOC or YOLO",
+        );
+    }
+    None
 }

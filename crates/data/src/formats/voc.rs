@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, Place, span};
-use super::image_finder::ImageFinder;
+use super::image_finder::{ImageFinder, slashed};
 use super::inventory::{Inventory, unique_max};
 use super::split::{Found, ONLY_SPLIT, Split, SplitReader, split_of, title};
 use super::xml::{Element, Fault};
@@ -84,7 +84,8 @@ pub(super) fn find(
     let evidence = format!("{} files {}", files.len(), folder.join("*.xml").display());
     let root = inventory.root();
     let above = folder.parent().unwrap_or(Path::new(""));
-    let image_folders = ["JPEGImages", "images", "Images", ""].map(|name| root.join(above).join(name));
+    let image_folders =
+        ["JPEGImages", "images", "Images", ""].map(|name| root.join(above).join(name));
     let folders = image_folders.into_iter().chain([root.join(folder)]);
     let set = Arc::new(VocSet {
         finder: ImageFinder::new(Arc::clone(inventory), folders.collect()),
@@ -112,14 +113,23 @@ pub(super) fn find(
 fn annotation_files(inventory: &Inventory) -> Vec<PathBuf> {
     let mut by_folder: BTreeMap<&Path, Vec<&PathBuf>> = BTreeMap::new();
     for file in inventory.with_extension("xml") {
-        by_folder.entry(file.parent().unwrap_or(Path::new(""))).or_default().push(file);
+        by_folder
+            .entry(file.parent().unwrap_or(Path::new("")))
+            .or_default()
+            .push(file);
     }
     let holds_annotations = |(folder, files): &(&Path, Vec<&PathBuf>)| {
         let is_named = folder.ends_with("Annotations") || folder.ends_with("annotations");
-        is_named || files.iter().take(5).any(|file| is_annotation(&inventory.root().join(file)))
+        is_named
+            || files
+                .iter()
+                .take(5)
+                .any(|file| is_annotation(&inventory.root().join(file)))
     };
     let folders = by_folder.into_iter().filter(holds_annotations);
-    let mut files: Vec<PathBuf> = folders.flat_map(|(_, files)| files.into_iter().cloned()).collect();
+    let mut files: Vec<PathBuf> = folders
+        .flat_map(|(_, files)| files.into_iter().cloned())
+        .collect();
     files.sort();
     files
 }
@@ -188,7 +198,11 @@ impl VocSet {
     /// and then the one that is called as the file says.
     fn image_by_stem(&self, file: &Path, file_name: &str) -> Option<&Path> {
         let stem = stem(file);
-        let of_stem = |image: &&Path| image.file_stem().is_some_and(|found| found == stem.as_str());
+        let of_stem = |image: &&Path| {
+            image
+                .file_stem()
+                .is_some_and(|found| found == stem.as_str())
+        };
         let all = || self.inventory.with_stem(&stem);
         let read: Vec<&Path> = all().filter(|image| is_image(image)).collect();
         let images = match read.is_empty() {
@@ -202,13 +216,18 @@ impl VocSet {
         }
         let folders = |path: &Path| -> Vec<String> {
             let folder = path.parent().unwrap_or(Path::new(""));
-            folder.iter().map(|part| part.to_string_lossy().into_owned()).collect()
+            folder
+                .iter()
+                .map(|part| part.to_string_lossy().into_owned())
+                .collect()
         };
         let own = folders(file);
         let likeness = |image: &Path| {
             let other = folders(image);
             let above = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
-            let below = (own.iter().rev().zip(other.iter().rev())).take_while(|(a, b)| a == b).count();
+            let below = (own.iter().rev().zip(other.iter().rev()))
+                .take_while(|(a, b)| a == b)
+                .count();
             let called = image.file_name().is_some_and(|name| name == file_name);
             2 * (above + below) + usize::from(called)
         };
@@ -229,10 +248,11 @@ impl SplitReader for VocSplit {
         let members = self.members(&mut report)?;
         let located = |&index: &usize| {
             let file = &set.files[index];
-            set.locate(file, &annotated[index].file_name).map_err(|cause| DataError::Annotations {
-                path: root.join(file),
-                cause,
-            })
+            set.locate(file, &annotated[index].file_name)
+                .map_err(|cause| DataError::Annotations {
+                    path: root.join(file),
+                    cause,
+                })
         };
         let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
         self.remark_on_others(&paths, &mut report);
@@ -313,7 +333,7 @@ impl VocSplit {
         for list in lists {
             let text = read_text(list)?;
             for (line, name) in lines(&text) {
-                let stem = stem(Path::new(name));
+                let stem = stem(Path::new(&slashed(name)));
                 let index = index_of.get(name).or_else(|| index_of.get(stem.as_str()));
                 let index = index.ok_or_else(|| DataError::Line {
                     path: list.clone(),
@@ -335,17 +355,31 @@ impl VocSplit {
             return;
         }
         let root = self.set.inventory.root();
-        let own: HashSet<&Path> = paths.iter().filter_map(|path| path.strip_prefix(root).ok()).collect();
+        let own: HashSet<&Path> = paths
+            .iter()
+            .filter_map(|path| path.strip_prefix(root).ok())
+            .collect();
         let folders: HashSet<&Path> = own.iter().filter_map(|image| image.parent()).collect();
         let mut others = Tally::default();
         for image in self.set.inventory.images() {
-            let is_beside = image.parent().is_some_and(|folder| folders.contains(folder));
-            if is_beside && !own.contains(image.as_path()) && self.set.inventory.with_stem(&stem(image)).all(|file| !file.extension().is_some_and(|found| found == "xml")) {
+            let is_beside = image
+                .parent()
+                .is_some_and(|folder| folders.contains(folder));
+            if is_beside
+                && !own.contains(image.as_path())
+                && self
+                    .set
+                    .inventory
+                    .with_stem(&stem(image))
+                    .all(|file| !file.extension().is_some_and(|found| found == "xml"))
+            {
                 others.add(image.display());
             }
         }
         if others.count > 0 {
-            report.remark(format!("images without an annotation file, left out: {others}"));
+            report.remark(format!(
+                "images without an annotation file, left out: {others}"
+            ));
         }
     }
 }
@@ -358,7 +392,10 @@ fn common_folder(files: &[PathBuf]) -> PathBuf {
     };
     folders.fold(first.to_path_buf(), |common, folder| {
         let pairs = common.components().zip(folder.components());
-        pairs.take_while(|(a, b)| a == b).map(|(part, _)| part).collect()
+        pairs
+            .take_while(|(a, b)| a == b)
+            .map(|(part, _)| part)
+            .collect()
     })
 }
 
@@ -445,22 +482,33 @@ impl Drawn {
 /// The corners of an object, otherwise those of its polygon.
 fn outline(object: &Element) -> Result<Outline, Fault> {
     if let Some(oriented) = object.child("robndbox") {
-        return Err(oriented.fault("<robndbox> is an oriented box; boxes along the axes are needed"));
+        return Err(
+            oriented.fault("<robndbox> is an oriented box; boxes along the axes are needed")
+        );
     }
     if let Some(bndbox) = object.child("bndbox") {
         let corner = |tag| match bndbox.child(tag) {
             Some(element) => number::<f64>(element),
             None => Err(bndbox.fault(format!("the <bndbox> has no <{tag}>"))),
         };
-        let corners = [corner("xmin")?, corner("ymin")?, corner("xmax")?, corner("ymax")?];
+        let corners = [
+            corner("xmin")?,
+            corner("ymin")?,
+            corner("xmax")?,
+            corner("ymax")?,
+        ];
         return Ok(Outline::FirstAndLastPixel(corners));
     }
     // `<x1>`, `<y1>`, `<x2>`, … or points with `<x>` and `<y>`.
-    let points = object.child("polygon").map_or(&[][..], |polygon| &polygon.children);
-    let leaves = points.iter().flat_map(|point| match point.children.is_empty() {
-        true => std::slice::from_ref(point),
-        false => &point.children,
-    });
+    let points = object
+        .child("polygon")
+        .map_or(&[][..], |polygon| &polygon.children);
+    let leaves = points
+        .iter()
+        .flat_map(|point| match point.children.is_empty() {
+            true => std::slice::from_ref(point),
+            false => &point.children,
+        });
     let coordinates = leaves.map(number::<f64>).collect::<Result<Vec<_>, _>>()?;
     Ok(span(coordinates).map_or(Outline::Missing, Outline::Segment))
 }

@@ -1,7 +1,7 @@
 //! YOLO: one text file per image, in folders that `data.yaml` names or that speak for themselves.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
 use super::image_finder::{ImageFinder, plain, slashed};
-use super::inventory::Inventory;
+use super::inventory::{Inventory, unique_max};
 use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, split_of, title};
 use super::yolo_description::{YoloDescription, class_names};
 use super::yolo_label::{Label, LabelFormat, ORIENTED, are_oriented, is_label_text};
@@ -45,8 +45,10 @@ impl DetectionDataset {
 struct YoloSet {
     /// The files of the folder that places are in.
     inventory: Arc<Inventory>,
-    /// The folder as given, if that is another one.
-    given: PathBuf,
+    /// The folder of the description.
+    base: PathBuf,
+    /// What places are relative to, in the order in which to look.
+    roots: Vec<PathBuf>,
     description: YoloDescription,
     finder: ImageFinder,
 }
@@ -59,7 +61,7 @@ struct YoloSplit {
 }
 
 /// Where images of a split are.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 enum ImagePlace {
     /// In this folder and its sub-folders, or in this list of one path per line.
     Path(PathBuf),
@@ -73,108 +75,108 @@ pub(super) fn find(
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
     let Some((evidence, description)) = described(inventory, given)? else {
-        return Ok(match given {
-            Some(_) => None,
+        return match given {
+            Some(_) => Ok(None),
             None => undescribed(inventory),
-        });
+        };
     };
-    if description.splits.is_empty() {
-        let set = YoloSet::new(inventory, description)?;
-        let found = set.by_folder(evidence);
-        return Ok(Some(found));
+    let base = evidence.parent().unwrap_or(Path::new(""));
+    let set = YoloSet::new(inventory, base, description)?;
+    let evidence = evidence.display().to_string();
+    if set.description.splits.is_empty() {
+        return Ok(Some(set.by_folder(evidence)));
     }
-    let set = YoloSet::new(inventory, description)?;
     let set = Arc::new(set);
-    let splits = set.description.splits.iter().map(|(name, places)| {
-        let places = places.iter().map(|place| ImagePlace::Path(set.resolve(place)));
+    let mut resolved: HashMap<&str, PathBuf> = HashMap::new();
+    let mut splits = Vec::new();
+    for (name, places) in &set.description.splits {
+        let mut paths = Vec::with_capacity(places.len());
+        for place in places {
+            let path = resolved.entry(place).or_insert_with(|| set.resolve(place));
+            paths.push(ImagePlace::Path(path.clone()));
+        }
         let split = YoloSplit {
             set: Arc::clone(&set),
             name: name.clone(),
-            places: places.collect(),
+            places: paths,
         };
-        Split::new(name, split)
-    });
-    Ok(Some(Found::new(Layout::Yolo, evidence, splits.collect())))
+        splits.push(Split::new(name, split));
+    }
+    Ok(Some(Found::new(Layout::Yolo, evidence, splits)))
 }
 
-/// The file that describes a data set, and what it says: the given one, `data.yaml` or another YAML file, or `*.data`.
+/// The file that describes a data set, and what it says: the given one, `data.yaml`, another YAML file at the top, `*.data`,
+/// or the only `data.yaml` in a sub-folder.
 fn described(
     inventory: &Inventory,
     given: Option<&Path>,
-) -> Result<Option<(String, YoloDescription)>, DataError> {
-    let has_extension = |file: &Path, extensions: &[&str]| {
-        let found = file.extension().and_then(|extension| extension.to_str());
-        found.is_some_and(|found| extensions.iter().any(|known| found.eq_ignore_ascii_case(known)))
+) -> Result<Option<(PathBuf, YoloDescription)>, DataError> {
+    let candidates: Vec<&Path> = match given {
+        Some(file) => vec![file],
+        None => inventory.files().iter().map(PathBuf::as_path).collect(),
     };
-    let at_top = |extensions: &'static [&'static str]| {
-        let files = inventory.files().iter().map(PathBuf::as_path);
-        let at_top = files.filter(|file| file.parent() == Some(Path::new("")));
-        at_top.filter(move |file| has_extension(file, extensions))
+    let read = |file: &Path| {
+        let path = inventory.root().join(file);
+        match is_yaml(file) {
+            true => YoloDescription::of_yaml(&path),
+            false => YoloDescription::of_darknet(&path),
+        }
     };
-    let path = |file: &Path| inventory.root().join(file);
-    const YAML: &[&str] = &["yaml", "yml"];
-    const DARKNET: &[&str] = &["data"];
-    let yaml_files: Vec<&Path> = match given {
-        Some(file) => Some(file).filter(|file| has_extension(file, YAML)).into_iter().collect(),
-        None => at_top(YAML).collect(),
-    };
-    let named = |file: &&Path| given.is_some() || matches!(stem(file).as_str(), "data" | "dataset");
-    if let Some(file) = yaml_files.iter().copied().find(named) {
-        let description = YoloDescription::of_yaml(&path(file))?;
-        return Ok(Some((file.display().to_string(), description)));
+    let is_top = |file: &&Path| given.is_some() || file.parent() == Some(Path::new(""));
+    let is_named =
+        |file: &&Path| is_yaml(file) && matches!(stem(file).as_str(), "data" | "dataset");
+    let top: Vec<&Path> = candidates.iter().copied().filter(is_top).collect();
+    let yaml: Vec<&Path> = top.iter().copied().filter(|file| is_yaml(file)).collect();
+    // The only one is expected to be about the data, whatever is wrong with it. Of others, some may be about anything.
+    let certain = yaml.iter().copied().find(is_named).or(match yaml[..] {
+        [only] => Some(only),
+        _ => None,
+    });
+    if let Some(file) = certain {
+        let description = read(file)?;
+        if description.is_about_data() || is_named(&file) {
+            return Ok(Some((file.to_path_buf(), description)));
+        }
     }
-    // Other YAML files may be about anything.
-    let others = yaml_files.iter().map(|file| (file, YoloDescription::of_yaml(&path(file))));
-    let mut about_data: Vec<(String, YoloDescription)> = others
-        .filter_map(|(file, description)| Some((file.display().to_string(), description.ok()?)))
+    let is_darknet = |file: &&Path| file.extension().is_some_and(|found| found == "data");
+    let darknet = top.iter().copied().filter(is_darknet);
+    let mut described: Vec<(PathBuf, YoloDescription)> = (yaml.iter().copied().chain(darknet))
+        .filter_map(|file| Some((file.to_path_buf(), read(file).ok()?)))
         .filter(|(_, description)| description.is_about_data())
         .collect();
-    about_data.sort_by_key(|(_, description)| description.splits.is_empty());
-    if let Some(first) = about_data.into_iter().next() {
+    described.sort_by_key(|(_, description)| description.splits.is_empty());
+    if let Some(first) = described.into_iter().next() {
         return Ok(Some(first));
     }
-    if let ([only], None) = (&yaml_files[..], given) {
-        // The only one is expected to be about the data, whatever is wrong with it.
-        let description = YoloDescription::of_yaml(&path(only));
-        if undescribed_images(inventory) == 0 {
-            description?;
-        }
+    let depth = |file: &Path| file.components().count();
+    let below = candidates.iter().copied().filter(is_named);
+    match unique_max(below, |file| usize::MAX - depth(file)) {
+        Some(file) => Ok(Some((file.to_path_buf(), read(file)?))),
+        None => Ok(None),
     }
-    let darknet: Vec<&Path> = match given {
-        Some(file) => Some(file).filter(|file| has_extension(file, DARKNET)).into_iter().collect(),
-        None => at_top(DARKNET).collect(),
-    };
-    for file in darknet {
-        let description = YoloDescription::of_darknet(&path(file))?;
-        if description.is_about_data() {
-            return Ok(Some((file.display().to_string(), description)));
-        }
-    }
-    Ok(None)
 }
 
-/// How many images have label files.
-fn undescribed_images(inventory: &Inventory) -> usize {
-    inventory.images().filter(|image| has_labels(inventory, image)).count()
+fn is_yaml(file: &Path) -> bool {
+    let extension = file.extension();
+    extension.is_some_and(|found| {
+        found.eq_ignore_ascii_case("yaml") || found.eq_ignore_ascii_case("yml")
+    })
 }
 
 /// A data set of images with label files, without a description.
-fn undescribed(inventory: &Arc<Inventory>) -> Option<Found> {
-    let lists = list_files(inventory);
-    let labeled = undescribed_images(inventory);
-    let has = |folder: &str| !inventory.under(Path::new(folder)).is_empty();
-    let has_folders = ["images", "labels"].iter().all(|folder| inventory.root().join(folder).is_dir());
-    if labeled == 0 && !has_folders {
-        return None;
-    }
+fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
+    let images = inventory.images();
+    let labeled = images.filter(|image| has_labels(inventory, image)).count();
+    let is_folder = |name: &&str| inventory.root().join(name).is_dir();
     let evidence = match labeled {
-        0 => "folders images and labels".to_string(),
+        0 if ["images", "labels"].iter().all(is_folder) => "folders images and labels".to_string(),
+        0 => return Ok(None),
         count => format!("{count} images with label files"),
     };
-    let _ = has;
-    let set = YoloSet::new(inventory, YoloDescription::default()).ok()?;
+    let set = YoloSet::new(inventory, Path::new(""), YoloDescription::default())?;
+    let lists = list_files(inventory);
     if lists.is_empty() {
-        return Some(set.by_folder(evidence));
+        return Ok(Some(set.by_folder(evidence)));
     }
     let set = Arc::new(set);
     let splits = lists.into_iter().map(|list| {
@@ -186,23 +188,30 @@ fn undescribed(inventory: &Arc<Inventory>) -> Option<Found> {
         };
         Split::new(name, split)
     });
-    Some(Found::new(Layout::Yolo, evidence, splits.collect()))
+    let found = Found::new(Layout::Yolo, evidence, splits.collect());
+    Ok(Some(found))
 }
 
 /// Lists of images such as `train.txt`.
 fn list_files(inventory: &Inventory) -> Vec<PathBuf> {
     let names_images = |file: &Path| {
         let text = read_text(&inventory.root().join(file)).unwrap_or_default();
-        lines(&text).next().is_some_and(|(_, first)| is_image(Path::new(&slashed(first))))
+        lines(&text)
+            .next()
+            .is_some_and(|(_, first)| is_image(Path::new(&slashed(first))))
     };
-    let at_top = inventory.with_extension("txt").filter(|file| file.parent() == Some(Path::new("")));
+    let at_top = inventory
+        .with_extension("txt")
+        .filter(|file| file.parent() == Some(Path::new("")));
     let lists = at_top.filter(|file| names_split(&stem(file)) && names_images(file));
     lists.cloned().collect()
 }
 
 /// Whether an image of an inventory has a label file.
 fn has_labels(inventory: &Inventory, image: &Path) -> bool {
-    label_files(image).iter().any(|file| inventory.contains(file))
+    label_files(image)
+        .iter()
+        .any(|file| inventory.contains(file))
 }
 
 /// Where the label file of an image may be: its path with the last folder `images` replaced by `labels`, or beside it.
@@ -227,25 +236,44 @@ fn label_files(image: &Path) -> Vec<PathBuf> {
 }
 
 impl YoloSet {
-    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine.
-    fn new(inventory: &Arc<Inventory>, description: YoloDescription) -> Result<Self, DataError> {
-        let given = inventory.root().to_path_buf();
-        let stated = description.path.as_ref().map(|path| given.join(slashed(path)));
-        let stated = stated.filter(|path| path.is_dir() && plain(path) != plain(&given));
-        let places = || description.splits.iter().flat_map(|(_, places)| places);
-        let holds_places = |root: &PathBuf| places().any(|place| root.join(slashed(place)).exists());
-        let (inventory, folders) = match stated {
-            Some(stated) if holds_places(&stated) => {
-                let inventory = Arc::new(Inventory::of(&stated)?);
-                (inventory, vec![stated, given.clone()])
-            }
-            Some(stated) => (Arc::clone(inventory), vec![given.clone(), stated]),
-            None => (Arc::clone(inventory), vec![given.clone()]),
+    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine. The
+    /// description is in `base`, relative to the inventory.
+    fn new(
+        inventory: &Arc<Inventory>,
+        base: &Path,
+        description: YoloDescription,
+    ) -> Result<Self, DataError> {
+        let base = match base.as_os_str().is_empty() {
+            true => inventory.root().to_path_buf(),
+            false => inventory.root().join(base),
         };
+        let stated = description
+            .path
+            .as_ref()
+            .map(|path| base.join(slashed(path)));
+        let stated = stated.filter(|path| path.is_dir() && plain(path) != plain(inventory.root()));
+        let places = || description.splits.iter().flat_map(|(_, places)| places);
+        let holds_places =
+            |root: &PathBuf| places().any(|place| root.join(slashed(place)).exists());
+        let mut roots = vec![base.clone()];
+        let mut inventory = Arc::clone(inventory);
+        if plain(inventory.root()) != plain(&base) {
+            roots.push(inventory.root().to_path_buf());
+        }
+        match stated {
+            Some(stated) if holds_places(&stated) => {
+                if !plain(&stated).starts_with(plain(inventory.root())) {
+                    inventory = Arc::new(Inventory::of(&stated)?);
+                }
+                roots.insert(0, stated);
+            }
+            stated => roots.extend(stated),
+        }
         Ok(Self {
-            finder: ImageFinder::new(Arc::clone(&inventory), folders),
+            finder: ImageFinder::new(Arc::clone(&inventory), roots.clone()),
             inventory,
-            given,
+            base,
+            roots,
             description,
         })
     }
@@ -255,18 +283,24 @@ impl YoloSet {
         let set = Arc::new(self);
         let inventory = &set.inventory;
         let folder = |image: &Path| image.parent().unwrap_or(Path::new("")).to_path_buf();
-        let labeled = inventory.images().filter(|image| has_labels(inventory, image));
+        let labeled = inventory
+            .images()
+            .filter(|image| has_labels(inventory, image));
         let labeled: HashSet<PathBuf> = labeled.map(|image| folder(image)).collect();
         // Other images, such as plots, are not of the data set.
         let is_of_set = |image: &Path| {
             labeled.contains(&folder(image)) || image.iter().any(|part| part == "images")
         };
         let files = inventory.files().iter();
-        let images = files.filter(|file| (is_image(file) || is_unread_image(file)) && is_of_set(file));
+        let images =
+            files.filter(|file| (is_image(file) || is_unread_image(file)) && is_of_set(file));
         let mut splits: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
         for image in images {
             let path = inventory.root().join(image);
-            splits.entry(split_of(image).unwrap_or(ONLY_SPLIT)).or_default().push(path);
+            splits
+                .entry(split_of(image).unwrap_or(ONLY_SPLIT))
+                .or_default()
+                .push(path);
         }
         if splits.is_empty() {
             splits.insert(ONLY_SPLIT, Vec::new());
@@ -291,19 +325,27 @@ impl YoloSet {
             .split('/')
             .filter(|part| !matches!(*part, "" | "." | ".."))
             .collect();
-        let roots = [self.inventory.root(), &self.given];
         let inside: PathBuf = below.iter().collect();
         let shorter = (1..below.len()).filter_map(|dropped| {
             let (dropped, kept) = below.split_at(dropped);
-            let names_split = |parts: &[&str]| parts.iter().any(|part| names_split(stem(Path::new(part)).as_str()));
+            let names_split = |parts: &[&str]| {
+                parts
+                    .iter()
+                    .any(|part| names_split(stem(Path::new(part)).as_str()))
+            };
             (names_split(kept) || !names_split(dropped)).then(|| kept.iter().collect::<PathBuf>())
         });
-        let candidates = [inside.clone(), place.to_path_buf()].into_iter().chain(shorter);
-        let paths = candidates.flat_map(|candidate| roots.map(|root| root.join(&candidate)));
+        let candidates = [inside.clone(), place.to_path_buf()]
+            .into_iter()
+            .chain(shorter);
+        let paths = candidates.flat_map(|candidate| {
+            let below = self.roots.iter().map(|root| root.join(&candidate));
+            below.collect::<Vec<_>>()
+        });
         paths
             .into_iter()
             .find(|path| path.exists())
-            .unwrap_or_else(|| self.given.join(inside))
+            .unwrap_or_else(|| self.base.join(inside))
     }
 
     /// The class names of the description, or of a list of classes.
@@ -313,8 +355,15 @@ impl YoloSet {
             (None, Some(file)) if self.resolve(file).is_file() => class_names(&self.resolve(file))?,
             _ => self.listed_class_names(report)?,
         };
-        if let Some(classes) = self.description.classes.filter(|classes| *classes != names.len()) {
-            report.note(format!("{classes} classes are announced, but {} are named", names.len()));
+        if let Some(classes) = self
+            .description
+            .classes
+            .filter(|classes| *classes != names.len())
+        {
+            report.note(format!(
+                "{classes} classes are announced, but {} are named",
+                names.len()
+            ));
         }
         Ok(names)
     }
@@ -337,11 +386,11 @@ impl YoloSet {
         let Some((rank, _, first)) = lists.first().copied() else {
             return Err(match self.description.classes {
                 _ if self.description.splits.is_empty() => DataError::Annotations {
-                    path: self.given.clone(),
+                    path: self.base.clone(),
                     cause: "no class names: neither data.yaml nor classes.txt was found".into(),
                 },
                 _ => DataError::Annotations {
-                    path: self.given.clone(),
+                    path: self.base.clone(),
                     cause: "no class names: the description has no 'names', and classes.txt was not found".into(),
                 },
             });
@@ -361,8 +410,8 @@ impl YoloSet {
 
     /// A path for messages: relative to the data set's folder if it is inside.
     fn below(&self, path: &Path) -> String {
-        let inside = [self.inventory.root(), &self.given].into_iter();
-        let inside = inside.filter_map(|root| path.strip_prefix(root).ok()).next();
+        let mut inside = (self.roots.iter()).filter_map(|root| path.strip_prefix(root).ok());
+        let inside = inside.next();
         inside.unwrap_or(path).to_string_lossy().into_owned()
     }
 }
@@ -382,9 +431,10 @@ impl YoloSplit {
     fn images(&self, report: &mut LoadReport) -> Result<Images, DataError> {
         let mut images = Images::default();
         let mut first_missing = None;
-        for (position, place) in self.places.iter().enumerate() {
+        let mut read = HashSet::new();
+        for place in &self.places {
             match place {
-                ImagePlace::Path(path) if self.places[..position].contains(place) => {
+                ImagePlace::Path(path) if !read.insert(path) => {
                     report.record(Finding::Repeated, path.display());
                 }
                 ImagePlace::Path(path) if path.is_file() => self.listed(path, &mut images)?,
@@ -443,8 +493,8 @@ impl YoloSplit {
     fn listed(&self, list: &Path, images: &mut Images) -> Result<(), DataError> {
         let text = read_text(list)?;
         let base = list.parent().unwrap_or(Path::new("")).to_path_buf();
-        let roots = [base, self.set.inventory.root().to_path_buf(), self.set.given.clone()];
-        let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots.into());
+        let roots = [vec![base], self.set.roots.clone()].concat();
+        let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots);
         for (line, name) in lines(&text) {
             let path = finder.find(name).or_else(|_| self.set.finder.find(name));
             images.paths.push(path.map_err(|cause| DataError::Line {
@@ -458,14 +508,20 @@ impl YoloSplit {
 
     /// The remark or note about images without a label file. If there are label files of their names elsewhere, something
     /// is wrong.
-    fn tell_unlabeled(&self, unlabeled: &[&PathBuf], used: &HashSet<&Path>, report: &mut LoadReport) {
+    fn tell_unlabeled(
+        &self,
+        unlabeled: &[&PathBuf],
+        used: &HashSet<&Path>,
+        report: &mut LoadReport,
+    ) {
         let (mut without, mut elsewhere) = (Tally::default(), Tally::default());
         let inventory = &self.set.inventory;
         for image in unlabeled {
             without.add(self.set.below(image));
             let same = inventory.with_stem(&stem(image));
             let labels = same.filter(|file| file.extension().is_some_and(|found| found == "txt"));
-            let unused = labels.filter(|file| !used.contains(inventory.root().join(file).as_path()));
+            let unused =
+                labels.filter(|file| !used.contains(inventory.root().join(file).as_path()));
             if let Some(file) = unused.into_iter().next() {
                 elsewhere.add(file.display());
             }
@@ -481,17 +537,19 @@ impl YoloSplit {
     }
 
     /// Label files in the places of the split that belong to none of its images.
-    fn record_orphans(&self, images: &Images, used: &HashSet<&Path>, report: &mut LoadReport) {
+    fn record_orphans(&self, images: &Images, report: &mut LoadReport) {
         let inventory = &self.set.inventory;
         let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
         for folder in &images.folders {
             let of_image = label_files(&folder.join("image"));
-            folders.extend(of_image.iter().filter_map(|file| Some(file.parent()?.to_path_buf())));
+            folders.extend(
+                of_image
+                    .iter()
+                    .filter_map(|file| Some(file.parent()?.to_path_buf())),
+            );
         }
-        let has_picture = |path: &Path| {
-            let unread = images.unread.iter().chain(&images.paths);
-            unread.into_iter().any(|image| label_files(image).iter().any(|file| file == path))
-        };
+        let of_images = images.unread.iter().chain(&images.paths);
+        let expected: HashSet<PathBuf> = of_images.flat_map(|image| label_files(image)).collect();
         let mut seen = HashSet::new();
         for folder in folders {
             let Ok(relative) = folder.strip_prefix(inventory.root()) else {
@@ -500,7 +558,7 @@ impl YoloSplit {
             for file in inventory.under(relative) {
                 let path = inventory.root().join(file);
                 let is_text = file.extension().is_some_and(|extension| extension == "txt");
-                if !is_text || used.contains(path.as_path()) || !seen.insert(file) || has_picture(&path) {
+                if !is_text || expected.contains(&path) || !seen.insert(file) {
                     continue;
                 }
                 if read_text(&path).is_ok_and(|text| is_label_text(&text)) {
@@ -539,8 +597,10 @@ struct LabelFile {
 
 /// The label file of an image; `None` if it has none.
 fn read_labels(image: &Path, format: LabelFormat) -> Result<Option<LabelFile>, DataError> {
-    let is_absent = |error: &DataError| matches!(error, DataError::Io { source, .. }
-        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory));
+    let is_absent = |error: &DataError| {
+        matches!(error, DataError::Io { source, .. }
+        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
+    };
     for path in label_files(image) {
         let text = match read_text(&path) {
             Err(error) if is_absent(&error) => continue,
@@ -574,18 +634,29 @@ impl SplitReader for YoloSplit {
         }
         let format = LabelFormat {
             classes: names.len(),
-            keypoints: set.description.keypoints.map(|[points, numbers]| points.saturating_mul(numbers)),
+            keypoints: set
+                .description
+                .keypoints
+                .map(|[points, numbers]| points.saturating_mul(numbers)),
             oriented: set.description.task.as_deref() == Some("obb"),
         };
         let files: Vec<Option<LabelFile>> = (images.paths.par_iter())
             .map(|image| read_labels(image, format))
             .collect::<Result<_, _>>()?;
         require_upright(&files)?;
-        let used: HashSet<&Path> = files.iter().flatten().map(|file| file.path.as_path()).collect();
-        let unlabeled = images.paths.iter().zip(&files).filter(|(_, file)| file.is_none());
+        let used: HashSet<&Path> = files
+            .iter()
+            .flatten()
+            .map(|file| file.path.as_path())
+            .collect();
+        let unlabeled = images
+            .paths
+            .iter()
+            .zip(&files)
+            .filter(|(_, file)| file.is_none());
         let unlabeled: Vec<&PathBuf> = unlabeled.map(|(image, _)| image).collect();
         self.tell_unlabeled(&unlabeled, &used, &mut report);
-        self.record_orphans(&images, &used, &mut report);
+        self.record_orphans(&images, &mut report);
         let searched = searched(&images.paths, |path| set.below(path));
 
         let annotated = images.paths.into_iter().zip(files).map(|(path, file)| {
@@ -609,7 +680,7 @@ impl SplitReader for YoloSplit {
             }
         });
         Ok(Description {
-            name: title(&set.given, &self.name),
+            name: title(&set.base, &self.name),
             layout: Layout::Yolo,
             categories: Category::list(names),
             images: annotated.collect(),
@@ -625,8 +696,10 @@ impl SplitReader for YoloSplit {
     }
 
     fn is_empty(&self) -> bool {
-        let images = self.images(&mut LoadReport::default());
-        images.is_ok_and(|images| images.paths.is_empty())
+        match self.images(&mut LoadReport::default()) {
+            Ok(images) => images.paths.is_empty(),
+            Err(error) => matches!(error, DataError::MissingFolder { .. }),
+        }
     }
 }
 
@@ -643,8 +716,12 @@ impl YoloSplit {
             _ => format!("; {}: {unread}", Finding::UnreadFormat),
         };
         DataError::Annotations {
-            path: self.set.given.clone(),
-            cause: format!("split '{}' has no images in {}{unread}", self.name, places.join(", ")),
+            path: self.set.base.clone(),
+            cause: format!(
+                "split '{}' has no images in {}{unread}",
+                self.name,
+                places.join(", ")
+            ),
         }
     }
 }
@@ -655,7 +732,10 @@ fn require_upright(files: &[Option<LabelFile>]) -> Result<(), DataError> {
     if !are_oriented(labels.map(|(_, label)| label)) {
         return Ok(());
     }
-    let first = files.iter().flatten().find_map(|file| Some((file, file.labels.first()?)));
+    let first = files
+        .iter()
+        .flatten()
+        .find_map(|file| Some((file, file.labels.first()?)));
     first.map_or(Ok(()), |(file, (line, _))| {
         Err(DataError::Line {
             path: file.path.clone(),
@@ -684,7 +764,10 @@ fn searched(images: &[PathBuf], below: impl Fn(&Path) -> String) -> String {
             break;
         }
     }
-    let names: Vec<String> = folders.iter().map(|folder| below(&folder.join("*.txt"))).collect();
+    let names: Vec<String> = folders
+        .iter()
+        .map(|folder| below(&folder.join("*.txt")))
+        .collect();
     names.join(", ")
 }
 
@@ -698,8 +781,14 @@ mod tests {
             let files = label_files(Path::new(image)).into_iter();
             files.map(|file| file.display().to_string()).collect()
         };
-        assert_eq!(files("/d/images/train/a.jpg"), ["/d/labels/train/a.txt", "/d/images/train/a.txt"]);
-        assert_eq!(files("/images/d/train/images/a.b.png")[0], "/images/d/train/labels/a.b.txt");
+        assert_eq!(
+            files("/d/images/train/a.jpg"),
+            ["/d/labels/train/a.txt", "/d/images/train/a.txt"]
+        );
+        assert_eq!(
+            files("/images/d/train/images/a.b.png")[0],
+            "/images/d/train/labels/a.b.txt"
+        );
         assert_eq!(files("flat/a.jpg"), ["flat/a.txt"]);
     }
 }

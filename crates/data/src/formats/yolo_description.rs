@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::DataError;
 use crate::files::{lines, read_text};
@@ -50,14 +50,16 @@ impl YoloDescription {
     ///
     /// [`DataError::Io`], or [`DataError::Annotations`] if it is malformed.
     pub fn of_yaml(path: &Path) -> Result<Self, DataError> {
+        let malformed = |cause: String| DataError::Annotations {
+            path: path.to_path_buf(),
+            cause,
+        };
         let yaml: DataYaml = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
             // Below its message, the parser shows the offending lines. Errors are on one line.
             let message = error.to_string();
-            DataError::Annotations {
-                path: path.to_path_buf(),
-                cause: message.lines().next().unwrap_or_default().to_string(),
-            }
+            malformed(message.lines().next().unwrap_or_default().to_string())
         })?;
+        let names = yaml.names.map(|names| names.0).transpose();
         let named = [
             ("train", yaml.train),
             ("val", yaml.val.or(yaml.valid).or(yaml.validation)),
@@ -74,7 +76,7 @@ impl YoloDescription {
         Ok(Self {
             path: yaml.path.map(|path| path.0),
             splits: splits.collect(),
-            names: yaml.names.map(|names| names.0),
+            names: names.map_err(malformed)?,
             names_file: None,
             classes: yaml.nc.and_then(|count| count.0.parse().ok()),
             keypoints: keypoints.and_then(|shape| shape.try_into().ok()),
@@ -133,7 +135,10 @@ pub(super) fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
         path: path.to_path_buf(),
         cause: error.to_string(),
     })?;
-    let names = notes.categories.into_iter().map(|category| (category.id, category.name));
+    let names = notes
+        .categories
+        .into_iter()
+        .map(|category| (category.id, category.name));
     in_order(names.collect()).map_err(|cause| DataError::Annotations {
         path: path.to_path_buf(),
         cause: format!("the ids of the categories {cause}"),
@@ -172,7 +177,12 @@ impl<'de> Deserialize<'de> for Places {
             }
             fn visit_str<E>(self, path: &str) -> Result<Places, E> {
                 let path = path.trim();
-                Ok(Places(Some(path.to_string()).filter(|path| !path.is_empty()).into_iter().collect()))
+                Ok(Places(
+                    Some(path.to_string())
+                        .filter(|path| !path.is_empty())
+                        .into_iter()
+                        .collect(),
+                ))
             }
             fn visit_unit<E>(self) -> Result<Places, E> {
                 Ok(Places(Vec::new()))
@@ -189,8 +199,8 @@ impl<'de> Deserialize<'de> for Places {
     }
 }
 
-/// A list of names, or a map from indices to names.
-struct Names(Vec<String>);
+/// A list of names, or a map from indices to names; the cause if the indices are not those of a list.
+struct Names(Result<Vec<String>, String>);
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -205,19 +215,23 @@ impl<'de> Deserialize<'de> for Names {
                 while let Some(Text(name)) = items.next_element()? {
                     names.push(name);
                 }
-                Ok(Names(names))
+                Ok(Names(Ok(names)))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Names, A::Error> {
                 let mut names = BTreeMap::new();
                 while let Some((Text(key), Text(name))) = entries.next_entry()? {
-                    let index = key.parse::<usize>();
-                    let index = index.map_err(|_| {
-                        de::Error::custom(format!("the key '{key}' of 'names' is not an index"))
-                    })?;
-                    names.insert(index, name);
+                    match key.parse::<usize>() {
+                        Ok(index) => drop(names.insert(index, name)),
+                        Err(_) => {
+                            let cause = format!("the key '{key}' of 'names' is not an index");
+                            return Ok(Names(Err(cause)));
+                        }
+                    }
                 }
                 let names = in_order(names);
-                names.map(Names).map_err(|cause| de::Error::custom(format!("the keys of 'names' {cause}")))
+                Ok(Names(
+                    names.map_err(|cause| format!("the keys of 'names' {cause}")),
+                ))
             }
         }
         deserializer.deserialize_any(ListOrMap)
@@ -239,7 +253,17 @@ mod tests {
 
     #[test]
     fn names_are_texts_whatever_yaml_makes_of_them() {
-        let expected = ["0", "no", "1.50", "null", "true", "on", "0x10", "2024-01-01", "a: b"];
+        let expected = [
+            "0",
+            "no",
+            "1.50",
+            "null",
+            "true",
+            "on",
+            "0x10",
+            "2024-01-01",
+            "a: b",
+        ];
         let list = "names: [0, no, 1.50, null, true, on, 0x10, 2024-01-01, 'a: b']";
         assert_eq!(yaml(list).unwrap().names.unwrap(), expected);
         let items = expected.iter().zip(0..).map(|(name, index)| match *name {
@@ -254,17 +278,25 @@ mod tests {
 
     #[test]
     fn splits_have_one_place_or_several_or_none() {
-        let description = yaml("train: [a, b]\nvalidation: c\ntest: # none\nnc: 2\nkpt_shape: [17, 3]\n").unwrap();
+        let description =
+            yaml("train: [a, b]\nvalidation: c\ntest: # none\nnc: 2\nkpt_shape: [17, 3]\n")
+                .unwrap();
         let train = ("train".to_string(), vec!["a".to_string(), "b".to_string()]);
         let val = ("val".to_string(), vec!["c".to_string()]);
         assert_eq!(description.splits, [train, val]);
-        assert_eq!((description.classes, description.keypoints), (Some(2), Some([17, 3])));
+        assert_eq!(
+            (description.classes, description.keypoints),
+            (Some(2), Some([17, 3]))
+        );
     }
 
     #[test]
     fn malformed_files_name_the_cause() {
         for (text, cause) in [
-            ("names: {0: a, 2: b}", "the keys of 'names' are not 0, 1, 2, …"),
+            (
+                "names: {0: a, 2: b}",
+                "the keys of 'names' are not 0, 1, 2, …",
+            ),
             ("names: {a: b}", "the key 'a' of 'names' is not an index"),
             ("names: cat", "a list or a map of class names"),
             ("train: {a: b}", "a path or a list of paths"),

@@ -50,7 +50,11 @@ impl Label {
         let class = class_index(class, format.classes)?;
         let numbers: Vec<f64> = fields
             .iter()
-            .map(|field| field.parse().map_err(|_| format!("'{field}' is not a number")))
+            .map(|field| {
+                field
+                    .parse()
+                    .map_err(|_| format!("'{field}' is not a number"))
+            })
             .collect::<Result<_, _>>()?;
         if let Some(keypoints) = keypoints(&numbers, format.keypoints) {
             return Err(format!(

@@ -1,0 +1,1285 @@
+//! Folders as labeling tools and people make them: each is read with the same boxes and classes, or refused with the cause.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fcos_burn_data::{BoundingBox, DataError, DataFolder, DetectionDataset, Finding, Layout};
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const CLASSES: [&str; 2] = ["coon", "trash panda"];
+const TRAIN: [&str; 4] = ["r-1", "r-2", "r-3", "r-4"];
+const VAL: [&str; 2] = ["r-5", "r-6"];
+/// Width and height of every image.
+const SIZE: (u32, u32) = (40, 20);
+
+/// Class and left, top, width, height of the object in an image, all different.
+fn object(stem: &str) -> (usize, [f64; 4]) {
+    let number: usize = stem[2..].parse().unwrap();
+    let x = number as f64;
+    (number % 2, [x, 2.0, 10.0 + x, 8.0])
+}
+
+fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.as_ref().parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// A folder in which a test writes a data set.
+struct Set(TempDir);
+
+impl Set {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        // A file in the folder `""`.
+        let name = name.as_ref();
+        self.0.path().join(name.strip_prefix("/").unwrap_or(name))
+    }
+
+    fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> &Self {
+        write(self.path(name), content);
+        self
+    }
+
+    /// An image whose color depends on its name.
+    fn image(&self, name: impl AsRef<Path>) -> &Self {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let name = path.file_name().unwrap().as_encoded_bytes();
+        let color = name
+            .iter()
+            .fold(7_u8, |color, byte| color.wrapping_mul(31) ^ byte);
+        RgbImage::from_pixel(SIZE.0, SIZE.1, Rgb([color, 60, 30]))
+            .save(path)
+            .unwrap();
+        self
+    }
+
+    /// The images `FOLDER/STEM.png`.
+    fn images(&self, folder: &str, stems: &[&str]) -> &Self {
+        for stem in stems {
+            self.image(format!("{folder}/{stem}.png"));
+        }
+        self
+    }
+
+    /// The label files `FOLDER/STEM.txt`, each line made by `line`.
+    fn labels_with(&self, folder: &str, stems: &[&str], line: impl Fn(&str) -> String) -> &Self {
+        for stem in stems {
+            self.write(format!("{folder}/{stem}.txt"), line(stem));
+        }
+        self
+    }
+
+    fn labels(&self, folder: &str, stems: &[&str]) -> &Self {
+        self.labels_with(folder, stems, yolo_line)
+    }
+
+    /// Images and labels in `images/SPLIT` and `labels/SPLIT`.
+    fn yolo_folders(&self) -> &Self {
+        for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+            self.images(&format!("images/{split}"), stems)
+                .labels(&format!("labels/{split}"), stems);
+        }
+        self
+    }
+
+    fn xml(&self, folder: &str, stems: &[&str]) -> &Self {
+        for stem in stems {
+            self.write(format!("{folder}/{stem}.xml"), voc_xml(stem));
+        }
+        self
+    }
+
+    fn open(&self) -> Result<DataFolder, DataError> {
+        DataFolder::open(self.0.path())
+    }
+
+    fn read(&self, split: &str) -> Result<DetectionDataset, DataError> {
+        self.open()?.read(split)
+    }
+
+    /// The message of the failure to read a split, on one line.
+    fn refused(&self, split: &str) -> String {
+        let error = self.read(split).err().expect("an error").to_string();
+        assert!(!error.contains('\n'), "{error}");
+        error
+    }
+}
+
+fn yolo_line(stem: &str) -> String {
+    let (class, [x, y, width, height]) = object(stem);
+    let (w, h) = (f64::from(SIZE.0), f64::from(SIZE.1));
+    let (cx, cy) = ((x + width / 2.0) / w, (y + height / 2.0) / h);
+    format!("{class} {cx} {cy} {} {}\n", width / w, height / h)
+}
+
+fn voc_xml(stem: &str) -> String {
+    let (class, [x, y, width, height]) = object(stem);
+    let (name, right, bottom) = (CLASSES[class], x + width, y + height);
+    format!(
+        "<annotation>\n<folder>images</folder>\n<filename>{stem}.png</filename>\n<size><width>{}</width>\
+         <height>{}</height></size>\n<object><name>{name}</name><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{right}</xmax>\
+         <ymax>{bottom}</ymax></bndbox></object></annotation>",
+        SIZE.0,
+        SIZE.1,
+        x + 1.0,
+        y + 1.0
+    )
+}
+
+/// A COCO file of these images, called by `name`.
+fn coco(stems: &[&str], name: impl Fn(&str) -> String) -> Value {
+    let images = stems.iter().zip(1..).map(
+        |(stem, id)| json!({"id": id, "file_name": name(stem), "width": SIZE.0, "height": SIZE.1}),
+    );
+    let annotations = stems.iter().zip(1..).map(|(stem, id)| {
+        let (class, bbox) = object(stem);
+        json!({"id": id, "image_id": id, "category_id": class + 1, "bbox": bbox, "iscrowd": 0})
+    });
+    let categories = CLASSES
+        .iter()
+        .zip(1..)
+        .map(|(name, id)| json!({"id": id, "name": name}));
+    json!({
+        "images": images.collect::<Vec<_>>(),
+        "annotations": annotations.collect::<Vec<_>>(),
+        "categories": categories.collect::<Vec<_>>(),
+    })
+}
+
+fn png(stem: &str) -> String {
+    format!("{stem}.png")
+}
+
+/// The stem of each image with the names and boxes of its objects.
+type Found = BTreeMap<String, Vec<(String, [f32; 4])>>;
+
+fn found(dataset: &DetectionDataset) -> Found {
+    let stem = |name: &str| {
+        let name = name.rsplit(['/', '\\']).next().unwrap();
+        name.rsplit_once('.').unwrap().0.to_string()
+    };
+    let objects = |index: usize| {
+        let objects = dataset.images()[index].objects.iter();
+        objects
+            .map(|object| {
+                let name = dataset.categories()[object.label].name.clone();
+                let rounded = object
+                    .bbox
+                    .to_xyxy()
+                    .map(|value| (value * 100.0).round() / 100.0);
+                (name, rounded)
+            })
+            .collect()
+    };
+    let images = dataset.images().iter().enumerate();
+    images
+        .map(|(index, image)| (stem(&image.file_name), objects(index)))
+        .collect()
+}
+
+fn expected(stems: &[&str]) -> Found {
+    let objects = |stem: &str| {
+        let (class, bbox) = object(stem);
+        vec![(
+            CLASSES[class].to_string(),
+            BoundingBox::from_xywh(bbox).to_xyxy(),
+        )]
+    };
+    stems
+        .iter()
+        .map(|stem| (stem.to_string(), objects(stem)))
+        .collect()
+}
+
+/// The training and validation splits have the expected images and boxes, and their images are read.
+fn assert_read(folder: &DataFolder, layout: Layout) {
+    assert_eq!(folder.layout(), layout, "{}", folder.evidence());
+    assert!(!folder.evidence().is_empty());
+    let splits = [
+        (folder.training_split(), &TRAIN[..]),
+        (folder.validation_split(), &VAL),
+    ];
+    for (split, stems) in splits {
+        let split = split.unwrap_or_else(|| panic!("{:?}", folder.splits()));
+        let dataset = folder.read(split).unwrap();
+        assert_clean(&dataset);
+        assert_eq!(found(&dataset), expected(stems), "{split}");
+    }
+}
+
+fn assert_clean(dataset: &DetectionDataset) {
+    assert!(dataset.report().is_clean(), "{}", dataset.report());
+    assert!(dataset.unreadable_images(|_| {}).is_empty());
+}
+
+/// The only split has all images and boxes.
+fn assert_read_as_one(folder: &DataFolder, layout: Layout) {
+    assert_eq!(folder.layout(), layout, "{}", folder.evidence());
+    assert_eq!(folder.splits(), ["all"]);
+    assert_eq!(
+        (folder.training_split(), folder.validation_split()),
+        (Some("all"), None)
+    );
+    let dataset = folder.read("all").unwrap();
+    assert_clean(&dataset);
+    assert_eq!(found(&dataset), expected(&[&TRAIN[..], &VAL].concat()));
+}
+
+fn all() -> Vec<&'static str> {
+    [&TRAIN[..], &VAL].concat()
+}
+
+#[test]
+fn roboflow_yolo() {
+    let yaml = |train: &str, val: &str| {
+        format!("names:\n- coon\n- trash panda\nnc: 2\ntrain: {train}\nval: {val}\n")
+    };
+    let set = Set::new();
+    set.images("my-3/train/images", &TRAIN)
+        .labels("my-3/train/labels", &TRAIN);
+    set.images("my-3/valid/images", &VAL)
+        .labels("my-3/valid/labels", &VAL);
+    for (train, val) in [
+        ("my-3/train/images", "my-3/valid/images"),
+        ("../train/images", "../valid/images"),
+        ("train/images", "valid/images"),
+        ("./train/images/", "./valid/images/"),
+        (
+            "C:\\Users\\me\\my-3\\train\\images",
+            "C:\\Users\\me\\my-3\\valid\\images",
+        ),
+        ("/content/my-3/train/images", "/content/my-3/valid/images"),
+    ] {
+        set.write("my-3/data.yaml", yaml(train, val));
+        for path in ["my-3", "my-3/data.yaml", ""] {
+            assert_read(&DataFolder::open(set.path(path)).unwrap(), Layout::Yolo);
+        }
+    }
+    // Without its description.
+    fs::remove_file(set.path("my-3/data.yaml")).unwrap();
+    set.write("my-3/classes.txt", "coon\ntrash panda\n");
+    assert_read(&DataFolder::open(set.path("my-3")).unwrap(), Layout::Yolo);
+}
+
+#[test]
+fn splits_of_another_machine_are_not_confused() {
+    let set = Set::new();
+    set.images("images", &TRAIN).labels("labels", &TRAIN);
+    set.write(
+        "data.yaml",
+        "names: [coon, trash panda]\ntrain: /x/train/images\nval: /x/val/images\n",
+    );
+    let error = set.refused("train");
+    assert!(error.contains("train/images: no such folder"), "{error}");
+    assert_eq!(set.open().unwrap().validation_split(), None);
+}
+
+#[test]
+fn cvat_coco_with_subsets() {
+    let set = Set::new();
+    set.images("images/Train/Data", &TRAIN)
+        .images("images/Validation/Data", &VAL);
+    let name = |stem: &str| format!("Data/{stem}.png");
+    set.write(
+        "annotations/instances_Train.json",
+        coco(&TRAIN, name).to_string(),
+    );
+    set.write(
+        "annotations/instances_Validation.json",
+        coco(&VAL, name).to_string(),
+    );
+    let folder = set.open().unwrap();
+    assert_eq!(folder.splits(), ["Train", "Validation"]);
+    assert_read(&folder, Layout::Coco);
+    for name in ["train", "TRAIN"] {
+        assert_eq!(folder.read(name).unwrap().len(), TRAIN.len());
+    }
+    assert_eq!(folder.read("val").unwrap().len(), VAL.len());
+    // A single subset, and the file itself.
+    let set = Set::new();
+    set.images("images/default", &all());
+    let json = coco(&all(), png).to_string();
+    set.write("annotations/instances_default.json", json);
+    for path in ["", "annotations/instances_default.json"] {
+        let folder = DataFolder::open(set.path(path)).unwrap();
+        assert_eq!(folder.training_split(), Some("default"));
+        assert_eq!(found(&folder.read("default").unwrap()), expected(&all()));
+    }
+}
+
+#[test]
+fn labelimg_yolo_in_one_folder() {
+    let set = Set::new();
+    set.images("", &all()).labels("", &all());
+    set.write("classes.txt", "coon\r\ntrash panda\r\n");
+    assert_read_as_one(&set.open().unwrap(), Layout::Yolo);
+    // Images and labels that belong to none.
+    set.labels("", &["r-9"])
+        .image("r-8.png")
+        .write("readme.txt", "0 and more");
+    let dataset = set.read("all").unwrap();
+    assert_eq!(
+        dataset.report().tally(Finding::LabelsWithoutImage).examples,
+        ["r-9.txt"]
+    );
+    let [remark] = dataset.report().remarks() else {
+        panic!("one remark")
+    };
+    assert_eq!(
+        remark,
+        "images without a label file, taken as background: 1 (r-8.png)"
+    );
+}
+
+#[test]
+fn labelimg_voc_in_one_folder() {
+    let set = Set::new();
+    set.images("", &all()).xml("", &all());
+    assert_read_as_one(&set.open().unwrap(), Layout::Voc);
+    set.image("r-8.png");
+    let dataset = set.read("all").unwrap();
+    let [remark] = dataset.report().remarks() else {
+        panic!("one remark")
+    };
+    assert_eq!(
+        remark,
+        "images without an annotation file, left out: 1 (r-8.png)"
+    );
+}
+
+#[test]
+fn voc_in_folders_of_other_names() {
+    for (images, annotations) in [
+        ("images", "annotations"),
+        ("images", "Annotations"),
+        ("images", "xmls"),
+        ("images", "labels"),
+        ("imgs", "annotations/xmls"),
+        ("JPEGImages", "Annotations"),
+    ] {
+        let set = Set::new();
+        set.images(images, &all()).xml(annotations, &all());
+        assert_read_as_one(&set.open().unwrap(), Layout::Voc);
+        let set = Set::new();
+        for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+            set.images(&format!("{images}/{split}"), stems)
+                .xml(annotations, stems);
+        }
+        assert_read(&set.open().unwrap(), Layout::Voc);
+    }
+}
+
+#[test]
+fn roboflow_voc() {
+    let set = Set::new();
+    set.images("train", &TRAIN)
+        .xml("train", &TRAIN)
+        .images("valid", &VAL)
+        .xml("valid", &VAL);
+    let folder = set.open().unwrap();
+    assert_eq!(folder.splits(), ["train", "valid"]);
+    assert_read(&folder, Layout::Voc);
+}
+
+/// Images of the same name in two splits, as numbered frames have.
+#[test]
+fn voc_files_go_with_the_images_of_their_own_folder() {
+    for (images, annotations) in [
+        ("SPLIT", "SPLIT"),
+        ("SPLIT/images", "SPLIT/annotations"),
+        ("images/SPLIT", "annotations/SPLIT"),
+    ] {
+        let set = Set::new();
+        for (split, width) in [("train", 30), ("val", 50)] {
+            let image = set.path(images.replace("SPLIT", split)).join("1.png");
+            fs::create_dir_all(image.parent().unwrap()).unwrap();
+            RgbImage::new(width, 20).save(image).unwrap();
+            let xml = voc_xml("r-1").replace("<width>40", &format!("<width>{width}"));
+            set.write(annotations.replace("SPLIT", split) + "/1.xml", xml);
+        }
+        for (split, width) in [("train", 30), ("val", 50)] {
+            let dataset = set.read(split).unwrap();
+            assert_eq!(
+                dataset.image(0).unwrap().dimensions(),
+                (width, 20),
+                "{images}"
+            );
+        }
+    }
+}
+
+#[test]
+fn cvat_yolo_1_1() {
+    let set = Set::new();
+    set.images("obj_train_data", &TRAIN)
+        .labels("obj_train_data", &TRAIN);
+    set.images("obj_valid_data", &VAL)
+        .labels("obj_valid_data", &VAL);
+    set.write("obj.names", "coon\ntrash panda\n");
+    set.write(
+        "obj.data",
+        "classes = 2\ntrain = data/train.txt\nvalid = data/valid.txt\nnames = data/obj.names\nbackup = backup/\n",
+    );
+    let list = |folder: &str, stems: &[&str]| {
+        let lines = stems
+            .iter()
+            .map(|stem| format!("data/{folder}/{stem}.png\n"));
+        lines.collect::<String>()
+    };
+    set.write("train.txt", list("obj_train_data", &TRAIN));
+    set.write("valid.txt", list("obj_valid_data", &VAL));
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    assert_read(
+        &DataFolder::open(set.path("obj.data")).unwrap(),
+        Layout::Yolo,
+    );
+    // Without its description: lists and names.
+    fs::remove_file(set.path("obj.data")).unwrap();
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+}
+
+#[test]
+fn label_studio_yolo() {
+    let set = Set::new();
+    set.images("images", &all()).labels("labels", &all());
+    let notes = json!({"categories": [{"id": 1, "name": "trash panda"}, {"id": 0, "name": "coon"}], "info": {}});
+    set.write("classes.txt", "coon\ntrash panda\n")
+        .write("notes.json", notes.to_string());
+    assert_read_as_one(&set.open().unwrap(), Layout::Yolo);
+    fs::remove_file(set.path("classes.txt")).unwrap();
+    assert_read_as_one(&set.open().unwrap(), Layout::Yolo);
+}
+
+#[test]
+fn label_studio_coco() {
+    let set = Set::new();
+    set.images("images", &all());
+    for name in [
+        |stem: &str| format!("images\\{stem}.png"),
+        |stem: &str| format!("images/{stem}.png"),
+        |stem: &str| format!("/data/upload/3/{stem}.png"),
+        |stem: &str| format!("../../label-studio/data/media/upload/3/{stem}.png"),
+        |stem: &str| format!("C:\\Users\\me\\{stem}.png"),
+        |stem: &str| format!("file:///home/me/{stem}.png"),
+    ] {
+        set.write("result.json", coco(&all(), name).to_string());
+        assert_read_as_one(&set.open().unwrap(), Layout::Coco);
+        assert_read_as_one(
+            &DataFolder::open(set.path("result.json")).unwrap(),
+            Layout::Coco,
+        );
+    }
+}
+
+#[test]
+fn coco_names_of_windows_inside_the_set() {
+    let set = Set::new();
+    for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+        let name = |stem: &str| match stem {
+            "r-1" | "r-5" => png(stem),
+            stem => format!("..\\{split}\\{stem}.png"),
+        };
+        set.images(split, stems);
+        set.write(
+            format!("annotations/instances_{split}.json"),
+            coco(stems, name).to_string(),
+        );
+    }
+    assert_read(&set.open().unwrap(), Layout::Coco);
+    let outside = coco(&TRAIN, |stem| match stem {
+        "r-1" => "..\\..\\secret.png".to_string(),
+        stem => png(stem),
+    });
+    set.write("annotations/instances_train.json", outside.to_string());
+    let error = set.refused("train");
+    assert!(
+        error.contains("points outside the folder of the data set"),
+        "{error}"
+    );
+}
+
+#[test]
+fn coco_files_of_other_names() {
+    for (train, val) in [
+        ("train.json", "val.json"),
+        (
+            "annotations/train_annotations.json",
+            "annotations/valid_annotations.json",
+        ),
+        (
+            "train/_annotations.coco.json",
+            "valid/_annotations.coco.json",
+        ),
+        ("train/labels.json", "dev/labels.json"),
+        ("coco-Train2017.json", "coco-Val2017.json"),
+    ] {
+        let set = Set::new();
+        set.images("train", &TRAIN).images("valid", &VAL);
+        set.write(train, coco(&TRAIN, png).to_string())
+            .write(val, coco(&VAL, png).to_string());
+        // Not a COCO file.
+        set.write("notes.json", json!({"images": 3}).to_string());
+        assert_read(&set.open().unwrap(), Layout::Coco);
+    }
+}
+
+const YAML: &str = "train: images/train\nval: images/val\nnames: [coon, trash panda]\n";
+
+#[test]
+fn class_indices_as_floats() {
+    let set = Set::new();
+    let float = |stem: &str| {
+        let line = yolo_line(stem);
+        let (class, rest) = line.split_once(' ').unwrap();
+        format!("{class}.0 {rest}")
+    };
+    set.yolo_folders()
+        .labels_with("labels/train", &TRAIN, float)
+        .write("data.yaml", YAML);
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+}
+
+#[test]
+fn byte_order_marks_and_windows_line_ends() {
+    let marked = |text: &str| {
+        [
+            b"\xef\xbb\xbf".to_vec(),
+            text.replace('\n', "\r\n").into_bytes(),
+        ]
+        .concat()
+    };
+    let utf16 = |text: &str| {
+        let units = text.encode_utf16().flat_map(u16::to_le_bytes);
+        [vec![0xff, 0xfe], units.collect()].concat()
+    };
+    for encode in [&marked as &dyn Fn(&str) -> Vec<u8>, &utf16] {
+        let set = Set::new();
+        set.yolo_folders().write("data.yaml", encode(YAML));
+        for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+            for stem in stems {
+                let line = yolo_line(stem).replace('\n', " \t\n\n");
+                set.write(format!("labels/{split}/{stem}.txt"), encode(&line));
+            }
+        }
+        assert_read(&set.open().unwrap(), Layout::Yolo);
+
+        let set = Set::new();
+        set.images("", &all())
+            .labels("", &all())
+            .write("classes.txt", encode("coon\ntrash panda\n"));
+        assert_read_as_one(&set.open().unwrap(), Layout::Yolo);
+
+        let set = Set::new();
+        set.images("train", &TRAIN).images("val", &VAL);
+        for stem in all() {
+            set.write(format!("Annotations/{stem}.xml"), encode(&voc_xml(stem)));
+        }
+        set.write("ImageSets/Main/train.txt", encode(&TRAIN.join("\n")));
+        set.write("ImageSets/Main/val.txt", encode(&VAL.join("\n")));
+        assert_read(&set.open().unwrap(), Layout::Voc);
+    }
+    let set = Set::new();
+    set.images("", &all())
+        .write("annotations.json", marked(&coco(&all(), png).to_string()));
+    assert_read_as_one(&set.open().unwrap(), Layout::Coco);
+}
+
+#[test]
+fn an_empty_or_missing_validation_folder_is_no_split() {
+    let set = Set::new();
+    set.images("images/train", &all())
+        .labels("labels/train", &all())
+        .write("data.yaml", YAML);
+    for exists in [false, true] {
+        if exists {
+            fs::create_dir_all(set.path("images/val")).unwrap();
+        }
+        let folder = set.open().unwrap();
+        assert_eq!(
+            (folder.training_split(), folder.validation_split()),
+            (Some("train"), None)
+        );
+        let (train, val) = folder.read("train").unwrap().hold_out(0.5).unwrap();
+        assert_eq!(train.len() + val.len(), all().len());
+        let error = set.refused("val");
+        assert!(error.contains("images/val"), "{error}");
+    }
+}
+
+#[test]
+fn ultralytics_with_a_list() {
+    let list = |root: &str| {
+        let lines = TRAIN
+            .iter()
+            .map(|stem| format!("{root}images/train/{stem}.png\n"));
+        lines.collect::<String>()
+    };
+    let set = Set::new();
+    set.images("images/train", &TRAIN)
+        .labels("labels/train", &TRAIN);
+    set.write(
+        "data.yaml",
+        "names:\n  0: coon\n  1: trash panda\npath: .\ntrain: train.txt\n",
+    );
+    for root in ["", "./", "data/", "/home/me/set/", "D:\\set\\", "..\\set\\"] {
+        set.write("train.txt", list(root));
+        let folder = set.open().unwrap();
+        assert_eq!(
+            (folder.training_split(), folder.validation_split()),
+            (Some("train"), None)
+        );
+        let dataset = folder.read("train").unwrap();
+        assert_clean(&dataset);
+        assert_eq!(found(&dataset), expected(&TRAIN), "{root}");
+    }
+    // An image that is gone.
+    set.write("train.txt", list("") + "images/train/none.png\n");
+    let dataset = set.read("train").unwrap();
+    assert_eq!(
+        (
+            dataset.len(),
+            dataset.report().tally(Finding::MissingImage).count
+        ),
+        (4, 1)
+    );
+}
+
+#[test]
+fn a_description_of_any_name() {
+    let set = Set::new();
+    let yaml = "# comment\npath: coon8 # dataset root dir\ntrain: images/train # 4 images\nval: images/val\n\
+                test: # test images (optional)\n\nnames:\n  0: coon\n  1: trash panda\n\ndownload: https://example.com/x.zip\n";
+    set.yolo_folders()
+        .write("coon.yaml", yaml)
+        .write("training.yml", "lr: 0.1\nepochs: 3\n");
+    for path in ["", "coon.yaml"] {
+        assert_read(&DataFolder::open(set.path(path)).unwrap(), Layout::Yolo);
+    }
+    // The description is in a sub-folder, and names places from there or from above.
+    fs::create_dir_all(set.path("config")).unwrap();
+    fs::rename(set.path("coon.yaml"), set.path("config/data.yaml")).unwrap();
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    let above = yaml.replace("images/", "../images/");
+    set.write("config/data.yaml", above);
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    assert_read(
+        &DataFolder::open(set.path("config/data.yaml")).unwrap(),
+        Layout::Yolo,
+    );
+    // The description is elsewhere.
+    let other = Set::new();
+    for path in [
+        set.0.path().display().to_string(),
+        format!("../{}", set.0.path().file_name().unwrap().display()),
+    ] {
+        other.write("coon.yaml", yaml.replace("coon8", &path));
+        assert_read(
+            &DataFolder::open(other.path("coon.yaml")).unwrap(),
+            Layout::Yolo,
+        );
+    }
+}
+
+#[test]
+fn coco_segments_without_boxes() {
+    let set = Set::new();
+    set.images("", &all());
+    let mut json = coco(&all(), png);
+    for annotation in json["annotations"].as_array_mut().unwrap() {
+        let bbox = annotation["bbox"].as_array().unwrap().iter();
+        let [x, y, w, h] = bbox
+            .map(|value| value.as_f64().unwrap())
+            .collect::<Vec<_>>()[..]
+        else {
+            panic!("four numbers")
+        };
+        annotation.as_object_mut().unwrap().remove("bbox");
+        annotation["segmentation"] = json!([
+            [x, y, x + w, y, x + w / 2.0, y + h],
+            [x + 1.0, y + 1.0, x + 2.0, y + 1.0, x + 1.0, y + 3.0]
+        ]);
+    }
+    set.write("annotations.json", json.to_string());
+    let folder = set.open().unwrap();
+    assert_read_as_one(&folder, Layout::Coco);
+    let remarks = folder.read("all").unwrap().report().remarks().join("\n");
+    assert!(
+        remarks.contains("boxes taken around segments: 6 (r-1.png annotation 1, "),
+        "{remarks}"
+    );
+}
+
+#[test]
+fn yolo_segments() {
+    let set = Set::new();
+    let polygon = |stem: &str| {
+        let (class, [x, y, w, h]) = object(stem);
+        let (right, bottom) = (x + w, y + h);
+        let points = [
+            x,
+            y,
+            right,
+            y,
+            right,
+            bottom,
+            x + w / 2.0,
+            bottom,
+            x,
+            y + h / 2.0,
+        ];
+        let shares = points
+            .chunks(2)
+            .map(|point| format!(" {} {}", point[0] / 40.0, point[1] / 20.0));
+        format!("{class}{}\n", shares.collect::<String>())
+    };
+    set.yolo_folders()
+        .labels_with("labels/train", &TRAIN, polygon)
+        .labels_with("labels/val", &VAL, polygon);
+    set.write("data.yaml", YAML);
+    let folder = set.open().unwrap();
+    assert_read(&folder, Layout::Yolo);
+    let remarks = folder.read("train").unwrap().report().remarks().join("\n");
+    assert!(
+        remarks.contains("boxes taken around segments: 4"),
+        "{remarks}"
+    );
+}
+
+#[test]
+fn coco_boxes_that_are_none_are_dropped_by_id() {
+    let set = Set::new();
+    set.images("", &all());
+    for empty in [
+        json!([]),
+        json!(null),
+        json!([1, 2, 3]),
+        json!({}),
+        json!("none"),
+        json!([1, 2, 3, 4, 5]),
+    ] {
+        let mut json = coco(&all(), png);
+        json["annotations"][1]["bbox"] = empty.clone();
+        json["annotations"][3]["bbox"] = empty;
+        set.write("annotations.json", json.to_string());
+        let dataset = set.read("all").unwrap();
+        let dropped = dataset.report().tally(Finding::NoBox);
+        assert_eq!(
+            dropped.examples,
+            ["r-2.png annotation 2", "r-4.png annotation 4"]
+        );
+        assert_eq!((dataset.len(), dataset.object_count()), (6, 4));
+    }
+    let nan = coco(&all(), png)
+        .to_string()
+        .replace("\"bbox\":[2.0,", "\"bbox\":[NaN,");
+    set.write("annotations.json", nan);
+    let report = set.read("all").unwrap().report().clone();
+    assert_eq!(
+        report.tally(Finding::Degenerate).examples,
+        ["r-2.png annotation 2"]
+    );
+}
+
+#[test]
+fn coco_ids_of_other_forms() {
+    let set = Set::new();
+    set.images("", &all());
+    let forms: [fn(u64) -> Value; 4] = [
+        |id| json!(id.to_string()),
+        |id| json!(id as f64),
+        |id| json!(format!("{id}.0")),
+        |id| json!(format!("image-{id}")),
+    ];
+    for form in forms {
+        let mut json = coco(&all(), png);
+        for (list, key) in [
+            ("images", "id"),
+            ("annotations", "id"),
+            ("annotations", "image_id"),
+            ("annotations", "category_id"),
+            ("categories", "id"),
+        ] {
+            for item in json[list].as_array_mut().unwrap() {
+                item[key] = form(item[key].as_u64().unwrap());
+            }
+        }
+        json["images"][0]["width"] = json!("40");
+        set.write("annotations.json", json.to_string());
+        let dataset = set.read("all").unwrap();
+        assert_eq!(found(&dataset), expected(&all()));
+        // The ids need not be of the same form everywhere.
+        json["annotations"][0]["image_id"] = form(1);
+        let ids: Vec<u64> = dataset.images().iter().map(|image| image.id).collect();
+        assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
+    }
+}
+
+#[test]
+fn classes_go_by_name() {
+    let set = Set::new();
+    set.images("train", &TRAIN).images("val", &VAL);
+    set.write(
+        "annotations/instances_train.json",
+        coco(&TRAIN, png).to_string(),
+    );
+    // The same classes with exchanged ids.
+    let mut other = coco(&VAL, png);
+    other["categories"] = json!([{"id": 2, "name": "coon"}, {"id": 1, "name": "trash panda"}]);
+    for annotation in other["annotations"].as_array_mut().unwrap() {
+        annotation["category_id"] = json!(3 - annotation["category_id"].as_u64().unwrap());
+    }
+    set.write("annotations/instances_val.json", other.to_string());
+    let train = set.read("train").unwrap();
+    let val = set.read("val").unwrap();
+    assert_eq!(found(&val), expected(&VAL));
+    let val = val.with_categories(train.categories());
+    assert_eq!(val.categories(), train.categories());
+    assert_eq!(found(&val), expected(&VAL));
+}
+
+#[test]
+fn voc_corners_in_the_wrong_order() {
+    let set = Set::new();
+    set.images("", &all());
+    for stem in all() {
+        let exchanged = voc_xml(stem)
+            .replace("xmin", "x-")
+            .replace("xmax", "xmin")
+            .replace("x-", "xmax");
+        set.write(format!("{stem}.xml"), exchanged);
+    }
+    let dataset = set.read("all").unwrap();
+    assert_eq!(found(&dataset), expected(&all()));
+    assert_eq!(dataset.report().tally(Finding::SwappedCorners).count, 6);
+    assert_eq!(dataset.report().dropped(), 0);
+    let report = dataset.report().to_string();
+    assert!(
+        report.starts_with(
+            "boxes with xmin > xmax or ymin > ymax, corners exchanged: 6 (r-1.xml line 5,"
+        ),
+        "{report}"
+    );
+}
+
+#[test]
+fn negative_widths() {
+    let set = Set::new();
+    set.images("", &all());
+    let mut json = coco(&all(), png);
+    for annotation in json["annotations"].as_array_mut().unwrap() {
+        let [x, width] = [0, 2].map(|index| annotation["bbox"][index].as_f64().unwrap());
+        annotation["bbox"][0] = json!(x + width);
+        annotation["bbox"][2] = json!(-width);
+    }
+    set.write("annotations.json", json.to_string());
+    let dataset = set.read("all").unwrap();
+    assert_eq!(found(&dataset), expected(&all()));
+    let report = dataset.report().to_string();
+    assert!(
+        report.starts_with("boxes of negative width or height, taken from their other corner: 6 ("),
+        "{report}"
+    );
+}
+
+#[test]
+fn equal_annotations_are_read_once() {
+    let set = Set::new();
+    set.images("images/train", &TRAIN).write("data.yaml", YAML);
+    set.labels_with("labels/train", &TRAIN, |stem| yolo_line(stem).repeat(2));
+    let dataset = set.read("train").unwrap();
+    assert_eq!(found(&dataset), expected(&TRAIN));
+    let duplicates = dataset.report().tally(Finding::Duplicate);
+    assert_eq!(
+        (duplicates.count, duplicates.examples[0].as_str()),
+        (4, "images/train/r-1.png line 2")
+    );
+}
+
+#[test]
+fn labels_in_a_folder_where_nobody_looks() {
+    let set = Set::new();
+    set.images("images/train", &TRAIN)
+        .labels("labels/train_labels", &TRAIN);
+    set.images("images/val", &VAL)
+        .labels("labels/val", &VAL)
+        .write("data.yaml", YAML);
+    let dataset = set.read("train").unwrap();
+    let error = dataset.require_objects().unwrap_err().to_string();
+    for part in [
+        "no usable object in 4 images",
+        "looked for in labels/train/*.txt, images/train/*.txt",
+        "elsewhere: 4 (labels/train_labels/r-1.txt,",
+    ] {
+        assert!(error.contains(part) && !error.contains('\n'), "{error}");
+    }
+    assert_eq!(dataset.classes_without_objects(), CLASSES);
+    let val = set.read("val").unwrap();
+    val.require_objects().unwrap();
+    assert!(val.classes_without_objects().is_empty());
+}
+
+#[test]
+fn a_set_of_dropped_boxes_says_why() {
+    let set = Set::new();
+    set.images("", &["r-1"]);
+    let mut json = coco(&["r-1"], png);
+    json["annotations"][0]["bbox"] = json!([90, 90, 5, 5]);
+    set.write("annotations.json", json.to_string());
+    let error = set
+        .read("all")
+        .unwrap()
+        .require_objects()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(
+            "annotations.json; boxes outside the image dropped: 1 (r-1.png annotation 1)"
+        ),
+        "{error}"
+    );
+    json["annotations"][0] =
+        json!({"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 5, 5], "iscrowd": 1});
+    set.write("annotations.json", json.to_string());
+    let error = set
+        .read("all")
+        .unwrap()
+        .require_objects()
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("1 crowds or difficult objects are not trained on"),
+        "{error}"
+    );
+}
+
+#[test]
+fn image_formats_that_are_not_read_are_told() {
+    let set = Set::new();
+    set.yolo_folders().write("data.yaml", YAML);
+    for (stem, extension) in [("r-1", "avif"), ("r-2", "HEIC")] {
+        fs::rename(
+            set.path(format!("images/train/{stem}.png")),
+            set.path(format!("images/train/{stem}.{extension}")),
+        )
+        .unwrap();
+    }
+    let dataset = set.read("train").unwrap();
+    assert_eq!(found(&dataset), expected(&TRAIN[2..]));
+    let left_out = dataset.report().tally(Finding::UnreadFormat);
+    assert_eq!(
+        left_out.examples,
+        ["images/train/r-1.avif", "images/train/r-2.HEIC"]
+    );
+    assert_eq!(dataset.report().tally(Finding::LabelsWithoutImage).count, 0);
+    for stem in &TRAIN[2..] {
+        fs::remove_file(set.path(format!("images/train/{stem}.png"))).unwrap();
+    }
+    let error = set.refused("train");
+    assert!(
+        error.contains("no images") && error.contains("r-1.avif"),
+        "{error}"
+    );
+}
+
+#[test]
+fn class_indices_beyond_the_names() {
+    let set = Set::new();
+    set.yolo_folders().write(
+        "data.yaml",
+        "train: images/train\nval: images/val\nnc: 1\nnames: [coon]\n",
+    );
+    let error = set.refused("train");
+    assert!(
+        error.contains("labels/train/r-1.txt:1: class 1 is out of range: there are 1 classes"),
+        "{error}"
+    );
+}
+
+#[test]
+fn names_that_yaml_takes_for_something_else() {
+    let set = Set::new();
+    set.yolo_folders().write(
+        "data.yaml",
+        "train: images/train\nval: images/val\nnc: 3\nnames:\n- 0\n- no\n",
+    );
+    let dataset = set.read("train").unwrap();
+    let names: Vec<&str> = dataset
+        .categories()
+        .iter()
+        .map(|category| category.name.as_str())
+        .collect();
+    assert_eq!(names, ["0", "no"]);
+    assert_eq!(
+        dataset.report().notes(),
+        ["3 classes are announced, but 2 are named"]
+    );
+}
+
+#[test]
+fn sub_folders_of_images() {
+    let set = Set::new();
+    set.yolo_folders().write("data.yaml", YAML);
+    for stem in &TRAIN[2..] {
+        for (kind, extension) in [("images", "png"), ("labels", "txt")] {
+            let folder = set.path(format!("{kind}/train/cam2/day/"));
+            fs::create_dir_all(&folder).unwrap();
+            let file = format!("{stem}.{extension}");
+            fs::rename(set.path(format!("{kind}/train/{file}")), folder.join(file)).unwrap();
+        }
+    }
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    fs::remove_file(set.path("data.yaml")).unwrap();
+    set.write("classes.txt", "coon\ntrash panda\n");
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+}
+
+#[test]
+fn labels_beside_some_of_the_images() {
+    let set = Set::new();
+    set.images("some/folder", &TRAIN[..2])
+        .labels("some/folder", &TRAIN[..2]);
+    set.images("another/images", &TRAIN[2..])
+        .labels("another/images", &TRAIN[2..]);
+    set.images("val", &VAL).labels("val", &VAL);
+    set.write(
+        "data.yaml",
+        "train: [some/folder, another/images]\nval: val\nnames: [coon, trash panda]\n",
+    );
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+}
+
+#[test]
+fn pixels_instead_of_shares() {
+    let set = Set::new();
+    let pixels = |stem: &str| {
+        let (class, [x, y, w, h]) = object(stem);
+        format!("{class} {} {} {w} {h}\n", x + w / 2.0, y + h / 2.0)
+    };
+    set.yolo_folders()
+        .labels_with("labels/train", &TRAIN, pixels)
+        .write("data.yaml", YAML);
+    let error = set.refused("train");
+    assert!(
+        error.contains(
+            "labels/train/r-1.txt:1: the values are pixels, not shares of the image's size"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn poses_and_oriented_boxes_are_refused_by_what_they_are() {
+    let refused = |yaml: &str, line: &str| {
+        let set = Set::new();
+        set.yolo_folders()
+            .labels_with("labels/train", &TRAIN, |_| line.to_string());
+        set.write("data.yaml", format!("{YAML}{yaml}"));
+        set.refused("train")
+    };
+    let tilted = "0 0.5 0.4 0.7 0.5 0.6 0.6 0.4 0.5\n";
+    for error in [
+        refused("", tilted),
+        refused("task: obb\n", "0 0.1 0.1 0.3 0.1 0.3 0.2 0.1 0.2\n"),
+        refused("", "10.0 4.0 13.0 8.0 7.0 8.0 5.0 3.0 coon 0\n"),
+    ] {
+        assert!(
+            error.contains("labels/train/r-1.txt:1: an oriented box (OBB)"),
+            "{error}"
+        );
+    }
+    for error in [
+        refused("kpt_shape: [2, 2]\n", "0 0.5 0.5 0.2 0.2 0.4 0.4 0.6 0.6\n"),
+        refused("", "0 0.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 1\n"),
+    ] {
+        assert!(error.contains("labels/train/r-1.txt:1: a pose"), "{error}");
+    }
+}
+
+/// The layout that has more annotated images is taken, and the evidence names the other one.
+#[test]
+fn two_layouts_in_one_folder() {
+    let set = Set::new();
+    set.images("images", &all())
+        .labels("labels", &all())
+        .write("classes.txt", "coon\ntrash panda\n");
+    set.xml("annotations", &all()[..2]);
+    let folder = set.open().unwrap();
+    assert_read_as_one(&folder, Layout::Yolo);
+    assert!(
+        folder.evidence().contains("VOC with 2 annotated images"),
+        "{}",
+        folder.evidence()
+    );
+    set.xml("annotations", &all()).write("labels/r-1.txt", "");
+    fs::remove_file(set.path("labels/r-1.txt")).unwrap();
+    assert_read_as_one(&set.open().unwrap(), Layout::Voc);
+    set.write("result.json", coco(&all(), png).to_string());
+    assert_read_as_one(&set.open().unwrap(), Layout::Coco);
+}
+
+#[test]
+fn a_folder_that_is_no_data_set_says_what_it_has() {
+    let set = Set::new();
+    set.images("", &TRAIN).write("notes.docx", "");
+    let error = set.open().unwrap_err().to_string();
+    assert!(error.ends_with("found 5 files: 4 .png, 1 .docx"), "{error}");
+    set.write("r-1.json", "{\"version\": 5, \"shapes\": []}");
+    let labelme = set.open().unwrap_err().to_string();
+    assert!(labelme.contains("labelme's format"), "{labelme}");
+    set.write("annotations.xml", "<annotations></annotations>");
+    let cvat = set.open().unwrap_err().to_string();
+    assert!(cvat.contains("CVAT's own format"), "{cvat}");
+    let missing = DataFolder::open(set.path("none")).unwrap_err().to_string();
+    assert!(missing.ends_with("none: no such folder"), "{missing}");
+}
+
+/// The sets beside the folder of data sets, if they are there: each has the boxes of `16k-flat`.
+#[test]
+fn cases_beside_the_data_sets() {
+    let root = std::env::var_os("FCOS_DATASETS").map(|root| PathBuf::from(root).join("../cases"));
+    let Some(root) = root.filter(|root| root.is_dir()) else {
+        eprintln!("skipped: there are no cases beside FCOS_DATASETS");
+        return;
+    };
+    // The export of Label Studio puts an identifier before names.
+    let plain = |sets: Vec<Found>| -> Found {
+        let all = sets.into_iter().flatten();
+        all.map(|(name, objects)| (name[name.find("raccoon").unwrap()..].to_string(), objects))
+            .collect()
+    };
+    let read = |folder: &DataFolder| {
+        let mut sets = Vec::new();
+        for split in folder.splits() {
+            match folder.read(split) {
+                Ok(dataset) => sets.push(found(&dataset)),
+                Err(error) => assert!(error.to_string().contains("images/val"), "{error}"),
+            }
+        }
+        plain(sets)
+    };
+    let truth = read(&DataFolder::open(root.join("16k-flat")).unwrap());
+    assert_eq!(truth.len(), 8);
+    let near = |a: &Found, b: &Found| {
+        a.keys().eq(b.keys())
+            && a.iter().all(|(name, objects)| {
+                let (name_a, box_a) = &objects[0];
+                let (name_b, box_b) = &b[name][0];
+                name_a == name_b && box_a.iter().zip(box_b).all(|(a, b)| (a - b).abs() < 0.05)
+            })
+    };
+    for case in [
+        "02a-roboflow-yolo",
+        "02a-roboflow-yolo/my-project-3",
+        "02a-roboflow-yolo/my-project-3/data.yaml",
+        "03b-cvat-subsets",
+        "04a-labelimg-flat",
+        "05-cvat-yolo11",
+        "06-labelstudio-yolo",
+        "07c-xanylabeling",
+        "10a-floatclass",
+        "10b-crlf-bom",
+        "12a-segonly",
+        "15a-order",
+        "15b-ids",
+        "16g-swapcorner",
+        "16l-roboflow-voc",
+        "17-exif-coco",
+        "17-exif-voc",
+        "17-exif-yolo",
+        "41-ultra",
+        "41-ultra/coon.yaml",
+        "50-nested",
+        "62-half-images",
+        "70a-cvat-ultralytics",
+    ] {
+        let folder =
+            DataFolder::open(root.join(case)).unwrap_or_else(|error| panic!("{case}: {error}"));
+        let found = read(&folder);
+        assert!(
+            near(&found, &truth),
+            "{case} ({}): {found:?}",
+            folder.evidence()
+        );
+        assert!(folder.training_split().is_some(), "{case}");
+    }
+    let open = |case: &str| DataFolder::open(root.join(case)).unwrap();
+    assert_eq!(open("11f-emptyval").validation_split(), None);
+    assert_eq!(read(&open("11f-emptyval")).len(), 6);
+    let segments = open("12b-emptybbox").read("train").unwrap();
+    assert_eq!(
+        (segments.report().dropped(), segments.object_count()),
+        (3, 3)
+    );
+    let lost = open("30-wrong-label-folder")
+        .read("train")
+        .unwrap()
+        .require_objects();
+    assert!(
+        lost.unwrap_err()
+            .to_string()
+            .contains("labels/train_labels/")
+    );
+    let avif = open("31-avif").read("train").unwrap();
+    assert_eq!(
+        (avif.len(), avif.report().tally(Finding::UnreadFormat).count),
+        (3, 3)
+    );
+    for (case, cause) in [
+        ("38-classrange", "class 1 is out of range"),
+        ("52-pixels", "pixels, not shares"),
+    ] {
+        let error = open(case).read("train").unwrap_err().to_string();
+        assert!(error.contains(cause), "{case}: {error}");
+    }
+    assert_eq!(
+        open("39-numeric-names").read("train").unwrap().categories()[1].name,
+        "no"
+    );
+}
+
+/// `cargo test --release -p fcos-burn-data --test tool_exports rate -- --ignored --nocapture`
+#[test]
+#[ignore = "measures"]
+fn rate_of_label_files() {
+    const COUNT: usize = 20_000;
+    let set = Set::new();
+    set.image("images/train/000000.png");
+    let jpeg = {
+        let mut bytes = Vec::new();
+        let image = RgbImage::from_fn(640, 480, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
+        image
+            .write_to(
+                &mut std::io::Cursor::new(&mut bytes),
+                image::ImageFormat::Jpeg,
+            )
+            .unwrap();
+        bytes
+    };
+    fs::remove_file(set.path("images/train/000000.png")).unwrap();
+    for index in 0..COUNT {
+        set.write(format!("images/train/{index:06}.jpg"), &jpeg);
+        set.write(
+            format!("labels/train/{index:06}.txt"),
+            "0 0.5 0.5 0.25 0.5\n1 0.25 0.25 0.125 0.125\n",
+        );
+    }
+    set.write("data.yaml", YAML);
+    for _ in 0..4 {
+        let started = std::time::Instant::now();
+        let dataset = set.read("train").unwrap();
+        let seconds = started.elapsed().as_secs_f64();
+        assert_eq!(dataset.object_count(), 2 * COUNT);
+        eprintln!(
+            "{COUNT} label files in {seconds:.2} s: {:.0} a second",
+            COUNT as f64 / seconds
+        );
+    }
+}
