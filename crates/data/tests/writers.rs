@@ -178,7 +178,7 @@ fn yolo_folders_are_as_other_tools_expect() {
 fn data_yaml_lists_splits_by_what_they_are_for() {
     let animals = animals();
     for (splits, listed, remarks) in [
-        (&["all"][..], "train: 'images/all'\n", 0),
+        (&["all"][..], "train: 'images/all'\n", 1),
         (
             &["Validation", "test_set"],
             "test: 'images/test_set'\nval: 'images/Validation'\n",

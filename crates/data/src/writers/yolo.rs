@@ -82,11 +82,16 @@ impl<'a> DataYaml<'a> {
     fn of(categories: &'a [Category], splits: &[WrittenSplit], report: &mut WriteReport) -> Self {
         let mut places: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for WrittenSplit { name, .. } in splits {
-            match key(name).or((splits.len() == 1).then_some("train")) {
-                Some(key) => places.entry(key).or_default().push(format!("images/{name}")),
-                None => report.remark(format!(
+            let place = format!("images/{name}");
+            if let Some(key) = key(name) {
+                places.entry(key).or_default().push(place);
+            } else if splits.len() == 1 {
+                report.remark(format!("data.yaml lists the split '{name}' as 'train'"));
+                places.insert("train", vec![place]);
+            } else {
+                report.remark(format!(
                     "data.yaml does not list the split '{name}', which is not one to train on, to validate on or to test"
-                )),
+                ));
             }
         }
         let splits = places.into_iter().map(|(key, mut places)| {
