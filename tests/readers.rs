@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use fcos_burn::{
-    data::{DataError, DetectionDataset},
+    data::{DataError, DataFolder, DetectionDataset},
     detect::device::{DeviceError, DeviceName, Precision},
     eval::{Evaluation, EvaluationError},
     model::weights::{WeightsError, WeightsFile},
@@ -23,6 +23,14 @@ pub enum Kind {
     Voc,
     /// YOLO labels of one image, text, optionally preceded by `data.yaml` and a NUL.
     Yolo,
+    /// YOLO's `data.yaml`, opened by its path.
+    DataYaml,
+    /// CVAT's and darknet's lists: `obj.data`, `obj.names` and `train.txt`, with a NUL between them.
+    Darknet,
+    /// A table of boxes, optionally followed by a NUL and a table of classes.
+    Csv,
+    /// Create ML annotations, JSON.
+    CreateMl,
     /// Weights in any supported format.
     Weights,
     /// The configuration of a run, JSON.
@@ -31,10 +39,14 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Coco,
         Self::Voc,
         Self::Yolo,
+        Self::DataYaml,
+        Self::Darknet,
+        Self::Csv,
+        Self::CreateMl,
         Self::Weights,
         Self::Configuration,
     ];
@@ -45,6 +57,10 @@ impl Kind {
             Self::Coco => "coco",
             Self::Voc => "voc",
             Self::Yolo => "yolo",
+            Self::DataYaml => "data_yaml",
+            Self::Darknet => "darknet",
+            Self::Csv => "csv",
+            Self::CreateMl => "createml",
             Self::Weights => "weights",
             Self::Configuration => "configuration",
         }
@@ -128,10 +144,20 @@ impl Reader {
                 };
                 fs::write(self.path("data.yaml"), yaml)?;
                 fs::write(self.path("labels/a.txt"), labels)?;
-                let folder = fcos_burn::data::DataFolder::open(self.folder.path())?;
+                let folder = DataFolder::open(self.folder.path())?;
                 let split = folder.splits().first().map(String::as_str);
                 use_annotations(&DetectionDataset::yolo(self.folder.path(), split)?)
             }
+            Kind::DataYaml => {
+                fs::write(self.path("labels/a.txt"), "0 .5 .5 .1 .1")?;
+                self.open(&["data.yaml"], file)
+            }
+            Kind::Darknet => {
+                fs::write(self.path("images/a.txt"), "0 .5 .5 .1 .1")?;
+                self.open(&["obj.data", "obj.names", "train.txt"], file)
+            }
+            Kind::Csv => self.open(&["train.csv", "classes.csv"], file),
+            Kind::CreateMl => self.open(&["train.json"], file),
             Kind::Weights => {
                 let path = self.path("weights");
                 fs::write(&path, file)?;
@@ -151,6 +177,21 @@ impl Reader {
                 config.model.init(&DeviceName::CPU.open(Precision::F32)?)?;
                 Ok(())
             }
+        }
+    }
+}
+
+impl Reader {
+    /// Writes the parts of `file` that NULs separate to files of these names, and opens the first.
+    fn open(&self, names: &[&str], file: &[u8]) -> Result<(), Refusal> {
+        let mut parts = file.splitn(names.len(), |byte| *byte == 0);
+        for name in names {
+            fs::write(self.path(name), parts.next().unwrap_or_default())?;
+        }
+        let folder = DataFolder::open(self.path(names[0]))?;
+        match folder.splits().first() {
+            Some(split) => use_annotations(&folder.read(split)?),
+            None => Ok(()),
         }
     }
 }

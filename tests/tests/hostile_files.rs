@@ -78,7 +78,9 @@ fn samples(kind: Kind) -> Vec<Sample> {
         add(&other, true);
     }
     // Together they cover most of the code that fuzzing covered.
-    let corpus = fs::File::open(folder.join(CORPUS)).unwrap();
+    let Ok(corpus) = fs::File::open(folder.join(CORPUS)) else {
+        return samples;
+    };
     let mut corpus = ZipArchive::new(corpus).unwrap();
     assert!(corpus.len() > 100, "{kind:?}");
     for index in 0..corpus.len() {
@@ -324,6 +326,113 @@ fn megabytes(kind: Kind) -> Vec<(&'static str, Vec<u8>)> {
                         "a0: &a0 [b]\n",
                         |index| format!("a{0}: &a{0} [*a{index},*a{index}]\n", index + 1),
                         "names: [a]\n\0",
+                    ),
+                ),
+            ]
+        }
+        Kind::DataYaml => vec![
+            (
+                "splits",
+                filled("names: [a]\n", |index| format!("{index}: images\n"), ""),
+            ),
+            (
+                "places",
+                filled("names: [a]\ntrain: [", |_| "images,".to_owned(), "]"),
+            ),
+            ("nesting", filled("names: ", |_| "[".to_owned(), "")),
+        ],
+        Kind::Darknet => {
+            let data = "names = obj.names\ntrain = train.txt\n";
+            vec![
+                (
+                    "splits",
+                    filled(
+                        data,
+                        |index| format!("{index} = train.txt\n"),
+                        "\0a\0images/a.png",
+                    ),
+                ),
+                (
+                    "classes",
+                    filled(&format!("{data}\0"), |_| "a\n".to_owned(), "\0images/a.png"),
+                ),
+                (
+                    "images",
+                    filled(&format!("{data}\0a\0"), |_| "images/a.png\n".to_owned(), ""),
+                ),
+                (
+                    "images of another machine",
+                    filled(
+                        &format!("{data}\0a\0"),
+                        |index| format!("C:\\data\\{index}\\a.png\n"),
+                        "",
+                    ),
+                ),
+            ]
+        }
+        Kind::Csv => {
+            let header = "filename,xmin,ymin,xmax,ymax,class\n";
+            vec![
+                (
+                    "objects",
+                    filled(
+                        "",
+                        |index| format!("a.png,1,{index},9,{},a\n", index + 9),
+                        "",
+                    ),
+                ),
+                (
+                    "classes with an object each",
+                    filled(header, |index| format!("a.png,1,1,9,9,{index}\n"), ""),
+                ),
+                (
+                    "classes",
+                    filled(
+                        "a.png,1,1,9,9,a\n\0",
+                        |index| format!("{index},{index}\n"),
+                        "",
+                    ),
+                ),
+                (
+                    "images that are missing",
+                    filled(header, |index| format!("{index}/b.png,,,,,\n"), ""),
+                ),
+                (
+                    "columns",
+                    filled("filename,xmin,ymin", |_| ",a".to_owned(), "\n"),
+                ),
+                (
+                    "a quoted field",
+                    filled(&format!("{header}\""), |_| "\n".to_owned(), ""),
+                ),
+                ("quotes", filled("", |_| "\"".to_owned(), "")),
+            ]
+        }
+        Kind::CreateMl => {
+            let annotation = r#"{"label":"a","coordinates":{"x":5,"y":5,"width":4,"height":4}}"#;
+            vec![
+                (
+                    "objects",
+                    filled(
+                        r#"[{"image":"a.png","annotations":["#,
+                        |_| format!("{annotation},"),
+                        &format!("{annotation}]}}]"),
+                    ),
+                ),
+                (
+                    "images",
+                    filled(
+                        "[",
+                        |index| format!(r#"{{"image":"{index}.png","annotations":[]}},"#),
+                        &format!(r#"{{"image":"a.png","annotations":[{annotation}]}}]"#),
+                    ),
+                ),
+                (
+                    "nesting",
+                    filled(
+                        r#"[{"image":"a.png","annotations":"#,
+                        |_| "[".to_owned(),
+                        "",
                     ),
                 ),
             ]

@@ -26,6 +26,7 @@ enum Command {
     Evaluate(commands::evaluate::Args),
     Detect(commands::detect::Args),
     Export(commands::export::Args),
+    Convert(commands::convert::Args),
     #[cfg(feature = "remote")]
     Serve(commands::serve::Args),
     Devices(commands::devices::Args),
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Command::Evaluate(args) => commands::evaluate::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Export(args) => commands::export::run(&args),
+        Command::Convert(args) => commands::convert::run(&args),
         #[cfg(feature = "remote")]
         Command::Serve(args) => commands::serve::run(&args),
         Command::Devices(args) => commands::devices::run(&args),

@@ -27,10 +27,17 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder to write to has something in it.
+    #[error("{}: not an empty folder, and nothing is overwritten", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder has none of the known layouts.
     #[error(
         "{}: not a data set: expected COCO (a JSON file with images, annotations and categories), VOC (an XML file for each \
-         image) or YOLO (data.yaml, or a text file for each image and classes.txt), found {found}",
+         image), YOLO (data.yaml, or a text file for each image and classes.txt), CSV (rows of path, x1, y1, x2, y2, class, or \
+         a header that names such columns) or Create ML (a JSON list of images with annotations), found {found}",
         path.display()
     )]
     UnknownLayout {

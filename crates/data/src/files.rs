@@ -47,6 +47,20 @@ fn text(mut bytes: Vec<u8>) -> Option<String> {
     }
 }
 
+/// The start of a text file, as far as needed to tell what it is; empty if it cannot be read.
+pub(crate) fn start_of(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    match open(path).and_then(|file| file.take(16 << 10).read_to_end(&mut bytes)) {
+        // The end may be inside a character.
+        Ok(_) if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) => {
+            text(bytes).unwrap_or_default()
+        }
+        Ok(_) => String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
+            .into_owned(),
+        Err(_) => String::new(),
+    }
+}
+
 /// The lines of a text that are not blank, trimmed, with their numbers from 1.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let lines = (1..).zip(text.lines().map(str::trim));

@@ -12,6 +12,10 @@ pub enum Layout {
     Voc,
     /// One text file per image, one folder per split.
     Yolo,
+    /// One table per split, with a row for each object.
+    Csv,
+    /// Create ML: one JSON file per split.
+    CreateMl,
 }
 
 impl fmt::Display for Layout {
@@ -20,6 +24,8 @@ impl fmt::Display for Layout {
             Self::Coco => "COCO",
             Self::Voc => "VOC",
             Self::Yolo => "YOLO",
+            Self::Csv => "CSV",
+            Self::CreateMl => "Create ML",
         })
     }
 }

@@ -11,6 +11,7 @@ mod panics;
 mod random;
 pub mod shapes;
 pub mod transforms;
+mod writers;
 
 // Crates whose types are in this interface, in the versions that it uses.
 pub use {hotcoco, image, rand, serde_json};
@@ -31,3 +32,4 @@ pub use loading::{
     stack_resized,
 };
 pub use random::{SampleRng, sample_rng};
+pub use writers::{DatasetWriter, ImageTransfer, WriteFinding, WriteReport};

@@ -1,6 +1,7 @@
 //! The commands, one per module.
 
 pub mod completions;
+pub mod convert;
 pub mod detect;
 pub mod devices;
 pub mod evaluate;

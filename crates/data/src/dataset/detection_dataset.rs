@@ -1,6 +1,7 @@
 //! The data set: annotations in memory, pixels on demand.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -249,6 +250,11 @@ impl DetectionDataset {
             annotated,
             found,
         })
+    }
+
+    /// The file that holds an image. `None` if the image is not in a file, or if there is no image with that index.
+    pub fn image_file(&self, index: usize) -> Option<&Path> {
+        self.source.path(index)
     }
 
     /// Reads every image, on all cores. Returns the indices of those that cannot be read, and the errors.

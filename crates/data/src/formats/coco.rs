@@ -1,19 +1,17 @@
 //! COCO: one JSON file per split.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hotcoco::Dataset;
 use rayon::prelude::*;
 
+use super::class_name::ClassName;
 use super::coco_file::{self, CocoFile, Id, Image, count_images, is_coco};
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
-use super::image_finder::ImageFinder;
+use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
-use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, split_of};
+use super::split::{Found, Split, SplitReader, split_names};
 use crate::dataset::require_unique;
 use crate::decoding::is_image;
 use crate::files::{file_name, stem};
@@ -36,53 +34,6 @@ impl DetectionDataset {
         let inventory = Arc::new(Inventory::of(&images_dir)?);
         let finder = ImageFinder::new(inventory, vec![images_dir]);
         describe(file, &annotations, &finder)?.assemble()
-    }
-
-    /// The ground truth for a COCO evaluation: ids, sizes and areas as annotated, boxes as loaded.
-    pub fn to_coco(&self) -> Dataset {
-        let categories = self.categories().iter().map(|category| hotcoco::Category {
-            id: category.id,
-            name: category.name.clone(),
-            ..Default::default()
-        });
-        let images = self.images().iter().map(|image| hotcoco::Image {
-            id: image.id,
-            file_name: image.file_name.clone(),
-            width: image.width,
-            height: image.height,
-            ..Default::default()
-        });
-        let annotations = self.images().iter().flat_map(|image| {
-            image.objects.iter().map(|object| hotcoco::Annotation {
-                id: object.id,
-                image_id: image.id,
-                category_id: self.categories()[object.label].id,
-                bbox: Some(object.bbox.to_xywh()),
-                area: Some(object.area()),
-                iscrowd: object.iscrowd,
-                ..Default::default()
-            })
-        });
-        Dataset {
-            images: images.collect(),
-            annotations: annotations.collect(),
-            categories: categories.collect(),
-            ..Default::default()
-        }
-    }
-
-    /// Writes [`to_coco`](Self::to_coco) as a JSON file.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::Io`].
-    pub fn write_coco(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
-        let path = path.as_ref();
-        let file = File::create(path).map_err(DataError::io(path))?;
-        let mut writer = BufWriter::new(file);
-        serde_json::to_writer(&mut writer, &self.to_coco())
-            .map_err(|error| DataError::io(path)(error.into()))?;
-        writer.flush().map_err(DataError::io(path))
     }
 }
 
@@ -132,21 +83,10 @@ pub(super) fn find(
     let root = inventory.root();
     let names = split_names(&files);
     let splits = files.iter().zip(&names).map(|(file, name)| {
-        let beside = file.parent().unwrap_or(Path::new(""));
-        let folders = [
-            Path::new(name),
-            &Path::new("images").join(name),
-            beside,
-            &beside.join("images"),
-            Path::new("images"),
-            Path::new(""),
-        ];
-        // A split's own folder is not that of another one.
-        let folders = folders.iter().map(|folder| root.join(folder));
         let split = CocoSplit {
             inventory: Arc::clone(inventory),
             annotations: file.to_path_buf(),
-            images: folders.collect(),
+            images: image_folders(root, file, name),
         };
         Split::new(name, split)
     });
@@ -193,35 +133,6 @@ fn is_named(file: &Path) -> bool {
     (name.starts_with("instances_") && name.ends_with(".json")) || name == "_annotations.coco.json"
 }
 
-/// The names of the splits of these files, each different from the others.
-fn split_names(files: &[&Path]) -> Vec<String> {
-    let name = |file: &&Path| {
-        let stem = stem(file);
-        if let Some(name) = stem.strip_prefix("instances_") {
-            return name.to_string();
-        }
-        let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());
-        let word = words.find(|word| names_split(word)).map(str::to_string);
-        let folder = || split_of(file).map(str::to_string);
-        let roboflow = || {
-            let folder = file.parent().map(file_name).filter(|name| !name.is_empty());
-            folder.filter(|_| is_named(file))
-        };
-        match word.or_else(folder).or_else(roboflow) {
-            Some(name) => name,
-            None if files.len() == 1 => ONLY_SPLIT.to_string(),
-            None => stem,
-        }
-    };
-    let names: Vec<String> = files.iter().map(name).collect();
-    let is_unique = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
-    let distinct = |(file, name): (&&Path, &String)| match is_unique(name) {
-        true => name.clone(),
-        false => file.with_extension("").display().to_string(),
-    };
-    files.iter().zip(&names).map(distinct).collect()
-}
-
 /// What an annotation file says of images that `finder` finds.
 fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Description, DataError> {
     let malformed = |cause: String| DataError::Annotations {
@@ -250,7 +161,10 @@ fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Descrip
 
     let named = |(category, id): (&coco_file::Category, &u64)| Category {
         id: *id,
-        name: category.name.as_ref().unwrap_or(&category.id).to_string(),
+        name: match &category.name {
+            Some(ClassName(name)) => name.clone(),
+            None => category.id.to_string(),
+        },
     };
     let mut categories: Vec<Category> = (file.categories.iter().zip(&category_ids))
         .map(named)

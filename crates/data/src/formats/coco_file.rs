@@ -12,6 +12,7 @@ use hotcoco::mask::RleRef;
 use serde::Deserialize;
 use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::class_name::ClassName;
 use super::description::{Outline, span};
 use crate::DataError;
 use crate::files::open;
@@ -42,7 +43,7 @@ pub(super) struct Image {
 pub(super) struct Category {
     pub id: Id,
     #[serde(default)]
-    pub name: Option<Id>,
+    pub name: Option<ClassName>,
 }
 
 #[derive(Debug, Deserialize)]

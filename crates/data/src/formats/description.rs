@@ -63,7 +63,7 @@ pub(super) struct AnnotatedObject {
 }
 
 /// Where something is in an annotation file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Place {
     /// A line, from 1.
     Line(usize),
@@ -85,6 +85,8 @@ impl fmt::Display for Place {
 pub(super) enum Outline {
     /// Left, top, right, bottom.
     Corners([f64; 4]),
+    /// Left, top, right, bottom, as shares.
+    CornerShares([f64; 4]),
     /// VOC's `xmin`, `ymin`, `xmax`, `ymax`: pixels, counted from 1, both inclusive.
     FirstAndLastPixel([f64; 4]),
     /// COCO's left, top, width, height.
@@ -108,6 +110,7 @@ impl Outline {
         let negative = Finding::NegativeSize;
         Some(match self {
             Self::Corners(corners) => in_order(corners, swapped),
+            Self::CornerShares(corners) => in_order(scaled(corners), swapped),
             Self::FirstAndLastPixel(pixels) => {
                 let ([xmin, ymin, xmax, ymax], finding) = ordered(pixels, swapped);
                 // A box with `xmin == xmax` would be one pixel wide, but comes from a click without a drag: it is made

@@ -16,6 +16,21 @@ pub(super) struct ImageFinder {
     allowed: Vec<PathBuf>,
 }
 
+/// Where the images of a split may be whose annotation `file` is in the folder `root`, in the order in which to look: first
+/// in the split's own folder, which is not that of another one.
+pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBuf> {
+    let beside = file.parent().unwrap_or(Path::new(""));
+    let folders = [
+        Path::new(split),
+        &Path::new("images").join(split),
+        beside,
+        &beside.join("images"),
+        Path::new("images"),
+        Path::new(""),
+    ];
+    folders.iter().map(|folder| root.join(folder)).collect()
+}
+
 impl ImageFinder {
     /// Names are relative to those of `folders` that there are, otherwise to the folder of the `inventory`. Images may be
     /// there and in the folder of the inventory.

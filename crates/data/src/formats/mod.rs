@@ -5,12 +5,16 @@
 //! [`Description`](description::Description), and [one step](description::Description::assemble) for all layouts makes that
 //! a data set.
 
+mod class_name;
 mod coco;
 mod coco_file;
+mod createml;
+mod csv;
 mod data_folder;
 mod description;
 mod image_finder;
 mod inventory;
+mod listing;
 mod open;
 mod split;
 mod voc;
@@ -20,3 +24,4 @@ mod yolo_description;
 mod yolo_label;
 
 pub use data_folder::DataFolder;
+pub(crate) use split::Role;

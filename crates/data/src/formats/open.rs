@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::inventory::Inventory;
 use super::split::{Found, names_split};
-use super::{coco, voc, yolo};
+use super::{coco, createml, csv, voc, yolo};
 use crate::files::read_text;
 use crate::{DataError, DataFolder, DetectionDataset};
 
@@ -15,7 +15,7 @@ use crate::{DataError, DataFolder, DetectionDataset};
 type Recognizer = fn(&Arc<Inventory>, Option<&Path>) -> Result<Option<Found>, DataError>;
 
 /// All layouts. Where two fit equally well, the earlier one is taken.
-const RECOGNIZERS: [Recognizer; 3] = [coco::find, voc::find, yolo::find];
+const RECOGNIZERS: [Recognizer; 5] = [coco::find, voc::find, yolo::find, csv::find, createml::find];
 
 impl DetectionDataset {
     /// Opens one split of the data set at `path`, in whatever layout it is: a folder, or the file that describes one.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::description::Description;
+use crate::files::{file_name, stem};
 use crate::{DataError, Layout};
 
 /// The name of the only split where no files or folders name any.
@@ -106,13 +107,18 @@ pub(super) fn title(dir: &Path, split: &str) -> String {
 
 /// What a split is for, by its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     Train,
     Validation,
     Test,
 }
 
 impl Role {
+    /// The role of a name that starts with such a word, as in `val2017` and `test_set`.
+    pub(crate) fn of_word(name: &str) -> Option<Self> {
+        Self::of(first_word(name))
+    }
+
     /// The role of exactly such a name, whatever its case.
     fn of(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
@@ -124,17 +130,50 @@ impl Role {
     }
 }
 
+/// The word that a name starts with.
+fn first_word(name: &str) -> &str {
+    let end = name.find(|letter: char| !letter.is_ascii_alphabetic());
+    &name[..end.unwrap_or(name.len())]
+}
+
 /// Whether a folder or file of that name holds a split: `train`, `Valid`, `val2017`, `test_set`, but not `device`.
 pub(super) fn names_split(name: &str) -> bool {
-    let letters = name.find(|letter: char| !letter.is_ascii_alphabetic());
-    let (word, _) = name.split_at(letters.unwrap_or(name.len()));
-    Role::of(word).is_some() || word.eq_ignore_ascii_case("trainval")
+    Role::of_word(name).is_some() || first_word(name).eq_ignore_ascii_case("trainval")
 }
 
 /// The split that a file belongs to: the outermost of its folders that names one.
 pub(super) fn split_of(file: &Path) -> Option<&str> {
     let folders = file.parent()?.iter().filter_map(|part| part.to_str());
     folders.into_iter().find(|part| names_split(part))
+}
+
+/// The names of the splits of these annotation files, each different from the others.
+pub(super) fn split_names(files: &[&Path]) -> Vec<String> {
+    let name = |file: &&Path| {
+        let stem = stem(file);
+        if let Some(name) = stem.strip_prefix("instances_") {
+            return name.to_string();
+        }
+        let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let word = words.find(|word| names_split(word)).map(str::to_string);
+        let folder = || split_of(file).map(str::to_string);
+        let roboflow = || {
+            let folder = file.parent().map(file_name).filter(|name| !name.is_empty());
+            folder.filter(|_| stem.starts_with("_annotations"))
+        };
+        match word.or_else(folder).or_else(roboflow) {
+            Some(name) => name,
+            None if files.len() == 1 => ONLY_SPLIT.to_string(),
+            None => stem,
+        }
+    };
+    let names: Vec<String> = files.iter().map(name).collect();
+    let is_unique = |name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let distinct = |(file, name): (&&Path, &String)| match is_unique(name) {
+        true => name.clone(),
+        false => file.with_extension("").display().to_string(),
+    };
+    files.iter().zip(&names).map(distinct).collect()
 }
 
 #[cfg(test)]

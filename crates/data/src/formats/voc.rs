@@ -145,8 +145,7 @@ fn is_annotation(path: &Path) -> bool {
     start.contains("<annotation>") || start.contains("<annotation ")
 }
 
-/// The lists in `ImageSets/Main` by the names of the splits, except VOC's lists for single classes (`cat_train.txt`), whose
-/// lines have a second column.
+/// The lists in `ImageSets/Main` by the names of the splits, except VOC's lists for single classes.
 fn lists(inventory: &Inventory) -> Result<BTreeMap<String, Vec<PathBuf>>, DataError> {
     let mut lists: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     let main = Path::new("ImageSets").join("Main");
@@ -155,12 +154,23 @@ fn lists(inventory: &Inventory) -> Result<BTreeMap<String, Vec<PathBuf>>, DataEr
             continue;
         }
         let path = inventory.root().join(file);
-        let columns = |line: &str| line.split_whitespace().count();
-        if read_text(&path)?.lines().all(|line| columns(line) <= 1) {
+        if !is_of_one_class(&read_text(&path)?, inventory) {
             lists.entry(stem(file)).or_default().push(path);
         }
     }
     Ok(lists)
+}
+
+/// Whether a list is one of VOC's for a single class (`cat_train.txt`): its lines say in a second column whether the class
+/// is in the image. Names of images may have spaces, too.
+fn is_of_one_class(list: &str, inventory: &Inventory) -> bool {
+    let names_image = |line: &str| {
+        let mut files = inventory.with_stem(line);
+        files.any(|file| file.extension().is_some_and(|found| found == "xml"))
+    };
+    let has_verdict = |line: &str| matches!(line.split_whitespace().nth(1), Some("-1" | "0" | "1"));
+    let mut lines = lines(list).map(|(_, line)| line).peekable();
+    lines.peek().is_some() && lines.all(|line| has_verdict(line) && !names_image(line))
 }
 
 /// The files of each split, by the folder of the annotation file or else that of its image.

@@ -1,0 +1,702 @@
+//! CSV: one table per split, with a row for each object.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use csv::{ReaderBuilder, StringRecord, Trim};
+
+use super::description::Place;
+use super::inventory::Inventory;
+use super::listing::{ListedImage, ListedObject, Listings};
+use super::split::Found;
+use crate::files::{read_text, start_of, stem};
+use crate::{Category, DataError, Layout};
+
+/// How many CSV files are looked into.
+const MAX_FILES: usize = 100;
+
+/// Recognizes tables of boxes, and lists of classes beside them. `given` is the only table if there is one.
+pub(super) fn find(
+    inventory: &Arc<Inventory>,
+    given: Option<&Path>,
+) -> Result<Option<Found>, DataError> {
+    let (mut files, mut lists) = (Vec::new(), Vec::new());
+    for file in inventory.with_extension("csv").take(MAX_FILES) {
+        let path = inventory.root().join(file);
+        match content(&start_of(&path)) {
+            Content::Boxes if given.is_none_or(|given| given == file) => files.push(file.clone()),
+            Content::Classes if names_classes(file) => lists.push(path),
+            _ => {}
+        }
+    }
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let listings = Listings {
+        layout: Layout::Csv,
+        inventory: Arc::clone(inventory),
+        files,
+        classes: classes(&lists)?,
+        read: |path| {
+            let images = parse(&read_text(path)?);
+            images.map_err(|fault| fault.in_file(path))
+        },
+    };
+    Ok(Some(listings.found()))
+}
+
+/// Whether a file has a name such as `classes.csv`, `_classes.csv` or `label_map.csv`.
+fn names_classes(file: &Path) -> bool {
+    let stem = stem(file).to_lowercase();
+    ["class", "label", "categor"]
+        .iter()
+        .any(|word| stem.contains(word))
+}
+
+/// The classes of all lists, by their ids. Folders of splits may each have one.
+fn classes(lists: &[PathBuf]) -> Result<Vec<Category>, DataError> {
+    let mut all: BTreeMap<u64, String> = BTreeMap::new();
+    for path in lists {
+        let listed = parse_classes(&read_text(path)?).map_err(|fault| fault.in_file(path))?;
+        for (id, name) in listed {
+            match all.get(&id) {
+                Some(other) if *other != name => {
+                    return Err(DataError::Annotations {
+                        path: path.clone(),
+                        cause: format!(
+                            "the class {id} is '{name}' here, but '{other}' in another list"
+                        ),
+                    });
+                }
+                _ => drop(all.insert(id, name)),
+            }
+        }
+    }
+    Ok(all
+        .into_iter()
+        .map(|(id, name)| Category { id, name })
+        .collect())
+}
+
+/// Something malformed.
+#[derive(Debug, PartialEq)]
+struct Fault {
+    /// The line, from 1.
+    line: usize,
+    cause: String,
+}
+
+impl Fault {
+    fn in_file(self, path: &Path) -> DataError {
+        DataError::Line {
+            path: path.to_path_buf(),
+            line: self.line,
+            cause: self.cause,
+        }
+    }
+}
+
+/// What a CSV file is, by its first row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// Boxes of images.
+    Boxes,
+    /// The ids of classes.
+    Classes,
+    /// Something else.
+    Other,
+}
+
+/// What a text that starts like this contains.
+fn content(start: &str) -> Content {
+    let mut rows = Rows::of(start);
+    let Some(Ok((_, first))) = rows.next() else {
+        return Content::Other;
+    };
+    // A header that lacks a column is an error when the table is read.
+    if Columns::of_header(&first).is_some()
+        || (require_positional(&first).is_ok() && Columns::POSITIONAL.read(&first).is_ok())
+    {
+        return Content::Boxes;
+    }
+    let second = rows.next().and_then(Result::ok).map(|(_, row)| row);
+    let is_class = |row: &StringRecord| row.len() == 2 && row[1].parse::<u64>().is_ok();
+    let is_header = first.len() == 2 && CLASS.contains(&plain(&first[0]).as_str());
+    match is_class(&first) || (is_header && second.as_ref().is_some_and(is_class)) {
+        true => Content::Classes,
+        false => Content::Other,
+    }
+}
+
+/// Fails unless a row has the fields of one without a header.
+fn require_positional(row: &StringRecord) -> Result<(), String> {
+    // A separator at the end of a row makes one more, which is empty.
+    match row.len() == 6 || (row.len() == 7 && row[6].is_empty()) {
+        true => Ok(()),
+        false => Err(format!(
+            "expected 'path,x1,y1,x2,y2,class', or a first row that names the columns; found {} fields",
+            row.len()
+        )),
+    }
+}
+
+/// Reads a table whose header names its columns, in any order, or one of `path,x1,y1,x2,y2,class` without a header.
+///
+/// Fields are separated by commas, semicolons or tabs; numbers may have decimal commas unless these separate. A row without
+/// a box and a class is an image without objects. Images are in the order of their first rows.
+fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
+    let mut rows = Rows::of(text).peekable();
+    let header = match rows.peek() {
+        Some(Ok((line, first))) => {
+            let fault = |cause| Fault { line: *line, cause };
+            Columns::of_header(first).transpose().map_err(fault)?
+        }
+        _ => None,
+    };
+    if header.is_some() {
+        rows.next();
+    }
+    let mut images: Vec<ListedImage> = Vec::new();
+    let mut positions: HashMap<String, usize> = HashMap::new();
+    for row in rows {
+        let (line, row) = row?;
+        let row = match header {
+            Some(columns) => columns.read(&row),
+            None => require_positional(&row).and_then(|()| Columns::POSITIONAL.read(&row)),
+        };
+        let fault = |cause| Fault { line, cause };
+        let row = row.map_err(fault)?;
+        let position = *positions.entry(row.file_name.clone()).or_insert_with(|| {
+            images.push(ListedImage {
+                file_name: row.file_name,
+                size: row.size,
+                objects: Vec::new(),
+            });
+            images.len() - 1
+        });
+        let image = &mut images[position];
+        if image.size != row.size {
+            let size = |size: Option<(u32, u32)>| match size {
+                Some((width, height)) => format!("{width}x{height}"),
+                None => "not given".to_string(),
+            };
+            let (name, before, now) = (&image.file_name, size(image.size), size(row.size));
+            return Err(fault(format!(
+                "the size of {name} is {now}, but was {before} in a row above"
+            )));
+        }
+        let place = Place::Line(line);
+        image
+            .objects
+            .extend(row.object.map(|(class, corners)| ListedObject {
+                class,
+                corners,
+                place,
+            }));
+    }
+    Ok(images)
+}
+
+/// Reads a table of `name,id`, with or without a header. Returns the names by id.
+fn parse_classes(text: &str) -> Result<BTreeMap<u64, String>, Fault> {
+    let mut classes = BTreeMap::new();
+    let mut names = HashSet::new();
+    for (position, row) in Rows::of(text).enumerate() {
+        let (line, row) = row?;
+        let fault = |cause: String| Fault { line, cause };
+        let [name, id] = [0, 1].map(|field| row.get(field).unwrap_or_default());
+        let Ok(id) = id.parse::<u64>() else {
+            if position == 0 {
+                continue;
+            }
+            return Err(fault(format!("expected 'name,id', found '{name},{id}'")));
+        };
+        if !names.insert(name.to_string()) {
+            return Err(fault(format!("the class '{name}' is listed twice")));
+        }
+        if let Some(other) = classes.insert(id, name.to_string()) {
+            return Err(fault(format!(
+                "the id {id} is used twice, by '{other}' and by '{name}'"
+            )));
+        }
+    }
+    Ok(classes)
+}
+
+/// The rows of a text that are not blank, with their lines. Fields are trimmed.
+struct Rows<'a> {
+    text: &'a str,
+    reader: csv::Reader<&'a [u8]>,
+    /// The line of the byte `counted`.
+    line: usize,
+    counted: usize,
+    decimal_comma: bool,
+}
+
+impl<'a> Rows<'a> {
+    fn of(text: &'a str) -> Self {
+        // Excel reads and writes a line that names the separator.
+        let (separator, text, line) = match separator_line(text) {
+            Some((separator, rest)) => (separator, rest, 2),
+            None => (guess_separator(text), text, 1),
+        };
+        Self {
+            text,
+            reader: reader(text, separator),
+            line,
+            counted: 0,
+            decimal_comma: separator != b',',
+        }
+    }
+
+    /// The line of the row that starts at a byte, or after the line ends there. csv's own count is that of the row before
+    /// if lines end with CR LF or are blank.
+    fn line_at(&mut self, byte: u64) -> usize {
+        let bytes = self.text.as_bytes();
+        let mut start = usize::try_from(byte).unwrap_or(usize::MAX);
+        while matches!(bytes.get(start), Some(b'\r' | b'\n')) {
+            start += 1;
+        }
+        for at in self.counted..start.min(bytes.len()) {
+            match bytes[at] {
+                b'\n' => self.line += 1,
+                // Alone, as on old systems.
+                b'\r' if bytes.get(at + 1) != Some(&b'\n') => self.line += 1,
+                _ => {}
+            }
+        }
+        self.counted = start;
+        self.line
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<(usize, StringRecord), Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut row = StringRecord::new();
+            let line = self.line_at(self.reader.position().byte());
+            match self.reader.read_record(&mut row) {
+                Ok(false) => return None,
+                Ok(true) if row.iter().all(str::is_empty) => {}
+                Ok(true) => {
+                    if self.decimal_comma {
+                        row = row.iter().map(with_decimal_point).collect();
+                    }
+                    return Some(Ok((line, row)));
+                }
+                Err(error) => {
+                    let cause = format!("not CSV: {error}").replace('\n', " ");
+                    return Some(Err(Fault { line, cause }));
+                }
+            }
+        }
+    }
+}
+
+fn reader(text: &str, separator: u8) -> csv::Reader<&[u8]> {
+    ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(Trim::All)
+        .delimiter(separator)
+        .from_reader(text.as_bytes())
+}
+
+/// The separator in a first line such as `sep=;`, and the lines after it.
+fn separator_line(text: &str) -> Option<(u8, &str)> {
+    let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+    match *first.trim_end_matches('\r').as_bytes() {
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', separator] => Some((separator, rest)),
+        _ => None,
+    }
+}
+
+/// The separator that makes the most fields of the first row.
+fn guess_separator(text: &str) -> u8 {
+    let fields = |separator: u8| {
+        let mut row = StringRecord::new();
+        match reader(text, separator).read_record(&mut row) {
+            Ok(true) => row.len(),
+            _ => 0,
+        }
+    };
+    // Of equals, `max_by_key` takes the last.
+    let separators = [b'\t', b';', b','];
+    separators
+        .into_iter()
+        .max_by_key(|separator| fields(*separator))
+        .unwrap_or(b',')
+}
+
+/// A number such as `12,5` with a point; anything else as it is.
+fn with_decimal_point(field: &str) -> String {
+    let with_point = field.replacen(',', ".", 1);
+    match with_point.parse::<f64>() {
+        Ok(_) => with_point,
+        Err(_) => field.to_string(),
+    }
+}
+
+/// Where the fields of a row are.
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    file_name: usize,
+    corners: [usize; 4],
+    class: usize,
+    size: Option<[usize; 2]>,
+}
+
+/// The names of columns, in lower case and without punctuation, those that tools write first.
+const FILE_NAME: &[&str] = &[
+    "filename",
+    "path",
+    "filepath",
+    "imagepath",
+    "imagename",
+    "imagefilename",
+    "imagefile",
+    "image",
+    "img",
+    "file",
+    "imageid",
+    "name",
+];
+const CLASS: &[&str] = &[
+    "class",
+    "classname",
+    "label",
+    "labelname",
+    "category",
+    "categoryname",
+    "name",
+    "classid",
+    "labelid",
+    "categoryid",
+    "id",
+];
+const CORNERS: [&[&str]; 4] = [
+    &[
+        "xmin", "x1", "left", "bboxxmin", "bboxx1", "bboxleft", "xtl",
+    ],
+    &["ymin", "y1", "top", "bboxymin", "bboxy1", "bboxtop", "ytl"],
+    &[
+        "xmax",
+        "x2",
+        "right",
+        "bboxxmax",
+        "bboxx2",
+        "bboxright",
+        "xbr",
+    ],
+    &[
+        "ymax",
+        "y2",
+        "bottom",
+        "bboxymax",
+        "bboxy2",
+        "bboxbottom",
+        "ybr",
+    ],
+];
+const SIZE: [&[&str]; 2] = [
+    &["width", "imagewidth", "imgwidth"],
+    &["height", "imageheight", "imgheight"],
+];
+
+/// A name in lower case and without punctuation.
+fn plain(name: &str) -> String {
+    let chars = name.chars().filter(|char| char.is_alphanumeric());
+    chars.flat_map(char::to_lowercase).collect()
+}
+
+/// A row of a table.
+struct Row {
+    file_name: String,
+    size: Option<(u32, u32)>,
+    /// Its class and its corners, if these are complete.
+    object: Option<(String, Option<[f64; 4]>)>,
+}
+
+impl Columns {
+    /// `path,x1,y1,x2,y2,class`.
+    const POSITIONAL: Self = Self {
+        file_name: 0,
+        corners: [1, 2, 3, 4],
+        class: 5,
+        size: None,
+    };
+
+    /// The columns that a header names; `None` if the row is not a header.
+    fn of_header(row: &StringRecord) -> Option<Result<Self, String>> {
+        let names: Vec<String> = row.iter().map(plain).collect();
+        let find = |aliases: &[&str]| {
+            let mut aliases = aliases.iter();
+            aliases.find_map(|alias| names.iter().position(|name| name == alias))
+        };
+        let corners = CORNERS.map(find);
+        // Two names of edges do not come together by chance.
+        if corners.iter().flatten().count() < 2 {
+            return None;
+        }
+        let required = |position: Option<usize>, aliases: &[&str]| {
+            position.ok_or_else(|| {
+                let columns = row.iter().collect::<Vec<_>>().join(", ");
+                format!("no column '{}'; there are: {columns}", aliases[0])
+            })
+        };
+        let columns = || {
+            let mut edges = [0; 4];
+            for ((edge, found), aliases) in edges.iter_mut().zip(corners).zip(CORNERS) {
+                *edge = required(found, aliases)?;
+            }
+            let file_name = required(find(FILE_NAME), FILE_NAME)?;
+            let class = CLASS.iter().filter(|alias| names[file_name] != **alias);
+            let class = find(&class.copied().collect::<Vec<_>>());
+            Ok(Self {
+                file_name,
+                corners: edges,
+                class: required(class, CLASS)?,
+                size: match SIZE.map(find) {
+                    [Some(width), Some(height)] => Some([width, height]),
+                    _ => None,
+                },
+            })
+        };
+        Some(columns())
+    }
+
+    fn read(self, row: &StringRecord) -> Result<Row, String> {
+        let field = |column: usize| {
+            let missing = || {
+                let found = row.len();
+                format!(
+                    "the row has {found} fields, but column {} is needed",
+                    column + 1
+                )
+            };
+            row.get(column).ok_or_else(missing)
+        };
+        let file_name = field(self.file_name)?;
+        if file_name.is_empty() {
+            return Err("the row names no image".to_string());
+        }
+        let mut corners = [None; 4];
+        for (corner, column) in corners.iter_mut().zip(self.corners) {
+            *corner = number(field(column)?)?;
+        }
+        let class = field(self.class)?;
+        let object = match corners {
+            [None, None, None, None] if class.is_empty() => None,
+            [Some(_), Some(_), Some(_), Some(_)] if class.is_empty() => {
+                return Err("the object has no class".to_string());
+            }
+            [Some(x1), Some(y1), Some(x2), Some(y2)] => {
+                Some((class.to_string(), Some([x1, y1, x2, y2])))
+            }
+            _ => Some((class.to_string(), None)),
+        };
+        let size = match self.size {
+            None => None,
+            Some(columns) => {
+                let [width, height] = columns.map(|column| field(column).and_then(extent));
+                width?.zip(height?)
+            }
+        };
+        Ok(Row {
+            file_name: file_name.to_string(),
+            size,
+            object,
+        })
+    }
+}
+
+/// The number in a field; `None` if that is empty.
+fn number(field: &str) -> Result<Option<f64>, String> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let number = field.parse();
+    number
+        .map(Some)
+        .map_err(|_| format!("'{field}' is not a number"))
+}
+
+/// A width or height; `None` if it is empty or zero.
+fn extent(field: &str) -> Result<Option<u32>, String> {
+    match number(field)? {
+        None | Some(0.0) => Ok(None),
+        Some(size) if size.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&size) => {
+            Ok(Some(size as u32))
+        }
+        Some(_) => Err(format!("'{field}' is not a width or height in pixels")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// The images with their sizes, and classes and corners of their objects, by line.
+    fn rows(text: &str) -> Vec<String> {
+        let images = parse(text).unwrap();
+        let rows = images.into_iter().flat_map(|image| {
+            let name = match image.size {
+                Some((width, height)) => format!("{} {width}x{height}", image.file_name),
+                None => image.file_name,
+            };
+            match image.objects.is_empty() {
+                true => vec![name],
+                false => (image.objects.into_iter())
+                    .map(|object| {
+                        let (place, class) = (object.place, object.class);
+                        format!(
+                            "{name} {place} {class} {:?}",
+                            object.corners.unwrap_or_default()
+                        )
+                    })
+                    .collect(),
+            }
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn tables_without_a_header_have_six_columns() {
+        let text = "/data/a.jpg,1,2.5,30,40,cat\r\nb.jpg,,,,,\r\n\r\n\"c, d.jpg\",1,2,3,4,\"a \"\"dog\"\"\",\r\n/data/a.jpg,5,6,7,8,0\r\n";
+        assert_eq!(
+            rows(text),
+            [
+                "/data/a.jpg line 1 cat [1.0, 2.5, 30.0, 40.0]",
+                "/data/a.jpg line 5 0 [5.0, 6.0, 7.0, 8.0]",
+                "b.jpg",
+                "c, d.jpg line 4 a \"dog\" [1.0, 2.0, 3.0, 4.0]",
+            ]
+        );
+    }
+
+    #[test]
+    fn headers_name_columns_in_any_order() {
+        let expected = ["a.jpg 640x480 line 2 cat [1.0, 2.0, 3.0, 4.0]"];
+        for text in [
+            "filename,width,height,class,xmin,ymin,xmax,ymax\na.jpg,640,480,cat,1,2,3,4",
+            "class,ymax,xmax,ymin,xmin,Width,Height,image\ncat,4,3,2,1,640,480,a.jpg",
+            "\"image_path\",\"x_min\",\"y_min\",\"x_max\",\"y_max\",\"label\",\"image_width\",\"image_height\"\r\na.jpg,1,2,3,4,cat,640.0,480\r\n",
+            ",filename,x1,y1,x2,y2,class_name,width,height,score\n0,a.jpg,1,2,3,4,cat,640,480,0.5",
+        ] {
+            assert_eq!(rows(text), expected, "{text}");
+        }
+        let without_sizes = "ImageID,LabelName,XMin,XMax,YMin,YMax\na.jpg,cat,1,3,2,4\n";
+        let named = "name,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3,4,cat\n";
+        for text in [without_sizes, named] {
+            assert_eq!(rows(text), ["a.jpg line 2 cat [1.0, 2.0, 3.0, 4.0]"]);
+        }
+    }
+
+    #[test]
+    fn spreadsheets_separate_by_semicolons_and_tabs() {
+        assert_eq!(
+            rows("a, b.jpg;1,5;2,25;3;4;cat, black\n"),
+            ["a, b.jpg line 1 cat, black [1.5, 2.25, 3.0, 4.0]"]
+        );
+        assert_eq!(
+            rows("sep=;\r\nfilename;xmin;ymin;xmax;ymax;class\r\na.jpg;1;2;3;4;cat\r\n"),
+            ["a.jpg line 3 cat [1.0, 2.0, 3.0, 4.0]"]
+        );
+        assert_eq!(
+            rows("a.jpg\t1\t2\t3\t4\tcat"),
+            ["a.jpg line 1 cat [1.0, 2.0, 3.0, 4.0]"]
+        );
+    }
+
+    #[test]
+    fn incomplete_boxes_are_kept_to_be_reported() {
+        let images = parse("a.jpg,1,2,,4,cat\nb.jpg,,,,,cat\nc.jpg,1,,,,\n").unwrap();
+        let corners: Vec<_> = images
+            .iter()
+            .map(|image| image.objects[0].corners)
+            .collect();
+        assert_eq!(corners, [None, None, None]);
+    }
+
+    #[test]
+    fn malformed_rows_name_the_line_and_the_cause() {
+        for (text, line, cause) in [
+            (
+                "a.jpg,1,2,3,4,cat\nb.jpg,1,x,3,4,cat",
+                2,
+                "'x' is not a number",
+            ),
+            ("a.jpg,1,2,3,4,cat\n\nb.jpg,1,2,3,cat", 3, "found 5 fields"),
+            ("TRAIN,a.jpg,cat,0.1,0.2,,,0.3,0.4,,", 1, "found 11 fields"),
+            ("a.jpg,1,2,3,4,", 1, "has no class"),
+            (",1,2,3,4,cat", 1, "names no image"),
+            (
+                "filename,xmin,ymin,xmax,class\na.jpg,1,2,3,cat",
+                1,
+                "no column 'ymax'; there are: filename, xmin",
+            ),
+            ("xmin,ymin,xmax,ymax,class\n", 1, "no column 'filename'"),
+            (
+                "filename,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3",
+                2,
+                "the row has 4 fields, but column 5",
+            ),
+            (
+                "filename,width,height,xmin,ymin,xmax,ymax,class\na,9.5,9,1,2,3,4,c",
+                2,
+                "'9.5' is not a width",
+            ),
+            (
+                "filename,width,height,xmin,ymin,xmax,ymax,class\na,9,8,1,2,3,4,c\na,8,9,1,2,3,4,c",
+                3,
+                "the size of a is 8x9, but was 9x8",
+            ),
+        ] {
+            let fault = parse(text).unwrap_err();
+            assert_eq!(fault.line, line, "{text}: {fault:?}");
+            assert!(fault.cause.contains(cause), "{text}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn classes_have_ids() {
+        for text in [
+            "cat,1\ndog,0\n",
+            "name,id\ncat,1\ndog,0",
+            "class;id\ncat;1\ndog;0\n",
+        ] {
+            let classes = parse_classes(text).unwrap().into_iter().collect::<Vec<_>>();
+            assert_eq!(classes, [(0, "dog".to_string()), (1, "cat".to_string())]);
+            assert_eq!(content(text), Content::Classes, "{text}");
+        }
+        for (text, cause) in [
+            ("cat,0\ncat,1", "listed twice"),
+            ("cat,0\ndog,0", "used twice"),
+            ("cat,0\ndog,x", "found 'dog,x'"),
+        ] {
+            let fault = parse_classes(text).unwrap_err();
+            assert!(fault.line == 2 && fault.cause.contains(cause), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn other_tables_are_not_taken_for_annotations() {
+        for text in [
+            "",
+            "epoch,loss\n1,0.5\n",
+            "a,b,c,d,e,f\n",
+            "1,2,3,4,5,6,7\n",
+            "not a table",
+        ] {
+            assert_eq!(content(text), Content::Other, "{text}");
+        }
+        assert_eq!(content("a.jpg,1,2,3,4,cat\n"), Content::Boxes);
+        assert_eq!(content("a.jpg,,,,,\n"), Content::Boxes);
+        assert_eq!(content("file;left;top;right;bottom;name\n"), Content::Boxes);
+    }
+}

@@ -1,0 +1,307 @@
+//! Writing data sets, whatever the layout.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::coco::Coco;
+use super::file_names::FileNames;
+use super::image_transfer::{Failure, ImageTransfer, Origin};
+use super::report::{WriteFinding, WriteReport};
+use super::splits::{WrittenSplit, all_categories, relabeled};
+use super::unfinished::Unfinished;
+use super::voc::Voc;
+use super::yolo::Yolo;
+use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, Object};
+
+/// Writes data sets as folders that other tools read, and this crate too.
+///
+/// | Layout | Files |
+/// |---|---|
+/// | COCO | `annotations/instances_SPLIT.json`, `images/SPLIT/` |
+/// | VOC | `Annotations/`, `JPEGImages/`, `ImageSets/Main/SPLIT.txt`, `labels.txt` |
+/// | YOLO | `data.yaml`, `images/SPLIT/`, `labels/SPLIT/` |
+///
+/// Read again, a data set has the same images, boxes to 1e-9 pixels, and classes by name. What a layout cannot hold is left
+/// out, and the [`WriteReport`] counts it: VOC has no boxes of at most a pixel, YOLO no crowds and difficult objects.
+/// Corners in VOC files are whole pixels if those of the data set are.
+///
+/// Images keep their file names unless these are invalid or taken. Images that are not in files are encoded as PNG. YOLO
+/// does not state the sizes of images, so that readers turn an image as its EXIF tag says; an image whose boxes refer to
+/// the stored pixels is encoded too.
+///
+/// ```
+/// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+/// use fcos_burn_data::{DatasetWriter, DetectionDataset, Layout};
+///
+/// let config = ShapesConfig::default().with_train_images(3).with_val_images(2);
+/// let train = DetectionDataset::shapes(&config, ShapesSplit::Train)?;
+/// let val = DetectionDataset::shapes(&config, ShapesSplit::Val)?;
+///
+/// let dir = tempfile::tempdir()?;
+/// let writer = DatasetWriter::new(Layout::Yolo);
+/// let report = writer.write(&[("train", &train), ("val", &val)], dir.path())?;
+/// assert_eq!((report.images(), report.left_out()), (5, 0));
+///
+/// let read = DetectionDataset::open(dir.path(), Some("val"))?;
+/// assert_eq!(read.object_count(), val.object_count());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct DatasetWriter {
+    layout: Layout,
+    transfer: ImageTransfer,
+}
+
+impl DatasetWriter {
+    /// A writer of that layout, which copies images.
+    pub fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            transfer: ImageTransfer::default(),
+        }
+    }
+
+    /// The same writer with another way for image files to get into the folder.
+    #[must_use]
+    pub fn with_transfer(mut self, transfer: ImageTransfer) -> Self {
+        self.transfer = transfer;
+        self
+    }
+
+    /// Writes `splits`, each a name and its images, to the folder `dir`, which must be empty or absent.
+    ///
+    /// Classes are matched by name: all splits get those of the first one, followed by those that only others have. The
+    /// folder appears when everything is written; if anything fails, nothing is left.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Config`] for a layout other than COCO, VOC and YOLO. [`DataError::NotEmpty`]. [`DataError::Dataset`] if
+    /// there is no image to write, or if a class has a name that VOC cannot hold. [`DataError::Io`] or [`DataError::Image`]
+    /// if a file cannot be written.
+    pub fn write(
+        &self,
+        splits: &[(&str, &DetectionDataset)],
+        dir: impl AsRef<Path>,
+    ) -> Result<WriteReport, DataError> {
+        let layout = layout_writer(self.layout)?;
+        let folder = Unfinished::start(dir.as_ref())?;
+        let mut report = WriteReport::new(self.layout);
+        let datasets: Vec<&DetectionDataset> = splits.iter().map(|(_, dataset)| *dataset).collect();
+        let categories = all_categories(&datasets);
+        let mut images = ImageWriter {
+            root: folder.path(),
+            layout,
+            transfer: self.transfer,
+            names: HashMap::new(),
+            written: HashMap::new(),
+        };
+        let mut split_names = FileNames::new(["images", "labels"]);
+        let mut written = Vec::new();
+        for (name, dataset) in splits {
+            let dataset = relabeled(dataset, &categories);
+            let given = split_names.give(name, "");
+            if given != *name {
+                report.remark(format!("split '{name}' is written as '{given}'"));
+            }
+            let images = images.write(&given, &dataset, &mut report)?;
+            if images.is_empty() {
+                report.record(WriteFinding::EmptySplit, name);
+                continue;
+            }
+            let objects = images.iter().map(|image| image.objects.len()).sum();
+            report.count_split(&given, images.len(), objects);
+            written.push(WrittenSplit {
+                name: given,
+                images,
+            });
+        }
+        if written.is_empty() {
+            return Err(DataError::Dataset {
+                name: dir.as_ref().display().to_string(),
+                cause: format!("there is nothing to write ({report})"),
+            });
+        }
+        layout.write(folder.path(), &categories, &written, &mut report)?;
+        folder.finish()?;
+        Ok(report)
+    }
+}
+
+/// What differs between layouts.
+pub(super) trait LayoutWriter: fmt::Debug + Sync {
+    /// The folder of the images of a split, in the data set.
+    fn image_folder(&self, split: &str) -> PathBuf;
+
+    /// Whether annotations state the size of their image.
+    fn states_sizes(&self) -> bool;
+
+    /// Why the layout cannot hold an object.
+    fn obstacle(&self, object: &Object) -> Option<WriteFinding>;
+
+    /// Writes everything but the images to `dir`. Labels are indices of `categories`.
+    fn write(
+        &self,
+        dir: &Path,
+        categories: &[Category],
+        splits: &[WrittenSplit],
+        report: &mut WriteReport,
+    ) -> Result<(), DataError>;
+}
+
+fn layout_writer(layout: Layout) -> Result<&'static dyn LayoutWriter, DataError> {
+    match layout {
+        Layout::Coco => Ok(&Coco),
+        Layout::Voc => Ok(&Voc),
+        Layout::Yolo => Ok(&Yolo),
+        other => Err(DataError::Config {
+            field: "layout".to_string(),
+            value: other.to_string(),
+            requirement: "COCO, VOC or YOLO to be written".to_string(),
+        }),
+    }
+}
+
+pub(super) fn write_text(path: &Path, text: &str) -> Result<(), DataError> {
+    fs::write(path, text).map_err(DataError::io(path))
+}
+
+/// Writes the images of one split after the other.
+struct ImageWriter<'a> {
+    root: &'a Path,
+    layout: &'static dyn LayoutWriter,
+    transfer: ImageTransfer,
+    /// By folder.
+    names: HashMap<PathBuf, FileNames>,
+    /// The images that are already in a folder, by the files that they came from.
+    written: HashMap<(PathBuf, PathBuf), ImageRecord>,
+}
+
+impl ImageWriter<'_> {
+    /// Puts the images of a split into its folder. Returns their records, with their new file names and with the objects
+    /// that the layout can hold.
+    fn write(
+        &mut self,
+        split: &str,
+        dataset: &DetectionDataset,
+        report: &mut WriteReport,
+    ) -> Result<Vec<ImageRecord>, DataError> {
+        let relative = self.layout.image_folder(split);
+        let folder = self.root.join(&relative);
+        fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
+        let states_sizes = self.layout.states_sizes();
+        let origins: Vec<Result<Origin, DataError>> = (0..dataset.len())
+            .into_par_iter()
+            .map(|index| Origin::of(dataset, index, states_sizes))
+            .collect();
+
+        let mut records = Vec::with_capacity(dataset.len());
+        let mut new = Vec::new();
+        for ((index, record), origin) in dataset.images().iter().enumerate().zip(origins) {
+            let origin = match origin {
+                Ok(origin) => origin,
+                Err(cause) => {
+                    leave_out(record, &cause, report);
+                    continue;
+                }
+            };
+            let record = self.with_possible_objects(record, report);
+            if let Some(written) = self.same_image(&relative, &origin, &record) {
+                let file_name = written.file_name.clone();
+                records.push(ImageRecord {
+                    file_name,
+                    ..record
+                });
+                continue;
+            }
+            let names = self.names.entry(relative.clone()).or_default();
+            let file_name = names.give(origin.stem(), origin.extension());
+            new.push((records.len(), index, origin));
+            records.push(ImageRecord {
+                file_name,
+                ..record
+            });
+        }
+
+        let put = |(position, index, origin): &(usize, usize, Origin)| {
+            let to = folder.join(&records[*position].file_name);
+            match origin.put(dataset, *index, self.transfer, &to) {
+                Ok(()) => Ok(None),
+                Err(Failure::Source(cause)) => Ok(Some(cause)),
+                Err(Failure::Target(error)) => Err(error),
+            }
+        };
+        let causes: Vec<Option<DataError>> = new.par_iter().map(put).collect::<Result<_, _>>()?;
+        let mut missing = HashSet::new();
+        for ((position, index, origin), cause) in new.into_iter().zip(causes) {
+            let (before, after) = (&dataset.images()[index], &records[position]);
+            if let Some(cause) = cause {
+                leave_out(before, &cause, report);
+                missing.insert(position);
+                continue;
+            }
+            match origin {
+                Origin::Pixels { .. } => report.record(WriteFinding::Encoded, &after.file_name),
+                Origin::File { path, .. } => {
+                    if path.file_name() != Some(after.file_name.as_ref()) {
+                        let names = format_args!("{} to {}", before.file_name, after.file_name);
+                        report.record(WriteFinding::Renamed, names);
+                    }
+                    self.written.insert((relative.clone(), path), after.clone());
+                }
+            }
+        }
+        let mut position = 0..;
+        records.retain(|_| {
+            position
+                .next()
+                .is_none_or(|position| !missing.contains(&position))
+        });
+        Ok(records)
+    }
+
+    /// The record with the objects that the layout can hold.
+    fn with_possible_objects(&self, record: &ImageRecord, report: &mut WriteReport) -> ImageRecord {
+        let mut record = record.clone();
+        let name = &record.file_name;
+        record
+            .objects
+            .retain(|object| match self.layout.obstacle(object) {
+                None => true,
+                Some(finding) => {
+                    report.record(finding, format_args!("{name} object {}", object.id));
+                    false
+                }
+            });
+        record
+    }
+
+    /// The record under which the same file is in the folder already, with the same objects: splits of VOC may overlap.
+    fn same_image(
+        &self,
+        folder: &Path,
+        origin: &Origin,
+        record: &ImageRecord,
+    ) -> Option<&ImageRecord> {
+        let Origin::File { path, .. } = origin else {
+            return None;
+        };
+        let written = self.written.get(&(folder.to_path_buf(), path.clone()))?;
+        let content = |record: &ImageRecord| -> Vec<_> {
+            let objects = record.objects.iter();
+            objects
+                .map(|object| (object.bbox, object.label, object.iscrowd))
+                .collect()
+        };
+        let same = written.size() == record.size() && content(written) == content(record);
+        same.then_some(written)
+    }
+}
+
+fn leave_out(record: &ImageRecord, cause: &DataError, report: &mut WriteReport) {
+    let place = format_args!("{}: {}", record.file_name, cause.reason());
+    report.record(WriteFinding::UnreadableImage, place);
+}

@@ -1,0 +1,106 @@
+//! File names that are valid and unique wherever a data set is taken.
+
+use std::collections::{HashMap, HashSet};
+
+/// The longest stem in bytes. Most file systems allow names of 255 bytes.
+const MAX_STEM: usize = 200;
+
+/// The file names of one folder.
+///
+/// Names differ in their stems, since label files go by the stem of their image, and in more than upper and lower case,
+/// which not every file system tells apart.
+#[derive(Debug, Default)]
+pub(super) struct FileNames {
+    taken: HashSet<String>,
+    /// The number to try next, by stem.
+    next: HashMap<String, usize>,
+}
+
+impl FileNames {
+    /// The names of a folder in which some stems are taken.
+    pub(super) fn new(taken: impl IntoIterator<Item = &'static str>) -> Self {
+        Self {
+            taken: taken.into_iter().map(str::to_string).collect(),
+            next: HashMap::new(),
+        }
+    }
+
+    /// A name for a file that is called `stem` elsewhere: the same, if it is valid and not taken.
+    pub(super) fn give(&mut self, stem: &str, extension: &str) -> String {
+        let stem = valid(stem);
+        let key = stem.to_lowercase();
+        let mut given = stem.clone();
+        if !self.taken.insert(key.clone()) {
+            let next = self.next.entry(key).or_insert(2);
+            loop {
+                given = format!("{stem}-{next}");
+                *next += 1;
+                if self.taken.insert(given.to_lowercase()) {
+                    break;
+                }
+            }
+        }
+        match extension {
+            "" => given,
+            extension => format!("{given}.{extension}"),
+        }
+    }
+}
+
+/// The name without what leads to another folder, hides the file, or breaks a list of names: separators, colons, control
+/// characters, a dot at the start, and spaces at the ends.
+fn valid(name: &str) -> String {
+    let replace = |char: char| match char {
+        '/' | '\\' | ':' => '_',
+        char if char.is_control() => '_',
+        char => char,
+    };
+    let mut valid: String = name.chars().map(replace).collect();
+    valid.truncate(valid.floor_char_boundary(MAX_STEM));
+    let trimmed = valid.trim_matches(|char: char| char.is_whitespace() || char == '\u{feff}');
+    match trimmed.strip_prefix('.') {
+        Some(rest) => format!("_{rest}"),
+        None if trimmed.is_empty() => "_".to_string(),
+        None => trimmed.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_unless_they_are_invalid() {
+        for (stem, expected) in [
+            ("a b", "a b"),
+            ("Bär 100% <&'\">", "Bär 100% <&'\">"),
+            ("a.b", "a.b"),
+            ("../../etc", "_._.._etc"),
+            ("..", "_."),
+            ("", "_"),
+            (" \t ", "_"),
+            ("C:\\a", "C__a"),
+            ("a\nb", "a_b"),
+            (" .a ", "_a"),
+        ] {
+            let name = FileNames::default().give(stem, "jpg");
+            assert_eq!(name, format!("{expected}.jpg"));
+        }
+        let long = "ä".repeat(300);
+        assert_eq!(FileNames::default().give(&long, "").len(), MAX_STEM);
+    }
+
+    #[test]
+    fn names_are_unique_by_stem_and_whatever_the_case() {
+        let mut names = FileNames::default();
+        let given = [
+            ("a", "jpg"),
+            ("a-2", "jpg"),
+            ("A", "png"),
+            ("a", "jpg"),
+            ("ä", "jpg"),
+        ]
+        .map(|(stem, extension)| names.give(stem, extension));
+        assert_eq!(given, ["a.jpg", "a-2.jpg", "A-3.png", "a-4.jpg", "ä.jpg"]);
+    }
+}

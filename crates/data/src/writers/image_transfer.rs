@@ -1,0 +1,162 @@
+//! How images get into a written data set.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use image::{ImageFormat, ImageReader};
+
+use crate::decoding::{is_image, read_header};
+use crate::files::{file_name, open, stem};
+use crate::{DataError, DetectionDataset};
+
+/// How image files get into a written data set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ImageTransfer {
+    /// As files of their own.
+    #[default]
+    Copy,
+    /// As the same files under another name, which take no space. Both must be on one file system.
+    HardLink,
+    /// As symbolic links to the files where they are now.
+    SymbolicLink,
+}
+
+impl ImageTransfer {
+    fn apply(self, from: &Path, to: &Path) -> io::Result<()> {
+        match self {
+            Self::Copy => fs::copy(from, to).map(drop),
+            // The file itself, if there is a link at `from`.
+            Self::HardLink => fs::hard_link(from.canonicalize()?, to),
+            Self::SymbolicLink => symbolic_link(&from.canonicalize()?, to),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn symbolic_link(from: &Path, to: &Path) -> io::Result<()> {
+    std::os::unix::fs::symlink(from, to)
+}
+
+#[cfg(windows)]
+fn symbolic_link(from: &Path, to: &Path) -> io::Result<()> {
+    std::os::windows::fs::symlink_file(from, to)
+}
+
+/// Where the pixels of a written image come from.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A file, whose name ends with this extension or is given it.
+    File {
+        path: PathBuf,
+        stem: String,
+        extension: String,
+    },
+    /// The data set, to be encoded as PNG.
+    Pixels { stem: String },
+}
+
+impl Origin {
+    /// Where to take the image at `index` from.
+    ///
+    /// If annotations do not state the size of their image, readers turn it as its file says. An image that has its
+    /// recorded size only before that must then be encoded.
+    pub(super) fn of(
+        dataset: &DetectionDataset,
+        index: usize,
+        states_size: bool,
+    ) -> Result<Self, DataError> {
+        let record = dataset.record(index)?;
+        let Some(path) = dataset.image_file(index) else {
+            return Ok(Self::Pixels {
+                stem: stem_of(&record.file_name),
+            });
+        };
+        drop(open(path).map_err(DataError::io(path))?);
+        if !states_size && read_header(path)?.upright() != record.size() {
+            return Ok(Self::Pixels { stem: stem(path) });
+        }
+        if is_image(path) {
+            let extension = path.extension().unwrap_or_default();
+            return Ok(Self::File {
+                path: path.to_path_buf(),
+                stem: stem(path),
+                extension: extension.to_string_lossy().into_owned(),
+            });
+        }
+        // Without a known extension, other tools do not find the image.
+        let format = ImageReader::open(path)
+            .and_then(ImageReader::with_guessed_format)
+            .map_err(DataError::io(path))?
+            .format();
+        let extension = format.and_then(|format| format.extensions_str().first());
+        Ok(match extension {
+            Some(extension) => Self::File {
+                path: path.to_path_buf(),
+                stem: file_name(path),
+                extension: (*extension).to_string(),
+            },
+            None => Self::Pixels {
+                stem: file_name(path),
+            },
+        })
+    }
+
+    pub(super) fn stem(&self) -> &str {
+        match self {
+            Self::File { stem, .. } | Self::Pixels { stem } => stem,
+        }
+    }
+
+    pub(super) fn extension(&self) -> &str {
+        match self {
+            Self::File { extension, .. } => extension,
+            Self::Pixels { .. } => "png",
+        }
+    }
+
+    /// Puts the image at `index` to the file `to`.
+    pub(super) fn put(
+        &self,
+        dataset: &DetectionDataset,
+        index: usize,
+        transfer: ImageTransfer,
+        to: &Path,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::File { path, .. } => transfer.apply(path, to).map_err(|source| {
+                let cause = format!("from {}: {source}", path.display());
+                Failure::Target(DataError::io(to)(io::Error::new(source.kind(), cause)))
+            }),
+            Self::Pixels { .. } => {
+                let pixels = dataset.image(index).map_err(Failure::Source)?;
+                let saved = pixels.save_with_format(to, ImageFormat::Png);
+                saved.map_err(|source| {
+                    Failure::Target(DataError::Image {
+                        path: to.to_path_buf(),
+                        source,
+                    })
+                })
+            }
+        }
+    }
+}
+
+/// Why an image could not be put into a data set.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The image is at fault; others may still be written.
+    Source(DataError),
+    /// The place is at fault.
+    Target(DataError),
+}
+
+/// The last part of a name in annotations, which may come from another system, without an extension of images.
+fn stem_of(name: &str) -> String {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let path = Path::new(name);
+    match is_image(path) {
+        true => stem(path),
+        false => name.to_string(),
+    }
+}

@@ -1,0 +1,15 @@
+//! Writers of the layouts that other tools read.
+
+mod coco;
+mod dataset_writer;
+mod file_names;
+mod image_transfer;
+mod report;
+mod splits;
+mod unfinished;
+mod voc;
+mod yolo;
+
+pub use dataset_writer::DatasetWriter;
+pub use image_transfer::ImageTransfer;
+pub use report::{WriteFinding, WriteReport};

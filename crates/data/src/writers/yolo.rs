@@ -1,0 +1,140 @@
+//! YOLO: one text file per image, one folder per split.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_saphyr::{ser_options, to_string_with_options};
+
+use super::dataset_writer::{LayoutWriter, write_text};
+use super::report::{WriteFinding, WriteReport};
+use super::splits::WrittenSplit;
+use crate::formats::Role;
+use crate::{Category, DataError, ImageRecord, Object};
+
+/// `data.yaml`, `images/SPLIT/` and `labels/SPLIT/`.
+#[derive(Debug)]
+pub(super) struct Yolo;
+
+impl LayoutWriter for Yolo {
+    fn image_folder(&self, split: &str) -> PathBuf {
+        Path::new("images").join(split)
+    }
+
+    fn states_sizes(&self) -> bool {
+        false
+    }
+
+    fn obstacle(&self, object: &Object) -> Option<WriteFinding> {
+        object.iscrowd.then_some(WriteFinding::Crowd)
+    }
+
+    fn write(
+        &self,
+        dir: &Path,
+        categories: &[Category],
+        splits: &[WrittenSplit],
+        report: &mut WriteReport,
+    ) -> Result<(), DataError> {
+        let yaml = DataYaml::of(categories, splits, report);
+        let path = dir.join("data.yaml");
+        // `no` and `1` are names, not a truth value and a number.
+        let text = to_string_with_options(&yaml, ser_options! { quote_all: true });
+        let text = text.map_err(|error| DataError::Annotations {
+            path: path.clone(),
+            cause: error.to_string(),
+        })?;
+        write_text(&path, &text)?;
+        for split in splits {
+            let folder = dir.join("labels").join(&split.name);
+            fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
+            // An image without objects has an empty file, which tells it from one that was not annotated.
+            split.images.par_iter().try_for_each(|image| {
+                let path = folder.join(&image.file_name).with_extension("txt");
+                write_text(&path, &labels(image))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// The description of a data set. Without a `path`, tools look for the images beside it.
+#[derive(Serialize)]
+struct DataYaml<'a> {
+    #[serde(flatten)]
+    splits: BTreeMap<&'static str, Places>,
+    names: BTreeMap<usize, &'a str>,
+}
+
+/// The folders of images.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Places {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl<'a> DataYaml<'a> {
+    /// Lists the splits that are to train on, to validate on or to test. There are no others in a `data.yaml`. A split
+    /// that is the only one is to train on.
+    fn of(categories: &'a [Category], splits: &[WrittenSplit], report: &mut WriteReport) -> Self {
+        let mut places: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        for WrittenSplit { name, .. } in splits {
+            let place = format!("images/{name}");
+            if let Some(key) = key(name) {
+                places.entry(key).or_default().push(place);
+            } else if splits.len() == 1 {
+                report.remark(format!("data.yaml lists the split '{name}' as 'train'"));
+                places.insert("train", vec![place]);
+            } else {
+                report.remark(format!(
+                    "data.yaml does not list the split '{name}', which is not one to train on, to validate on or to test"
+                ));
+            }
+        }
+        let splits = places.into_iter().map(|(key, mut places)| {
+            let places = match (places.pop(), places.is_empty()) {
+                (Some(only), true) => Places::One(only),
+                (last, _) => Places::Several(places.into_iter().chain(last).collect()),
+            };
+            (key, places)
+        });
+        let names = categories.iter().map(|category| category.name.as_str());
+        Self {
+            splits: splits.collect(),
+            names: (0..).zip(names).collect(),
+        }
+    }
+}
+
+/// The key of `data.yaml` for a split of that name.
+fn key(split: &str) -> Option<&'static str> {
+    Role::of_word(split).map(|role| match role {
+        Role::Train => "train",
+        Role::Validation => "val",
+        Role::Test => "test",
+    })
+}
+
+fn labels(image: &ImageRecord) -> String {
+    let size = [image.width, image.height].map(f64::from);
+    image
+        .objects
+        .iter()
+        .map(|object| label(object, size))
+        .collect()
+}
+
+/// Class, center and size, in as many digits as give the same box again.
+fn label(object: &Object, [image_width, image_height]: [f64; 2]) -> String {
+    let [x1, y1, x2, y2] = object.bbox.to_xyxy().map(f64::from);
+    let center = [
+        (x1 + x2) / 2.0 / image_width,
+        (y1 + y2) / 2.0 / image_height,
+    ];
+    let size = [(x2 - x1) / image_width, (y2 - y1) / image_height];
+    let ([cx, cy], [width, height]) = (center, size);
+    format!("{} {cx} {cy} {width} {height}\n", object.label)
+}

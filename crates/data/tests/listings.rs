@@ -1,0 +1,354 @@
+//! Data sets in CSV and Create ML files, as tools write them.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+
+use fcos_burn_data::{DataError, DataFolder, DetectionDataset, Finding, Layout};
+use image::RgbImage;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+    let path = path.as_ref();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// A folder with images of 40x30 pixels and with texts.
+fn folder(images: &[&str], texts: &[(&str, &str)]) -> TempDir {
+    let dir = TempDir::new().unwrap();
+    for (image, shade) in images.iter().zip(1..) {
+        let path = dir.path().join(image);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let pixels = RgbImage::from_pixel(40, 30, image::Rgb([shade, 90, 200]));
+        pixels.save(path).unwrap();
+    }
+    for (name, text) in texts {
+        write(dir.path().join(name), text);
+    }
+    dir
+}
+
+/// The objects of a split: the name of the image, the class, and the corners of the box; the name alone of an image
+/// without objects.
+fn objects(dir: &Path, split: &str) -> Vec<String> {
+    let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
+    let mut found = Vec::new();
+    for (index, image) in dataset.images().iter().enumerate() {
+        assert_eq!(dataset.image(index).unwrap().dimensions(), (40, 30));
+        for object in &image.objects {
+            let class = &dataset.categories()[object.label].name;
+            let corners = object.bbox.to_xyxy().map(|edge| edge.to_string()).join(" ");
+            found.push(format!("{} {class} {corners}", image.file_name));
+        }
+        if image.objects.is_empty() {
+            found.push(image.file_name.clone());
+        }
+    }
+    found
+}
+
+fn layout_and_splits(dir: &Path) -> (Layout, Vec<String>) {
+    let folder = DataFolder::open(dir).unwrap();
+    (folder.layout(), folder.splits().to_vec())
+}
+
+fn classes(dir: &Path, split: &str) -> Vec<(u64, String)> {
+    let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
+    let categories = dataset.categories().iter();
+    categories
+        .map(|category| (category.id, category.name.clone()))
+        .collect()
+}
+
+fn message<T>(result: Result<T, DataError>) -> String {
+    let message = result.err().expect("an error").to_string();
+    assert!(!message.contains('\n'), "{message}");
+    message
+}
+
+#[test]
+fn tables_of_retinanet_are_read() {
+    let dir = folder(
+        &["images/a.png", "images/b.png", "images/c.png"],
+        &[
+            (
+                "train.csv",
+                "images/a.png,1,2,30,20,dog\nimages/a.png,5,6,7,8,cat\nimages/b.png,,,,,\n",
+            ),
+            (
+                "val.csv",
+                "images/c.png,30,20,1,2,cat\nimages/c.png,1,1,1,9,cat\nimages/c.png,1,,3,4,cat\n",
+            ),
+            ("classes.csv", "dog,0\ncat,1\n"),
+        ],
+    );
+    let dir = dir.path();
+    assert_eq!(
+        layout_and_splits(dir),
+        (Layout::Csv, vec!["train".into(), "val".into()])
+    );
+    assert_eq!(
+        objects(dir, "train"),
+        [
+            "images/a.png dog 1 2 30 20",
+            "images/a.png cat 5 6 7 8",
+            "images/b.png"
+        ]
+    );
+    assert_eq!(objects(dir, "val"), ["images/c.png cat 1 2 30 20"]);
+    for split in ["train", "val"] {
+        assert_eq!(classes(dir, split), [(0, "dog".into()), (1, "cat".into())]);
+    }
+    let val = DetectionDataset::open(dir, Some("val")).unwrap();
+    let found: Vec<_> = (val.report().findings())
+        .map(|(finding, tally)| (finding, tally.examples.join(", ")))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (Finding::Degenerate, "val.csv line 2".to_string()),
+            (Finding::NoBox, "val.csv line 3".to_string()),
+            (Finding::SwappedCorners, "val.csv line 1".to_string()),
+        ]
+    );
+}
+
+#[test]
+fn tables_of_tensorflow_are_read() {
+    let header = "filename,width,height,class,xmin,ymin,xmax,ymax";
+    let dir = folder(
+        &["images/train/a.png", "images/test/a.png"],
+        &[
+            (
+                "train_labels.csv",
+                &format!("\u{feff}{header}\r\na.png,40,30,cat,1,2,30,20\r\n"),
+            ),
+            (
+                "data/test_labels.csv",
+                &format!("{header}\r\na.png,40,30,dog,5,6,7,8.5\r\n"),
+            ),
+        ],
+    );
+    let dir = dir.path();
+    assert_eq!(
+        layout_and_splits(dir),
+        (Layout::Csv, vec!["test".into(), "train".into()])
+    );
+    assert_eq!(objects(dir, "train"), ["a.png cat 1 2 30 20"]);
+    assert_eq!(objects(dir, "test"), ["a.png dog 5 6 7 8.5"]);
+    // Each split has the image of that name in its own folder.
+    let shade = |split| {
+        let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
+        dataset.image(0).unwrap().get_pixel(0, 0)[0]
+    };
+    assert_eq!((shade("train"), shade("test")), (1, 2));
+    // Classes of all splits, in one order.
+    for split in ["train", "test"] {
+        assert_eq!(classes(dir, split), [(1, "cat".into()), (2, "dog".into())]);
+    }
+}
+
+#[test]
+fn tables_of_roboflow_are_read() {
+    let header = "filename,width,height,class,xmin,ymin,xmax,ymax\n";
+    let dir = folder(
+        &["train/a.png", "valid/b.png"],
+        &[
+            (
+                "train/_annotations.csv",
+                &format!("{header}a.png,40,30,cat,1,2,30,20\n"),
+            ),
+            (
+                "valid/_annotations.csv",
+                &format!("{header}b.png,40,30,cat,5,6,7,8\n"),
+            ),
+            ("train/_classes.csv", "cat,0\n"),
+            ("valid/_classes.csv", "cat,0\n"),
+        ],
+    );
+    let dir = dir.path();
+    assert_eq!(
+        layout_and_splits(dir),
+        (Layout::Csv, vec!["train".into(), "valid".into()])
+    );
+    assert_eq!(objects(dir, "train"), ["a.png cat 1 2 30 20"]);
+    assert_eq!(objects(dir, "valid"), ["b.png cat 5 6 7 8"]);
+}
+
+#[test]
+fn spreadsheets_and_paths_of_other_machines_are_read() {
+    let rows = "C:\\Users\\me\\pictures\\a b.png;1,5;2;30;20;Bär\r\n/home/me/c.png;1;2;30;20;0\r\n";
+    let dir = folder(&["pictures/a b.png", "c.png"], &[("annotations.csv", rows)]);
+    let expected = [
+        "C:\\Users\\me\\pictures\\a b.png Bär 1.5 2 30 20",
+        "/home/me/c.png 0 1 2 30 20",
+    ];
+    assert_eq!(
+        layout_and_splits(dir.path()),
+        (Layout::Csv, vec!["all".into()])
+    );
+    assert_eq!(objects(dir.path(), "all"), expected);
+    // The same as "Unicode text".
+    let table = dir.path().join("annotations.csv");
+    let text = rows.replace(';', "\t").replace("1,5", "1.5");
+    let utf16 = std::iter::once(0xfeff).chain(text.encode_utf16());
+    write(
+        &table,
+        utf16.flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
+    );
+    assert_eq!(objects(dir.path(), "all"), expected);
+    // The file itself.
+    assert_eq!(objects(&table, "all"), expected);
+}
+
+#[test]
+fn shares_are_recognized() {
+    let header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax";
+    let dir = folder(
+        &["a.png"],
+        &[(
+            "train.csv",
+            &format!("{header}\na.png,xclick,/m/01,1,0.25,0.75,0,1\n"),
+        )],
+    );
+    assert_eq!(objects(dir.path(), "train"), ["a.png /m/01 10 0 30 30"]);
+    let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+    assert!(dataset.report().is_clean());
+    assert!(dataset.report().remarks()[0].contains("shares"));
+    // Small boxes are not shares.
+    let dir = folder(
+        &["a.png"],
+        &[("train.csv", "a.png,0,0,1,1,dot\na.png,3,4,5,6,dot\n")],
+    );
+    assert_eq!(
+        objects(dir.path(), "train"),
+        ["a.png dot 0 0 1 1", "a.png dot 3 4 5 6"]
+    );
+}
+
+#[test]
+fn other_tables_do_not_make_a_data_set() {
+    let images = ["images/train/a.png"];
+    let label = ("labels/train/a.txt", "0 0.5 0.5 0.5 0.5\n");
+    let yaml = ("data.yaml", "train: images/train\nnames: [cat]\n");
+    let dir = folder(
+        &images,
+        &[label, yaml, ("results.csv", "epoch,loss\n1,0.5\n")],
+    );
+    assert_eq!(layout_and_splits(dir.path()).0, Layout::Yolo);
+    let dir = folder(&images, &[("results.csv", "epoch,loss\n1,0.5\n")]);
+    let message = message(DataFolder::open(dir.path()));
+    assert!(
+        message.contains("CSV") && message.contains("Create ML"),
+        "{message}"
+    );
+}
+
+#[test]
+fn failures_of_tables_name_the_file_the_line_and_the_cause() {
+    let fails = |table: &str| {
+        let dir = folder(&["a.png"], &[("train.csv", table)]);
+        let message = message(DetectionDataset::open(dir.path(), Some("train")));
+        message.replace(dir.path().to_str().unwrap(), "DIR")
+    };
+    for (table, cause) in [
+        (
+            "filename,xmin,ymin,xmax,class\na.png,1,2,3,cat\n",
+            "DIR/train.csv:1: no column 'ymax'; there are: filename, xmin, ymin, xmax, class",
+        ),
+        (
+            "a.png,1,2,3,4,cat\na.png,1,2,x,4,cat\n",
+            "DIR/train.csv:2: 'x' is not a number",
+        ),
+        (
+            "../../../b.png,1,2,3,4,cat\n",
+            "DIR/train.csv: the image file name '../../../b.png' points outside the folder of the data set",
+        ),
+        (
+            "b.png,1,2,3,4,cat\n",
+            "DIR/b.png: no such image (1 of 1 annotated images are missing)",
+        ),
+    ] {
+        assert_eq!(fails(table), cause);
+    }
+}
+
+fn createml(image: &str, annotations: Value) -> Value {
+    json!({"image": image, "annotations": annotations})
+}
+
+fn cat(x: f64, y: f64, width: f64, height: f64) -> Value {
+    json!({"label": "cat", "coordinates": {"x": x, "y": y, "width": width, "height": height}})
+}
+
+#[test]
+fn create_ml_files_are_read() {
+    let train = json!([
+        createml(
+            "a.png",
+            json!([cat(20.0, 15.5, 10.0, 5.0), cat(38.0, 15.0, 8.0, 10.0), {"label": "dog"}])
+        ),
+        createml("b.png", json!([])),
+    ]);
+    let valid = json!([{"imagefilename": "c.png", "annotation": [cat(20.0, 15.0, -10.0, 4.0)]}]);
+    let dir = folder(
+        &["train/a.png", "train/b.png", "valid/c.png"],
+        &[
+            ("train/_annotations.createml.json", &train.to_string()),
+            ("valid/_annotations.createml.json", &valid.to_string()),
+        ],
+    );
+    let dir = dir.path();
+    assert_eq!(
+        layout_and_splits(dir),
+        (Layout::CreateMl, vec!["train".into(), "valid".into()])
+    );
+    assert_eq!(
+        objects(dir, "train"),
+        ["a.png cat 15 13 25 18", "a.png cat 34 10 40 20", "b.png"]
+    );
+    // The same box from its other corners.
+    assert_eq!(objects(dir, "valid"), ["c.png cat 15 13 25 17"]);
+    assert_eq!(
+        classes(dir, "valid"),
+        [(1, "cat".into()), (2, "dog".into())]
+    );
+    let report = DetectionDataset::open(dir, Some("train"))
+        .unwrap()
+        .report()
+        .clone();
+    assert_eq!(
+        report.tally(Finding::Clipped).examples,
+        ["a.png annotation 2"]
+    );
+    assert_eq!(
+        report.tally(Finding::NoBox).examples,
+        ["a.png annotation 3"]
+    );
+    // One of the files, by its path.
+    let file = dir.join("valid/_annotations.createml.json");
+    assert_eq!(layout_and_splits(&file).0, Layout::CreateMl);
+}
+
+#[test]
+fn create_ml_files_beside_their_images_are_read() {
+    let annotations = json!([createml("a.png", json!([cat(0.5, 0.5, 0.25, 0.2)]))]);
+    let dir = folder(
+        &["a.png"],
+        &[("annotations.json", &annotations.to_string())],
+    );
+    assert_eq!(
+        layout_and_splits(dir.path()),
+        (Layout::CreateMl, vec!["all".into()])
+    );
+    assert_eq!(objects(dir.path(), "all"), ["a.png cat 15 12 25 18"]);
+    let malformed = r#"[{"image": "a.png", "annotations": [{"coordinates": {}}]}]"#;
+    write(dir.path().join("annotations.json"), malformed);
+    let message = message(DetectionDataset::open(dir.path(), None));
+    assert!(
+        message.contains("annotations.json: not Create ML annotations: missing field `label`"),
+        "{message}"
+    );
+}
