@@ -1,6 +1,7 @@
 //! Training: from a configuration to a run folder.
 
 mod burn_metrics;
+mod class_transfer;
 mod epoch_loop;
 mod evaluator;
 mod failed_step;
