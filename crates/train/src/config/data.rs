@@ -381,26 +381,29 @@ mod tests {
         assert!(error.starts_with("data.val_split is train"), "{error}");
     }
 
-    /// A YOLO data set with a picture in each of these splits.
-    fn yolo(splits: &[&str]) -> tempfile::TempDir {
+    /// A COCO data set with a picture in each of these splits.
+    fn coco(splits: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
+        let annotations = dir.path().join("annotations");
+        fs::create_dir(&annotations).unwrap();
         for split in splits {
-            for kind in ["images", "labels"] {
-                fs::create_dir_all(dir.path().join(kind).join(split)).unwrap();
-            }
-            let image = dir.path().join("images").join(split).join("a.png");
-            image::RgbImage::new(8, 8).save(image).unwrap();
-            let labels = dir.path().join("labels").join(split).join("a.txt");
-            fs::write(labels, "0 0.5 0.5 0.5 0.5\n").unwrap();
+            let images = dir.path().join(split);
+            fs::create_dir(&images).unwrap();
+            image::RgbImage::new(8, 8)
+                .save(images.join("a.png"))
+                .unwrap();
+            let json = r#"{"images": [{"id": 1, "file_name": "a.png", "width": 8, "height": 8}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 4, 4]}],
+                "categories": [{"id": 1, "name": "cat"}]}"#;
+            fs::write(annotations.join(format!("instances_{split}.json")), json).unwrap();
         }
-        fs::write(dir.path().join("classes.txt"), "cat\n").unwrap();
         dir
     }
 
     #[test]
     fn a_share_is_held_out_if_no_other_split_is_for_validation() {
         let chosen = |splits: &[&str], train, val| {
-            let dir = yolo(splits);
+            let dir = coco(splits);
             let config = DataConfig::folder(dir.path(), train, val).unwrap();
             (config.train_split, config.val_split, config.val_share)
         };
@@ -418,14 +421,14 @@ mod tests {
             chosen(&["train"], None, Some("train")),
             split("train", "train")
         );
-        let error = DataConfig::folder(yolo(&["a", "b"]).path(), None, None).unwrap_err();
+        let error = DataConfig::folder(coco(&["a", "b"]).path(), None, None).unwrap_err();
         assert!(error.to_string().contains("name one of a, b"), "{error}");
     }
 
     #[test]
     fn evaluation_takes_the_validation_split_or_the_only_one() {
         let found = |splits: &[&str]| {
-            let dir = yolo(splits);
+            let dir = coco(splits);
             DataSource::Folder(dir.path().to_owned()).evaluation_split()
         };
         assert_eq!(found(&["train", "valid"]).unwrap(), "valid");

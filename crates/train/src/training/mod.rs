@@ -1,6 +1,7 @@
 //! Training: from a configuration to a run folder.
 
 mod burn_metrics;
+mod class_transfer;
 mod ending;
 mod epoch_loop;
 mod evaluator;

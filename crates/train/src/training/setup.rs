@@ -13,7 +13,6 @@ use fcos_burn_data::Category;
 use fcos_burn_detect::{
     class_names,
     device::{DeviceName, Precision},
-    list_names,
 };
 use fcos_burn_model::{
     Fcos,
@@ -23,6 +22,7 @@ use fcos_burn_model::{
 
 use serde::{Deserialize, Serialize};
 
+use super::class_transfer::ClassTransfer;
 use crate::{
     Error, RunConfig, RunFolder,
     step::{DeviceGroup, TrainableDetector},
@@ -68,9 +68,9 @@ impl InitialWeights {
             Self::Body(_) => weights.load_without_classifier(model)?,
             Self::All(_) => match class_names(&weights)? {
                 Some(names) => {
-                    let rows = Category::matches(categories, &names);
-                    log_classes(&rows, categories, &names);
-                    weights.load_classes(model, &rows)?
+                    let transfer = ClassTransfer::new(categories, &names);
+                    transfer.log();
+                    weights.load_classes(model, &transfer.rows)?
                 }
                 None => {
                     if weights.num_classes().is_some() {
@@ -86,53 +86,6 @@ impl InitialWeights {
         log::info!("{loaded}");
         Ok(model)
     }
-}
-
-/// Logs which classes keep their classifier, which start with a new one, and which are dropped.
-fn log_classes(rows: &[Option<usize>], categories: &[Category], names: &[Category]) {
-    let list = |categories: Vec<&Category>| {
-        let names: Vec<String> = categories.iter().map(|c| c.name.clone()).collect();
-        list_names(&names)
-    };
-    let (kept, new): (Vec<_>, Vec<_>) =
-        (categories.iter().zip(rows)).partition(|(_, row)| row.is_some());
-    let only = |pairs: Vec<(_, _)>| pairs.into_iter().map(|(category, _)| category).collect();
-    let (kept, new): (Vec<&Category>, Vec<&Category>) = (only(kept), only(new));
-    let dropped = names.iter().enumerate();
-    let dropped = dropped.filter(|(row, _)| !rows.contains(&Some(*row)));
-    let dropped: Vec<&Category> = dropped.map(|(_, category)| category).collect();
-    for class in &new {
-        let same = |other: &&&Category| simplified(&other.name) == simplified(&class.name);
-        if let Some(other) = dropped.iter().find(same) {
-            log::warn!(
-                "the class '{}' starts with a new classifier: the weights have '{}', which is not the same name",
-                class.name,
-                other.name
-            );
-        }
-    }
-    if kept.is_empty() {
-        log::warn!(
-            "no class is among those of the weights: all start with a new classifier ({}); not used: {}",
-            list(new),
-            list(dropped)
-        );
-        return;
-    }
-    log::info!(
-        "{} of {} classes start with the classifier of the weights ({}); new: {}; not used: {}",
-        kept.len(),
-        categories.len(),
-        list(kept),
-        list(new),
-        list(dropped)
-    );
-}
-
-/// A name without what people write differently.
-fn simplified(name: &str) -> String {
-    let letters = name.chars().filter(|c| c.is_alphanumeric());
-    letters.flat_map(char::to_lowercase).collect()
 }
 
 /// The devices of the configuration, with autodiff.
