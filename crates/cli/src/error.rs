@@ -56,6 +56,9 @@ pub enum Error {
         /// The value.
         error: Box<fcos_burn::train::Error>,
     },
+    /// The data of a run could not be opened.
+    #[error("{0} (this is the data that the run's config.json names; --data names another place)")]
+    RunData(fcos_burn::train::Error),
     /// Standard output could not be written.
     #[error("standard output: {0}")]
     Output(io::Error),

@@ -15,7 +15,7 @@ use fcos_burn::{
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
     /// Use the built-in `shapes`, or a data set in any known layout: its folder, or the file that
-    /// describes it, such as a data.yaml or a COCO file [default: shapes]
+    /// describes it, such as a data.yaml or a COCO file [default: shapes; in `evaluate`, the data of the run]
     #[arg(long, value_name = "shapes|DIR|FILE")]
     data: Option<PathBuf>,
     /// Read the training images from this folder, with annotations in a COCO file

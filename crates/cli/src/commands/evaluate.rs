@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     message(loaded);
     message(&dataset);
     if !dataset.report().is_clean() {
-        message(dataset.report());
+        message(format_args!("{}: {}", dataset.name(), dataset.report()));
     }
     for remark in dataset.report().remarks() {
         message(remark);
@@ -110,7 +110,13 @@ fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, 
             .is_none_or(|source| source.is_same(&data.source))
     });
     Ok(match (of_run, source) {
-        (Some(data), _) => data.open(split.unwrap_or(&data.val_split))?,
+        (Some(data), named) => {
+            let opened = data.open(split.unwrap_or(&data.val_split));
+            opened.map_err(|error| match named {
+                Some(_) => Error::from(error),
+                None => Error::RunData(error),
+            })?
+        }
         (None, Some(source)) => match split {
             Some(split) => source.open(split)?,
             None => source.open(&source.evaluation_split()?)?,

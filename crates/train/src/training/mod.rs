@@ -74,10 +74,12 @@ pub enum Outcome {
 ///
 /// ```no_run
 /// use std::path::Path;
-/// use fcos_burn_train::{RunConfig, Trainer};
+/// use fcos_burn_train::{Outcome, RunConfig, Trainer};
 ///
 /// let outcome = Trainer::new().train(RunConfig::small(), Path::new("runs/shapes"))?;
-/// println!("{outcome:?}");
+/// if let Outcome::Finished(evaluation) = outcome {
+///     println!("{}", evaluation.table());
+/// }
 /// # Ok::<(), fcos_burn_train::Error>(())
 /// ```
 ///
