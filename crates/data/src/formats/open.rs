@@ -34,15 +34,15 @@ impl DetectionDataset {
 
 /// The layout at `path`: a folder, or the file that describes a data set.
 pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
-    let (folder, given) = match (path.is_file(), path.file_name()) {
-        (true, Some(name)) => (folder_of(path), Some(Path::new(name))),
-        _ => (path.to_path_buf(), None),
+    let (folder, given) = match path.is_file() {
+        true => {
+            let folder = folder_of(path);
+            let given = path.strip_prefix(&folder).unwrap_or(path);
+            (folder, Some(given.to_path_buf()))
+        }
+        false => (path.to_path_buf(), None),
     };
     let inventory = Arc::new(Inventory::of(&folder)?);
-    let given = match given {
-        Some(_) => Some(path.strip_prefix(&folder).unwrap_or(path).to_path_buf()),
-        None => None,
-    };
     // An archive is often unpacked into a folder of its own.
     if let (None, Some(inner)) = (&given, only_folder(&inventory))
         && let Ok(found) = recognize(&inner)

@@ -361,7 +361,7 @@ impl VocSplit {
                     .set
                     .inventory
                     .with_stem(&stem(image))
-                    .all(|file| !file.extension().is_some_and(|found| found == "xml"))
+                    .all(|file| file.extension().is_none_or(|found| found != "xml"))
             {
                 others.add(image.display());
             }
