@@ -27,28 +27,36 @@ struct Categories {
 ///
 /// Fails if the configuration of the run cannot be read.
 pub fn class_names(file: &WeightsFile) -> Result<Option<Vec<Category>>, Error> {
+    let Some(classes) = file.num_classes() else {
+        return Ok(None);
+    };
     let config = file.path().with_file_name(run_files::CONFIG);
+    if file.naming() != TensorNaming::FcosBurn || !config.is_file() {
+        return Ok(coco_names(file.naming(), classes));
+    }
+    let run = serde_json::from_value(run_files::read_config(&config)?);
+    let RunClasses { data } = run.map_err(Error::json(&config))?;
+    // A configuration has no classes before its run starts.
+    Ok(Some(data.categories).filter(|categories| categories.len() == classes))
+}
+
+/// COCO's classes, if that many labels of another project's file are COCO's.
+fn coco_names(naming: TensorNaming, classes: usize) -> Option<Vec<Category>> {
     let coco = |&(id, name): &(u64, &str)| Category {
         id,
         name: name.to_owned(),
     };
-    Ok(match (file.naming(), file.num_classes()) {
-        (TensorNaming::FcosBurn, Some(classes)) if config.is_file() => {
-            let run = serde_json::from_value(run_files::read_config(&config)?);
-            let RunClasses { data } = run.map_err(Error::json(&config))?;
-            // A configuration has no classes before its run starts.
-            Some(data.categories).filter(|categories| categories.len() == classes)
-        }
-        (TensorNaming::Fcos, Some(80)) => Some(COCO_CLASSES.iter().map(coco).collect()),
-        (naming @ TensorNaming::Torchvision, Some(91)) => {
-            let mut categories = numbered(naming, 91);
+    match (naming, classes) {
+        (TensorNaming::Fcos, 80) => Some(COCO_CLASSES.iter().map(coco).collect()),
+        (TensorNaming::Torchvision, 91) => {
+            let mut categories = numbered(naming, classes);
             for class in &COCO_CLASSES {
                 categories[class.0 as usize] = coco(class);
             }
             Some(categories)
         }
         _ => None,
-    })
+    }
 }
 
 /// Classes without names, with the numbers that they have in the project.
@@ -87,6 +95,18 @@ mod tests {
     use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
 
     use super::*;
+
+    #[test]
+    fn labels_get_coco_names_if_their_number_matches() {
+        let torchvision = coco_names(TensorNaming::Torchvision, 91).unwrap();
+        assert_eq!(torchvision.len(), 91);
+        assert_eq!((torchvision[18].id, &*torchvision[18].name), (18, "dog"));
+        assert_eq!(torchvision[12].name, "class 12");
+        let fcos = coco_names(TensorNaming::Fcos, 80).unwrap();
+        assert_eq!((fcos[79].id, &*fcos[79].name), (90, "toothbrush"));
+        assert_eq!(coco_names(TensorNaming::Fcos, 91), None);
+        assert_eq!(coco_names(TensorNaming::FcosBurn, 80), None);
+    }
 
     #[test]
     fn classes_without_names_are_numbered_as_in_their_project() {

@@ -148,8 +148,11 @@ mod tests {
 
     /// A data set of one image with an object of each of these labels.
     fn dataset(categories: Vec<Category>, labels: &[usize]) -> DetectionDataset {
-        let object = |&label| Object::new(0, BoundingBox::new(1.0, 1.0, 9.0, 9.0), label);
-        let objects = labels.iter().map(object).collect();
+        let bbox = BoundingBox::new(1.0, 1.0, 9.0, 9.0);
+        let objects = (1..)
+            .zip(labels)
+            .map(|(id, &label)| Object::new(id, bbox, label));
+        let objects = objects.collect();
         let images = vec![ImageRecord::new(1, "blank", 32, 32).with_objects(objects)];
         DetectionDataset::new("mine", categories, images, Blank).unwrap()
     }
