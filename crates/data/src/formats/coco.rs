@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hotcoco::Dataset;
+use rayon::prelude::*;
 
-use super::coco_file::{CocoFile, Id, count_images, is_coco};
+use super::coco_file::{self, CocoFile, Id, Image, count_images, is_coco};
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
 use super::image_finder::ImageFinder;
 use super::inventory::Inventory;
@@ -105,6 +106,13 @@ impl SplitReader for CocoSplit {
 
     fn annotated(&self) -> usize {
         count_images(&self.inventory.root().join(&self.annotations))
+    }
+
+    fn is_empty(&self) -> bool {
+        // A large file has images.
+        let path = self.inventory.root().join(&self.annotations);
+        let is_small = std::fs::metadata(path).is_ok_and(|file| file.len() < 1 << 20);
+        is_small && self.annotated() == 0
     }
 }
 
@@ -240,7 +248,7 @@ fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Descrip
     let category_ids = file.categories.iter().map(|category| &category.id);
     let category_ids = numbers("category", category_ids, &mut report).map_err(malformed)?;
 
-    let named = |(category, id): (&super::coco_file::Category, &u64)| Category {
+    let named = |(category, id): (&coco_file::Category, &u64)| Category {
         id: *id,
         name: category.name.as_ref().unwrap_or(&category.id).to_string(),
     };
@@ -259,24 +267,25 @@ fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Descrip
         .map(|(category, number)| (&category.id, label_of_number[number]))
         .collect();
 
-    let mut images = Vec::with_capacity(file.images.len());
-    for (image, id) in file.images.iter().zip(image_ids) {
+    let found = |(image, id): (&Image, u64)| {
         if image.file_name.is_empty() {
-            return Err(malformed(format!("image {} has no file_name", image.id)));
+            return Err(format!("image {} has no file_name", image.id));
         }
         let stated_size = match (image.width.0, image.height.0) {
             (0, _) | (_, 0) => None,
             size => Some(size),
         };
-        images.push(AnnotatedImage {
+        Ok(AnnotatedImage {
             id: Some(id),
-            path: finder.find(&image.file_name).map_err(malformed)?,
+            path: finder.find(&image.file_name)?,
             file_name: image.file_name.clone(),
             stated_size,
             source: image.file_name.clone(),
             objects: Vec::new(),
-        });
-    }
+        })
+    };
+    let images = file.images.par_iter().zip(image_ids).map(found);
+    let mut images: Vec<AnnotatedImage> = images.collect::<Result<_, _>>().map_err(malformed)?;
 
     let index_of: HashMap<&Id, usize> =
         file.images.iter().map(|image| &image.id).zip(0..).collect();
@@ -290,7 +299,7 @@ fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Descrip
             report.record(Finding::UnknownImage, place);
             continue;
         };
-        let image: &mut AnnotatedImage = &mut images[index];
+        let image = &mut images[index];
         let Some(&label) = label_of.get(&annotation.category_id) else {
             let place = format_args!("{} annotation {id}", image.source);
             report.record(Finding::UnknownCategory, place);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::inventory::Inventory;
 use super::split::{Found, names_split};
 use super::{coco, voc, yolo};
+use crate::files::read_text;
 use crate::{DataError, DataFolder, DetectionDataset};
 
 /// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
@@ -33,15 +34,15 @@ impl DetectionDataset {
 
 /// The layout at `path`: a folder, or the file that describes a data set.
 pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
-    let (folder, given) = match (path.is_file(), path.file_name()) {
-        (true, Some(name)) => (folder_of(path), Some(Path::new(name))),
-        _ => (path.to_path_buf(), None),
+    let (folder, given) = match path.is_file() {
+        true => {
+            let folder = folder_of(path);
+            let given = path.strip_prefix(&folder).unwrap_or(path);
+            (folder, Some(given.to_path_buf()))
+        }
+        false => (path.to_path_buf(), None),
     };
     let inventory = Arc::new(Inventory::of(&folder)?);
-    let given = match given {
-        Some(_) => Some(path.strip_prefix(&folder).unwrap_or(path).to_path_buf()),
-        None => None,
-    };
     // An archive is often unpacked into a folder of its own.
     if let (None, Some(inner)) = (&given, only_folder(&inventory))
         && let Ok(found) = recognize(&inner)
@@ -149,8 +150,35 @@ fn summary(inventory: &Inventory) -> String {
     let kinds: Vec<String> = (counts.iter().take(5))
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
+    let hint = hint(inventory).unwrap_or_default();
     match kinds.is_empty() {
         true => "no files".to_string(),
-        false => format!("{} files: {}", inventory.files().len(), kinds.join(", ")),
+        false => format!(
+            "{} files: {}{hint}",
+            inventory.files().len(),
+            kinds.join(", ")
+        ),
     }
+}
+
+/// What to do about formats that tools use for themselves.
+fn hint(inventory: &Inventory) -> Option<&'static str> {
+    let holds = |extension: &str, mark: &str| {
+        let mut first = inventory.with_extension(extension).take(3);
+        first.any(|file| {
+            let text = read_text(&inventory.root().join(file));
+            text.is_ok_and(|text| text.contains(mark))
+        })
+    };
+    if holds("xml", "<annotations>") {
+        return Some(
+            "; an XML file for all images is CVAT's own format: export COCO, VOC or YOLO from it",
+        );
+    }
+    if holds("json", "\"shapes\"") {
+        return Some(
+            "; a JSON file with shapes for each image is labelme's format: convert it to COCO, VOC or YOLO",
+        );
+    }
+    None
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, Place, span};
-use super::image_finder::ImageFinder;
+use super::image_finder::{ImageFinder, slashed};
 use super::inventory::{Inventory, unique_max};
 use super::split::{Found, ONLY_SPLIT, Split, SplitReader, split_of, title};
 use super::xml::{Element, Fault};
@@ -323,7 +323,7 @@ impl VocSplit {
         for list in lists {
             let text = read_text(list)?;
             for (line, name) in lines(&text) {
-                let stem = stem(Path::new(name));
+                let stem = stem(Path::new(&slashed(name)));
                 let index = index_of.get(name).or_else(|| index_of.get(stem.as_str()));
                 let index = index.ok_or_else(|| DataError::Line {
                     path: list.clone(),
@@ -361,7 +361,7 @@ impl VocSplit {
                     .set
                     .inventory
                     .with_stem(&stem(image))
-                    .all(|file| !file.extension().is_some_and(|found| found == "xml"))
+                    .all(|file| file.extension().is_none_or(|found| found != "xml"))
             {
                 others.add(image.display());
             }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
 use super::image_finder::{ImageFinder, plain, slashed};
-use super::inventory::Inventory;
+use super::inventory::{Inventory, unique_max};
 use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, split_of, title};
 use super::yolo_description::{YoloDescription, class_names};
 use super::yolo_label::{Label, LabelFormat, ORIENTED, are_oriented, is_label_text};
@@ -45,8 +45,10 @@ impl DetectionDataset {
 struct YoloSet {
     /// The files of the folder that places are in.
     inventory: Arc<Inventory>,
-    /// The folder as given, if that is another one.
-    given: PathBuf,
+    /// The folder of the description.
+    base: PathBuf,
+    /// What places are relative to, in the order in which to look.
+    roots: Vec<PathBuf>,
     description: YoloDescription,
     finder: ImageFinder,
 }
@@ -78,7 +80,9 @@ pub(super) fn find(
             None => undescribed(inventory),
         };
     };
-    let set = YoloSet::new(inventory, description)?;
+    let base = evidence.parent().unwrap_or(Path::new(""));
+    let set = YoloSet::new(inventory, base, description)?;
+    let evidence = evidence.display().to_string();
     if set.description.splits.is_empty() {
         return Ok(Some(set.by_folder(evidence)));
     }
@@ -101,69 +105,62 @@ pub(super) fn find(
     Ok(Some(Found::new(Layout::Yolo, evidence, splits)))
 }
 
-/// The file that describes a data set, and what it says: the given one, `data.yaml` or another YAML file, or `*.data`.
+/// The file that describes a data set, and what it says: the given one, `data.yaml`, another YAML file at the top, `*.data`,
+/// or the only `data.yaml` in a sub-folder.
 fn described(
     inventory: &Inventory,
     given: Option<&Path>,
-) -> Result<Option<(String, YoloDescription)>, DataError> {
-    let has_extension = |file: &Path, extensions: &[&str]| {
-        let found = file.extension().and_then(|extension| extension.to_str());
-        found.is_some_and(|found| {
-            extensions
-                .iter()
-                .any(|known| found.eq_ignore_ascii_case(known))
-        })
+) -> Result<Option<(PathBuf, YoloDescription)>, DataError> {
+    let candidates: Vec<&Path> = match given {
+        Some(file) => vec![file],
+        None => inventory.files().iter().map(PathBuf::as_path).collect(),
     };
-    let at_top = |extensions: &'static [&'static str]| {
-        let files = inventory.files().iter().map(PathBuf::as_path);
-        let at_top = files.filter(|file| file.parent() == Some(Path::new("")));
-        at_top.filter(move |file| has_extension(file, extensions))
+    let read = |file: &Path| {
+        let path = inventory.root().join(file);
+        match is_yaml(file) {
+            true => YoloDescription::of_yaml(&path),
+            false => YoloDescription::of_darknet(&path),
+        }
     };
-    let path = |file: &Path| inventory.root().join(file);
-    const YAML: &[&str] = &["yaml", "yml"];
-    const DARKNET: &[&str] = &["data"];
-    let yaml_files: Vec<&Path> = match given {
-        Some(file) => Some(file)
-            .filter(|file| has_extension(file, YAML))
-            .into_iter()
-            .collect(),
-        None => at_top(YAML).collect(),
-    };
-    let named = |file: &&Path| given.is_some() || matches!(stem(file).as_str(), "data" | "dataset");
-    if let Some(file) = yaml_files.iter().copied().find(named) {
-        let description = YoloDescription::of_yaml(&path(file))?;
-        return Ok(Some((file.display().to_string(), description)));
-    }
-    // Other YAML files may be about anything.
-    let others = yaml_files
-        .iter()
-        .map(|file| (file, YoloDescription::of_yaml(&path(file))));
-    let mut about_data: Vec<(String, YoloDescription)> = others
-        .filter_map(|(file, description)| Some((file.display().to_string(), description.ok()?)))
-        .filter(|(_, description)| description.is_about_data())
-        .collect();
-    about_data.sort_by_key(|(_, description)| description.splits.is_empty());
-    if let Some(first) = about_data.into_iter().next() {
-        return Ok(Some(first));
-    }
-    if let [only] = yaml_files[..] {
-        // The only one is expected to be about the data, whatever is wrong with it.
-        YoloDescription::of_yaml(&path(only))?;
-    }
-    let darknet: Vec<&Path> = match given {
-        Some(file) => Some(file)
-            .filter(|file| has_extension(file, DARKNET))
-            .into_iter()
-            .collect(),
-        None => at_top(DARKNET).collect(),
-    };
-    for file in darknet {
-        let description = YoloDescription::of_darknet(&path(file))?;
-        if description.is_about_data() {
-            return Ok(Some((file.display().to_string(), description)));
+    let is_top = |file: &&Path| given.is_some() || file.parent() == Some(Path::new(""));
+    let is_named =
+        |file: &&Path| is_yaml(file) && matches!(stem(file).as_str(), "data" | "dataset");
+    let top: Vec<&Path> = candidates.iter().copied().filter(is_top).collect();
+    let yaml: Vec<&Path> = top.iter().copied().filter(|file| is_yaml(file)).collect();
+    // The only one is expected to be about the data, whatever is wrong with it. Of others, some may be about anything.
+    let certain = yaml.iter().copied().find(is_named).or(match yaml[..] {
+        [only] => Some(only),
+        _ => None,
+    });
+    if let Some(file) = certain {
+        let description = read(file)?;
+        if description.is_about_data() || is_named(&file) {
+            return Ok(Some((file.to_path_buf(), description)));
         }
     }
-    Ok(None)
+    let is_darknet = |file: &&Path| file.extension().is_some_and(|found| found == "data");
+    let darknet = top.iter().copied().filter(is_darknet);
+    let mut described: Vec<(PathBuf, YoloDescription)> = (yaml.iter().copied().chain(darknet))
+        .filter_map(|file| Some((file.to_path_buf(), read(file).ok()?)))
+        .filter(|(_, description)| description.is_about_data())
+        .collect();
+    described.sort_by_key(|(_, description)| description.splits.is_empty());
+    if let Some(first) = described.into_iter().next() {
+        return Ok(Some(first));
+    }
+    let depth = |file: &Path| file.components().count();
+    let below = candidates.iter().copied().filter(is_named);
+    match unique_max(below, |file| usize::MAX - depth(file)) {
+        Some(file) => Ok(Some((file.to_path_buf(), read(file)?))),
+        None => Ok(None),
+    }
+}
+
+fn is_yaml(file: &Path) -> bool {
+    let extension = file.extension();
+    extension.is_some_and(|found| {
+        found.eq_ignore_ascii_case("yaml") || found.eq_ignore_ascii_case("yml")
+    })
 }
 
 /// A data set of images with label files, without a description.
@@ -176,7 +173,7 @@ fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
         0 => return Ok(None),
         count => format!("{count} images with label files"),
     };
-    let set = YoloSet::new(inventory, YoloDescription::default())?;
+    let set = YoloSet::new(inventory, Path::new(""), YoloDescription::default())?;
     let lists = list_files(inventory);
     if lists.is_empty() {
         return Ok(Some(set.by_folder(evidence)));
@@ -239,29 +236,44 @@ fn label_files(image: &Path) -> Vec<PathBuf> {
 }
 
 impl YoloSet {
-    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine.
-    fn new(inventory: &Arc<Inventory>, description: YoloDescription) -> Result<Self, DataError> {
-        let given = inventory.root().to_path_buf();
+    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine. The
+    /// description is in `base`, relative to the inventory.
+    fn new(
+        inventory: &Arc<Inventory>,
+        base: &Path,
+        description: YoloDescription,
+    ) -> Result<Self, DataError> {
+        let base = match base.as_os_str().is_empty() {
+            true => inventory.root().to_path_buf(),
+            false => inventory.root().join(base),
+        };
         let stated = description
             .path
             .as_ref()
-            .map(|path| given.join(slashed(path)));
-        let stated = stated.filter(|path| path.is_dir() && plain(path) != plain(&given));
+            .map(|path| base.join(slashed(path)));
+        let stated = stated.filter(|path| path.is_dir() && plain(path) != plain(inventory.root()));
         let places = || description.splits.iter().flat_map(|(_, places)| places);
         let holds_places =
             |root: &PathBuf| places().any(|place| root.join(slashed(place)).exists());
-        let (inventory, folders) = match stated {
+        let mut roots = vec![base.clone()];
+        let mut inventory = Arc::clone(inventory);
+        if plain(inventory.root()) != plain(&base) {
+            roots.push(inventory.root().to_path_buf());
+        }
+        match stated {
             Some(stated) if holds_places(&stated) => {
-                let inventory = Arc::new(Inventory::of(&stated)?);
-                (inventory, vec![stated, given.clone()])
+                if !plain(&stated).starts_with(plain(inventory.root())) {
+                    inventory = Arc::new(Inventory::of(&stated)?);
+                }
+                roots.insert(0, stated);
             }
-            Some(stated) => (Arc::clone(inventory), vec![given.clone(), stated]),
-            None => (Arc::clone(inventory), vec![given.clone()]),
-        };
+            stated => roots.extend(stated),
+        }
         Ok(Self {
-            finder: ImageFinder::new(Arc::clone(&inventory), folders),
+            finder: ImageFinder::new(Arc::clone(&inventory), roots.clone()),
             inventory,
-            given,
+            base,
+            roots,
             description,
         })
     }
@@ -313,7 +325,6 @@ impl YoloSet {
             .split('/')
             .filter(|part| !matches!(*part, "" | "." | ".."))
             .collect();
-        let roots = [self.inventory.root(), &self.given];
         let inside: PathBuf = below.iter().collect();
         let shorter = (1..below.len()).filter_map(|dropped| {
             let (dropped, kept) = below.split_at(dropped);
@@ -327,11 +338,14 @@ impl YoloSet {
         let candidates = [inside.clone(), place.to_path_buf()]
             .into_iter()
             .chain(shorter);
-        let paths = candidates.flat_map(|candidate| roots.map(|root| root.join(&candidate)));
+        let paths = candidates.flat_map(|candidate| {
+            let below = self.roots.iter().map(|root| root.join(&candidate));
+            below.collect::<Vec<_>>()
+        });
         paths
             .into_iter()
             .find(|path| path.exists())
-            .unwrap_or_else(|| self.given.join(inside))
+            .unwrap_or_else(|| self.base.join(inside))
     }
 
     /// The class names of the description, or of a list of classes.
@@ -372,11 +386,11 @@ impl YoloSet {
         let Some((rank, _, first)) = lists.first().copied() else {
             return Err(match self.description.classes {
                 _ if self.description.splits.is_empty() => DataError::Annotations {
-                    path: self.given.clone(),
+                    path: self.base.clone(),
                     cause: "no class names: neither data.yaml nor classes.txt was found".into(),
                 },
                 _ => DataError::Annotations {
-                    path: self.given.clone(),
+                    path: self.base.clone(),
                     cause: "no class names: the description has no 'names', and classes.txt was not found".into(),
                 },
             });
@@ -396,10 +410,8 @@ impl YoloSet {
 
     /// A path for messages: relative to the data set's folder if it is inside.
     fn below(&self, path: &Path) -> String {
-        let inside = [self.inventory.root(), &self.given].into_iter();
-        let inside = inside
-            .filter_map(|root| path.strip_prefix(root).ok())
-            .next();
+        let mut inside = (self.roots.iter()).filter_map(|root| path.strip_prefix(root).ok());
+        let inside = inside.next();
         inside.unwrap_or(path).to_string_lossy().into_owned()
     }
 }
@@ -481,12 +493,8 @@ impl YoloSplit {
     fn listed(&self, list: &Path, images: &mut Images) -> Result<(), DataError> {
         let text = read_text(list)?;
         let base = list.parent().unwrap_or(Path::new("")).to_path_buf();
-        let roots = [
-            base,
-            self.set.inventory.root().to_path_buf(),
-            self.set.given.clone(),
-        ];
-        let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots.into());
+        let roots = [vec![base], self.set.roots.clone()].concat();
+        let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots);
         for (line, name) in lines(&text) {
             let path = finder.find(name).or_else(|_| self.set.finder.find(name));
             images.paths.push(path.map_err(|cause| DataError::Line {
@@ -672,7 +680,7 @@ impl SplitReader for YoloSplit {
             }
         });
         Ok(Description {
-            name: title(&set.given, &self.name),
+            name: title(&set.base, &self.name),
             layout: Layout::Yolo,
             categories: Category::list(names),
             images: annotated.collect(),
@@ -708,7 +716,7 @@ impl YoloSplit {
             _ => format!("; {}: {unread}", Finding::UnreadFormat),
         };
         DataError::Annotations {
-            path: self.set.given.clone(),
+            path: self.set.base.clone(),
             cause: format!(
                 "split '{}' has no images in {}{unread}",
                 self.name,
