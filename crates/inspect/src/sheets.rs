@@ -17,7 +17,7 @@ pub struct Sheet {
     pub pictures: Vec<Picture>,
 }
 
-/// The most crowded pictures, those with the smallest and the largest objects, the smallest and the largest pictures if
+/// All pictures if there are no more than `count`, otherwise the most crowded pictures, those with the smallest and the largest objects, the smallest and the largest pictures if
 /// they differ in size, and random ones: at most `count` of each kind, and of equal ones the first only.
 pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize) -> Vec<Sheet> {
     let again = duplicates.iter().flat_map(|group| &group[1..]);
@@ -25,6 +25,14 @@ pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize)
     let pictures: Vec<(Picture, &ImageRecord)> = (splits.pictures())
         .filter(|(picture, _)| !again.contains(picture))
         .collect();
+    if pictures.len() <= count {
+        let all: Vec<Picture> = pictures.into_iter().map(|(picture, _)| picture).collect();
+        let sheet = Sheet {
+            title: "All pictures".to_owned(),
+            pictures: all,
+        };
+        return vec![sheet];
+    }
     let areas = |record: &ImageRecord| -> Vec<f64> {
         let objects = record.objects.iter().filter(|object| !object.iscrowd);
         objects

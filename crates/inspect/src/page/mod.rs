@@ -238,16 +238,18 @@ impl Page<'_> {
                 } @else {
                     p { "There are no objects to train on." }
                 }
-                h3 { "Objects to train on by pyramid level, at " (described(levels.resize)) }
-                div.scroll { table.levels {
-                    thead { tr { th { "Level" } th { "Stride" } th { "Objects" } th { "Share" } th {} } }
-                    tbody {
-                        @for level in &levels.levels {
-                            (row(level.name.clone(), level.stride.to_string(), level.objects))
+                @if objects > 0 {
+                    h3 { "Objects to train on by pyramid level, at " (described(levels.resize)) }
+                    div.scroll { table.levels {
+                        thead { tr { th { "Level" } th { "Stride" } th { "Objects" } th { "Share" } th {} } }
+                        tbody {
+                            @for level in &levels.levels {
+                                (row(level.name.clone(), level.stride.to_string(), level.objects))
+                            }
+                            (row("No point".to_owned(), "–".to_owned(), levels.without_point))
                         }
-                        (row("No point".to_owned(), "–".to_owned(), levels.without_point))
-                    }
-                } }
+                    } }
+                }
                 @if levels.without_point > 0 {
                     h3 { "Pictures with objects that no point is assigned to" }
                     p.quiet { "They are never learned: they are smaller than the gaps between points, or smaller objects cover them." }
@@ -295,8 +297,10 @@ impl Page<'_> {
                 } } }
                 p {
                     "Image sizes: " (sizes) ". "
-                    (percent(crowding.overlapping, self.inspection.objects()))
-                    " of the boxes overlap another one by an IoU of 0.5 or more."
+                    @if crowding.overlapping > 0 {
+                        (percent(crowding.overlapping, self.inspection.objects()))
+                        " of the boxes overlap another one by an IoU of 0.5 or more."
+                    }
                 }
             }
         }
