@@ -28,7 +28,7 @@ pub enum DataError {
         path: PathBuf,
     },
     /// A folder to write to has something in it.
-    #[error("{}: not an empty folder, and nothing is overwritten", path.display())]
+    #[error("{}: not an empty folder; existing files are never overwritten", path.display())]
     NotEmpty {
         /// The folder.
         path: PathBuf,
@@ -100,9 +100,9 @@ pub enum DataError {
     },
     /// A data set has no object to train on.
     #[error(
-        "{name}: no usable object in {images} images{}{}; {report}",
-        if searched.is_empty() { String::new() } else { format!("; annotations were looked for in {searched}") },
-        if *crowds > 0 { format!("; {crowds} crowds or difficult objects are not trained on") } else { String::new() }
+        "{name}: no usable objects in {images} images{}{}; {report}",
+        if searched.is_empty() { String::new() } else { format!("; searched for annotations in {searched}") },
+        if *crowds > 0 { format!("; {crowds} crowd or difficult objects are excluded from training") } else { String::new() }
     )]
     NoObjects {
         /// The name of the data set.

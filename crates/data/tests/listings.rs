@@ -216,7 +216,7 @@ fn shares_are_recognized() {
     assert_eq!(objects(dir.path(), "train"), ["a.png /m/01 10 0 30 30"]);
     let dataset = DetectionDataset::open(dir.path(), None).unwrap();
     assert!(dataset.report().is_clean());
-    assert!(dataset.report().remarks()[0].contains("shares"));
+    assert!(dataset.report().remarks()[0].contains("fractions"));
     // Small boxes are not shares.
     let dir = folder(
         &["a.png"],
@@ -256,7 +256,7 @@ fn failures_of_tables_name_the_file_the_line_and_the_cause() {
     for (table, cause) in [
         (
             "filename,xmin,ymin,xmax,class\na.png,1,2,3,cat\n",
-            "DIR/train.csv:1: no column 'ymax'; there are: filename, xmin, ymin, xmax, class",
+            "DIR/train.csv:1: no column 'ymax'; the columns are: filename, xmin, ymin, xmax, class",
         ),
         (
             "a.png,1,2,3,4,cat\na.png,1,2,x,4,cat\n",

@@ -221,7 +221,7 @@ fn sizes_and_pixels_of_a_data_set_are_upright() {
         let [remark] = dataset.report().remarks() else {
             panic!("one remark")
         };
-        let start = "images with an EXIF orientation, turned upright: 7 (2.jpg, 3.jpg, ";
+        let start = "images with an EXIF orientation, rotated upright: 7 (2.jpg, 3.jpg, ";
         assert!(remark.starts_with(start), "{remark}");
         for (index, record) in dataset.images().iter().enumerate() {
             assert_eq!((record.width, record.height), (24, 16));
@@ -295,7 +295,7 @@ fn voc_and_yolo_annotate_the_upright_picture() {
         assert_eq!(dataset.len(), 8);
         assert!(dataset.report().is_clean(), "{}", dataset.report());
         let remarks = dataset.report().remarks().join("\n");
-        assert!(remarks.contains("turned upright: 7 ("), "{remarks}");
+        assert!(remarks.contains("rotated upright: 7 ("), "{remarks}");
         for (index, record) in dataset.images().iter().enumerate() {
             let found = record.objects[0].bbox.to_xyxy();
             let near = found

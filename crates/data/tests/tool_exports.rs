@@ -335,7 +335,7 @@ fn labelimg_yolo_in_one_folder() {
     };
     assert_eq!(
         remark,
-        "images without a label file, taken as background: 1 (r-8.png)"
+        "images without a label file, treated as background: 1 (r-8.png)"
     );
 }
 
@@ -351,7 +351,7 @@ fn labelimg_voc_in_one_folder() {
     };
     assert_eq!(
         remark,
-        "images without an annotation file, left out: 1 (r-8.png)"
+        "images without an annotation file, skipped: 1 (r-8.png)"
     );
 }
 
@@ -712,7 +712,7 @@ fn coco_segments_without_boxes() {
     assert_read_as_one(&folder, Layout::Coco);
     let remarks = folder.read("all").unwrap().report().remarks().join("\n");
     assert!(
-        remarks.contains("boxes taken around segments: 6 (r-1.png annotation 1, "),
+        remarks.contains("boxes computed from segmentations: 6 (r-1.png annotation 1, "),
         "{remarks}"
     );
 }
@@ -748,7 +748,7 @@ fn yolo_segments() {
     assert_read(&folder, Layout::Yolo);
     let remarks = folder.read("train").unwrap().report().remarks().join("\n");
     assert!(
-        remarks.contains("boxes taken around segments: 4"),
+        remarks.contains("boxes computed from segmentations: 4"),
         "{remarks}"
     );
 }
@@ -863,7 +863,7 @@ fn voc_corners_in_the_wrong_order() {
     let report = dataset.report().to_string();
     assert!(
         report.starts_with(
-            "boxes with xmin > xmax or ymin > ymax, corners exchanged: 6 (r-1.xml line 5,"
+            "boxes with xmin > xmax or ymin > ymax, corners swapped: 6 (r-1.xml line 5,"
         ),
         "{report}"
     );
@@ -884,7 +884,9 @@ fn negative_widths() {
     assert_eq!(found(&dataset), expected(&all()));
     let report = dataset.report().to_string();
     assert!(
-        report.starts_with("boxes of negative width or height, taken from their other corner: 6 ("),
+        report.starts_with(
+            "boxes with negative width or height, measured from the opposite corner: 6 ("
+        ),
         "{report}"
     );
 }
@@ -914,8 +916,8 @@ fn labels_in_a_folder_where_nobody_looks() {
     let dataset = set.read("train").unwrap();
     let error = dataset.require_objects().unwrap_err().to_string();
     for part in [
-        "no usable object in 4 images",
-        "looked for in labels/train/*.txt, images/train/*.txt",
+        "no usable objects in 4 images",
+        "searched for annotations in labels/train/*.txt, images/train/*.txt",
         "elsewhere: 4 (labels/train_labels/r-1.txt,",
     ] {
         assert!(error.contains(part) && !error.contains('\n'), "{error}");
@@ -955,7 +957,7 @@ fn a_set_of_dropped_boxes_says_why() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("1 crowds or difficult objects are not trained on"),
+        error.contains("1 crowd or difficult objects are excluded from training"),
         "{error}"
     );
 }
@@ -1019,7 +1021,7 @@ fn names_that_yaml_takes_for_something_else() {
     assert_eq!(names, ["0", "no"]);
     assert_eq!(
         dataset.report().notes(),
-        ["3 classes are announced, but 2 are named"]
+        ["3 classes are declared, but 2 are named"]
     );
 }
 
@@ -1069,7 +1071,7 @@ fn pixels_instead_of_shares() {
     let error = set.refused("train");
     assert!(
         error.contains(
-            "labels/train/r-1.txt:1: the values are pixels, not shares of the image's size"
+            "labels/train/r-1.txt:1: the values are pixels, not fractions of the image size"
         ),
         "{error}"
     );
@@ -1136,7 +1138,7 @@ fn a_folder_that_is_no_data_set_says_what_it_has() {
     assert!(labelme.contains("labelme's format"), "{labelme}");
     set.write("annotations.xml", "<annotations></annotations>");
     let cvat = set.open().unwrap_err().to_string();
-    assert!(cvat.contains("CVAT's own format"), "{cvat}");
+    assert!(cvat.contains("CVAT's native format"), "{cvat}");
     let missing = DataFolder::open(set.path("none")).unwrap_err().to_string();
     assert!(missing.ends_with("none: no such folder"), "{missing}");
 }
@@ -1234,7 +1236,7 @@ fn cases_beside_the_data_sets() {
     );
     for (case, cause) in [
         ("38-classrange", "class 1 is out of range"),
-        ("52-pixels", "pixels, not shares"),
+        ("52-pixels", "pixels, not fractions"),
     ] {
         let error = open(case).read("train").unwrap_err().to_string();
         assert!(error.contains(cause), "{case}: {error}");

@@ -119,7 +119,7 @@ fn input_files(input: &Path) -> Result<Vec<PathBuf>, Error> {
         let names = listing.left_out.iter().filter_map(|file| file.file_name());
         let names: Vec<String> = names.map(|name| name.to_string_lossy().into()).collect();
         message(format_args!(
-            "warning: {}: {} image files of formats that are not read are left out: {}",
+            "warning: {}: {} image files in unsupported formats skipped: {}",
             input.display(),
             names.len(),
             list_names(&names)

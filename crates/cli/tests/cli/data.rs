@@ -319,7 +319,7 @@ fn a_held_out_part_stays_the_same() {
     let folder = dir.join("run");
     let text = succeeds("train", &training(dir, &data, &folder), &[]);
     assert_eq!(
-        text.matches("images held out to validate on").count(),
+        text.matches("images held out for validation").count(),
         1,
         "{text}"
     );
@@ -363,7 +363,7 @@ fn a_held_out_part_stays_the_same() {
         &training(dir, &data, &half),
         &["--val-share", "0.5"],
     );
-    assert!(text.contains("images held out to validate on"), "{text}");
+    assert!(text.contains("images held out for validation"), "{text}");
     assert!(image_ids(&read(&half.join("results.json"))).len() > 10);
     assert_eq!(read(&half.join("config.json"))["data"]["val_share"], 0.5);
 

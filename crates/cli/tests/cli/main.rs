@@ -177,7 +177,7 @@ fn train_evaluate_and_detect_work_together() {
     let output = run("detect", &detect(path(&drawn)));
     let text = stderr(&output);
     assert!(output.status.success(), "{text}");
-    let told = "images: 1 image files of formats that are not read are left out: phone.HEIC";
+    let told = "images: 1 image files in unsupported formats skipped: phone.HEIC";
     assert!(text.contains(told), "{text}");
     assert!(drawn.join("blank.png").is_file());
     let json = fs::read_to_string(drawn.join("detections.json")).unwrap();

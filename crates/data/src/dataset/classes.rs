@@ -79,7 +79,7 @@ impl DetectionDataset {
             match (label, count) {
                 (Some(_), _) => {}
                 (None, 0) => report.remark(format!(
-                    "class '{name}' cannot be found: the detector does not have this class"
+                    "class '{name}' cannot be detected: the detector does not have this class"
                 )),
                 (None, count) => report.note(format!(
                     "{count} objects of class '{name}' left out: the detector does not have this class"
@@ -208,7 +208,7 @@ mod tests {
             .to_vec();
         assert_eq!(
             remarks,
-            ["class 'owl' cannot be found: the detector does not have this class"]
+            ["class 'owl' cannot be detected: the detector does not have this class"]
         );
     }
 }

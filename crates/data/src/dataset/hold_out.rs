@@ -53,7 +53,7 @@ impl DetectionDataset {
         let (mut train, mut val) = (part("training part", train), part("held-out part", val));
         train.annotations.report = self.report().clone();
         val.annotations.report.remark(format!(
-            "{} of {} images held out to validate on, chosen by a hash of their file names",
+            "{} of {} images held out for validation, chosen by a hash of their file names",
             val.len(),
             self.len()
         ));
@@ -63,7 +63,7 @@ impl DetectionDataset {
     fn too_few(&self) -> DataError {
         DataError::Dataset {
             name: self.name().to_string(),
-            cause: "has too few different images to hold some out".to_string(),
+            cause: "too few distinct images to hold any out".to_string(),
         }
     }
 

@@ -61,13 +61,13 @@ impl fmt::Display for Finding {
             Self::UnknownCategory => "annotations of unlisted categories dropped",
             Self::MissingImage => "missing images dropped",
             Self::UnreadableImage => "unreadable images dropped",
-            Self::UnreadFormat => "image files of formats that are not read left out",
-            Self::LabelsWithoutImage => "label files without an image left out",
+            Self::UnreadFormat => "image files in unsupported formats skipped",
+            Self::LabelsWithoutImage => "label files without an image skipped",
             Self::Repeated => "repeated images dropped",
             Self::Duplicate => "repeated annotations dropped",
-            Self::SwappedCorners => "boxes with xmin > xmax or ymin > ymax, corners exchanged",
+            Self::SwappedCorners => "boxes with xmin > xmax or ymin > ymax, corners swapped",
             Self::NegativeSize => {
-                "boxes of negative width or height, taken from their other corner"
+                "boxes with negative width or height, measured from the opposite corner"
             }
             Self::Clipped => "boxes clipped to the image",
         })

@@ -255,6 +255,6 @@ fn numbers<'a>(
     if let Some(numbers) = ids.clone().map(number).collect() {
         return Ok(numbers);
     }
-    report.remark(format!("{kind} ids are texts, and were numbered from 1"));
+    report.remark(format!("{kind} ids are strings and were renumbered from 1"));
     Ok((1..).zip(ids).map(|(number, _)| number).collect())
 }

@@ -225,7 +225,7 @@ impl<'de> Deserialize<'de> for Id {
         impl Visitor<'_> for Scalar {
             type Value = Id;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number or a text")
+                f.write_str("an integer or a string")
             }
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<Id, E> {
                 Ok(Id::Number(value))
@@ -235,7 +235,7 @@ impl<'de> Deserialize<'de> for Id {
             }
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Id, E> {
                 let number = whole(value).map(Id::Number);
-                number.ok_or_else(|| E::custom(format!("the id {value} is not a whole number")))
+                number.ok_or_else(|| E::custom(format!("the id {value} is not an integer")))
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Id, E> {
                 let text = text.trim();

@@ -65,7 +65,7 @@ fn classes(lists: &[PathBuf]) -> Result<Vec<Category>, DataError> {
                     return Err(DataError::Annotations {
                         path: path.clone(),
                         cause: format!(
-                            "the class {id} is '{name}' here, but '{other}' in another list"
+                            "class {id} is '{name}' here but '{other}' in another class list"
                         ),
                     });
                 }
@@ -135,7 +135,7 @@ fn require_positional(row: &StringRecord) -> Result<(), String> {
     match row.len() == 6 || (row.len() == 7 && row[6].is_empty()) {
         true => Ok(()),
         false => Err(format!(
-            "expected 'path,x1,y1,x2,y2,class', or a first row that names the columns; found {} fields",
+            "expected 'path,x1,y1,x2,y2,class', or a header that names the columns; found {} fields",
             row.len()
         )),
     }
@@ -183,7 +183,7 @@ fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
             };
             let (name, before, now) = (&image.file_name, size(image.size), size(row.size));
             return Err(fault(format!(
-                "the size of {name} is {now}, but was {before} in a row above"
+                "the size of {name} is {now}, but was {before} in an earlier row"
             )));
         }
         let place = Place::Line(line);
@@ -444,7 +444,7 @@ impl Columns {
         let required = |position: Option<usize>, aliases: &[&str]| {
             position.ok_or_else(|| {
                 let columns = row.iter().collect::<Vec<_>>().join(", ");
-                format!("no column '{}'; there are: {columns}", aliases[0])
+                format!("no column '{}'; the columns are: {columns}", aliases[0])
             })
         };
         let columns = || {
@@ -638,7 +638,7 @@ mod tests {
             (
                 "filename,xmin,ymin,xmax,class\na.jpg,1,2,3,cat",
                 1,
-                "no column 'ymax'; there are: filename, xmin",
+                "no column 'ymax'; the columns are: filename, xmin",
             ),
             ("xmin,ymin,xmax,ymax,class\n", 1, "no column 'filename'"),
             (

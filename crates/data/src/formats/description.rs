@@ -242,7 +242,7 @@ impl Description {
         }
         turned.tell(&mut report);
         if segments.count > 0 {
-            report.remark(format!("boxes taken around segments: {segments}"));
+            report.remark(format!("boxes computed from segmentations: {segments}"));
         }
         let annotations = Annotations {
             name: self.name,
@@ -305,13 +305,13 @@ impl Turned {
     fn tell(&self, report: &mut LoadReport) {
         if self.upright.count > 0 {
             report.remark(format!(
-                "images with an EXIF orientation, turned upright: {}",
+                "images with an EXIF orientation, rotated upright: {}",
                 self.upright
             ));
         }
         if self.stored.count > 0 {
             report.remark(format!(
-                "images with an EXIF orientation, taken as stored since their annotated size is that of the stored \
+                "images with an EXIF orientation, not rotated because their annotated size is that of the stored \
                  pixels: {}",
                 self.stored
             ));

@@ -118,7 +118,9 @@ impl SplitReader for Listing {
         let listed = listed.swap_remove(self.file);
         let in_shares = are_shares(&listed);
         if in_shares {
-            report.remark("all coordinates are below 1: taken as shares of the width and height");
+            report.remark(
+                "all coordinates are at most 1: read as fractions of the image width and height",
+            );
         }
         let outline = |corners: Option<[f64; 4]>| match corners {
             None => Outline::Missing,

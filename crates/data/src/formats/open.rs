@@ -111,7 +111,7 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
     });
     let others: Vec<String> = others.collect();
     found.evidence = format!(
-        "{} with {most} annotated images, more than or as many as {}",
+        "{} with {most} annotated images; also found: {}",
         found.evidence,
         others.join(" and ")
     );
@@ -172,7 +172,7 @@ fn hint(inventory: &Inventory) -> Option<&'static str> {
     };
     if holds("xml", "<annotations>") {
         return Some(
-            "; an XML file for all images is CVAT's own format: export COCO, VOC or YOLO from it",
+            "; one XML file for all images is CVAT's native format: export COCO, VOC or YOLO instead",
         );
     }
     if holds("json", "\"shapes\"") {

@@ -378,7 +378,7 @@ impl VocSplit {
         }
         if others.count > 0 {
             report.remark(format!(
-                "images without an annotation file, left out: {others}"
+                "images without an annotation file, skipped: {others}"
             ));
         }
     }
@@ -483,7 +483,7 @@ impl Drawn {
 fn outline(object: &Element) -> Result<Outline, Fault> {
     if let Some(oriented) = object.child("robndbox") {
         return Err(
-            oriented.fault("<robndbox> is an oriented box; boxes along the axes are needed")
+            oriented.fault("<robndbox> is an oriented box; only axis-aligned boxes are supported")
         );
     }
     if let Some(bndbox) = object.child("bndbox") {

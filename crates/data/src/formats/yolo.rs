@@ -361,7 +361,7 @@ impl YoloSet {
             .filter(|classes| *classes != names.len())
         {
             report.note(format!(
-                "{classes} classes are announced, but {} are named",
+                "{classes} classes are declared, but {} are named",
                 names.len()
             ));
         }
@@ -399,7 +399,7 @@ impl YoloSet {
         for (_, _, other) in lists.iter().filter(|(other, ..)| *other == rank).skip(1) {
             if class_names(&self.inventory.root().join(other))? != names {
                 report.note(format!(
-                    "{} and {} differ; classes are those of the first",
+                    "{} and {} differ; the first one is used",
                     first.display(),
                     other.display()
                 ));
@@ -528,9 +528,9 @@ impl YoloSplit {
         }
         match (without.count, elsewhere.count) {
             (0, _) => {}
-            (_, 0) => report.remark(format!("images without a label file, taken as background: {without}")),
+            (_, 0) => report.remark(format!("images without a label file, treated as background: {without}")),
             _ => report.note(format!(
-                "images without a label file where one is looked for: {without}; label files of their names elsewhere: \
+                "images without a label file in the expected folder: {without}; label files with matching names elsewhere: \
                  {elsewhere}"
             )),
         }

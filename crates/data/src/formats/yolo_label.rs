@@ -37,7 +37,7 @@ pub(super) enum Quadrilateral {
 
 /// The cause of refusing an oriented box.
 pub(super) const ORIENTED: &str =
-    "an oriented box (OBB); boxes along the axes are needed: class, center, width and height";
+    "an oriented box (OBB); only axis-aligned boxes are supported: class, center, width and height";
 
 impl Label {
     /// Reads `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 …`, a polygon.
@@ -58,7 +58,7 @@ impl Label {
             .collect::<Result<_, _>>()?;
         if let Some(keypoints) = keypoints(&numbers, format.keypoints) {
             return Err(format!(
-                "a pose: a box and {keypoints} numbers of keypoints; boxes alone are needed: class, center, width and height"
+                "a pose: a box and {keypoints} keypoint values; only boxes are supported: class, center, width and height"
             ));
         }
         let outline = match *numbers.as_slice() {
@@ -75,7 +75,7 @@ impl Label {
         };
         let is_pixel = |value: &f64| value.is_finite() && value.abs() > LARGEST_SHARE;
         if numbers.iter().any(is_pixel) {
-            return Err("the values are pixels, not shares of the image's size".into());
+            return Err("the values are pixels, not fractions of the image size".into());
         }
         let quadrilateral = <[f64; 8]>::try_from(numbers).ok().map(Quadrilateral::of);
         if format.oriented && quadrilateral.is_some() {
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(cause("0 0 x 1 1"), "'x' is not a number");
         assert!(cause("0 0.5 0.5 0.1").ends_with("found 3 numbers after the class"));
         for pixels in ["0 92.5 126.0 169 252", "1 10 10 20 10 20 30"] {
-            assert!(cause(pixels).contains("pixels, not shares"), "{pixels}");
+            assert!(cause(pixels).contains("pixels, not fractions"), "{pixels}");
         }
         assert_eq!(cause("0 1.02 -0.1 0.3 0.2"), "", "slightly outside");
     }

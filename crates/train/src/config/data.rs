@@ -332,7 +332,7 @@ fn no_split(folder: &DataFolder, purpose: &str) -> Error {
     Error::Run {
         path: folder.path().to_owned(),
         cause: format!(
-            "no split is recognizable as the one for {purpose}: name one of {}",
+            "cannot tell which split to use for {purpose}: name one of {}",
             folder.splits().join(", ")
         ),
     }
