@@ -170,7 +170,7 @@ impl<C: BackboneConfig> DetectorFile<C> {
         let classes = dataset.categories().len();
         if !self.named && self.categories.len() == classes {
             log::info!(
-                "{}: the classes have no names; they are taken to be the {classes} of {}, in that order",
+                "{}: the weights have no class names; assuming the {classes} classes of {}, in that order",
                 self.weights.display(),
                 dataset.name()
             );

@@ -153,7 +153,7 @@ fn fine_tuning_goes_by_class_names() {
     // Exchanged ids: the detections of the first run, under the ids of the new data.
     let (exchanged, found, text) = tune(&[(1, "blue"), (2, "red")], "exchanged", &[]);
     assert!(
-        text.contains("2 of 2 classes start with the classifier of the weights"),
+        text.contains("2 of 2 classes keep the classifier of the weights"),
         "{text}"
     );
     let (expected, _) = evaluated(dir, &first, &["--data", path(&exchanged)]);
@@ -164,21 +164,21 @@ fn fine_tuning_goes_by_class_names() {
 
     let classes = [(5, "green"), (6, "blue"), (9, "red")];
     let (_, found, text) = tune(&classes, "more", &[]);
-    let told = "2 of 3 classes start with the classifier of the weights (blue, red); new: green; not used: none";
+    let told =
+        "2 of 3 classes keep the classifier of the weights (blue, red); new: green; unused: none";
     assert!(text.contains(told), "{text}");
     assert!(!found.as_array().unwrap().is_empty());
 
     let (fewer, found, text) = tune(&[(4, "blue")], "fewer", &[]);
-    let told =
-        "1 of 1 classes start with the classifier of the weights (blue); new: none; not used: red";
+    let told = "1 of 1 classes keep the classifier of the weights (blue); new: none; unused: red";
     assert!(text.contains(told), "{text}");
     let (expected, _) = evaluated(dir, &first, &["--data", path(&fewer)]);
     assert_eq!(found, expected);
 
     let (_, _, text) = tune(&[(1, "Red"), (2, "green")], "others", &[]);
     for told in [
-        "warning: the class 'Red' starts with a new classifier: the weights have 'red'",
-        "warning: no class is among those of the weights",
+        "warning: class 'Red' starts with a new classifier: the weights have 'red'",
+        "warning: none of the classes is in the weights",
         "head.class_logits.weight",
     ] {
         assert!(text.contains(told), "{text}");
@@ -212,7 +212,7 @@ fn classes_of_weights_without_names_go_by_position() {
     let data = data_set(dir, "data", &RED_BLUE);
     let (_, text) = evaluated(dir, &weights, &["--data", path(&data)]);
     assert!(
-        text.contains("unnamed.safetensors: the classes have no names"),
+        text.contains("unnamed.safetensors: the weights have no class names"),
         "{text}"
     );
     let input = dir.join("input.json");
@@ -236,7 +236,7 @@ fn classes_of_weights_without_names_go_by_position() {
         &["--epochs", "1", "--output", path(&folder)],
     );
     assert!(
-        text.contains("unnamed.safetensors: the classes have no names"),
+        text.contains("unnamed.safetensors: the weights have no class names"),
         "{text}"
     );
     assert!(!text.contains("not in the file: head.class"), "{text}");

@@ -105,7 +105,7 @@ impl DatasetWriter {
             let dataset = relabeled(dataset, &categories);
             let given = split_names.give(name, "");
             if given != *name {
-                report.remark(format!("split '{name}' is written as '{given}'"));
+                report.remark(format!("split '{name}' renamed to '{given}'"));
             }
             let images = images.write(&given, &dataset, &mut report)?;
             if images.is_empty() {

@@ -40,11 +40,11 @@ impl fmt::Display for WriteFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::UnreadableImage => "unreadable images left out",
-            Self::Crowd => "crowds and difficult objects left out, which this layout cannot mark",
-            Self::TooSmall => "boxes of at most a pixel left out, which this layout cannot express",
+            Self::Crowd => "crowd and difficult objects left out because this layout cannot mark them",
+            Self::TooSmall => "boxes at most one pixel wide or high left out because this layout cannot represent them",
             Self::EmptySplit => "splits without images left out",
             Self::FractionalCorners => {
-                "boxes written with fractions of pixels, which some readers round"
+                "boxes written with fractional coordinates, which some readers round"
             }
             Self::Encoded => "images encoded as PNG",
             Self::Renamed => "images renamed",

@@ -84,7 +84,7 @@ fn require_names(categories: &[Category]) -> Result<(), DataError> {
         Some(Category { id, name }) => Err(DataError::Dataset {
             name: "VOC".to_string(),
             cause: format!(
-                "the name {name:?} of category {id} is empty, or has control characters or spaces at its ends"
+                "the name {name:?} of category {id} is empty, contains control characters, or starts or ends with a space"
             ),
         }),
     }

@@ -90,7 +90,7 @@ impl<'a> DataYaml<'a> {
                 places.insert("train", vec![place]);
             } else {
                 report.remark(format!(
-                    "data.yaml does not list the split '{name}', which is not one to train on, to validate on or to test"
+                    "data.yaml does not list the split '{name}': it is not a training, validation or test split"
                 ));
             }
         }

@@ -308,7 +308,7 @@ impl DataConfig {
             self.train_split != self.val_split,
             "data.val_split",
             &self.val_split,
-            "another name than that of the training split, of which it is held out",
+            "a name other than that of the training split, which it is held out from",
         )
     }
 

@@ -41,13 +41,13 @@ impl ClassTransfer {
             let same = |other: &&String| simplified(other) == simplified(class);
             if let Some(other) = self.dropped.iter().find(same) {
                 log::warn!(
-                    "the class '{class}' starts with a new classifier: the weights have '{other}', which is not the \
-                     same name"
+                    "class '{class}' starts with a new classifier: the weights have '{other}', but names must match \
+                     exactly"
                 );
             }
         }
         match self.kept.is_empty() {
-            true => log::warn!("no class is among those of the weights: {self}"),
+            true => log::warn!("none of the classes is in the weights: {self}"),
             false => log::info!("{self}"),
         }
     }
@@ -57,7 +57,7 @@ impl fmt::Display for ClassTransfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of {} classes start with the classifier of the weights ({}); new: {}; not used: {}",
+            "{} of {} classes keep the classifier of the weights ({}); new: {}; unused: {}",
             self.kept.len(),
             self.rows.len(),
             list_names(&self.kept),
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(some.rows, [None, Some(0), None]);
         assert_eq!(
             some.to_string(),
-            "1 of 3 classes start with the classifier of the weights (cat); new: emu, Dog; not used: dog, owl"
+            "1 of 3 classes keep the classifier of the weights (cat); new: emu, Dog; unused: dog, owl"
         );
         // Two classes of one name keep their order; a third one is new.
         let twins = transfer(&["cat", "dog", "cat", "cat"], &["cat", "cat"]);

@@ -534,7 +534,7 @@ impl Splits {
         }
         if self.val.classes_without_objects().len() == self.val.categories().len() {
             lines.push(format!(
-                "{}: no objects to validate on, so there is no AP and the last epoch is kept",
+                "{}: no validation objects, so there is no AP and the weights of the last epoch are kept",
                 self.val.name()
             ));
         }

@@ -75,7 +75,7 @@ impl InitialWeights {
                 None => {
                     if weights.num_classes().is_some() {
                         log::info!(
-                            "{}: the classes have no names; they are taken to be those of the data, in that order",
+                            "{}: the weights have no class names; assuming the classes of the data, in that order",
                             file.display()
                         );
                     }
