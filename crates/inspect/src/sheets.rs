@@ -28,7 +28,7 @@ pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize)
     if pictures.len() <= count {
         let all: Vec<Picture> = pictures.into_iter().map(|(picture, _)| picture).collect();
         let sheet = Sheet {
-            title: "All pictures".to_owned(),
+            title: "All images".to_owned(),
             pictures: all,
         };
         return vec![sheet];
@@ -77,12 +77,12 @@ pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize)
         .map(|(_, record)| (record.width, record.height));
     let first = sizes.next();
     if sizes.any(|size| Some(size) != first) {
-        sheets.push(("Smallest pictures", by(&|record| Some(-image_area(record)))));
-        sheets.push(("Largest pictures", by(&|record| Some(image_area(record)))));
+        sheets.push(("Smallest images", by(&|record| Some(-image_area(record)))));
+        sheets.push(("Largest images", by(&|record| Some(image_area(record)))));
     }
     let order = epoch_order(pictures.len(), 0, 0, SampleOrder::Shuffled);
     let random = order.into_iter().take(count).map(|index| pictures[index].0);
-    sheets.push(("At random", random.collect()));
+    sheets.push(("Random images", random.collect()));
     let sheets = sheets.into_iter().map(|(title, pictures)| Sheet {
         title: title.to_owned(),
         pictures,

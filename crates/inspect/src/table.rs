@@ -108,7 +108,7 @@ fn splits(inspection: &Inspection) -> String {
     for split in &inspection.unread {
         let _ = writeln!(
             text,
-            "{}: not read: {}",
+            "{}: cannot be read: {}",
             name(&split.name),
             line(&split.cause)
         );
@@ -141,7 +141,7 @@ fn classes(inspection: &Inspection) -> String {
 }
 
 fn sizes(inspection: &Inspection) -> String {
-    let mut table = vec![header(["", "least", "10%", "median", "90%", "most"])];
+    let mut table = vec![header(["", "min", "10%", "median", "90%", "max"])];
     let mut row = |title: &str, distribution: &Option<Distribution>| {
         if let Some(of) = distribution {
             let values = [of.min, of.tenth, of.median, of.ninetieth, of.max].map(rounded);
@@ -152,7 +152,7 @@ fn sizes(inspection: &Inspection) -> String {
     row("image height", &inspection.image_sizes.height);
     row("box side (√area)", &inspection.box_sizes.side);
     row(
-        "box side, % of its image",
+        "box side, % of image side",
         &inspection.box_sizes.relative_side,
     );
     row("box width / height", &inspection.box_sizes.aspect_ratio);
@@ -163,7 +163,7 @@ fn sizes(inspection: &Inspection) -> String {
         let share = percent(overlapping, inspection.objects());
         let _ = writeln!(
             text,
-            "{share} of the boxes overlap another one by an IoU of 0.5 or more"
+            "{share} of the boxes overlap another box with an IoU of 0.5 or more"
         );
     }
     text
@@ -173,7 +173,7 @@ fn levels(inspection: &Inspection) -> String {
     let levels = &inspection.levels;
     let objects = levels.objects();
     if objects == 0 {
-        return "no objects to train on\n".to_owned();
+        return "no training objects\n".to_owned();
     }
     let row = |title: String, count: usize| {
         let bar = "█".repeat((BAR * count).div_ceil(objects));
@@ -188,7 +188,7 @@ fn levels(inspection: &Inspection) -> String {
     let without = row("no point".to_owned(), levels.without_point);
     let (cells, bars): (Vec<_>, Vec<_>) = counts.chain([without]).unzip();
     let mut text = format!(
-        "objects to train on by level, at {}\n",
+        "training objects by pyramid level, at {}\n",
         described(levels.resize)
     );
     for (line, bar) in rows(&cells).lines().zip(bars) {

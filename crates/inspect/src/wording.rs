@@ -20,8 +20,8 @@ pub(crate) fn split_columns(inspection: &Inspection) -> Vec<SplitColumn> {
         ("empty", |split| split.images_without_objects),
         ("objects", |split| split.objects),
         ("crowds", |split| split.crowds),
-        ("most in one", |split| split.most_objects),
-        ("repeated", |split| split.repeated),
+        ("most per image", |split| split.most_objects),
+        ("duplicates", |split| split.repeated),
         ("also in training", |split| split.in_training),
     ];
     let shown = |(title, count): &SplitColumn| {
@@ -38,7 +38,7 @@ pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
         splits.filter(|split| split.purpose == Purpose::Validation && split.in_training > 0);
     let told = leaking.map(|split| {
         let (name, leaked, images) = (&split.name, grouped(split.in_training), grouped(split.images));
-        format!("{name}: {leaked} of {images} pictures are also in the split to train on, so that a validation looks better than it is")
+        format!("{name}: {leaked} of {images} images are also in the training split, so validation results will look too good")
     });
     told.collect()
 }
@@ -81,7 +81,7 @@ pub(crate) fn described(resize: Resize) -> String {
     match resize {
         Resize::Fixed { width, height } => format!("{width}x{height}"),
         Resize::ShortSide { short, long } => {
-            format!("a shorter side of {short} and a longer side of at most {long}")
+            format!("shorter side {short}, longer side at most {long}")
         }
         other => format!("{other:?}"),
     }
@@ -92,11 +92,11 @@ pub(crate) fn reason(suggestion: &SuggestedSize) -> String {
     let points = 100.0 * suggestion.with_point;
     let side = rounded((10.0 * suggestion.small_side).round() / 10.0);
     let text = format!(
-        "{points:.1}% of the objects get a point, and the smallest tenth has a shorter side of {side} pixels"
+        "{points:.1}% of the objects get a point, and the smallest 10% have a median shorter side of {side} pixels"
     );
     match suggestion.sufficient {
         true => text,
-        false => format!("{text}, which is little; larger images or tiles would help"),
+        false => format!("{text}, which is too little; larger images or tiling would help"),
     }
 }
 
@@ -104,9 +104,9 @@ pub(crate) fn reason(suggestion: &SuggestedSize) -> String {
 pub(crate) fn concerns(concerns: &ClassConcerns) -> Vec<(&'static str, &[String])> {
     let all: [(_, &[String]); 4] = [
         ("rare classes", &concerns.rare),
-        ("classes without objects to train on", &concerns.not_trained),
+        ("classes without training objects", &concerns.not_trained),
         (
-            "classes without objects to validate on",
+            "classes without validation objects",
             &concerns.not_validated,
         ),
         ("classes without objects", &concerns.unused),

@@ -123,7 +123,7 @@ fn levels_and_suggestion_are_those_of_the_training_split() {
         (found.levels.objects(), found.suggestion.as_ref()),
         (0, None)
     );
-    assert!(found.table().contains("no objects to train on"));
+    assert!(found.table().contains("no training objects"));
     let found = Inspection::of(&Splits::new("none"), &options());
     assert_eq!(found.images(), 0);
 }
@@ -158,9 +158,9 @@ fn sheets_show_extremes_first() {
     assert_eq!(sheet("Most objects"), [6, 13, 20, 27]);
     assert_eq!(sheet("Smallest objects"), [1, 2, 3, 4]);
     assert_eq!(sheet("Largest objects"), [30, 29, 27, 26]);
-    assert_eq!(sheet("Smallest pictures"), [2, 4, 6, 8]);
-    assert_eq!(sheet("Largest pictures"), [1, 3, 5, 7]);
-    let mut random = sheet("At random");
+    assert_eq!(sheet("Smallest images"), [2, 4, 6, 8]);
+    assert_eq!(sheet("Largest images"), [1, 3, 5, 7]);
+    let mut random = sheet("Random images");
     random.sort_unstable();
     random.dedup();
     assert_eq!(random.len(), 4);
@@ -202,7 +202,7 @@ fn equal_files_are_found_within_and_across_splits() {
     let table = found.table();
     assert!(table.contains("also in training"), "{table}");
     assert!(
-        table.contains("val: 2 of 3 pictures are also in the split"),
+        table.contains("val: 2 of 3 images are also in the training split"),
         "{table}"
     );
     // Of equal pictures, the first is shown.
@@ -212,7 +212,7 @@ fn equal_files_are_found_within_and_across_splits() {
     };
     assert_eq!(
         (all.title.as_str(), all.pictures.as_slice()),
-        ("All pictures", &shown[..])
+        ("All images", &shown[..])
     );
 }
 
@@ -242,7 +242,7 @@ fn splits_that_cannot_be_read_are_told() {
         found.unread
     );
     assert!(
-        found.table().contains("val: not read: "),
+        found.table().contains("val: cannot be read: "),
         "{}",
         found.table()
     );

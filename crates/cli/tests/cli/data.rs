@@ -397,5 +397,5 @@ fn what_cannot_be_learned_or_measured_is_told() {
     let output = trained("blind", &["red", "blue"], &["", ""]);
     let text = stderr(&output);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains("no objects to validate on"), "{text}");
+    assert!(text.contains("no validation objects"), "{text}");
 }

@@ -153,7 +153,7 @@ impl Page<'_> {
                     } }
                 } }
                 @for split in &inspection.unread {
-                    p { span.alarm { (line(&split.name)) " was not read: " } (line(&split.cause)) }
+                    p { span.alarm { (line(&split.name)) " cannot be read: " } (line(&split.cause)) }
                 }
                 @for leak in leaks(inspection) { p.alarm { (line(&leak)) } }
                 (list(&inspection.remarks))
@@ -236,10 +236,10 @@ impl Page<'_> {
                 @if let Some(size) = &self.inspection.suggestion {
                     p { "Suggested: " strong { (size.width) "x" (size.height) } ". At this size, " (reason(size)) "." }
                 } @else {
-                    p { "There are no objects to train on." }
+                    p { "There are no training objects." }
                 }
                 @if objects > 0 {
-                    h3 { "Objects to train on by pyramid level, at " (described(levels.resize)) }
+                    h3 { "Training objects by pyramid level, at " (described(levels.resize)) }
                     div.scroll { table.levels {
                         thead { tr { th { "Level" } th { "Stride" } th { "Objects" } th { "Share" } th {} } }
                         tbody {
@@ -251,8 +251,8 @@ impl Page<'_> {
                     } }
                 }
                 @if levels.without_point > 0 {
-                    h3 { "Pictures with objects that no point is assigned to" }
-                    p.quiet { "They are never learned: they are smaller than the gaps between points, or smaller objects cover them." }
+                    h3 { "Images with objects that get no point" }
+                    p.quiet { "These objects are never learned: they are smaller than the gaps between points, or smaller objects cover them." }
                     (self.pictures(without_point(self.inspection)))
                 }
             }
@@ -275,10 +275,10 @@ impl Page<'_> {
                 &box_sizes.side,
             ),
             (
-                "Box side in percent of that of its image",
+                "Box side in percent of the image side",
                 &box_sizes.relative_side,
             ),
-            ("Box width by height", &box_sizes.aspect_ratio),
+            ("Box width / height", &box_sizes.aspect_ratio),
         ];
         let sizes = image_sizes
             .common
@@ -287,7 +287,7 @@ impl Page<'_> {
         let sizes = sizes.collect::<Vec<_>>().join(", ");
         let sizes = match image_sizes.different {
             0 | 1 => sizes,
-            different => format!("{} different ones, most often {sizes}", grouped(different)),
+            different => format!("{} distinct, most often {sizes}", grouped(different)),
         };
         html! {
             section {
@@ -299,7 +299,7 @@ impl Page<'_> {
                     "Image sizes: " (sizes) ". "
                     @if crowding.overlapping > 0 {
                         (percent(crowding.overlapping, self.inspection.objects()))
-                        " of the boxes overlap another one by an IoU of 0.5 or more."
+                        " of the boxes overlap another box with an IoU of 0.5 or more."
                     }
                 }
             }
@@ -310,8 +310,8 @@ impl Page<'_> {
         let all = &self.inspection.duplicates;
         html! {
             @if !all.is_empty() { section {
-                h2 { "Equal pictures" }
-                p { (grouped(all.len())) " groups of pictures whose files are equal." }
+                h2 { "Duplicate images" }
+                p { (grouped(all.len())) " groups of images with identical files." }
                 div.groups { @for group in groups(self.inspection) { (self.pictures(group.into_iter())) } }
                 @if all.len() > MAX_GROUPS { p.quiet { "… " (grouped(all.len() - MAX_GROUPS)) " more groups" } }
             } }
@@ -373,7 +373,7 @@ fn chart(title: &str, distribution: &Distribution) -> Markup {
         figure {
             figcaption { (title) }
             (histogram(distribution, title))
-            p.quiet { "Median " (median) "; eight tenths are from " (tenth) " to " (ninetieth) }
+            p.quiet { "Median " (median) "; 80% lie between " (tenth) " and " (ninetieth) }
         }
     }
 }
