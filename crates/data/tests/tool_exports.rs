@@ -1148,7 +1148,7 @@ fn a_folder_that_is_no_data_set_says_what_it_has() {
 fn cases_beside_the_data_sets() {
     let root = std::env::var_os("FCOS_DATASETS").map(|root| PathBuf::from(root).join("../cases"));
     let Some(root) = root.filter(|root| root.is_dir()) else {
-        eprintln!("skipped: there are no cases beside FCOS_DATASETS");
+        eprintln!("skipped: there are no cases next to FCOS_DATASETS");
         return;
     };
     // The export of Label Studio puts an identifier before names.

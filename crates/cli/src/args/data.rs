@@ -15,7 +15,7 @@ use fcos_burn::{
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
     /// Use the built-in `shapes`, or a data set in any known layout: its folder, or the file that
-    /// describes it, such as a data.yaml or a COCO file [default: shapes; in `evaluate`, the data of the run]
+    /// describes it, such as data.yaml or a COCO file [default: shapes; in `evaluate`, the data of the run]
     #[arg(long, value_name = "shapes|DIR|FILE")]
     data: Option<PathBuf>,
     /// Read the training images from this folder, with annotations in a COCO file
@@ -33,7 +33,7 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// Where the data is that the flags select, if any.
+    /// The source of the data that the flags select, if any.
     pub fn source(&self) -> Option<DataSource> {
         if let (
             Some(train_images),

@@ -26,8 +26,8 @@ pub struct TrainingArgs {
     /// Validate on this split [default: val, or test]
     #[arg(long, value_name = "NAME")]
     val_split: Option<String>,
-    /// Hold this share of the training split out to validate on, even if there is a split for it
-    /// [default: 0.2 if there is none]
+    /// Hold out this fraction of the training split for validation, even if there is a validation
+    /// split [default: 0.2 if there is none]
     #[arg(long, value_name = "SHARE", value_parser = parse_part, conflicts_with_all = ["val_split", "val_images"], allow_negative_numbers = true)]
     val_share: Option<f64>,
     /// Fail on any problem in the data, instead of logging it, leaving out unusable annotations
@@ -108,8 +108,8 @@ pub struct TrainingArgs {
     /// recognized by its file
     #[arg(long, requires = "weights")]
     improved_fcos: bool,
-    /// Start with a new classifier, for classes that mean something else although their names are
-    /// those of the weights; without this flag, classes keep their classifier by name
+    /// Start all classes with a new classifier, if their names mean something else in the weights;
+    /// without this flag, classes that the weights have by name keep their classifier
     #[arg(long, requires = "weights")]
     new_classifier: bool,
     /// Share every batch among devices, such as cuda:0,cuda:1; a device can be repeated

@@ -17,15 +17,15 @@ use fcos_burn_cli::{
 
 /// Write a data set as COCO, VOC or YOLO, for other tools.
 ///
-/// What was read, and what the layout cannot hold, goes to standard error; the folder to standard
-/// output.
+/// A report of what was read and of what the layout cannot hold goes to standard error, the path of
+/// the folder to standard output.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Read the built-in `shapes`, or a data set in any known layout: its folder, or the file that
     /// describes it
     #[arg(long, value_name = "shapes|DIR|FILE")]
     data: PathBuf,
-    /// Write this layout
+    /// Layout to write
     #[arg(long, value_enum)]
     format: Format,
     /// Write to this folder, which must be empty or new
@@ -34,7 +34,7 @@ pub struct Args {
     /// Write only this split; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
     split: Vec<String>,
-    /// Divide the only split into `train` and `val`, which gets about this share of the images
+    /// Divide a single split into `train` and `val`, which gets about this fraction of the images
     #[arg(long, value_name = "SHARE")]
     val_share: Option<f64>,
     #[command(flatten)]
@@ -48,10 +48,10 @@ struct TransferArgs {
     /// Copy images [default]
     #[arg(long)]
     copy: bool,
-    /// Link images instead of copying them: the same files under another name, on one file system
+    /// Create hard links instead of copies; both folders must be on one file system
     #[arg(long)]
     link: bool,
-    /// Link images symbolically
+    /// Create symbolic links instead of copies
     #[arg(long)]
     symlink: bool,
 }

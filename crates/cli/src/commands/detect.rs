@@ -25,8 +25,8 @@ use fcos_burn_cli::{
 /// Detect objects in an image, or in all images of a folder.
 ///
 /// Writes a picture with boxes for each image, and one JSON file for all, in pixels of the upright
-/// image. Unreadable images are reported and skipped, and the exit code is then 1. Files of formats
-/// that are not read are counted.
+/// image. Unreadable images are reported and skipped, and the exit code is then 1. Files in
+/// unsupported formats are counted and skipped.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]

@@ -27,9 +27,9 @@ pub struct Args {
     weights: WeightsArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Evaluate on this split: of the run's data, also `held-out`, the part that was held out, and
-    /// the training split without it [default: what the run was validated on; of other data, the
-    /// validation split or the only one]
+    /// Evaluate on this split; if the run held out part of its training split, `held-out` is that
+    /// part and the training split is the rest [default: what the run was validated on; for other
+    /// data, the validation split or the only one]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Evaluate this many images per batch [default: that of the run, 1 for weights of other
@@ -104,7 +104,7 @@ fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, 
     let split = args.split.as_deref();
     let source = args.data.source();
     let of_run = run.map(|run| &run.data).filter(|data| {
-        // Images that the run was trained on do not become unseen by naming its data again.
+        // If the flags name the run's own data, its held-out part stays the same.
         source
             .as_ref()
             .is_none_or(|source| source.is_same(&data.source))

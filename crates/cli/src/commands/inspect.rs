@@ -13,18 +13,18 @@ use fcos_burn_cli::{
     terminal::{message, print},
 };
 
-/// The share of a data set of one split that counts as held out.
+/// The fraction that is held out of a data set without a validation split.
 const VAL_SHARE: f64 = 0.2;
 
-/// Inspect a data set: counts, classes, sizes, pyramid levels, equal pictures, what was dropped.
+/// Inspect a data set: counts, classes, sizes, pyramid levels, duplicate images, what was dropped.
 ///
-/// The figures go to standard output. With --output, they are also written as a page with charts
-/// and pictures.
+/// The statistics go to standard output. With --output, they are also written as a page with charts
+/// and images.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     data: DataArgs,
-    /// Inspect this split alone [default: all splits]
+    /// Inspect only this split [default: all splits]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Count objects by the pyramid levels of this preset's detector, at its image size
@@ -32,7 +32,7 @@ pub struct Args {
     preset: Preset,
     #[command(flatten)]
     image_size: ImageSizeArgs,
-    /// Write index.html, a page without other files, and inspection.json to this folder
+    /// Write index.html, a self-contained page, and inspection.json to this folder
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
 }

@@ -355,7 +355,7 @@ fn a_held_out_part_stays_the_same() {
         &["images, but had"],
     );
 
-    // A share divides the training split even if there is another one, which is then not used.
+    // --val-share divides the training split even if there is a validation split, which is then not used.
     write_split(&data, "val", &RED_BLUE, &["red"]);
     let half = dir.join("half");
     let text = succeeds(

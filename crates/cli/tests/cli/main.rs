@@ -114,7 +114,7 @@ fn change_config(run: &Path, part: &str, other: &str) {
     fs::write(&config, text.replace(part, other)).unwrap();
 }
 
-/// Writes a JPEG file that is to be turned by a quarter (EXIF orientation 6).
+/// Writes a JPEG file that must be rotated by 90° to be upright (EXIF orientation 6).
 fn write_lying(file: &Path, width: u32, height: u32) {
     let mut jpeg = std::io::Cursor::new(Vec::new());
     let image = image::RgbImage::from_pixel(width, height, image::Rgb([40, 90, 160]));
