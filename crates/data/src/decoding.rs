@@ -1,4 +1,4 @@
-//! Image files: which they are, their headers and their pixels.
+//! Image files: extensions, headers and pixels.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read};
@@ -25,21 +25,21 @@ const NOT_READ: [&str; 30] = [
     "pfm", "ppm", "pgm", "qoi",
 ];
 
-/// Which pixels of an image are taken.
+/// Which pixels of an image are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pixels {
-    /// As the picture is to be seen: its EXIF orientation is applied.
+    /// Upright: the EXIF orientation is applied.
     Upright,
     /// As they are stored.
     Stored,
 }
 
-/// What is known of an image without its pixels.
+/// What the header of an image says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ImageHeader {
     /// Width and height of the stored pixels.
     pub stored: (u32, u32),
-    /// How the stored pixels are to be turned or mirrored.
+    /// The rotation or reflection that makes the stored pixels upright.
     pub orientation: Orientation,
 }
 
@@ -59,8 +59,8 @@ impl ImageHeader {
 
 /// Decodes the image at `path` to 8-bit RGB, by its content rather than by its extension.
 ///
-/// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors become RGB. Alpha
-/// channels are dropped. Of an animation, the first frame is taken.
+/// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors become RGB.
+/// Alpha channels are dropped. For an animation, the first frame is read.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub struct ImageListing {
 }
 
 impl ImageListing {
-    /// The image files in `folder`, by their extensions, without those of its folders.
+    /// The image files in `folder`, by extension, without those in subfolders.
     ///
     /// # Errors
     ///
@@ -141,10 +141,10 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     })
 }
 
-/// How much of a JPEG file is read at first for its header, in bytes, and then. The decoder takes whole files.
+/// How many bytes of a JPEG file are read for its header, first and then. The decoder takes whole files.
 const PREFIXES: [u64; 2] = [8 << 10, 256 << 10];
 
-/// Size and orientation of the image at `path`, from as little of the file as serves.
+/// Size and orientation of the image at `path`. Reads as little of the file as possible.
 pub(crate) fn read_header(path: &Path) -> Result<ImageHeader, DataError> {
     let mut file = open(path).map_err(DataError::io(path))?;
     let mut start = Vec::new();
@@ -158,7 +158,7 @@ pub(crate) fn read_header(path: &Path) -> Result<ImageHeader, DataError> {
                 header(ImageReader::new(rest))
             });
         }
-        // The whole file, or an end inside the header.
+        // The whole file was read, or it ends inside the header.
         if (start.len() as u64) < length {
             break;
         }
@@ -170,7 +170,7 @@ pub(crate) fn read_header(path: &Path) -> Result<ImageHeader, DataError> {
     guarded(path, || header(ImageReader::new(Cursor::new(&start))))
 }
 
-/// Reads on until `bytes` has that length or the file ends.
+/// Reads until `bytes` has that length or the file ends.
 fn read_up_to(file: &mut File, bytes: &mut Vec<u8>, length: u64) -> std::io::Result<()> {
     let more = length.saturating_sub(bytes.len() as u64);
     file.take(more).read_to_end(bytes).map(drop)
@@ -209,8 +209,8 @@ fn guarded<T>(path: &Path, decoder: impl FnOnce() -> ImageResult<T>) -> Result<T
     })
 }
 
-/// Fails with its name if `bytes` start as an image of a format that is not decoded, whatever its extension: phones write
-/// HEIF that is then renamed.
+/// Fails with the name of the format if `bytes` start like an image of an unsupported format. The extension does not
+/// count: HEIF files of phones are often renamed.
 fn require_decoder(bytes: &[u8]) -> ImageResult<()> {
     let name = match (bytes.get(..4), bytes.get(4..8), bytes.get(8..12)) {
         (_, Some(b"ftyp"), Some(b"avif" | b"avis")) => "AVIF",

@@ -27,7 +27,7 @@ pub enum DataError {
         /// The folder.
         path: PathBuf,
     },
-    /// A folder to write to has something in it.
+    /// A folder to write to is not empty.
     #[error("{}: not an empty folder; existing files are never overwritten", path.display())]
     NotEmpty {
         /// The folder.
@@ -111,7 +111,7 @@ pub enum DataError {
         images: usize,
         /// How many objects it has that are crowds.
         crowds: usize,
-        /// Where annotations were looked for; empty if they were not read from files.
+        /// Where annotations were searched for; empty if they were not read from files.
         searched: String,
         /// What was dropped.
         report: Box<LoadReport>,

@@ -47,7 +47,7 @@ fn text(mut bytes: Vec<u8>) -> Option<String> {
     }
 }
 
-/// The start of a text file, as far as needed to tell what it is; empty if it cannot be read.
+/// The start of a text file, enough to recognize its format; empty if it cannot be read.
 pub(crate) fn start_of(path: &Path) -> String {
     let mut bytes = Vec::new();
     match open(path).and_then(|file| file.take(16 << 10).read_to_end(&mut bytes)) {

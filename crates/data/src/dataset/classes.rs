@@ -1,12 +1,12 @@
-//! Classes of one data set among those of another, by name.
+//! Matching the classes of two data sets by name.
 
 use std::collections::HashMap;
 
 use super::{Category, DetectionDataset};
 
 impl Category {
-    /// For each of `categories`, the index of the category in `others` with the same name. Names must be equal to the
-    /// letter. If several have the same name, the first is matched with the first, and so on.
+    /// For each of `categories`, the index of the category in `others` with the same name. Names must match
+    /// exactly. If several have the same name, the first is matched with the first, and so on.
     ///
     /// ```
     /// use fcos_burn_data::Category;
@@ -17,7 +17,7 @@ impl Category {
     /// ```
     pub fn matches(categories: &[Self], others: &[Self]) -> Vec<Option<usize>> {
         let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
-        // The last place first, since places are taken from the end.
+        // In reverse, since places are popped from the end.
         for (place, other) in others.iter().enumerate().rev() {
             places.entry(&other.name).or_default().push(place);
         }
@@ -31,8 +31,9 @@ impl DetectionDataset {
     /// makes the splits of a data set, or the data of a trained detector, agree even if their files number classes
     /// differently.
     ///
-    /// Objects of a class that is not among `categories` are left out, since a detector of these classes cannot find them,
-    /// and the [`report`](Self::report) counts them by class. Such a class without objects is a remark.
+    /// Objects of a class that is not among `categories` are left out, since a detector of these classes cannot find
+    /// them, and the [`report`](Self::report) counts them by class. Such a class without objects is reported as a
+    /// remark.
     ///
     /// ```
     /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -93,8 +94,8 @@ impl DetectionDataset {
     /// [`with_categories`](Self::with_categories), it keeps ids and order of the classes that both have, so that results
     /// refer to the annotation files of this data set.
     ///
-    /// Objects of other classes are left out, since the detector cannot find them, and the [`report`](Self::report) counts
-    /// them by class. Classes in `known` without an object here are a remark.
+    /// Objects of other classes are left out, since the detector cannot find them, and the [`report`](Self::report)
+    /// counts them by class. Classes in `known` without an object here are reported as a remark.
     ///
     /// ```
     /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};

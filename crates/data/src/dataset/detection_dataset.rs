@@ -19,8 +19,8 @@ use crate::{DataError, Layout, panics};
 /// Degenerate boxes and boxes outside the image are dropped, boxes that cross the border are clipped, and
 /// [`report`](Self::report) counts both.
 ///
-/// Categories are COCO's by category id; VOC's by name over the whole folder, or as in its `labels.txt`; YOLO's as in its
-/// class list.
+/// The order of the categories is by category id in COCO, by name over the whole folder or as in `labels.txt` in VOC,
+/// and as in the class list in YOLO.
 ///
 /// ```
 /// use fcos_burn_data::DetectionDataset;
@@ -47,7 +47,7 @@ pub(crate) struct Annotations {
     pub categories: Vec<Category>,
     /// Objects have passed [`admit`].
     pub images: Vec<ImageRecord>,
-    /// Where annotations were looked for; empty if they were not read from files.
+    /// Where annotations were searched for; empty if they were not read from files.
     pub searched: String,
     pub report: LoadReport,
 }
@@ -201,7 +201,7 @@ impl DetectionDataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::NoObjects`], which says where annotations were looked for and what was dropped.
+    /// [`DataError::NoObjects`], which says where annotations were searched for and what was dropped.
     pub fn require_objects(&self) -> Result<(), DataError> {
         let mut objects = self.images().iter().flat_map(|image| &image.objects);
         if objects.any(|object| !object.iscrowd) {
@@ -226,8 +226,8 @@ impl DetectionDataset {
         (self.images().get(index)).ok_or(DataError::IndexOutOfRange { index, len })
     }
 
-    /// The pixels of an image: upright, with its EXIF orientation applied, unless its annotated size is that of the stored
-    /// pixels only.
+    /// The pixels of an image, upright: the EXIF orientation is applied, unless the annotated size matches only the
+    /// stored pixels.
     ///
     /// # Errors
     ///

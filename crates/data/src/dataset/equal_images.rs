@@ -1,4 +1,4 @@
-//! Images that are the same.
+//! Duplicate images.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,8 +21,8 @@ pub struct ImagePlace {
     pub image: usize,
 }
 
-/// The images, in one or several data sets, whose files have equal content: groups of two or more, each in the order of
-/// `datasets` and of their images, and the groups by their first image.
+/// The images, in one or several data sets, whose files have the same content, in groups of two or more. Each group is
+/// in the order of `datasets` and of their images, and the groups are sorted by their first image.
 ///
 /// Only files of equal size are read. Files that cannot be read, and images that are not in files, are equal to none.
 ///
@@ -52,7 +52,7 @@ pub fn equal_images(datasets: &[&DetectionDataset]) -> Vec<Vec<ImagePlace>> {
     groups
 }
 
-/// The values that share their key with another, by key, in their order.
+/// The values with a key that occurs more than once, grouped by key, in their order.
 fn groups<T>(keyed: Vec<(u64, T)>) -> Vec<Vec<T>> {
     let mut groups: HashMap<u64, Vec<T>> = HashMap::new();
     for (key, value) in keyed {

@@ -1,4 +1,4 @@
-//! Dividing a data set into a part to train on and a part to validate on.
+//! Dividing a data set into a training part and a validation part.
 
 use twox_hash::XxHash64;
 
@@ -6,11 +6,12 @@ use super::{DetectionDataset, equal_images};
 use crate::DataError;
 
 impl DetectionDataset {
-    /// Divides the data set: the first part is to train on, the second one, of about `share` of the images, to validate on.
+    /// Divides the data set into a part for training and a part for validation, which has about a fraction `share` of
+    /// the images.
     ///
-    /// A hash of its file name decides where an image goes, so that it stays there when others are added. Images that are the
-    /// same go to the same part: files of equal content, and the augmented copies of one image in an export of Roboflow
-    /// (`NAME.rf.HASH.jpg`). If one part would be empty, the image whose hash is nearest moves there.
+    /// A hash of its file name decides which part an image goes to, so adding images does not move others. Duplicate
+    /// images go to the same part: files with the same content, and the augmented copies of one image in an export of
+    /// Roboflow (`NAME.rf.HASH.jpg`). If one part would be empty, the image whose hash is nearest moves there.
     ///
     /// The [`report`](Self::report) goes to the first part; the second one has a remark on the division.
     ///
@@ -44,7 +45,7 @@ impl DetectionDataset {
         if lowest == highest {
             return Err(self.too_few());
         }
-        // At least one image on either side.
+        // At least one image in each part.
         let threshold = share.max(lowest.next_up()).min(highest);
         let (val, train): (Vec<usize>, Vec<usize>) =
             (0..self.len()).partition(|&index| positions[index] < threshold);
@@ -67,7 +68,7 @@ impl DetectionDataset {
         }
     }
 
-    /// A number from 0 to 1 for every image, the same for images that are the same.
+    /// A number from 0 to 1 for every image, the same for duplicate images.
     fn positions(&self) -> Vec<f64> {
         let mut keys: Vec<&str> = (self.images().iter())
             .map(|image| key(&image.file_name))
@@ -84,7 +85,7 @@ impl DetectionDataset {
     }
 }
 
-/// The part of a file name that identifies the picture: without folders, as the same picture may move, without the
+/// The part of a file name that identifies the image: without folders, since an image may be moved, without the
 /// extension, and without the hash that Roboflow gives each augmented copy.
 fn key(file_name: &str) -> &str {
     let name = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);

@@ -12,9 +12,9 @@ const EXAMPLES: usize = 5;
 pub enum Finding {
     /// Dropped: a box whose width or height is zero, negative or not a number.
     Degenerate,
-    /// Dropped: a box that lies outside its image.
+    /// Dropped: a box outside its image.
     Outside,
-    /// Dropped: an annotation without a box or a segment to take one from.
+    /// Dropped: an annotation without a box or a segmentation to compute one from.
     NoBox,
     /// Dropped: an annotation of an image that the file does not list.
     UnknownImage,
@@ -24,7 +24,7 @@ pub enum Finding {
     MissingImage,
     /// Dropped with its annotations: an image whose header cannot be read.
     UnreadableImage,
-    /// Dropped: an image file of a format that is not read, such as AVIF or HEIC.
+    /// Dropped: an image file in an unsupported format, such as AVIF or HEIC.
     UnreadFormat,
     /// Dropped: a label file that belongs to no image.
     LabelsWithoutImage,
@@ -32,9 +32,9 @@ pub enum Finding {
     Repeated,
     /// Dropped: an annotation with the class and the box of an earlier one of the same image.
     Duplicate,
-    /// Kept: a box whose corners were exchanged, as `xmin` was larger than `xmax`, or `ymin` than `ymax`.
+    /// Kept: a box whose corners were swapped because `xmin > xmax` or `ymin > ymax`.
     SwappedCorners,
-    /// Kept: a box of negative width or height, which was taken as measured from its other corner.
+    /// Kept: a box with negative width or height, measured from the opposite corner.
     NegativeSize,
     /// Kept: a box that crossed the border of its image and was clipped.
     Clipped,
@@ -132,7 +132,7 @@ impl LoadReport {
         &self.notes
     }
 
-    /// What is worth knowing, but no problem, such as how a split was divided.
+    /// Information that is not a problem, such as how a split was divided.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }

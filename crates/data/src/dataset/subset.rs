@@ -31,7 +31,7 @@ impl DetectionDataset {
     }
 }
 
-/// Some images of another source.
+/// A subset of the images of another source.
 #[derive(Debug)]
 struct Subset {
     whole: Arc<dyn ImageSource>,

@@ -23,7 +23,8 @@ impl DetectionDataset {
     /// # Errors
     ///
     /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format, if image ids
-    /// or category ids are not unique, or if the name of an image leads out of `images_dir`. [`DataError::MissingImages`].
+    /// or category ids are not unique, or if the name of an image points outside `images_dir`.
+    /// [`DataError::MissingImages`].
     pub fn coco(
         images_dir: impl AsRef<Path>,
         annotations: impl AsRef<Path>,
@@ -43,7 +44,7 @@ struct CocoSplit {
     inventory: Arc<Inventory>,
     /// Relative to the folder of the inventory.
     annotations: PathBuf,
-    /// The folders that may hold its images, in the order in which to look.
+    /// The folders that may hold its images, in search order.
     images: Vec<PathBuf>,
 }
 
@@ -113,7 +114,7 @@ fn annotation_files(inventory: &Inventory) -> Vec<&Path> {
     if !named.is_empty() {
         return named;
     }
-    // A file beside an image of its name annotates this image alone.
+    // A file next to an image of the same name annotates only this image.
     let of_one_image = |file: &Path| {
         let mut same = inventory.with_stem(&stem(file));
         same.any(|other| is_image(other) && other.parent() == file.parent())
@@ -125,7 +126,7 @@ fn annotation_files(inventory: &Inventory) -> Vec<&Path> {
         .collect()
 }
 
-/// How many JSON files of any name are looked into.
+/// The most JSON files with other names that are read.
 const MAX_FILES: usize = 100;
 
 fn is_named(file: &Path) -> bool {
@@ -241,7 +242,7 @@ fn describe(file: CocoFile, path: &Path, finder: &ImageFinder) -> Result<Descrip
     })
 }
 
-/// The numbers of these ids: the ids themselves, or 1, 2, 3, … if some of them are texts.
+/// The numbers of these ids: the ids themselves, or 1, 2, 3, … if some of them are strings.
 fn numbers<'a>(
     kind: &str,
     ids: impl Iterator<Item = &'a Id> + Clone,

@@ -1,8 +1,8 @@
 //! The JSON of a COCO file, as tools really write it.
 //!
-//! hotcoco reads what COCO's own files have. Others give ids as texts or as floats, leave `bbox` empty where they have a
-//! segment, or write `NaN`, and one such value would refuse the whole file. Here a value of the wrong kind is as good as
-//! none, unless the file cannot be understood without it. Segments are not kept, only what they span.
+//! hotcoco reads COCO's own files. Other files have ids that are strings or floats, an empty `bbox` where there is a
+//! segmentation, or `NaN`, and one such value would make the whole file an error. Here, a value of the wrong type
+//! counts as missing, unless the file cannot be understood without it. Only the bounding box of a segmentation is kept.
 
 use std::fmt;
 use std::io::Read;
@@ -52,8 +52,8 @@ pub(super) struct Annotation {
     pub id: Option<Id>,
     pub image_id: Id,
     pub category_id: Id,
-    /// `None` if the annotation has no such field. A list that is not of four numbers is a mistake, not a wish for the box of
-    /// the segment.
+    /// `None` if the annotation has no such field. A list without exactly four numbers is an error in the annotation,
+    /// and the segmentation does not replace it.
     #[serde(default, deserialize_with = "present")]
     bbox: Option<Numbers>,
     #[serde(default)]
@@ -65,7 +65,7 @@ pub(super) struct Annotation {
 }
 
 impl Annotation {
-    /// The box, or what the segment spans if there is no field for a box.
+    /// The box, or the bounding box of the segmentation if there is no field for a box.
     pub fn outline(&self) -> Outline {
         let bbox = self.bbox.as_ref().map(|bbox| bbox.0.as_slice());
         match (bbox, self.segmentation.0) {
@@ -97,7 +97,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads JSON, with or without a byte-order mark, that may have numbers which are none.
+/// Reads JSON, with or without a byte-order mark, that may have `NaN` and infinities.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let parsed = serde_json::from_slice(bytes);
@@ -109,8 +109,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     parsed
 }
 
-/// Python writes numbers that are none as `NaN`, `Infinity` and `-Infinity`, which JSON does not have. The same with `null`
-/// in their place; `None` if there are none.
+/// Python writes `NaN`, `Infinity` and `-Infinity`, which JSON does not have. Replaces them with `null`; `None` if
+/// there are none.
 fn without_non_finite(bytes: &[u8]) -> Option<Vec<u8>> {
     const NAMES: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
     let mut without = Vec::new();
@@ -188,14 +188,14 @@ fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A field that is there, be it `null`.
+/// A field that is present, even if `null`.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// An id: a whole number, in whatever form it is written, or a text.
+/// An id: an integer in any notation, or a string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Id {
     Number(u64),
@@ -252,7 +252,7 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
-/// A number, also as a text; not a number if there is none.
+/// A number, also as a string; NaN if there is none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Number(pub f64);
 
@@ -352,7 +352,7 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// What a segment spans, if it has an extent: polygons, or a mask of run lengths, compressed or not.
+/// The bounding box of a segmentation, if it is not empty: polygons, or a run-length encoded mask, compressed or not.
 #[derive(Debug, Default)]
 struct Segment(Option<[f64; 4]>);
 

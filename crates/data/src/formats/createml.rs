@@ -13,7 +13,7 @@ use super::split::Found;
 use crate::files::{read_text, start_of};
 use crate::{DataError, Layout};
 
-/// How many JSON files are looked into.
+/// The most JSON files that are read.
 const MAX_FILES: usize = 100;
 
 /// Recognizes JSON files that list images with their annotations. `given` is the only one if there is one.
@@ -42,7 +42,7 @@ pub(super) fn find(
     Ok((!listings.files.is_empty()).then(|| listings.found()))
 }
 
-/// The names of the field with an image's file name, those that tools write first.
+/// The names of the field with an image's file name. Names that tools write come first.
 const FILE_NAME: [&str; 5] = [
     "image",
     "imagefilename",

@@ -13,10 +13,10 @@ use super::split::Found;
 use crate::files::{read_text, start_of, stem};
 use crate::{Category, DataError, Layout};
 
-/// How many CSV files are looked into.
+/// The most CSV files that are read.
 const MAX_FILES: usize = 100;
 
-/// Recognizes tables of boxes, and lists of classes beside them. `given` is the only table if there is one.
+/// Recognizes tables of boxes, and lists of classes next to them. `given` is the only table if there is one.
 pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
@@ -79,7 +79,7 @@ fn classes(lists: &[PathBuf]) -> Result<Vec<Category>, DataError> {
         .collect())
 }
 
-/// Something malformed.
+/// A malformed file.
 #[derive(Debug, PartialEq)]
 struct Fault {
     /// The line, from 1.
@@ -131,7 +131,7 @@ fn content(start: &str) -> Content {
 
 /// Fails unless a row has the fields of one without a header.
 fn require_positional(row: &StringRecord) -> Result<(), String> {
-    // A separator at the end of a row makes one more, which is empty.
+    // A separator at the end of a row adds an empty field.
     match row.len() == 6 || (row.len() == 7 && row[6].is_empty()) {
         true => Ok(()),
         false => Err(format!(
@@ -323,7 +323,7 @@ fn guess_separator(text: &str) -> u8 {
             _ => 0,
         }
     };
-    // Of equals, `max_by_key` takes the last.
+    // Of equal keys, `max_by_key` takes the last.
     let separators = [b'\t', b';', b','];
     separators
         .into_iter()
@@ -437,7 +437,7 @@ impl Columns {
             aliases.find_map(|alias| names.iter().position(|name| name == alias))
         };
         let corners = CORNERS.map(find);
-        // Two names of edges do not come together by chance.
+        // Two names of edges do not occur together by chance.
         if corners.iter().flatten().count() < 2 {
             return None;
         }

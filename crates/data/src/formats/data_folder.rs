@@ -28,7 +28,8 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Recognizes the layout of the data set at `path`: a folder, or the file that describes one, such as a `data.yaml`.
+    /// Recognizes the layout of the data set at `path`: a folder, or a file that describes a data set, such as
+    /// `data.yaml`.
     ///
     /// # Errors
     ///
@@ -55,7 +56,7 @@ impl DataFolder {
         self.found.layout
     }
 
-    /// Why this layout was taken, such as `data.yaml`.
+    /// Why this layout was recognized, such as `data.yaml`.
     pub fn evidence(&self) -> &str {
         &self.found.evidence
     }
@@ -65,7 +66,7 @@ impl DataFolder {
         &self.splits
     }
 
-    /// The split to train on: `train` or `training` in any case, a name that starts with it, or the only split.
+    /// The training split: `train` or `training` in any case, a name that starts with it, or the only split.
     pub fn training_split(&self) -> Option<&str> {
         let only = || match self.splits.as_slice() {
             [only] => Some(only.as_str()),
@@ -74,9 +75,9 @@ impl DataFolder {
         self.named(&["train"], |_| true).or_else(only)
     }
 
-    /// The split to validate on: `val`, `valid`, `validation` or `dev` in any case, a name that starts with one of these,
-    /// else `test`. Splits without images do not count. `None` if there is none: then [`DetectionDataset::hold_out`] divides the
-    /// training split.
+    /// The validation split: `val`, `valid`, `validation` or `dev` in any case, a name that starts with one of these,
+    /// else `test`. Splits without images do not count. `None` if there is none: then [`DetectionDataset::hold_out`]
+    /// divides the training split.
     pub fn validation_split(&self) -> Option<&str> {
         let has_images = |split: &Split| !split.reader.is_empty();
         self.named(&["val", "dev"], has_images)

@@ -1,8 +1,8 @@
 //! What annotation files say, and the one step from there to a data set.
 //!
-//! A reader of a format turns its files into a [`Description`] and looks at no image. [`Description::assemble`] reads the
-//! headers of the images, decides which pixels are meant, turns outlines into boxes, and counts what is wrong. So every
-//! rule about images and boxes holds for all formats.
+//! A reader of a format turns its files into a [`Description`] and looks at no image. [`Description::assemble`] reads
+//! the headers of the images, decides whether they are rotated, converts outlines to boxes, and counts what is wrong.
+//! So every rule about images and boxes holds for all formats.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,7 +26,7 @@ pub(super) struct Description {
     pub layout: Layout,
     pub categories: Vec<Category>,
     pub images: Vec<AnnotatedImage>,
-    /// Where annotations were looked for, for the message about a data set without any.
+    /// Where annotations were searched for, for the message about a data set without any.
     pub searched: String,
     /// What the reader has found so far.
     pub report: LoadReport,
@@ -80,24 +80,24 @@ impl fmt::Display for Place {
     }
 }
 
-/// The ways in which formats give a box. Lengths are in pixels unless they are shares of the image's width or height.
+/// The ways in which formats give a box. Lengths are in pixels or in fractions of the image's width and height.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Outline {
     /// Left, top, right, bottom.
     Corners([f64; 4]),
-    /// Left, top, right, bottom, as shares.
+    /// Left, top, right, bottom, as fractions.
     CornerShares([f64; 4]),
     /// VOC's `xmin`, `ymin`, `xmax`, `ymax`: pixels, counted from 1, both inclusive.
     FirstAndLastPixel([f64; 4]),
     /// COCO's left, top, width, height.
     CornerAndSize([f64; 4]),
-    /// YOLO's center and size, as shares.
+    /// YOLO's center and size, as fractions.
     CenterAndSizeShares([f64; 4]),
-    /// What a segment spans: left, top, right, bottom.
+    /// The bounding box of a segmentation: left, top, right, bottom.
     Segment([f64; 4]),
-    /// What a segment spans, as shares.
+    /// The bounding box of a segmentation, as fractions.
     SegmentShares([f64; 4]),
-    /// Neither a box nor a segment.
+    /// Neither a box nor a segmentation.
     Missing,
 }
 
@@ -113,8 +113,8 @@ impl Outline {
             Self::CornerShares(corners) => in_order(scaled(corners), swapped),
             Self::FirstAndLastPixel(pixels) => {
                 let ([xmin, ymin, xmax, ymax], finding) = ordered(pixels, swapped);
-                // A box with `xmin == xmax` would be one pixel wide, but comes from a click without a drag: it is made
-                // degenerate, to be dropped.
+                // A box with `xmin == xmax` would be one pixel wide, but results from a click without a drag: it is
+                // made degenerate, to be dropped.
                 let extent = |min: f64, max: f64| if max > min { max - min + 1.0 } else { 0.0 };
                 let extents = [extent(xmin, xmax), extent(ymin, ymax)];
                 let xywh = [xmin - 1.0, ymin - 1.0, extents[0], extents[1]];
@@ -157,7 +157,7 @@ fn ordered([x1, y1, x2, y2]: [f64; 4], finding: Finding) -> ([f64; 4], Option<Fi
     }
 }
 
-/// The corners of what the points `x, y, x, y, …` span; `None` without a point. A last `x` without its `y` is ignored.
+/// The bounding box of the points `x, y, x, y, …`; `None` without a point. A last `x` without its `y` is ignored.
 pub(super) fn span(coordinates: impl IntoIterator<Item = f64>) -> Option<[f64; 4]> {
     let mut coordinates = coordinates.into_iter();
     let mut span: Option<[f64; 4]> = None;
@@ -287,8 +287,8 @@ struct Turned {
 }
 
 impl Turned {
-    /// The size of the pixels that the annotations of an image refer to, and which pixels these are. A size that fits only
-    /// the stored pixels decides for them. A size that fits neither is kept: reading the image is then an error.
+    /// The size of the pixels that the annotations of an image refer to, and which pixels these are. If it matches only
+    /// the stored pixels, these are used. A size that matches neither is kept: reading the image is then an error.
     fn decide(&mut self, image: &AnnotatedImage, header: ImageHeader) -> ((u32, u32), Pixels) {
         let upright = header.upright();
         let stated = image.stated_size.unwrap_or(upright);

@@ -5,19 +5,19 @@ use std::sync::Arc;
 
 use super::inventory::{Inventory, unique_max};
 
-/// Finds the images that annotation files name, in the folder of the data set and nowhere else: the files may come from
-/// anyone, and from another machine.
+/// Finds the images that annotation files name, only in the folder of the data set: annotation files may be untrusted,
+/// and may have paths on another machine.
 #[derive(Debug)]
 pub(super) struct ImageFinder {
     inventory: Arc<Inventory>,
-    /// Where names are relative to, in the order in which to look.
+    /// The folders that names are relative to, in search order.
     folders: Vec<PathBuf>,
     /// Folders that belong to the data set.
     allowed: Vec<PathBuf>,
 }
 
-/// Where the images of a split may be whose annotation `file` is in the folder `root`, in the order in which to look: first
-/// in the split's own folder, which is not that of another one.
+/// Where the images of a split may be, in search order, if its annotation `file` is in the folder `root`: first in the
+/// folder of the split.
 pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBuf> {
     let beside = file.parent().unwrap_or(Path::new(""));
     let folders = [
@@ -32,7 +32,7 @@ pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBu
 }
 
 impl ImageFinder {
-    /// Names are relative to those of `folders` that there are, otherwise to the folder of the `inventory`. Images may be
+    /// Names are relative to those of `folders` that exist, otherwise to the folder of the `inventory`. Images may be
     /// there and in the folder of the inventory.
     pub fn new(inventory: Arc<Inventory>, mut folders: Vec<PathBuf>) -> Self {
         folders.retain(|folder| folder.is_dir());
@@ -49,14 +49,14 @@ impl ImageFinder {
         }
     }
 
-    /// Where the image of that name is, or would be if it is on disk nowhere.
+    /// The path of the image with that name, or where it would be if it does not exist.
     ///
-    /// A name that leads nowhere, such as a path of another machine, finds the file of that name in the data set if there
-    /// is only one, or one that most folders above it speak for.
+    /// If there is no such file, as for a path on another machine, the file of the same name in the data set is used.
+    /// Of several, the one whose folders match best is used, if there is a single best one.
     ///
     /// # Errors
     ///
-    /// The cause, if the name leads out of the data set, to a file or by `..`.
+    /// The cause, if the name points outside the data set, to an existing file or with `..`.
     pub fn find(&self, name: &str) -> Result<PathBuf, String> {
         // Nearly all names are found here.
         let is_inside = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
@@ -114,7 +114,7 @@ impl ImageFinder {
     }
 }
 
-/// A path that may come from Windows or be a URL of a file, with slashes. A drive becomes the root.
+/// A path that may be a Windows path or a `file:` URL, with slashes. A drive becomes the root.
 pub(super) fn slashed(name: &str) -> String {
     let slashed = name.trim().replace('\\', "/");
     let local = slashed.strip_prefix("file://").unwrap_or(&slashed);
@@ -188,7 +188,7 @@ mod tests {
             ("data/c.jpg", "train/c.jpg"),
             ("b.jpg", "val/b.jpg"),
             ("file:///home/me/b.jpg", "val/b.jpg"),
-            // On disk nowhere.
+            // Does not exist.
             ("x/none.jpg", "train/x/none.jpg"),
             ("D:/x/none.jpg", "none.jpg"),
         ] {

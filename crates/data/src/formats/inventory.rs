@@ -10,23 +10,23 @@ use crate::DataError;
 use crate::decoding::is_image;
 use crate::files::{file_name, stem};
 
-/// How deep folders are looked through.
+/// How deep folders are searched.
 const MAX_DEPTH: usize = 24;
 
-/// How many files are looked at. A path may be given by mistake, such as that of a whole disk.
+/// The most files that are listed. A path may be given by mistake, such as that of a whole disk.
 const MAX_FILES: usize = 4_000_000;
 
-/// The files in a folder and its sub-folders, without hidden ones. Symbolic links are followed unless they form a loop.
+/// The files in a folder and its subfolders, without hidden ones. Symbolic links are followed unless they form a loop.
 #[derive(Debug)]
 pub(super) struct Inventory {
     root: PathBuf,
-    /// Relative to the root, sorted, so that the files of a folder are in a row.
+    /// Relative to the root, sorted, so that the files of a folder are consecutive.
     files: Vec<PathBuf>,
     by_stem: OnceLock<HashMap<String, Vec<usize>>>,
 }
 
 impl Inventory {
-    /// Looks through a folder. What cannot be read is skipped: files that annotations need are missed later, by name.
+    /// Lists a folder. What cannot be read is skipped: if annotations need it, it is reported as missing later.
     pub fn of(root: &Path) -> Result<Self, DataError> {
         if !root.is_dir() {
             let path = root.to_path_buf();
@@ -85,12 +85,12 @@ impl Inventory {
         })
     }
 
-    /// The images of formats that are read.
+    /// The images in supported formats.
     pub fn images(&self) -> impl Iterator<Item = &PathBuf> {
         self.files.iter().filter(|file| is_image(file))
     }
 
-    /// The files whose name without its extension is `stem`, whatever its case.
+    /// The files whose name without extension is `stem`, case-insensitive.
     pub fn with_stem(&self, stem: &str) -> impl Iterator<Item = &Path> + use<'_> {
         let by_stem = self.by_stem.get_or_init(|| self.index());
         let indices = by_stem.get(&stem.to_lowercase());
@@ -124,7 +124,7 @@ impl Inventory {
     }
 }
 
-/// The item of the largest key, unless another one has the same.
+/// The item with the largest key, unless another one has the same key.
 pub(super) fn unique_max<T: Copy>(
     items: impl Iterator<Item = T>,
     key: impl Fn(T) -> usize,

@@ -106,7 +106,7 @@ impl SplitReader for Listing {
         } = &*self.listings;
         let root = inventory.root();
         let read = |file: &PathBuf| (self.listings.read)(&root.join(file));
-        // All of them, so that every split has the same categories.
+        // All files, so that every split has the same categories.
         let mut listed: Vec<_> = files.par_iter().map(read).collect::<Result<_, _>>()?;
         let categories = self.listings.categories(&listed);
         let names = categories.iter().map(|category| category.name.as_str());
@@ -182,7 +182,8 @@ impl SplitReader for Listing {
     }
 }
 
-/// Whether coordinates are shares of the image's width and height rather than pixels: no object lies in the first pixel.
+/// Whether coordinates are fractions of the image's width and height rather than pixels: all are at most 1, and some
+/// are not whole numbers.
 fn are_shares(images: &[ListedImage]) -> bool {
     let objects = images.iter().flat_map(|image| &image.objects);
     let corners = || {
@@ -191,7 +192,7 @@ fn are_shares(images: &[ListedImage]) -> bool {
             .filter_map(|object| object.corners)
             .flatten()
     };
-    // Rounding leads a little beyond.
+    // With a tolerance for rounding.
     corners().all(|corner| (-0.01..=1.01).contains(&corner))
         && corners().any(|corner| corner.fract() != 0.0)
 }

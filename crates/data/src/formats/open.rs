@@ -18,7 +18,7 @@ type Recognizer = fn(&Arc<Inventory>, Option<&Path>) -> Result<Option<Found>, Da
 const RECOGNIZERS: [Recognizer; 5] = [coco::find, voc::find, yolo::find, csv::find, createml::find];
 
 impl DetectionDataset {
-    /// Opens one split of the data set at `path`, in whatever layout it is: a folder, or the file that describes one.
+    /// Opens one split of the data set at `path`, in any layout: a folder, or a file that describes a data set.
     ///
     /// `split` may be `None` if there is only one. [`DataFolder`] lists them.
     ///
@@ -43,7 +43,7 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
         false => (path.to_path_buf(), None),
     };
     let inventory = Arc::new(Inventory::of(&folder)?);
-    // An archive is often unpacked into a folder of its own.
+    // An archive is often unpacked into a separate folder.
     if let (None, Some(inner)) = (&given, only_folder(&inventory))
         && let Ok(found) = recognize(&inner)
     {
@@ -79,7 +79,7 @@ fn folder_of(file: &Path) -> PathBuf {
     }
 }
 
-/// The layout with most annotated images, and in its evidence those that fit less.
+/// The layout with the most annotated images. Its evidence lists the others.
 fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found>, DataError> {
     let (mut all, mut failed) = (Vec::new(), None);
     for recognizer in RECOGNIZERS {
@@ -118,7 +118,7 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
     Ok(Some(found))
 }
 
-/// The only folder in the folder of an inventory, if all files are in it and it is not a part of a layout.
+/// The only subfolder of an inventory, if all files are in it and it is not a part of a layout.
 fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     let folder = |file: &PathBuf| {
         let mut parts = file.components();
@@ -133,7 +133,7 @@ fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     (first == last && !is_part && !names_split(&name)).then(|| inventory.root().join(first))
 }
 
-/// What is in a folder that is no data set, as in `3 .jpg, 1 .json`.
+/// What is in a folder that is not a data set, as in `3 .jpg, 1 .json`.
 fn summary(inventory: &Inventory) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for file in inventory.files() {
@@ -161,7 +161,7 @@ fn summary(inventory: &Inventory) -> String {
     }
 }
 
-/// What to do about formats that tools use for themselves.
+/// What to do about the native formats of tools.
 fn hint(inventory: &Inventory) -> Option<&'static str> {
     let holds = |extension: &str, mark: &str| {
         let mut first = inventory.with_extension(extension).take(3);

@@ -16,7 +16,7 @@ pub(super) trait SplitReader: fmt::Debug + Send + Sync {
     /// What the annotation files say.
     fn describe(&self) -> Result<Description, DataError>;
 
-    /// About how many images have annotations, as far as can be told without reading them. Decides between layouts that
+    /// About how many images have annotations, as far as is known without reading them. Decides between layouts that
     /// both fit a folder.
     fn annotated(&self) -> usize;
 
@@ -46,7 +46,7 @@ impl Split {
 #[derive(Debug)]
 pub(super) struct Found {
     pub layout: Layout,
-    /// What speaks for the layout, such as `data.yaml`.
+    /// Why the layout was recognized, such as `data.yaml`.
     pub evidence: String,
     /// Sorted by name.
     pub splits: Vec<Split>,
@@ -68,7 +68,7 @@ impl Found {
         readers.sum()
     }
 
-    /// The split called `name`, whatever its case, or the only one if `name` is `None`.
+    /// The split called `name`, in any case, or the only one if `name` is `None`.
     pub fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
         let called =
             |fits: &dyn Fn(&str) -> bool| self.splits.iter().find(|split| fits(&split.name));
@@ -119,7 +119,7 @@ impl Role {
         Self::of(first_word(name))
     }
 
-    /// The role of exactly such a name, whatever its case.
+    /// The role of exactly such a name, in any case.
     fn of(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Self::Train,

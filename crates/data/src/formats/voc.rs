@@ -19,13 +19,13 @@ use crate::files::{file_name, lines, open, read_text, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
-    /// Reads one split of a VOC folder: an XML file for each image, in whatever folders. The splits are the lists
+    /// Reads one split of a VOC folder: an XML file for each image, in any folders. The splits are the lists
     /// `ImageSets/Main/{split}.txt`, otherwise folders such as `train` and `valid`.
     ///
-    /// VOC's corners are pixels, counted from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. Corners in
-    /// the wrong order are exchanged. A box with `xmin == xmax` or `ymin == ymax` is degenerate.
+    /// VOC's corners are pixels, counted from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. Corners
+    /// in the wrong order are swapped. A box with `xmin == xmax` or `ymin == ymax` is degenerate.
     ///
-    /// All annotations of the folder are read, whatever the split: categories, labels and ids are the same in every split.
+    /// All annotations of the folder are read for every split: categories, labels and ids are the same in every split.
     ///
     /// # Errors
     ///
@@ -194,8 +194,8 @@ impl VocSet {
         }
     }
 
-    /// The image with the stem of an annotation file. Of several, the one whose folders are most like those of the file,
-    /// and then the one that is called as the file says.
+    /// The image with the stem of an annotation file. Of several, the one whose folders match those of the file best,
+    /// and then the one that the file names.
     fn image_by_stem(&self, file: &Path, file_name: &str) -> Option<&Path> {
         let stem = stem(file);
         let of_stem = |image: &&Path| {
@@ -324,7 +324,7 @@ impl VocSplit {
             Members::Files(files) => return Ok(files.clone()),
             Members::Lists(lists) => lists,
         };
-        // An image goes by the name of its annotation file.
+        // An image is identified by the name of its annotation file.
         let files = &self.set.files;
         let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
         let index_of: HashMap<&str, usize> = stems.iter().map(String::as_str).zip(0..).collect();
@@ -349,7 +349,8 @@ impl VocSplit {
         Ok(members)
     }
 
-    /// Images beside those of the split that have no annotation file. Where lists make the splits, others are expected.
+    /// Images next to those of the split that have no annotation file. If lists define the splits, such images are
+    /// expected.
     fn remark_on_others(&self, paths: &[PathBuf], report: &mut LoadReport) {
         if let Members::Lists(_) = self.members {
             return;

@@ -23,7 +23,7 @@ pub(super) struct Element {
     pub children: Vec<Element>,
 }
 
-/// Something malformed.
+/// A malformed file.
 #[derive(Debug, PartialEq)]
 pub(super) struct Fault {
     /// The line, from 1.

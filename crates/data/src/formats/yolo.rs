@@ -1,4 +1,4 @@
-//! YOLO: one text file per image, in folders that `data.yaml` names or that speak for themselves.
+//! YOLO: one text file per image, in folders that `data.yaml` names or that are recognized by their names.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -22,8 +22,9 @@ impl DetectionDataset {
     /// Reads one split of a YOLO folder: `data.yaml`, `obj.data`, or images and label files in folders of any name, with
     /// `classes.txt`.
     ///
-    /// Labels are `class cx cy w h` in units of the image's upright size, or polygons, of which the enclosing box is taken.
-    /// The label file of an image is where the last folder `images` of its path is `labels` instead, or beside it.
+    /// Labels are `class cx cy w h` in units of the image's upright size, or polygons, which become their bounding
+    /// boxes. The label file of an image is at its path with the last folder `images` replaced by `labels`, or next to
+    /// the image.
     ///
     /// # Errors
     ///
@@ -40,14 +41,14 @@ impl DetectionDataset {
     }
 }
 
-/// What the splits of a data set share.
+/// What the splits of a data set have in common.
 #[derive(Debug)]
 struct YoloSet {
     /// The files of the folder that places are in.
     inventory: Arc<Inventory>,
     /// The folder of the description.
     base: PathBuf,
-    /// What places are relative to, in the order in which to look.
+    /// What places are relative to, in search order.
     roots: Vec<PathBuf>,
     description: YoloDescription,
     finder: ImageFinder,
@@ -127,7 +128,7 @@ fn described(
         |file: &&Path| is_yaml(file) && matches!(stem(file).as_str(), "data" | "dataset");
     let top: Vec<&Path> = candidates.iter().copied().filter(is_top).collect();
     let yaml: Vec<&Path> = top.iter().copied().filter(|file| is_yaml(file)).collect();
-    // The only one is expected to be about the data, whatever is wrong with it. Of others, some may be about anything.
+    // A single file is expected to be about the data, even if it is malformed. Of several, some may be about anything.
     let certain = yaml.iter().copied().find(is_named).or(match yaml[..] {
         [only] => Some(only),
         _ => None,
@@ -214,7 +215,7 @@ fn has_labels(inventory: &Inventory, image: &Path) -> bool {
         .any(|file| inventory.contains(file))
 }
 
-/// Where the label file of an image may be: its path with the last folder `images` replaced by `labels`, or beside it.
+/// Where the label file of an image may be: its path with the last folder `images` replaced by `labels`, or next to it.
 fn label_files(image: &Path) -> Vec<PathBuf> {
     let beside = image.with_extension("txt");
     let parts: Vec<Component> = image.components().collect();
@@ -278,7 +279,7 @@ impl YoloSet {
         })
     }
 
-    /// The splits of images in folders: those whose names say so, or a single one.
+    /// The splits of images in folders: by the names of the folders, or a single one.
     fn by_folder(self, evidence: String) -> Found {
         let set = Arc::new(self);
         let inventory = &set.inventory;
@@ -316,8 +317,9 @@ impl YoloSet {
         Found::new(Layout::Yolo, evidence, splits.collect())
     }
 
-    /// Where a folder or list of images is: in the folder of the data set; there without the leading `..` that Roboflow's
-    /// exports have; as given; or there without leading folders, as of another machine. Folders that name the split are kept.
+    /// Where a folder or list of images is: in the folder of the data set; there without the leading `..` of Roboflow's
+    /// exports; as given; or there without leading folders, for paths on another machine. Folders that name the split are
+    /// kept.
     fn resolve(&self, place: &str) -> PathBuf {
         let slashed = slashed(place);
         let place = Path::new(&slashed);
@@ -420,7 +422,7 @@ impl YoloSet {
 #[derive(Default)]
 struct Images {
     paths: Vec<PathBuf>,
-    /// Image files of formats that are not read.
+    /// Image files in unsupported formats.
     unread: Vec<PathBuf>,
     /// Folders whose label files belong to the split.
     folders: BTreeSet<PathBuf>,
@@ -506,8 +508,8 @@ impl YoloSplit {
         Ok(())
     }
 
-    /// The remark or note about images without a label file. If there are label files of their names elsewhere, something
-    /// is wrong.
+    /// The remark or note about images without a label file. Label files with matching names elsewhere are a sign of a
+    /// problem.
     fn tell_unlabeled(
         &self,
         unlabeled: &[&PathBuf],
@@ -745,7 +747,7 @@ fn require_upright(files: &[Option<LabelFile>]) -> Result<(), DataError> {
     })
 }
 
-/// Where label files of these images were looked for: the first few folders.
+/// Where label files of these images were searched for: the first few folders.
 fn searched(images: &[PathBuf], below: impl Fn(&Path) -> String) -> String {
     let mut folders: Vec<PathBuf> = Vec::new();
     let mut last = None;

@@ -13,7 +13,7 @@ use crate::files::{lines, read_text};
 /// What such a file says.
 #[derive(Debug, Default)]
 pub(super) struct YoloDescription {
-    /// The folder of the data set, which may be of another machine.
+    /// The folder of the data set, which may be on another machine.
     pub path: Option<String>,
     /// Names of splits, and the folders or lists of their images.
     pub splits: Vec<(String, Vec<String>)>,
@@ -23,7 +23,7 @@ pub(super) struct YoloDescription {
     pub names_file: Option<String>,
     /// The number of classes.
     pub classes: Option<usize>,
-    /// Number of keypoints, and of numbers for each.
+    /// The number of keypoints, and of values for each.
     pub keypoints: Option<[usize; 2]>,
     /// What the labels are for, such as `detect` or `obb`.
     pub task: Option<String>,
@@ -55,7 +55,7 @@ impl YoloDescription {
             cause,
         };
         let yaml: DataYaml = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
-            // Below its message, the parser shows the offending lines. Errors are on one line.
+            // The parser adds the offending lines below its message. Our errors are on one line.
             let message = error.to_string();
             malformed(message.lines().next().unwrap_or_default().to_string())
         })?;
@@ -153,7 +153,7 @@ fn in_order(names: BTreeMap<usize, String>) -> Result<Vec<String>, String> {
     }
 }
 
-/// A text as it is written, where YAML would read a number, a truth value or nothing: `0` and `no` are names of classes.
+/// A string as written, where YAML would read a number, a Boolean or null: `0` and `no` are names of classes.
 #[derive(Debug)]
 struct Text(String);
 

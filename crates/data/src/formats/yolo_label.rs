@@ -2,35 +2,35 @@
 
 use super::description::{Outline, span};
 
-/// Larger values are no shares of an image's size, even of a box that reaches beyond it.
+/// Larger values cannot be fractions of the image size, even for a box that extends past the border.
 const LARGEST_SHARE: f64 = 2.0;
 
-/// What the lines of a data set are to be read as.
+/// How to read the lines of a data set.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct LabelFormat {
     /// The number of classes.
     pub classes: usize,
-    /// How many numbers follow a box for its keypoints, if the data set says so.
+    /// The number of keypoint values after a box, if the data set states it.
     pub keypoints: Option<usize>,
-    /// Whether the data set says that its boxes are oriented.
+    /// Whether the data set states that its boxes are oriented.
     pub oriented: bool,
 }
 
-/// An object: its class and its box, or what its polygon spans.
+/// An object: its class and its box, or the bounding box of its polygon.
 #[derive(Debug, PartialEq)]
 pub(super) struct Label {
     pub class: usize,
     pub outline: Outline,
-    /// What the polygon is, if it has four points.
+    /// The shape of the polygon, if it has four points.
     pub quadrilateral: Option<Quadrilateral>,
 }
 
 /// Oriented boxes are written like polygons of four points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quadrilateral {
-    /// Its sides are along the axes: it is a box.
+    /// Its sides are parallel to the axes: it is a box.
     Upright,
-    /// A parallelogram with other sides. Every rectangle is one, whatever the aspect ratio of the image.
+    /// Any other parallelogram. A rotated rectangle is one at every aspect ratio of the image.
     Tilted,
     Other,
 }
@@ -108,8 +108,8 @@ fn class_index(text: &str, classes: usize) -> Result<usize, String> {
     }
 }
 
-/// How many numbers of keypoints follow a box, if these are the numbers of a pose: as many as the data set says, or
-/// keypoints whose third numbers all are a visibility of 0, 1 or 2, which are not those of a polygon.
+/// The number of keypoint values after a box, if the line is a pose: as many as the data set states, or triples whose
+/// third values are all a visibility of 0, 1 or 2, which a polygon would not have.
 fn keypoints(numbers: &[f64], stated: Option<usize>) -> Option<usize> {
     let after = numbers.len().checked_sub(4).filter(|after| *after > 0)?;
     let points = numbers[4..].chunks(3);

@@ -1,4 +1,4 @@
-//! Writing data sets, whatever the layout.
+//! Writing data sets in any layout.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -17,7 +17,7 @@ use super::voc::Voc;
 use super::yolo::Yolo;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, Object};
 
-/// Writes data sets as folders that other tools read, and this crate too.
+/// Writes data sets as folders that other tools and this crate read.
 ///
 /// | Layout | Files |
 /// |---|---|
@@ -29,9 +29,9 @@ use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, Object};
 /// out, and the [`WriteReport`] counts it: VOC has no boxes of at most a pixel, YOLO no crowds and difficult objects.
 /// Corners in VOC files are whole pixels if those of the data set are.
 ///
-/// Images keep their file names unless these are invalid or taken. Images that are not in files are encoded as PNG. YOLO
-/// does not state the sizes of images, so that readers turn an image as its EXIF tag says; an image whose boxes refer to
-/// the stored pixels is encoded too.
+/// Images keep their file names unless these are invalid or taken. Images that are not in files are encoded as PNG.
+/// YOLO does not state the sizes of images, so readers apply the EXIF orientation. An image whose boxes refer to the
+/// stored pixels is therefore encoded, too.
 ///
 /// ```
 /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -65,7 +65,7 @@ impl DatasetWriter {
         }
     }
 
-    /// The same writer with another way for image files to get into the folder.
+    /// Sets how image files get into the folder.
     #[must_use]
     pub fn with_transfer(mut self, transfer: ImageTransfer) -> Self {
         self.transfer = transfer;
@@ -139,7 +139,7 @@ pub(super) trait LayoutWriter: fmt::Debug + Sync {
     /// Whether annotations state the size of their image.
     fn states_sizes(&self) -> bool;
 
-    /// Why the layout cannot hold an object.
+    /// Why the layout cannot represent an object.
     fn obstacle(&self, object: &Object) -> Option<WriteFinding>;
 
     /// Writes everything but the images to `dir`. Labels are indices of `categories`.
@@ -279,7 +279,7 @@ impl ImageWriter<'_> {
         record
     }
 
-    /// The record under which the same file is in the folder already, with the same objects: splits of VOC may overlap.
+    /// The existing record of the same file with the same objects: splits of VOC may overlap.
     fn same_image(
         &self,
         folder: &Path,

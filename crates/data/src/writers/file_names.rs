@@ -7,8 +7,8 @@ const MAX_STEM: usize = 200;
 
 /// The file names of one folder.
 ///
-/// Names differ in their stems, since label files go by the stem of their image, and in more than upper and lower case,
-/// which not every file system tells apart.
+/// Names differ in their stems, since label files have the stem of their image, and in more than case, since some file
+/// systems are case-insensitive.
 #[derive(Debug, Default)]
 pub(super) struct FileNames {
     taken: HashSet<String>,
@@ -25,7 +25,7 @@ impl FileNames {
         }
     }
 
-    /// A name for a file that is called `stem` elsewhere: the same, if it is valid and not taken.
+    /// A name for a file with this stem: the same stem, if it is valid and not taken.
     pub(super) fn give(&mut self, stem: &str, extension: &str) -> String {
         let stem = valid(stem);
         let key = stem.to_lowercase();
@@ -47,8 +47,8 @@ impl FileNames {
     }
 }
 
-/// The name without what leads to another folder, hides the file, or breaks a list of names: separators, colons, control
-/// characters, a dot at the start, and spaces at the ends.
+/// The name without characters that point to another folder, hide the file, or break a list of names: separators,
+/// colons, control characters, a dot at the start, and spaces at the ends.
 fn valid(name: &str) -> String {
     let replace = |char: char| match char {
         '/' | '\\' | ':' => '_',

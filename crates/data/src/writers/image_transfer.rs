@@ -13,12 +13,12 @@ use crate::{DataError, DetectionDataset};
 /// How image files get into a written data set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ImageTransfer {
-    /// As files of their own.
+    /// As copies.
     #[default]
     Copy,
-    /// As the same files under another name, which take no space. Both must be on one file system.
+    /// As hard links, which take no space. Both folders must be on one file system.
     HardLink,
-    /// As symbolic links to the files where they are now.
+    /// As symbolic links to the existing files.
     SymbolicLink,
 }
 
@@ -46,7 +46,7 @@ fn symbolic_link(from: &Path, to: &Path) -> io::Result<()> {
 /// Where the pixels of a written image come from.
 #[derive(Debug)]
 pub(super) enum Origin {
-    /// A file, whose name ends with this extension or is given it.
+    /// A file. The written name gets this extension.
     File {
         path: PathBuf,
         stem: String,
@@ -59,8 +59,8 @@ pub(super) enum Origin {
 impl Origin {
     /// Where to take the image at `index` from.
     ///
-    /// If annotations do not state the size of their image, readers turn it as its file says. An image that has its
-    /// recorded size only before that must then be encoded.
+    /// If annotations do not state the size of their image, readers apply the EXIF orientation. An image whose recorded
+    /// size is that of the stored pixels must then be encoded.
     pub(super) fn of(
         dataset: &DetectionDataset,
         index: usize,
@@ -145,13 +145,13 @@ impl Origin {
 /// Why an image could not be put into a data set.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// The image is at fault; others may still be written.
+    /// The image cannot be read; others may still be written.
     Source(DataError),
-    /// The place is at fault.
+    /// The destination cannot be written.
     Target(DataError),
 }
 
-/// The last part of a name in annotations, which may come from another system, without an extension of images.
+/// The last part of a file name in annotations, possibly of another system, without an image extension.
 fn stem_of(name: &str) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let path = Path::new(name);

@@ -1,11 +1,11 @@
-//! How what was written differs from the data set.
+//! How the written data set differs from the original.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{Layout, Tally};
 
-/// Something that a layout cannot hold, or that was written in another form.
+/// Something that a layout cannot represent, or that was written in another form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum WriteFinding {
@@ -13,15 +13,15 @@ pub enum WriteFinding {
     UnreadableImage,
     /// Left out: a crowd or difficult object, in a layout that cannot mark one.
     Crowd,
-    /// Left out: a box of at most a pixel, in a layout whose corners cannot express one.
+    /// Left out: a box at most one pixel wide or high, in a layout whose corners cannot represent it.
     TooSmall,
     /// Left out: a split without images.
     EmptySplit,
     /// Written: a box whose corners are not whole pixels, in a layout whose corners usually are.
     FractionalCorners,
-    /// Written: an image that is not in a file, or whose file other tools would turn, encoded as PNG.
+    /// Written: an image that is not in a file, or whose file other tools would rotate, encoded as PNG.
     Encoded,
-    /// Written: an image under another file name, since its own was taken or not valid.
+    /// Written: an image under another file name, since its name was taken or invalid.
     Renamed,
 }
 
@@ -52,7 +52,7 @@ impl fmt::Display for WriteFinding {
     }
 }
 
-/// What was written, and everything in which it differs from the data set.
+/// What was written, and every difference from the data set.
 ///
 /// Prints on one line, such as `COCO: 2 splits, 10 images, 31 objects; images renamed: 1 (b/1.jpg to 1-2.jpg)`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A folder that appears as a whole or not at all.
+//! A folder that appears complete or not at all.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::DataError;
 
-/// A folder beside the one that it will become. Removed with its content unless it is finished.
+/// A temporary folder next to the final one. Removed with its content unless it is finished.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     partial: PathBuf,
@@ -38,7 +38,7 @@ impl Unfinished {
         &self.partial
     }
 
-    /// Moves the folder to its place.
+    /// Moves the folder to its final path.
     pub(super) fn finish(self) -> Result<(), DataError> {
         let target = &self.target;
         match fs::remove_dir(target) {
@@ -53,7 +53,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // Once finished, there is nothing left here. Otherwise, the error that led here matters more than one of this.
+        // Once finished, there is nothing to remove. Otherwise, the first error matters more than an error here.
         let _ = fs::remove_dir_all(&self.partial);
     }
 }

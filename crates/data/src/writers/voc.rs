@@ -26,7 +26,7 @@ impl LayoutWriter for Voc {
         true
     }
 
-    /// Corners are pixels, both inclusive, and equal ones come from a click without a drag.
+    /// Corners are pixels, both inclusive. Equal corners would be read as a click without a drag.
     fn obstacle(&self, object: &Object) -> Option<WriteFinding> {
         let [_, _, width, height] = object.bbox.to_xywh();
         (width.min(height) <= 1.0).then_some(WriteFinding::TooSmall)

@@ -40,7 +40,7 @@ impl LayoutWriter for Yolo {
     ) -> Result<(), DataError> {
         let yaml = DataYaml::of(categories, splits, report);
         let path = dir.join("data.yaml");
-        // `no` and `1` are names, not a truth value and a number.
+        // `no` and `1` are names, not a Boolean and a number.
         let text = to_string_with_options(&yaml, ser_options! { quote_all: true });
         let text = text.map_err(|error| DataError::Annotations {
             path: path.clone(),
@@ -50,7 +50,7 @@ impl LayoutWriter for Yolo {
         for split in splits {
             let folder = dir.join("labels").join(&split.name);
             fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
-            // An image without objects has an empty file, which tells it from one that was not annotated.
+            // An image without objects has an empty file; an image that was not annotated would have none.
             split.images.par_iter().try_for_each(|image| {
                 let path = folder.join(&image.file_name).with_extension("txt");
                 write_text(&path, &labels(image))
@@ -60,7 +60,7 @@ impl LayoutWriter for Yolo {
     }
 }
 
-/// The description of a data set. Without a `path`, tools look for the images beside it.
+/// The description of a data set. Without a `path`, tools search for the images next to it.
 #[derive(Serialize)]
 struct DataYaml<'a> {
     #[serde(flatten)]
@@ -77,8 +77,8 @@ enum Places {
 }
 
 impl<'a> DataYaml<'a> {
-    /// Lists the splits that are to train on, to validate on or to test. There are no others in a `data.yaml`. A split
-    /// that is the only one is to train on.
+    /// Lists the training, validation and test splits. A `data.yaml` has no others. A single split is the training
+    /// split.
     fn of(categories: &'a [Category], splits: &[WrittenSplit], report: &mut WriteReport) -> Self {
         let mut places: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
         for WrittenSplit { name, .. } in splits {
@@ -127,7 +127,7 @@ fn labels(image: &ImageRecord) -> String {
         .collect()
 }
 
-/// Class, center and size, in as many digits as give the same box again.
+/// Class, center and size, with enough digits to restore the same box.
 fn label(object: &Object, [image_width, image_height]: [f64; 2]) -> String {
     let [x1, y1, x2, y2] = object.bbox.to_xyxy().map(f64::from);
     let center = [
