@@ -1,4 +1,4 @@
-//! The names of the classes of weights, and which of them a data set has.
+//! The class names of weights, and which of them a data set has.
 
 use fcos_burn_data::{Category, DetectionDataset};
 use fcos_burn_model::weights::{TensorNaming, WeightsFile};
@@ -19,7 +19,7 @@ struct Categories {
 
 /// The classes of the weights in `file`, in the order of the labels; `None` if nothing names them.
 ///
-/// The classes of a run are those of the `config.json` beside its weights. Those of another
+/// The classes of a run are those of the `config.json` next to its weights. Those of another
 /// project's file are COCO's if their number matches: 80 of the original FCOS code, and 91 of
 /// torchvision, which has a label for each COCO id from 0 to 90.
 ///
@@ -40,7 +40,7 @@ pub fn class_names(file: &WeightsFile) -> Result<Option<Vec<Category>>, Error> {
     Ok(Some(data.categories).filter(|categories| categories.len() == classes))
 }
 
-/// COCO's classes, if that many labels of another project's file are COCO's.
+/// COCO's classes, if another project's file has that many labels.
 fn coco_names(naming: TensorNaming, classes: usize) -> Option<Vec<Category>> {
     let coco = |&(id, name): &(u64, &str)| Category {
         id,

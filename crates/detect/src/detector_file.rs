@@ -157,8 +157,8 @@ impl<C: BackboneConfig> DetectorFile<C> {
 
     /// Prepares the detector and `dataset` for an evaluation. Classes are matched by name: see
     /// [`DetectionDataset::with_known_classes`]. If the names of the detector's classes are not
-    /// known and their number is that of the data, they become the data's, in the same order, which
-    /// is logged.
+    /// known and their number is that of the data, they are assumed to be the data's, in the same
+    /// order, which is logged.
     ///
     /// # Errors
     ///

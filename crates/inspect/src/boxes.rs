@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::distribution::Distribution;
 
-/// How many of the sizes of images are kept.
+/// How many image sizes are kept.
 const COMMON_SIZES: usize = 5;
 
 /// A size, and how many images have it.
@@ -30,9 +30,9 @@ pub struct ImageSizes {
     pub width: Option<Distribution>,
     /// Heights; `None` without images.
     pub height: Option<Distribution>,
-    /// The number of different sizes.
+    /// The number of distinct sizes.
     pub different: usize,
-    /// The five sizes that most images have, the most common first.
+    /// The five most common sizes, the most common first.
     pub common: Vec<SizeCount>,
 }
 

@@ -21,15 +21,15 @@ pub struct ClassCount {
     pub images: Vec<usize>,
 }
 
-/// The names of classes that a training will hardly learn or a validation hardly measure.
+/// Classes that are hard to learn in training or to measure in validation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ClassConcerns {
-    /// In at most 10 of the images to train on, or with less than a tenth of the objects that a class has on average.
+    /// In at most 10 training images, or with less than a tenth of the average number of objects per class.
     pub rare: Vec<String>,
-    /// With objects in other splits but none to train on.
+    /// With objects in other splits, but no training objects.
     pub not_trained: Vec<String>,
-    /// With objects to train on but none to validate on.
+    /// With training objects, but no validation objects.
     pub not_validated: Vec<String>,
     /// Without objects.
     pub unused: Vec<String>,
@@ -37,7 +37,7 @@ pub struct ClassConcerns {
 
 /// The classes of all splits by name.
 pub(crate) struct ClassIndex {
-    /// The names, in the order of the split to train on.
+    /// The names, in the order of the training split.
     pub names: Vec<String>,
     /// For each split, the positions of its classes in `names`.
     pub positions: Vec<Vec<usize>>,

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::distribution::Distribution;
 
-/// Boxes that overlap by this IoU count as overlapping.
+/// Boxes with at least this IoU count as overlapping.
 const OVERLAP: f32 = 0.5;
 
-/// How many objects share an image, and how many of them overlap.
+/// How many objects are in an image, and how many of them overlap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Crowding {
@@ -18,7 +18,7 @@ pub struct Crowding {
     pub per_image: Option<Distribution>,
     /// The mean of the objects per image.
     pub mean: f64,
-    /// The number of boxes that overlap another one of their image by an IoU of at least 0.5.
+    /// The number of boxes that overlap another one of their image with an IoU of at least 0.5.
     pub overlapping: usize,
 }
 
@@ -39,12 +39,12 @@ impl Crowding {
     }
 }
 
-/// How many of the boxes overlap another one.
+/// How many of the boxes overlap another box.
 fn overlapping(mut boxes: Vec<[f32; 4]>) -> usize {
     boxes.sort_by(|a, b| a[0].total_cmp(&b[0]));
     let mut found = vec![false; boxes.len()];
     for (index, bbox) in boxes.iter().enumerate() {
-        // Boxes that begin beyond the right side of this one do not overlap it.
+        // Boxes that begin to the right of this one do not overlap it.
         let near = boxes.iter().enumerate().skip(index + 1);
         for (other, near) in near.take_while(|(_, near)| near[0] < bbox[2]) {
             if iou(bbox, near) >= OVERLAP {

@@ -24,24 +24,24 @@ pub struct Bin {
 pub struct Distribution {
     /// The smallest value.
     pub min: f64,
-    /// The value above a tenth of all.
+    /// The 10% quantile.
     pub tenth: f64,
-    /// The value in the middle.
+    /// The median.
     pub median: f64,
-    /// The value above nine tenths of all.
+    /// The 90% quantile.
     pub ninetieth: f64,
     /// The largest value.
     pub max: f64,
-    /// The histogram: adjacent bins, of which the first and the last have values.
+    /// The histogram: adjacent bins. The first and the last are not empty.
     pub bins: Vec<Bin>,
 }
 
 impl Distribution {
-    /// Of positive values, in bins of half an octave: each begins at √2 times the value of the one before, and one of them
-    /// at 1. `None` without values.
+    /// Of positive values, in bins of half an octave: each begins at √2 times the start of the previous one, and one
+    /// begins at 1. `None` without values.
     pub(crate) fn of_sizes(values: &[f64]) -> Option<Self> {
         let edge = |exponent: i64| (exponent as f64 / 2.0).exp2();
-        // Rounding may place a value at an edge on either side of it.
+        // Rounding may put a value at an edge into either bin.
         let exponent = |value: f64| {
             let estimate = (2.0 * value.log2()).floor() as i64;
             match value {

@@ -14,7 +14,7 @@ pub enum InspectError {
         /// The operating system's error.
         source: io::Error,
     },
-    /// The figures could not be written as JSON.
+    /// The statistics could not be written as JSON.
     #[error("{}: {source}", path.display())]
     Json {
         /// The file.

@@ -20,7 +20,7 @@ pub struct FindingCount {
     pub count: usize,
     /// The first few places.
     pub places: Vec<String>,
-    /// The pictures of these places, as far as they are among the images.
+    /// The images of these places that are in the split.
     pub pictures: Vec<Picture>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
                 .pictures()
                 .filter(|(picture, _)| picture.split == index),
         );
-        // What was found in a split that was divided may be in the other part.
+        // If a split was divided, the image of a finding may be in the other part.
         let all = Places::new(splits.pictures());
         for (finding, tally) in findings {
             let mut pictures: Vec<Picture> = Vec::new();
@@ -59,12 +59,12 @@ pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
     found
 }
 
-/// The pictures by the names that places begin with.
+/// The images by the names that places begin with.
 struct Places<'a> {
     /// By the file name that the annotations give.
     files: HashMap<&'a str, Picture>,
-    /// By the file name without folders and extension: an annotation file has that of its image. `None` if several
-    /// pictures have it.
+    /// By the stem of the file name, which an annotation file has in common with its image. `None` if several images
+    /// have it.
     stems: HashMap<&'a str, Option<Picture>>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// The picture of a place: the name of its file, or of its annotations, which may contain spaces, and what follows.
+    /// The image of a place, which begins with the name of the image or annotation file. Names may contain spaces.
     fn find(&self, place: &str) -> Option<Picture> {
         let spaces = place.char_indices().filter(|(_, letter)| *letter == ' ');
         let ends: Vec<usize> = spaces.map(|(at, _)| at).chain([place.len()]).collect();

@@ -1,4 +1,4 @@
-//! All figures of a data set.
+//! All statistics of a data set.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::{
 pub struct SplitCounts {
     /// The name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Images.
     pub images: usize,
@@ -41,16 +41,16 @@ pub struct SplitCounts {
     pub crowds: usize,
     /// The most objects in an image.
     pub most_objects: usize,
-    /// Images whose file is equal to one before it in this split.
+    /// Images that are duplicates of an earlier one in this split.
     pub repeated: usize,
-    /// Images whose file is equal to one of the images to train on; 0 for the split to train on.
+    /// Images that are duplicates of a training image; 0 for the training split.
     pub in_training: usize,
 }
 
-/// The figures of a data set.
+/// The statistics of a data set.
 ///
-/// Sizes, shapes and crowding are those of all splits together, levels and the suggested size those of the split to train
-/// on. Crowds, which are left out of training, count nowhere but in [`SplitCounts::crowds`].
+/// Sizes, shapes and crowding are those of all splits together, levels and the suggested size those of the training
+/// split. Crowds, which are left out of training, count only in [`SplitCounts::crowds`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -58,7 +58,7 @@ pub struct Inspection {
     pub name: String,
     /// The layout on disk; `None` if the data set was not read from a folder.
     pub layout: Option<String>,
-    /// Why that layout was taken.
+    /// Why that layout was recognized.
     pub evidence: String,
     /// The splits.
     pub splits: Vec<SplitCounts>,
@@ -72,26 +72,26 @@ pub struct Inspection {
     pub image_sizes: ImageSizes,
     /// Sizes and shapes of boxes.
     pub box_sizes: BoxSizes,
-    /// Objects that share an image.
+    /// Objects per image, and overlaps.
     pub crowding: Crowding,
-    /// The levels of the objects to train on.
+    /// The levels of the training objects.
     pub levels: Levels,
-    /// The size to train at; `None` without objects to train on.
+    /// The size to train at; `None` without training objects.
     pub suggestion: Option<SuggestedSize>,
-    /// Pictures whose files are equal, in groups.
+    /// Images with identical files, in groups.
     pub duplicates: Vec<Vec<Picture>>,
     /// What was dropped or repaired.
     pub findings: Vec<FindingCount>,
     /// Problems of the splits as a whole.
     pub notes: Vec<String>,
-    /// What is worth knowing, but no problem.
+    /// Information that is not a problem.
     pub remarks: Vec<String>,
-    /// Pictures worth a look.
+    /// Images to look at.
     pub sheets: Vec<Sheet>,
 }
 
 impl Inspection {
-    /// The figures of these splits. Reads the files of images of equal size, to find equal ones, and decodes none.
+    /// The statistics of these splits. Reads image files of the same length, to find duplicates, and decodes none.
     pub fn of(splits: &Splits, options: &InspectionOptions) -> Self {
         let images: Vec<&ImageRecord> = splits.pictures().map(|(_, record)| record).collect();
         let trained_on = splits.trained_on().map(|split| split.dataset.images());
@@ -136,18 +136,19 @@ impl Inspection {
         self.splits.iter().map(|split| split.objects).sum()
     }
 
-    /// The figures as text of at most about 100 columns. Data sets of many classes show the most and the least common.
+    /// The statistics as text of at most about 100 columns. If there are many classes, the most and the least common
+    /// are shown.
     pub fn table(&self) -> String {
         table::table(self)
     }
 
-    /// Writes the figures as `inspection.json`, and `index.html`, a page without other files that shows them with charts
-    /// and pictures, to `folder`, which is created. `splits` are those that were inspected: the pixels of the pictures are
-    /// read now. Returns the path of the page.
+    /// Writes the statistics as `inspection.json`, and `index.html`, a self-contained page that shows them with charts
+    /// and images, to `folder`, which is created. `splits` are those that were inspected: the images on the page are
+    /// decoded now. Returns the path of the page.
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be written. A picture that cannot be read is replaced by the cause.
+    /// Names the file that cannot be written. An image that cannot be read is replaced by the cause.
     pub fn save(&self, splits: &Splits, folder: &Path) -> Result<PathBuf, InspectError> {
         fs::create_dir_all(folder).map_err(InspectError::io(folder))?;
         let path = folder.join("inspection.json");
@@ -195,7 +196,7 @@ fn split_counts(splits: &Splits, duplicates: &[Vec<Picture>]) -> Vec<SplitCounts
     counts.collect()
 }
 
-/// The notes and the remarks of all splits. The same text about several splits is told once.
+/// The notes and the remarks of all splits. The same text about several splits appears once.
 fn messages(splits: &Splits) -> (Vec<String>, Vec<String>) {
     let reports = || {
         splits

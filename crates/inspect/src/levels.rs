@@ -19,11 +19,11 @@ pub struct LevelCount {
     pub name: String,
     /// The stride in input pixels.
     pub stride: usize,
-    /// The number of objects that have most of their points on this level, the finest of equal ones.
+    /// The number of objects that have most of their points on this level, the finest one in a tie.
     pub objects: usize,
 }
 
-/// Where the objects to train on are learned, at one input size.
+/// The levels on which the training objects are learned, at one input size.
 ///
 /// A point is a location of the pyramid that the assignment rule gives to the object. An object without a point is never
 /// learned: it is smaller than the gaps between locations, or smaller objects cover it.
@@ -36,12 +36,12 @@ pub struct Levels {
     pub levels: Vec<LevelCount>,
     /// The number of objects without a point.
     pub without_point: usize,
-    /// A few of the images with such objects, by their index in the split to train on.
+    /// A few of the images with such objects, by their index in the training split.
     pub without_point_images: Vec<usize>,
 }
 
 impl Levels {
-    /// Of the objects in these images, of which at most `examples` that have objects without a point are kept.
+    /// Of the objects in these images. Keeps at most `examples` images that have objects without a point.
     pub(crate) fn of(
         images: &[ImageRecord],
         resize: Resize,
@@ -118,7 +118,7 @@ impl Grid {
         }
     }
 
-    /// The boxes of an image's objects to train on, in input pixels. The label is the position of the object.
+    /// The boxes of an image's training objects, in input pixels. The label is the position of the object.
     pub fn boxes(&self, image: &ImageRecord) -> Vec<LabeledBox> {
         let (width, height) = self.resize.target(image.width, image.height);
         let scale = [

@@ -3,7 +3,7 @@
 use fcos_burn_data::transforms::Resize;
 use fcos_burn_model::FcosConfig;
 
-/// The detector that the figures of levels and points are for, and how much the page shows.
+/// The detector that levels and points are computed for, and how much the page shows.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct InspectionOptions {
@@ -11,12 +11,12 @@ pub struct InspectionOptions {
     pub resize: Resize,
     /// The detector: its strides, locations and assignment rule.
     pub detector: FcosConfig,
-    /// The number of pictures in each section.
+    /// The number of images in each section.
     pub pictures: usize,
 }
 
 impl InspectionOptions {
-    /// The small detector at this input size, and twelve pictures in each section.
+    /// The small detector at this input size, and twelve images in each section.
     pub fn new(resize: Resize) -> Self {
         Self {
             resize,

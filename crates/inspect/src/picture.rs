@@ -1,4 +1,4 @@
-//! Pictures, named without their pixels.
+//! References to images.
 
 use serde::Serialize;
 

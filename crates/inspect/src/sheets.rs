@@ -1,4 +1,4 @@
-//! Which pictures to show.
+//! Which images to show.
 
 use std::collections::HashSet;
 
@@ -7,18 +7,19 @@ use serde::Serialize;
 
 use crate::{picture::Picture, splits::Splits};
 
-/// Pictures of one kind.
+/// Images of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Sheet {
     /// What they have in common.
     pub title: String,
-    /// The pictures, the one with the most of it first.
+    /// The images, the most extreme first.
     pub pictures: Vec<Picture>,
 }
 
-/// All pictures if there are no more than `count`, otherwise the most crowded pictures, those with the smallest and the largest objects, the smallest and the largest pictures if
-/// they differ in size, and random ones: at most `count` of each kind, and of equal ones the first only.
+/// All images if there are no more than `count`, otherwise those with the most, the smallest and the largest objects,
+/// the smallest and the largest images if they differ in size, and random ones: at most `count` of each kind, and only
+/// the first of duplicates.
 pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize) -> Vec<Sheet> {
     let again = duplicates.iter().flat_map(|group| &group[1..]);
     let again: HashSet<&Picture> = again.collect();
@@ -45,7 +46,7 @@ pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize)
         let largest = areas(record).into_iter().reduce(f64::max)?;
         Some(largest / image_area(record))
     };
-    // Those that have the key, by descending key.
+    // Images with this key, by descending key.
     let by = |key: &dyn Fn(&ImageRecord) -> Option<f64>| {
         let keyed = pictures
             .iter()

@@ -7,18 +7,18 @@ use serde::Serialize;
 
 use crate::picture::Picture;
 
-/// The name of the part of the split to train on that is held out.
+/// The name of the held-out part of the training split.
 const HELD_OUT: &str = "held-out";
 
-/// What a split is for.
+/// The purpose of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
-    /// To train on.
+    /// Training.
     Training,
-    /// To validate on.
+    /// Validation.
     Validation,
-    /// Anything else, such as a test.
+    /// Anything else, such as testing.
     Other,
 }
 
@@ -28,7 +28,7 @@ pub enum Purpose {
 pub struct Split {
     /// The name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// The images and objects.
     pub dataset: DetectionDataset,
@@ -44,7 +44,7 @@ pub struct UnreadSplit {
     pub cause: String,
 }
 
-/// The splits of a data set, and what is known about their place on disk.
+/// The splits of a data set, and its layout on disk.
 #[derive(Clone, Debug)]
 pub struct Splits {
     name: String,
@@ -55,7 +55,7 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// A data set of that name, still without splits.
+    /// A data set of that name, without splits yet.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -82,9 +82,8 @@ impl Splits {
         self
     }
 
-    /// Reads all splits of a folder. If none is to validate on, a share `val_share` of the one to train on is
-    /// [held out](DetectionDataset::hold_out), as a training would do. Splits that cannot be read are kept by name, with
-    /// the cause.
+    /// Reads all splits of a folder. If there is no validation split, a fraction `val_share` of the training split is
+    /// [held out](DetectionDataset::hold_out), as training does. Splits that cannot be read are listed with the cause.
     ///
     /// # Errors
     ///
@@ -138,7 +137,7 @@ impl Splits {
         }
     }
 
-    /// Divides the split to train on if there is none to validate on. A split of too few images stays whole.
+    /// Divides the training split if there is no validation split. A split with too few images stays whole.
     fn with_held_out(mut self, share: f64) -> Self {
         let position =
             |splits: &[Split], purpose| splits.iter().position(|split| split.purpose == purpose);
@@ -174,7 +173,7 @@ impl Splits {
         self.layout.as_deref()
     }
 
-    /// Why that layout was taken.
+    /// Why that layout was recognized.
     pub fn evidence(&self) -> &str {
         &self.evidence
     }
@@ -189,7 +188,7 @@ impl Splits {
         &self.unread
     }
 
-    /// The split to train on, otherwise the first.
+    /// The training split, otherwise the first.
     pub(crate) fn trained_on(&self) -> Option<&Split> {
         let training = |split: &&Split| split.purpose == Purpose::Training;
         self.splits.iter().find(training).or(self.splits.first())

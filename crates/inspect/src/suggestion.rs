@@ -11,21 +11,22 @@ use crate::levels::Grid;
 /// Sides of suggested sizes are multiples of this: inputs are padded to it.
 const MULTIPLE: u32 = 32;
 
-/// The share of the objects that should have a point.
+/// The fraction of the objects that should have a point.
 const WITH_POINT: f64 = 0.95;
 
-/// At most this many images, evenly spaced, are tried at a size.
+/// At most this many images, evenly spaced, are tested at each size.
 const TRIED_IMAGES: usize = 500;
 
-/// The shorter side of the smallest objects, in finest strides: such an object has about four points.
+/// The required shorter side of the smallest objects, in strides of the finest level: such an object has about four
+/// points.
 const SMALL_STRIDES: usize = 2;
 
 /// A size to resize images to.
 ///
-/// It is the smallest of the usual shape at which at least 95% of the objects have a point and the smallest tenth of
-/// them, by the shorter side of the box, measures at least two of the finest strides in the median. The shape is that of
-/// the median width and height. The sides are multiples of 32, at least the coarsest stride and below the median sides,
-/// or the median sides themselves. If no such size suffices, it is the median size.
+/// It is the smallest size at which at least 95% of the objects have a point and the smallest 10% of the objects have a
+/// median shorter side of at least twice the stride of the finest level. The aspect ratio is that of the median width
+/// and height. The sides are multiples of 32, at least the coarsest stride and below the median sides. If no such size
+/// suffices, it is the median size.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SuggestedSize {
@@ -33,9 +34,9 @@ pub struct SuggestedSize {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// The share of the objects that have a point at this size.
+    /// The fraction of the objects that have a point at this size.
     pub with_point: f64,
-    /// The median of the shorter sides of the smallest tenth of the boxes at this size, in pixels.
+    /// The median shorter side of the smallest 10% of the boxes at this size, in pixels.
     pub small_side: f64,
     /// Whether both conditions are met.
     pub sufficient: bool,
@@ -58,7 +59,7 @@ impl SuggestedSize {
         let coarsest = *detector.strides().last()?;
         let candidates = candidates(usual, u32::try_from(coarsest).ok()?);
         let fit = |size: &(u32, u32)| Self::fit(*size, &tried, detector);
-        // What suffices at one size suffices at larger ones, but for objects that fall between two locations by chance.
+        // Larger sizes suffice, too, except for objects that fall between two locations by chance.
         let sufficient = |size: &(u32, u32)| fit(size).is_some_and(|fit| fit.sufficient);
         let smallest = candidates.partition_point(|size| !sufficient(size));
         fit(candidates.get(smallest).or(candidates.last())?)
@@ -104,7 +105,8 @@ fn small_side(mut sides: Vec<f64>) -> Option<f64> {
     Quantiles::new(sides).at(0.5)
 }
 
-/// The sizes to choose from for images of `usual` size, ascending, with sides of at least `least` if the images have them.
+/// The candidate sizes for images of `usual` size, ascending, with sides of at least `least` if the images are that
+/// large.
 fn candidates(usual: (u32, u32), least: u32) -> Vec<(u32, u32)> {
     let (short, long) = (usual.0.min(usual.1), usual.0.max(usual.1));
     let ratio = f64::from(long) / f64::from(short.max(1));

@@ -1,4 +1,4 @@
-//! The figures as text.
+//! The statistics as text.
 
 use std::fmt::{Display, Write};
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Longer names are cut, in characters.
+/// Longer names are truncated, in characters.
 const MAX_NAME: usize = 32;
 
 /// More classes than this are shown in two parts: the most and the least common.
@@ -20,7 +20,7 @@ const MAX_CLASSES: usize = 12;
 /// The widest bar, in characters.
 const BAR: usize = 30;
 
-/// More messages of a kind than this are counted only.
+/// If there are more messages of a kind, the others are only counted.
 const MAX_MESSAGES: usize = 6;
 
 pub(crate) fn table(inspection: &Inspection) -> String {
@@ -36,7 +36,7 @@ pub(crate) fn table(inspection: &Inspection) -> String {
     sections.collect::<Vec<_>>().join("\n")
 }
 
-/// A name on one line, cut if it is long.
+/// A name on one line, truncated if it is long.
 fn name(name: &str) -> String {
     let name = line(name);
     match name.char_indices().nth(MAX_NAME) {

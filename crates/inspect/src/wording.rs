@@ -1,4 +1,4 @@
-//! How figures are worded, on the screen as on the page.
+//! The wording of statistics, in the table and on the page.
 
 use fcos_burn_data::transforms::Resize;
 
@@ -13,7 +13,7 @@ use crate::{
 /// A column of the table of splits.
 pub(crate) type SplitColumn = (&'static str, fn(&SplitCounts) -> usize);
 
-/// The counts of splits to show: columns of zeros say little, except for the main ones.
+/// The counts of splits to show. Columns of zeros are left out, except for the main ones.
 pub(crate) fn split_columns(inspection: &Inspection) -> Vec<SplitColumn> {
     let all: [SplitColumn; 7] = [
         ("images", |split| split.images),
@@ -31,7 +31,7 @@ pub(crate) fn split_columns(inspection: &Inspection) -> Vec<SplitColumn> {
     all.into_iter().filter(shown).collect()
 }
 
-/// Which splits to validate on have pictures of the split to train on.
+/// Warnings about validation splits that contain training images.
 pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
     let splits = inspection.splits.iter();
     let leaking =
@@ -43,7 +43,7 @@ pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
     told.collect()
 }
 
-/// Text of files on one line.
+/// Text from files, on one line.
 pub(crate) fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -61,7 +61,7 @@ pub(crate) fn grouped(number: usize) -> String {
     text
 }
 
-/// A number with as many decimals as it takes to tell it from its neighbors.
+/// A number with about two significant digits.
 pub(crate) fn rounded(value: f64) -> String {
     match value {
         value if value.fract() == 0.0 => format!("{value}"),

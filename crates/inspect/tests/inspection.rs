@@ -205,7 +205,7 @@ fn equal_files_are_found_within_and_across_splits() {
         table.contains("val: 2 of 3 images are also in the training split"),
         "{table}"
     );
-    // Of equal pictures, the first is shown.
+    // Of duplicates, the first is shown.
     let shown = [picture(0, 0), picture(0, 2), picture(1, 2)];
     let [all] = found.sheets.as_slice() else {
         panic!("{:?}", found.sheets)

@@ -7,13 +7,13 @@ use crate::{
     wording::{grouped, rounded},
 };
 
-/// Size of a chart in units of its own, as wide as most screens show it in pixels.
+/// The size of a chart in SVG units, about its size in pixels on most screens.
 const SIZE: [f64; 2] = [400.0, 150.0];
 
 /// Space at the left for the scale, above for the largest count, and below for the values.
 const MARGIN: [f64; 3] = [40.0, 8.0, 20.0];
 
-/// The most values below a chart.
+/// The most labels below a chart.
 const MAX_LABELS: usize = 8;
 
 /// The histogram of a distribution.

@@ -23,13 +23,13 @@ const STYLE: &str = include_str!("style.css");
 /// The most rows of the table of classes.
 const MAX_CLASSES: usize = 200;
 
-/// The most groups of equal pictures.
+/// The most groups of duplicate images.
 const MAX_GROUPS: usize = 6;
 
 /// The most messages in a list.
 const MAX_MESSAGES: usize = 50;
 
-/// The page, which needs no other files.
+/// The self-contained page.
 pub(crate) fn html(inspection: &Inspection, splits: &Splits) -> String {
     let page = Page {
         inspection,
@@ -39,7 +39,7 @@ pub(crate) fn html(inspection: &Inspection, splits: &Splits) -> String {
     page.markup().into_string()
 }
 
-/// All pictures of the page.
+/// All images on the page.
 fn shown(inspection: &Inspection) -> Vec<Picture> {
     let sheets = inspection.sheets.iter().flat_map(|sheet| &sheet.pictures);
     let findings = inspection
@@ -51,7 +51,7 @@ fn shown(inspection: &Inspection) -> Vec<Picture> {
     pictures.chain(without_point(inspection)).collect()
 }
 
-/// Some of the pictures with objects that have no point.
+/// Some of the images with objects that have no point.
 fn without_point(inspection: &Inspection) -> impl Iterator<Item = Picture> {
     let mut splits = inspection.splits.iter();
     let training = splits.position(|split| split.purpose == Purpose::Training);
@@ -63,8 +63,8 @@ fn without_point(inspection: &Inspection) -> impl Iterator<Item = Picture> {
     })
 }
 
-/// The groups of equal pictures that are shown, first those across splits, and of each group the first of each split,
-/// or the first two if there is only one split.
+/// The groups of duplicate images that are shown, those across splits first. Of each group, the first image of each
+/// split is shown, or the first two if there is only one split.
 fn groups(inspection: &Inspection) -> Vec<Vec<Picture>> {
     let groups = inspection.duplicates.iter().map(|group| {
         let mut firsts = group.clone();
@@ -394,7 +394,7 @@ fn bar(count: usize, whole: usize) -> Markup {
     html! { span style=(format!("width:{width:.1}%")) {} }
 }
 
-/// The color of a class on pictures, as in `#e6194b`.
+/// The color of the boxes of a class, as in `#e6194b`.
 fn color(class: usize) -> String {
     let [red, green, blue] = class_color(class).0;
     format!("#{red:02x}{green:02x}{blue:02x}")

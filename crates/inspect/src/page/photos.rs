@@ -1,4 +1,4 @@
-//! Pictures with boxes, within the page.
+//! Images with boxes, embedded in the page.
 
 use std::collections::HashMap;
 
@@ -24,10 +24,10 @@ const SIDE: u32 = 400;
 /// Quality of the pictures, from 1 to 100.
 const QUALITY: u8 = 80;
 
-/// With more objects than this, labels would hide them: colors tell the classes.
+/// With more objects than this, labels would hide them. Only the colors then show the classes.
 const MAX_LABELS: usize = 8;
 
-/// A picture with its boxes.
+/// An image with its boxes.
 pub(super) struct Photo {
     /// The JPEG file as a `data:` address.
     pub address: String,
@@ -37,11 +37,11 @@ pub(super) struct Photo {
     pub height: u32,
 }
 
-/// Pictures by their place, or why they could not be read.
+/// Images by their place, or why they could not be read.
 pub(super) struct Photos(HashMap<Picture, Result<Photo, String>>);
 
 impl Photos {
-    /// Reads and draws these pictures, each once, on all cores.
+    /// Reads and draws these images, each once, on all cores.
     pub fn read(splits: &Splits, pictures: &[Picture], classes: &ClassIndex) -> Self {
         let mut pictures = pictures.to_vec();
         pictures.sort_unstable();

@@ -394,12 +394,12 @@ impl<B: Backbone> Fcos<B> {
     }
 }
 
-/// What becomes of the model's classifier.
+/// What to do with the model's classifier.
 #[derive(Clone, Copy)]
 enum Classifier<'a> {
-    /// That of the file replaces it.
+    /// Replace it with that of the file.
     Same,
-    /// For each class, a row of the file replaces its row, if there is one.
+    /// For each class, replace its row with a row of the file, if there is one.
     Rows(&'a [Option<usize>]),
 }
 

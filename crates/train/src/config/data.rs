@@ -18,8 +18,8 @@ use crate::Error;
 pub enum DataSource {
     /// The built-in shapes, generated from a seed.
     Shapes(ShapesConfig),
-    /// A data set on disk in any layout that [`DataFolder`] recognizes: a folder, or the file that
-    /// describes one.
+    /// A data set on disk in any layout that [`DataFolder`] recognizes: a folder, or a file that
+    /// describes a data set.
     Folder(PathBuf),
     /// COCO annotation files and image folders, given individually.
     Coco {
@@ -45,7 +45,7 @@ impl DataSource {
             Self::Custom(name) => return name.clone(),
             Self::Folder(path) => path.canonicalize().ok().and_then(|path| {
                 let named = match path.is_file() {
-                    // Every export has a file of this name.
+                    // This file name says nothing: every export has it.
                     true if path.file_stem()? == "data" => path.parent()?.file_name()?,
                     true => path.file_stem()?,
                     false => path.file_name()?,
@@ -62,7 +62,7 @@ impl DataSource {
         )
     }
 
-    /// Whether both name the same data, perhaps by another path.
+    /// Whether both refer to the same data, possibly by different paths.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Folder(one), Self::Folder(another)) => {
@@ -135,10 +135,10 @@ pub struct DataConfig {
     pub source: DataSource,
     /// Split to train on.
     pub train_split: String,
-    /// Split to validate on; with [`val_share`](Self::val_share), the name of the held-out part.
+    /// Validation split; with [`val_share`](Self::val_share), the name of the held-out part.
     pub val_split: String,
-    /// The share of the training split that is held out to validate on, if no split of its own is
-    /// (see [`DetectionDataset::hold_out`]).
+    /// The fraction of the training split that is held out for validation instead of a separate
+    /// validation split (see [`DetectionDataset::hold_out`]).
     #[serde(default)]
     pub val_share: Option<f64>,
     /// The classes, in the order of the model's labels. Filled in when training starts, so
@@ -156,19 +156,19 @@ impl DataConfig {
         Self::new(DataSource::Shapes(config), "train", "val")
     }
 
-    /// A folder in COCO, VOC or YOLO layout, or the file that describes one. Splits without a name
-    /// are those that [`DataFolder::training_split`] and [`DataFolder::validation_split`] find. If
-    /// there is none to validate on, [`VAL_SHARE`](Self::VAL_SHARE) of the training split is held
-    /// out.
+    /// A folder in any layout, or a file that describes a data set. Splits that are not named are
+    /// those that [`DataFolder::training_split`] and [`DataFolder::validation_split`] find. If
+    /// there is no validation split, a fraction [`VAL_SHARE`](Self::VAL_SHARE) of the training
+    /// split is held out.
     ///
     /// # Errors
     ///
-    /// Fails if `path` is not a data set, or no split is recognizable as the one to train on.
+    /// Fails if `path` is not a data set, or no split is recognizable as the training split.
     pub fn folder(path: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
         let folder = DataFolder::open(path)?;
         let train = train.or(folder.training_split());
         let train = train.ok_or_else(|| no_split(&folder, "training"))?;
-        // The only split serves one purpose.
+        // A single split has only one purpose.
         let found = || {
             folder
                 .validation_split()
@@ -181,8 +181,8 @@ impl DataConfig {
         })
     }
 
-    /// The splits of a source to train and validate on. Those of a folder without a name are found
-    /// as in [`folder`](Self::folder); those of other sources are `train` and `val`.
+    /// The training and validation splits of a source. If they are not named, those of a folder are
+    /// found as in [`folder`](Self::folder), and those of other sources are `train` and `val`.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl DataConfig {
         Self::new(source, "train", "val")
     }
 
-    /// The share that is held out by default.
+    /// The fraction that is held out by default.
     pub const VAL_SHARE: f64 = 0.2;
 
     /// The name of the held-out part.
@@ -229,7 +229,8 @@ impl DataConfig {
         }
     }
 
-    /// Holds `share` of the training split out to validate on, whatever other splits there are.
+    /// Holds out the fraction `share` of the training split for validation, even if there is a
+    /// validation split.
     #[must_use]
     pub fn with_val_share(self, share: f64) -> Self {
         Self {
@@ -255,7 +256,7 @@ impl DataConfig {
         Self { strict, ..self }
     }
 
-    /// Opens the data to train on and the data to validate on.
+    /// Opens the training data and the validation data.
     ///
     /// # Errors
     ///
@@ -268,8 +269,8 @@ impl DataConfig {
         }
     }
 
-    /// Opens a split by name: the one to train on, also called `train`, without what is held out of
-    /// it; the one to validate on; or any other of the source.
+    /// Opens a split by name: the training split, also called `train`, without its held-out part;
+    /// the validation split; or any other split of the source.
     ///
     /// # Errors
     ///
@@ -286,7 +287,7 @@ impl DataConfig {
         }
     }
 
-    /// Whether the split of this name is the one to train on.
+    /// Whether the split of this name is the training split.
     fn is_training(&self, split: &str) -> bool {
         let usual = || match &self.source {
             DataSource::Folder(path) => DataFolder::open(path)

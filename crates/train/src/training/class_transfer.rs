@@ -5,7 +5,7 @@ use std::fmt;
 use fcos_burn_data::Category;
 use fcos_burn_detect::list_names;
 
-/// The classes of the data beside those of the weights, matched by name.
+/// The classes of the data and those of the weights, matched by name.
 pub(super) struct ClassTransfer {
     /// For each class of the data, the row of the weights' classifier, if they have the class.
     pub rows: Vec<Option<usize>>,
@@ -35,7 +35,7 @@ impl ClassTransfer {
         }
     }
 
-    /// Logs what becomes of the classes, and names that are nearly the same.
+    /// Logs which classes keep their classifier, and names that are nearly the same.
     pub(super) fn log(&self) {
         for class in &self.new {
             let same = |other: &&String| simplified(other) == simplified(class);
@@ -67,7 +67,7 @@ impl fmt::Display for ClassTransfer {
     }
 }
 
-/// A name without what people write differently.
+/// A name without case and punctuation.
 fn simplified(name: &str) -> String {
     let letters = name.chars().filter(|c| c.is_alphanumeric());
     letters.flat_map(char::to_lowercase).collect()

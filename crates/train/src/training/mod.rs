@@ -210,7 +210,7 @@ impl Trainer {
     }
 
     /// Overrides the data of the configuration. [`DetectionDataset::hold_out`] divides a data set
-    /// that has no part to validate on.
+    /// that has no validation split.
     #[must_use]
     pub fn with_data(self, train: DetectionDataset, val: DetectionDataset) -> Self {
         Self {
@@ -484,7 +484,7 @@ impl Splits {
     ///
     /// # Errors
     ///
-    /// Fails if there is nothing to train on, or no image to validate on.
+    /// Fails if there is nothing to train on, or no validation image.
     fn describe(&self) -> Result<(), Error> {
         for dataset in [&self.train, &self.val] {
             log::info!("{dataset}");
@@ -502,7 +502,7 @@ impl Splits {
         Ok(())
     }
 
-    /// What was found when the data was read, and what is worth knowing about it.
+    /// The findings and remarks of the readers.
     fn findings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for dataset in [&self.train, &self.val] {
@@ -520,7 +520,7 @@ impl Splits {
         lines
     }
 
-    /// What will probably make the training disappoint.
+    /// Likely causes of poor results.
     fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let absent = self.train.classes_without_objects().into_iter();

@@ -37,8 +37,8 @@ pub enum InitialWeights {
     /// All weights in the file; of a classification network, those of the backbone. The classifier
     /// keeps the classes that the data has, too, by name (see [`class_names`]).
     All(PathBuf),
-    /// All weights except the classifier's, to train on classes that mean something else, whatever
-    /// their names.
+    /// All weights except the classifier's, for classes whose names mean something else in the
+    /// weights.
     Body(PathBuf),
 }
 
@@ -48,7 +48,8 @@ impl InitialWeights {
     /// of the model.
     ///
     /// With [`All`](Self::All), a class that the weights lack keeps the classifier of `model`. If
-    /// nothing names the classes of the weights, they are taken to be `categories`, in that order.
+    /// nothing names the classes of the weights, they are assumed to be `categories`, in that
+    /// order.
     ///
     /// # Errors
     ///
