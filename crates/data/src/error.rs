@@ -98,7 +98,7 @@ pub enum DataError {
         /// What is wrong with it.
         cause: String,
     },
-    /// A data set has no object to train on.
+    /// A data set has no training object.
     #[error(
         "{name}: no usable objects in {images} images{}{}; {report}",
         if searched.is_empty() { String::new() } else { format!("; searched for annotations in {searched}") },

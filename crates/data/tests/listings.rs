@@ -217,7 +217,7 @@ fn shares_are_recognized() {
     let dataset = DetectionDataset::open(dir.path(), None).unwrap();
     assert!(dataset.report().is_clean());
     assert!(dataset.report().remarks()[0].contains("fractions"));
-    // Small boxes are not shares.
+    // Small boxes are not fractions.
     let dir = folder(
         &["a.png"],
         &[("train.csv", "a.png,0,0,1,1,dot\na.png,3,4,5,6,dot\n")],

@@ -1,4 +1,4 @@
-//! EXIF orientations: pixels, sizes and boxes are those of the upright picture, unless the annotated size says otherwise.
+//! EXIF orientations: pixels, sizes and boxes are those of the upright image, unless the annotated size says otherwise.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use tempfile::TempDir;
 
-/// The first pixel tells which image it is, whatever its file name became.
+/// The first pixel identifies the image under any file name.
 #[derive(Debug)]
 struct Numbered(Vec<(u32, u32)>);
 

@@ -663,7 +663,7 @@ fn a_description_of_any_name() {
     for path in ["", "coon.yaml"] {
         assert_read(&DataFolder::open(set.path(path)).unwrap(), Layout::Yolo);
     }
-    // The description is in a sub-folder, and names places from there or from above.
+    // The description is in a subfolder, and names places from there or from above.
     fs::create_dir_all(set.path("config")).unwrap();
     fs::rename(set.path("coon.yaml"), set.path("config/data.yaml")).unwrap();
     assert_read(&set.open().unwrap(), Layout::Yolo);
@@ -830,7 +830,7 @@ fn classes_go_by_name() {
         "annotations/instances_train.json",
         coco(&TRAIN, png).to_string(),
     );
-    // The same classes with exchanged ids.
+    // The same classes with swapped ids.
     let mut other = coco(&VAL, png);
     other["categories"] = json!([{"id": 2, "name": "coon"}, {"id": 1, "name": "trash panda"}]);
     for annotation in other["annotations"].as_array_mut().unwrap() {
@@ -1143,7 +1143,7 @@ fn a_folder_that_is_no_data_set_says_what_it_has() {
     assert!(missing.ends_with("none: no such folder"), "{missing}");
 }
 
-/// The sets beside the folder of data sets, if they are there: each has the boxes of `16k-flat`.
+/// The sets next to the folder of data sets, if they exist: each has the boxes of `16k-flat`.
 #[test]
 fn cases_beside_the_data_sets() {
     let root = std::env::var_os("FCOS_DATASETS").map(|root| PathBuf::from(root).join("../cases"));

@@ -496,7 +496,7 @@ fn nothing_is_overwritten_and_nothing_half_written_stays() {
     assert!(message.contains(r#""a\nb""#), "{message}");
 }
 
-/// A JPEG file of 20x10 stored pixels that are to be turned by a quarter.
+/// A JPEG file of 20x10 stored pixels that must be rotated by 90°.
 fn turned_jpeg(path: &Path) {
     let mut jpeg = Vec::new();
     let pixels = RgbImage::from_fn(20, 10, |x, _| Rgb([(x * 12) as u8, 90, 200]));

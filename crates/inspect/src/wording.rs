@@ -96,7 +96,7 @@ pub(crate) fn reason(suggestion: &SuggestedSize) -> String {
     );
     match suggestion.sufficient {
         true => text,
-        false => format!("{text}, which is too little; larger images or tiling would help"),
+        false => format!("{text}; that is not enough, so larger images or tiling would help"),
     }
 }
 

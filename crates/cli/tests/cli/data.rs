@@ -1,4 +1,4 @@
-//! Data sets of other classes, without a split to validate on, or without objects.
+//! Data sets of other classes, without a validation split, or without objects.
 
 use std::{
     collections::BTreeSet,
@@ -70,11 +70,11 @@ fn write_split(dir: &Path, split: &str, categories: &[(u64, &str)], objects: &[&
     fs::write(file, json.to_string()).unwrap();
 }
 
-/// A data set with six images to train on and three to validate on, of each class in turn.
+/// A data set with six training images and three validation images, of each class in turn.
 fn data_set(dir: &Path, name: &str, categories: &[(u64, &str)]) -> PathBuf {
     let dir = dir.join(name);
     let mut classes: Vec<&str> = categories.iter().map(|(_, name)| *name).collect();
-    // The same images whatever the order of the categories.
+    // The same images for every order of the categories.
     classes.sort_unstable();
     let in_turn = |count| -> Vec<&str> { classes.iter().copied().cycle().take(count).collect() };
     write_split(&dir, "train", categories, &in_turn(6));

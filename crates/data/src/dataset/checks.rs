@@ -7,7 +7,7 @@ use std::hash::Hash;
 use super::report::{Finding, LoadReport};
 use super::{Category, ImageRecord, Object};
 
-/// How far, in pixels, rounding alone may move a box beyond its image.
+/// How far, in pixels, rounding may move a box outside its image.
 const ROUNDING: f32 = 1e-2;
 
 /// The object with its box clipped to an image of that size, `(width, height)` in pixels. `None` if the box is

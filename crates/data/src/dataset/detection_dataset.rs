@@ -183,7 +183,7 @@ impl DetectionDataset {
         self.images().iter().map(|image| image.objects.len()).sum()
     }
 
-    /// The names of the classes without an object to train on, in the order of the labels. Crowds do not count.
+    /// The names of the classes without a training object, in the order of the labels. Crowds do not count.
     pub fn classes_without_objects(&self) -> Vec<&str> {
         let mut found = vec![false; self.categories().len()];
         let objects = self.images().iter().flat_map(|image| &image.objects);
@@ -197,7 +197,7 @@ impl DetectionDataset {
             .collect()
     }
 
-    /// Fails unless there is an object to train on. Crowds do not count.
+    /// Fails unless there is a training object. Crowds do not count.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ impl Inventory {
         &self.files
     }
 
-    /// The files in `folder`, which is relative to the root, and in its sub-folders.
+    /// The files in `folder`, which is relative to the root, and in its subfolders.
     pub fn under(&self, folder: &Path) -> &[PathBuf] {
         let first = self.files.partition_point(|file| file.as_path() < folder);
         let rest = &self.files[first..];

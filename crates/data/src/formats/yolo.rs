@@ -64,7 +64,7 @@ struct YoloSplit {
 /// Where images of a split are.
 #[derive(Debug)]
 enum ImagePlace {
-    /// In this folder and its sub-folders, or in this list of one path per line.
+    /// In this folder and its subfolders, or in this list of one path per line.
     Path(PathBuf),
     /// These files.
     Files(Vec<PathBuf>),
@@ -106,8 +106,8 @@ pub(super) fn find(
     Ok(Some(Found::new(Layout::Yolo, evidence, splits)))
 }
 
-/// The file that describes a data set, and what it says: the given one, `data.yaml`, another YAML file at the top, `*.data`,
-/// or the only `data.yaml` in a sub-folder.
+/// The file that describes a data set, and what it says: the given one, `data.yaml`, another YAML file at the top,
+/// `*.data`, or the only `data.yaml` in a subfolder.
 fn described(
     inventory: &Inventory,
     given: Option<&Path>,

@@ -133,7 +133,7 @@ impl DataSource {
 pub struct DataConfig {
     /// The source of the splits.
     pub source: DataSource,
-    /// Split to train on.
+    /// Training split.
     pub train_split: String,
     /// Validation split; with [`val_share`](Self::val_share), the name of the held-out part.
     pub val_split: String,

@@ -1,4 +1,4 @@
-//! Which classes of a training keep the classifier of the weights that it starts from.
+//! Which classes keep the classifier of the initial weights.
 
 use std::fmt;
 

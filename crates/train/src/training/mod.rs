@@ -445,9 +445,9 @@ struct Opened<C: BackboneConfig> {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Splits {
-    /// The split to train on.
+    /// The training split.
     pub train: Arc<DetectionDataset>,
-    /// The split to validate on.
+    /// The validation split.
     pub val: Arc<DetectionDataset>,
 }
 
@@ -457,7 +457,7 @@ impl Splits {
     ///
     /// # Errors
     ///
-    /// Fails if a split cannot be opened or has no images, if there is no object to train on, or if
+    /// Fails if a split cannot be opened or has no images, if there is no training object, or if
     /// the splits have no class in common.
     pub fn open<C: BackboneConfig>(config: &mut RunConfig<C>) -> Result<Self, Error> {
         let (train, val) = config.data.open_splits()?;
