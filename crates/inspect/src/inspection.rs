@@ -1,26 +1,20 @@
 //! All statistics of a data set.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use fcos_burn_data::ImageRecord;
-use fcos_burn_model::file::write_whole;
 use serde::Serialize;
 
 use crate::{
-    InspectError, InspectionOptions,
+    InspectionOptions,
     boxes::{BoxSizes, ImageSizes},
     classes::{ClassConcerns, ClassCount, ClassIndex},
     crowding::Crowding,
     duplicates,
     findings::{self, FindingCount},
     levels::Levels,
-    page,
     picture::Picture,
     sheets::{self, Sheet},
     splits::{Purpose, Splits, UnreadSplit},
     suggestion::SuggestedSize,
-    table,
 };
 
 /// The counts of a split.
@@ -134,34 +128,6 @@ impl Inspection {
     /// The number of objects of all splits.
     pub fn objects(&self) -> usize {
         self.splits.iter().map(|split| split.objects).sum()
-    }
-
-    /// The statistics as text of at most about 100 columns. If there are many classes, the most and the least common
-    /// are shown.
-    pub fn table(&self) -> String {
-        table::table(self)
-    }
-
-    /// Writes the statistics as `inspection.json`, and `index.html`, a self-contained page that shows them with charts
-    /// and images, to `folder`, which is created. `splits` are those that were inspected: the images on the page are
-    /// decoded now. Returns the path of the page.
-    ///
-    /// # Errors
-    ///
-    /// Names the file that cannot be written. An image that cannot be read is replaced by the cause.
-    pub fn save(&self, splits: &Splits, folder: &Path) -> Result<PathBuf, InspectError> {
-        fs::create_dir_all(folder).map_err(InspectError::io(folder))?;
-        let path = folder.join("inspection.json");
-        let mut json = serde_json::to_vec_pretty(self).map_err(|source| InspectError::Json {
-            path: path.clone(),
-            source,
-        })?;
-        json.push(b'\n');
-        write_whole(&path, &json).map_err(InspectError::io(&path))?;
-        let path = folder.join("index.html");
-        let html = page::html(self, splits);
-        write_whole(&path, html.as_bytes()).map_err(InspectError::io(&path))?;
-        Ok(path)
     }
 }
 

@@ -12,6 +12,7 @@ mod levels;
 mod options;
 mod page;
 mod picture;
+mod saving;
 mod sheets;
 mod splits;
 mod suggestion;

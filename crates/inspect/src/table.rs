@@ -23,17 +23,21 @@ const BAR: usize = 30;
 /// If there are more messages of a kind, the others are only counted.
 const MAX_MESSAGES: usize = 6;
 
-pub(crate) fn table(inspection: &Inspection) -> String {
-    let sections = [
-        heading(inspection),
-        splits(inspection),
-        classes(inspection),
-        sizes(inspection),
-        levels(inspection),
-        messages(inspection),
-    ];
-    let sections = sections.into_iter().filter(|section| !section.is_empty());
-    sections.collect::<Vec<_>>().join("\n")
+impl Inspection {
+    /// The statistics as text of at most about 100 columns. If there are many classes, the most and the least common
+    /// are shown.
+    pub fn table(&self) -> String {
+        let sections = [
+            heading(self),
+            splits(self),
+            classes(self),
+            sizes(self),
+            levels(self),
+            messages(self),
+        ];
+        let sections = sections.into_iter().filter(|section| !section.is_empty());
+        sections.collect::<Vec<_>>().join("\n")
+    }
 }
 
 /// A name on one line, truncated if it is long.
