@@ -9,6 +9,7 @@ mod layout;
 mod loading;
 mod panics;
 mod random;
+mod report;
 pub mod shapes;
 pub mod transforms;
 mod writers;
@@ -20,8 +21,8 @@ pub use fcos_burn_boxes::BoundingBox;
 pub use image::RgbImage;
 
 pub use dataset::{
-    Category, DetectionDataset, Finding, ImageFiles, ImagePlace, ImageRecord, ImageSource,
-    LoadReport, Object, Tally, equal_images,
+    Category, DetectionDataset, ImageFiles, ImagePlace, ImageRecord, ImageSource, Object,
+    equal_images,
 };
 pub use decoding::{ImageListing, image_files, read_image};
 pub use error::DataError;
@@ -32,4 +33,5 @@ pub use loading::{
     stack_resized,
 };
 pub use random::{SampleRng, sample_rng};
+pub use report::{Finding, LoadReport, Tally};
 pub use writers::{DatasetWriter, ImageTransfer, WriteFinding, WriteReport};

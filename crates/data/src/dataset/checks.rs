@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::hash::Hash;
 
-use super::report::{Finding, LoadReport};
 use super::{Category, ImageRecord, Object};
+use crate::{Finding, LoadReport};
 
 /// How far, in pixels, rounding may move a box outside its image.
 const ROUNDING: f32 = 1e-2;

@@ -9,9 +9,9 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::checks::{admit, number_objects, require_consistent};
-use super::{Category, ImageRecord, ImageSource, LoadReport};
+use super::{Category, ImageRecord, ImageSource};
 use crate::transforms::Sample;
-use crate::{DataError, Layout, panics};
+use crate::{DataError, Layout, LoadReport, panics};
 
 /// A set of annotated images: one split of a data set on disk, of the generated set, or images of your own.
 ///

@@ -8,7 +8,6 @@ mod hold_out;
 mod image_files;
 mod image_source;
 mod records;
-mod report;
 mod subset;
 
 pub(crate) use checks::{admit, require_unique};
@@ -18,4 +17,3 @@ pub use equal_images::{ImagePlace, equal_images};
 pub use image_files::ImageFiles;
 pub use image_source::ImageSource;
 pub use records::{Category, ImageRecord, Object};
-pub use report::{Finding, LoadReport, Tally};

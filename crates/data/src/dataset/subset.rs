@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use super::{Annotations, DetectionDataset, ImageSource, LoadReport};
-use crate::DataError;
+use super::{Annotations, DetectionDataset, ImageSource};
+use crate::{DataError, LoadReport};
 
 impl DetectionDataset {
     /// The images at `indices`, in that order, as a data set of that name. Its report is empty.

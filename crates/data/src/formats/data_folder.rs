@@ -112,3 +112,18 @@ impl DataFolder {
         split.reader.describe()?.assemble()
     }
 }
+
+impl DetectionDataset {
+    /// Opens one split of the data set at `path`, in any layout: a folder, or a file that describes a data set.
+    ///
+    /// `split` may be `None` if there is only one. [`DataFolder`] lists them.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], [`DataError::UnknownSplit`],
+    /// [`DataError::SplitNotNamed`], and the errors of [`coco`](Self::coco), [`voc`](Self::voc) and
+    /// [`yolo`](Self::yolo).
+    pub fn open(path: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
+        DataFolder::open(path)?.read_split(split)
+    }
+}

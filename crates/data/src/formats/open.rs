@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::inventory::Inventory;
 use super::split::{Found, names_split};
 use super::{coco, createml, csv, voc, yolo};
+use crate::DataError;
 use crate::files::read_text;
-use crate::{DataError, DataFolder, DetectionDataset};
 
 /// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
 /// `None` if it is another layout.
@@ -16,21 +16,6 @@ type Recognizer = fn(&Arc<Inventory>, Option<&Path>) -> Result<Option<Found>, Da
 
 /// All layouts. Where two fit equally well, the earlier one is taken.
 const RECOGNIZERS: [Recognizer; 5] = [coco::find, voc::find, yolo::find, csv::find, createml::find];
-
-impl DetectionDataset {
-    /// Opens one split of the data set at `path`, in any layout: a folder, or a file that describes a data set.
-    ///
-    /// `split` may be `None` if there is only one. [`DataFolder`] lists them.
-    ///
-    /// # Errors
-    ///
-    /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], [`DataError::UnknownSplit`],
-    /// [`DataError::SplitNotNamed`], and the errors of [`coco`](Self::coco), [`voc`](Self::voc) and
-    /// [`yolo`](Self::yolo).
-    pub fn open(path: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
-        DataFolder::open(path)?.read_split(split)
-    }
-}
 
 /// The layout at `path`: a folder, or the file that describes a data set.
 pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use hotcoco::Dataset;
 use serde::Serialize;
 
-use super::dataset_writer::LayoutWriter;
+use super::layout_writer::LayoutWriter;
 use super::report::{WriteFinding, WriteReport};
 use super::splits::WrittenSplit;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, Object};

@@ -1,7 +1,6 @@
 //! Writing data sets in any layout.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,12 +9,13 @@ use rayon::prelude::*;
 use super::coco::Coco;
 use super::file_names::FileNames;
 use super::image_transfer::{Failure, ImageTransfer, Origin};
+use super::layout_writer::LayoutWriter;
 use super::report::{WriteFinding, WriteReport};
 use super::splits::{WrittenSplit, all_categories, relabeled};
 use super::unfinished::Unfinished;
 use super::voc::Voc;
 use super::yolo::Yolo;
-use crate::{Category, DataError, DetectionDataset, ImageRecord, Layout, Object};
+use crate::{DataError, DetectionDataset, ImageRecord, Layout};
 
 /// Writes data sets as folders that other tools and this crate read.
 ///
@@ -131,27 +131,6 @@ impl DatasetWriter {
     }
 }
 
-/// What differs between layouts.
-pub(super) trait LayoutWriter: fmt::Debug + Sync {
-    /// The folder of the images of a split, in the data set.
-    fn image_folder(&self, split: &str) -> PathBuf;
-
-    /// Whether annotations state the size of their image.
-    fn states_sizes(&self) -> bool;
-
-    /// Why the layout cannot represent an object.
-    fn obstacle(&self, object: &Object) -> Option<WriteFinding>;
-
-    /// Writes everything but the images to `dir`. Labels are indices of `categories`.
-    fn write(
-        &self,
-        dir: &Path,
-        categories: &[Category],
-        splits: &[WrittenSplit],
-        report: &mut WriteReport,
-    ) -> Result<(), DataError>;
-}
-
 fn layout_writer(layout: Layout) -> Result<&'static dyn LayoutWriter, DataError> {
     match layout {
         Layout::Coco => Ok(&Coco),
@@ -163,10 +142,6 @@ fn layout_writer(layout: Layout) -> Result<&'static dyn LayoutWriter, DataError>
             requirement: "COCO, VOC or YOLO to be written".to_string(),
         }),
     }
-}
-
-pub(super) fn write_text(path: &Path, text: &str) -> Result<(), DataError> {
-    fs::write(path, text).map_err(DataError::io(path))
 }
 
 /// Writes the images of one split after the other.

@@ -4,6 +4,7 @@ mod coco;
 mod dataset_writer;
 mod file_names;
 mod image_transfer;
+mod layout_writer;
 mod report;
 mod splits;
 mod unfinished;

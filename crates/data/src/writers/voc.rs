@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use quick_xml::escape::partial_escape;
 use rayon::prelude::*;
 
-use super::dataset_writer::{LayoutWriter, write_text};
+use super::layout_writer::{LayoutWriter, write_text};
 use super::report::{WriteFinding, WriteReport};
 use super::splits::WrittenSplit;
 use crate::files::stem;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_saphyr::{ser_options, to_string_with_options};
 
-use super::dataset_writer::{LayoutWriter, write_text};
+use super::layout_writer::{LayoutWriter, write_text};
 use super::report::{WriteFinding, WriteReport};
 use super::splits::WrittenSplit;
 use crate::formats::Role;
