@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use fcos_burn::{
-    data::{DataFolder, shapes::ShapesConfig},
+    data::{DataFolder, Division, shapes::ShapesConfig},
     inspect::{Inspection, InspectionOptions, Purpose, Splits},
     train::config::DataSource,
 };
@@ -12,9 +12,6 @@ use fcos_burn_cli::{
     args::{DataArgs, ImageSizeArgs, Preset},
     terminal::{message, print},
 };
-
-/// The share of a data set of one split that counts as held out.
-const VAL_SHARE: f64 = 0.2;
 
 /// Inspect a data set: counts, classes, sizes, pyramid levels, equal pictures, what was dropped.
 ///
@@ -59,7 +56,7 @@ fn read(args: &Args) -> Result<Splits, Error> {
         let folder = DataFolder::open(path)?;
         return Ok(match split {
             Some(split) => Splits::read_one(&folder, split)?,
-            None => Splits::read(&folder, VAL_SHARE)?,
+            None => Splits::read(&folder, Division::VAL_SHARE)?,
         });
     }
     let splits = Splits::new(source.name());
