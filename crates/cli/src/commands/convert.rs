@@ -89,11 +89,13 @@ impl From<&TransferArgs> for ImageTransfer {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    check_output(&args.data, &args.output)?;
     let source = match args.data.as_os_str() {
         name if name == "shapes" => Source::Shapes,
         _ => Source::Folder(DataFolder::open(&args.data)?),
     };
+    if let Source::Folder(folder) = &source {
+        check_output(folder.path(), &args.output)?;
+    }
     let names = source.names(&args.split)?;
     let mut splits = Vec::new();
     match (args.val_share, &names[..]) {
@@ -131,16 +133,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 
 /// Refuses a folder inside that of the data, where its files would be taken for those of the data.
 fn check_output(data: &Path, output: &Path) -> Result<(), Error> {
-    let Ok(data) = data.canonicalize() else {
-        return Ok(());
-    };
+    let data = data.canonicalize().map_err(Error::io(data))?;
     let folder = match data.parent() {
         Some(parent) if data.is_file() => parent,
         _ => &data,
     };
     // The folder itself is refused as one that is not empty.
-    let output_is = std::path::absolute(output).map_err(Error::io(output))?;
-    let mut above = output_is.ancestors().skip(1);
+    let absolute = std::path::absolute(output).map_err(Error::io(output))?;
+    let mut above = absolute.ancestors().skip(1);
     let existing = above.find_map(|above| above.canonicalize().ok());
     match existing.is_some_and(|existing| existing.starts_with(folder)) {
         true => Err(Error::OutputInData(output.to_owned())),

@@ -94,6 +94,67 @@ fn the_only_split_is_divided_on_request() {
 }
 
 #[test]
+fn one_of_several_splits_is_divided() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    for (split, names) in [("train", ["a", "b", "c"]), ("val", ["d", "e", "f"])] {
+        let (images, labels) = (source.join("images"), source.join("labels"));
+        for (name, value) in names.into_iter().zip([0, 90, 200]) {
+            for folder in [&images, &labels] {
+                fs::create_dir_all(folder.join(split)).unwrap();
+            }
+            let image = image::RgbImage::from_pixel(16, 8, image::Rgb([value; 3]));
+            image
+                .save(images.join(format!("{split}/{name}.png")))
+                .unwrap();
+            fs::write(labels.join(format!("{split}/{name}.txt")), "").unwrap();
+        }
+    }
+    fs::write(source.join("classes.txt"), "cat\n").unwrap();
+    let output = dir.path().join("output");
+    let base = ["--data", path(&source), "--format", "yolo", "--output"];
+    let share = ["--val-share", "0.3"];
+    let with = |more: &[&[&str]]| [&base[..], &[path(&output)], &more.concat()].concat();
+    assert_fails(
+        "convert",
+        &with(&[&share]),
+        1,
+        &["--val-share divides one split", "has train, val", "--split"],
+    );
+    assert_fails(
+        "convert",
+        &with(&[&["--val-share", "1"]]),
+        2,
+        &["above 0 and below 1"],
+    );
+
+    // Two words for one split.
+    let result = run(
+        "convert",
+        &with(&[&share, &["--split", "val", "--split", "valid"]]),
+    );
+    let told = stderr(&result);
+    assert!(result.status.success(), "{told}");
+    assert!(told.contains("(held-out part): "), "{told}");
+    let folder = DataFolder::open(&output).unwrap();
+    assert_eq!(folder.splits(), ["train", "val"]);
+    let images: usize = folder
+        .splits()
+        .iter()
+        .map(|split| folder.read(split).unwrap().len())
+        .sum();
+    assert_eq!(images, 3);
+
+    fs::remove_dir_all(&output).unwrap();
+    let result = run(
+        "convert",
+        &with(&[&["--split", "train", "--split", "train"]]),
+    );
+    assert!(result.status.success(), "{}", stderr(&result));
+    assert_eq!(DataFolder::open(&output).unwrap().splits(), ["train"]);
+}
+
+#[test]
 fn failures_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");
@@ -105,6 +166,10 @@ fn failures_leave_nothing_behind() {
         assert_fails("convert", &args, code, parts);
     };
     fails(&source, &[], 1, &["source: not an empty folder"]);
+    for inside in ["new", "labels/new", "../source/new"] {
+        let told = ["is inside the data folder"];
+        fails(&source.join(inside), &[], 1, &told);
+    }
     let output = dir.path().join("output");
     fails(&output, &["--split", "dev"], 1, &["has no split 'dev'"]);
     fails(&output, &["--copy", "--link"], 2, &["cannot be used with"]);

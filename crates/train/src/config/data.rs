@@ -482,6 +482,63 @@ mod tests {
     }
 
     #[test]
+    fn an_unknown_split_is_told_with_the_held_out_part() {
+        let refused = |config: DataConfig| config.open("other").unwrap_err().to_string();
+        let dir = coco(&["train"]);
+        let error = refused(DataConfig::folder(dir.path(), None, None).unwrap());
+        assert!(error.ends_with("it has: train, held-out"), "{error}");
+        let shapes = DataConfig::shapes(ShapesConfig::default());
+        assert!(refused(shapes.clone()).ends_with("train or val"));
+        assert!(refused(shapes.with_val_share(0.5)).ends_with("train, val or held-out"));
+    }
+
+    #[test]
+    fn other_words_for_the_training_split_do_not_open_the_held_out_part() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c", "d"] {
+            let image = image::RgbImage::from_pixel(8, 8, image::Rgb([name.as_bytes()[0]; 3]));
+            image.save(dir.path().join(format!("{name}.png"))).unwrap();
+            let labels = dir.path().join(format!("{name}.txt"));
+            fs::write(labels, "0 0.5 0.5 0.25 0.25\n").unwrap();
+        }
+        fs::write(dir.path().join("classes.txt"), "cat\n").unwrap();
+        fs::write(dir.path().join("train.txt"), "a.png\nb.png\nc.png\nd.png\n").unwrap();
+        let config = DataConfig::folder(dir.path(), None, None).unwrap();
+        let (train, _) = config.open_splits().unwrap();
+        assert!(train.len() < 4);
+        for split in ["train", "TRAIN", "training"] {
+            assert_eq!(names(&config.open(split).unwrap()), names(&train));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_divided_in_the_same_way() {
+        let config = DataConfig::folder(coco(&["train"]).path(), None, None).unwrap();
+        let divided = |splits: &[&str]| {
+            let dir = coco(splits);
+            let source = DataSource::Folder(dir.path().to_owned());
+            let divided = config.divided_as_here(&source).unwrap();
+            divided.map(|data| (data.train_split, data.val_share))
+        };
+        let held_out = |train: &str| Some((train.to_owned(), Some(0.2)));
+        assert_eq!(divided(&["train", "val"]), held_out("train"));
+        assert_eq!(divided(&["Training", "other"]), held_out("Training"));
+        assert_eq!(divided(&["photos"]), held_out("photos"));
+        assert_eq!(divided(&["a", "b"]), None);
+        let dir = coco(&["train"]);
+        let source = DataSource::Folder(dir.path().to_owned());
+        let validated = config.clone().with_val_split("val");
+        assert_eq!(validated.divided_as_here(&source).unwrap(), None);
+    }
+
+    #[test]
+    fn paths_do_not_depend_on_the_working_folder() {
+        let folder = std::env::current_dir().unwrap();
+        let source = DataSource::Folder("photos/../coon".into()).absolute();
+        assert_eq!(source, DataSource::Folder(folder.join("photos/../coon")));
+    }
+
+    #[test]
     fn impossible_shares_are_refused() {
         for share in [0.0, 1.0, -0.5, f64::NAN] {
             let config = DataConfig::shapes(ShapesConfig::default()).with_val_share(share);
@@ -566,5 +623,17 @@ mod tests {
         assert!(source(".").is_same(&source("../coon")));
         assert!(!source("data.yaml").is_same(&source("den.yaml")));
         assert!(!source("none").is_same(&source("nothing")));
+
+        // The file that describes the folder.
+        fs::create_dir_all(folder.join("images/train")).unwrap();
+        let image = image::RgbImage::new(8, 8);
+        image.save(folder.join("images/train/a.png")).unwrap();
+        for file in ["data.yaml", "den.yaml"] {
+            let yaml = "names: [coon]\ntrain: images/train\n";
+            fs::write(folder.join(file), yaml).unwrap();
+        }
+        assert!(source("data.yaml").is_same(&source(".")));
+        assert!(source(".").is_same(&source("data.yaml")));
+        assert!(!source(".").is_same(&source("den.yaml")));
     }
 }
