@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use fcos_burn::data::{DataFolder, DetectionDataset, Layout};
 
-use super::{assert_fails, path, run, stderr};
+use super::{assert_fails, error_line, path, run, stderr};
 
 /// A flat YOLO folder with a polygon, a box outside its image, and pictures of 16x8 pixels.
 fn flat_yolo(dir: &Path) {
@@ -112,44 +112,29 @@ fn one_of_several_splits_is_divided() {
     }
     fs::write(source.join("classes.txt"), "cat\n").unwrap();
     let output = dir.path().join("output");
-    let base = ["--data", path(&source), "--format", "yolo", "--output"];
-    let share = ["--val-share", "0.3"];
-    let with = |more: &[&[&str]]| [&base[..], &[path(&output)], &more.concat()].concat();
-    assert_fails(
-        "convert",
-        &with(&[&share]),
-        1,
-        &["--val-share divides one split", "has train, val", "--split"],
-    );
-    assert_fails(
-        "convert",
-        &with(&[&["--val-share", "1"]]),
-        2,
-        &["above 0 and below 1"],
-    );
+    let convert = |more: &[&str]| {
+        let base = ["--data", path(&source), "--format", "yolo", "--output"];
+        run("convert", &[&base[..], &[path(&output)], more].concat())
+    };
+    let error = error_line(&convert(&["--val-share", "0.3"]));
+    let told = "has train, val: choose it with --split";
+    assert!(error.contains(told), "{error}");
+    let refused = convert(&["--val-share", "1"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
 
     // Two words for one split.
-    let result = run(
-        "convert",
-        &with(&[&share, &["--split", "val", "--split", "valid"]]),
-    );
+    let result = convert(&["--val-share", "0.3", "--split", "val", "--split", "valid"]);
     let told = stderr(&result);
     assert!(result.status.success(), "{told}");
     assert!(told.contains("(held-out part): "), "{told}");
     let folder = DataFolder::open(&output).unwrap();
     assert_eq!(folder.splits(), ["train", "val"]);
-    let images: usize = folder
-        .splits()
-        .iter()
-        .map(|split| folder.read(split).unwrap().len())
-        .sum();
-    assert_eq!(images, 3);
+    let splits = folder.splits().iter();
+    let images = splits.map(|split| folder.read(split).unwrap().len());
+    assert_eq!(images.sum::<usize>(), 3);
 
     fs::remove_dir_all(&output).unwrap();
-    let result = run(
-        "convert",
-        &with(&[&["--split", "train", "--split", "train"]]),
-    );
+    let result = convert(&["--split", "train", "--split", "train"]);
     assert!(result.status.success(), "{}", stderr(&result));
     assert_eq!(DataFolder::open(&output).unwrap().splits(), ["train"]);
 }

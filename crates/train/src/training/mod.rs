@@ -23,7 +23,9 @@ use burn::{
         metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
-use fcos_burn_data::{DetectionDataset, equal_images, list_names, transforms::Augmentations};
+use fcos_burn_data::{
+    DetectionDataset, ImagePlace, equal_images, list_names, transforms::Augmentations,
+};
 use fcos_burn_detect::{
     Detector,
     device::DeviceName,
@@ -550,12 +552,12 @@ impl Splits {
 
 /// How many images of `val` have a file of equal content in `train`.
 fn shared_images(train: &DetectionDataset, val: &DetectionDataset) -> usize {
+    let is_of = |dataset| move |place: &ImagePlace| place.dataset == dataset;
     let groups = equal_images(&[train, val]).into_iter();
-    let of_val = groups.map(|group| {
-        let of_val = group.iter().filter(|place| place.dataset == 1).count();
-        (of_val < group.len()).then_some(of_val).unwrap_or_default()
-    });
-    of_val.sum()
+    let groups = groups.filter(|group| group.iter().any(is_of(0)));
+    groups
+        .map(|group| group.into_iter().filter(is_of(1)).count())
+        .sum()
 }
 
 struct Run<C: BackboneConfig> {
