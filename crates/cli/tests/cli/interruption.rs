@@ -175,9 +175,10 @@ fn a_held_out_part_survives_an_interruption() {
     let data = dir.join("data");
     let objects: Vec<&str> = ["red", "blue"].into_iter().cycle().take(20).collect();
     write_split(&data, "train", &RED_BLUE, &objects);
-    let args = |run: &Path| [training(dir, &data, run), vec!["--epochs=6".to_owned()]].concat();
     let started = |run: &Path| {
-        let args = args(run);
+        let mut args = training(dir, &data, run);
+        let epochs = args.iter().position(|arg| arg == "--epochs").unwrap() + 1;
+        args[epochs] = "10".to_owned();
         spawn(&args.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let (whole, stopped) = (dir.join("whole"), dir.join("stopped"));
