@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use fcos_burn::model::WeightsError;
+use fcos_burn::{data::DataError, model::WeightsError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum Error {
     Detect(#[from] fcos_burn::detect::Error),
     /// Data could not be read.
     #[error(transparent)]
-    Data(#[from] fcos_burn::data::DataError),
+    Data(#[from] DataError),
     /// Weights could not be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -56,8 +56,8 @@ pub enum Error {
         /// The value.
         error: Box<fcos_burn::train::Error>,
     },
-    /// The data of a run could not be opened.
-    #[error("{0} (the run's config.json names this data; if it has moved, use --data)")]
+    /// The data of a run is missing.
+    #[error("{0} (this is the data that the run's config.json names; --data names another place)")]
     RunData(fcos_burn::train::Error),
     /// Standard output could not be written.
     #[error("standard output: {0}")]
@@ -68,6 +68,17 @@ pub enum Error {
     /// The pictures would overwrite the images.
     #[error("{} contains the images: choose another folder for the pictures (--output)", .0.display())]
     OutputIsInput(PathBuf),
+    /// A share of several splits was asked for.
+    #[error("--val-share divides one split, but {data} has {splits}: choose it with --split")]
+    SeveralSplits {
+        /// The data set.
+        data: String,
+        /// The names of its splits.
+        splits: String,
+    },
+    /// The data set would be written into the one that is read.
+    #[error("{} is inside the data folder: choose another folder for the new data set (--output)", .0.display())]
+    OutputInData(PathBuf),
     /// No data was given, and the weights do not belong to a run.
     #[error("{} does not belong to a run: choose the data to evaluate on with --data", .0.display())]
     NoData(PathBuf),
@@ -85,6 +96,19 @@ impl From<fcos_burn::train::Error> for Error {
 }
 
 impl Error {
+    /// The error of data that a run names. If it is not there, it may be elsewhere.
+    pub fn of_run_data(error: fcos_burn::train::Error) -> Self {
+        match error {
+            fcos_burn::train::Error::Data(DataError::MissingFolder { .. }) => Self::RunData(error),
+            fcos_burn::train::Error::Data(DataError::Io { ref source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Self::RunData(error)
+            }
+            error => error.into(),
+        }
+    }
+
     /// Adds the file or folder to an I/O error.
     pub fn io(path: &std::path::Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -72,6 +72,20 @@ pub enum DataError {
         /// The names of its splits.
         available: Vec<String>,
     },
+    /// No split is recognizable by its name as the one for a purpose.
+    #[error(
+        "{}: no split is recognizable as the one for {purpose}: name one of {}",
+        path.display(),
+        available.join(", ")
+    )]
+    NoSplitFor {
+        /// The folder of the data set.
+        path: PathBuf,
+        /// What a split is needed for.
+        purpose: &'static str,
+        /// The names of its splits.
+        available: Vec<String>,
+    },
     /// An annotation file is malformed.
     #[error("{}: {cause}", path.display())]
     Annotations {

@@ -7,6 +7,7 @@ mod files;
 mod formats;
 mod layout;
 mod loading;
+mod names;
 mod panics;
 mod random;
 mod report;
@@ -26,12 +27,14 @@ pub use dataset::{
 };
 pub use decoding::{ImageListing, image_files, read_image};
 pub use error::DataError;
-pub use formats::DataFolder;
+pub use formats::{DataFolder, Division, PassedOver};
 pub use layout::Layout;
 pub use loading::{
     ImageBatch, Loader, LoaderError, Normalization, SampleOrder, SampleReader, epoch_order, stack,
     stack_resized,
 };
+#[doc(hidden)]
+pub use names::{are_nearly_equal, list_names};
 pub use random::{SampleRng, sample_rng};
 pub use report::{Finding, LoadReport, Tally};
 pub use writers::{DatasetWriter, ImageTransfer, WriteFinding, WriteReport};

@@ -127,7 +127,8 @@ mod tests {
         assert_eq!(known(&["circle"]).unwrap().categories().len(), 1);
         let error = known(&["cat", "Circle"]).unwrap_err().to_string();
         assert!(
-            error.contains("the model's classes are cat, Circle, but those of"),
+            error.contains("has none of the classes cat, Circle; its own are ")
+                && error.ends_with("('circle' is not the same name as 'Circle')"),
             "{error}"
         );
     }

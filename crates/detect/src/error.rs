@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fcos_burn_data::{Category, DataError, DetectionDataset};
+use fcos_burn_data::{Category, DataError, DetectionDataset, are_nearly_equal, list_names};
 use fcos_burn_model::{ConfigError, WeightsError};
 use fcos_burn_plot::PlotError;
 
@@ -51,11 +51,12 @@ pub enum Error {
         /// The cause.
         cause: String,
     },
-    /// The data has classes that the detector lacks.
+    /// The data has no class of the detector.
     #[error(
-        "the model's classes are {}, but those of {data_name} are {}",
+        "{data_name} has none of the classes {}; its own are {}{}",
         list_names(model),
-        list_names(data)
+        list_names(data),
+        near_name(model, data)
     )]
     Classes {
         /// The model's classes.
@@ -70,15 +71,12 @@ pub enum Error {
     Workers(String),
 }
 
-/// Joins names for a message; of many, only the first few.
-#[doc(hidden)]
-pub fn list_names(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    match names.len() {
-        0 => "none".to_owned(),
-        1..=SHOWN => shown,
-        more => format!("{shown} and {} more", more - SHOWN),
+/// A hint at a name that is nearly that of another class.
+fn near_name(model: &[String], data: &[String]) -> String {
+    let mut pairs = (data.iter()).flat_map(|own| model.iter().map(move |known| (own, known)));
+    match pairs.find(|(own, known)| are_nearly_equal(own, known)) {
+        Some((own, known)) => format!(" ('{own}' is not the same name as '{known}')"),
+        None => String::new(),
     }
 }
 

@@ -17,7 +17,5 @@ pub use detections::{CategoryDetection, ImageDetections};
 pub use detector::Detector;
 pub use detector_file::DetectorFile;
 pub use error::Error;
-#[doc(hidden)]
-pub use error::list_names;
 pub use fcos_burn_boxes::Detection;
 pub use input::{InputBatch, InputConfig};

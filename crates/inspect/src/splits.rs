@@ -2,15 +2,12 @@
 
 use std::fmt;
 
-use fcos_burn_data::{DataError, DataFolder, DetectionDataset, ImageRecord};
+use fcos_burn_data::{DataError, DataFolder, DetectionDataset, Division, ImageRecord};
 use serde::Serialize;
 
 use crate::picture::Picture;
 
-/// The name of the held-out part of the training split.
-const HELD_OUT: &str = "held-out";
-
-/// The purpose of a split.
+/// What a split is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
@@ -89,15 +86,14 @@ impl Splits {
     ///
     /// The error of the first split if none can be read.
     pub fn read(folder: &DataFolder, val_share: f64) -> Result<Self, DataError> {
-        let (training, validation) = (folder.training_split(), folder.validation_split());
-        let purpose = |name: &str| {
-            if training == Some(name) {
-                Purpose::Training
-            } else if validation == Some(name) {
+        let division = folder.division(None, None).ok();
+        let purpose = |name: &str| match &division {
+            Some(division) if division.train == name => Purpose::Training,
+            Some(division) if division.share.is_none() && division.val == name => {
                 Purpose::Validation
-            } else {
-                Purpose::Other
             }
+            None if folder.validation_split() == Some(name) => Purpose::Validation,
+            _ => Purpose::Other,
         };
         let mut splits = Self::of_folder(folder);
         let mut first_error = None;
@@ -115,7 +111,10 @@ impl Splits {
         }
         match first_error {
             Some(error) if splits.splits.is_empty() => Err(error),
-            _ => Ok(splits.with_held_out(val_share)),
+            _ => Ok(match division.and_then(|division| division.share) {
+                Some(_) => splits.with_held_out(val_share),
+                None => splits,
+            }),
         }
     }
 
@@ -137,12 +136,10 @@ impl Splits {
         }
     }
 
-    /// Divides the training split if there is no validation split. A split with too few images stays whole.
+    /// Divides the split to train on. A split of too few images stays whole.
     fn with_held_out(mut self, share: f64) -> Self {
-        let position =
-            |splits: &[Split], purpose| splits.iter().position(|split| split.purpose == purpose);
-        let training = position(&self.splits, Purpose::Training);
-        let (Some(training), None) = (training, position(&self.splits, Purpose::Validation)) else {
+        let is_training = |split: &Split| split.purpose == Purpose::Training;
+        let Some(training) = self.splits.iter().position(is_training) else {
             return self;
         };
         let Ok((train, val)) = self.splits[training].dataset.hold_out(share) else {
@@ -154,7 +151,7 @@ impl Splits {
                 ..self.splits[training].clone()
             },
             Split {
-                name: HELD_OUT.to_owned(),
+                name: Division::HELD_OUT.to_owned(),
                 purpose: Purpose::Validation,
                 dataset: val,
             },

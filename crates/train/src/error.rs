@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use fcos_burn_data::{DataError, DetectionDataset};
-use fcos_burn_detect::{device::DeviceError, list_names};
+use fcos_burn_data::{DataError, DetectionDataset, list_names};
+use fcos_burn_detect::device::DeviceError;
 use fcos_burn_eval::EvaluationError;
 use fcos_burn_loss::{ConfigError, TermNameError};
 use fcos_burn_model::{WeightsError, assignment::AssignmentError};

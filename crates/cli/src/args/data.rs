@@ -3,13 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use fcos_burn::{
-    data::shapes::ShapesConfig,
-    train::{
-        Error,
-        config::{DataConfig, DataSource},
-    },
-};
+use fcos_burn::{data::shapes::ShapesConfig, train::config::DataSource};
 
 /// The data to train or evaluate on.
 #[derive(Args, Clone, Debug)]
@@ -58,19 +52,16 @@ impl DataArgs {
             _ => DataSource::Folder(data.clone()),
         })
     }
+}
 
-    /// The data that the flags select, if any.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a folder is not a data set or lacks a split.
-    pub fn config(
-        &self,
-        train_split: Option<&str>,
-        val_split: Option<&str>,
-    ) -> Result<Option<DataConfig>, Error> {
-        let source = self.source();
-        let config = source.map(|source| DataConfig::of(source, train_split, val_split));
-        config.transpose()
-    }
+/// Parses the share of a split that is held out to validate on.
+///
+/// # Errors
+///
+/// Says what is expected.
+pub fn parse_val_share(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|share: &f64| *share > 0.0 && *share < 1.0)
+        .ok_or_else(|| "expected a number above 0 and below 1".to_owned())
 }

@@ -9,11 +9,11 @@ use fcos_burn::{
     model::{backbone::resnet::ResNetDepth, head::CenternessBranch},
     train::{
         Error, InitialWeights, RunConfig,
-        config::{Decay, TrainingLength},
+        config::{DataConfig, DataSource, Decay, TrainingLength},
     },
 };
 
-use super::{DataArgs, DeviceArgs, ImageSizeArgs, Preset};
+use super::{DataArgs, DeviceArgs, ImageSizeArgs, Preset, parse_val_share};
 
 /// The configuration of a training run.
 #[derive(Args, Clone, Debug)]
@@ -26,9 +26,9 @@ pub struct TrainingArgs {
     /// Validate on this split [default: val, or test]
     #[arg(long, value_name = "NAME")]
     val_split: Option<String>,
-    /// Hold out this fraction of the training split for validation, even if there is a validation
-    /// split [default: 0.2 if there is none]
-    #[arg(long, value_name = "SHARE", value_parser = parse_part, conflicts_with_all = ["val_split", "val_images"], allow_negative_numbers = true)]
+    /// Hold this share of the training split out to validate on, even if there is a split for it
+    /// [default: 0.2 if there is none]
+    #[arg(long, value_name = "SHARE", value_parser = parse_val_share, conflicts_with_all = ["val_split", "val_images"], allow_negative_numbers = true)]
     val_share: Option<f64>,
     /// Fail on any problem in the data, instead of logging it, leaving out unusable annotations
     /// and replacing a few unreadable training images
@@ -187,18 +187,25 @@ impl TrainingArgs {
             config = config.merge_file(path)?;
         }
         let (train_split, val_split) = (self.train_split.as_deref(), self.val_split.as_deref());
-        if let Some(data) = self.data.config(train_split, val_split)? {
-            config.data = data;
+        let mut val_share = self.val_share;
+        if let Some(source) = self.data.source() {
+            // The share of the file holds for any data that can be divided.
+            if val_split.is_none()
+                && matches!(source, DataSource::Folder(_) | DataSource::Shapes(_))
+            {
+                val_share = val_share.or(config.data.val_share);
+            }
+            config.data =
+                DataConfig::of(source, train_split, val_split)?.with_strict(config.data.strict);
         } else {
             if let Some(split) = train_split {
                 config.data.train_split = split.to_owned();
             }
             if let Some(split) = val_split {
-                config.data.val_split = split.to_owned();
-                config.data.val_share = None;
+                config.data = config.data.with_val_split(split);
             }
         }
-        if let Some(share) = self.val_share {
+        if let Some(share) = val_share {
             config.data = config.data.with_val_share(share);
         }
         config.data.strict |= self.strict;
@@ -357,13 +364,6 @@ fn parse_share(text: &str) -> Result<f64, String> {
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| "expected a number from 0 to 1".to_owned())
-}
-
-fn parse_part(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|share: &f64| *share > 0.0 && *share < 1.0)
-        .ok_or_else(|| "expected a number above 0 and below 1".to_owned())
 }
 
 fn parse_decay(text: &str) -> Result<f64, String> {

@@ -6,12 +6,16 @@ use std::{
 };
 
 use clap::ValueEnum;
-use fcos_burn::data::{
-    DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout,
-    shapes::{ShapesConfig, ShapesSplit},
+use fcos_burn::{
+    data::{
+        DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout, list_names,
+        shapes::ShapesConfig,
+    },
+    train::config::DataSource,
 };
 use fcos_burn_cli::{
     Error,
+    args::parse_val_share,
     terminal::{message, print},
 };
 
@@ -34,8 +38,9 @@ pub struct Args {
     /// Write only this split; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
     split: Vec<String>,
-    /// Divide a single split into `train` and `val`, which gets about this fraction of the images
-    #[arg(long, value_name = "SHARE")]
+    /// Divide the only split, or that of --split, into `train` and `val`, which gets about this share
+    /// of the images
+    #[arg(long, value_name = "SHARE", value_parser = parse_val_share, allow_negative_numbers = true)]
     val_share: Option<f64>,
     #[command(flatten)]
     transfer: TransferArgs,
@@ -84,16 +89,37 @@ impl From<&TransferArgs> for ImageTransfer {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let mut splits = read(&args.data, &args.split)?;
-    for (_, dataset) in &splits {
-        message(dataset);
-        if !dataset.report().is_clean() {
-            message(dataset.report());
+    let source = match args.data.as_os_str() {
+        name if name == "shapes" => Source::Shapes,
+        _ => Source::Folder(DataFolder::open(&args.data)?),
+    };
+    if let Source::Folder(folder) = &source {
+        check_output(folder.path(), &args.output)?;
+    }
+    let names = source.names(&args.split)?;
+    let mut splits = Vec::new();
+    match (args.val_share, &names[..]) {
+        (None, names) => {
+            for name in names {
+                splits.push((name.clone(), source.read(name)?));
+            }
+        }
+        (Some(share), [only]) => {
+            let (train, val) = source.read(only)?.hold_out(share)?;
+            splits.extend([("train".to_owned(), train), ("val".to_owned(), val)]);
+        }
+        (Some(_), names) => {
+            return Err(Error::SeveralSplits {
+                data: args.data.display().to_string(),
+                splits: list_names(names),
+            });
         }
     }
-    if let (Some(share), [(_, only)]) = (args.val_share, &splits[..]) {
-        let (train, val) = only.hold_out(share)?;
-        splits = vec![("train".to_owned(), train), ("val".to_owned(), val)];
+    for (_, dataset) in &splits {
+        message(dataset);
+        for line in dataset.messages() {
+            message(line);
+        }
     }
     let named: Vec<_> = splits
         .iter()
@@ -105,27 +131,56 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The splits of that name, or all of them.
-fn read(data: &Path, splits: &[String]) -> Result<Vec<(String, DetectionDataset)>, Error> {
-    if data.as_os_str() == "shapes" {
-        let config = ShapesConfig::default();
-        let all = [("train", ShapesSplit::Train), ("val", ShapesSplit::Val)];
-        let chosen = all
-            .into_iter()
-            .filter(|(name, _)| splits.is_empty() || splits.iter().any(|split| split == name));
-        let read = chosen.map(|(name, split)| {
-            let dataset = DetectionDataset::shapes(&config, split)?;
-            Ok((name.to_owned(), dataset))
-        });
-        return read.collect();
-    }
-    let folder = DataFolder::open(data)?;
-    let names = match splits {
-        [] => folder.splits(),
-        splits => splits,
+/// Refuses a folder inside that of the data, where its files would be taken for those of the data.
+fn check_output(data: &Path, output: &Path) -> Result<(), Error> {
+    let data = data.canonicalize().map_err(Error::io(data))?;
+    let folder = match data.parent() {
+        Some(parent) if data.is_file() => parent,
+        _ => &data,
     };
-    let read = names
-        .iter()
-        .map(|name| Ok((name.clone(), folder.read(name)?)));
-    read.collect()
+    // The folder itself is refused as one that is not empty.
+    let absolute = std::path::absolute(output).map_err(Error::io(output))?;
+    let mut above = absolute.ancestors().skip(1);
+    let existing = above.find_map(|above| above.canonicalize().ok());
+    match existing.is_some_and(|existing| existing.starts_with(folder)) {
+        true => Err(Error::OutputInData(output.to_owned())),
+        false => Ok(()),
+    }
+}
+
+/// What is read.
+enum Source {
+    Shapes,
+    Folder(DataFolder),
+}
+
+impl Source {
+    /// The names of the chosen splits, each once, or of all.
+    fn names(&self, chosen: &[String]) -> Result<Vec<String>, Error> {
+        let all = match self {
+            Self::Shapes => vec!["train".to_owned(), "val".to_owned()],
+            Self::Folder(folder) => folder.splits().to_vec(),
+        };
+        if chosen.is_empty() {
+            return Ok(all);
+        }
+        let mut names = Vec::new();
+        for name in chosen {
+            let name = match self {
+                Self::Shapes => name,
+                Self::Folder(folder) => folder.split(name)?,
+            };
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn read(&self, split: &str) -> Result<DetectionDataset, Error> {
+        Ok(match self {
+            Self::Shapes => DataSource::Shapes(ShapesConfig::default()).open(split)?,
+            Self::Folder(folder) => folder.read(split)?,
+        })
+    }
 }

@@ -7,11 +7,10 @@ use std::{
 };
 
 use fcos_burn::{
-    data::{ImageListing, read_image},
+    data::{ImageListing, list_names, read_image},
     detect::{
         Detector, ImageDetections,
         json::write_json,
-        list_names,
         pictures::{PictureNames, picture},
     },
     plot::save_picture,

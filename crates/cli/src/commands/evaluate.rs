@@ -10,7 +10,7 @@ use fcos_burn::{
     data::DetectionDataset,
     detect::{Detector, json::write_json},
     eval::{Evaluation, results},
-    train::RunConfig,
+    train::{RunConfig, config::DataConfig},
 };
 use fcos_burn_cli::{
     Error,
@@ -27,8 +27,8 @@ pub struct Args {
     weights: WeightsArgs,
     #[command(flatten)]
     data: DataArgs,
-    /// Evaluate on this split; if the run held out part of its training split, `held-out` is that
-    /// part and the training split is the rest [default: what the run was validated on; for other
+    /// Evaluate on this split. If a part of the run's training split was held out, `held-out` is that
+    /// part, and the training split is the rest [default: what the run was validated on; of other
     /// data, the validation split or the only one]
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
@@ -58,11 +58,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let (detector, loaded) = Detector::from_file(file, &device, precision)?;
     message(loaded);
     message(&dataset);
-    if !dataset.report().is_clean() {
-        message(format_args!("{}: {}", dataset.name(), dataset.report()));
-    }
-    for remark in dataset.report().remarks() {
-        message(remark);
+    for line in dataset.messages() {
+        message(line);
     }
     if let Some(path) = &args.ground_truth {
         dataset.write_coco(path)?;
@@ -102,25 +99,49 @@ fn read_run(path: &Path) -> Result<RunConfig, Error> {
 
 fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, Error> {
     let split = args.split.as_deref();
-    let source = args.data.source();
-    let of_run = run.map(|run| &run.data).filter(|data| {
-        // If the flags name the run's own data, its held-out part stays the same.
-        source
-            .as_ref()
-            .is_none_or(|source| source.is_same(&data.source))
-    });
-    Ok(match (of_run, source) {
-        (Some(data), named) => {
+    let of_run = run.map(|run| &run.data);
+    let source = match (of_run, args.data.source()) {
+        (None, None) => return Err(Error::NoData(args.weights.weights.clone())),
+        (Some(data), None) => {
             let opened = data.open(split.unwrap_or(&data.val_split));
-            opened.map_err(|error| match named {
-                Some(_) => Error::from(error),
-                None => Error::RunData(error),
-            })?
+            return opened.map_err(Error::of_run_data);
         }
-        (None, Some(source)) => match split {
+        (Some(data), Some(source)) if source.is_same(&data.source) => {
+            return Ok(data.open(split.unwrap_or(&data.val_split))?);
+        }
+        (_, Some(source)) => source,
+    };
+    // A copy of the data has the images that the run was trained on, too.
+    match of_run
+        .map(|data| data.divided_as_here(&source))
+        .transpose()?
+        .flatten()
+    {
+        Some(data) => open_divided(&data, split),
+        None => Ok(match split {
             Some(split) => source.open(split)?,
             None => source.open(&source.evaluation_split()?)?,
-        },
-        (None, None) => return Err(Error::NoData(args.weights.weights.clone())),
-    })
+        }),
+    }
+}
+
+/// A split of data that is divided as that of the run was. By default, the one to validate on if
+/// there is one, otherwise the held-out part.
+fn open_divided(data: &DataConfig, split: Option<&str>) -> Result<DetectionDataset, Error> {
+    let own = || {
+        let own = data.source.evaluation_split().ok();
+        own.filter(|own| *own != data.train_split)
+    };
+    let split = match split {
+        Some(split) => split.to_owned(),
+        None => own().unwrap_or_else(|| data.val_split.clone()),
+    };
+    if split == data.val_split {
+        message(format_args!(
+            "{}: '{split}' is the part of '{}' that the run held out, or would have",
+            data.source.name(),
+            data.train_split
+        ));
+    }
+    Ok(data.open(&split)?)
 }

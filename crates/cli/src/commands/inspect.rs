@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use fcos_burn::{
-    data::{DataFolder, shapes::ShapesConfig},
+    data::{DataFolder, Division, shapes::ShapesConfig},
     inspect::{Inspection, InspectionOptions, Purpose, Splits},
     train::config::DataSource,
 };
@@ -13,10 +13,7 @@ use fcos_burn_cli::{
     terminal::{message, print},
 };
 
-/// The fraction that is held out of a data set without a validation split.
-const VAL_SHARE: f64 = 0.2;
-
-/// Inspect a data set: counts, classes, sizes, pyramid levels, duplicate images, what was dropped.
+/// Inspect a data set: counts, classes, sizes, pyramid levels, equal pictures, what was dropped.
 ///
 /// The statistics go to standard output. With --output, they are also written as a page with charts
 /// and images.
@@ -59,7 +56,7 @@ fn read(args: &Args) -> Result<Splits, Error> {
         let folder = DataFolder::open(path)?;
         return Ok(match split {
             Some(split) => Splits::read_one(&folder, split)?,
-            None => Splits::read(&folder, VAL_SHARE)?,
+            None => Splits::read(&folder, Division::VAL_SHARE)?,
         });
     }
     let splits = Splits::new(source.name());

@@ -10,11 +10,12 @@ use std::{
 use fcos_burn::{
     detect::device::{DeviceName, Precision},
     model::{FcosConfig, backbone::resnet::ResNetDepth},
+    train::{RunConfig, RunFolder},
 };
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 
-use super::{assert_fails, error_line, path, run, stderr};
+use super::{assert_fails, command, error_line, path, run, stderr, weights};
 
 /// A tiny detector whose detections do not compete for places. Without batch statistics and averages,
 /// a training with a learning rate of nearly 0 leaves it as it is.
@@ -29,11 +30,11 @@ const STILL: &str = r#"{
     "input": {"resize": {"fixed": {"width": 64, "height": 64}}}
 }"#;
 
-const RED_BLUE: [(u64, &str); 2] = [(1, "red"), (2, "blue")];
+pub(super) const RED_BLUE: [(u64, &str); 2] = [(1, "red"), (2, "blue")];
 
 /// Writes a split of a COCO data set: an image with one object, a colored square, for each of
 /// `objects`, which are names of `categories`, or an image without objects for an empty name.
-fn write_split(dir: &Path, split: &str, categories: &[(u64, &str)], objects: &[&str]) {
+pub(super) fn write_split(dir: &Path, split: &str, categories: &[(u64, &str)], objects: &[&str]) {
     let (images, annotations) = (dir.join(split), dir.join("annotations"));
     fs::create_dir_all(&images).unwrap();
     fs::create_dir_all(&annotations).unwrap();
@@ -83,7 +84,7 @@ fn data_set(dir: &Path, name: &str, categories: &[(u64, &str)]) -> PathBuf {
 }
 
 /// The arguments of a training of [`STILL`] on `data` into the folder `run`.
-fn training(dir: &Path, data: &Path, run: &Path) -> Vec<String> {
+pub(super) fn training(dir: &Path, data: &Path, run: &Path) -> Vec<String> {
     let config = dir.join("still.json");
     fs::write(&config, STILL).unwrap();
     let args = [
@@ -122,7 +123,7 @@ fn evaluated(dir: &Path, weights: &Path, more: &[&str]) -> (Value, String) {
     (read(&results), text)
 }
 
-fn read(file: &Path) -> Value {
+pub(super) fn read(file: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
@@ -162,12 +163,28 @@ fn fine_tuning_goes_by_class_names() {
     let (by_position, _) = evaluated(dir, &first, &["--data", path(&data)]);
     assert_ne!(found, by_position);
 
+    // The weights that are averaged are those that were loaded.
+    let (averaged, found, _) = tune(
+        &[(1, "blue"), (2, "red")],
+        "averaged",
+        &["--average-decay", "0.5"],
+    );
+    let (expected, _) = evaluated(dir, &first, &["--data", path(&averaged)]);
+    assert_eq!(found, expected);
+
     let classes = [(5, "green"), (6, "blue"), (9, "red")];
-    let (_, found, text) = tune(&classes, "more", &[]);
-    let told =
-        "2 of 3 classes keep the classifier of the weights (blue, red); new: green; unused: none";
+    let (more, found, text) = tune(&classes, "more", &[]);
+    let told = "2 of 3 classes start with the classifier of the weights (blue, red); new: green; not used: none";
     assert!(text.contains(told), "{text}");
-    assert!(!found.as_array().unwrap().is_empty());
+    // The kept classes are found as before, beside the new one.
+    let known = |found: &Value| -> Vec<Value> {
+        let results = found.as_array().unwrap().iter();
+        let known = results.filter(|result| result["category_id"] != 5);
+        known.cloned().collect()
+    };
+    let (expected, _) = evaluated(dir, &first, &["--data", path(&more)]);
+    assert_eq!(known(&found), known(&expected));
+    assert!(known(&found).len() < found.as_array().unwrap().len());
 
     let (fewer, found, text) = tune(&[(4, "blue")], "fewer", &[]);
     let told = "1 of 1 classes keep the classifier of the weights (blue); new: none; unused: red";
@@ -208,9 +225,9 @@ fn unnamed_weights(dir: &Path, classes: usize) -> PathBuf {
 fn classes_of_weights_without_names_go_by_position() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    let weights = unnamed_weights(dir, 2);
+    let weights_file = unnamed_weights(dir, 2);
     let data = data_set(dir, "data", &RED_BLUE);
-    let (_, text) = evaluated(dir, &weights, &["--data", path(&data)]);
+    let (_, text) = evaluated(dir, &weights_file, &["--data", path(&data)]);
     assert!(
         text.contains("unnamed.safetensors: the weights have no class names"),
         "{text}"
@@ -218,7 +235,8 @@ fn classes_of_weights_without_names_go_by_position() {
     let input = dir.join("input.json");
     fs::write(
         &input,
-        r#"{"input": {"resize": {"fixed": {"width": 64, "height": 64}}}}"#,
+        r#"{"input": {"resize": {"fixed": {"width": 64, "height": 64}}},
+            "optimization": {"average_decay": null}}"#,
     )
     .unwrap();
     let folder = dir.join("tuned");
@@ -228,18 +246,26 @@ fn classes_of_weights_without_names_go_by_position() {
             "--data",
             path(&data),
             "--weights",
-            path(&weights),
+            path(&weights_file),
             "--config",
             path(&input),
         ]
         .map(str::to_owned),
-        &["--epochs", "1", "--output", path(&folder)],
+        &["--epochs", "1", "--lr", "1e-30", "--output", path(&folder)],
     );
     assert!(
         text.contains("unnamed.safetensors: the weights have no class names"),
         "{text}"
     );
     assert!(!text.contains("not in the file: head.class"), "{text}");
+    let config: RunConfig = RunFolder::open(&folder).unwrap().read_config().unwrap();
+    let (started, ended) = (
+        weights(&config, &weights_file),
+        weights(&config, &folder.join("model.bpk")),
+    );
+    let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-6;
+    assert_eq!(started.len(), ended.len());
+    assert!(!started.iter().zip(&ended).any(far));
 }
 
 #[test]
@@ -304,7 +330,8 @@ fn validation_goes_by_class_names() {
     let (_, output) = trained("none", &[(1, "Red"), (2, "green")], &["Red", "green"], &[]);
     let error = error_line(&output);
     assert!(
-        error.contains("red, blue") && error.contains("Red, green"),
+        error.contains("has none of the classes red, blue; its own are Red, green")
+            && error.ends_with("('Red' is not the same name as 'red')"),
         "{error}"
     );
 }
@@ -331,6 +358,26 @@ fn a_held_out_part_stays_the_same() {
         let (again, _) = evaluated(dir, &folder, more);
         assert_eq!(again, found, "{more:?}");
     }
+    // Nor does a copy become unseen, or the file that describes it.
+    let copy = dir.join("copy");
+    write_split(&copy, "train", &RED_BLUE, &objects);
+    let file = copy.join("annotations/instances_train.json");
+    for data in [&copy, &file] {
+        for more in [&[][..], &["--split", "held-out"]] {
+            let more = [&["--data", path(data)], more].concat();
+            let (again, text) = evaluated(dir, &folder, &more);
+            assert_eq!(again, found, "{more:?}");
+            assert!(text.contains("held out"), "{text}");
+        }
+    }
+    let (rest, _) = evaluated(dir, &folder, &["--data", path(&copy), "--split", "train"]);
+    assert!(image_ids(&rest).is_disjoint(&image_ids(&found)));
+    write_split(&copy, "val", &RED_BLUE, &["red", "blue"]);
+    let (own, _) = evaluated(dir, &folder, &["--data", path(&copy)]);
+    assert_eq!(image_ids(&own), BTreeSet::from([1, 2]));
+    let arguments = ["--weights", path(&folder), "--split", "dev"];
+    assert_fails("evaluate", &arguments, 1, &["it has: train, held-out"]);
+
     let (trained_on, _) = evaluated(dir, &folder, &["--split", "train"]);
     assert!(image_ids(&trained_on).is_disjoint(&image_ids(&found)));
     // The evaluation of a finished run is repeated.
@@ -370,6 +417,125 @@ fn a_held_out_part_stays_the_same() {
     let usage = ["--val-share", "0.2", "--val-split", "val"];
     assert_fails("train", &usage, 2, &["--val-split"]);
     assert_fails("train", &["--val-share", "1"], 2, &["--val-share"]);
+}
+
+#[test]
+fn a_run_finds_its_data_from_any_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    data_set(dir, "data", &RED_BLUE);
+    let folder = dir.join("run");
+    let args = training(dir, Path::new("data"), &folder);
+    let output = command("train").args(args).current_dir(dir).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let (again, _) = evaluated(dir, &folder, &[]);
+    assert_eq!(again, read(&folder.join("results.json")));
+
+    let arguments = ["--weights", path(&folder), "--split", "dev"];
+    let error = error_line(&run("evaluate", &arguments));
+    assert!(!error.contains("--data"), "{error}");
+    fs::rename(dir.join("data"), dir.join("moved")).unwrap();
+    let arguments = ["--weights", path(&folder)];
+    assert_fails("evaluate", &arguments, 1, &["--data names another place"]);
+}
+
+#[test]
+fn what_a_file_says_of_the_data_holds_for_other_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = data_set(dir, "data", &RED_BLUE);
+    let of = |name: &str, more: &[&str]| {
+        let folder = dir.join(name);
+        let args = training(dir, &data, &folder);
+        let mut config: Value = serde_json::from_str(STILL).unwrap();
+        config["data"] = json!({"val_share": 0.4, "strict": true});
+        fs::write(dir.join("still.json"), config.to_string()).unwrap();
+        succeeds("train", &args, more);
+        let data = read(&folder.join("config.json"))["data"].clone();
+        (
+            data["val_share"].clone(),
+            data["val_split"].clone(),
+            data["strict"].clone(),
+        )
+    };
+    assert_eq!(
+        of("file", &[]),
+        (json!(0.4), json!("held-out"), json!(true))
+    );
+    assert_eq!(of("share", &["--val-share", "0.3"]).0, json!(0.3));
+    let split = of("split", &["--val-split", "val"]);
+    assert_eq!(split, (Value::Null, json!("val"), json!(true)));
+}
+
+#[test]
+fn doubtful_data_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let trained = |name: &str, data: &Path, more: &[&str]| {
+        let mut args = training(dir, data, &dir.join(name));
+        args.extend(more.iter().map(|arg| (*arg).to_owned()));
+        run_with("train", &args, &[])
+    };
+
+    let data = data_set(dir, "shared", &RED_BLUE);
+    fs::copy(data.join("train/002.png"), data.join("val/003.png")).unwrap();
+    let text = stderr(&trained("shared-run", &data, &[]));
+    let told = "1 of 3 images are also in the split to train on";
+    assert!(text.contains("warning: ") && text.contains(told), "{text}");
+
+    let data = data_set(dir, "twins", &[(1, "red"), (2, "blue"), (3, "red")]);
+    let twins = "several classes have the same name: red";
+    let output = trained("twins-run", &data, &[]);
+    let text = stderr(&output);
+    assert!(output.status.success() && text.contains(twins), "{text}");
+    let strict = trained("twins-strict", &data, &["--strict"]);
+    assert!(error_line(&strict).contains(twins));
+
+    // A split to validate on whose images are of a format that is not read.
+    let data = dir.join("phone");
+    for (name, value) in [("a", 0), ("b", 100), ("c", 200)] {
+        let train = data.join("images/train");
+        fs::create_dir_all(&train).unwrap();
+        let image = RgbImage::from_pixel(64, 64, Rgb([value; 3]));
+        image.save(train.join(format!("{name}.png"))).unwrap();
+        for (split, stem) in [("train", name), ("val", "d")] {
+            let labels = data.join("labels").join(split);
+            fs::create_dir_all(&labels).unwrap();
+            let file = labels.join(format!("{stem}.txt"));
+            fs::write(file, "0 0.5 0.5 0.4 0.4\n").unwrap();
+        }
+    }
+    fs::create_dir_all(data.join("images/val")).unwrap();
+    fs::write(data.join("images/val/d.HEIC"), "not read").unwrap();
+    let yaml = "names: [cat]\ntrain: images/train\nval: images/val\n";
+    fs::write(data.join("data.yaml"), yaml).unwrap();
+    let output = trained("phone-run", &data, &[]);
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    for told in [
+        "split 'val' has no readable images (image files of formats that are not read left out: 1 (images/val/d.HEIC))",
+        "a share is held out instead",
+    ] {
+        assert!(text.contains(told), "{text}");
+    }
+    let strict = trained("phone-strict", &data, &["--strict"]);
+    assert!(error_line(&strict).contains("split 'val' has no readable images"));
+    // A split that is only empty is no problem.
+    fs::remove_file(data.join("images/val/d.HEIC")).unwrap();
+    fs::remove_file(data.join("labels/val/d.txt")).unwrap();
+    let output = trained("phone-empty", &data, &["--strict"]);
+    let text = stderr(&output);
+    let told = "split 'val' has no readable images: a share is held out instead";
+    assert!(output.status.success() && text.contains(told), "{text}");
+
+    // The folder, and the file that describes it.
+    let run = dir.join("phone-run");
+    let found = read(&run.join("results.json"));
+    let yaml = data.join("data.yaml");
+    for data in [&data, &yaml] {
+        assert_eq!(evaluated(dir, &run, &["--data", path(data)]).0, found);
+    }
 }
 
 #[test]

@@ -9,10 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use burn::{
-    module::{Module, ModuleVisitor, Param},
-    tensor::Tensor,
-};
 use fcos_burn::{
     train::run::EpochRow,
     train::training::FailedStep,
@@ -21,7 +17,10 @@ use fcos_burn::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    data::{RED_BLUE, read, training, write_split},
+    *,
+};
 
 /// Three epochs of eight steps.
 const SHORT: &str = r#"{
@@ -96,22 +95,6 @@ fn signal(child: &Child, signal: &str) {
     assert!(sent.unwrap().success());
 }
 
-/// The bits of all weights in a weights file of the run.
-fn weights(config: &RunConfig, file: &Path) -> Vec<u32> {
-    struct Bits(Vec<u32>);
-    impl ModuleVisitor for Bits {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let values = param.val().into_data();
-            self.0.extend(values.iter::<f32>().map(f32::to_bits));
-        }
-    }
-    let device = DeviceName::CPU.open(Precision::F32).unwrap();
-    let model = config.model.init(&device).unwrap().load(file).unwrap();
-    let mut bits = Bits(Vec::new());
-    model.visit(&mut bits);
-    bits.0
-}
-
 /// The run in `dir` ended with the weights, metrics and detections of the uninterrupted one.
 fn assert_undisturbed(dir: &Path) {
     let open = |dir: &Path| RunFolder::open(&folder(dir)).unwrap();
@@ -130,8 +113,8 @@ fn assert_undisturbed(dir: &Path) {
         (last(&found, "average.bpk"), last(&expected, "average.bpk")),
     ] {
         // `assert_eq` would print all weights.
-        let equal = weights(&config, &found) == weights(&config, &expected);
-        assert!(equal, "{}", found.display());
+        let bits = |file| weights(&config, file).into_iter().map(f32::to_bits);
+        assert!(bits(&found).eq(bits(&expected)), "{}", found.display());
     }
     assert_eq!(
         fs::read(found.results_path()).unwrap(),
@@ -183,6 +166,34 @@ fn ctrl_c_and_sigterm_keep_the_last_step() {
         );
         assert_resumes(dir.path());
     }
+}
+
+#[test]
+fn a_held_out_part_survives_an_interruption() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = dir.join("data");
+    let objects: Vec<&str> = ["red", "blue"].into_iter().cycle().take(20).collect();
+    write_split(&data, "train", &RED_BLUE, &objects);
+    let started = |run: &Path| {
+        let mut args = training(dir, &data, run);
+        let epochs = args.iter().position(|arg| arg == "--epochs").unwrap() + 1;
+        args[epochs] = "10".to_owned();
+        spawn(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let (whole, stopped) = (dir.join("whole"), dir.join("stopped"));
+    let output = started(&whole).wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+
+    let child = started(&stopped);
+    wait_for_a_checkpoint(&stopped);
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let output = run("train", &["--resume", path(&stopped)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let results = |run: &Path| read(&run.join("results.json"));
+    assert_eq!(results(&stopped), results(&whole));
 }
 
 #[test]
@@ -302,8 +313,11 @@ fn a_non_finite_step_stops_the_run_and_keeps_the_weights() {
     let config: RunConfig = folder.read_config().unwrap();
     assert_eq!(folder.checkpoints().iterations().unwrap(), [0]);
     let first = folder.checkpoints().path().join("0/model.bpk");
-    let finite = |bits: &u32| f32::from_bits(*bits).is_finite();
-    assert!(weights(&config, &first).iter().all(finite));
+    assert!(
+        weights(&config, &first)
+            .iter()
+            .all(|weight| weight.is_finite())
+    );
 
     let step = FailedStep::read(&run).unwrap();
     assert_eq!((step.iteration, step.images.len()), (2, 2));

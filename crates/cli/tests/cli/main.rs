@@ -14,10 +14,15 @@ use std::{
     process::{Command, Output},
 };
 
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::Tensor,
+};
 use fcos_burn::{
     detect::device::{DeviceError, DeviceName, Precision},
     model::FcosConfig,
     model::backbone::resnet::ResNetDepth,
+    train::RunConfig,
 };
 
 /// A command of the program.
@@ -83,6 +88,21 @@ const TINY: &str = r#"{
     }}},
     "input": {"resize": {"fixed": {"width": 64, "height": 64}}}
 }"#;
+
+/// All weights in a weights file of a run with this configuration.
+fn weights(config: &RunConfig, file: &Path) -> Vec<f32> {
+    struct Values(Vec<f32>);
+    impl ModuleVisitor for Values {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.extend(param.val().into_data().iter::<f32>());
+        }
+    }
+    let device = DeviceName::CPU.open(Precision::F32).unwrap();
+    let model = config.model.init(&device).unwrap().load(file).unwrap();
+    let mut values = Values(Vec::new());
+    model.visit(&mut values);
+    values.0
+}
 
 fn trained(dir: &Path) -> PathBuf {
     let config = dir.join("tiny.json");

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 
 use super::{Category, ImageRecord, Object};
-use crate::{Finding, LoadReport};
+use crate::list_names;
 
 /// How far, in pixels, rounding may move a box outside its image.
 const ROUNDING: f32 = 1e-2;
@@ -92,6 +92,21 @@ pub(super) fn number_objects(images: &mut [ImageRecord], report: &mut LoadReport
         object.id = id;
     }
     report.note("annotation ids were missing, zero or repeated, and were renumbered from 1");
+}
+
+/// Classes of one name are told apart by their place alone, which is often a mistake in the list of classes.
+pub(super) fn tell_equal_names(categories: &[Category], report: &mut LoadReport) {
+    let (mut seen, mut repeated) = (HashSet::new(), Vec::new());
+    for category in categories {
+        let name = category.name.as_str();
+        if !seen.insert(name) && !repeated.contains(&name) {
+            repeated.push(name);
+        }
+    }
+    if !repeated.is_empty() {
+        let names = list_names(&repeated);
+        report.note(format!("several classes have the same name: {names}"));
+    }
 }
 
 fn first_repeated<T: Eq + Hash + Copy>(mut ids: impl Iterator<Item = T>) -> Option<T> {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Category, DetectionDataset};
+use crate::list_names;
 
 impl Category {
     /// For each of `categories`, the index of the category in `others` with the same name. Names must match
@@ -122,7 +123,7 @@ impl DetectionDataset {
             .map(|(name, _)| name)
             .collect();
         if !absent.is_empty() {
-            let remark = format!("no objects of class {}", absent.join(", "));
+            let remark = format!("no objects of class {}", list_names(&absent));
             dataset.annotations.report.remark(remark);
         }
         dataset

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::checks::{admit, number_objects, require_consistent};
-use super::{Category, ImageRecord, ImageSource};
+use super::checks::{admit, number_objects, require_consistent, tell_equal_names};
+use super::{Category, ImageRecord, ImageSource, LoadReport};
 use crate::transforms::Sample;
 use crate::{DataError, Layout, LoadReport, panics};
 
@@ -137,6 +137,7 @@ impl DetectionDataset {
             }
         })?;
         number_objects(&mut annotations.images, &mut annotations.report);
+        tell_equal_names(&annotations.categories, &mut annotations.report);
         Ok(Self {
             annotations,
             source: Arc::new(source),
@@ -166,6 +167,30 @@ impl DetectionDataset {
     /// What was dropped or changed in the annotations.
     pub fn report(&self) -> &LoadReport {
         &self.annotations.report
+    }
+
+    /// Adds what is worth knowing about the data set to its [report](Self::report).
+    #[must_use]
+    pub fn with_remark(mut self, remark: impl Into<String>) -> Self {
+        self.annotations.report.remark(remark);
+        self
+    }
+
+    /// Adds a problem of the data set as a whole to its [report](Self::report).
+    #[must_use]
+    pub fn with_note(mut self, note: impl Into<String>) -> Self {
+        self.annotations.report.note(note);
+        self
+    }
+
+    /// The [report](Self::report) and its remarks as messages, each with the name of the data set.
+    pub fn messages(&self) -> Vec<String> {
+        let report = self.report();
+        let found = (!report.is_clean()).then(|| report.to_string());
+        let lines = found.iter().chain(report.remarks());
+        lines
+            .map(|line| format!("{}: {line}", self.name()))
+            .collect()
     }
 
     /// The number of images.

@@ -1,11 +1,12 @@
 //! A data set on disk, before any split is read.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::open::recognize;
 use super::split::{Found, Split};
-use crate::{DataError, DetectionDataset, Layout};
+use crate::{DataError, DetectionDataset, Layout, LoadReport};
 
 /// A data set on disk: its layout and its splits.
 ///
@@ -25,6 +26,27 @@ pub struct DataFolder {
     path: PathBuf,
     found: Arc<Found>,
     splits: Vec<String>,
+}
+
+/// A split that would be validated on if it had images.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PassedOver {
+    /// The name of the split.
+    pub split: String,
+    /// What was found in its place and cannot be read.
+    pub left_out: LoadReport,
+}
+
+/// As in `split 'val' has no readable images`.
+impl fmt::Display for PassedOver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "split '{}' has no readable images", self.split)?;
+        match self.left_out.is_clean() {
+            true => Ok(()),
+            false => write!(f, " ({})", self.left_out),
+        }
+    }
 }
 
 impl DataFolder {
@@ -72,29 +94,56 @@ impl DataFolder {
             [only] => Some(only.as_str()),
             _ => None,
         };
-        self.named(&["train"], |_| true).or_else(only)
+        let named = self.named(&["train"]);
+        named.first().map(|split| split.name.as_str()).or_else(only)
     }
 
-    /// The validation split: `val`, `valid`, `validation` or `dev` in any case, a name that starts with one of these,
-    /// else `test`. Splits without images do not count. `None` if there is none: then [`DetectionDataset::hold_out`]
-    /// divides the training split.
+    /// The split to validate on: `val`, `valid`, `validation` or `dev` in any case, a name that starts with one of these,
+    /// else `test`. Splits without images are [passed over](Self::passed_over). `None` if there is none: then
+    /// [`DetectionDataset::hold_out`] divides the training split.
     pub fn validation_split(&self) -> Option<&str> {
-        let has_images = |split: &Split| !split.reader.is_empty();
-        self.named(&["val", "dev"], has_images)
-            .or_else(|| self.named(&["test"], has_images))
+        let mut splits = self.for_validation().into_iter();
+        let found = splits.find(|split| !split.reader.is_empty());
+        found.map(|split| split.name.as_str())
     }
 
-    /// The split that is called one of `prefixes`, or else starts with one.
-    fn named(&self, prefixes: &[&str], fits: impl Fn(&Split) -> bool) -> Option<&str> {
-        let find = |is_named: &dyn Fn(&str, &str) -> bool| {
-            self.found.splits.iter().find(|split| {
-                let name = split.name.to_lowercase();
-                prefixes.iter().any(|prefix| is_named(&name, prefix)) && fits(split)
-            })
-        };
-        find(&|name, prefix| name == prefix)
-            .or_else(|| find(&|name, prefix| name.starts_with(prefix)))
-            .map(|split| split.name.as_str())
+    /// The splits that come before the [validation split](Self::validation_split), but have no images.
+    pub fn passed_over(&self) -> Vec<PassedOver> {
+        let splits = self.for_validation().into_iter();
+        let empty = splits.take_while(|split| split.reader.is_empty());
+        let passed_over = empty.map(|split| PassedOver {
+            split: split.name.clone(),
+            left_out: split.reader.left_out(),
+        });
+        passed_over.collect()
+    }
+
+    /// The splits to validate on by their names, the first choice first.
+    fn for_validation(&self) -> Vec<&Split> {
+        [self.named(&["val", "dev"]), self.named(&["test"])].concat()
+    }
+
+    /// The splits that are called one of `prefixes`, then those that start with one.
+    fn named(&self, prefixes: &[&str]) -> Vec<&Split> {
+        let named = self.found.splits.iter().filter_map(|split| {
+            let name = split.name.to_lowercase();
+            let prefix = prefixes.iter().find(|prefix| name.starts_with(**prefix))?;
+            Some((name != *prefix, split))
+        });
+        let mut named: Vec<(bool, &Split)> = named.collect();
+        named.sort_by_key(|(is_longer, _)| *is_longer);
+        named.into_iter().map(|(_, split)| split).collect()
+    }
+
+    /// The name of the split that is meant by `split`: its name in any case, or another word for it, such as `valid` for
+    /// `val`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownSplit`].
+    pub fn split(&self, split: &str) -> Result<&str, DataError> {
+        let split = self.found.choose(&self.path, Some(split))?;
+        Ok(&split.name)
     }
 
     /// Reads a split.

@@ -12,6 +12,7 @@ mod createml;
 mod csv;
 mod data_folder;
 mod description;
+mod division;
 mod image_finder;
 mod inventory;
 mod listing;
@@ -23,5 +24,6 @@ mod yolo;
 mod yolo_description;
 mod yolo_label;
 
-pub use data_folder::DataFolder;
+pub use data_folder::{DataFolder, PassedOver};
+pub use division::Division;
 pub(crate) use split::Role;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::description::Description;
 use crate::files::{file_name, stem};
-use crate::{DataError, Layout};
+use crate::{DataError, Layout, LoadReport};
 
 /// The name of the only split where no files or folders name any.
 pub(super) const ONLY_SPLIT: &str = "all";
@@ -23,6 +23,11 @@ pub(super) trait SplitReader: fmt::Debug + Send + Sync {
     /// Whether the split certainly has no images.
     fn is_empty(&self) -> bool {
         false
+    }
+
+    /// What lies where the images of an empty split would be, but is not read.
+    fn left_out(&self) -> LoadReport {
+        LoadReport::default()
     }
 }
 

@@ -538,6 +538,13 @@ impl YoloSplit {
         }
     }
 
+    /// Image files of formats that are not read.
+    fn record_unread(&self, images: &Images, report: &mut LoadReport) {
+        for path in &images.unread {
+            report.record(Finding::UnreadFormat, self.set.below(path));
+        }
+    }
+
     /// Label files in the places of the split that belong to none of its images.
     fn record_orphans(&self, images: &Images, report: &mut LoadReport) {
         let inventory = &self.set.inventory;
@@ -628,9 +635,7 @@ impl SplitReader for YoloSplit {
         let mut report = LoadReport::default();
         let names = set.class_names(&mut report)?;
         let images = self.images(&mut report)?;
-        for path in &images.unread {
-            report.record(Finding::UnreadFormat, set.below(path));
-        }
+        self.record_unread(&images, &mut report);
         if images.paths.is_empty() {
             return Err(self.no_images(&report));
         }
@@ -702,6 +707,15 @@ impl SplitReader for YoloSplit {
             Ok(images) => images.paths.is_empty(),
             Err(error) => matches!(error, DataError::MissingFolder { .. }),
         }
+    }
+
+    fn left_out(&self) -> LoadReport {
+        let mut report = LoadReport::default();
+        if let Ok(images) = self.images(&mut LoadReport::default()) {
+            self.record_unread(&images, &mut report);
+            self.record_orphans(&images, &mut report);
+        }
+        report
     }
 }
 

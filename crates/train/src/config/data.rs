@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fcos_burn_data::{
-    Category, DataFolder, DetectionDataset,
+    Category, DataError, DataFolder, DetectionDataset, Division, Layout,
     shapes::{ShapesConfig, ShapesSplit},
 };
 use fcos_burn_model::ConfigError;
@@ -62,14 +62,38 @@ impl DataSource {
         )
     }
 
-    /// Whether both refer to the same data, possibly by different paths.
+    /// Whether both name the same data, perhaps by another path: also a folder and the file that
+    /// describes it.
     pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Folder(one), Self::Folder(another)) => {
-                let canonical = |path: &Path| path.canonicalize().ok();
-                one == another || canonical(one).is_some_and(|one| canonical(another) == Some(one))
-            }
-            _ => self == other,
+        let (Self::Folder(one), Self::Folder(another)) = (self, other) else {
+            return self == other;
+        };
+        let described = |path: &Path| {
+            let path = path.canonicalize().ok()?;
+            Some(description(&path).unwrap_or(path))
+        };
+        one == another || described(one).is_some_and(|one| described(another) == Some(one))
+    }
+
+    /// The same source with absolute paths, which do not depend on the folder that a program runs
+    /// in.
+    #[must_use]
+    pub fn absolute(self) -> Self {
+        let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+        match self {
+            Self::Folder(path) => Self::Folder(absolute(path)),
+            Self::Coco {
+                train_images,
+                train_annotations,
+                val_images,
+                val_annotations,
+            } => Self::Coco {
+                train_images: absolute(train_images),
+                train_annotations: absolute(train_annotations),
+                val_images: absolute(val_images),
+                val_annotations: absolute(val_annotations),
+            },
+            Self::Shapes(_) | Self::Custom(_) => self,
         }
     }
 
@@ -79,14 +103,9 @@ impl DataSource {
     ///
     /// Fails if a folder is not a data set, or has several splits and none for validation.
     pub fn evaluation_split(&self) -> Result<String, Error> {
-        let Self::Folder(path) = self else {
-            return Ok("val".to_owned());
-        };
-        let folder = DataFolder::open(path)?;
-        match (folder.validation_split(), folder.splits()) {
-            (Some(split), _) => Ok(split.to_owned()),
-            (None, [only]) => Ok(only.clone()),
-            (None, _) => Err(no_split(&folder, "validation")),
+        match self {
+            Self::Folder(path) => Ok(DataFolder::open(path)?.evaluation_split()?.to_owned()),
+            _ => Ok("val".to_owned()),
         }
     }
 
@@ -97,15 +116,48 @@ impl DataSource {
     ///
     /// Fails if the source has no such split, or its files cannot be read.
     pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
-        let unknown = || ConfigError::new("split", split, "train or val");
-        Ok(match (self, split) {
-            (Self::Folder(dir), split) => DetectionDataset::open(dir, Some(split))?,
-            (Self::Shapes(config), "train") => {
+        OpenSource::of(self)?.read(split)
+    }
+}
+
+/// The file that describes the data set in a folder, if there is a single one.
+fn description(folder: &Path) -> Option<PathBuf> {
+    let folder = DataFolder::open(folder.is_dir().then_some(folder)?).ok()?;
+    let is_described = folder.layout() == Layout::Yolo;
+    let file = folder.path().join(folder.evidence());
+    file.canonicalize()
+        .ok()
+        .filter(|file| is_described && file.is_file())
+}
+
+/// A source whose splits can be read. A folder has been looked through once for all of them.
+enum OpenSource<'a> {
+    Folder(DataFolder),
+    Other(&'a DataSource),
+}
+
+impl<'a> OpenSource<'a> {
+    fn of(source: &'a DataSource) -> Result<Self, Error> {
+        Ok(match source {
+            DataSource::Folder(path) => Self::Folder(DataFolder::open(path)?),
+            source => Self::Other(source),
+        })
+    }
+
+    fn read(&self, split: &str) -> Result<DetectionDataset, Error> {
+        let source = match self {
+            Self::Folder(folder) => return Ok(folder.read(split)?),
+            Self::Other(source) => source,
+        };
+        Ok(match (source, split) {
+            (DataSource::Shapes(config), "train") => {
                 DetectionDataset::shapes(config, ShapesSplit::Train)?
             }
-            (Self::Shapes(config), "val") => DetectionDataset::shapes(config, ShapesSplit::Val)?,
+            (DataSource::Shapes(config), "val") => {
+                DetectionDataset::shapes(config, ShapesSplit::Val)?
+            }
             (
-                Self::Coco {
+                DataSource::Coco {
                     train_images,
                     train_annotations,
                     ..
@@ -113,16 +165,25 @@ impl DataSource {
                 "train",
             ) => DetectionDataset::coco(train_images, train_annotations)?,
             (
-                Self::Coco {
+                DataSource::Coco {
                     val_images,
                     val_annotations,
                     ..
                 },
                 "val",
             ) => DetectionDataset::coco(val_images, val_annotations)?,
-            (Self::Custom(name), _) => return Err(Error::CustomData(name.clone())),
-            _ => return Err(unknown().into()),
+            (DataSource::Custom(name), _) => return Err(Error::CustomData(name.clone())),
+            _ => return Err(ConfigError::new("split", split, "train or val").into()),
         })
+    }
+
+    /// Whether both names mean the same split.
+    fn is_same_split(&self, one: &str, other: &str) -> bool {
+        let meant = |split| match self {
+            Self::Folder(folder) => folder.split(split).ok(),
+            Self::Other(_) => None,
+        };
+        one == other || meant(one).is_some_and(|one| meant(other) == Some(one))
     }
 }
 
@@ -156,28 +217,18 @@ impl DataConfig {
         Self::new(DataSource::Shapes(config), "train", "val")
     }
 
-    /// A folder in any layout, or a file that describes a data set. Splits that are not named are
-    /// those that [`DataFolder::training_split`] and [`DataFolder::validation_split`] find. If
-    /// there is no validation split, a fraction [`VAL_SHARE`](Self::VAL_SHARE) of the training
-    /// split is held out.
+    /// A folder in any layout that [`DataFolder`] recognizes, or the file that describes one, with
+    /// the [division](DataFolder::division) into these splits.
     ///
     /// # Errors
     ///
     /// Fails if `path` is not a data set, or no split is recognizable as the training split.
     pub fn folder(path: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
-        let folder = DataFolder::open(path)?;
-        let train = train.or(folder.training_split());
-        let train = train.ok_or_else(|| no_split(&folder, "training"))?;
-        // A single split has only one purpose.
-        let found = || {
-            folder
-                .validation_split()
-                .filter(|split| !split.eq_ignore_ascii_case(train))
-        };
+        let division = DataFolder::open(path)?.division(train, val)?;
         let source = DataSource::Folder(path.to_owned());
-        Ok(match val.or_else(found) {
-            Some(val) => Self::new(source, train, val),
-            None => Self::new(source, train, Self::HELD_OUT).with_val_share(Self::VAL_SHARE),
+        Ok(Self {
+            val_share: division.share,
+            ..Self::new(source, division.train, division.val)
         })
     }
 
@@ -214,12 +265,6 @@ impl DataConfig {
         Self::new(source, "train", "val")
     }
 
-    /// The fraction that is held out by default.
-    pub const VAL_SHARE: f64 = 0.2;
-
-    /// The name of the held-out part.
-    pub const HELD_OUT: &str = "held-out";
-
     /// Sets [`train_split`](Self::train_split).
     #[must_use]
     pub fn with_train_split(self, train_split: impl Into<String>) -> Self {
@@ -234,7 +279,7 @@ impl DataConfig {
     #[must_use]
     pub fn with_val_share(self, share: f64) -> Self {
         Self {
-            val_split: Self::HELD_OUT.to_owned(),
+            val_split: Division::HELD_OUT.to_owned(),
             val_share: Some(share),
             ..self
         }
@@ -256,46 +301,124 @@ impl DataConfig {
         Self { strict, ..self }
     }
 
-    /// Opens the training data and the validation data.
+    /// The same division of another source, such as a copy of the data of a run: its images that
+    /// correspond to those of the held-out part are held out. `None` if nothing is held out, if the
+    /// source is no folder, or if it has neither the training split nor a single one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder is not a data set.
+    pub fn divided_as_here(&self, source: &DataSource) -> Result<Option<Self>, Error> {
+        let (DataSource::Folder(_), DataSource::Folder(path), Some(_)) =
+            (&self.source, source, self.val_share)
+        else {
+            return Ok(None);
+        };
+        let folder = DataFolder::open(path)?;
+        let train = match (folder.split(&self.train_split), folder.splits()) {
+            (Ok(split), _) => split,
+            (Err(_), [only]) => only,
+            (Err(_), _) => return Ok(None),
+        };
+        Ok(Some(Self {
+            source: source.clone(),
+            train_split: train.to_owned(),
+            ..self.clone()
+        }))
+    }
+
+    /// Opens the data to train on and the data to validate on.
     ///
     /// # Errors
     ///
     /// Fails as [`DataSource::open`] and [`DetectionDataset::hold_out`] do.
     pub fn open_splits(&self) -> Result<(DetectionDataset, DetectionDataset), Error> {
-        let train = self.source.open(&self.train_split)?;
+        let source = OpenSource::of(&self.source)?;
+        let (train, val) = self.read_splits(&source)?;
+        Ok((train, self.with_passed_over(val, &source)))
+    }
+
+    fn read_splits(
+        &self,
+        source: &OpenSource,
+    ) -> Result<(DetectionDataset, DetectionDataset), Error> {
+        let train = source.read(&self.train_split)?;
         match self.val_share {
             Some(share) => Ok(train.hold_out(share)?),
-            None => Ok((train, self.source.open(&self.val_split)?)),
+            None => Ok((train, source.read(&self.val_split)?)),
         }
     }
 
-    /// Opens a split by name: the training split, also called `train`, without its held-out part;
-    /// the validation split; or any other split of the source.
+    /// Tells which splits would have been validated on if they had images.
+    fn with_passed_over(&self, mut val: DetectionDataset, source: &OpenSource) -> DetectionDataset {
+        let OpenSource::Folder(folder) = source else {
+            return val;
+        };
+        let instead = match self.val_share {
+            Some(_) => "a share is held out",
+            None if folder.validation_split() == Some(self.val_split.as_str()) => {
+                &format!("'{}' is validated on", self.val_split)
+            }
+            // Chosen by name, whatever other splits there are.
+            None => return val,
+        };
+        let passed_over = folder.passed_over().into_iter();
+        for split in
+            passed_over.filter(|other| !source.is_same_split(&other.split, &self.train_split))
+        {
+            let told = format!("{split}: {instead} instead");
+            val = match split.left_out.is_clean() {
+                true => val.with_remark(told),
+                false => val.with_note(told),
+            };
+        }
+        val
+    }
+
+    /// Opens a split by name: the one to train on, without what is held out of it; the one to
+    /// validate on; or any other of the source.
     ///
     /// # Errors
     ///
     /// Fails as [`open_splits`](Self::open_splits) does.
     pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
+        let source = OpenSource::of(&self.source)?;
         if self.val_share.is_none() {
-            self.source.open(split)
+            source.read(split)
         } else if split == self.val_split {
-            Ok(self.open_splits()?.1)
-        } else if self.is_training(split) {
-            Ok(self.open_splits()?.0)
+            Ok(self.read_splits(&source)?.1)
+        } else if source.is_same_split(split, &self.train_split) {
+            Ok(self.read_splits(&source)?.0)
         } else {
-            self.source.open(split)
+            source
+                .read(split)
+                .map_err(|error| self.with_held_out(error))
         }
     }
 
-    /// Whether the split of this name is the training split.
-    fn is_training(&self, split: &str) -> bool {
-        let usual = || match &self.source {
-            DataSource::Folder(path) => DataFolder::open(path)
-                .is_ok_and(|folder| folder.training_split() == Some(self.train_split.as_str())),
-            _ => false,
-        };
-        split.eq_ignore_ascii_case(&self.train_split)
-            || split.eq_ignore_ascii_case("train") && usual()
+    /// Names the held-out part among the splits that there are.
+    fn with_held_out(&self, error: Error) -> Error {
+        match error {
+            Error::Data(DataError::UnknownSplit {
+                path,
+                layout,
+                split,
+                mut available,
+            }) => {
+                available.push(self.val_split.clone());
+                Error::Data(DataError::UnknownSplit {
+                    path,
+                    layout,
+                    split,
+                    available,
+                })
+            }
+            Error::Config(mut error) if error.field == "split" => {
+                error.requirement = format!("train, val or {}", self.val_split).into();
+                Error::Config(error)
+            }
+            error => error,
+        }
     }
 
     /// Checks the values that do not depend on the data.
@@ -329,16 +452,6 @@ impl DataConfig {
     }
 }
 
-fn no_split(folder: &DataFolder, purpose: &str) -> Error {
-    Error::Run {
-        path: folder.path().to_owned(),
-        cause: format!(
-            "cannot tell which split to use for {purpose}: name one of {}",
-            folder.splits().join(", ")
-        ),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -367,6 +480,63 @@ mod tests {
         // The source's own split.
         assert_eq!(open("val").len(), whole.open("val").unwrap().len());
         assert!(config.open("other").is_err());
+    }
+
+    #[test]
+    fn an_unknown_split_is_told_with_the_held_out_part() {
+        let refused = |config: DataConfig| config.open("other").unwrap_err().to_string();
+        let dir = coco(&["train"]);
+        let error = refused(DataConfig::folder(dir.path(), None, None).unwrap());
+        assert!(error.ends_with("it has: train, held-out"), "{error}");
+        let shapes = DataConfig::shapes(ShapesConfig::default());
+        assert!(refused(shapes.clone()).ends_with("train or val"));
+        assert!(refused(shapes.with_val_share(0.5)).ends_with("train, val or held-out"));
+    }
+
+    #[test]
+    fn other_words_for_the_training_split_do_not_open_the_held_out_part() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a", "b", "c", "d"] {
+            let image = image::RgbImage::from_pixel(8, 8, image::Rgb([name.as_bytes()[0]; 3]));
+            image.save(dir.path().join(format!("{name}.png"))).unwrap();
+            let labels = dir.path().join(format!("{name}.txt"));
+            fs::write(labels, "0 0.5 0.5 0.25 0.25\n").unwrap();
+        }
+        fs::write(dir.path().join("classes.txt"), "cat\n").unwrap();
+        fs::write(dir.path().join("train.txt"), "a.png\nb.png\nc.png\nd.png\n").unwrap();
+        let config = DataConfig::folder(dir.path(), None, None).unwrap();
+        let (train, _) = config.open_splits().unwrap();
+        assert!(train.len() < 4);
+        for split in ["train", "TRAIN", "training"] {
+            assert_eq!(names(&config.open(split).unwrap()), names(&train));
+        }
+    }
+
+    #[test]
+    fn a_copy_is_divided_in_the_same_way() {
+        let config = DataConfig::folder(coco(&["train"]).path(), None, None).unwrap();
+        let divided = |splits: &[&str]| {
+            let dir = coco(splits);
+            let source = DataSource::Folder(dir.path().to_owned());
+            let divided = config.divided_as_here(&source).unwrap();
+            divided.map(|data| (data.train_split, data.val_share))
+        };
+        let held_out = |train: &str| Some((train.to_owned(), Some(0.2)));
+        assert_eq!(divided(&["train", "val"]), held_out("train"));
+        assert_eq!(divided(&["Training", "other"]), held_out("Training"));
+        assert_eq!(divided(&["photos"]), held_out("photos"));
+        assert_eq!(divided(&["a", "b"]), None);
+        let dir = coco(&["train"]);
+        let source = DataSource::Folder(dir.path().to_owned());
+        let validated = config.clone().with_val_split("val");
+        assert_eq!(validated.divided_as_here(&source).unwrap(), None);
+    }
+
+    #[test]
+    fn paths_do_not_depend_on_the_working_folder() {
+        let folder = std::env::current_dir().unwrap();
+        let source = DataSource::Folder("photos/../coon".into()).absolute();
+        assert_eq!(source, DataSource::Folder(folder.join("photos/../coon")));
     }
 
     #[test]
@@ -454,5 +624,17 @@ mod tests {
         assert!(source(".").is_same(&source("../coon")));
         assert!(!source("data.yaml").is_same(&source("den.yaml")));
         assert!(!source("none").is_same(&source("nothing")));
+
+        // The file that describes the folder.
+        fs::create_dir_all(folder.join("images/train")).unwrap();
+        let image = image::RgbImage::new(8, 8);
+        image.save(folder.join("images/train/a.png")).unwrap();
+        for file in ["data.yaml", "den.yaml"] {
+            let yaml = "names: [coon]\ntrain: images/train\n";
+            fs::write(folder.join(file), yaml).unwrap();
+        }
+        assert!(source("data.yaml").is_same(&source(".")));
+        assert!(source(".").is_same(&source("data.yaml")));
+        assert!(!source(".").is_same(&source("den.yaml")));
     }
 }

@@ -23,12 +23,14 @@ use burn::{
         metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
-use fcos_burn_data::{DetectionDataset, transforms::Augmentations};
+use fcos_burn_data::{
+    DetectionDataset, ImagePlace, equal_images, list_names, transforms::Augmentations,
+};
 use fcos_burn_detect::{
     Detector,
     device::DeviceName,
     json::{read_json, write_json},
-    known_classes, list_names,
+    known_classes,
 };
 use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
 use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
@@ -285,6 +287,8 @@ impl Trainer {
         let average =
             (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
         checkpoints.save(&position, &model, &optimizer, average.as_ref())?;
+        // The run may be evaluated or resumed from another folder.
+        config.data.source = config.data.source.absolute();
         config.write(&folder.config_path())?;
         let checkpoint = Checkpoint {
             position,
@@ -449,6 +453,8 @@ pub struct Splits {
     pub train: Arc<DetectionDataset>,
     /// The validation split.
     pub val: Arc<DetectionDataset>,
+    /// How many images of `val` are also in `train`.
+    shared: usize,
 }
 
 impl Splits {
@@ -473,6 +479,7 @@ impl Splits {
         config.model.num_classes = train.categories().len();
         config.data.categories = train.categories().to_vec();
         let data = Self {
+            shared: shared_images(&train, &val),
             train: Arc::new(train),
             val: Arc::new(val),
         };
@@ -504,27 +511,13 @@ impl Splits {
 
     /// The findings and remarks of the readers.
     fn findings(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for dataset in [&self.train, &self.val] {
-            let (name, report) = (dataset.name(), dataset.report());
-            if !report.is_clean() {
-                lines.push(format!("{name}: {report}"));
-            }
-            lines.extend(
-                report
-                    .remarks()
-                    .iter()
-                    .map(|remark| format!("{name}: {remark}")),
-            );
-        }
-        lines
+        [self.train.messages(), self.val.messages()].concat()
     }
 
     /// Likely causes of poor results.
     fn warnings(&self) -> Vec<String> {
         let mut lines = Vec::new();
-        let absent = self.train.classes_without_objects().into_iter();
-        let absent: Vec<String> = absent.map(ToOwned::to_owned).collect();
+        let absent = self.train.classes_without_objects();
         if !absent.is_empty() {
             lines.push(format!(
                 "{}: no objects of class {}, which cannot be learned",
@@ -538,6 +531,14 @@ impl Splits {
                 self.val.name()
             ));
         }
+        if self.shared > 0 {
+            lines.push(format!(
+                "{}: {} of {} images are also in the split to train on, so that the validation looks better than it is",
+                self.val.name(),
+                self.shared,
+                self.val.len()
+            ));
+        }
         lines
     }
 
@@ -547,6 +548,16 @@ impl Splits {
             val: SplitDigest::of(&self.val),
         }
     }
+}
+
+/// How many images of `val` have a file of equal content in `train`.
+fn shared_images(train: &DetectionDataset, val: &DetectionDataset) -> usize {
+    let is_of = |dataset| move |place: &ImagePlace| place.dataset == dataset;
+    let groups = equal_images(&[train, val]).into_iter();
+    let groups = groups.filter(|group| group.iter().any(is_of(0)));
+    groups
+        .map(|group| group.into_iter().filter(is_of(1)).count())
+        .sum()
 }
 
 struct Run<C: BackboneConfig> {
