@@ -57,7 +57,7 @@ pub enum Error {
         error: Box<fcos_burn::train::Error>,
     },
     /// The data of a run is missing.
-    #[error("{0} (this is the data that the run's config.json names; --data names another place)")]
+    #[error("{0} (the run's config.json names this data; if it has moved, use --data)")]
     RunData(fcos_burn::train::Error),
     /// Standard output could not be written.
     #[error("standard output: {0}")]

@@ -174,7 +174,8 @@ fn fine_tuning_goes_by_class_names() {
 
     let classes = [(5, "green"), (6, "blue"), (9, "red")];
     let (more, found, text) = tune(&classes, "more", &[]);
-    let told = "2 of 3 classes start with the classifier of the weights (blue, red); new: green; not used: none";
+    let told =
+        "2 of 3 classes keep the classifier of the weights (blue, red); new: green; unused: none";
     assert!(text.contains(told), "{text}");
     // The kept classes are found as before, beside the new one.
     let known = |found: &Value| -> Vec<Value> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::Hash;
 
 use super::{Category, ImageRecord, Object};
-use crate::list_names;
+use crate::{Finding, LoadReport, list_names};
 
 /// How far, in pixels, rounding may move a box outside its image.
 const ROUNDING: f32 = 1e-2;

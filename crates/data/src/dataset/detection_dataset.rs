@@ -9,7 +9,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::checks::{admit, number_objects, require_consistent, tell_equal_names};
-use super::{Category, ImageRecord, ImageSource, LoadReport};
+use super::{Category, ImageRecord, ImageSource};
 use crate::transforms::Sample;
 use crate::{DataError, Layout, LoadReport, panics};
 
