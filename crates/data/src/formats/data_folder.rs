@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::open::recognize;
-use super::split::{Found, Split};
+use super::split::{Found, Role, Split};
 use crate::{DataError, DetectionDataset, Layout};
 
 /// A data set on disk: its layout and its splits.
@@ -65,35 +65,32 @@ impl DataFolder {
         &self.splits
     }
 
-    /// The split to train on: `train` or `training` in any case, a name that starts with it, or the only split.
+    /// The split to train on: `train` or `training` in any case, a name that starts with such a word, or the only split.
     pub fn training_split(&self) -> Option<&str> {
         let only = || match self.splits.as_slice() {
             [only] => Some(only.as_str()),
             _ => None,
         };
-        self.named(&["train"], |_| true).or_else(only)
+        self.of_role(Role::Train, |_| true).or_else(only)
     }
 
-    /// The split to validate on: `val`, `valid`, `validation` or `dev` in any case, a name that starts with one of these,
+    /// The split to validate on: `val`, `valid`, `validation` or `dev` in any case, a name that starts with such a word,
     /// else `test`. Splits without images do not count. `None` if there is none: then [`DetectionDataset::hold_out`] divides the
     /// training split.
     pub fn validation_split(&self) -> Option<&str> {
         let has_images = |split: &Split| !split.reader.is_empty();
-        self.named(&["val", "dev"], has_images)
-            .or_else(|| self.named(&["test"], has_images))
+        self.of_role(Role::Validation, has_images)
+            .or_else(|| self.of_role(Role::Test, has_images))
     }
 
-    /// The split that is called one of `prefixes`, or else starts with one.
-    fn named(&self, prefixes: &[&str], fits: impl Fn(&Split) -> bool) -> Option<&str> {
-        let find = |is_named: &dyn Fn(&str, &str) -> bool| {
-            self.found.splits.iter().find(|split| {
-                let name = split.name.to_lowercase();
-                prefixes.iter().any(|prefix| is_named(&name, prefix)) && fits(split)
-            })
+    /// The split whose name is exactly of that role, or else starts with such a word.
+    fn of_role(&self, role: Role, fits: impl Fn(&Split) -> bool) -> Option<&str> {
+        let find = |role_of: fn(&str) -> Option<Role>| {
+            let mut splits = self.found.splits.iter();
+            splits.find(|split| role_of(&split.name) == Some(role) && fits(split))
         };
-        find(&|name, prefix| name == prefix)
-            .or_else(|| find(&|name, prefix| name.starts_with(prefix)))
-            .map(|split| split.name.as_str())
+        let split = find(Role::of).or_else(|| find(Role::of_word));
+        split.map(|split| split.name.as_str())
     }
 
     /// Reads a split.
@@ -107,7 +104,6 @@ impl DataFolder {
 
     /// Reads a split, or the only one.
     pub(super) fn read_split(&self, split: Option<&str>) -> Result<DetectionDataset, DataError> {
-        let split = self.found.choose(&self.path, split)?;
-        split.reader.describe()?.assemble()
+        self.found.read(&self.path, split)
     }
 }

@@ -14,6 +14,7 @@ mod data_folder;
 mod description;
 mod image_finder;
 mod inventory;
+mod label_files;
 mod listing;
 mod open;
 mod split;
