@@ -1194,7 +1194,7 @@ fn voc_says_which_of_several_images_is_meant() {
     ] {
         set.write("annotations/r-1.xml", xml(tag));
         let dataset = set.read("all").unwrap();
-        let image = dataset.image_path(0).unwrap().display().to_string();
+        let image = dataset.image_file(0).unwrap().display().to_string();
         assert!(image.contains(camera), "{image}");
     }
     set.write("annotations/r-1.xml", xml(""));
@@ -1315,11 +1315,11 @@ fn a_broken_description_is_not_passed_over() {
     fs::remove_file(set.path("data.yaml")).unwrap();
     set.write("classes.txt", "coon\ntrash panda\n");
     set.xml("ImageSets/Main", &TRAIN[..1])
-        .write("ImageSets/Main/train.txt", [0xff, 0xff]);
+        .write("ImageSets/Main/coon_train.txt", [0xff, 0xff]);
     let folder = set.open().unwrap();
     assert_eq!(folder.layout(), Layout::Yolo);
     assert!(
-        folder.evidence().contains("not read: ") && folder.evidence().contains("train.txt"),
+        folder.evidence().contains("not read: ") && folder.evidence().contains("coon_train.txt"),
         "{}",
         folder.evidence()
     );

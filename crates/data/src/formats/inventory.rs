@@ -235,11 +235,14 @@ impl Walk<'_> {
                 self.link(path, depth.saturating_sub(entry.depth()), above)?;
             } else if !entry.file_type().is_dir() {
                 self.add(path)?;
+            } else if entry.depth() == depth {
+                // A single level is all that is asked for.
+                if depth > 1 {
+                    self.skipped.too_deep.add(self.place(path));
+                }
             } else if entry.depth() > 0 && device != self::device(path) && !is_part(path) {
                 self.skipped.elsewhere.add(self.place(path));
                 entries.skip_current_dir();
-            } else if entry.depth() == MAX_DEPTH {
-                self.skipped.too_deep.add(self.place(path));
             }
         }
         Ok(())

@@ -103,6 +103,8 @@ pub(super) fn find(
         }
         let exists = paths.iter().any(|path| path.exists());
         match paths.first() {
+            // Another file that darknet is given.
+            Some(_) if !exists && !names_split(name) => {}
             Some(first) if !exists && Role::of_word(name) != Some(Role::Train) => {
                 absent.push((name.clone(), first.clone()));
                 let place = places.join(", ");
