@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::{Layout, LoadReport};
+use crate::{Layout, LoadReport, files};
 
 /// A failure to read, check or transform detection data.
 ///
@@ -326,6 +326,11 @@ impl DataError {
                 | Self::ImageSource { .. }
                 | Self::SizeMismatch { .. }
         )
+    }
+
+    /// Whether the file is not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if files::is_absent(source))
     }
 
     /// The cause, without the file.

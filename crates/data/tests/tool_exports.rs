@@ -607,7 +607,10 @@ fn an_empty_or_missing_validation_folder_is_no_split() {
             (folder.training_split(), folder.validation_split()),
             (Some("train"), None)
         );
-        let (train, val) = folder.read("train").unwrap().hold_out(0.5).unwrap();
+        let train = folder.read("train").unwrap();
+        // A folder that is not there may be a slip of the pen.
+        assert_eq!(train.report().is_clean(), exists, "{}", train.report());
+        let (train, val) = train.hold_out(0.5).unwrap();
         assert_eq!(train.len() + val.len(), all().len());
         let error = set.refused("val");
         assert!(error.contains("images/val"), "{error}");
@@ -1143,7 +1146,411 @@ fn a_folder_that_is_no_data_set_says_what_it_has() {
     assert!(missing.ends_with("none: no such folder"), "{missing}");
 }
 
-/// The sets next to the folder of data sets, if they exist: each has the boxes of `16k-flat`.
+/// `images/val` may hold a picture of the same name.
+#[test]
+fn an_image_of_another_split_is_not_taken_for_a_missing_one() {
+    let lost = [&TRAIN[..], &["r-5"]].concat();
+    let coco_set = Set::new();
+    coco_set
+        .images("train", &TRAIN)
+        .images("val", &VAL)
+        .write(
+            "annotations/instances_train.json",
+            coco(&lost, png).to_string(),
+        )
+        .write(
+            "annotations/instances_val.json",
+            coco(&VAL, png).to_string(),
+        );
+    let voc = Set::new();
+    voc.images("train", &TRAIN).xml("train", &lost);
+    voc.images("val", &VAL).xml("val", &VAL);
+    let yolo = Set::new();
+    let list = lost
+        .iter()
+        .map(|stem| format!("/x/images/train/{stem}.png\n"));
+    yolo.yolo_folders()
+        .write("train.txt", list.collect::<String>())
+        .write("data.yaml", YAML.replace("images/train", "train.txt"));
+    for set in [coco_set, voc, yolo] {
+        let train = set.read("train").unwrap();
+        assert_eq!(train.report().tally(Finding::MissingImage).count, 1);
+        assert_eq!(found(&train), expected(&TRAIN));
+        assert_eq!(found(&set.read("val").unwrap()), expected(&VAL));
+    }
+}
+
+#[test]
+fn voc_says_which_of_several_images_is_meant() {
+    let set = Set::new();
+    set.image("images/cam1/r-1.png")
+        .image("images/cam2/r-1.png");
+    let xml = |tag: &str| voc_xml("r-1").replace("<folder>images</folder>", tag);
+    for (tag, camera) in [
+        ("<folder>cam1</folder>", "cam1"),
+        ("<folder>cam2</folder>", "cam2"),
+        (
+            "<folder>x</folder><path>C:\\d\\cam1\\r-1.png</path>",
+            "cam1",
+        ),
+    ] {
+        set.write("annotations/r-1.xml", xml(tag));
+        let dataset = set.read("all").unwrap();
+        let image = dataset.image_file(0).unwrap().display().to_string();
+        assert!(image.contains(camera), "{image}");
+    }
+    set.write("annotations/r-1.xml", xml(""));
+    let error = set.refused("all");
+    for part in [
+        "annotations/r-1.xml: ",
+        "images/cam1/r-1.png or images/cam2/r-1.png",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn voc_lists_name_the_annotations_beside_them() {
+    let set = Set::new();
+    for (year, train, val) in [("VOC2007", "r-1", "r-2"), ("VOC2012", "r-2", "r-1")] {
+        set.images(&format!("{year}/JPEGImages"), &[train, val])
+            .xml(&format!("{year}/Annotations"), &[train, val])
+            .write(format!("{year}/ImageSets/Main/train.txt"), train)
+            .write(
+                format!("{year}/ImageSets/Main/val.txt"),
+                format!("{val}.jpg\n"),
+            );
+    }
+    for (split, other) in [("train", "r-2"), ("val", "r-1")] {
+        let dataset = set.read(split).unwrap();
+        assert_clean(&dataset);
+        let names = dataset
+            .images()
+            .iter()
+            .map(|image| image.file_name.as_str());
+        let first = if split == "train" { "r-1" } else { "r-2" };
+        assert_eq!(
+            names.collect::<Vec<_>>(),
+            [
+                format!("VOC2007/JPEGImages/{first}.png"),
+                format!("VOC2012/JPEGImages/{other}.png")
+            ]
+        );
+    }
+    // A list for all years.
+    let set = Set::new();
+    set.images("a/JPEGImages", &["r-1"])
+        .xml("a/Annotations", &["r-1"]);
+    set.images("b/JPEGImages", &["r-1"])
+        .xml("b/Annotations", &["r-1"]);
+    set.write("ImageSets/Main/train.txt", "\nr-1\n");
+    let error = set.refused("train");
+    for part in [
+        "train.txt:2: 'r-1' may be",
+        "a/Annotations/r-1.xml",
+        "b/Annotations/r-1.xml",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn voc_lists_of_all_kinds() {
+    let lines = |stems: &[&str], line: &dyn Fn(&str) -> String| {
+        stems
+            .iter()
+            .map(|stem| line(stem) + "\n")
+            .collect::<String>()
+    };
+    let plain: &dyn Fn(&str) -> String = &|stem| stem.to_string();
+    let of_class: &dyn Fn(&str) -> String =
+        &|stem| format!("{stem}.png {}", (object(stem).0 as i32) * 2 - 1);
+    let pair: &dyn Fn(&str) -> String =
+        &|stem| format!("./JPEGImages/{stem}.png ./Annotations/{stem}.xml");
+    for (folder, prefix, line) in [
+        ("ImageSets/", "", plain),
+        ("ImageSets/Main/", "", of_class),
+        ("ImageSets/Main/", "coon_", of_class),
+        ("", "", pair),
+        ("", "", plain),
+    ] {
+        let set = Set::new();
+        set.images("JPEGImages", &all()).xml("Annotations", &all());
+        set.write("label_list.txt", "coon\ntrash panda\n");
+        for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+            set.write(format!("{folder}{prefix}{split}.txt"), lines(stems, line));
+            if prefix == "coon_" {
+                set.write(
+                    format!("{folder}trash panda_{split}.txt"),
+                    lines(stems, line),
+                );
+            }
+        }
+        assert_read(&set.open().unwrap(), Layout::Voc);
+    }
+    // A list that is none of them.
+    let set = Set::new();
+    set.images("JPEGImages", &all()).xml("Annotations", &all());
+    set.write("train.txt", "something else\n");
+    let dataset = set.read("all").unwrap();
+    assert_eq!(
+        dataset.report().remarks(),
+        ["train.txt: a list of a split that is not used"]
+    );
+}
+
+#[test]
+fn a_broken_description_is_not_passed_over() {
+    let set = Set::new();
+    set.yolo_folders()
+        .write(
+            "data.yaml",
+            "train: images/train\nval: images/val\nnames: {a: b}\n",
+        )
+        .write("old.csv", "images/train/r-1.png,1,2,11,10,coon\n");
+    let error = set.open().unwrap_err().to_string();
+    assert!(
+        error.contains("data.yaml: the key 'a' of 'names'"),
+        "{error}"
+    );
+    // What is only perhaps about the data is named.
+    fs::remove_file(set.path("data.yaml")).unwrap();
+    set.write("classes.txt", "coon\ntrash panda\n");
+    set.xml("ImageSets/Main", &TRAIN[..1])
+        .write("ImageSets/Main/coon_train.txt", [0xff, 0xff]);
+    let folder = set.open().unwrap();
+    assert_eq!(folder.layout(), Layout::Yolo);
+    assert!(
+        folder.evidence().contains("not read: ") && folder.evidence().contains("coon_train.txt"),
+        "{}",
+        folder.evidence()
+    );
+}
+
+#[test]
+fn a_named_place_that_is_not_there_is_told() {
+    let set = Set::new();
+    set.yolo_folders();
+    let yaml = YAML.replace("images/val", "images/vall");
+    set.write("data.yaml", format!("{yaml}test: ../test/images\n"));
+    let folder = set.open().unwrap();
+    assert_eq!(
+        (folder.splits(), folder.validation_split()),
+        (&["train".to_string()][..], None)
+    );
+    let train = folder.read("train").unwrap();
+    assert_eq!(
+        train.report().notes(),
+        ["data.yaml: val: images/vall: no such file or folder"]
+    );
+    assert_eq!(
+        train.report().remarks(),
+        ["data.yaml: test: ../test/images: no such file or folder"]
+    );
+    assert!(set.refused("test").ends_with("test/images: no such folder"));
+    // Only a test split is missing: every split that is offered can be read.
+    set.write("data.yaml", format!("{YAML}test: ../test/images\n"));
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    assert_eq!(set.open().unwrap().splits(), ["train", "val"]);
+}
+
+#[test]
+fn each_split_goes_by_its_own_list_of_classes() {
+    let swapped = |stem: &str| {
+        let line = yolo_line(stem);
+        format!("{}{}", 1 - object(stem).0, &line[1..])
+    };
+    let set = Set::new();
+    set.images("train", &TRAIN)
+        .labels("train", &TRAIN)
+        .write("train/classes.txt", "coon\ntrash panda\n");
+    set.images("val", &VAL)
+        .labels_with("val", &VAL, swapped)
+        .write("val/classes.txt", "trash panda\ncoon\n\n");
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    // In one split, they must agree.
+    set.write("data.yaml", "train: [train, val]\n");
+    let error = set.refused("train");
+    assert!(
+        error.contains("val/classes.txt: the classes differ from those of train/classes.txt"),
+        "{error}"
+    );
+    // A blank line would shift the classes after it.
+    set.write("val/classes.txt", "trash panda\n\ncoon\n");
+    fs::remove_file(set.path("data.yaml")).unwrap();
+    let error = set.refused("val");
+    assert!(error.contains("val/classes.txt:2: a blank line"), "{error}");
+}
+
+#[test]
+fn darknet_lists_of_any_ending() {
+    let set = Set::new();
+    set.images("imgs", &all()).labels("imgs", &all());
+    for (split, stems) in [("train", &TRAIN[..]), ("valid", &VAL)] {
+        let lines = stems.iter().map(|stem| format!("imgs/{stem}.png\n"));
+        set.write(format!("{split}.list"), lines.collect::<String>());
+    }
+    set.write("obj.names", "coon\ntrash panda\n").write(
+        "obj.data",
+        "classes=2\ntrain = data/train.list\n#valid = old.txt\nvalid = data/valid.list\nnames = data/obj.names\n\
+         backup=backup/\nresults = results.txt\n",
+    );
+    let folder = set.open().unwrap();
+    assert_eq!(folder.splits(), ["train", "valid"]);
+    assert_read(&folder, Layout::Yolo);
+}
+
+#[test]
+fn what_a_description_does_not_use_is_told() {
+    let set = Set::new();
+    set.yolo_folders()
+        .images("images/minival", &VAL[..1])
+        .labels("labels/minival", &VAL[..1])
+        .write("data.yaml", format!("{YAML}minival: images/minival\n"))
+        .write("old.yaml", "train: x/train\nval: x/val\nnames: [coon]\n")
+        .write("train.txt", "images/train/r-1.png\n");
+    let folder = set.open().unwrap();
+    assert_read(&folder, Layout::Yolo);
+    let train = folder.read("train").unwrap();
+    assert_eq!(
+        train.report().remarks(),
+        [
+            "old.yaml: describes a data set, too, and is not used",
+            "the key 'minival' of the description is not used: images/minival",
+            "train.txt: a list of images that is not used",
+        ]
+    );
+    // The one whose folders are there.
+    fs::rename(set.path("data.yaml"), set.path("z.yaml")).unwrap();
+    assert_eq!(set.open().unwrap().evidence(), "z.yaml");
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+}
+
+#[test]
+fn polygons_that_look_like_something_else() {
+    let set = Set::new();
+    set.yolo_folders().write("data.yaml", YAML);
+    let spans = |line: &str| {
+        set.labels_with("labels/train", &TRAIN[..1], |_| line.to_string())
+            .labels_with("labels/train", &TRAIN[1..], |_| {
+                "0 0.6 0.5 0.8 0.5 0.9 0.55 0.6 0.9\n".to_string()
+            });
+        set.read("train").unwrap().images()[0].objects.len()
+    };
+    assert_eq!(spans("0 0.7 0.9 0.72 0.6 0.85 0.55 1.0 0.6 0.7 1.0\n"), 1);
+    // License plates: the sides of the parallelogram are at no right angle.
+    set.labels_with("labels/train", &TRAIN, |_| {
+        "0 .30 .30 .50 .32 .50 .42 .30 .40\n".to_string()
+    });
+    let plates = set.read("train").unwrap();
+    assert!(plates.report().remarks()[0].starts_with("boxes taken around segments: 4"));
+}
+
+#[test]
+fn label_files_of_other_letters_and_folders() {
+    let cases: [(&str, &str, &str, bool); 6] = [
+        ("images/{}", "labels/{}", ".TXT", false),
+        ("images/{}", "Labels/{}", ".txt", false),
+        ("Images/{}", "labels/{}", ".txt", false),
+        ("imgs/{}", "labels/{}", ".txt", true),
+        ("images/{}", "labels/{}", ".png.txt", true),
+        ("{}/images", "labels/{}", ".txt", true),
+    ];
+    for (images, labels, ending, is_told) in cases {
+        for described in [true, false] {
+            let set = Set::new();
+            for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+                set.images(&images.replace("{}", split), stems);
+                for stem in stems {
+                    let file = format!("{}/{stem}{ending}", labels.replace("{}", split));
+                    set.write(file, yolo_line(stem));
+                }
+            }
+            match described {
+                true => set.write(
+                    "data.yaml",
+                    format!(
+                        "train: {}\nval: {}\nnames: [coon, trash panda]\n",
+                        images.replace("{}", "train"),
+                        images.replace("{}", "val")
+                    ),
+                ),
+                false => set.write("classes.txt", "coon\ntrash panda\n"),
+            };
+            let folder = set.open().unwrap();
+            assert_read(&folder, Layout::Yolo);
+            let train = folder.read("train").unwrap();
+            assert_eq!(
+                !train.report().remarks().is_empty(),
+                is_told,
+                "{images} {labels} {ending}"
+            );
+        }
+    }
+    // The labels of another split, or of another image, are not taken.
+    let set = Set::new();
+    set.yolo_folders()
+        .write("data.yaml", YAML)
+        .image("images/train/r-5.png");
+    let train = set.read("train").unwrap();
+    assert_eq!(found(&train)["r-5"], []);
+}
+
+#[test]
+fn images_beside_a_validation_folder_are_to_train_on() {
+    let set = Set::new();
+    set.images("images", &TRAIN).labels("labels", &TRAIN);
+    set.images("images/val", &VAL)
+        .labels("labels/val", &VAL)
+        .write("classes.txt", "coon\ntrash panda\n");
+    let folder = set.open().unwrap();
+    assert_eq!(folder.splits(), ["train", "val"]);
+    assert_read(&folder, Layout::Yolo);
+}
+
+#[test]
+fn split_names_are_words() {
+    let set = Set::new();
+    for name in ["devices", "training-2"] {
+        set.write(format!("{name}.json"), coco(&TRAIN, png).to_string());
+    }
+    set.images("images", &TRAIN);
+    let folder = set.open().unwrap();
+    assert_eq!(
+        (folder.training_split(), folder.validation_split()),
+        (Some("training"), None),
+        "{:?}",
+        folder.splits()
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn folders_far_away_are_not_looked_through() {
+    use std::os::unix::fs::symlink;
+    let set = Set::new();
+    set.yolo_folders();
+    let below = |split: &str| set.path(format!("images/{split}")).display().to_string();
+    let yaml = format!(
+        "path: /\ntrain: {}\nval: {}\nnames: [coon, trash panda]\n",
+        &below("train")[1..],
+        &below("val")[1..]
+    );
+    set.write("data.yaml", yaml);
+    assert_read(&set.open().unwrap(), Layout::Yolo);
+    // A link is followed if it is named.
+    let outside = Set::new();
+    outside.images("", &TRAIN).labels("", &TRAIN);
+    symlink(outside.path(""), set.path("far")).unwrap();
+    set.write("data.yaml", YAML);
+    let train = set.read("train").unwrap();
+    let notes = train.report().notes().join("\n");
+    assert!(notes.contains("not looked through: 1 (far)"), "{notes}");
+    set.write("data.yaml", YAML.replace("images/train", "far"));
+    assert_eq!(found(&set.read("train").unwrap()), expected(&TRAIN));
+}
+
+/// The sets beside the folder of data sets, if they are there: each has the boxes of `16k-flat`.
 #[test]
 fn cases_beside_the_data_sets() {
     let root = std::env::var_os("FCOS_DATASETS").map(|root| PathBuf::from(root).join("../cases"));

@@ -41,6 +41,7 @@ impl DetectionDataset {
 /// The annotation file of a split.
 #[derive(Debug)]
 struct CocoSplit {
+    name: String,
     inventory: Arc<Inventory>,
     /// Relative to the folder of the inventory.
     annotations: PathBuf,
@@ -53,6 +54,7 @@ impl SplitReader for CocoSplit {
         let annotations = self.inventory.root().join(&self.annotations);
         let file = CocoFile::read(&annotations)?;
         let finder = ImageFinder::new(Arc::clone(&self.inventory), self.images.clone());
+        let finder = finder.of_split(&self.name);
         describe(file, &annotations, &finder)
     }
 
@@ -85,6 +87,7 @@ pub(super) fn find(
     let names = split_names(&files);
     let splits = files.iter().zip(&names).map(|(file, name)| {
         let split = CocoSplit {
+            name: name.clone(),
             inventory: Arc::clone(inventory),
             annotations: file.to_path_buf(),
             images: image_folders(root, file, name),

@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
@@ -192,7 +191,7 @@ impl Description {
             let header = match header {
                 Ok(header) => header,
                 Err(cause) => {
-                    match is_missing(&cause) {
+                    match cause.is_missing_file() {
                         true => report.record(Finding::MissingImage, &image.file_name),
                         false => {
                             let place = format_args!("{} {}", image.file_name, cause.reason());
@@ -256,17 +255,17 @@ impl Description {
     }
 }
 
-fn is_missing(error: &DataError) -> bool {
-    matches!(error, DataError::Io { source, .. }
-        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
-}
-
 /// Fails if more than half of the images are not on disk.
 fn require_most(
     images: &[AnnotatedImage],
     headers: &[Result<ImageHeader, DataError>],
 ) -> Result<(), DataError> {
-    let is_lost = |header: &Result<_, _>| header.as_ref().err().is_some_and(is_missing);
+    let is_lost = |header: &Result<_, _>| {
+        header
+            .as_ref()
+            .err()
+            .is_some_and(DataError::is_missing_file)
+    };
     let missing = headers.iter().filter(|header| is_lost(header)).count();
     let first = headers.iter().position(is_lost);
     match first.map(|first| &images[first]) {

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::inventory::{Inventory, unique_max};
+use super::split::{Role, role_of};
 
 /// Finds the images that annotation files name, only in the folder of the data set: annotation files may be untrusted,
 /// and may have paths on another machine.
@@ -14,6 +15,8 @@ pub(super) struct ImageFinder {
     folders: Vec<PathBuf>,
     /// Folders that belong to the data set.
     allowed: Vec<PathBuf>,
+    /// What the split is for whose images are looked for.
+    role: Option<Role>,
 }
 
 /// Where the images of a split may be, in search order, if its annotation `file` is in the folder `root`: first in the
@@ -46,41 +49,72 @@ impl ImageFinder {
             allowed: allowed.flatten().collect(),
             inventory,
             folders,
+            role: None,
         }
     }
 
-    /// The path of the image with that name, or where it would be if it does not exist.
+    /// Looks for images of the split of that name only.
+    pub fn of_split(mut self, name: &str) -> Self {
+        self.role = Role::of_word(name);
+        self
+    }
+
+    /// Where the image of that name is, or would be if it is on disk nowhere.
     ///
-    /// If there is no such file, as for a path on another machine, the file of the same name in the data set is used.
-    /// Of several, the one whose folders match best is used, if there is a single best one.
+    /// A name that leads nowhere, such as a path of another machine, finds the file of that name in the data set if there
+    /// is only one, or one that most folders above it speak for. An image in a folder of another split does not fit, unless
+    /// the name leads there.
     ///
     /// # Errors
     ///
     /// The cause, if the name points outside the data set, to an existing file or with `..`.
     pub fn find(&self, name: &str) -> Result<PathBuf, String> {
+        self.find_in(name, self.role)
+    }
+
+    /// As [`find`](Self::find), in the split of that role.
+    pub fn find_in(&self, name: &str, role: Option<Role>) -> Result<PathBuf, String> {
+        let slashed = slashed(name);
+        let relative = Path::new(&slashed);
+        let folders = relative.parent().unwrap_or(Path::new("")).iter();
+        let named = folders.filter_map(|folder| Role::of_word(folder.to_str()?));
+        let mut roles: Vec<Role> = named.collect();
+        // The folders of another machine may be called anything.
+        if roles.is_empty() || relative.is_absolute() {
+            roles.extend(role);
+        }
+        let fits =
+            |file: &Path| roles.is_empty() || role_of(file).is_none_or(|own| roles.contains(&own));
+        let is_there = |path: &Path| {
+            path.is_file()
+                && fits(
+                    path.strip_prefix(self.inventory.root())
+                        .unwrap_or(Path::new("")),
+                )
+        };
         // Nearly all names are found here.
         let is_inside = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
         if Path::new(name).components().all(is_inside) {
             let direct = self.folders.iter().map(|folder| folder.join(name));
-            if let Some(found) = direct.into_iter().find(|path| path.is_file()) {
+            if let Some(found) = direct.into_iter().find(|path| is_there(path)) {
                 return Ok(found);
             }
         }
-        let slashed = slashed(name);
-        let relative = Path::new(&slashed);
         let joined = (self.folders.iter()).map(|folder| tidy(&folder.join(relative)));
         let candidates: Vec<PathBuf> = joined.filter(|path| self.allows(path)).collect();
-        if let Some(found) = candidates.iter().find(|path| path.is_file()) {
+        if let Some(found) = candidates.iter().find(|path| is_there(path)) {
             return Ok(found.clone());
         }
         let parts: Vec<&str> = slashed
             .split('/')
             .filter(|part| !matches!(*part, "" | "." | ".."))
             .collect();
-        if let Some(found) = self.resembling(&parts) {
+        if let Some(found) = self.resembling(&parts, fits) {
             return Ok(self.inventory.root().join(found));
         }
-        match candidates.into_iter().next() {
+        // An image of another split must not be there, whatever its name.
+        let expected = candidates.into_iter().find(|path| !path.is_file());
+        match expected {
             Some(expected) => Ok(expected),
             None if relative.is_absolute() && !relative.is_file() => {
                 let name = parts.last().copied().unwrap_or_default();
@@ -93,14 +127,14 @@ impl ImageFinder {
     }
 
     /// The file of the inventory that resembles a path most, preferably in one of the folders.
-    fn resembling(&self, parts: &[&str]) -> Option<&Path> {
-        self.inventory.resembling(parts).or_else(|| {
+    fn resembling(&self, parts: &[&str], fits: impl Fn(&Path) -> bool) -> Option<&Path> {
+        self.inventory.resembling(parts, &fits).or_else(|| {
             let name = Path::new(parts.last()?);
             let stem = name.file_stem()?.to_str()?;
             let in_folder = |folder: &PathBuf| {
                 let folder = folder.strip_prefix(self.inventory.root()).ok()?;
                 let same = self.inventory.with_stem(stem).filter(|file| {
-                    file.starts_with(folder) && file.file_name() == name.file_name()
+                    file.starts_with(folder) && file.file_name() == name.file_name() && fits(file)
                 });
                 unique_max(same, |_| 0)
             };
@@ -139,7 +173,9 @@ fn tidy(path: &Path) -> PathBuf {
         let below_root = matches!(last, Some(Component::RootDir | Component::Prefix(_)));
         match part {
             Component::CurDir if below_folder || below_root => {}
-            Component::ParentDir if below_folder => drop(tidy.pop()),
+            Component::ParentDir if below_folder => {
+                tidy.pop();
+            }
             Component::ParentDir if below_root => {}
             part => tidy.push(part),
         }
@@ -193,6 +229,16 @@ mod tests {
             ("D:/x/none.jpg", "none.jpg"),
         ] {
             assert_eq!(find(name).as_deref(), Ok(found), "{name}");
+        }
+        let inventory = Arc::new(Inventory::of(&root).unwrap());
+        let finder = ImageFinder::new(inventory, vec![root.clone()]).of_split("training");
+        for (name, found) in [
+            ("x/b.jpg", "x/b.jpg"),
+            ("val/b.jpg", "val/b.jpg"),
+            ("/home/me/val/b.jpg", "val/b.jpg"),
+            ("c.jpg", "train/c.jpg"),
+        ] {
+            assert_eq!(finder.find(name), Ok(root.join(found)), "{name}");
         }
         let secret = dir.path().join("secret.jpg");
         for name in [

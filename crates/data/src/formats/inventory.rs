@@ -6,9 +6,10 @@ use std::sync::OnceLock;
 
 use walkdir::{DirEntry, WalkDir};
 
-use crate::DataError;
+use super::split::names_split;
 use crate::decoding::is_image;
-use crate::files::{file_name, stem};
+use crate::files::{file_name, has_extension, stem};
+use crate::{DataError, Tally};
 
 /// How deep folders are searched.
 const MAX_DEPTH: usize = 24;
@@ -16,39 +17,95 @@ const MAX_DEPTH: usize = 24;
 /// The most files that are listed. A path may be given by mistake, such as that of a whole disk.
 const MAX_FILES: usize = 4_000_000;
 
-/// The files in a folder and its subfolders, without hidden ones. Symbolic links are followed unless they form a loop.
+/// The files in a folder and its sub-folders, without hidden ones.
+///
+/// A link to a folder elsewhere, or another file system, is only looked through if its name is that of a part of a data set,
+/// such as `images` or `train`. Links that form a loop are not followed.
 #[derive(Debug)]
 pub(super) struct Inventory {
     root: PathBuf,
     /// Relative to the root, sorted, so that the files of a folder are consecutive.
     files: Vec<PathBuf>,
     by_stem: OnceLock<HashMap<String, Vec<usize>>>,
+    skipped: Skipped,
+}
+
+/// What a walk has left out.
+#[derive(Debug, Default)]
+struct Skipped {
+    too_deep: Tally,
+    unreadable: Tally,
+    elsewhere: Tally,
 }
 
 impl Inventory {
-    /// Lists a folder. What cannot be read is skipped: if annotations need it, it is reported as missing later.
+    /// Looks through a folder.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::MissingFolder`]. [`DataError::Annotations`] if there are far more files than a data set has.
     pub fn of(root: &Path) -> Result<Self, DataError> {
+        Self::of_folders(root, &[root.to_path_buf()])
+    }
+
+    /// Looks through these folders inside `root`, and at the files of `root` itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`of`](Self::of).
+    pub fn of_folders(root: &Path, folders: &[PathBuf]) -> Result<Self, DataError> {
         if !root.is_dir() {
             let path = root.to_path_buf();
             return Err(DataError::MissingFolder { path });
         }
-        let shown = |entry: &DirEntry| {
-            let name = entry.file_name().to_string_lossy();
-            entry.depth() == 0 || !(name.starts_with('.') || name == "__MACOSX")
+        let mut walk = Walk {
+            root,
+            files: Vec::new(),
+            skipped: Skipped::default(),
         };
-        let walk = WalkDir::new(root).follow_links(true).max_depth(MAX_DEPTH);
-        let entries = walk.into_iter().filter_entry(shown).filter_map(Result::ok);
-        let mut files: Vec<PathBuf> = entries
-            .filter(|entry| !entry.file_type().is_dir())
-            .take(MAX_FILES)
-            .filter_map(|entry| Some(entry.path().strip_prefix(root).ok()?.to_path_buf()))
-            .collect();
+        if !folders.iter().any(|folder| folder == root) {
+            walk.through(root, 1, &mut Vec::new())?;
+        }
+        for folder in folders {
+            walk.through(folder, MAX_DEPTH, &mut Vec::new())?;
+        }
+        let Walk {
+            mut files, skipped, ..
+        } = walk;
         files.sort();
+        files.dedup();
         Ok(Self {
             root: root.to_path_buf(),
             files,
             by_stem: OnceLock::new(),
+            skipped,
         })
+    }
+
+    /// What was not looked at and may be missed.
+    pub fn omissions(&self) -> Vec<String> {
+        let Skipped {
+            too_deep,
+            unreadable,
+            elsewhere,
+        } = &self.skipped;
+        let told = [
+            (
+                format!("folders more than {MAX_DEPTH} deep, not looked through"),
+                too_deep,
+            ),
+            (
+                "files and folders that cannot be read or links that lead nowhere, left out".into(),
+                unreadable,
+            ),
+            (
+                "folders outside the data set or on another file system, not looked through".into(),
+                elsewhere,
+            ),
+        ];
+        let told = told.into_iter().filter(|(_, tally)| tally.count > 0);
+        told.map(|(what, tally)| format!("{what}: {tally}"))
+            .collect()
     }
 
     /// The folder, as given.
@@ -79,10 +136,9 @@ impl Inventory {
 
     /// The files of that extension, in lower case.
     pub fn with_extension(&self, extension: &str) -> impl Iterator<Item = &PathBuf> {
-        self.files.iter().filter(move |file| {
-            let found = file.extension().and_then(|found| found.to_str());
-            found.is_some_and(|found| found.eq_ignore_ascii_case(extension))
-        })
+        self.files
+            .iter()
+            .filter(move |file| has_extension(file, extension))
     }
 
     /// The images in supported formats.
@@ -109,36 +165,157 @@ impl Inventory {
         by_stem
     }
 
-    /// The file that most resembles the path `parts`: of the files of that name, the one with most equal folders above it.
-    /// `None` if there is no such file, or if several resemble it as much.
-    pub fn resembling(&self, parts: &[&str]) -> Option<&Path> {
+    /// The file that most resembles the path `parts`: of the files of that name that fit, the one with most equal folders
+    /// above it. `None` if there is no such file, or if several resemble it as much.
+    pub fn resembling(&self, parts: &[&str], fits: impl Fn(&Path) -> bool) -> Option<&Path> {
         let name = Path::new(parts.last()?);
         let same_name = |file: &&Path| file_name(file).eq_ignore_ascii_case(&file_name(name));
-        let equal = |file: &Path| {
-            let folders = file.iter().rev().map(|part| part.to_string_lossy());
-            let pairs = folders.zip(parts.iter().rev());
-            pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
-        };
         let candidates = self.with_stem(&stem(name)).filter(same_name);
-        unique_max(candidates, equal)
+        unique_max(candidates.filter(|file| fits(file)), |file| {
+            equal_at_end(file, parts)
+        })
     }
 }
 
-/// The item with the largest key, unless another one has the same key.
-pub(super) fn unique_max<T: Copy>(
+/// How many parts at the end of a path are those at the end of `parts`, whatever their case.
+pub(super) fn equal_at_end(path: &Path, parts: &[&str]) -> usize {
+    let own = path.iter().rev().map(|part| part.to_string_lossy());
+    let pairs = own.zip(parts.iter().rev());
+    pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
+}
+
+/// The item of the largest key, unless another one has the same.
+pub(super) fn unique_max<T: Copy, K: Ord>(
     items: impl Iterator<Item = T>,
-    key: impl Fn(T) -> usize,
+    key: impl Fn(T) -> K,
 ) -> Option<T> {
-    let mut best: Option<(usize, T, bool)> = None;
+    let mut best: Option<(K, T, bool)> = None;
     for item in items {
         let key = key(item);
-        match best {
-            Some((known, ..)) if key < known => {}
-            Some((known, first, _)) if key == known => best = Some((known, first, false)),
-            _ => best = Some((key, item, true)),
-        }
+        best = match best {
+            Some(known) if key < known.0 => Some(known),
+            Some((known, first, _)) if key == known => Some((known, first, false)),
+            _ => Some((key, item, true)),
+        };
     }
     best.filter(|(.., unique)| *unique).map(|(_, item, _)| item)
+}
+
+/// A walk through folders.
+struct Walk<'a> {
+    root: &'a Path,
+    files: Vec<PathBuf>,
+    skipped: Skipped,
+}
+
+impl Walk<'_> {
+    /// Looks through a folder. `above` are the folders that links have been followed from and to.
+    fn through(
+        &mut self,
+        folder: &Path,
+        depth: usize,
+        above: &mut Vec<PathBuf>,
+    ) -> Result<(), DataError> {
+        let shown = |entry: &DirEntry| {
+            let name = entry.file_name().to_string_lossy();
+            entry.depth() == 0 || !(name.starts_with('.') || name == "__MACOSX")
+        };
+        let device = device(folder);
+        let mut entries = WalkDir::new(folder)
+            .max_depth(depth)
+            .into_iter()
+            .filter_entry(shown);
+        while let Some(entry) = entries.next() {
+            let Ok(entry) = entry else {
+                self.skipped.unreadable.add(self.place(folder));
+                continue;
+            };
+            let path = entry.path();
+            if entry.depth() > 0 && entry.path_is_symlink() {
+                self.link(path, depth.saturating_sub(entry.depth()), above)?;
+            } else if !entry.file_type().is_dir() {
+                self.add(path)?;
+            } else if entry.depth() == depth {
+                // A single level is all that is asked for.
+                if depth > 1 {
+                    self.skipped.too_deep.add(self.place(path));
+                }
+            } else if entry.depth() > 0 && device != self::device(path) && !is_part(path) {
+                self.skipped.elsewhere.add(self.place(path));
+                entries.skip_current_dir();
+            }
+        }
+        Ok(())
+    }
+
+    fn link(
+        &mut self,
+        path: &Path,
+        depth: usize,
+        above: &mut Vec<PathBuf>,
+    ) -> Result<(), DataError> {
+        let from = path.parent().and_then(|folder| folder.canonicalize().ok());
+        let (Ok(target), Some(from)) = (path.canonicalize(), from) else {
+            self.skipped.unreadable.add(self.place(path));
+            return Ok(());
+        };
+        if !target.is_dir() {
+            return self.add(path);
+        }
+        let is_loop = |known: &PathBuf| known.starts_with(&target);
+        if is_loop(&from) || above.iter().any(is_loop) || depth == 0 {
+            return Ok(());
+        }
+        let is_inside = self
+            .root
+            .canonicalize()
+            .is_ok_and(|root| target.starts_with(root));
+        if !is_inside && !is_part(path) {
+            self.skipped.elsewhere.add(self.place(path));
+            return Ok(());
+        }
+        above.extend([from, target]);
+        self.through(path, depth, above)?;
+        above.truncate(above.len() - 2);
+        Ok(())
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), DataError> {
+        if self.files.len() == MAX_FILES {
+            return Err(DataError::Annotations {
+                path: self.root.to_path_buf(),
+                cause: format!("more than {MAX_FILES} files: too many for a data set"),
+            });
+        }
+        if let Ok(relative) = path.strip_prefix(self.root) {
+            self.files.push(relative.to_path_buf());
+        }
+        Ok(())
+    }
+
+    fn place(&self, path: &Path) -> String {
+        let relative = path.strip_prefix(self.root).unwrap_or(path);
+        relative.display().to_string()
+    }
+}
+
+/// Whether a folder is called like a part of a data set.
+pub(super) fn is_part(folder: &Path) -> bool {
+    let name = file_name(folder).to_lowercase();
+    let parts = ["images", "labels", "annotations", "jpegimages", "imagesets"];
+    parts.contains(&name.as_str()) || names_split(&name)
+}
+
+/// The file system that a folder is on, if that can be told.
+#[cfg(unix)]
+fn device(folder: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(folder).map(|folder| folder.dev()).ok()
+}
+
+#[cfg(not(unix))]
+fn device(_: &Path) -> Option<u64> {
+    None
 }
 
 #[cfg(test)]
@@ -190,7 +367,7 @@ mod tests {
         let find = |path: &str| {
             let parts: Vec<&str> = path.split('/').collect();
             inventory
-                .resembling(&parts)
+                .resembling(&parts, |_| true)
                 .map(|file| file.display().to_string())
         };
         assert_eq!(find("home/me/val/1.jpg").as_deref(), Some("val/1.JPG"));
@@ -204,6 +381,35 @@ mod tests {
     fn loops_of_links_end() {
         let (dir, _) = inventory(&["a/x.jpg"]);
         std::os::unix::fs::symlink(dir.path(), dir.path().join("a/loop")).unwrap();
-        assert_eq!(Inventory::of(dir.path()).unwrap().files().len(), 1);
+        std::fs::create_dir(dir.path().join("b")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("a"), dir.path().join("b/a")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("b"), dir.path().join("a/b")).unwrap();
+        let files: Vec<PathBuf> = Inventory::of(dir.path()).unwrap().files().to_vec();
+        assert_eq!(files, [Path::new("a/x.jpg"), Path::new("b/a/x.jpg")]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_left_out_is_told() {
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("y.jpg"), "").unwrap();
+        let deep = vec!["d"; 30].join("/");
+        let (dir, _) = inventory(&["a/x.jpg", &format!("{deep}/z.jpg")]);
+        for (target, link) in [
+            (outside.path(), "usr"),
+            (outside.path(), "images"),
+            (Path::new("nowhere"), "broken.jpg"),
+        ] {
+            std::os::unix::fs::symlink(target, dir.path().join(link)).unwrap();
+        }
+        let inventory = Inventory::of(dir.path()).unwrap();
+        assert_eq!(
+            inventory.files(),
+            [Path::new("a/x.jpg"), Path::new("images/y.jpg")]
+        );
+        let told = inventory.omissions().join("\n");
+        for part in ["24 deep", "1 (broken.jpg)", "1 (usr)"] {
+            assert!(told.contains(part), "{told}");
+        }
     }
 }

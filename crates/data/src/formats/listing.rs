@@ -114,6 +114,7 @@ impl SplitReader for Listing {
 
         let file = &files[self.file];
         let finder = ImageFinder::new(Arc::clone(inventory), image_folders(root, file, &self.name));
+        let finder = finder.of_split(&self.name);
         let mut report = LoadReport::default();
         let listed = listed.swap_remove(self.file);
         let in_shares = are_shares(&listed);

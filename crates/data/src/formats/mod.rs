@@ -15,6 +15,7 @@ mod description;
 mod division;
 mod image_finder;
 mod inventory;
+mod label_files;
 mod listing;
 mod open;
 mod split;

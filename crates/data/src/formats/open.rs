@@ -1,14 +1,15 @@
 //! Recognizing data sets of any layout.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::inventory::Inventory;
-use super::split::{Found, names_split};
+use super::inventory::{Inventory, is_part};
+use super::split::Found;
 use super::{coco, createml, csv, voc, yolo};
-use crate::DataError;
-use crate::files::read_text;
+use crate::files::{file_name, read_text};
+use crate::{DataError, DataFolder, DetectionDataset};
 
 /// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
 /// `None` if it is another layout.
@@ -28,18 +29,21 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
         false => (path.to_path_buf(), None),
     };
     let inventory = Arc::new(Inventory::of(&folder)?);
-    // An archive is often unpacked into a separate folder.
-    if let (None, Some(inner)) = (&given, only_folder(&inventory))
-        && let Ok(found) = recognize(&inner)
-    {
+    // An archive is often unpacked into a folder of its own.
+    if let (None, Some(inner)) = (&given, only_folder(&inventory)) {
+        match recognize(&inner) {
+            Err(DataError::UnknownLayout { .. }) => {}
+            found => return found,
+        }
+    }
+    if let Some(mut found) = best(&inventory, given.as_deref())? {
+        found.omissions = inventory.omissions();
         return Ok(found);
     }
-    if let Some(found) = best(&inventory, given.as_deref())? {
-        return Ok(found);
-    }
+    let summary = iter::once(summary(&inventory)).chain(inventory.omissions());
     Err(DataError::UnknownLayout {
         path: path.to_path_buf(),
-        found: summary(&inventory),
+        found: summary.collect::<Vec<_>>().join("; "),
     })
 }
 
@@ -64,46 +68,58 @@ fn folder_of(file: &Path) -> PathBuf {
     }
 }
 
-/// The layout with the most annotated images. Its evidence lists the others.
+/// The layout with most annotated images, and in its evidence those that fit less or cannot be read.
 fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found>, DataError> {
-    let (mut all, mut failed) = (Vec::new(), None);
+    let mut all: Vec<(usize, Found)> = Vec::new();
+    let mut errors = Vec::new();
     for recognizer in RECOGNIZERS {
         match recognizer(inventory, given) {
-            Ok(found) => all.extend(found),
-            Err(error) => drop(failed.get_or_insert(error)),
+            Ok(found) => all.extend(found.map(|found| (found.annotated(), found))),
+            Err(error) if is_of_a_description(&error) => return Err(error),
+            Err(error) => errors.push(error),
         }
     }
-    if all.len() <= 1 {
-        return match (all.pop(), failed) {
-            (None, Some(error)) => Err(error),
-            (found, _) => Ok(found),
-        };
-    }
-    let weights: Vec<usize> = all.iter().map(Found::annotated).collect();
-    let most = weights.iter().copied().max().unwrap_or_default();
-    let chosen = weights
-        .iter()
-        .position(|weight| *weight == most)
-        .unwrap_or_default();
-    let mut found = all.swap_remove(chosen);
-    let others = all.iter().map(|other| {
+    // Of equals, `max_by_key` takes the last.
+    let chosen = all.iter().enumerate().rev();
+    let Some((chosen, _)) = chosen.max_by_key(|(_, (weight, _))| *weight) else {
+        return errors.into_iter().next().map_or(Ok(None), Err);
+    };
+    let (most, mut found) = all.remove(chosen);
+    let others = all.iter().map(|(weight, other)| {
         format!(
-            "{} with {} annotated images ({})",
-            other.layout,
-            other.annotated(),
-            other.evidence
+            "{} with {weight} annotated images ({})",
+            other.layout, other.evidence
         )
     });
     let others: Vec<String> = others.collect();
-    found.evidence = format!(
-        "{} with {most} annotated images; also found: {}",
-        found.evidence,
-        others.join(" and ")
-    );
+    if !others.is_empty() {
+        found.evidence = format!(
+            "{} with {most} annotated images, more than or as many as {}",
+            found.evidence,
+            others.join(" and ")
+        );
+    }
+    for error in errors {
+        found.evidence = format!("{}; not read: {error}", found.evidence);
+    }
     Ok(Some(found))
 }
 
-/// The only subfolder of an inventory, if all files are in it and it is not a part of a layout.
+/// Whether the file at fault describes a data set for certain, by its name.
+fn is_of_a_description(error: &DataError) -> bool {
+    let (DataError::Io { path, .. }
+    | DataError::Annotations { path, .. }
+    | DataError::Line { path, .. }) = error
+    else {
+        return false;
+    };
+    let name = file_name(path).to_lowercase();
+    let is_coco = name.starts_with("instances_") && name.ends_with(".json");
+    let is_yolo = ["data.yaml", "data.yml", "dataset.yaml", "dataset.yml"].contains(&name.as_str());
+    is_coco || is_yolo || name.starts_with("_annotations.")
+}
+
+/// The only folder in the folder of an inventory, if all files are in it and it is not a part of a layout.
 fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     let folder = |file: &PathBuf| {
         let mut parts = file.components();
@@ -112,10 +128,7 @@ fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     };
     let first = inventory.files().first().and_then(folder)?;
     let last = inventory.files().last().and_then(folder)?;
-    let name = first.to_string_lossy().to_lowercase();
-    let is_part =
-        ["images", "labels", "annotations", "jpegimages", "imagesets"].contains(&name.as_str());
-    (first == last && !is_part && !names_split(&name)).then(|| inventory.root().join(first))
+    (first == last && !is_part(Path::new(&first))).then(|| inventory.root().join(first))
 }
 
 /// What is in a folder that is not a data set, as in `3 .jpg, 1 .json`.

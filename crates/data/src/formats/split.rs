@@ -1,12 +1,12 @@
 //! The splits of a data set.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::description::Description;
 use crate::files::{file_name, stem};
-use crate::{DataError, Layout, LoadReport};
+use crate::{DataError, DetectionDataset, Layout};
 
 /// The name of the only split where no files or folders name any.
 pub(super) const ONLY_SPLIT: &str = "all";
@@ -55,6 +55,10 @@ pub(super) struct Found {
     pub evidence: String,
     /// Sorted by name.
     pub splits: Vec<Split>,
+    /// Splits that the data set names, and where each would be if it were there.
+    pub absent: Vec<(String, PathBuf)>,
+    /// What was not looked at and may be missed in any split.
+    pub omissions: Vec<String>,
 }
 
 impl Found {
@@ -65,7 +69,18 @@ impl Found {
             layout,
             evidence: evidence.into(),
             splits,
+            absent: Vec::new(),
+            omissions: Vec::new(),
         }
+    }
+
+    /// Reads the split called `name`, or the only one.
+    pub fn read(&self, dir: &Path, name: Option<&str>) -> Result<DetectionDataset, DataError> {
+        let mut description = self.choose(dir, name)?.reader.describe()?;
+        for omission in &self.omissions {
+            description.report.note(omission);
+        }
+        description.assemble()
     }
 
     pub fn annotated(&self) -> usize {
@@ -73,8 +88,8 @@ impl Found {
         readers.sum()
     }
 
-    /// The split called `name`, in any case, or the only one if `name` is `None`.
-    pub fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
+    /// The split called `name`, whatever its case, or the only one if `name` is `None`.
+    fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
         let called =
             |fits: &dyn Fn(&str) -> bool| self.splits.iter().find(|split| fits(&split.name));
         let split = match name {
@@ -86,6 +101,14 @@ impl Found {
             None if self.splits.len() == 1 => self.splits.first(),
             None => None,
         };
+        let absent = |name: &str| {
+            let mut absent = self.absent.iter();
+            absent.find(|(known, _)| known.eq_ignore_ascii_case(name))
+        };
+        if let (None, Some((_, path))) = (split, name.and_then(absent)) {
+            let path = path.clone();
+            return Err(DataError::MissingFolder { path });
+        }
         let path = dir.to_path_buf();
         let layout = self.layout;
         let available = || self.splits.iter().map(|split| split.name.clone()).collect();
@@ -124,8 +147,8 @@ impl Role {
         Self::of(first_word(name))
     }
 
-    /// The role of exactly such a name, in any case.
-    fn of(name: &str) -> Option<Self> {
+    /// The role of exactly such a name, whatever its case.
+    pub(super) fn of(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Self::Train,
             "val" | "valid" | "validation" | "dev" => Self::Validation,
@@ -150,6 +173,11 @@ pub(super) fn names_split(name: &str) -> bool {
 pub(super) fn split_of(file: &Path) -> Option<&str> {
     let folders = file.parent()?.iter().filter_map(|part| part.to_str());
     folders.into_iter().find(|part| names_split(part))
+}
+
+/// What the split is for that a file belongs to, if its folders tell.
+pub(super) fn role_of(file: &Path) -> Option<Role> {
+    split_of(file).and_then(Role::of_word)
 }
 
 /// The names of the splits of these annotation files, each different from the others.

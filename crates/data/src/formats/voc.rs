@@ -11,16 +11,18 @@ use rayon::prelude::*;
 
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, Place, span};
 use super::image_finder::{ImageFinder, slashed};
-use super::inventory::{Inventory, unique_max};
-use super::split::{Found, ONLY_SPLIT, Split, SplitReader, split_of, title};
+use super::inventory::{Inventory, equal_at_end, unique_max};
+use super::split::{
+    Found, ONLY_SPLIT, Role, Split, SplitReader, names_split, role_of, split_of, title,
+};
 use super::xml::{Element, Fault};
 use crate::decoding::{is_image, is_unread_image};
-use crate::files::{file_name, lines, open, read_text, stem};
+use crate::files::{file_name, has_extension, lines, open, read_text, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
-    /// Reads one split of a VOC folder: an XML file for each image, in any folders. The splits are the lists
-    /// `ImageSets/Main/{split}.txt`, otherwise folders such as `train` and `valid`.
+    /// Reads one split of a VOC folder: an XML file for each image, in whatever folders. The splits are the lists
+    /// `ImageSets/Main/{split}.txt`, `ImageSets/{split}.txt` or `{split}.txt`, otherwise folders such as `train` and `valid`.
     ///
     /// VOC's corners are pixels, counted from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. Corners
     /// in the wrong order are swapped. A box with `xmin == xmax` or `ymin == ymax` is degenerate.
@@ -39,7 +41,7 @@ impl DetectionDataset {
             path: dir.to_path_buf(),
             cause: "no VOC annotations: there is no XML file with an <annotation>".into(),
         })?;
-        found.choose(dir, split)?.reader.describe()?.assemble()
+        found.read(dir, split)
     }
 }
 
@@ -50,6 +52,8 @@ struct VocSet {
     /// Relative to the folder, sorted.
     files: Vec<PathBuf>,
     finder: ImageFinder,
+    /// What of the folder is not used.
+    remarks: Vec<String>,
 }
 
 /// Which images a split has.
@@ -57,7 +61,7 @@ struct VocSet {
 enum Members {
     /// Those of these files, by index.
     Files(Vec<usize>),
-    /// Those that these files list, one per line.
+    /// Those that these files list, one per line. Relative to the folder.
     Lists(Vec<PathBuf>),
 }
 
@@ -87,12 +91,15 @@ pub(super) fn find(
     let image_folders =
         ["JPEGImages", "images", "Images", ""].map(|name| root.join(above).join(name));
     let folders = image_folders.into_iter().chain([root.join(folder)]);
-    let set = Arc::new(VocSet {
+    let mut set = VocSet {
         finder: ImageFinder::new(Arc::clone(inventory), folders.collect()),
         inventory: Arc::clone(inventory),
         files,
-    });
-    let lists = lists(inventory)?;
+        remarks: Vec::new(),
+    };
+    let lists = set.lists()?;
+    set.remarks = set.unused_lists(&lists);
+    let set = Arc::new(set);
     let members: Vec<(String, Members)> = match lists.is_empty() {
         false => (lists.into_iter())
             .map(|(name, lists)| (name, Members::Lists(lists)))
@@ -145,39 +152,29 @@ fn is_annotation(path: &Path) -> bool {
     start.contains("<annotation>") || start.contains("<annotation ")
 }
 
-/// The lists in `ImageSets/Main` by the names of the splits, except VOC's lists for single classes.
-fn lists(inventory: &Inventory) -> Result<BTreeMap<String, Vec<PathBuf>>, DataError> {
-    let mut lists: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-    let main = Path::new("ImageSets").join("Main");
-    for file in inventory.with_extension("txt") {
-        if !file.parent().is_some_and(|folder| folder.ends_with(&main)) {
-            continue;
-        }
-        let path = inventory.root().join(file);
-        if !is_of_one_class(&read_text(&path)?, inventory) {
-            lists.entry(stem(file)).or_default().push(path);
-        }
-    }
-    Ok(lists)
+/// Whether all lines say in a second column whether an image has a class: -1, 0 or 1.
+fn has_verdicts(list: &str) -> bool {
+    let mut lines = lines(list).map(|(_, line)| line).peekable();
+    lines.peek().is_some() && lines.all(|line| verdict(line).is_some())
 }
 
-/// Whether a list is one of VOC's for a single class (`cat_train.txt`): its lines say in a second column whether the class
-/// is in the image. Names of images may have spaces, too.
-fn is_of_one_class(list: &str, inventory: &Inventory) -> bool {
-    let names_image = |line: &str| {
-        let mut files = inventory.with_stem(line);
-        files.any(|file| file.extension().is_some_and(|found| found == "xml"))
-    };
-    let has_verdict = |line: &str| matches!(line.split_whitespace().nth(1), Some("-1" | "0" | "1"));
-    let mut lines = lines(list).map(|(_, line)| line).peekable();
-    lines.peek().is_some() && lines.all(|line| has_verdict(line) && !names_image(line))
+/// What is before the second column of VOC's lists for a single class.
+fn verdict(line: &str) -> Option<&str> {
+    let (name, verdict) = line.rsplit_once(char::is_whitespace)?;
+    matches!(verdict, "-1" | "0" | "1").then(|| name.trim_end())
+}
+
+/// The split of a list for a single class, such as `cat_train`.
+fn split_of_class_list(stem: &str) -> Option<&str> {
+    let (_, split) = stem.rsplit_once('_')?;
+    names_split(split).then_some(split)
 }
 
 /// The files of each split, by the folder of the annotation file or else that of its image.
 fn by_folder(set: &VocSet) -> BTreeMap<String, Vec<usize>> {
     let mut splits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (file, index) in set.files.iter().zip(0..) {
-        let of_image = || split_of(set.image_by_stem(file, "")?);
+        let of_image = || split_of(set.images_by_stem(file, &XmlFile::default()).first()?);
         let name = split_of(file).or_else(of_image).unwrap_or(ONLY_SPLIT);
         splits.entry(name.to_string()).or_default().push(index);
     }
@@ -185,25 +182,150 @@ fn by_folder(set: &VocSet) -> BTreeMap<String, Vec<usize>> {
 }
 
 impl VocSet {
+    /// The lists of images by the names of the splits: those in `ImageSets/Main`, in `ImageSets`, or else at the top of the
+    /// folder. VOC's lists for single classes count where there are no others.
+    fn lists(&self) -> Result<BTreeMap<String, Vec<PathBuf>>, DataError> {
+        let texts: Vec<&PathBuf> = self.inventory.with_extension("txt").collect();
+        let is_in =
+            |file: &Path, folder: &Path| file.parent().is_some_and(|found| found.ends_with(folder));
+        for folder in [Path::new("ImageSets/Main"), Path::new("ImageSets")] {
+            let mut lists: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+            let mut of_classes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+            for file in texts.iter().copied().filter(|file| is_in(file, folder)) {
+                let name = stem(file);
+                match split_of_class_list(&name) {
+                    Some(split) if self.is_of_one_class(file)? => {
+                        let lists = of_classes.entry(split.to_string()).or_default();
+                        lists.push(file.clone());
+                    }
+                    _ => lists.entry(name).or_default().push(file.clone()),
+                }
+            }
+            let lists = if lists.is_empty() { of_classes } else { lists };
+            if !lists.is_empty() {
+                return Ok(lists);
+            }
+        }
+        let at_top = texts
+            .into_iter()
+            .filter(|file| file.components().count() == 1);
+        let mut lists = BTreeMap::new();
+        for file in at_top.filter(|file| names_split(&stem(file))) {
+            let text = read_text(&self.inventory.root().join(file))?;
+            let first = lines(&text).next();
+            if first.is_some_and(|(_, line)| !self.resolve(file, line).is_empty()) {
+                lists.insert(stem(file), vec![file.clone()]);
+            }
+        }
+        Ok(lists)
+    }
+
+    /// Whether a list is one of VOC's for a single class (`cat_train.txt`). Names of images may have spaces, too.
+    fn is_of_one_class(&self, list: &Path) -> Result<bool, DataError> {
+        let text = read_text(&self.inventory.root().join(list))?;
+        let names_file = |line: &str| {
+            let mut files = self.inventory.with_stem(line);
+            files.any(|file| has_extension(file, "xml"))
+        };
+        Ok(has_verdicts(&text) && !lines(&text).any(|(_, line)| names_file(line)))
+    }
+
+    /// The remarks about lists at the top and in `ImageSets` that are not read.
+    fn unused_lists(&self, lists: &BTreeMap<String, Vec<PathBuf>>) -> Vec<String> {
+        let used: HashSet<&PathBuf> = lists.values().flatten().collect();
+        let texts = self.inventory.with_extension("txt");
+        let candidates = texts.filter(|file| {
+            let is_image_set = file
+                .parent()
+                .is_some_and(|folder| folder.ends_with("ImageSets"));
+            is_image_set || (file.components().count() == 1 && names_split(&stem(file)))
+        });
+        let unused = candidates.filter(|file| !used.contains(file));
+        unused
+            .map(|file| format!("{}: a list of a split that is not used", file.display()))
+            .collect()
+    }
+
+    /// The indices of the annotation files that a line of a list may mean, from the best kind of agreement: the path that it
+    /// names beside the folder of lists, or the file of that stem there, or anywhere.
+    fn resolve(&self, list: &Path, line: &str) -> Vec<usize> {
+        // `image.jpg image.xml`, or the second column of a list for a class.
+        let second = line
+            .rsplit_once(char::is_whitespace)
+            .map(|(_, second)| second)
+            .filter(|second| has_extension(Path::new(second), "xml"));
+        let names = [Some(line), second, verdict(line)].into_iter().flatten();
+        let base = match list.iter().position(|part| part == "ImageSets") {
+            Some(position) => list.iter().take(position).collect(),
+            None => list.parent().unwrap_or(Path::new("")).to_path_buf(),
+        };
+        let index = |file: &Path| {
+            self.files
+                .binary_search_by(|known| known.as_path().cmp(file))
+                .ok()
+        };
+        for name in names {
+            let name = slashed(name);
+            let name = Path::new(name.trim_start_matches("./"));
+            let is_file = is_image(name) || is_unread_image(name) || has_extension(name, "xml");
+            let bare = if is_file {
+                name.with_extension("")
+            } else {
+                name.to_path_buf()
+            };
+            let mut xml = bare.clone().into_os_string();
+            xml.push(".xml");
+            let folders = ["Annotations", "annotations", ""].map(|folder| base.join(folder));
+            let beside = folders.iter().find_map(|folder| index(&folder.join(&xml)));
+            if let Some(found) = beside {
+                return vec![found];
+            }
+            let same: Vec<&Path> = self
+                .inventory
+                .with_stem(&file_name(&bare))
+                .filter(|file| has_extension(file, "xml") && stem(file) == file_name(&bare))
+                .collect();
+            let near: Vec<&Path> = same
+                .iter()
+                .copied()
+                .filter(|file| file.starts_with(&base))
+                .collect();
+            let near = if near.is_empty() { same } else { near };
+            let found: Vec<usize> = near.into_iter().filter_map(index).collect();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        Vec::new()
+    }
+
     /// The image of an annotation file: the file with the same stem, otherwise the one that `<filename>` names.
-    fn locate(&self, file: &Path, file_name: &str) -> Result<PathBuf, String> {
-        match self.image_by_stem(file, file_name) {
-            Some(image) => Ok(self.inventory.root().join(image)),
-            None if file_name.is_empty() => self.finder.find(&format!("{}.jpg", stem(file))),
-            None => self.finder.find(file_name),
+    fn locate(&self, file: &Path, content: &XmlFile) -> Result<PathBuf, String> {
+        let role = role_of(file);
+        match self.images_by_stem(file, content)[..] {
+            [image] => Ok(self.inventory.root().join(image)),
+            [first, second, ..] => Err(format!(
+                "the file may be about {} or {}",
+                first.display(),
+                second.display()
+            )),
+            [] if content.file_name.is_empty() => {
+                self.finder.find_in(&format!("{}.jpg", stem(file)), role)
+            }
+            [] => self.finder.find_in(&content.file_name, role),
         }
     }
 
-    /// The image with the stem of an annotation file. Of several, the one whose folders match those of the file best,
-    /// and then the one that the file names.
-    fn image_by_stem(&self, file: &Path, file_name: &str) -> Option<&Path> {
+    /// The images with the stem of an annotation file that fit it best: those whose folders are most like those of the
+    /// file, that are called as the file says, in the folders that it says, and in a folder for images. Images of another
+    /// split do not fit.
+    fn images_by_stem(&self, file: &Path, content: &XmlFile) -> Vec<&Path> {
         let stem = stem(file);
-        let of_stem = |image: &&Path| {
-            image
-                .file_stem()
-                .is_some_and(|found| found == stem.as_str())
-        };
-        let all = || self.inventory.with_stem(&stem);
+        let role = role_of(file);
+        let is_of_split =
+            |image: &&Path| role.is_none() || role_of(image).is_none_or(|own| Some(own) == role);
+        let all = || self.inventory.with_stem(&stem).filter(is_of_split);
+        let of_stem = |image: &&Path| crate::files::stem(image) == stem;
         let read: Vec<&Path> = all().filter(|image| is_image(image)).collect();
         let images = match read.is_empty() {
             true => all().filter(|image| is_unread_image(image)).collect(),
@@ -211,8 +333,8 @@ impl VocSet {
         };
         let exact: Vec<&Path> = images.iter().copied().filter(of_stem).collect();
         let images = if exact.is_empty() { images } else { exact };
-        if let [only] = images[..] {
-            return Some(only);
+        if images.len() <= 1 {
+            return images;
         }
         let folders = |path: &Path| -> Vec<String> {
             let folder = path.parent().unwrap_or(Path::new(""));
@@ -222,17 +344,31 @@ impl VocSet {
                 .collect()
         };
         let own = folders(file);
+        let path = slashed(&content.path);
+        let path: Vec<&str> = path.split('/').collect();
         let likeness = |image: &Path| {
             let other = folders(image);
             let above = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
             let below = (own.iter().rev().zip(other.iter().rev()))
                 .take_while(|(a, b)| a == b)
                 .count();
-            let called = image.file_name().is_some_and(|name| name == file_name);
-            2 * (above + below) + usize::from(called)
+            let called = file_name(image) == content.file_name;
+            let folder = other.last();
+            let is_in_folder = folder.is_some_and(|folder| *folder == content.folder);
+            let is_for_images =
+                folder.is_some_and(|folder| folder == "JPEGImages" || folder == "images");
+            (
+                above + below,
+                called,
+                equal_at_end(image, &path),
+                is_in_folder,
+                is_for_images,
+            )
         };
-        unique_max(images.iter().copied(), likeness)
-            .or_else(|| images.into_iter().max_by_key(|image| likeness(image)))
+        match unique_max(images.iter().copied(), likeness) {
+            Some(image) => vec![image],
+            None => images,
+        }
     }
 }
 
@@ -248,7 +384,7 @@ impl SplitReader for VocSplit {
         let members = self.members(&mut report)?;
         let located = |&index: &usize| {
             let file = &set.files[index];
-            set.locate(file, &annotated[index].file_name)
+            set.locate(file, &annotated[index])
                 .map_err(|cause| DataError::Annotations {
                     path: root.join(file),
                     cause,
@@ -256,6 +392,9 @@ impl SplitReader for VocSplit {
         };
         let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
         self.remark_on_others(&paths, &mut report);
+        if Role::of_word(&self.name).is_none_or(|role| role == Role::Train) {
+            set.remarks.iter().for_each(|remark| report.remark(remark));
+        }
 
         // Objects are numbered through all files.
         let first_ids: Vec<u64> = (annotated.iter())
@@ -306,7 +445,10 @@ impl SplitReader for VocSplit {
         match &self.members {
             Members::Files(files) => files.len(),
             Members::Lists(lists) => {
-                let texts = lists.iter().filter_map(|list| read_text(list).ok());
+                let root = self.set.inventory.root();
+                let texts = lists
+                    .iter()
+                    .filter_map(|list| read_text(&root.join(list)).ok());
                 texts.map(|text| lines(&text).count()).sum()
             }
         }
@@ -324,24 +466,39 @@ impl VocSplit {
             Members::Files(files) => return Ok(files.clone()),
             Members::Lists(lists) => lists,
         };
-        // An image is identified by the name of its annotation file.
-        let files = &self.set.files;
-        let stems: Vec<String> = files.iter().map(|path| stem(path)).collect();
-        let index_of: HashMap<&str, usize> = stems.iter().map(String::as_str).zip(0..).collect();
         let mut members = Vec::new();
         let mut seen = HashSet::new();
         for list in lists {
-            let text = read_text(list)?;
+            let path = self.set.inventory.root().join(list);
+            let text = read_text(&path)?;
+            // Several lists for single classes name the same images.
+            let is_of_one_class = lists.len() > 1 && has_verdicts(&text);
             for (line, name) in lines(&text) {
-                let stem = stem(Path::new(&slashed(name)));
-                let index = index_of.get(name).or_else(|| index_of.get(stem.as_str()));
-                let index = index.ok_or_else(|| DataError::Line {
-                    path: list.clone(),
+                let found = self.set.resolve(list, name);
+                let malformed = |cause: String| DataError::Line {
+                    path: path.clone(),
                     line,
-                    cause: format!("'{name}' has no annotation file {name}.xml"),
-                })?;
-                match seen.insert(*index) {
-                    true => members.push(*index),
+                    cause,
+                };
+                let index = match found[..] {
+                    [index] => index,
+                    [] => {
+                        return Err(malformed(format!(
+                            "'{name}' has no annotation file {name}.xml"
+                        )));
+                    }
+                    [first, second, ..] => {
+                        let file = |index: usize| self.set.files[index].display();
+                        return Err(malformed(format!(
+                            "'{name}' may be {} or {}",
+                            file(first),
+                            file(second)
+                        )));
+                    }
+                };
+                match seen.insert(index) {
+                    true => members.push(index),
+                    false if is_of_one_class => {}
                     false => report.record(Finding::Repeated, format_args!("{name} line {line}")),
                 }
             }
@@ -372,7 +529,7 @@ impl VocSplit {
                     .set
                     .inventory
                     .with_stem(&stem(image))
-                    .all(|file| file.extension().is_none_or(|found| found != "xml"))
+                    .all(|file| !has_extension(file, "xml"))
             {
                 others.add(image.display());
             }
@@ -402,10 +559,11 @@ fn common_folder(files: &[PathBuf]) -> PathBuf {
 
 /// The class names: those in `labels.txt` first, if there is one, in its order; then all others, sorted.
 fn class_names(dir: &Path, annotated: &[XmlFile]) -> Result<Vec<String>, DataError> {
-    let list = dir.join("labels.txt");
-    let text = match list.is_file() {
-        true => read_text(&list)?,
-        false => String::new(),
+    // The second one is of PaddleDetection.
+    let lists = ["labels.txt", "label_list.txt"].map(|name| dir.join(name));
+    let text = match lists.iter().find(|list| list.is_file()) {
+        Some(list) => read_text(list)?,
+        None => String::new(),
     };
     let boxes = annotated.iter().flat_map(|image| &image.boxes);
     let found: BTreeSet<&str> = boxes.map(|drawn| drawn.name.as_str()).collect();
@@ -418,8 +576,12 @@ fn class_names(dir: &Path, annotated: &[XmlFile]) -> Result<Vec<String>, DataErr
 }
 
 /// The content of an annotation file.
+#[derive(Default)]
 struct XmlFile {
+    /// The `<filename>`, `<folder>` and `<path>` of the image; empty if they are not given.
     file_name: String,
+    folder: String,
+    path: String,
     /// Width and height, if both are given.
     size: Option<(u32, u32)>,
     boxes: Vec<Drawn>,
@@ -453,8 +615,11 @@ impl XmlFile {
         let size = root.child("size");
         let extent = |tag| size.map_or(Ok(None), |size| optional::<u32>(size, tag));
         let objects = root.children.iter().filter(|child| child.tag == "object");
+        let text = |tag| root.child(tag).map_or("", Element::text).to_string();
         Ok(Self {
-            file_name: root.child("filename").map_or("", Element::text).to_string(),
+            file_name: text("filename"),
+            folder: text("folder"),
+            path: text("path"),
             size: match (extent("width")?, extent("height")?) {
                 (Some(width @ 1..), Some(height @ 1..)) => Some((width, height)),
                 _ => None,

@@ -1,8 +1,8 @@
 //! YOLO: one text file per image, in folders that `data.yaml` names or that are recognized by their names.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,11 +11,14 @@ use rayon::prelude::*;
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
 use super::image_finder::{ImageFinder, plain, slashed};
 use super::inventory::{Inventory, unique_max};
-use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, split_of, title};
+use super::label_files::{LabelFiles, LabelPath, expected_places};
+use super::split::{
+    Found, ONLY_SPLIT, Role, Split, SplitReader, names_split, role_of, split_of, title,
+};
 use super::yolo_description::{YoloDescription, class_names};
-use super::yolo_label::{Label, LabelFormat, ORIENTED, are_oriented, is_label_text};
+use super::yolo_label::{Label, LabelFormat, is_label_text, refusal};
 use crate::decoding::{is_image, is_unread_image};
-use crate::files::{file_name, lines, read_text, stem};
+use crate::files::{file_name, has_extension, lines, read_text, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
@@ -37,7 +40,7 @@ impl DetectionDataset {
             path: dir.to_path_buf(),
             cause: "no YOLO data set: neither data.yaml nor label files were found".into(),
         })?;
-        found.choose(dir, split)?.reader.describe()?.assemble()
+        found.read(dir, split)
     }
 }
 
@@ -52,6 +55,9 @@ struct YoloSet {
     roots: Vec<PathBuf>,
     description: YoloDescription,
     finder: ImageFinder,
+    labels: LabelFiles,
+    /// What is wrong with the description and worth knowing of the folder, told with the split to train on.
+    told: LoadReport,
 }
 
 #[derive(Debug)]
@@ -75,107 +81,151 @@ pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
-    let Some((evidence, description)) = described(inventory, given)? else {
+    let Some((file, mut set)) = described(inventory, given)? else {
         return match given {
             Some(_) => Ok(None),
             None => undescribed(inventory),
         };
     };
-    let base = evidence.parent().unwrap_or(Path::new(""));
-    let set = YoloSet::new(inventory, base, description)?;
-    let evidence = evidence.display().to_string();
+    let evidence = file.display().to_string();
     if set.description.splits.is_empty() {
+        set.tell_unused(&HashSet::new());
         return Ok(Some(set.by_folder(evidence)));
     }
-    let set = Arc::new(set);
     let mut resolved: HashMap<&str, PathBuf> = HashMap::new();
     let mut splits = Vec::new();
+    let mut absent = Vec::new();
+    let mut told = std::mem::take(&mut set.told);
     for (name, places) in &set.description.splits {
         let mut paths = Vec::with_capacity(places.len());
         for place in places {
             let path = resolved.entry(place).or_insert_with(|| set.resolve(place));
-            paths.push(ImagePlace::Path(path.clone()));
+            paths.push(path.clone());
         }
+        let exists = paths.iter().any(|path| path.exists());
+        match paths.first() {
+            // Another file that darknet is given.
+            Some(_) if !exists && !names_split(name) => {}
+            Some(first) if !exists && Role::of_word(name) != Some(Role::Train) => {
+                absent.push((name.clone(), first.clone()));
+                let place = places.join(", ");
+                let message = format!("{evidence}: {name}: {place}: no such file or folder");
+                // Many descriptions name a `test` that was never made.
+                match Role::of_word(name) {
+                    Some(Role::Test) => told.remark(message),
+                    _ => told.note(message),
+                }
+            }
+            _ => splits.push((name.clone(), paths)),
+        }
+    }
+    set.told = told;
+    let used = splits.iter().flat_map(|(_, paths)| paths).cloned();
+    let used: HashSet<PathBuf> = used.collect();
+    set.tell_unused(&used);
+    let set = Arc::new(set);
+    let splits = splits.into_iter().map(|(name, paths)| {
         let split = YoloSplit {
             set: Arc::clone(&set),
             name: name.clone(),
-            places: paths,
+            places: paths.into_iter().map(ImagePlace::Path).collect(),
         };
-        splits.push(Split::new(name, split));
-    }
-    Ok(Some(Found::new(Layout::Yolo, evidence, splits)))
+        Split::new(name, split)
+    });
+    let mut found = Found::new(Layout::Yolo, evidence, splits.collect());
+    found.absent = absent;
+    Ok(Some(found))
 }
 
-/// The file that describes a data set, and what it says: the given one, `data.yaml`, another YAML file at the top,
-/// `*.data`, or the only `data.yaml` in a subfolder.
+/// The file that describes a data set, and the set: the given file, a YAML file at the top or darknet's `*.data`, or the
+/// only `data.yaml` in a sub-folder. Of several, the one most of whose splits are there, preferably `data.yaml`.
 fn described(
-    inventory: &Inventory,
+    inventory: &Arc<Inventory>,
     given: Option<&Path>,
-) -> Result<Option<(PathBuf, YoloDescription)>, DataError> {
+) -> Result<Option<(PathBuf, YoloSet)>, DataError> {
+    let read = |file: &Path| -> Result<YoloSet, DataError> {
+        let path = inventory.root().join(file);
+        let description = match is_yaml(file) {
+            true => YoloDescription::of_yaml(&path),
+            false => YoloDescription::of_darknet(&path),
+        };
+        let base = file.parent().unwrap_or(Path::new(""));
+        YoloSet::new(inventory, base, description?)
+    };
+    let is_named = |file: &Path| {
+        is_yaml(file) && ["data", "dataset"].contains(&stem(file).to_lowercase().as_str())
+    };
     let candidates: Vec<&Path> = match given {
         Some(file) => vec![file],
         None => inventory.files().iter().map(PathBuf::as_path).collect(),
     };
-    let read = |file: &Path| {
-        let path = inventory.root().join(file);
-        match is_yaml(file) {
-            true => YoloDescription::of_yaml(&path),
-            false => YoloDescription::of_darknet(&path),
-        }
-    };
     let is_top = |file: &&Path| given.is_some() || file.parent() == Some(Path::new(""));
-    let is_named =
-        |file: &&Path| is_yaml(file) && matches!(stem(file).as_str(), "data" | "dataset");
-    let top: Vec<&Path> = candidates.iter().copied().filter(is_top).collect();
-    let yaml: Vec<&Path> = top.iter().copied().filter(|file| is_yaml(file)).collect();
-    // A single file is expected to be about the data, even if it is malformed. Of several, some may be about anything.
-    let certain = yaml.iter().copied().find(is_named).or(match yaml[..] {
-        [only] => Some(only),
-        _ => None,
-    });
-    if let Some(file) = certain {
-        let description = read(file)?;
-        if description.is_about_data() || is_named(&file) {
-            return Ok(Some((file.to_path_buf(), description)));
+    let top = || candidates.iter().copied().filter(is_top);
+    let yaml: Vec<&Path> = top().filter(|file| is_yaml(file)).collect();
+    let darknet = top().filter(|file| has_extension(file, "data"));
+    let mut described: Vec<(&Path, YoloSet)> = Vec::new();
+    let mut unread = Vec::new();
+    for file in yaml.iter().copied().chain(darknet) {
+        match read(file) {
+            Ok(set) if set.description.is_about_data() || is_named(file) => {
+                described.push((file, set));
+            }
+            Ok(_) => {}
+            // The only one is expected to be about the data. Of others, some may be about anything.
+            Err(error) if is_named(file) || yaml == [file] => return Err(error),
+            Err(error) => unread.push(format!("not used: {error}")),
         }
     }
-    let is_darknet = |file: &&Path| file.extension().is_some_and(|found| found == "data");
-    let darknet = top.iter().copied().filter(is_darknet);
-    let mut described: Vec<(PathBuf, YoloDescription)> = (yaml.iter().copied().chain(darknet))
-        .filter_map(|file| Some((file.to_path_buf(), read(file).ok()?)))
-        .filter(|(_, description)| description.is_about_data())
-        .collect();
-    described.sort_by_key(|(_, description)| description.splits.is_empty());
-    if let Some(first) = described.into_iter().next() {
-        return Ok(Some(first));
+    let fit = |(file, set): &(&Path, YoloSet)| {
+        let places = set.description.splits.iter().map(|(_, places)| places);
+        let present =
+            places.filter(|places| places.iter().any(|place| set.resolve(place).exists()));
+        let is_split = !set.description.splits.is_empty();
+        (present.count(), is_named(file), is_split)
+    };
+    // Of equals, `max_by_key` takes the last.
+    let best = described.iter().enumerate().rev();
+    let best = best.max_by_key(|(_, described)| fit(described));
+    if let Some((best, _)) = best {
+        let (file, mut set) = described.remove(best);
+        for (other, _) in &described {
+            let other = other.display();
+            unread.push(format!(
+                "{other}: describes a data set, too, and is not used"
+            ));
+        }
+        unread
+            .into_iter()
+            .for_each(|remark| set.told.remark(remark));
+        return Ok(Some((file.to_path_buf(), set)));
     }
     let depth = |file: &Path| file.components().count();
-    let below = candidates.iter().copied().filter(is_named);
-    match unique_max(below, |file| usize::MAX - depth(file)) {
+    let below = candidates.iter().copied().filter(|file| is_named(file));
+    match unique_max(below, |file| Reverse(depth(file))) {
         Some(file) => Ok(Some((file.to_path_buf(), read(file)?))),
         None => Ok(None),
     }
 }
 
 fn is_yaml(file: &Path) -> bool {
-    let extension = file.extension();
-    extension.is_some_and(|found| {
-        found.eq_ignore_ascii_case("yaml") || found.eq_ignore_ascii_case("yml")
-    })
+    has_extension(file, "yaml") || has_extension(file, "yml")
 }
 
 /// A data set of images with label files, without a description.
 fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
+    let mut set = YoloSet::new(inventory, Path::new(""), YoloDescription::default())?;
     let images = inventory.images();
-    let labeled = images.filter(|image| has_labels(inventory, image)).count();
+    let labeled = images.filter(|image| set.has_labels(image)).count();
     let is_folder = |name: &&str| inventory.root().join(name).is_dir();
     let evidence = match labeled {
         0 if ["images", "labels"].iter().all(is_folder) => "folders images and labels".to_string(),
         0 => return Ok(None),
         count => format!("{count} images with label files"),
     };
-    let set = YoloSet::new(inventory, Path::new(""), YoloDescription::default())?;
-    let lists = list_files(inventory);
+    let lists = image_lists(inventory).into_iter();
+    let lists = lists.filter(|list| names_split(&stem(list)));
+    let lists: Vec<PathBuf> = lists.map(|list| inventory.root().join(list)).collect();
+    set.tell_unused(&lists.iter().cloned().collect());
     if lists.is_empty() {
         return Ok(Some(set.by_folder(evidence)));
     }
@@ -185,7 +235,7 @@ fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
         let split = YoloSplit {
             set: Arc::clone(&set),
             name: name.clone(),
-            places: vec![ImagePlace::Path(inventory.root().join(list))],
+            places: vec![ImagePlace::Path(list)],
         };
         Split::new(name, split)
     });
@@ -193,47 +243,20 @@ fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
     Ok(Some(found))
 }
 
-/// Lists of images such as `train.txt`.
-fn list_files(inventory: &Inventory) -> Vec<PathBuf> {
+/// The lists of images at the top, such as `train.txt`.
+fn image_lists(inventory: &Inventory) -> Vec<&PathBuf> {
     let names_images = |file: &Path| {
         let text = read_text(&inventory.root().join(file)).unwrap_or_default();
         lines(&text)
             .next()
             .is_some_and(|(_, first)| is_image(Path::new(&slashed(first))))
     };
-    let at_top = inventory
-        .with_extension("txt")
-        .filter(|file| file.parent() == Some(Path::new("")));
-    let lists = at_top.filter(|file| names_split(&stem(file)) && names_images(file));
-    lists.cloned().collect()
-}
-
-/// Whether an image of an inventory has a label file.
-fn has_labels(inventory: &Inventory, image: &Path) -> bool {
-    label_files(image)
-        .iter()
-        .any(|file| inventory.contains(file))
-}
-
-/// Where the label file of an image may be: its path with the last folder `images` replaced by `labels`, or next to it.
-fn label_files(image: &Path) -> Vec<PathBuf> {
-    let beside = image.with_extension("txt");
-    let parts: Vec<Component> = image.components().collect();
-    let replacement = |part: &Component| match part.as_os_str().to_str()? {
-        "images" | "JPEGImages" => Some("labels"),
-        "Images" => Some("Labels"),
-        "IMAGES" => Some("LABELS"),
-        _ => None,
-    };
-    let Some(last) = parts.iter().rposition(|part| replacement(part).is_some()) else {
-        return vec![beside];
-    };
-    let swap = |(position, part): (usize, &Component)| match replacement(part) {
-        Some(labels) if last == position => labels.into(),
-        _ => part.as_os_str().to_os_string(),
-    };
-    let swapped: PathBuf = parts.iter().enumerate().map(swap).collect();
-    vec![swapped.with_extension("txt"), beside]
+    let files = inventory.files().iter();
+    let at_top = files.filter(|file| file.components().count() == 1);
+    at_top
+        .filter(|file| has_extension(file, "txt") || has_extension(file, "list"))
+        .filter(|file| names_images(file))
+        .collect()
 }
 
 impl YoloSet {
@@ -256,6 +279,7 @@ impl YoloSet {
         let places = || description.splits.iter().flat_map(|(_, places)| places);
         let holds_places =
             |root: &PathBuf| places().any(|place| root.join(slashed(place)).exists());
+        let mut told = LoadReport::default();
         let mut roots = vec![base.clone()];
         let mut inventory = Arc::clone(inventory);
         if plain(inventory.root()) != plain(&base) {
@@ -264,7 +288,23 @@ impl YoloSet {
         match stated {
             Some(stated) if holds_places(&stated) => {
                 if !plain(&stated).starts_with(plain(inventory.root())) {
-                    inventory = Arc::new(Inventory::of(&stated)?);
+                    // It may be anything, such as the whole disk.
+                    let stated = plain(&stated);
+                    let folders = places().map(|place| plain(&stated.join(slashed(place))));
+                    let folders = folders.filter(|folder| folder.starts_with(&stated));
+                    let folders = folders.flat_map(|folder| {
+                        let labels = expected_places(&folder.join("image")).into_iter();
+                        let labels = labels.filter_map(|file| Some(file.parent()?.to_path_buf()));
+                        labels.chain([folder]).collect::<Vec<_>>()
+                    });
+                    let folders: BTreeSet<PathBuf> =
+                        folders.filter(|folder| folder.is_dir()).collect();
+                    let folders: Vec<PathBuf> = folders.into_iter().collect();
+                    inventory = Arc::new(Inventory::of_folders(&stated, &folders)?);
+                    inventory
+                        .omissions()
+                        .into_iter()
+                        .for_each(|omission| told.note(omission));
                 }
                 roots.insert(0, stated);
             }
@@ -272,6 +312,8 @@ impl YoloSet {
         }
         Ok(Self {
             finder: ImageFinder::new(Arc::clone(&inventory), roots.clone()),
+            labels: LabelFiles::new(&inventory),
+            told,
             inventory,
             base,
             roots,
@@ -279,14 +321,42 @@ impl YoloSet {
         })
     }
 
-    /// The splits of images in folders: by the names of the folders, or a single one.
+    /// Whether an image, relative to the folder of the inventory, has a label file.
+    fn has_labels(&self, image: &Path) -> bool {
+        self.labels.of(&self.inventory.root().join(image)).is_some()
+    }
+
+    /// Remarks on keys of the description and on lists at the top that may be about splits and are not used.
+    fn tell_unused(&mut self, used: &HashSet<PathBuf>) {
+        let mut remarks = Vec::new();
+        for (key, places) in &self.description.others {
+            let is_place = |place: &&String| {
+                !place.contains("://") && self.resolve(place).exists() && place.trim() != "."
+            };
+            if let Some(place) = places.iter().find(is_place) {
+                remarks.push(format!(
+                    "the key '{key}' of the description is not used: {place}"
+                ));
+            }
+        }
+        let root = self.inventory.root();
+        for list in image_lists(&self.inventory) {
+            if !used.contains(&root.join(list)) {
+                let list = list.display();
+                remarks.push(format!("{list}: a list of images that is not used"));
+            }
+        }
+        remarks
+            .into_iter()
+            .for_each(|remark| self.told.remark(remark));
+    }
+
+    /// The splits of images in folders: those whose names say so, or a single one.
     fn by_folder(self, evidence: String) -> Found {
         let set = Arc::new(self);
         let inventory = &set.inventory;
         let folder = |image: &Path| image.parent().unwrap_or(Path::new("")).to_path_buf();
-        let labeled = inventory
-            .images()
-            .filter(|image| has_labels(inventory, image));
+        let labeled = inventory.images().filter(|image| set.has_labels(image));
         let labeled: HashSet<PathBuf> = labeled.map(|image| folder(image)).collect();
         // Other images, such as plots, are not of the data set.
         let is_of_set = |image: &Path| {
@@ -303,8 +373,13 @@ impl YoloSet {
                 .or_default()
                 .push(path);
         }
+        let roles: Vec<Option<Role>> = splits.keys().map(|name| Role::of_word(name)).collect();
+        let is_rest =
+            roles.contains(&Some(Role::Validation)) && !roles.contains(&Some(Role::Train));
         if splits.is_empty() {
             splits.insert(ONLY_SPLIT, Vec::new());
+        } else if is_rest && let Some(rest) = splits.remove(ONLY_SPLIT) {
+            splits.insert("train", rest);
         }
         let splits = splits.into_iter().map(|(name, files)| {
             let split = YoloSplit {
@@ -350,12 +425,16 @@ impl YoloSet {
             .unwrap_or_else(|| self.base.join(inside))
     }
 
-    /// The class names of the description, or of a list of classes.
-    fn class_names(&self, report: &mut LoadReport) -> Result<Vec<String>, DataError> {
+    /// The class names of the description, or of a list of classes for the labels in these folders.
+    fn class_names(
+        &self,
+        labels: &BTreeSet<&Path>,
+        report: &mut LoadReport,
+    ) -> Result<Vec<String>, DataError> {
         let names = match (&self.description.names, &self.description.names_file) {
             (Some(names), _) => names.clone(),
             (None, Some(file)) if self.resolve(file).is_file() => class_names(&self.resolve(file))?,
-            _ => self.listed_class_names(report)?,
+            _ => self.listed_class_names(labels, report)?,
         };
         if let Some(classes) = self
             .description
@@ -370,7 +449,12 @@ impl YoloSet {
         Ok(names)
     }
 
-    fn listed_class_names(&self, report: &mut LoadReport) -> Result<Vec<String>, DataError> {
+    /// The class names of the list nearest to labels. Labeling tools write one into every folder.
+    fn listed_class_names(
+        &self,
+        labels: &BTreeSet<&Path>,
+        report: &mut LoadReport,
+    ) -> Result<Vec<String>, DataError> {
         let rank = |file: &Path| match file_name(file).to_lowercase().as_str() {
             "classes.txt" => Some(0),
             "obj.names" | "classes.names" => Some(1),
@@ -385,27 +469,64 @@ impl YoloSet {
             .filter_map(|file| Some((rank(file)?, file.components().count(), file)))
             .collect();
         lists.sort();
-        let Some((rank, _, first)) = lists.first().copied() else {
-            return Err(match self.description.classes {
-                _ if self.description.splits.is_empty() => DataError::Annotations {
-                    path: self.base.clone(),
-                    cause: "no class names: neither data.yaml nor classes.txt was found".into(),
-                },
-                _ => DataError::Annotations {
-                    path: self.base.clone(),
-                    cause: "no class names: the description has no 'names', and classes.txt was not found".into(),
-                },
+        let Some((rank, _, top)) = lists.first().copied() else {
+            let cause = match self.description.splits.is_empty() {
+                true => "no class names: neither data.yaml nor classes.txt was found",
+                false => {
+                    "no class names: the description has no 'names', and classes.txt was not found"
+                }
+            };
+            return Err(DataError::Annotations {
+                path: self.base.clone(),
+                cause: cause.into(),
             });
         };
-        let names = class_names(&self.inventory.root().join(first))?;
-        for (_, _, other) in lists.iter().filter(|(other, ..)| *other == rank).skip(1) {
-            if class_names(&self.inventory.root().join(other))? != names {
-                report.note(format!(
-                    "{} and {} differ; the first one is used",
-                    first.display(),
-                    other.display()
-                ));
+        let root = self.inventory.root();
+        let lists: Vec<&PathBuf> = (lists.iter())
+            .filter(|(other, ..)| *other == rank)
+            .map(|(_, _, list)| *list)
+            .collect();
+        let nearest = |folder: &Path| {
+            let folder = folder.strip_prefix(root).unwrap_or(Path::new(""));
+            let common = |list: &Path| {
+                let pairs = list.iter().zip(folder.iter());
+                pairs.take_while(|(a, b)| a == b).count()
+            };
+            // Of equals, `max_by_key` takes the last.
+            let lists = lists.iter().rev().copied();
+            lists.max_by_key(|list| common(list)).unwrap_or(top)
+        };
+        let mut used: Vec<&PathBuf> = Vec::new();
+        for folder in labels {
+            let list = nearest(folder);
+            if !used.contains(&list) {
+                used.push(list);
             }
+        }
+        let first = used.first().copied().unwrap_or(top);
+        let names = class_names(&root.join(first))?;
+        let role = role_of(first);
+        for other in lists.into_iter().filter(|other| *other != first) {
+            let is_used = used.contains(&other);
+            // Another split goes by its own list.
+            let is_of_another = role_of(other).is_some() && role_of(other) != role;
+            if (is_of_another && !is_used) || class_names(&root.join(other))? == names {
+                continue;
+            }
+            if is_used {
+                return Err(DataError::Annotations {
+                    path: root.join(other),
+                    cause: format!(
+                        "the classes differ from those of {} for other labels of the same split",
+                        first.display()
+                    ),
+                });
+            }
+            report.note(format!(
+                "{} and {} differ; classes are those of the first",
+                first.display(),
+                other.display()
+            ));
         }
         Ok(names)
     }
@@ -440,8 +561,10 @@ impl YoloSplit {
                     report.record(Finding::Repeated, path.display());
                 }
                 ImagePlace::Path(path) if path.is_file() => self.listed(path, &mut images)?,
-                ImagePlace::Path(path) if path.is_dir() => self.in_folder(path, &mut images)?,
-                ImagePlace::Path(path) => drop(first_missing.get_or_insert(path)),
+                ImagePlace::Path(path) if path.is_dir() => {
+                    self.in_folder(path, &mut images, report)?;
+                }
+                ImagePlace::Path(path) => first_missing = first_missing.or(Some(path)),
                 ImagePlace::Files(files) => {
                     for file in files {
                         images.add(file.clone());
@@ -470,17 +593,28 @@ impl YoloSplit {
         Ok(images)
     }
 
-    fn in_folder(&self, folder: &Path, images: &mut Images) -> Result<(), DataError> {
+    fn in_folder(
+        &self,
+        folder: &Path,
+        images: &mut Images,
+        report: &mut LoadReport,
+    ) -> Result<(), DataError> {
         let own = &self.set.inventory;
         let relative = folder.strip_prefix(own.root()).ok().filter(|relative| {
             let mut parts = relative.components();
             parts.all(|part| matches!(part, Component::Normal(_)))
         });
+        let files = relative.map_or(&[][..], |relative| own.under(relative));
         let other;
-        let (inventory, files) = match relative {
-            Some(relative) => (own.as_ref(), own.under(relative)),
-            None => {
+        let (inventory, files) = match files.is_empty() {
+            false => (own.as_ref(), files),
+            // A folder elsewhere, or a link to one.
+            true => {
                 other = Inventory::of(folder)?;
+                other
+                    .omissions()
+                    .into_iter()
+                    .for_each(|omission| report.note(omission));
                 (&other, other.files())
             }
         };
@@ -497,8 +631,12 @@ impl YoloSplit {
         let base = list.parent().unwrap_or(Path::new("")).to_path_buf();
         let roots = [vec![base], self.set.roots.clone()].concat();
         let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots);
+        let finder = finder.of_split(&self.name);
+        let role = Role::of_word(&self.name);
         for (line, name) in lines(&text) {
-            let path = finder.find(name).or_else(|_| self.set.finder.find(name));
+            let path = finder
+                .find(name)
+                .or_else(|_| self.set.finder.find_in(name, role));
             images.paths.push(path.map_err(|cause| DataError::Line {
                 path: list.to_path_buf(),
                 line,
@@ -521,7 +659,7 @@ impl YoloSplit {
         for image in unlabeled {
             without.add(self.set.below(image));
             let same = inventory.with_stem(&stem(image));
-            let labels = same.filter(|file| file.extension().is_some_and(|found| found == "txt"));
+            let labels = same.filter(|file| has_extension(file, "txt"));
             let unused =
                 labels.filter(|file| !used.contains(inventory.root().join(file).as_path()));
             if let Some(file) = unused.into_iter().next() {
@@ -546,19 +684,13 @@ impl YoloSplit {
     }
 
     /// Label files in the places of the split that belong to none of its images.
-    fn record_orphans(&self, images: &Images, report: &mut LoadReport) {
+    fn record_orphans(&self, images: &Images, used: &HashSet<&Path>, report: &mut LoadReport) {
         let inventory = &self.set.inventory;
         let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
         for folder in &images.folders {
-            let of_image = label_files(&folder.join("image"));
-            folders.extend(
-                of_image
-                    .iter()
-                    .filter_map(|file| Some(file.parent()?.to_path_buf())),
-            );
+            let places = expected_places(&folder.join("image")).into_iter();
+            folders.extend(places.filter_map(|file| Some(file.parent()?.to_path_buf())));
         }
-        let of_images = images.unread.iter().chain(&images.paths);
-        let expected: HashSet<PathBuf> = of_images.flat_map(|image| label_files(image)).collect();
         let mut seen = HashSet::new();
         for folder in folders {
             let Ok(relative) = folder.strip_prefix(inventory.root()) else {
@@ -566,11 +698,15 @@ impl YoloSplit {
             };
             for file in inventory.under(relative) {
                 let path = inventory.root().join(file);
-                let is_text = file.extension().is_some_and(|extension| extension == "txt");
-                if !is_text || expected.contains(&path) || !seen.insert(file) {
+                if !has_extension(file, "txt")
+                    || used.contains(path.as_path())
+                    || !seen.insert(file)
+                {
                     continue;
                 }
-                if read_text(&path).is_ok_and(|text| is_label_text(&text)) {
+                if !self.set.labels.has_image(file)
+                    && read_text(&path).is_ok_and(|text| is_label_text(&text))
+                {
                     report.record(Finding::LabelsWithoutImage, file.display());
                 }
             }
@@ -604,40 +740,52 @@ struct LabelFile {
     labels: Vec<(usize, Label)>,
 }
 
-/// The label file of an image; `None` if it has none.
-fn read_labels(image: &Path, format: LabelFormat) -> Result<Option<LabelFile>, DataError> {
-    let is_absent = |error: &DataError| {
-        matches!(error, DataError::Io { source, .. }
-        if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory))
-    };
-    for path in label_files(image) {
-        let text = match read_text(&path) {
-            Err(error) if is_absent(&error) => continue,
-            text => text?,
-        };
-        let labels = lines(&text).map(|(line, text)| match Label::parse(text, format) {
-            Ok(label) => Ok((line, label)),
-            Err(cause) => Err(DataError::Line {
-                path: path.clone(),
-                line,
-                cause,
-            }),
-        });
-        let labels = labels.collect::<Result<_, _>>()?;
-        return Ok(Some(LabelFile { path, labels }));
-    }
-    Ok(None)
+fn read_labels(path: PathBuf, format: LabelFormat) -> Result<LabelFile, DataError> {
+    let text = read_text(&path)?;
+    let labels = lines(&text).map(|(line, text)| match Label::parse(text, format) {
+        Ok(label) => Ok((line, label)),
+        Err(cause) => Err(DataError::Line {
+            path: path.clone(),
+            line,
+            cause,
+        }),
+    });
+    let labels = labels.collect::<Result<_, _>>()?;
+    Ok(LabelFile { path, labels })
 }
 
 impl SplitReader for YoloSplit {
     fn describe(&self) -> Result<Description, DataError> {
         let set = &self.set;
         let mut report = LoadReport::default();
-        let names = set.class_names(&mut report)?;
+        if Role::of_word(&self.name).is_none_or(|role| role == Role::Train) {
+            set.told.notes().iter().for_each(|note| report.note(note));
+            set.told
+                .remarks()
+                .iter()
+                .for_each(|remark| report.remark(remark));
+        }
         let images = self.images(&mut report)?;
         self.record_unread(&images, &mut report);
         if images.paths.is_empty() {
             return Err(self.no_images(&report));
+        }
+        let paths: Vec<Option<LabelPath>> = (images.paths.par_iter())
+            .map(|image| set.labels.of(image))
+            .collect();
+        let folders = paths
+            .iter()
+            .flatten()
+            .filter_map(|labels| labels.path.parent());
+        let names = set.class_names(&folders.collect(), &mut report)?;
+        let mut likely = Tally::default();
+        for labels in paths.iter().flatten().filter(|labels| !labels.is_expected) {
+            likely.add(set.below(&labels.path));
+        }
+        if likely.count > 0 {
+            report.remark(format!(
+                "label files that are not where they are looked for first, the only ones of their names: {likely}"
+            ));
         }
         let format = LabelFormat {
             classes: names.len(),
@@ -647,10 +795,14 @@ impl SplitReader for YoloSplit {
                 .map(|[points, numbers]| points.saturating_mul(numbers)),
             oriented: set.description.task.as_deref() == Some("obb"),
         };
-        let files: Vec<Option<LabelFile>> = (images.paths.par_iter())
-            .map(|image| read_labels(image, format))
+        let files: Vec<Option<LabelFile>> = (paths.into_par_iter())
+            .map(|labels| {
+                labels
+                    .map(|labels| read_labels(labels.path, format))
+                    .transpose()
+            })
             .collect::<Result<_, _>>()?;
-        require_upright(&files)?;
+        require_boxes(&files)?;
         let used: HashSet<&Path> = files
             .iter()
             .flatten()
@@ -663,7 +815,7 @@ impl SplitReader for YoloSplit {
             .filter(|(_, file)| file.is_none());
         let unlabeled: Vec<&PathBuf> = unlabeled.map(|(image, _)| image).collect();
         self.tell_unlabeled(&unlabeled, &used, &mut report);
-        self.record_orphans(&images, &mut report);
+        self.record_orphans(&images, &used, &mut report);
         let searched = searched(&images.paths, |path| set.below(path));
 
         let annotated = images.paths.into_iter().zip(files).map(|(path, file)| {
@@ -698,7 +850,7 @@ impl SplitReader for YoloSplit {
 
     fn annotated(&self) -> usize {
         let images = self.images(&mut LoadReport::default()).unwrap_or_default();
-        let is_labeled = |image: &&PathBuf| label_files(image).iter().any(|file| file.is_file());
+        let is_labeled = |image: &&PathBuf| self.set.labels.of(image).is_some();
         images.paths.iter().filter(is_labeled).count()
     }
 
@@ -742,12 +894,12 @@ impl YoloSplit {
     }
 }
 
-/// Fails if the labels are oriented boxes.
-fn require_upright(files: &[Option<LabelFile>]) -> Result<(), DataError> {
+/// Fails if the labels are oriented boxes or poses.
+fn require_boxes(files: &[Option<LabelFile>]) -> Result<(), DataError> {
     let labels = files.iter().flatten().flat_map(|file| &file.labels);
-    if !are_oriented(labels.map(|(_, label)| label)) {
+    let Some(cause) = refusal(labels.map(|(_, label)| label)) else {
         return Ok(());
-    }
+    };
     let first = files
         .iter()
         .flatten()
@@ -756,7 +908,7 @@ fn require_upright(files: &[Option<LabelFile>]) -> Result<(), DataError> {
         Err(DataError::Line {
             path: file.path.clone(),
             line: *line,
-            cause: ORIENTED.into(),
+            cause,
         })
     })
 }
@@ -770,7 +922,7 @@ fn searched(images: &[PathBuf], below: impl Fn(&Path) -> String) -> String {
             continue;
         }
         last = image.parent();
-        for file in label_files(image) {
+        for file in expected_places(image) {
             let folder = file.parent().unwrap_or(Path::new("")).to_path_buf();
             if !folders.contains(&folder) {
                 folders.push(folder);
@@ -785,26 +937,4 @@ fn searched(images: &[PathBuf], below: impl Fn(&Path) -> String) -> String {
         .map(|folder| below(&folder.join("*.txt")))
         .collect();
     names.join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn label_files_are_in_a_folder_beside_the_images_or_beside_them() {
-        let files = |image: &str| -> Vec<String> {
-            let files = label_files(Path::new(image)).into_iter();
-            files.map(|file| file.display().to_string()).collect()
-        };
-        assert_eq!(
-            files("/d/images/train/a.jpg"),
-            ["/d/labels/train/a.txt", "/d/images/train/a.txt"]
-        );
-        assert_eq!(
-            files("/images/d/train/images/a.b.png")[0],
-            "/images/d/train/labels/a.b.txt"
-        );
-        assert_eq!(files("flat/a.jpg"), ["flat/a.txt"]);
-    }
 }

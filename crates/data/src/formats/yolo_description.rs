@@ -7,8 +7,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::split::names_split;
 use crate::DataError;
-use crate::files::{lines, read_text};
+use crate::files::{has_extension, lines, read_text};
 
 /// What such a file says.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(super) struct YoloDescription {
     pub keypoints: Option<[usize; 2]>,
     /// What the labels are for, such as `detect` or `obb`.
     pub task: Option<String>,
+    /// Other keys with what may be folders or lists, too.
+    pub others: Vec<(String, Vec<String>)>,
 }
 
 #[derive(Deserialize)]
@@ -54,17 +57,28 @@ impl YoloDescription {
             path: path.to_path_buf(),
             cause,
         };
-        let yaml: DataYaml = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
-            // The parser adds the offending lines below its message. Our errors are on one line.
+        let text = read_text(path)?;
+        let yaml: DataYaml = serde_saphyr::from_str(&text).map_err(|error| {
+            // Below its message, the parser shows the offending lines. Errors are on one line.
             let message = error.to_string();
             malformed(message.lines().next().unwrap_or_default().to_string())
         })?;
         let names = yaml.names.map(|names| names.0).transpose();
-        let named = [
-            ("train", yaml.train),
-            ("val", yaml.val.or(yaml.valid).or(yaml.validation)),
-            ("test", yaml.test),
+        let not_empty = |places: &Places| !places.0.is_empty();
+        let validation = [
+            ("val", yaml.val),
+            ("valid", yaml.valid),
+            ("validation", yaml.validation),
         ];
+        let mut validation = validation
+            .into_iter()
+            .filter_map(|(key, places)| Some((key, places.filter(not_empty)?)));
+        let val = validation.next().map(|(_, places)| places);
+        let mut others: Vec<(String, Vec<String>)> = validation
+            .map(|(key, places)| (key.to_string(), places.0))
+            .collect();
+        others.extend(unknown_places(&text));
+        let named = [("train", yaml.train), ("val", val), ("test", yaml.test)];
         let splits = named.into_iter().filter_map(|(name, places)| {
             let places = places?.0;
             (!places.is_empty()).then(|| (name.to_string(), places))
@@ -81,6 +95,7 @@ impl YoloDescription {
             classes: yaml.nc.and_then(|count| count.0.parse().ok()),
             keypoints: keypoints.and_then(|shape| shape.try_into().ok()),
             task: yaml.task.map(|task| task.0),
+            others,
         })
     }
 
@@ -89,8 +104,8 @@ impl YoloDescription {
         !self.splits.is_empty() || self.names.is_some()
     }
 
-    /// Reads darknet's `KEY = VALUE` lines, such as `train = data/train.txt`. Every key but `classes`, `names`, `backup`
-    /// and those of darknet's evaluation is a split.
+    /// Reads darknet's `KEY = VALUE` lines, such as `train = data/train.txt`. Keys such as `train` are splits, and others
+    /// whose values are lists may be. `#` and `;` start comments.
     ///
     /// # Errors
     ///
@@ -103,10 +118,13 @@ impl YoloDescription {
                 continue;
             };
             let (key, value) = (key.trim(), value.trim().to_string());
+            let value_path = Path::new(&value);
+            let is_list = has_extension(value_path, "txt") || has_extension(value_path, "list");
             match key {
+                _ if key.starts_with(['#', ';']) || value.is_empty() => {}
                 "names" => description.names_file = Some(value),
                 "classes" => description.classes = value.parse().ok(),
-                _ if value.ends_with(".txt") => {
+                _ if is_list || names_split(key) => {
                     description.splits.push((key.to_string(), vec![value]));
                 }
                 _ => {}
@@ -116,11 +134,53 @@ impl YoloDescription {
     }
 }
 
+/// The keys of a YAML file that this crate does not know, with their texts.
+fn unknown_places(yaml: &str) -> Vec<(String, Vec<String>)> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Value {
+        One(String),
+        Several(Vec<String>),
+        Other(serde::de::IgnoredAny),
+    }
+    const KNOWN: [&str; 11] = [
+        "path",
+        "train",
+        "val",
+        "valid",
+        "validation",
+        "test",
+        "names",
+        "nc",
+        "kpt_shape",
+        "task",
+        "download",
+    ];
+    let values: BTreeMap<String, Value> = serde_saphyr::from_str(yaml).unwrap_or_default();
+    let unknown = values
+        .into_iter()
+        .filter(|(key, _)| !KNOWN.contains(&key.as_str()));
+    let places = unknown.map(|(key, value)| match value {
+        Value::One(place) => (key, vec![place]),
+        Value::Several(places) => (key, places),
+        Value::Other(_) => (key, Vec::new()),
+    });
+    places.filter(|(_, places)| !places.is_empty()).collect()
+}
+
 /// The class names in a file: one a line, or the categories of Label Studio's `notes.json`.
 pub(super) fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     let text = read_text(path)?;
     if path.extension().is_none_or(|extension| extension != "json") {
-        return Ok(lines(&text).map(|(_, name)| name.to_string()).collect());
+        let names: Vec<&str> = text.trim_end().lines().map(str::trim).collect();
+        return match names.iter().position(|name| name.is_empty()) {
+            Some(blank) => Err(DataError::Line {
+                path: path.to_path_buf(),
+                line: blank + 1,
+                cause: "a blank line between class names, which go by their lines".into(),
+            }),
+            None => Ok(names.into_iter().map(str::to_string).collect()),
+        };
     }
     #[derive(Deserialize)]
     struct Notes {
@@ -221,7 +281,9 @@ impl<'de> Deserialize<'de> for Names {
                 let mut names = BTreeMap::new();
                 while let Some((Text(key), Text(name))) = entries.next_entry()? {
                     match key.parse::<usize>() {
-                        Ok(index) => drop(names.insert(index, name)),
+                        Ok(index) => {
+                            names.insert(index, name);
+                        }
                         Err(_) => {
                             let cause = format!("the key '{key}' of 'names' is not an index");
                             return Ok(Names(Err(cause)));
@@ -288,6 +350,18 @@ mod tests {
             (description.classes, description.keypoints),
             (Some(2), Some([17, 3]))
         );
+    }
+
+    #[test]
+    fn other_places_are_kept() {
+        let description = yaml(
+            "train: a\nval: b\nvalid: c\nminival: d\nnames: {0: x}\nroboflow: {version: 1}\nnone:\nnc: 1\n",
+        );
+        let others = description.unwrap().others;
+        let [valid, minival] = &others[..] else {
+            panic!("{others:?}")
+        };
+        assert_eq!((valid.0.as_str(), minival.0.as_str()), ("valid", "minival"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The lines of YOLO's label files.
 
+use std::collections::BTreeMap;
+
 use super::description::{Outline, span};
 
 /// Larger values cannot be fractions of the image size, even for a box that extends past the border.
@@ -23,6 +25,16 @@ pub(super) struct Label {
     pub outline: Outline,
     /// The shape of the polygon, if it has four points.
     pub quadrilateral: Option<Quadrilateral>,
+    /// What the polygon may be instead.
+    pub keypoints: Option<Keypoints>,
+}
+
+/// The numbers after a box that may be keypoints: every third one is a visibility of 0, 1 or 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Keypoints {
+    count: usize,
+    /// Whether one of the visibilities is 2, which no coordinate is.
+    is_certain: bool,
 }
 
 /// Oriented boxes are written like polygons of four points.
@@ -30,14 +42,14 @@ pub(super) struct Label {
 pub(super) enum Quadrilateral {
     /// Its sides are parallel to the axes: it is a box.
     Upright,
-    /// Any other parallelogram. A rotated rectangle is one at every aspect ratio of the image.
+    /// A rectangle with other sides, in an image of some aspect ratio.
     Tilted,
     Other,
 }
 
 /// The cause of refusing an oriented box.
-pub(super) const ORIENTED: &str =
-    "an oriented box (OBB); only axis-aligned boxes are supported: class, center, width and height";
+const ORIENTED: &str =
+    "an oriented box (OBB); boxes along the axes are needed: class, center, width and height";
 
 impl Label {
     /// Reads `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 …`, a polygon.
@@ -56,10 +68,12 @@ impl Label {
                     .map_err(|_| format!("'{field}' is not a number"))
             })
             .collect::<Result<_, _>>()?;
-        if let Some(keypoints) = keypoints(&numbers, format.keypoints) {
-            return Err(format!(
-                "a pose: a box and {keypoints} keypoint values; only boxes are supported: class, center, width and height"
-            ));
+        let after = numbers.len().saturating_sub(4);
+        let keypoints = Keypoints::of(&numbers);
+        // A polygon has an even number of coordinates.
+        let is_polygon = numbers.len().is_multiple_of(2);
+        if after > 0 && (format.keypoints == Some(after) || (keypoints.is_some() && !is_polygon)) {
+            return Err(pose(after));
         }
         let outline = match *numbers.as_slice() {
             [cx, cy, width, height] => Outline::CenterAndSizeShares([cx, cy, width, height]),
@@ -85,6 +99,7 @@ impl Label {
             class,
             outline,
             quadrilateral,
+            keypoints: keypoints.filter(|_| format.keypoints.is_none()),
         })
     }
 }
@@ -108,17 +123,50 @@ fn class_index(text: &str, classes: usize) -> Result<usize, String> {
     }
 }
 
-/// The number of keypoint values after a box, if the line is a pose: as many as the data set states, or triples whose
-/// third values are all a visibility of 0, 1 or 2, which a polygon would not have.
-fn keypoints(numbers: &[f64], stated: Option<usize>) -> Option<usize> {
-    let after = numbers.len().checked_sub(4).filter(|after| *after > 0)?;
-    let points = numbers[4..].chunks(3);
-    let visible = |point: &[f64]| matches!(point, [_, _, v] if [0.0, 1.0, 2.0].contains(v));
-    let is_pose = match stated {
-        Some(stated) => stated == after,
-        None => points.clone().all(visible) && points.clone().any(|point| point[2] > 0.0),
-    };
-    is_pose.then_some(after)
+/// The cause of refusing a box with that many numbers of keypoints.
+fn pose(numbers: usize) -> String {
+    format!(
+        "a pose: a box and {numbers} numbers of keypoints; boxes alone are needed: class, center, width and height"
+    )
+}
+
+impl Keypoints {
+    fn of(numbers: &[f64]) -> Option<Self> {
+        let points = numbers.get(4..).filter(|points| !points.is_empty())?;
+        let visibility = |point: &[f64]| match *point {
+            [_, _, visibility] if [0.0, 1.0, 2.0].contains(&visibility) => Some(visibility),
+            _ => None,
+        };
+        let visibilities: Vec<f64> = points.chunks(3).map(visibility).collect::<Option<_>>()?;
+        visibilities.iter().any(|value| *value > 0.0).then(|| Self {
+            count: points.len(),
+            is_certain: visibilities.contains(&2.0),
+        })
+    }
+}
+
+/// Why the labels of a data set are no boxes and no polygons, if they are not.
+pub(super) fn refusal<'a>(labels: impl Iterator<Item = &'a Label> + Clone) -> Option<String> {
+    match are_oriented(labels.clone()) {
+        true => Some(ORIENTED.into()),
+        false => keypoints_of_all(labels).map(pose),
+    }
+}
+
+/// How many numbers of keypoints follow the boxes, if nearly all labels have equally many of what may be keypoints. By
+/// chance, a few polygons have such coordinates, too.
+fn keypoints_of_all<'a>(labels: impl Iterator<Item = &'a Label>) -> Option<usize> {
+    let (mut all, mut certain) = (0_usize, false);
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for label in labels {
+        all += 1;
+        if let Some(keypoints) = label.keypoints {
+            *counts.entry(keypoints.count).or_default() += 1;
+            certain |= keypoints.is_certain;
+        }
+    }
+    let (numbers, labels) = counts.into_iter().max_by_key(|(_, labels)| *labels)?;
+    (10 * labels >= 9 * all && (certain || labels >= 10)).then_some(numbers)
 }
 
 impl Quadrilateral {
@@ -131,27 +179,31 @@ impl Quadrilateral {
         let (x, y) = (0.02 * (right - left), 0.02 * (bottom - top));
         let is_parallelogram = (x0 + x2 - x1 - x3).abs() <= x && (y0 + y2 - y1 - y3).abs() <= y;
         let is_straight = |dx: f64, dy: f64| dx.abs() <= x || dy.abs() <= y;
-        match is_parallelogram {
-            true if is_straight(x1 - x0, y1 - y0) && is_straight(x2 - x1, y2 - y1) => Self::Upright,
-            true => Self::Tilted,
-            false => Self::Other,
+        let (first, second) = ([x1 - x0, y1 - y0], [x2 - x1, y2 - y1]);
+        // The sides of a rectangle are at right angles in pixels: width² dx dx' + height² dy dy' = 0.
+        let squared_aspect = -(first[1] * second[1]) / (first[0] * second[0]);
+        let straight = [first, second].map(|[dx, dy]| is_straight(dx, dy));
+        match (is_parallelogram, straight) {
+            (true, [true, true]) => Self::Upright,
+            (true, [false, false]) if (0.04..25.0).contains(&squared_aspect) => Self::Tilted,
+            _ => Self::Other,
         }
     }
 }
 
-/// Whether labels are oriented boxes: all have four points, nearly all are parallelograms, and some are tilted. Polygons
-/// that people draw have other shapes, too.
-pub(super) fn are_oriented<'a>(labels: impl Iterator<Item = &'a Label>) -> bool {
-    let (mut all, mut parallelograms, mut tilted) = (0_usize, 0_usize, 0_usize);
+/// Whether labels are oriented boxes: all have four points, nearly all are rectangles, and some are tilted. Polygons that
+/// people draw have other shapes, too.
+fn are_oriented<'a>(labels: impl Iterator<Item = &'a Label>) -> bool {
+    let (mut all, mut rectangles, mut tilted) = (0_usize, 0_usize, 0_usize);
     for label in labels {
         let Some(shape) = label.quadrilateral else {
             return false;
         };
         all += 1;
-        parallelograms += usize::from(shape != Quadrilateral::Other);
+        rectangles += usize::from(shape != Quadrilateral::Other);
         tilted += usize::from(shape == Quadrilateral::Tilted);
     }
-    tilted > 0 && 10 * parallelograms >= 9 * all
+    tilted > 0 && 10 * rectangles >= 9 * all
 }
 
 /// Whether a file has labels, by its first line: a class and at least four numbers.
@@ -229,5 +281,19 @@ mod tests {
         assert!(!are_oriented([upright(), upright()].iter()));
         assert!(!are_oriented([tilted(), drawn()].iter()));
         assert!(!are_oriented([tilted(), boxed()].iter()));
+        // Its left and right sides are upright.
+        let plate = || label("0 0.3 0.3 0.5 0.32 0.5 0.42 0.3 0.4");
+        assert!(!are_oriented([plate(), plate()].iter()));
+    }
+
+    #[test]
+    fn keypoints_are_told_from_polygons_by_all_labels() {
+        let label = |line: &str| Label::parse(line, TWO).unwrap();
+        let pose = || label("0 0.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 1");
+        let polygon = || label("0 0.7 0.9 0.72 0.6 0.85 0.55 1.0 0.6 0.7 1.0");
+        let other = || label("0 0.6 0.5 0.8 0.5 0.9 0.55 0.6 0.9");
+        assert!(refusal([pose(), pose()].iter()).is_some_and(|cause| cause.starts_with("a pose")));
+        assert_eq!(refusal([polygon(), other(), other()].iter()), None);
+        assert_eq!(refusal([polygon()].iter()), None);
     }
 }

@@ -1,0 +1,165 @@
+//! Where the label files of images are.
+
+use std::collections::HashSet;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use super::inventory::Inventory;
+use super::yolo_label::is_label_text;
+use crate::decoding::{is_image, is_unread_image};
+use crate::files::{file_name, has_extension, is_absent, read_text, stem};
+
+/// Finds the label files of images.
+#[derive(Debug)]
+pub(super) struct LabelFiles {
+    inventory: Arc<Inventory>,
+    /// The files of the inventory that are where the label file of an image is expected.
+    expected: OnceLock<HashSet<PathBuf>>,
+}
+
+/// The label file of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct LabelPath {
+    pub path: PathBuf,
+    /// Whether it is where label files are expected, rather than the only one that can be meant.
+    pub is_expected: bool,
+}
+
+impl LabelFiles {
+    pub fn new(inventory: &Arc<Inventory>) -> Self {
+        Self {
+            inventory: Arc::clone(inventory),
+            expected: OnceLock::new(),
+        }
+    }
+
+    /// The label file of an image: where it is expected, whatever the case of letters, or else the only one of its stem that
+    /// belongs to no other image and is in the same sub-folders.
+    pub fn of(&self, image: &Path) -> Option<LabelPath> {
+        let found = |path: PathBuf, is_expected| Some(LabelPath { path, is_expected });
+        let places = expected_places(image);
+        // A file that cannot be looked at is there, too: to read it is an error.
+        let is_there =
+            |path: &&PathBuf| !std::fs::metadata(path).is_err_and(|error| is_absent(&error));
+        if let Some(path) = places.iter().find(is_there) {
+            return found(path.clone(), true);
+        }
+        let root = self.inventory.root();
+        let relative = image.strip_prefix(root).ok()?;
+        let (stem, name) = (stem(image), file_name(image));
+        let unused = || {
+            let named = [stem.as_str(), name.as_str()].into_iter();
+            let files = named.flat_map(|stem| self.inventory.with_stem(stem));
+            files.filter(|file| has_extension(file, "txt") && !self.expected().contains(*file))
+        };
+        let lower = |path: &Path| path.to_string_lossy().to_lowercase();
+        for place in &places {
+            let place = lower(place.strip_prefix(root).unwrap_or(place));
+            let mut same = unused().filter(|file| lower(file) == place);
+            if let (Some(file), None) = (same.next(), same.next()) {
+                return found(root.join(file), true);
+            }
+        }
+        let holds_labels = |file: &Path| {
+            let text = read_text(&root.join(file)).unwrap_or_default();
+            text.trim().is_empty() || is_label_text(&text)
+        };
+        let mut likely = unused().filter(|file| sub_folders(file) == sub_folders(relative));
+        match (likely.next(), likely.next()) {
+            (Some(file), None) if holds_labels(file) => found(root.join(file), false),
+            _ => None,
+        }
+    }
+
+    /// Whether a label file, relative to the folder of the inventory, belongs to an image there.
+    pub fn has_image(&self, file: &Path) -> bool {
+        let path = self.inventory.root().join(file);
+        let (stem, own) = (stem(file), file.with_extension(""));
+        // `a.jpg.txt` may belong to `a.jpg`.
+        let named = [stem.clone(), crate::files::stem(&own)];
+        let images = named.iter().flat_map(|stem| self.inventory.with_stem(stem));
+        let mut images = images.filter(|file| is_image(file) || is_unread_image(file));
+        self.expected().contains(file)
+            || images.any(|image| {
+                let labels = self.of(&self.inventory.root().join(image));
+                labels.is_some_and(|labels| labels.path == path)
+            })
+    }
+
+    fn expected(&self) -> &HashSet<PathBuf> {
+        self.expected.get_or_init(|| {
+            let files = self.inventory.files().iter();
+            let images = files.filter(|file| is_image(file) || is_unread_image(file));
+            let places = images.flat_map(|image| expected_places(image));
+            places
+                .filter(|file| self.inventory.contains(file))
+                .collect()
+        })
+    }
+}
+
+/// Where the label file of an image is expected: its path with the last folder `images` replaced by `labels`, or beside it.
+pub(super) fn expected_places(image: &Path) -> Vec<PathBuf> {
+    let beside = image.with_extension("txt");
+    let parts: Vec<Component> = image.components().collect();
+    let replacement = |part: &Component| match part.as_os_str().to_str()? {
+        "images" | "JPEGImages" => Some("labels"),
+        "Images" => Some("Labels"),
+        "IMAGES" => Some("LABELS"),
+        _ => None,
+    };
+    let Some(last) = parts.iter().rposition(|part| replacement(part).is_some()) else {
+        return vec![beside];
+    };
+    let swap = |(position, part): (usize, &Component)| match replacement(part) {
+        Some(labels) if last == position => labels.into(),
+        _ => part.as_os_str().to_os_string(),
+    };
+    let swapped: PathBuf = parts.iter().enumerate().map(swap).collect();
+    vec![swapped.with_extension("txt"), beside]
+}
+
+/// The folders of a file in lower case, without those for images and for labels.
+fn sub_folders(file: &Path) -> Vec<String> {
+    const KINDS: [&str; 12] = [
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "jpegimages",
+        "pictures",
+        "photos",
+        "labels",
+        "label",
+        "annotations",
+        "txt",
+        "yolo",
+    ];
+    let folders = file.parent().unwrap_or(Path::new("")).iter();
+    let folders = folders.map(|part| part.to_string_lossy().to_lowercase());
+    folders
+        .filter(|part| !KINDS.contains(&part.as_str()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_files_are_in_a_folder_beside_the_images_or_beside_them() {
+        let files = |image: &str| -> Vec<String> {
+            let files = expected_places(Path::new(image)).into_iter();
+            files.map(|file| file.display().to_string()).collect()
+        };
+        assert_eq!(
+            files("/d/images/train/a.jpg"),
+            ["/d/labels/train/a.txt", "/d/images/train/a.txt"]
+        );
+        assert_eq!(
+            files("/images/d/train/images/a.b.png")[0],
+            "/images/d/train/labels/a.b.txt"
+        );
+        assert_eq!(files("flat/a.jpg"), ["flat/a.txt"]);
+    }
+}
