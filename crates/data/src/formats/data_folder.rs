@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::open::recognize;
 use super::split::{Found, Role, Split};
-use crate::{DataError, DetectionDataset, Layout};
+use crate::{DataError, DetectionDataset, Layout, LoadReport};
 
 /// A data set on disk: its layout and its splits.
 ///
@@ -88,32 +88,60 @@ impl DataFolder {
         &self.splits
     }
 
-    /// The split to train on: `train` or `training` in any case, a name that starts with such a word, or the only split.
+    /// The training split: `train` or `training` in any case, a name that starts with such a word, or the only split.
     pub fn training_split(&self) -> Option<&str> {
         let only = || match self.splits.as_slice() {
             [only] => Some(only.as_str()),
             _ => None,
         };
-        self.of_role(Role::Train, |_| true).or_else(only)
+        let named = self.of_role(Role::Train);
+        named.first().map(|split| split.name.as_str()).or_else(only)
     }
 
     /// The split to validate on: `val`, `valid`, `validation` or `dev` in any case, a name that starts with such a word,
-    /// else `test`. Splits without images do not count. `None` if there is none: then [`DetectionDataset::hold_out`] divides the
-    /// training split.
+    /// else `test`. Splits without images are [passed over](Self::passed_over). `None` if there is none: then
+    /// [`DetectionDataset::hold_out`] divides the training split.
     pub fn validation_split(&self) -> Option<&str> {
-        let has_images = |split: &Split| !split.reader.is_empty();
-        self.of_role(Role::Validation, has_images)
-            .or_else(|| self.of_role(Role::Test, has_images))
+        let mut splits = self.for_validation().into_iter();
+        let found = splits.find(|split| !split.reader.is_empty());
+        found.map(|split| split.name.as_str())
     }
 
-    /// The split whose name is exactly of that role, or else starts with such a word.
-    fn of_role(&self, role: Role, fits: impl Fn(&Split) -> bool) -> Option<&str> {
-        let find = |role_of: fn(&str) -> Option<Role>| {
-            let mut splits = self.found.splits.iter();
-            splits.find(|split| role_of(&split.name) == Some(role) && fits(split))
-        };
-        let split = find(Role::of).or_else(|| find(Role::of_word));
-        split.map(|split| split.name.as_str())
+    /// The splits that come before the [validation split](Self::validation_split), but have no images.
+    pub fn passed_over(&self) -> Vec<PassedOver> {
+        let splits = self.for_validation().into_iter();
+        let empty = splits.take_while(|split| split.reader.is_empty());
+        let passed_over = empty.map(|split| PassedOver {
+            split: split.name.clone(),
+            left_out: split.reader.left_out(),
+        });
+        passed_over.collect()
+    }
+
+    /// The splits to validate on by their names, the first choice first.
+    fn for_validation(&self) -> Vec<&Split> {
+        [self.of_role(Role::Validation), self.of_role(Role::Test)].concat()
+    }
+
+    /// The splits with exactly the name of that role, then those whose names start with such a word.
+    fn of_role(&self, role: Role) -> Vec<&Split> {
+        let splits = self.found.splits.iter();
+        let mut of_role: Vec<&Split> = splits
+            .filter(|split| Role::of_word(&split.name) == Some(role))
+            .collect();
+        of_role.sort_by_key(|split| Role::of(&split.name) != Some(role));
+        of_role
+    }
+
+    /// The name of the split that is meant by `split`: its name in any case, or another word for it, such as `valid` for
+    /// `val`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::UnknownSplit`].
+    pub fn split(&self, split: &str) -> Result<&str, DataError> {
+        let split = self.found.choose(&self.path, Some(split))?;
+        Ok(&split.name)
     }
 
     /// Reads a split.
@@ -127,7 +155,8 @@ impl DataFolder {
 
     /// Reads a split, or the only one.
     pub(super) fn read_split(&self, split: Option<&str>) -> Result<DetectionDataset, DataError> {
-        self.found.read(&self.path, split)
+        let split = self.found.choose(&self.path, split)?;
+        split.reader.describe()?.assemble()
     }
 }
 

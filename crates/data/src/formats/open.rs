@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::inventory::{Inventory, is_part};
 use super::split::Found;
 use super::{coco, createml, csv, voc, yolo};
+use crate::DataError;
 use crate::files::{file_name, read_text};
-use crate::{DataError, DataFolder, DetectionDataset};
 
 /// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
 /// `None` if it is another layout.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::description::Description;
 use crate::files::{file_name, stem};
-use crate::{DataError, DetectionDataset, Layout};
+use crate::{DataError, DetectionDataset, Layout, LoadReport};
 
 /// The name of the only split where no files or folders name any.
 pub(super) const ONLY_SPLIT: &str = "all";
@@ -89,7 +89,7 @@ impl Found {
     }
 
     /// The split called `name`, whatever its case, or the only one if `name` is `None`.
-    fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
+    pub fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
         let called =
             |fits: &dyn Fn(&str) -> bool| self.splits.iter().find(|split| fits(&split.name));
         let split = match name {

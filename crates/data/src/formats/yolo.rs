@@ -865,7 +865,7 @@ impl SplitReader for YoloSplit {
         let mut report = LoadReport::default();
         if let Ok(images) = self.images(&mut LoadReport::default()) {
             self.record_unread(&images, &mut report);
-            self.record_orphans(&images, &mut report);
+            self.record_orphans(&images, &HashSet::new(), &mut report);
         }
         report
     }
