@@ -100,9 +100,10 @@ pub enum DataError {
     },
     /// A data set has no object to train on.
     #[error(
-        "{name}: no usable object in {images} images{}{}; {report}",
+        "{name}: no usable object in {images} images{}{}{}",
         if searched.is_empty() { String::new() } else { format!("; annotations were looked for in {searched}") },
-        if *crowds > 0 { format!("; {crowds} crowds or difficult objects are not trained on") } else { String::new() }
+        if *crowds > 0 { format!("; {crowds} crowds or difficult objects are not trained on") } else { String::new() },
+        told(report)
     )]
     NoObjects {
         /// The name of the data set.
@@ -151,7 +152,14 @@ pub enum DataError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// An image does not have its annotated size, so its boxes cannot be trusted.
-    #[error("{image}: the image is {}x{} pixels but was annotated as {}x{}", found.0, found.1, annotated.0, annotated.1)]
+    #[error(
+        "{image}: the image is {}x{} pixels but was annotated as {}x{}{}",
+        found.0, found.1, annotated.0, annotated.1,
+        match *found == (annotated.1, annotated.0) {
+            true => "; width and height may be exchanged in the annotation",
+            false => "; it was probably resized after annotation",
+        }
+    )]
     SizeMismatch {
         /// The image file, or the file name in the record if the image is not in a file.
         image: String,
@@ -230,6 +238,19 @@ pub enum DataError {
         /// Its error.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// What a report says, remarks included, each after a semicolon.
+fn told(report: &LoadReport) -> String {
+    let mut told = match report.is_clean() {
+        true => String::new(),
+        false => format!("; {report}"),
+    };
+    for remark in report.remarks() {
+        told.push_str("; ");
+        told.push_str(remark);
+    }
+    told
 }
 
 impl DataError {

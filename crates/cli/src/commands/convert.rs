@@ -7,7 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 use fcos_burn::data::{
-    DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout,
+    DataError, DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout,
     shapes::{ShapesConfig, ShapesSplit},
 };
 use fcos_burn_cli::{
@@ -124,8 +124,16 @@ fn read(data: &Path, splits: &[String]) -> Result<Vec<(String, DetectionDataset)
         [] => folder.splits(),
         splits => splits,
     };
-    let read = names
-        .iter()
-        .map(|name| Ok((name.clone(), folder.read(name)?)));
-    read.collect()
+    let mut read = Vec::with_capacity(names.len());
+    for name in names {
+        match folder.read(name) {
+            Ok(dataset) => read.push((name.clone(), dataset)),
+            // Exports announce splits that they do not have.
+            Err(error @ DataError::MissingFolder { .. }) if splits.is_empty() => {
+                message(format_args!("split '{name}' is left out: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(read)
 }
