@@ -94,6 +94,38 @@ fn the_only_split_is_divided_on_request() {
 }
 
 #[test]
+fn splits_that_are_announced_but_absent_are_left_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    fs::create_dir_all(source.join("train")).unwrap();
+    flat_yolo(&source.join("train"));
+    let yaml = "train: train\nval: val\ntest: ../test/images\nnames: [cat, dog]\n";
+    fs::write(source.join("data.yaml"), yaml).unwrap();
+    let output = dir.path().join("output");
+    let mut args = vec![
+        "--data",
+        path(&source),
+        "--format",
+        "coco",
+        "--output",
+        path(&output),
+    ];
+    let result = run("convert", &args);
+    let told = stderr(&result);
+    assert!(result.status.success(), "{told}");
+    assert!(
+        told.contains("split 'test' is left out: ") && told.contains("split 'val' is left out: "),
+        "{told}"
+    );
+    assert_eq!(DataFolder::open(&output).unwrap().splits(), ["train"]);
+    // A split that is asked for must be there.
+    fs::remove_dir_all(&output).unwrap();
+    args.extend(["--split", "test"]);
+    let result = run("convert", &args);
+    assert!(!result.status.success() && stderr(&result).contains("no such folder"));
+}
+
+#[test]
 fn failures_leave_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source");

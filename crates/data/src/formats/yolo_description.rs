@@ -57,7 +57,7 @@ impl YoloDescription {
         let yaml: DataYaml = serde_saphyr::from_str(&read_text(path)?).map_err(|error| {
             // Below its message, the parser shows the offending lines. Errors are on one line.
             let message = error.to_string();
-            malformed(message.lines().next().unwrap_or_default().to_string())
+            malformed(readable(message.lines().next().unwrap_or_default()))
         })?;
         let names = yaml.names.map(|names| names.0).transpose();
         let named = [
@@ -114,6 +114,15 @@ impl YoloDescription {
         }
         Ok(description)
     }
+}
+
+/// The parser's message, without its label and without advice to programmers.
+fn readable(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let message = message.split(", set DuplicateKeyPolicy").next();
+    message
+        .unwrap_or_default()
+        .replace("duplicate mapping key: ", "this key is given twice: ")
 }
 
 /// The class names in a file: one a line, or the categories of Label Studio's `notes.json`.
