@@ -841,7 +841,7 @@ fn yolo_failures_name_the_file_and_the_cause() {
     let dir = yolo_folder("train: images/train\nval: images/absent\nnames: [cat]\n");
     let error = message(DetectionDataset::open(dir.path(), Some("train")));
     assert!(
-        error.ends_with("a.txt:1: class 1 is out of range: there are 1 classes, from 0"),
+        error.ends_with("a.txt:1: class 1 is out of range: there is only the class 0"),
         "{error}"
     );
     let error = message(DetectionDataset::open(dir.path(), Some("val")));

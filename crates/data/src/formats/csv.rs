@@ -735,7 +735,7 @@ mod tests {
             (
                 "filename,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3",
                 2,
-                "the row has 4 fields, but column 5",
+                "the row has 4 fields, but column 6",
             ),
             (
                 "filename,width,height,xmin,ymin,xmax,ymax,class\na,9,8,1,2,3,4,c\na,8,9,1,2,3,4,c",
