@@ -114,9 +114,10 @@ pub enum DataError {
     },
     /// A data set has no training object.
     #[error(
-        "{name}: no usable objects in {images} images{}{}; {report}",
+        "{name}: no usable objects in {images} images{}{}{}",
         if searched.is_empty() { String::new() } else { format!("; searched for annotations in {searched}") },
-        if *crowds > 0 { format!("; {crowds} crowd or difficult objects are excluded from training") } else { String::new() }
+        if *crowds > 0 { format!("; {crowds} crowd or difficult objects are excluded from training") } else { String::new() },
+        told(report)
     )]
     NoObjects {
         /// The name of the data set.
@@ -165,7 +166,14 @@ pub enum DataError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// An image does not have its annotated size, so its boxes cannot be trusted.
-    #[error("{image}: the image is {}x{} pixels but was annotated as {}x{}", found.0, found.1, annotated.0, annotated.1)]
+    #[error(
+        "{image}: the image is {}x{} pixels but was annotated as {}x{}{}",
+        found.0, found.1, annotated.0, annotated.1,
+        match *found == (annotated.1, annotated.0) {
+            true => "; width and height may be exchanged in the annotation",
+            false => "; it was probably resized after annotation",
+        }
+    )]
     SizeMismatch {
         /// The image file, or the file name in the record if the image is not in a file.
         image: String,
@@ -244,6 +252,19 @@ pub enum DataError {
         /// Its error.
         source: Box<dyn Error + Send + Sync>,
     },
+}
+
+/// What a report says, remarks included, each after a semicolon.
+fn told(report: &LoadReport) -> String {
+    let mut told = match report.is_clean() {
+        true => String::new(),
+        false => format!("; {report}"),
+    };
+    for remark in report.remarks() {
+        told.push_str("; ");
+        told.push_str(remark);
+    }
+    told
 }
 
 impl DataError {

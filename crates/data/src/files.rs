@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use encoding_rs::{Encoding, UTF_8};
+
 use crate::DataError;
 
 /// The longest text file in bytes. Others are refused: a file of any size may come from anywhere.
@@ -17,7 +19,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The content of a text file in UTF-8, or in UTF-16 with a byte-order mark, without the mark.
+/// The content of a text file without its byte-order mark: in UTF-8, in UTF-16 with a mark, or, of an XML file, in the
+/// encoding that it declares.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
     let mut bytes = Vec::new();
     let read = open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_end(&mut bytes));
@@ -29,34 +32,50 @@ pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
         let limit = MAX_TEXT >> 20;
         return Err(malformed(format!("the file is larger than {limit} MiB")));
     }
-    text(bytes).ok_or_else(|| malformed("the file is not text in UTF-8".into()))
+    let bytes = without_mark(bytes);
+    String::from_utf8(bytes).or_else(|error| {
+        let bytes = error.into_bytes();
+        declared(&bytes).ok_or_else(|| malformed(not_utf8(&bytes)))
+    })
 }
 
-fn text(mut bytes: Vec<u8>) -> Option<String> {
-    let utf16 = |unit: fn([u8; 2]) -> u16| {
-        let units = bytes[2..]
-            .chunks_exact(2)
-            .map(|pair| unit([pair[0], pair[1]]));
-        String::from_utf16(&units.collect::<Vec<_>>()).ok()
-    };
-    match bytes.as_slice() {
-        [0xff, 0xfe, ..] => utf16(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => utf16(u16::from_be_bytes),
-        [0xef, 0xbb, 0xbf, ..] => String::from_utf8(bytes.split_off(3)).ok(),
-        _ => String::from_utf8(bytes).ok(),
+/// Text without its byte-order mark, and UTF-16 with a mark as UTF-8. Anything else as it is.
+pub(crate) fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
+    match Encoding::for_bom(&bytes) {
+        None => bytes,
+        Some((encoding, mark)) if encoding == UTF_8 => bytes.split_off(mark),
+        Some((encoding, _)) => encoding.decode(&bytes).0.into_owned().into_bytes(),
     }
 }
 
-/// The start of a text file, enough to recognize its format; empty if it cannot be read.
+/// XML in the encoding that its first line declares. `None` without one, or if it is another one.
+fn declared(bytes: &[u8]) -> Option<String> {
+    let declaration = bytes.strip_prefix(b"<?xml")?;
+    let end = declaration.iter().position(|byte| *byte == b'>')?;
+    let declaration = std::str::from_utf8(&declaration[..end]).ok()?;
+    let (_, value) = declaration.split_once("encoding")?;
+    let value = value.trim_start().strip_prefix('=')?.trim_start();
+    let label = value.split(['"', '\'']).nth(1)?;
+    let (text, _, has_errors) = Encoding::for_label(label.as_bytes())?.decode(bytes);
+    (!has_errors).then(|| text.into_owned())
+}
+
+/// The cause if these bytes are not UTF-8, with the first line that is not.
+pub(crate) fn not_utf8(bytes: &[u8]) -> String {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(_) => bytes.len(),
+        Err(error) => error.valid_up_to(),
+    };
+    let line = 1 + bytes[..valid].iter().filter(|byte| **byte == b'\n').count();
+    format!("line {line} is not text in UTF-8; save the file as UTF-8")
+}
+
+/// The start of a text file, as far as needed to tell what it is; empty if it cannot be read.
 pub(crate) fn start_of(path: &Path) -> String {
     let mut bytes = Vec::new();
     match open(path).and_then(|file| file.take(16 << 10).read_to_end(&mut bytes)) {
         // The end may be inside a character.
-        Ok(_) if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) => {
-            text(bytes).unwrap_or_default()
-        }
-        Ok(_) => String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes))
-            .into_owned(),
+        Ok(_) => String::from_utf8_lossy(&without_mark(bytes)).into_owned(),
         Err(_) => String::new(),
     }
 }

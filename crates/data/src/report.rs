@@ -24,7 +24,12 @@ pub enum Finding {
     MissingImage,
     /// Dropped with its annotations: an image whose header cannot be read.
     UnreadableImage,
-    /// Dropped: an image file in an unsupported format, such as AVIF or HEIC.
+    /// Dropped with its annotations: an image of another size than its annotations state, so that its boxes cannot be
+    /// trusted.
+    SizeMismatch,
+    /// Dropped: an entry of an image without a name or an id, or of an object without a class.
+    Incomplete,
+    /// Dropped: an image file of a format that is not read, such as AVIF or HEIC.
     UnreadFormat,
     /// Dropped: a label file that belongs to no image.
     LabelsWithoutImage,
@@ -38,6 +43,10 @@ pub enum Finding {
     NegativeSize,
     /// Kept: a box that crossed the border of its image and was clipped.
     Clipped,
+    /// Kept: an image whose annotated size is no number of pixels; its own size was taken.
+    UnusableSize,
+    /// Kept: an image that is listed again with other objects, which were added to its first ones.
+    Merged,
 }
 
 impl Finding {
@@ -45,7 +54,11 @@ impl Finding {
     fn drops(self) -> bool {
         !matches!(
             self,
-            Self::Clipped | Self::SwappedCorners | Self::NegativeSize
+            Self::Clipped
+                | Self::SwappedCorners
+                | Self::NegativeSize
+                | Self::UnusableSize
+                | Self::Merged
         )
     }
 }
@@ -61,8 +74,12 @@ impl fmt::Display for Finding {
             Self::UnknownCategory => "annotations of unlisted categories dropped",
             Self::MissingImage => "missing images dropped",
             Self::UnreadableImage => "unreadable images dropped",
-            Self::UnreadFormat => "image files in unsupported formats skipped",
-            Self::LabelsWithoutImage => "label files without an image skipped",
+            Self::SizeMismatch => {
+                "images dropped that are not of their annotated size, probably resized after annotation"
+            }
+            Self::Incomplete => "entries without an image or a class dropped",
+            Self::UnreadFormat => "image files of formats that are not read left out",
+            Self::LabelsWithoutImage => "label files without an image left out",
             Self::Repeated => "repeated images dropped",
             Self::Duplicate => "repeated annotations dropped",
             Self::SwappedCorners => "boxes with xmin > xmax or ymin > ymax, corners swapped",
@@ -70,6 +87,10 @@ impl fmt::Display for Finding {
                 "boxes with negative width or height, measured from the opposite corner"
             }
             Self::Clipped => "boxes clipped to the image",
+            Self::UnusableSize => {
+                "annotated sizes that are no numbers of pixels, taken from the images"
+            }
+            Self::Merged => "images annotated twice, with the objects of both",
         })
     }
 }

@@ -259,8 +259,8 @@ fn failures_of_tables_name_the_file_the_line_and_the_cause() {
             "DIR/train.csv:1: no column 'ymax'; the columns are: filename, xmin, ymin, xmax, class",
         ),
         (
-            "a.png,1,2,3,4,cat\na.png,1,2,x,4,cat\n",
-            "DIR/train.csv:2: 'x' is not a number",
+            "a.png,1,2,3,4,cat\na.png,1,2,3,cat\n",
+            "DIR/train.csv:2: expected 'path,x1,y1,x2,y2,class', or a first row that names the columns; found 5 fields",
         ),
         (
             "../../../b.png,1,2,3,4,cat\n",
@@ -344,11 +344,82 @@ fn create_ml_files_beside_their_images_are_read() {
         (Layout::CreateMl, vec!["all".into()])
     );
     assert_eq!(objects(dir.path(), "all"), ["a.png cat 15 12 25 18"]);
-    let malformed = r#"[{"image": "a.png", "annotations": [{"coordinates": {}}]}]"#;
-    write(dir.path().join("annotations.json"), malformed);
-    let message = message(DetectionDataset::open(dir.path(), None));
+    let file = dir.path().join("annotations.json");
+    let incomplete = r#"[{"image": "a.png", "annotations": [{"coordinates": {}}]},
+        {"image": "a.png", "annotations": null}, {"image": null}]"#;
+    write(&file, incomplete);
+    let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+    let incomplete = dataset.report().tally(Finding::Incomplete);
+    assert_eq!(
+        (dataset.len(), incomplete.examples),
+        (
+            1,
+            vec!["a.png annotation 1".into(), "annotations.json".into()]
+        )
+    );
+    write(&file, r#"[{"image": "a.png", "annotations": [7]}]"#);
+    for path in [dir.path(), &file] {
+        let message = message(DetectionDataset::open(path, None));
+        assert!(
+            message.contains("annotations.json: not Create ML annotations: "),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn names_may_lack_an_extension_or_be_encoded() {
+    let header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax";
+    let table = format!("{header}\na,x,/m/01,1,0.25,0.75,0,1\nsub/b.c,x,/m/01,1,0.25,0.75,0,1\n");
+    let dir = folder(
+        &["images/a.png", "images/b.c.png"],
+        &[("labels.csv", &table)],
+    );
+    assert_eq!(
+        objects(dir.path(), "all"),
+        ["a /m/01 10 0 30 30", "sub/b.c /m/01 10 0 30 30"]
+    );
+    let table = "https://x.y/images/a%20b.png?token=%2f,1,2,3,4,cat\n100%25.png,1,2,3,4,cat\n100%.png,5,6,7,8,cat\n";
+    let images = ["images/a b.png", "images/100%.png"];
+    let dir = folder(&images, &[("labels.csv", table)]);
+    let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+    let counts = dataset.images().iter().map(|image| image.objects.len());
+    assert_eq!(counts.collect::<Vec<_>>(), [1, 2]);
+    // A decoded name may not lead out of the data set either.
+    write(
+        dir.path().join("labels.csv"),
+        "%2e%2e/%2e%2e/a.png,1,2,3,4,cat\n",
+    );
+    let error = message(DetectionDataset::open(dir.path(), None));
+    assert!(error.contains("points outside"), "{error}");
+}
+
+#[test]
+fn images_that_no_table_lists_are_remarked() {
+    let dir = folder(
+        &["images/a.png", "images/b.png", "images/c.png"],
+        &[
+            ("train.csv", "a.png,1,2,3,4,cat\n"),
+            ("val.csv", "C:\\data\\b.png,1,2,3,4,cat\n"),
+        ],
+    );
+    for split in ["train", "val"] {
+        let dataset = DetectionDataset::open(dir.path(), Some(split)).unwrap();
+        assert_eq!(
+            dataset.report().remarks(),
+            ["images that are not annotated, left out: 1 (images/c.png)"]
+        );
+    }
+}
+
+#[test]
+fn tables_that_are_not_utf8_name_the_line() {
+    let dir = folder(&["a.png"], &[]);
+    let table = [b"a.png,1,2,3,4,cat\nC:\\J\xfcrgen\\a.png,1,2,3,4,cat\n".as_slice()].concat();
+    write(dir.path().join("train.csv"), table);
+    let error = message(DetectionDataset::open(dir.path(), None));
     assert!(
-        message.contains("annotations.json: not Create ML annotations: missing field `label`"),
-        "{message}"
+        error.ends_with("train.csv: line 2 is not text in UTF-8; save the file as UTF-8"),
+        "{error}"
     );
 }

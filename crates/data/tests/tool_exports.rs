@@ -352,6 +352,7 @@ fn labelimg_voc_in_one_folder() {
     assert_eq!(
         remark,
         "images without an annotation file, skipped: 1 (r-8.png)"
+        "images that are not annotated, left out: 1 (r-8.png)"
     );
 }
 
@@ -846,6 +847,187 @@ fn classes_go_by_name() {
     let val = val.with_categories(train.categories());
     assert_eq!(val.categories(), train.categories());
     assert_eq!(found(&val), expected(&VAL));
+}
+
+/// Exports of Roboflow have a category for the project, which may be called as a class.
+#[test]
+fn coco_categories_of_one_name_are_one() {
+    let set = Set::new();
+    let splits = [("train", &TRAIN[..]), ("valid", &VAL)];
+    for (split, stems) in splits {
+        set.images(split, stems);
+        let mut json = coco(stems, png);
+        json["categories"].as_array_mut().unwrap().insert(
+            0,
+            json!({"id": 0, "name": " coon ", "supercategory": "none"}),
+        );
+        set.write(format!("{split}/_annotations.coco.json"), json.to_string());
+    }
+    for (split, stems) in splits {
+        let dataset = set.read(split).unwrap();
+        assert_clean(&dataset);
+        assert_eq!(found(&dataset), expected(stems));
+        let ids = dataset.categories().iter().map(|category| category.id);
+        assert_eq!(ids.collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            dataset.report().remarks(),
+            ["the categories 0 and 1 are both called 'coon', and were taken as one"]
+        );
+    }
+    // Both have objects.
+    let path = set.path("train/_annotations.coco.json");
+    let text = fs::read_to_string(&path).unwrap();
+    set.write(
+        path,
+        text.replacen("\"category_id\":1", "\"category_id\":0", 1),
+    );
+    assert_eq!(found(&set.read("train").unwrap()), expected(&TRAIN));
+}
+
+#[test]
+fn images_listed_twice_have_the_objects_of_both() {
+    let set = Set::new();
+    set.images("images", &TRAIN)
+        .xml("annotations", &TRAIN)
+        .xml("images", &TRAIN[..2]);
+    let other = voc_xml("r-2").replace("<ymin>3<", "<ymin>4<");
+    set.write("images/r-2.xml", other);
+    let dataset = set.read("all").unwrap();
+    assert_eq!((dataset.len(), dataset.object_count()), (4, 5));
+    let examples = |finding| dataset.report().tally(finding).examples;
+    let place = |stem: &str| {
+        vec![format!(
+            "{stem}.png in annotations/{stem}.xml and images/{stem}.xml"
+        )]
+    };
+    assert_eq!(examples(Finding::Repeated), place("r-1"));
+    assert_eq!(examples(Finding::Merged), place("r-2"));
+
+    let set = Set::new();
+    set.images("", &all());
+    let mut json = coco(&all(), png);
+    let images = json["images"].as_array_mut().unwrap();
+    images.push(json!({"id": 70, "file_name": "./r-1.png"}));
+    images.push(json!({"id": 71, "file_name": "r-2.png"}));
+    let more = json!({"id": 99, "image_id": 71, "category_id": 1, "bbox": [1, 1, 9, 9]});
+    json["annotations"].as_array_mut().unwrap().push(more);
+    set.write("annotations.json", json.to_string());
+    let dataset = set.read("all").unwrap();
+    assert_eq!((dataset.len(), dataset.object_count()), (6, 7));
+    let examples = |finding| dataset.report().tally(finding).examples;
+    assert_eq!(
+        examples(Finding::Repeated),
+        ["./r-1.png in r-1.png and ./r-1.png"]
+    );
+    assert_eq!(examples(Finding::Merged), ["r-2.png"]);
+}
+
+#[test]
+fn coco_files_of_other_names_beside_official_ones() {
+    let set = Set::new();
+    set.images("images", &all()).image("images/r-8.png");
+    set.write("instances_train.json", coco(&TRAIN, png).to_string())
+        .write("val.json", coco(&VAL, png).to_string())
+        .write("old_train.json", coco(&VAL, png).to_string())
+        .write("notes.json", "{}");
+    let folder = set.open().unwrap();
+    assert_read(&folder, Layout::Coco);
+    for split in ["train", "val"] {
+        assert_eq!(
+            folder.read(split).unwrap().report().remarks(),
+            [
+                "images that are not annotated, left out: 1 (images/r-8.png)",
+                "other annotation files, not read: 1 (old_train.json)"
+            ]
+        );
+    }
+}
+
+#[test]
+fn coco_in_shares_and_in_utf16() {
+    let set = Set::new();
+    set.images("", &all());
+    let mut json = coco(&all(), png);
+    let plain = json.to_string();
+    for annotation in json["annotations"].as_array_mut().unwrap() {
+        let bbox = annotation["bbox"].as_array_mut().unwrap();
+        for (value, size) in bbox.iter_mut().zip([SIZE.0, SIZE.1].repeat(2)) {
+            *value = json!(value.as_f64().unwrap() / f64::from(size));
+        }
+    }
+    set.write("annotations.json", json.to_string());
+    let dataset = set.read("all").unwrap();
+    assert_clean(&dataset);
+    assert_eq!(found(&dataset), expected(&all()));
+    assert!(dataset.report().remarks()[0].contains("shares"));
+    // A box of less than a pixel among others is one.
+    json["annotations"][1]["bbox"] = json!([2, 2, 12, 8]);
+    set.write("annotations.json", json.to_string());
+    let dataset = set.read("all").unwrap();
+    assert_eq!(found(&dataset)["r-2"], expected(&all())["r-2"]);
+    assert!(
+        dataset.report().remarks()[0].starts_with("boxes within a single pixel: 5 (r-1.png"),
+        "{:?}",
+        dataset.report().remarks()
+    );
+    let utf16 = std::iter::once(0xfeff).chain(plain.encode_utf16());
+    let utf16: Vec<u8> = utf16.flat_map(u16::to_le_bytes).collect();
+    set.write("annotations.json", utf16);
+    assert_read_as_one(&set.open().unwrap(), Layout::Coco);
+    let mut latin = plain.into_bytes();
+    let at = latin.windows(4).position(|part| part == b"coon").unwrap();
+    latin[at + 1] = 0xfc;
+    set.write("annotations.json", latin);
+    let error = set
+        .read("all")
+        .map(|_| ())
+        .map_err(|error| error.to_string());
+    let error = error.unwrap_err();
+    assert!(error.contains("line 1 is not text in UTF-8"), "{error}");
+}
+
+#[test]
+fn text_in_other_encodings() {
+    let set = Set::new();
+    set.images("", &all()).xml("", &all());
+    let declared = voc_xml("r-1").replace("trash panda", "K\u{e4}fer");
+    let latin: Vec<u8> = format!("<?xml version=\"1.0\" encoding='ISO-8859-1'?>{declared}")
+        .chars()
+        .map(|letter| letter as u8)
+        .collect();
+    set.write("r-1.xml", latin.clone());
+    let dataset = set.read("all").unwrap();
+    assert_eq!(found(&dataset)["r-1"][0].0, "K\u{e4}fer");
+    let without = latin.splitn(2, |byte| *byte == b'>').nth(1).unwrap();
+    set.write("r-1.xml", without);
+    let error = set.refused("all");
+    assert!(
+        error.contains("r-1.xml: line 5 is not text in UTF-8"),
+        "{error}"
+    );
+    let set = Set::new();
+    set.images("", &all()).labels("", &all());
+    set.write("classes.txt", b"coon\nK\xe4fer\n");
+    let error = set.refused("all");
+    assert!(
+        error.ends_with("classes.txt: line 2 is not text in UTF-8; save the file as UTF-8"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_set_without_objects_says_what_was_remarked() {
+    let set = Set::new();
+    set.images("", &["r-1", "r-2"]);
+    let mut json = coco(&["r-1"], png);
+    json["annotations"] = json!([]);
+    set.write("annotations.json", json.to_string());
+    let error = set.read("all").unwrap().require_objects().unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.ends_with("annotations.json; images that are not annotated, left out: 1 (r-2.png)"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -1565,23 +1747,30 @@ fn cases_beside_the_data_sets() {
             .collect()
     };
     let read = |folder: &DataFolder| {
-        let mut sets = Vec::new();
-        for split in folder.splits() {
-            match folder.read(split) {
-                Ok(dataset) => sets.push(found(&dataset)),
-                Err(error) => assert!(error.to_string().contains("images/val"), "{error}"),
-            }
-        }
-        plain(sets)
+        let splits = folder.splits().iter();
+        plain(
+            splits
+                .map(|split| found(&folder.read(split).unwrap()))
+                .collect(),
+        )
+    };
+    // Images go to the splits that their folders or lists name.
+    let validated = |folder: &DataFolder| -> Vec<String> {
+        let split = folder.validation_split();
+        let read = split.map(|split| plain(vec![found(&folder.read(split).unwrap())]));
+        read.unwrap_or_default().into_keys().collect()
     };
     let truth = read(&DataFolder::open(root.join("16k-flat")).unwrap());
     assert_eq!(truth.len(), 8);
     let near = |a: &Found, b: &Found| {
         a.keys().eq(b.keys())
             && a.iter().all(|(name, objects)| {
-                let (name_a, box_a) = &objects[0];
-                let (name_b, box_b) = &b[name][0];
-                name_a == name_b && box_a.iter().zip(box_b).all(|(a, b)| (a - b).abs() < 0.05)
+                let others = &b[name];
+                let pairs = objects.iter().zip(others);
+                let mut pairs = pairs.map(|((name_a, box_a), (name_b, box_b))| {
+                    name_a == name_b && box_a.iter().zip(box_b).all(|(a, b)| (a - b).abs() < 0.05)
+                });
+                objects.len() == others.len() && pairs.all(|equal| equal)
             })
     };
     for case in [
@@ -1611,17 +1800,31 @@ fn cases_beside_the_data_sets() {
     ] {
         let folder =
             DataFolder::open(root.join(case)).unwrap_or_else(|error| panic!("{case}: {error}"));
-        let found = read(&folder);
+        let all = read(&folder);
         assert!(
-            near(&found, &truth),
-            "{case} ({}): {found:?}",
+            near(&all, &truth),
+            "{case} ({}): {all:?}",
             folder.evidence()
         );
-        assert!(folder.training_split().is_some(), "{case}");
+        let (training, validation) = (folder.training_split(), folder.validation_split());
+        let training = training.unwrap_or_else(|| panic!("{case}"));
+        let trained = plain(vec![found(&folder.read(training).unwrap())]);
+        let validated = validated(&folder);
+        assert!(
+            validated.iter().all(|name| !trained.contains_key(name)),
+            "{case}"
+        );
+        let expected = if validation.is_some() {
+            8
+        } else {
+            trained.len()
+        };
+        assert_eq!(trained.len() + validated.len(), expected, "{case}");
     }
     let open = |case: &str| DataFolder::open(root.join(case)).unwrap();
     assert_eq!(open("11f-emptyval").validation_split(), None);
-    assert_eq!(read(&open("11f-emptyval")).len(), 6);
+    let only = open("11f-emptyval").read("train").unwrap();
+    assert_eq!(only.len(), 6);
     let segments = open("12b-emptybbox").read("train").unwrap();
     assert_eq!(
         (segments.report().dropped(), segments.object_count()),

@@ -415,6 +415,45 @@ fn splits_share_one_list_of_classes() {
 }
 
 #[test]
+fn classes_of_one_name_are_written_as_one() {
+    let image = |labels: &[usize]| {
+        let objects = labels.iter().zip(1_u8..).map(|(label, id)| {
+            let left = f32::from(id);
+            Object::new(
+                id.into(),
+                BoundingBox::new(left, 2.0, left + 4.0, 6.0),
+                *label,
+            )
+        });
+        vec![ImageRecord::new(1, "a", 16, 8).with_objects(objects.collect())]
+    };
+    let one = memory(&["cat"], image(&[0]));
+    let two = memory(&["cat", "dog", "cat"], image(&[0, 1, 2]));
+    for splits in [
+        [("train", &one), ("val", &two)],
+        [("train", &two), ("val", &one)],
+    ] {
+        for layout in LAYOUTS {
+            let dir = TempDir::new().unwrap();
+            let writer = DatasetWriter::new(layout);
+            assert_eq!(writer.write(&splits, dir.path()).unwrap().objects(), 4);
+            for (split, dataset) in splits {
+                let read = DetectionDataset::open(dir.path(), Some(split)).unwrap();
+                assert!(read.report().is_clean() && read.report().remarks().is_empty());
+                let names = |dataset: &DetectionDataset| -> Vec<String> {
+                    let objects = dataset.images()[0].objects.iter();
+                    objects
+                        .map(|object| dataset.categories()[object.label].name.clone())
+                        .collect()
+                };
+                assert_eq!(names(&read), names(dataset), "{layout} {split}");
+                assert_eq!(read.categories().len(), 2, "{layout}");
+            }
+        }
+    }
+}
+
+#[test]
 fn splits_of_voc_may_have_images_in_common() {
     let source = TempDir::new().unwrap();
     let dataset = files(source.path(), &["a.jpg", "b.jpg"]);

@@ -6,12 +6,9 @@ use std::{
 };
 
 use clap::ValueEnum;
-use fcos_burn::{
-    data::{
-        DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout, list_names,
-        shapes::ShapesConfig,
-    },
-    train::config::DataSource,
+use fcos_burn::data::{
+    DataError, DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout,
+    shapes::{ShapesConfig, ShapesSplit},
 };
 use fcos_burn_cli::{
     Error,
@@ -138,49 +135,16 @@ fn check_output(data: &Path, output: &Path) -> Result<(), Error> {
         Some(parent) if data.is_file() => parent,
         _ => &data,
     };
-    // The folder itself is refused as one that is not empty.
-    let absolute = std::path::absolute(output).map_err(Error::io(output))?;
-    let mut above = absolute.ancestors().skip(1);
-    let existing = above.find_map(|above| above.canonicalize().ok());
-    match existing.is_some_and(|existing| existing.starts_with(folder)) {
-        true => Err(Error::OutputInData(output.to_owned())),
-        false => Ok(()),
-    }
-}
-
-/// What is read.
-enum Source {
-    Shapes,
-    Folder(DataFolder),
-}
-
-impl Source {
-    /// The names of the chosen splits, each once, or of all.
-    fn names(&self, chosen: &[String]) -> Result<Vec<String>, Error> {
-        let all = match self {
-            Self::Shapes => vec!["train".to_owned(), "val".to_owned()],
-            Self::Folder(folder) => folder.splits().to_vec(),
-        };
-        if chosen.is_empty() {
-            return Ok(all);
-        }
-        let mut names = Vec::new();
-        for name in chosen {
-            let name = match self {
-                Self::Shapes => name,
-                Self::Folder(folder) => folder.split(name)?,
-            };
-            if !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
+    let mut read = Vec::with_capacity(names.len());
+    for name in names {
+        match folder.read(name) {
+            Ok(dataset) => read.push((name.clone(), dataset)),
+            // Exports announce splits that they do not have.
+            Err(error @ DataError::MissingFolder { .. }) if splits.is_empty() => {
+                message(format_args!("split '{name}' is left out: {error}"));
             }
+            Err(error) => return Err(error.into()),
         }
-        Ok(names)
     }
-
-    fn read(&self, split: &str) -> Result<DetectionDataset, Error> {
-        Ok(match self {
-            Self::Shapes => DataSource::Shapes(ShapesConfig::default()).open(split)?,
-            Self::Folder(folder) => folder.read(split)?,
-        })
-    }
+    Ok(read)
 }

@@ -10,50 +10,74 @@ use std::path::Path;
 
 use hotcoco::mask::RleRef;
 use serde::Deserialize;
-use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::class_name::ClassName;
 use super::description::{Outline, span};
 use crate::DataError;
-use crate::files::open;
+use crate::files::{not_utf8, open, without_mark};
 
 /// The lists of a COCO file.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct CocoFile {
     #[serde(default, deserialize_with = "list")]
     pub images: Vec<Image>,
-    #[serde(default, deserialize_with = "list")]
-    pub annotations: Vec<Annotation>,
+    /// `None` if the file has no such list.
+    #[serde(default)]
+    pub annotations: Option<Vec<Annotation>>,
     #[serde(default, deserialize_with = "list")]
     pub categories: Vec<Category>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Image {
-    pub id: Id,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "id")]
+    pub id: Option<Id>,
+    /// Empty if there is none.
+    #[serde(default, deserialize_with = "text")]
     pub file_name: String,
     #[serde(default)]
-    pub width: Count,
+    width: Number,
     #[serde(default)]
-    pub height: Count,
+    height: Number,
+}
+
+impl Image {
+    /// Width and height in pixels if both are given.
+    ///
+    /// # Errors
+    ///
+    /// The value that is no number of pixels.
+    pub fn size(&self) -> Result<Option<(u32, u32)>, f64> {
+        let length = |Number(value): Number| match value {
+            value if value.is_nan() || value == 0.0 => Ok(None),
+            value => {
+                let length = whole(value).and_then(|length| u32::try_from(length).ok());
+                length.map(Some).ok_or(value)
+            }
+        };
+        Ok(length(self.width)?.zip(length(self.height)?))
+    }
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Category {
-    pub id: Id,
+    #[serde(default, deserialize_with = "id")]
+    pub id: Option<Id>,
     #[serde(default)]
     pub name: Option<ClassName>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Annotation {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "id")]
     pub id: Option<Id>,
-    pub image_id: Id,
-    pub category_id: Id,
-    /// `None` if the annotation has no such field. A list without exactly four numbers is an error in the annotation,
-    /// and the segmentation does not replace it.
+    #[serde(default, deserialize_with = "id")]
+    pub image_id: Option<Id>,
+    #[serde(default, deserialize_with = "id")]
+    pub category_id: Option<Id>,
+    /// `None` if the annotation has no such field. A list that is not of four numbers is a mistake, not a wish for the box of
+    /// the segment.
     #[serde(default, deserialize_with = "present")]
     bbox: Option<Numbers>,
     #[serde(default)]
@@ -86,7 +110,10 @@ impl CocoFile {
         let bytes = read(path).map_err(DataError::io(path))?;
         parse(&bytes).map_err(|error| DataError::Annotations {
             path: path.to_path_buf(),
-            cause: format!("not COCO annotations: {error}"),
+            cause: match std::str::from_utf8(&bytes) {
+                Ok(_) => format!("not COCO annotations: {error}"),
+                Err(_) => not_utf8(&bytes),
+            },
         })
     }
 }
@@ -94,12 +121,11 @@ impl CocoFile {
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(without_mark(bytes))
 }
 
-/// Reads JSON, with or without a byte-order mark, that may have `NaN` and infinities.
+/// Reads JSON that may have numbers which are none.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let parsed = serde_json::from_slice(bytes);
     if parsed.is_err()
         && let Some(bytes) = without_non_finite(bytes)
@@ -139,14 +165,14 @@ fn without_non_finite(bytes: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether a file has the three lists of a COCO file, without reading what is in them.
+/// Whether a file has the lists of a COCO file, without reading what is in them. There may be no annotations.
 pub(super) fn is_coco(path: &Path) -> bool {
     #[derive(Deserialize)]
     struct Lists {
         #[serde(rename = "images")]
         _images: Skipped,
         #[serde(rename = "annotations")]
-        _annotations: Skipped,
+        _annotations: Option<Skipped>,
         #[serde(rename = "categories")]
         _categories: Skipped,
     }
@@ -169,6 +195,33 @@ pub(super) fn is_coco(path: &Path) -> bool {
         }
     }
     read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok())
+}
+
+/// Whether a file is COCO's, with an empty list of images.
+pub(super) fn lists_no_image(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Lists {
+        images: Vec<IgnoredAny>,
+    }
+    read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok_and(|lists| lists.images.is_empty()))
+}
+
+/// The file names of the images that a file lists; none if it cannot be read.
+pub(super) fn image_names(path: &Path) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Lists {
+        images: Vec<Name>,
+    }
+    #[derive(Deserialize)]
+    struct Name {
+        #[serde(default, deserialize_with = "text")]
+        file_name: String,
+    }
+    let lists = read(path)
+        .ok()
+        .and_then(|bytes| parse::<Lists>(&bytes).ok());
+    let names = lists.map(|lists| lists.images).unwrap_or_default();
+    names.into_iter().map(|name| name.file_name).collect()
 }
 
 /// How many images a COCO file lists, by their file names; none if it cannot be read.
@@ -195,7 +248,66 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// An id: an integer in any notation, or a string.
+/// A text; empty if it is something else.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(match deserializer.deserialize_any(AnyScalar)? {
+        Scalar::Text(text) => text,
+        Scalar::Whole(_) | Scalar::None => String::new(),
+    })
+}
+
+/// An id; `None` if there is none.
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
+    Ok(match deserializer.deserialize_any(AnyScalar)? {
+        Scalar::Text(text) => Id::of_text(&text),
+        Scalar::Whole(number) => Some(Id::Number(number)),
+        Scalar::None => None,
+    })
+}
+
+/// Anything, as a whole number or as a text.
+enum Scalar {
+    Whole(u64),
+    Text(String),
+    None,
+}
+
+struct AnyScalar;
+
+impl<'de> Visitor<'de> for AnyScalar {
+    type Value = Scalar;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number or a text")
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Whole(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Text(value.to_string()))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Text(value.to_string()))
+    }
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_string()))
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+        Ok(Scalar::None)
+    }
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::None)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar, A::Error> {
+        while items.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::None)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Scalar, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::None)
+    }
+}
+
+/// An id: a whole number, in whatever form it is written, or a text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Id {
     Number(u64),
@@ -219,36 +331,20 @@ fn whole(value: f64) -> Option<u64> {
     fits.then_some(value as u64)
 }
 
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Scalar;
-        impl Visitor<'_> for Scalar {
-            type Value = Id;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an integer or a string")
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Id, E> {
-                Ok(Id::Number(value))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Id, E> {
-                Err(E::custom(format!("the id {value} is negative")))
-            }
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Id, E> {
-                let number = whole(value).map(Id::Number);
-                number.ok_or_else(|| E::custom(format!("the id {value} is not an integer")))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Id, E> {
-                let text = text.trim();
-                // With a leading zero, it may differ from another text of the same value.
-                let plain = text == "0" || !text.starts_with('0') || text.starts_with("0.");
-                let number = text.parse().ok().or_else(|| whole(text.parse().ok()?));
-                Ok(match number.filter(|_| plain) {
-                    Some(number) => Id::Number(number),
-                    None => Id::Text(text.to_string()),
-                })
-            }
+impl Id {
+    /// The id that is written like this; `None` if there is nothing.
+    fn of_text(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
         }
-        deserializer.deserialize_any(Scalar)
+        // With a leading zero, it may differ from another text of the same value.
+        let plain = text == "0" || !text.starts_with('0') || text.starts_with("0.");
+        let number = text.parse().ok().or_else(|| whole(text.parse().ok()?));
+        Some(match number.filter(|_| plain) {
+            Some(number) => Self::Number(number),
+            None => Self::Text(text.to_string()),
+        })
     }
 }
 
@@ -335,24 +431,7 @@ impl<'de> Visitor<'de> for AnyNumbers {
     }
 }
 
-/// A length in pixels; 0 if there is none.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Count(pub u32);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Number(value) = Number::deserialize(deserializer)?;
-        if value.is_nan() {
-            return Ok(Self(0));
-        }
-        let length = whole(value).and_then(|value| u32::try_from(value).ok());
-        let length = length
-            .ok_or_else(|| de::Error::custom(format!("{value} is not a length in pixels")))?;
-        Ok(Self(length))
-    }
-}
-
-/// The bounding box of a segmentation, if it is not empty: polygons, or a run-length encoded mask, compressed or not.
+/// What a segment spans, if it has an extent: polygons, or a mask of run lengths, compressed or not.
 #[derive(Debug, Default)]
 struct Segment(Option<[f64; 4]>);
 
@@ -483,7 +562,11 @@ mod tests {
 
     fn outline(fields: &str) -> Outline {
         let json = format!(r#"{{"annotations": [{{"image_id": 1, "category_id": 1, {fields}}}]}}"#);
-        parse::<CocoFile>(json.as_bytes()).unwrap().annotations[0].outline()
+        parse::<CocoFile>(json.as_bytes())
+            .unwrap()
+            .annotations
+            .unwrap()[0]
+            .outline()
     }
 
     #[test]
@@ -534,15 +617,21 @@ mod tests {
 
     #[test]
     fn ids_may_be_numbers_of_any_form_or_texts() {
-        let id = |json: &str| serde_json::from_str::<Id>(json).map_err(|error| error.to_string());
+        let id = |json: &str| {
+            let json = format!(r#"{{"id": {json}}}"#);
+            serde_json::from_str::<Category>(&json).unwrap().id
+        };
         for seven in ["7", "7.0", r#""7""#, r#"" 7.0 ""#] {
-            assert_eq!(id(seven), Ok(Id::Number(7)), "{seven}");
+            assert_eq!(id(seven), Some(Id::Number(7)), "{seven}");
         }
         for text in ["a7", "007", "7.5", "-7"] {
-            assert_eq!(id(&format!("\"{text}\"")), Ok(Id::Text(text.into())));
+            assert_eq!(id(&format!("\"{text}\"")), Some(Id::Text(text.into())));
         }
-        for bad in ["-7", "7.5", "1e300", "null", "[]"] {
-            assert!(id(bad).is_err(), "{bad}");
+        for text in ["-7", "7.5"] {
+            assert_eq!(id(text), Some(Id::Text(text.into())));
+        }
+        for none in ["null", "[]", "{}", "true", r#"" ""#] {
+            assert_eq!(id(none), None, "{none}");
         }
     }
 
@@ -551,7 +640,8 @@ mod tests {
         let text = r#"{"annotations": [{"image_id": 1, "category_id": 1, "bbox": [NaN, -Infinity, Infinity, 2],
             "note": "NaN \"Infinity"}]}"#;
         let file: CocoFile = parse(text.as_bytes()).unwrap();
-        let Outline::CornerAndSize([x, y, width, height]) = file.annotations[0].outline() else {
+        let Outline::CornerAndSize([x, y, width, height]) = file.annotations.unwrap()[0].outline()
+        else {
             panic!("a box")
         };
         assert!(x.is_nan() && y.is_nan() && width.is_nan() && height == 2.0);

@@ -1,11 +1,13 @@
 //! Create ML: one JSON file per split.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::candidates::Candidates;
 use super::class_name::ClassName;
+use super::coco_file::Number;
 use super::description::Place;
 use super::inventory::Inventory;
 use super::listing::{ListedImage, ListedObject, Listings};
@@ -13,24 +15,24 @@ use super::split::Found;
 use crate::files::{read_text, start_of};
 use crate::{DataError, Layout};
 
-/// The most JSON files that are read.
-const MAX_FILES: usize = 100;
-
 /// Recognizes JSON files that list images with their annotations. `given` is the only one if there is one.
 pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
-    let files = inventory.with_extension("json").take(MAX_FILES);
-    let files = files.filter(|file| {
-        given.is_none_or(|given| given == *file)
-            && recognizes(&start_of(&inventory.root().join(file)))
+    let candidates = Candidates::of(inventory, "json", |file| {
+        given.is_none_or(|given| given == file)
     });
+    let files = candidates.files.into_iter();
+    let files = files.filter(|file| recognizes(&start_of(&inventory.root().join(file))));
+    let mut files: Vec<PathBuf> = files.map(Path::to_path_buf).collect();
+    files.sort();
     let listings = Listings {
         layout: Layout::CreateMl,
         inventory: Arc::clone(inventory),
-        files: files.cloned().collect(),
+        files,
         classes: Vec::new(),
+        remarks: candidates.cut.into_iter().collect(),
         read: |path| {
             let images = parse(&read_text(path)?);
             images.map_err(|cause| DataError::Annotations {
@@ -75,37 +77,38 @@ struct Entry {
         alias = "filename",
         alias = "file_name"
     )]
-    image: String,
-    #[serde(alias = "annotation", default)]
-    annotations: Vec<Annotation>,
+    image: Option<String>,
+    #[serde(alias = "annotation")]
+    annotations: Option<Vec<Annotation>>,
 }
 
 #[derive(Deserialize)]
 struct Annotation {
-    label: ClassName,
+    label: Option<ClassName>,
     coordinates: Option<Coordinates>,
 }
 
 /// The center and the size of a box.
 #[derive(Deserialize)]
 struct Coordinates {
-    x: Option<f64>,
-    y: Option<f64>,
-    width: Option<f64>,
-    height: Option<f64>,
+    x: Option<Number>,
+    y: Option<Number>,
+    width: Option<Number>,
+    height: Option<Number>,
 }
 
 impl Entry {
     fn image(self) -> ListedImage {
-        let objects = self.annotations.into_iter().zip(1_usize..);
+        let objects = self.annotations.into_iter().flatten().zip(1_usize..);
         let objects = objects.map(|(annotation, number)| ListedObject {
-            class: annotation.label.0,
+            class: annotation.label.map(|label| label.0).unwrap_or_default(),
             corners: annotation.coordinates.and_then(Coordinates::corners),
             place: Place::Annotation(number.to_string()),
         });
         ListedImage {
-            file_name: self.image,
+            file_name: self.image.unwrap_or_default(),
             size: None,
+            unusable_size: None,
             objects: objects.collect(),
         }
     }
@@ -114,8 +117,9 @@ impl Entry {
 impl Coordinates {
     /// Left, top, right and bottom; `None` if a number is missing.
     fn corners(self) -> Option<[f64; 4]> {
-        let (width, height) = (self.width?, self.height?);
-        let (left, top) = (self.x? - width / 2.0, self.y? - height / 2.0);
+        let (width, height) = (self.width?.finite()?, self.height?.finite()?);
+        let (x, y) = (self.x?.finite()?, self.y?.finite()?);
+        let (left, top) = (x - width / 2.0, y - height / 2.0);
         Some([left, top, left + width, top + height])
     }
 }
@@ -132,17 +136,19 @@ mod tests {
             r#"[{"image": "a.jpg", "annotations": [
                 {"label": "cat", "coordinates": {"x": 20, "y": 10.5, "width": 8, "height": 5}},
                 {"label": 7, "coordinates": {"x": 20, "y": 10.5, "width": null, "height": 5}},
-                {"label": "dog"}
+                {"label": "dog"},
+                {"coordinates": {"x": "20", "y": 10.5, "width": 8, "height": "5"}}
             ]},
             {"imagefilename": "b.jpg", "annotation": []},
-            {"image": "c.jpg"}]"#,
+            {"image": "c.jpg", "annotations": null},
+            {"annotations": []}]"#,
         )
         .unwrap();
         let names: Vec<&str> = images
             .iter()
             .map(|image| image.file_name.as_str())
             .collect();
-        assert_eq!(names, ["a.jpg", "b.jpg", "c.jpg"]);
+        assert_eq!(names, ["a.jpg", "b.jpg", "c.jpg", ""]);
         let objects = images[0].objects.iter();
         let objects: Vec<_> = objects
             .map(|object| {
@@ -163,6 +169,11 @@ mod tests {
                 ),
                 ("7", None, "annotation 2".to_string()),
                 ("dog", None, "annotation 3".to_string()),
+                (
+                    "",
+                    Some([16.0, 8.0, 24.0, 13.0]),
+                    "annotation 4".to_string()
+                ),
             ]
         );
         assert!(images[1].objects.is_empty() && images[2].objects.is_empty());
@@ -185,9 +196,9 @@ mod tests {
 
     #[test]
     fn malformed_files_give_a_place() {
-        let cause = parse("[{\"image\": \"a.jpg\",\n\"annotations\": [{}]}]").unwrap_err();
+        let cause = parse("[{\"image\": \"a.jpg\",\n\"annotations\": [7]}]").unwrap_err();
         assert!(
-            cause.contains("label") && cause.contains("line 2"),
+            cause.contains("not Create ML") && cause.contains("line 2"),
             "{cause}"
         );
         assert!(!cause.contains('\n'));

@@ -6,26 +6,27 @@ use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::description::Place;
+use super::candidates::Candidates;
+use super::description::{Place, corners};
 use super::inventory::Inventory;
 use super::listing::{ListedImage, ListedObject, Listings};
 use super::split::Found;
 use crate::files::{read_text, start_of, stem};
 use crate::{Category, DataError, Layout};
 
-/// The most CSV files that are read.
-const MAX_FILES: usize = 100;
-
-/// Recognizes tables of boxes, and lists of classes next to them. `given` is the only table if there is one.
+/// Recognizes tables of boxes, and lists of classes beside them. `given` is the only table if there is one.
 pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
     let (mut files, mut lists) = (Vec::new(), Vec::new());
-    for file in inventory.with_extension("csv").take(MAX_FILES) {
+    let candidates = Candidates::of(inventory, "csv", |_| true);
+    for file in candidates.files {
         let path = inventory.root().join(file);
         match content(&start_of(&path)) {
-            Content::Boxes if given.is_none_or(|given| given == file) => files.push(file.clone()),
+            Content::Boxes if given.is_none_or(|given| given == file) => {
+                files.push(file.to_path_buf());
+            }
             Content::Classes if names_classes(file) => lists.push(path),
             _ => {}
         }
@@ -33,11 +34,13 @@ pub(super) fn find(
     if files.is_empty() {
         return Ok(None);
     }
+    files.sort();
     let listings = Listings {
         layout: Layout::Csv,
         inventory: Arc::clone(inventory),
         files,
         classes: classes(&lists)?,
+        remarks: candidates.cut.into_iter().collect(),
         read: |path| {
             let images = parse(&read_text(path)?);
             images.map_err(|fault| fault.in_file(path))
@@ -116,7 +119,7 @@ fn content(start: &str) -> Content {
     };
     // A header that lacks a column is an error when the table is read.
     if Columns::of_header(&first).is_some()
-        || (require_positional(&first).is_ok() && Columns::POSITIONAL.read(&first).is_ok())
+        || (require_positional(&first).is_ok() && is_positional(&first))
     {
         return Content::Boxes;
     }
@@ -127,6 +130,12 @@ fn content(start: &str) -> Content {
         true => Content::Classes,
         false => Content::Other,
     }
+}
+
+/// Whether the fields of a box in a row without a header are numbers or empty.
+fn is_positional(row: &StringRecord) -> bool {
+    let mut edges = row.iter().skip(1).take(4);
+    !row[0].is_empty() && edges.all(|edge| edge.is_empty() || edge.parse::<f64>().is_ok())
 }
 
 /// Fails unless a row has the fields of one without a header.
@@ -144,7 +153,7 @@ fn require_positional(row: &StringRecord) -> Result<(), String> {
 /// Reads a table whose header names its columns, in any order, or one of `path,x1,y1,x2,y2,class` without a header.
 ///
 /// Fields are separated by commas, semicolons or tabs; numbers may have decimal commas unless these separate. A row without
-/// a box and a class is an image without objects. Images are in the order of their first rows.
+/// a box and a class is an image without objects. Images are in the order of their first rows, those without a name apart.
 fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
     let mut rows = Rows::of(text).peekable();
     let header = match rows.peek() {
@@ -170,21 +179,25 @@ fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
         let position = *positions.entry(row.file_name.clone()).or_insert_with(|| {
             images.push(ListedImage {
                 file_name: row.file_name,
-                size: row.size,
+                size: None,
+                unusable_size: None,
                 objects: Vec::new(),
             });
             images.len() - 1
         });
         let image = &mut images[position];
-        if image.size != row.size {
-            let size = |size: Option<(u32, u32)>| match size {
-                Some((width, height)) => format!("{width}x{height}"),
-                None => "not given".to_string(),
-            };
-            let (name, before, now) = (&image.file_name, size(image.size), size(row.size));
-            return Err(fault(format!(
-                "the size of {name} is {now}, but was {before} in an earlier row"
-            )));
+        match row.size {
+            Size::Missing => {}
+            Size::Unusable => drop(image.unusable_size.get_or_insert(Place::Line(line))),
+            Size::Given(width, height) => {
+                let (before_width, before_height) = *image.size.get_or_insert((width, height));
+                if (before_width, before_height) != (width, height) && !image.file_name.is_empty() {
+                    return Err(fault(format!(
+                        "the size of {} is {width}x{height}, but was {before_width}x{before_height} in a row above",
+                        image.file_name
+                    )));
+                }
+            }
         }
         let place = Place::Line(line);
         image
@@ -344,9 +357,18 @@ fn with_decimal_point(field: &str) -> String {
 #[derive(Debug, Clone, Copy)]
 struct Columns {
     file_name: usize,
-    corners: [usize; 4],
+    edges: Edges,
     class: usize,
     size: Option<[usize; 2]>,
+}
+
+/// The columns of a box.
+#[derive(Debug, Clone, Copy)]
+enum Edges {
+    /// Left, top, right, bottom.
+    Corners([usize; 4]),
+    /// Left, top, width, height.
+    CornerAndSize([usize; 4]),
 }
 
 /// The names of columns, in lower case and without punctuation, those that tools write first.
@@ -401,6 +423,17 @@ const CORNERS: [&[&str]; 4] = [
         "ybr",
     ],
 ];
+/// Left, top, width and height of a box, in tables without its right and bottom.
+const CORNER_AND_SIZE: [&[&str]; 4] = [
+    &[
+        "bboxx", "x", "boxx", "xmin", "x1", "left", "bboxxmin", "bboxleft",
+    ],
+    &[
+        "bboxy", "y", "boxy", "ymin", "y1", "top", "bboxymin", "bboxtop",
+    ],
+    &["bboxwidth", "bboxw", "boxwidth", "boxw", "w", "width"],
+    &["bboxheight", "bboxh", "boxheight", "boxh", "h", "height"],
+];
 const SIZE: [&[&str]; 2] = [
     &["width", "imagewidth", "imgwidth"],
     &["height", "imageheight", "imgheight"],
@@ -415,16 +448,25 @@ fn plain(name: &str) -> String {
 /// A row of a table.
 struct Row {
     file_name: String,
-    size: Option<(u32, u32)>,
+    size: Size,
     /// Its class and its corners, if these are complete.
     object: Option<(String, Option<[f64; 4]>)>,
+}
+
+/// The size of an image in a row.
+enum Size {
+    Missing,
+    /// Width and height in pixels.
+    Given(u32, u32),
+    /// No number of pixels.
+    Unusable,
 }
 
 impl Columns {
     /// `path,x1,y1,x2,y2,class`.
     const POSITIONAL: Self = Self {
         file_name: 0,
-        corners: [1, 2, 3, 4],
+        edges: Edges::Corners([1, 2, 3, 4]),
         class: 5,
         size: None,
     };
@@ -437,29 +479,41 @@ impl Columns {
             aliases.find_map(|alias| names.iter().position(|name| name == alias))
         };
         let corners = CORNERS.map(find);
-        // Two names of edges do not occur together by chance.
-        if corners.iter().flatten().count() < 2 {
-            return None;
-        }
+        let sides = CORNER_AND_SIZE.map(find);
+        let edges = match (corners, sides) {
+            ([Some(x1), Some(y1), Some(x2), Some(y2)], _) => Some(Edges::Corners([x1, y1, x2, y2])),
+            ([_, _, None, None], [Some(x), Some(y), Some(width), Some(height)]) => {
+                Some(Edges::CornerAndSize([x, y, width, height]))
+            }
+            // Two names of edges do not come together by chance.
+            _ if corners.iter().flatten().count() >= 2 => None,
+            _ => return None,
+        };
+        let no_column = |name: &str| {
+            let columns = row.iter().collect::<Vec<_>>().join(", ");
+            format!("no column '{name}'; there are: {columns}")
+        };
         let required = |position: Option<usize>, aliases: &[&str]| {
-            position.ok_or_else(|| {
-                let columns = row.iter().collect::<Vec<_>>().join(", ");
-                format!("no column '{}'; the columns are: {columns}", aliases[0])
-            })
+            position.ok_or_else(|| no_column(aliases[0]))
         };
         let columns = || {
-            let mut edges = [0; 4];
-            for ((edge, found), aliases) in edges.iter_mut().zip(corners).zip(CORNERS) {
-                *edge = required(found, aliases)?;
-            }
+            let edges = edges.ok_or_else(|| {
+                let missing = CORNERS
+                    .iter()
+                    .zip(corners)
+                    .find(|(_, found)| found.is_none());
+                no_column(missing.map_or("", |(aliases, _)| aliases[0]))
+            })?;
             let file_name = required(find(FILE_NAME), FILE_NAME)?;
             let class = CLASS.iter().filter(|alias| names[file_name] != **alias);
             let class = find(&class.copied().collect::<Vec<_>>());
+            let (Edges::Corners(taken) | Edges::CornerAndSize(taken)) = edges;
+            let free = |column: &usize| !taken.contains(column);
             Ok(Self {
                 file_name,
-                corners: edges,
+                edges,
                 class: required(class, CLASS)?,
-                size: match SIZE.map(find) {
+                size: match SIZE.map(|aliases| find(aliases).filter(free)) {
                     [Some(width), Some(height)] => Some([width, height]),
                     _ => None,
                 },
@@ -479,31 +533,30 @@ impl Columns {
             };
             row.get(column).ok_or_else(missing)
         };
-        let file_name = field(self.file_name)?;
-        if file_name.is_empty() {
-            return Err("the row names no image".to_string());
+        let (Edges::Corners(columns) | Edges::CornerAndSize(columns)) = self.edges;
+        let (file_name, class) = (field(self.file_name)?, field(self.class)?);
+        let (mut edges, mut is_blank) = ([None; 4], true);
+        for (edge, column) in edges.iter_mut().zip(columns) {
+            let field = field(column)?;
+            is_blank &= field.is_empty();
+            *edge = field.parse().ok();
         }
-        let mut corners = [None; 4];
-        for (corner, column) in corners.iter_mut().zip(self.corners) {
-            *corner = number(field(column)?)?;
-        }
-        let class = field(self.class)?;
-        let object = match corners {
-            [None, None, None, None] if class.is_empty() => None,
-            [Some(_), Some(_), Some(_), Some(_)] if class.is_empty() => {
-                return Err("the object has no class".to_string());
-            }
-            [Some(x1), Some(y1), Some(x2), Some(y2)] => {
-                Some((class.to_string(), Some([x1, y1, x2, y2])))
-            }
-            _ => Some((class.to_string(), None)),
+        let edges = match edges {
+            [Some(x1), Some(y1), Some(c), Some(d)] => Some(match self.edges {
+                Edges::Corners(_) => [x1, y1, c, d],
+                Edges::CornerAndSize(_) => corners([x1, y1, c, d]),
+            }),
+            _ => None,
         };
+        let object = (!is_blank || !class.is_empty() || file_name.is_empty())
+            .then(|| (class.to_string(), edges));
         let size = match self.size {
-            None => None,
-            Some(columns) => {
-                let [width, height] = columns.map(|column| field(column).and_then(extent));
-                width?.zip(height?)
-            }
+            None => Size::Missing,
+            Some([width, height]) => match (extent(field(width)?), extent(field(height)?)) {
+                (Ok(Some(width)), Ok(Some(height))) => Size::Given(width, height),
+                (Ok(_), Ok(_)) => Size::Missing,
+                _ => Size::Unusable,
+            },
         };
         Ok(Row {
             file_name: file_name.to_string(),
@@ -513,25 +566,17 @@ impl Columns {
     }
 }
 
-/// The number in a field; `None` if that is empty.
-fn number(field: &str) -> Result<Option<f64>, String> {
+/// A width or height; `None` if it is empty or zero.
+fn extent(field: &str) -> Result<Option<u32>, ()> {
     if field.is_empty() {
         return Ok(None);
     }
-    let number = field.parse();
-    number
-        .map(Some)
-        .map_err(|_| format!("'{field}' is not a number"))
-}
-
-/// A width or height; `None` if it is empty or zero.
-fn extent(field: &str) -> Result<Option<u32>, String> {
-    match number(field)? {
-        None | Some(0.0) => Ok(None),
-        Some(size) if size.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&size) => {
+    match field.parse::<f64>() {
+        Ok(0.0) => Ok(None),
+        Ok(size) if size.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&size) => {
             Ok(Some(size as u32))
         }
-        Some(_) => Err(format!("'{field}' is not a width or height in pixels")),
+        _ => Err(()),
     }
 }
 
@@ -614,27 +659,73 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_boxes_are_kept_to_be_reported() {
-        let images = parse("a.jpg,1,2,,4,cat\nb.jpg,,,,,cat\nc.jpg,1,,,,\n").unwrap();
-        let corners: Vec<_> = images
-            .iter()
-            .map(|image| image.objects[0].corners)
+    fn incomplete_rows_are_kept_to_be_reported() {
+        let text = "a.jpg,1,2,,4,cat\nb.jpg,,,,,cat\nc.jpg,1,,,,\nd.jpg,1,x,3,4,cat\n,,,,,\ne.jpg,1,2,3,4,\n,1,2,3,4,cat\n";
+        let images = parse(text).unwrap();
+        let objects: Vec<_> = (images.iter())
+            .map(|image| {
+                let object = &image.objects[0];
+                let name = image.file_name.as_str();
+                (name, object.class.as_str(), object.corners.is_some())
+            })
             .collect();
-        assert_eq!(corners, [None, None, None]);
+        assert_eq!(
+            objects,
+            [
+                ("a.jpg", "cat", false),
+                ("b.jpg", "cat", false),
+                ("c.jpg", "", false),
+                ("d.jpg", "cat", false),
+                ("e.jpg", "", true),
+                ("", "cat", true),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_size_may_be_missing_in_some_rows() {
+        let header = "filename,width,height,xmin,ymin,xmax,ymax,class\n";
+        let image = |rows: &str| parse(&format!("{header}{rows}")).unwrap().remove(0);
+        for rows in [
+            "a,,,1,2,3,4,c\na,9,8,1,2,3,4,c",
+            "a,9,8,1,2,3,4,c\na,0,8,1,2,3,4,c",
+        ] {
+            let image = image(rows);
+            assert_eq!((image.size, image.unusable_size), (Some((9, 8)), None));
+        }
+        let image = image("a,9.5,9,1,2,3,4,c\na,x,9,1,2,3,4,c");
+        assert_eq!(
+            (image.size, image.unusable_size),
+            (None, Some(Place::Line(2)))
+        );
+    }
+
+    #[test]
+    fn boxes_may_be_given_by_corner_and_size() {
+        for (text, size) in [
+            (
+                "label_name,bbox_x,bbox_y,bbox_width,bbox_height,image_name,image_width,image_height\ncat,1,2,30,40,a.jpg,100,80",
+                " 100x80",
+            ),
+            ("filename,x,y,w,h,class\na.jpg,1,2,30,40,cat", ""),
+            (
+                "filename,xmin,ymin,width,height,class\na.jpg,1,2,30,40,cat",
+                "",
+            ),
+        ] {
+            assert_eq!(
+                rows(text),
+                [format!("a.jpg{size} line 2 cat [1.0, 2.0, 31.0, 42.0]")]
+            );
+            assert_eq!(content(text), Content::Boxes);
+        }
     }
 
     #[test]
     fn malformed_rows_name_the_line_and_the_cause() {
         for (text, line, cause) in [
-            (
-                "a.jpg,1,2,3,4,cat\nb.jpg,1,x,3,4,cat",
-                2,
-                "'x' is not a number",
-            ),
             ("a.jpg,1,2,3,4,cat\n\nb.jpg,1,2,3,cat", 3, "found 5 fields"),
             ("TRAIN,a.jpg,cat,0.1,0.2,,,0.3,0.4,,", 1, "found 11 fields"),
-            ("a.jpg,1,2,3,4,", 1, "has no class"),
-            (",1,2,3,4,cat", 1, "names no image"),
             (
                 "filename,xmin,ymin,xmax,class\na.jpg,1,2,3,cat",
                 1,
@@ -644,12 +735,7 @@ mod tests {
             (
                 "filename,xmin,ymin,xmax,ymax,class\na.jpg,1,2,3",
                 2,
-                "the row has 4 fields, but column 5",
-            ),
-            (
-                "filename,width,height,xmin,ymin,xmax,ymax,class\na,9.5,9,1,2,3,4,c",
-                2,
-                "'9.5' is not a width",
+                "the row has 4 fields, but column 6",
             ),
             (
                 "filename,width,height,xmin,ymin,xmax,ymax,class\na,9,8,1,2,3,4,c\na,8,9,1,2,3,4,c",

@@ -4,7 +4,8 @@
 //! the headers of the images, decides whether they are rotated, converts outlines to boxes, and counts what is wrong.
 //! So every rule about images and boxes holds for all formats.
 
-use std::collections::HashSet;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -90,7 +91,9 @@ pub(super) enum Outline {
     FirstAndLastPixel([f64; 4]),
     /// COCO's left, top, width, height.
     CornerAndSize([f64; 4]),
-    /// YOLO's center and size, as fractions.
+    /// COCO's left, top, width, height, as shares.
+    CornerAndSizeShares([f64; 4]),
+    /// YOLO's center and size, as shares.
     CenterAndSizeShares([f64; 4]),
     /// The bounding box of a segmentation: left, top, right, bottom.
     Segment([f64; 4]),
@@ -119,9 +122,8 @@ impl Outline {
                 let xywh = [xmin - 1.0, ymin - 1.0, extents[0], extents[1]];
                 (BoundingBox::from_xywh(xywh), finding)
             }
-            Self::CornerAndSize([x, y, width, height]) => {
-                in_order([x, y, x + width, y + height], negative)
-            }
+            Self::CornerAndSize(sides) => in_order(corners(sides), negative),
+            Self::CornerAndSizeShares(sides) => in_order(scaled(corners(sides)), negative),
             Self::CenterAndSizeShares(shares) => {
                 let [x, y, width, height] = scaled(shares);
                 let (left, top) = (x - width / 2.0, y - height / 2.0);
@@ -137,6 +139,23 @@ impl Outline {
         matches!(self, Self::Segment(_) | Self::SegmentShares(_))
     }
 }
+
+/// The corners of a box of that left, top, width and height.
+pub(super) fn corners([x, y, width, height]: [f64; 4]) -> [f64; 4] {
+    [x, y, x + width, y + height]
+}
+
+/// Whether all boxes of a file are given as shares of the image's width and height rather than in pixels. As pixels, they
+/// would lie in the first pixel of their images, or just beyond it: shares are rounded. Whole numbers are pixels.
+pub(super) fn are_shares(boxes: impl Iterator<Item = [f64; 4]> + Clone) -> bool {
+    let mut edges = boxes.clone().flatten();
+    edges.all(|edge| (-0.01..=1.01).contains(&edge))
+        && boxes.flatten().any(|edge| edge.fract() != 0.0)
+}
+
+/// The remark on boxes that are taken as shares.
+pub(super) const IN_SHARES: &str =
+    "all coordinates are below 1: taken as shares of the width and height";
 
 /// The box of these corners in order.
 fn in_order(corners: [f64; 4], finding: Finding) -> (BoundingBox, Option<Finding>) {
@@ -172,17 +191,21 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// The error of an image if none can be read. [`DataError::MissingImages`] if more than half are not on disk. Those of
-    /// [`DetectionDataset::new`].
+    /// The error of an image if none can be read. [`DataError::MissingImages`] if more than half are not on disk.
+    /// [`DataError::SizeMismatch`] if more than half are not of their annotated size. Those of [`DetectionDataset::new`].
     pub fn assemble(mut self) -> Result<DetectionDataset, DataError> {
+        self.merge_categories();
+        self.merge_images();
         let headers: Vec<Result<ImageHeader, DataError>> = (self.images.par_iter())
             .map(|image| read_header(&image.path))
             .collect();
         require_most(&self.images, &headers)?;
+        require_sizes(&self.images, &headers)?;
 
         let mut report = self.report;
         let mut turned = Turned::default();
         let mut segments = Tally::default();
+        let mut tiny = Tally::default();
         let mut records = Vec::with_capacity(self.images.len());
         let mut files = Vec::with_capacity(self.images.len());
         let mut ids = 1..;
@@ -202,7 +225,15 @@ impl Description {
                     continue;
                 }
             };
-            let (size, pixels) = turned.decide(&image, header);
+            let Some((size, pixels)) = turned.decide(&image, header) else {
+                let (annotated, found) = (image.stated_size.unwrap_or_default(), header.upright());
+                let place = format_args!(
+                    "{} is {}x{}, annotated as {}x{}",
+                    image.file_name, found.0, found.1, annotated.0, annotated.1
+                );
+                report.record(Finding::SizeMismatch, place);
+                continue;
+            };
             let mut objects = Vec::with_capacity(image.objects.len());
             let mut seen = HashSet::new();
             for drawn in image.objects {
@@ -225,6 +256,9 @@ impl Description {
                 if drawn.outline.is_segment() {
                     segments.add(place);
                 }
+                if object.bbox.to_xywh()[2..].iter().all(|side| *side < 1.0) {
+                    tiny.add(place);
+                }
                 if let Some(finding) = repaired {
                     report.record(finding, place);
                 }
@@ -243,6 +277,9 @@ impl Description {
         if segments.count > 0 {
             report.remark(format!("boxes computed from segmentations: {segments}"));
         }
+        if tiny.count > 0 {
+            report.remark(format!("boxes within a single pixel: {tiny}"));
+        }
         let annotations = Annotations {
             name: self.name,
             layout: Some(self.layout),
@@ -252,6 +289,97 @@ impl Description {
             report,
         };
         DetectionDataset::from_annotations(annotations, ImageFiles::with_pixels(files))
+    }
+}
+
+impl Description {
+    /// Makes one of all categories of a name: that with most objects, so that the ids of results are those of the
+    /// annotations. Exports of Roboflow have a category for the whole project, which may be called as its only class.
+    fn merge_categories(&mut self) {
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (category, label) in self.categories.iter().zip(0..) {
+            by_name.entry(&category.name).or_default().push(label);
+        }
+        if by_name.len() == self.categories.len() {
+            return;
+        }
+        let mut counts = vec![0_usize; self.categories.len()];
+        let objects = || self.images.iter().flat_map(|image| &image.objects);
+        for object in objects() {
+            if let Some(count) = counts.get_mut(object.label) {
+                *count += 1;
+            }
+        }
+        let mut kept_of: Vec<usize> = (0..self.categories.len()).collect();
+        for labels in by_name.values() {
+            // Of equals, the last: the category for the project comes first.
+            let most = labels.iter().copied().max_by_key(|&label| counts[label]);
+            for &label in labels {
+                kept_of[label] = most.unwrap_or(label);
+            }
+        }
+        let mut label_of = vec![0; self.categories.len()];
+        let mut categories = Vec::with_capacity(by_name.len());
+        for (category, label) in self.categories.iter().zip(0..) {
+            let kept = &self.categories[kept_of[label]];
+            if kept_of[label] == label {
+                label_of[label] = categories.len();
+                categories.push(category.clone());
+            } else {
+                self.report.remark(format!(
+                    "the categories {} and {} are both called '{}', and were taken as one",
+                    category.id, kept.id, kept.name
+                ));
+            }
+        }
+        for object in self.images.iter_mut().flat_map(|image| &mut image.objects) {
+            if let Some(&kept) = kept_of.get(object.label) {
+                object.label = label_of[kept];
+            }
+        }
+        self.categories = categories;
+    }
+
+    /// Makes one of all entries of an image file, with the objects of all: which of two sources is right cannot be known,
+    /// and equal objects are dropped later.
+    fn merge_images(&mut self) {
+        let mut place_of: HashMap<PathBuf, usize> = HashMap::with_capacity(self.images.len());
+        let mut merged: Vec<AnnotatedImage> = Vec::with_capacity(self.images.len());
+        for mut image in std::mem::take(&mut self.images) {
+            let first = match place_of.entry(image.path.clone()) {
+                Entry::Occupied(place) => &mut merged[*place.get()],
+                Entry::Vacant(place) => {
+                    place.insert(merged.len());
+                    merged.push(image);
+                    continue;
+                }
+            };
+            let contents = |objects: &[AnnotatedObject]| -> Vec<_> {
+                let content = |object: &AnnotatedObject| (object.outline, object.label);
+                objects.iter().map(content).collect()
+            };
+            let is_equal = first.objects.len() == image.objects.len()
+                && contents(&first.objects) == contents(&image.objects);
+            if is_equal {
+                image.objects.clear();
+            }
+            let place = match first.source == image.source {
+                true => image.file_name,
+                false => format!(
+                    "{} in {} and {}",
+                    image.file_name, first.source, image.source
+                ),
+            };
+            // An entry without objects says nothing against the other.
+            let finding = match first.objects.is_empty() || image.objects.is_empty() {
+                true => Finding::Repeated,
+                false => Finding::Merged,
+            };
+            self.report.record(finding, place);
+            first.stated_size = first.stated_size.or(image.stated_size);
+            first.objects.append(&mut image.objects);
+        }
+        self.images = merged;
     }
 }
 
@@ -278,6 +406,45 @@ fn require_most(
     }
 }
 
+/// Fails if more than half of the images that can be read are not of their annotated size.
+fn require_sizes(
+    images: &[AnnotatedImage],
+    headers: &[Result<ImageHeader, DataError>],
+) -> Result<(), DataError> {
+    let read = || {
+        let pairs = images.iter().zip(headers);
+        pairs.filter_map(|(image, header)| Some((image, header.as_ref().ok()?)))
+    };
+    let mut others = read().filter(|(image, header)| fitting(image, **header).is_none());
+    let Some((first, header)) = others.next() else {
+        return Ok(());
+    };
+    let (count, total) = (1 + others.count(), read().count());
+    if 2 * count <= total {
+        return Ok(());
+    }
+    let path = first.path.display();
+    Err(DataError::SizeMismatch {
+        image: match total {
+            1 => path.to_string(),
+            _ => format!("{path} (one of {count} such images of {total})"),
+        },
+        annotated: first.stated_size.unwrap_or_default(),
+        found: header.upright(),
+    })
+}
+
+/// The size of the pixels that the annotations of an image refer to, and which pixels these are. A size that fits only the
+/// stored pixels decides for them. `None` if it fits neither.
+fn fitting(image: &AnnotatedImage, header: ImageHeader) -> Option<((u32, u32), Pixels)> {
+    let upright = header.upright();
+    let stated = image.stated_size.unwrap_or(upright);
+    if stated == upright {
+        return Some((stated, Pixels::Upright));
+    }
+    (stated == header.stored).then_some((stated, Pixels::Stored))
+}
+
 /// The images whose pixels are not stored upright, by what their annotations refer to.
 #[derive(Default)]
 struct Turned {
@@ -286,19 +453,19 @@ struct Turned {
 }
 
 impl Turned {
-    /// The size of the pixels that the annotations of an image refer to, and which pixels these are. If it matches only
-    /// the stored pixels, these are used. A size that matches neither is kept: reading the image is then an error.
-    fn decide(&mut self, image: &AnnotatedImage, header: ImageHeader) -> ((u32, u32), Pixels) {
-        let upright = header.upright();
-        let stated = image.stated_size.unwrap_or(upright);
-        if stated == header.stored && stated != upright {
+    /// The [`fitting`] size and pixels.
+    fn decide(
+        &mut self,
+        image: &AnnotatedImage,
+        header: ImageHeader,
+    ) -> Option<((u32, u32), Pixels)> {
+        let (size, pixels) = fitting(image, header)?;
+        if pixels == Pixels::Stored {
             self.stored.add(&image.file_name);
-            return (stated, Pixels::Stored);
-        }
-        if header.orientation != image::metadata::Orientation::NoTransforms {
+        } else if header.orientation != image::metadata::Orientation::NoTransforms {
             self.upright.add(&image.file_name);
         }
-        (stated, Pixels::Upright)
+        Some((size, pixels))
     }
 
     fn tell(&self, report: &mut LoadReport) {

@@ -1,30 +1,37 @@
 //! Data sets with one file per split, which lists images by name and objects by the names of their classes.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, Place};
+use super::description::{
+    AnnotatedImage, AnnotatedObject, Description, IN_SHARES, Outline, Place, are_shares,
+};
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
+use super::listed_images::{last_part, locate, remark_on_unlisted};
 use super::split::{Found, Split, SplitReader, split_names, title};
-use crate::files::file_name;
-use crate::{Category, DataError, Layout, LoadReport};
+use crate::files::{file_name, stem};
+use crate::{Category, DataError, Finding, Layout, LoadReport};
 
 /// What a file says about an image.
 #[derive(Debug, PartialEq)]
 pub(super) struct ListedImage {
+    /// Empty if the file does not name it.
     pub file_name: String,
     /// Width and height in pixels, if the file gives both.
     pub size: Option<(u32, u32)>,
+    /// Where the file gives a size that is no number of pixels.
+    pub unusable_size: Option<Place>,
     pub objects: Vec<ListedObject>,
 }
 
 /// What a file says about an object.
 #[derive(Debug, PartialEq)]
 pub(super) struct ListedObject {
+    /// Empty if the file does not name it.
     pub class: String,
     /// Left, top, right and bottom; `None` if the file does not give all of them.
     pub corners: Option<[f64; 4]>,
@@ -40,6 +47,8 @@ pub(super) struct Listings {
     pub files: Vec<PathBuf>,
     /// The classes that the data set lists.
     pub classes: Vec<Category>,
+    /// On files that were not read.
+    pub remarks: Vec<String>,
     /// Reads one of the files.
     pub read: fn(&Path) -> Result<Vec<ListedImage>, DataError>,
 }
@@ -75,7 +84,10 @@ impl Listings {
             .map(|class| class.name.as_str())
             .collect();
         let objects = files.iter().flatten().flat_map(|image| &image.objects);
-        let found: BTreeSet<&str> = objects.map(|object| object.class.as_str()).collect();
+        let found: BTreeSet<&str> = objects
+            .map(|object| object.class.as_str())
+            .filter(|class| !class.is_empty())
+            .collect();
         let last = self.classes.iter().map(|class| class.id).max();
         let ids = last.map_or(1, |last| last.saturating_add(1))..;
         let others = found.difference(&listed).zip(ids);
@@ -108,6 +120,14 @@ impl SplitReader for Listing {
         let read = |file: &PathBuf| (self.listings.read)(&root.join(file));
         // All files, so that every split has the same categories.
         let mut listed: Vec<_> = files.par_iter().map(read).collect::<Result<_, _>>()?;
+        let others = listed
+            .iter()
+            .zip(0..)
+            .filter(|(_, file)| *file != self.file);
+        let others = others.flat_map(|(images, _)| images);
+        let of_others: HashSet<String> = others
+            .map(|image| stem(Path::new(last_part(&image.file_name))))
+            .collect();
         let categories = self.listings.categories(&listed);
         let names = categories.iter().map(|category| category.name.as_str());
         let label_of: HashMap<&str, usize> = names.zip(0..).collect();
@@ -117,43 +137,71 @@ impl SplitReader for Listing {
         let finder = finder.of_split(&self.name);
         let mut report = LoadReport::default();
         let listed = listed.swap_remove(self.file);
-        let in_shares = are_shares(&listed);
+        let objects = listed.iter().flat_map(|image| &image.objects);
+        let in_shares = are_shares(objects.filter_map(|object| object.corners));
         if in_shares {
-            report.remark(
-                "all coordinates are at most 1: read as fractions of the image width and height",
-            );
+            report.remark(IN_SHARES);
         }
         let outline = |corners: Option<[f64; 4]>| match corners {
             None => Outline::Missing,
             Some(corners) if in_shares => Outline::CornerShares(corners),
             Some(corners) => Outline::Corners(corners),
         };
-        let image = |image: ListedImage| {
-            let path = finder.find(&image.file_name)?;
+        let mut image = |image: ListedImage| {
             let source = match image.objects.first().map(|object| &object.place) {
                 Some(Place::Line(_)) => file_name(file),
+                _ if image.file_name.is_empty() => file_name(file),
                 _ => image.file_name.clone(),
             };
-            let objects = image.objects.into_iter().filter_map(|object| {
-                Some(AnnotatedObject {
+            if let Some(place) = image.unusable_size {
+                report.record(
+                    Finding::UnusableSize,
+                    format_args!("{} {place}", file_name(file)),
+                );
+            }
+            if image.file_name.is_empty() {
+                match image.objects.is_empty() {
+                    true => report.record(Finding::Incomplete, &source),
+                    false => (image.objects.iter()).for_each(|object| {
+                        report.record(
+                            Finding::Incomplete,
+                            format_args!("{source} {}", object.place),
+                        );
+                    }),
+                }
+                return Ok(None);
+            }
+            let path = locate(&finder, inventory, &image.file_name)?;
+            let mut objects = Vec::with_capacity(image.objects.len());
+            for object in image.objects {
+                let Some(&label) = label_of.get(object.class.as_str()) else {
+                    report.record(
+                        Finding::Incomplete,
+                        format_args!("{source} {}", object.place),
+                    );
+                    continue;
+                };
+                objects.push(AnnotatedObject {
                     id: None,
                     outline: outline(object.corners),
-                    label: label_of.get(object.class.as_str()).copied()?,
+                    label,
                     annotated_area: None,
                     iscrowd: false,
                     place: object.place,
-                })
-            });
-            Ok(AnnotatedImage {
+                });
+            }
+            Ok(Some(AnnotatedImage {
                 id: None,
                 path,
                 stated_size: image.size,
                 source,
-                objects: objects.collect(),
+                objects,
                 file_name: image.file_name,
-            })
+            }))
         };
-        let images: Result<Vec<_>, String> = listed.into_iter().map(image).collect();
+        let images: Result<Vec<_>, String> = (listed.into_iter())
+            .filter_map(|listed| image(listed).transpose())
+            .collect();
         let path = root.join(file);
         let images = images.map_err(|cause| DataError::Annotations {
             path: path.clone(),
@@ -163,14 +211,21 @@ impl SplitReader for Listing {
             let cause = "no images are listed".to_string();
             return Err(DataError::Annotations { path, cause });
         }
-        Ok(Description {
+        for remark in &self.listings.remarks {
+            report.remark(remark);
+        }
+        let mut description = Description {
             name: title(root, &self.name),
             layout: *layout,
             categories,
             images,
             searched: path.display().to_string(),
             report,
-        })
+        };
+        remark_on_unlisted(inventory, &mut description, |image| {
+            of_others.contains(&stem(image))
+        });
+        Ok(description)
     }
 
     fn annotated(&self) -> usize {
@@ -181,19 +236,4 @@ impl SplitReader for Listing {
             .join(&self.listings.files[self.file]);
         (self.listings.read)(&path).map_or(0, |images| images.len())
     }
-}
-
-/// Whether coordinates are fractions of the image's width and height rather than pixels: all are at most 1, and some
-/// are not whole numbers.
-fn are_shares(images: &[ListedImage]) -> bool {
-    let objects = images.iter().flat_map(|image| &image.objects);
-    let corners = || {
-        objects
-            .clone()
-            .filter_map(|object| object.corners)
-            .flatten()
-    };
-    // With a tolerance for rounding.
-    corners().all(|corner| (-0.01..=1.01).contains(&corner))
-        && corners().any(|corner| corner.fract() != 0.0)
 }

@@ -5,6 +5,7 @@
 //! [`Description`](description::Description), and [one step](description::Description::assemble) for all layouts makes that
 //! a data set.
 
+mod candidates;
 mod class_name;
 mod coco;
 mod coco_file;
@@ -16,6 +17,7 @@ mod division;
 mod image_finder;
 mod inventory;
 mod label_files;
+mod listed_images;
 mod listing;
 mod open;
 mod split;

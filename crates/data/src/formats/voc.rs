@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -12,13 +11,14 @@ use rayon::prelude::*;
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, Place, span};
 use super::image_finder::{ImageFinder, slashed};
 use super::inventory::{Inventory, equal_at_end, unique_max};
+use super::listed_images::remark_on_unlisted;
 use super::split::{
     Found, ONLY_SPLIT, Role, Split, SplitReader, names_split, role_of, split_of, title,
 };
 use super::xml::{Element, Fault};
 use crate::decoding::{is_image, is_unread_image};
 use crate::files::{file_name, has_extension, lines, open, read_text, stem};
-use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
+use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport};
 
 impl DetectionDataset {
     /// Reads one split of a VOC folder: an XML file for each image, in whatever folders. The splits are the lists
@@ -299,6 +299,20 @@ impl VocSet {
         Vec::new()
     }
 
+    /// What an annotation file is called in reports: by its name alone unless another one has it.
+    fn source(&self, index: usize) -> String {
+        let file = &self.files[index];
+        let name = file_name(file);
+        let same = self.inventory.with_stem(&stem(file));
+        match same
+            .filter(|other| other.file_name() == file.file_name())
+            .count()
+        {
+            1 => name,
+            _ => file.display().to_string(),
+        }
+    }
+
     /// The image of an annotation file: the file with the same stem, otherwise the one that `<filename>` names.
     fn locate(&self, file: &Path, content: &XmlFile) -> Result<PathBuf, String> {
         let role = role_of(file);
@@ -391,9 +405,19 @@ impl SplitReader for VocSplit {
                 })
         };
         let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
-        self.remark_on_others(&paths, &mut report);
         if Role::of_word(&self.name).is_none_or(|role| role == Role::Train) {
             set.remarks.iter().for_each(|remark| report.remark(remark));
+        }
+        for &index in &members {
+            let (source, content) = (set.source(index), &annotated[index]);
+            if let Some(line) = content.unusable_size {
+                let place = format_args!("{source} line {line}");
+                report.record(Finding::UnusableSize, place);
+            }
+            for drawn in content.boxes.iter().filter(|drawn| drawn.name.is_empty()) {
+                let place = format_args!("{source} line {}", drawn.line);
+                report.record(Finding::Incomplete, place);
+            }
         }
 
         // Objects are numbered through all files.
@@ -425,20 +449,32 @@ impl SplitReader for VocSplit {
                 id: Some(index as u64 + 1),
                 file_name: name.display().to_string(),
                 stated_size: annotated[index].size,
-                source: file_name(&set.files[index]),
+                source: set.source(index),
                 objects: objects.filter_map(object).collect(),
                 path,
             });
         }
         let folder = set.files[0].parent().unwrap_or(Path::new(""));
-        Ok(Description {
+        let mut description = Description {
             name: title(root, &self.name),
             layout: Layout::Voc,
             categories: Category::list(names),
             images,
             searched: root.join(folder).join("*.xml").display().to_string(),
             report,
-        })
+        };
+        // Where lists make the splits, other images are expected.
+        if let Members::Files(_) = self.members {
+            let has_file = |image: &Path| {
+                let mut same = set.inventory.with_stem(&stem(image));
+                same.any(|file| {
+                    file.extension()
+                        .is_some_and(|found| found.eq_ignore_ascii_case("xml"))
+                })
+            };
+            remark_on_unlisted(&set.inventory, &mut description, has_file);
+        }
+        Ok(description)
     }
 
     fn annotated(&self) -> usize {
@@ -505,41 +541,6 @@ impl VocSplit {
         }
         Ok(members)
     }
-
-    /// Images next to those of the split that have no annotation file. If lists define the splits, such images are
-    /// expected.
-    fn remark_on_others(&self, paths: &[PathBuf], report: &mut LoadReport) {
-        if let Members::Lists(_) = self.members {
-            return;
-        }
-        let root = self.set.inventory.root();
-        let own: HashSet<&Path> = paths
-            .iter()
-            .filter_map(|path| path.strip_prefix(root).ok())
-            .collect();
-        let folders: HashSet<&Path> = own.iter().filter_map(|image| image.parent()).collect();
-        let mut others = Tally::default();
-        for image in self.set.inventory.images() {
-            let is_beside = image
-                .parent()
-                .is_some_and(|folder| folders.contains(folder));
-            if is_beside
-                && !own.contains(image.as_path())
-                && self
-                    .set
-                    .inventory
-                    .with_stem(&stem(image))
-                    .all(|file| !has_extension(file, "xml"))
-            {
-                others.add(image.display());
-            }
-        }
-        if others.count > 0 {
-            report.remark(format!(
-                "images without an annotation file, skipped: {others}"
-            ));
-        }
-    }
 }
 
 /// The innermost folder that all of the files are in.
@@ -566,7 +567,10 @@ fn class_names(dir: &Path, annotated: &[XmlFile]) -> Result<Vec<String>, DataErr
         None => String::new(),
     };
     let boxes = annotated.iter().flat_map(|image| &image.boxes);
-    let found: BTreeSet<&str> = boxes.map(|drawn| drawn.name.as_str()).collect();
+    let found: BTreeSet<&str> = boxes
+        .map(|drawn| drawn.name.as_str())
+        .filter(|name| !name.is_empty())
+        .collect();
     let listed = lines(&text).map(|(_, name)| name);
     let mut seen = HashSet::new();
     Ok((listed.chain(found))
@@ -584,6 +588,8 @@ struct XmlFile {
     path: String,
     /// Width and height, if both are given.
     size: Option<(u32, u32)>,
+    /// The line of a width or height that is no number of pixels.
+    unusable_size: Option<usize>,
     boxes: Vec<Drawn>,
 }
 
@@ -591,6 +597,7 @@ struct XmlFile {
 struct Drawn {
     /// Its line in the file, from 1.
     line: usize,
+    /// Empty if there is none.
     name: String,
     outline: Outline,
     difficult: bool,
@@ -613,17 +620,25 @@ impl XmlFile {
             return Err(root.fault(format!("expected <annotation>, found <{}>", root.tag)));
         }
         let size = root.child("size");
-        let extent = |tag| size.map_or(Ok(None), |size| optional::<u32>(size, tag));
+        let extent = |tag| {
+            let element = size.and_then(|size| size.child(tag));
+            let element = element.filter(|element| !element.text().is_empty());
+            let extent = element.map(|element| extent(element).ok_or(element.line));
+            extent.transpose()
+        };
+        let (size, unusable_size) = match (extent("width"), extent("height")) {
+            (Ok(Some(width @ 1..)), Ok(Some(height @ 1..))) => (Some((width, height)), None),
+            (Ok(_), Ok(_)) => (None, None),
+            (Err(line), _) | (_, Err(line)) => (None, Some(line)),
+        };
         let objects = root.children.iter().filter(|child| child.tag == "object");
         let text = |tag| root.child(tag).map_or("", Element::text).to_string();
         Ok(Self {
             file_name: text("filename"),
             folder: text("folder"),
             path: text("path"),
-            size: match (extent("width")?, extent("height")?) {
-                (Some(width @ 1..), Some(height @ 1..)) => Some((width, height)),
-                _ => None,
-            },
+            size,
+            unusable_size,
             boxes: objects.map(Drawn::of).collect::<Result<_, _>>()?,
         })
     }
@@ -632,15 +647,13 @@ impl XmlFile {
 impl Drawn {
     fn of(object: &Element) -> Result<Self, Fault> {
         let name = object.child("name").map_or("", Element::text);
-        if name.is_empty() {
-            return Err(object.fault("the object has no <name>"));
-        }
-        let difficult = optional::<i64>(object, "difficult")?;
+        let difficult = object.child("difficult").and_then(number);
         Ok(Self {
             line: object.line,
             name: name.to_string(),
             outline: outline(object)?,
-            difficult: difficult.is_some_and(|difficult| difficult != 0),
+            // Tools write `Unspecified`, too.
+            difficult: difficult.is_some_and(|difficult| difficult != 0.0),
         })
     }
 }
@@ -653,17 +666,14 @@ fn outline(object: &Element) -> Result<Outline, Fault> {
         );
     }
     if let Some(bndbox) = object.child("bndbox") {
-        let corner = |tag| match bndbox.child(tag) {
-            Some(element) => number::<f64>(element),
-            None => Err(bndbox.fault(format!("the <bndbox> has no <{tag}>"))),
-        };
-        let corners = [
-            corner("xmin")?,
-            corner("ymin")?,
-            corner("xmax")?,
-            corner("ymax")?,
-        ];
-        return Ok(Outline::FirstAndLastPixel(corners));
+        let corners =
+            ["xmin", "ymin", "xmax", "ymax"].map(|tag| bndbox.child(tag).and_then(number));
+        return Ok(match corners {
+            [Some(xmin), Some(ymin), Some(xmax), Some(ymax)] => {
+                Outline::FirstAndLastPixel([xmin, ymin, xmax, ymax])
+            }
+            _ => Outline::Missing,
+        });
     }
     // `<x1>`, `<y1>`, `<x2>`, … or points with `<x>` and `<y>`.
     let points = object
@@ -675,22 +685,20 @@ fn outline(object: &Element) -> Result<Outline, Fault> {
             true => std::slice::from_ref(point),
             false => &point.children,
         });
-    let coordinates = leaves.map(number::<f64>).collect::<Result<Vec<_>, _>>()?;
-    Ok(span(coordinates).map_or(Outline::Missing, Outline::Segment))
+    let coordinates: Option<Vec<f64>> = leaves.map(number).collect();
+    Ok(coordinates
+        .and_then(span)
+        .map_or(Outline::Missing, Outline::Segment))
 }
 
-/// The number in a child element; `None` if that is absent or empty.
-fn optional<T: FromStr>(parent: &Element, tag: &str) -> Result<Option<T>, Fault> {
-    let child = parent.child(tag).filter(|child| !child.text().is_empty());
-    child.map(number).transpose()
+/// The number in an element; `None` if there is none.
+fn number(element: &Element) -> Option<f64> {
+    element.text().parse().ok()
 }
 
-fn number<T: FromStr>(element: &Element) -> Result<T, Fault> {
-    let text = element.text();
-    text.parse().map_err(|_| {
-        element.fault(format!(
-            "<{}> is '{text}', which is not a number",
-            element.tag
-        ))
-    })
+/// The number of pixels in an element; `None` if there is none.
+fn extent(element: &Element) -> Option<u32> {
+    let value = number(element)?;
+    let fits = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
+    fits.then_some(value as u32)
 }

@@ -61,7 +61,7 @@ impl YoloDescription {
         let yaml: DataYaml = serde_saphyr::from_str(&text).map_err(|error| {
             // Below its message, the parser shows the offending lines. Errors are on one line.
             let message = error.to_string();
-            malformed(message.lines().next().unwrap_or_default().to_string())
+            malformed(readable(message.lines().next().unwrap_or_default()))
         })?;
         let names = yaml.names.map(|names| names.0).transpose();
         let not_empty = |places: &Places| !places.0.is_empty();
@@ -166,6 +166,15 @@ fn unknown_places(yaml: &str) -> Vec<(String, Vec<String>)> {
         Value::Other(_) => (key, Vec::new()),
     });
     places.filter(|(_, places)| !places.is_empty()).collect()
+}
+
+/// The parser's message, without its label and without advice to programmers.
+fn readable(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let message = message.split(", set DuplicateKeyPolicy").next();
+    message
+        .unwrap_or_default()
+        .replace("duplicate mapping key: ", "this key is given twice: ")
 }
 
 /// The class names in a file: one a line, or the categories of Label Studio's `notes.json`.

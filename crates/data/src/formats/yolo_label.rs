@@ -118,7 +118,11 @@ fn class_index(text: &str, classes: usize) -> Result<usize, String> {
     match class < classes {
         true => Ok(class),
         false => Err(format!(
-            "class {class} is out of range: there are {classes} classes, from 0"
+            "class {class} is out of range: {}",
+            match classes {
+                1 => "there is only the class 0".to_string(),
+                classes => format!("there are {classes} classes, from 0"),
+            }
         )),
     }
 }

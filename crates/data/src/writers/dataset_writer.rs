@@ -11,7 +11,7 @@ use super::file_names::FileNames;
 use super::image_transfer::{Failure, ImageTransfer, Origin};
 use super::layout_writer::LayoutWriter;
 use super::report::{WriteFinding, WriteReport};
-use super::splits::{WrittenSplit, all_categories, relabeled};
+use super::splits::{WrittenSplit, all_categories, labels_among};
 use super::unfinished::Unfinished;
 use super::voc::Voc;
 use super::yolo::Yolo;
@@ -25,7 +25,8 @@ use crate::{DataError, DetectionDataset, ImageRecord, Layout};
 /// | VOC | `Annotations/`, `JPEGImages/`, `ImageSets/Main/SPLIT.txt`, `labels.txt` |
 /// | YOLO | `data.yaml`, `images/SPLIT/`, `labels/SPLIT/` |
 ///
-/// Read again, a data set has the same images, boxes to 1e-9 pixels, and classes by name. What a layout cannot hold is left
+/// Read again, a data set has the same images, boxes to 1e-9 pixels, and classes by name: categories of one name are written
+/// as one, and of equal objects of an image readers keep the first. What a layout cannot hold is left
 /// out, and the [`WriteReport`] counts it: VOC has no boxes of at most a pixel, YOLO no crowds and difficult objects.
 /// Corners in VOC files are whole pixels if those of the data set are.
 ///
@@ -102,12 +103,12 @@ impl DatasetWriter {
         let mut split_names = FileNames::new(["images", "labels"]);
         let mut written = Vec::new();
         for (name, dataset) in splits {
-            let dataset = relabeled(dataset, &categories);
+            let labels = labels_among(dataset, &categories);
             let given = split_names.give(name, "");
             if given != *name {
                 report.remark(format!("split '{name}' renamed to '{given}'"));
             }
-            let images = images.write(&given, &dataset, &mut report)?;
+            let images = images.write(&given, dataset, &labels, &mut report)?;
             if images.is_empty() {
                 report.record(WriteFinding::EmptySplit, name);
                 continue;
@@ -157,11 +158,12 @@ struct ImageWriter<'a> {
 
 impl ImageWriter<'_> {
     /// Puts the images of a split into its folder. Returns their records, with their new file names and with the objects
-    /// that the layout can hold.
+    /// that the layout can hold. `labels` are the new ones of the data set's categories.
     fn write(
         &mut self,
         split: &str,
         dataset: &DetectionDataset,
+        labels: &[usize],
         report: &mut WriteReport,
     ) -> Result<Vec<ImageRecord>, DataError> {
         let relative = self.layout.image_folder(split);
@@ -183,7 +185,7 @@ impl ImageWriter<'_> {
                     continue;
                 }
             };
-            let record = self.with_possible_objects(record, report);
+            let record = self.with_possible_objects(record, labels, report);
             if let Some(written) = self.same_image(&relative, &origin, &record) {
                 let file_name = written.file_name.clone();
                 records.push(ImageRecord {
@@ -229,17 +231,20 @@ impl ImageWriter<'_> {
                 }
             }
         }
-        let mut position = 0..;
-        records.retain(|_| {
-            position
-                .next()
-                .is_none_or(|position| !missing.contains(&position))
-        });
-        Ok(records)
+        let written = records.into_iter().enumerate();
+        Ok(written
+            .filter(|(position, _)| !missing.contains(position))
+            .map(|(_, record)| record)
+            .collect())
     }
 
-    /// The record with the objects that the layout can hold.
-    fn with_possible_objects(&self, record: &ImageRecord, report: &mut WriteReport) -> ImageRecord {
+    /// The record with the objects that the layout can hold, under their new labels.
+    fn with_possible_objects(
+        &self,
+        record: &ImageRecord,
+        labels: &[usize],
+        report: &mut WriteReport,
+    ) -> ImageRecord {
         let mut record = record.clone();
         let name = &record.file_name;
         record
@@ -251,6 +256,9 @@ impl ImageWriter<'_> {
                     false
                 }
             });
+        for object in &mut record.objects {
+            object.label = labels.get(object.label).copied().unwrap_or(object.label);
+        }
         record
     }
 

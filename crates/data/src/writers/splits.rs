@@ -1,7 +1,6 @@
 //! What is written of each split.
 
-use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::{Category, DetectionDataset, ImageRecord};
 
@@ -12,38 +11,31 @@ pub(super) struct WrittenSplit {
     pub images: Vec<ImageRecord>,
 }
 
-/// The categories of the first data set, then those that the others add by name, with ids that are not taken.
+/// The categories of the first data set, then those that the others add by name, with ids that are not taken. Each name
+/// occurs once, as other tools tell classes by their names.
 pub(super) fn all_categories(datasets: &[&DetectionDataset]) -> Vec<Category> {
     let mut all: Vec<Category> = Vec::new();
-    for dataset in datasets {
-        if all.is_empty() {
-            all = dataset.categories().to_vec();
+    let mut names: HashSet<&str> = HashSet::new();
+    let mut ids: HashSet<u64> = HashSet::new();
+    for category in datasets.iter().flat_map(|dataset| dataset.categories()) {
+        if !names.insert(&category.name) {
             continue;
         }
-        let mut names: HashSet<String> = all.iter().map(|category| category.name.clone()).collect();
-        let mut ids: HashSet<u64> = all.iter().map(|category| category.id).collect();
-        for category in dataset.categories() {
-            if !names.insert(category.name.clone()) {
-                continue;
-            }
-            let mut id = category.id;
-            while !ids.insert(id) {
-                id = id.wrapping_add(1);
-            }
-            let name = category.name.clone();
-            all.push(Category { id, name });
+        let mut id = category.id;
+        while !ids.insert(id) {
+            id = id.wrapping_add(1);
         }
+        let name = category.name.clone();
+        all.push(Category { id, name });
     }
     all
 }
 
-/// The data set with labels that are indices of `categories`, which has all of its classes.
-pub(super) fn relabeled<'a>(
-    dataset: &'a DetectionDataset,
-    categories: &[Category],
-) -> Cow<'a, DetectionDataset> {
-    match dataset.categories() == categories {
-        true => Cow::Borrowed(dataset),
-        false => Cow::Owned(dataset.clone().with_categories(categories)),
-    }
+/// For each of the data set's categories, the index of that of its name in `categories`, which has all names.
+pub(super) fn labels_among(dataset: &DetectionDataset, categories: &[Category]) -> Vec<usize> {
+    let names = categories.iter().map(|category| category.name.as_str());
+    let label_of: HashMap<&str, usize> = names.zip(0..).collect();
+    let own = dataset.categories().iter();
+    own.filter_map(|category| label_of.get(category.name.as_str()).copied())
+        .collect()
 }

@@ -1,0 +1,81 @@
+//! Which files are looked into to recognize annotations.
+
+use std::path::Path;
+
+use super::inventory::Inventory;
+use super::split::names_split;
+use crate::files::stem;
+
+/// How many files of an extension are looked into: a folder may have millions.
+const MAX_FILES: usize = 100;
+
+/// The files that are looked into.
+#[derive(Debug)]
+pub(super) struct Candidates<'a> {
+    /// Those that most likely have annotations first.
+    pub files: Vec<&'a Path>,
+    /// The remark that there are more.
+    pub cut: Option<String>,
+}
+
+impl<'a> Candidates<'a> {
+    /// The files of that extension for which `may_be` is true: those with a name that tools give to annotations, then those
+    /// in outer folders.
+    pub fn of(inventory: &'a Inventory, extension: &str, may_be: impl Fn(&Path) -> bool) -> Self {
+        let all = inventory
+            .with_extension(extension)
+            .map(|file| file.as_path());
+        let mut files: Vec<&Path> = all.filter(|file| may_be(file)).collect();
+        files.sort_by_cached_key(|file| (!names_annotations(file), file.components().count()));
+        let total = files.len();
+        files.truncate(MAX_FILES);
+        let cut = (total > MAX_FILES).then(|| {
+            format!("of {total} .{extension} files, {MAX_FILES} were looked into for annotations")
+        });
+        Self { files, cut }
+    }
+}
+
+/// Whether a file has a name such as `annotations.json`, `my-labels.csv`, `coco.json` or `train.json`.
+fn names_annotations(file: &Path) -> bool {
+    let stem = stem(file).to_lowercase();
+    let mut words = stem.split(|letter: char| !letter.is_alphanumeric());
+    words.any(|word| {
+        names_split(word)
+            || ["annotation", "label", "instances", "coco", "class"]
+                .iter()
+                .any(|known| word.starts_with(known))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn likely_files_are_looked_into_first() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("a")).unwrap();
+        for number in 0..MAX_FILES {
+            std::fs::write(dir.path().join(format!("a/{number}.json")), "").unwrap();
+        }
+        let inventory = Inventory::of(dir.path()).unwrap();
+        assert_eq!(Candidates::of(&inventory, "json", |_| true).cut, None);
+        for file in ["z.json", "a/my_train.json", "a/z.csv"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        let inventory = Inventory::of(dir.path()).unwrap();
+        let candidates = Candidates::of(&inventory, "json", |_| true);
+        assert_eq!(candidates.files.len(), MAX_FILES);
+        assert_eq!(
+            candidates.files[..3],
+            ["a/my_train.json", "z.json", "a/0.json"].map(Path::new)
+        );
+        assert_eq!(
+            candidates.cut.as_deref(),
+            Some("of 102 .json files, 100 were looked into for annotations")
+        );
+    }
+}
