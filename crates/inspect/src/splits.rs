@@ -1,6 +1,6 @@
 //! The splits of a data set.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use fcos_burn_data::{DataError, DataFolder, DetectionDataset, ImageRecord};
 use serde::Serialize;
@@ -40,6 +40,8 @@ pub struct Split {
 pub struct UnreadSplit {
     /// The name.
     pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Why it could not be read.
     pub cause: String,
 }
@@ -82,15 +84,17 @@ impl Splits {
         self
     }
 
-    /// Reads all splits of a folder. If none is to validate on, a share `val_share` of the one to train on is
+    /// Reads all splits of a folder. If it has none to validate on, a share `val_share` of the one to train on is
     /// [held out](DetectionDataset::hold_out), as a training would do. Splits that cannot be read are kept by name, with
-    /// the cause.
+    /// the cause; nothing is held out in place of one to validate on.
     ///
     /// # Errors
     ///
     /// The error of the first split if none can be read.
     pub fn read(folder: &DataFolder, val_share: f64) -> Result<Self, DataError> {
-        let (training, validation) = (folder.training_split(), folder.validation_split());
+        let training = folder.training_split();
+        // The only split serves one purpose.
+        let validation = (folder.validation_split()).filter(|split| Some(*split) != training);
         let purpose = |name: &str| {
             if training == Some(name) {
                 Purpose::Training
@@ -108,6 +112,7 @@ impl Splits {
                 Err(error) => {
                     splits.unread.push(UnreadSplit {
                         name: name.clone(),
+                        purpose: purpose(name),
                         cause: error.to_string(),
                     });
                     first_error.get_or_insert(error);
@@ -116,6 +121,7 @@ impl Splits {
         }
         match first_error {
             Some(error) if splits.splits.is_empty() => Err(error),
+            _ if validation.is_some() => Ok(splits),
             _ => Ok(splits.with_held_out(val_share)),
         }
     }
@@ -138,12 +144,10 @@ impl Splits {
         }
     }
 
-    /// Divides the split to train on if there is none to validate on. A split of too few images stays whole.
+    /// Divides the split to train on. A split of too few images stays whole.
     fn with_held_out(mut self, share: f64) -> Self {
-        let position =
-            |splits: &[Split], purpose| splits.iter().position(|split| split.purpose == purpose);
-        let training = position(&self.splits, Purpose::Training);
-        let (Some(training), None) = (training, position(&self.splits, Purpose::Validation)) else {
+        let is_training = |split: &Split| split.purpose == Purpose::Training;
+        let Some(training) = self.splits.iter().position(is_training) else {
             return self;
         };
         let Ok((train, val)) = self.splits[training].dataset.hold_out(share) else {
@@ -189,10 +193,17 @@ impl Splits {
         &self.unread
     }
 
-    /// The split to train on, otherwise the first.
-    pub(crate) fn trained_on(&self) -> Option<&Split> {
-        let training = |split: &&Split| split.purpose == Purpose::Training;
-        self.splits.iter().find(training).or(self.splits.first())
+    /// The index of the split to train on, otherwise of the first.
+    pub(crate) fn trained_on(&self) -> Option<usize> {
+        let is_training = |split: &Split| split.purpose == Purpose::Training;
+        let first = (!self.splits.is_empty()).then_some(0);
+        self.splits.iter().position(is_training).or(first)
+    }
+
+    /// The file of a picture; `None` if it is not in a file.
+    pub(crate) fn file(&self, picture: Picture) -> Option<&Path> {
+        let split = self.splits.get(picture.split)?;
+        split.dataset.image_file(picture.image)
     }
 
     /// The images of all splits.
