@@ -54,8 +54,8 @@ fn shown(inspection: &Inspection) -> Vec<Picture> {
 
 /// Some of the pictures with objects that have no point.
 fn without_point(inspection: &Inspection) -> impl Iterator<Item = Picture> {
-    let images = inspection.levels.without_point_images.iter().copied();
-    let pictures = |split| images.map(move |image| Picture { split, image });
+    let images = &inspection.levels.without_point_images;
+    let pictures = |split| images.iter().map(move |&image| Picture { split, image });
     inspection.sized.into_iter().flat_map(pictures)
 }
 
