@@ -1,10 +1,14 @@
 //! Classes.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
+use fcos_burn_data::{Category, ImageRecord};
 use serde::Serialize;
 
-use crate::splits::{Purpose, Split, Splits};
+use crate::{
+    picture::Picture,
+    splits::{Purpose, Split, Splits},
+};
 
 /// A class in at most this many training images is rare, as in LVIS (Gupta et al., 2019).
 const RARE_IMAGES: usize = 10;
@@ -19,6 +23,10 @@ pub struct ClassCount {
     pub objects: Vec<usize>,
     /// The number of images of each split that have such objects.
     pub images: Vec<usize>,
+    /// The number of objects of all splits, each image file counted once.
+    pub total_objects: usize,
+    /// The number of images of all splits that have such objects, each image file counted once.
+    pub total_images: usize,
 }
 
 /// Classes that are hard to learn in training or to measure in validation.
@@ -35,7 +43,8 @@ pub struct ClassConcerns {
     pub unused: Vec<String>,
 }
 
-/// The classes of all splits by name.
+/// The classes of all splits, matched by name as in [`Category::matches`]: a split in which two classes have the same name
+/// has both.
 pub(crate) struct ClassIndex {
     /// The names, in the order of the training split.
     pub names: Vec<String>,
@@ -45,48 +54,60 @@ pub(crate) struct ClassIndex {
 
 impl ClassIndex {
     pub fn of(splits: &Splits) -> Self {
-        let ordered = splits.trained_on().into_iter().chain(splits.splits());
-        let mut names: Vec<String> = Vec::new();
-        let mut position_of: HashMap<&str, usize> = HashMap::new();
-        for category in ordered.flat_map(|split| split.dataset.categories()) {
-            position_of.entry(&category.name).or_insert_with(|| {
-                names.push(category.name.clone());
-                names.len() - 1
-            });
+        let trained_on = splits.trained_on().map(|split| &splits.splits()[split]);
+        let splits = splits.splits().iter();
+        let trained_first = trained_on.into_iter().chain(splits.clone());
+        let mut classes: Vec<Category> = Vec::new();
+        for split in trained_first {
+            let own = split.dataset.categories();
+            let places = Category::matches(own, &classes);
+            let new = own.iter().zip(places).filter(|(_, place)| place.is_none());
+            classes.extend(new.map(|(category, _)| category.clone()));
         }
         let positions = |split: &Split| {
-            let categories = split.dataset.categories().iter();
-            let position = |name: &str| position_of.get(name).copied().unwrap_or_default();
-            categories
-                .map(|category| position(&category.name))
-                .collect()
+            let places = Category::matches(split.dataset.categories(), &classes);
+            places.into_iter().flatten().collect()
         };
-        let positions = splits.splits().iter().map(positions).collect();
-        Self { names, positions }
+        Self {
+            positions: splits.map(positions).collect(),
+            names: classes.into_iter().map(|class| class.name).collect(),
+        }
     }
 
-    /// Counts the objects of each class.
-    pub fn count(&self, splits: &Splits) -> Vec<ClassCount> {
+    /// Counts the objects of each class, in total those of the `different` images.
+    pub fn count(&self, splits: &Splits, different: &[(Picture, &ImageRecord)]) -> Vec<ClassCount> {
         let counts = |name: &String| ClassCount {
             name: name.clone(),
             objects: vec![0; splits.splits().len()],
             images: vec![0; splits.splits().len()],
+            total_objects: 0,
+            total_images: 0,
         };
         let mut classes: Vec<ClassCount> = self.names.iter().map(counts).collect();
-        for (split, of) in splits.splits().iter().enumerate() {
-            // The last image in which a class was seen.
-            let mut seen = vec![None; classes.len()];
-            for (image, record) in of.dataset.images().iter().enumerate() {
-                for object in record.objects.iter().filter(|object| !object.iscrowd) {
-                    let position = self.positions[split][object.label];
-                    classes[position].objects[split] += 1;
-                    if seen[position].replace(image) != Some(image) {
-                        classes[position].images[split] += 1;
-                    }
-                }
+        for (Picture { split, .. }, record) in splits.pictures() {
+            for (class, objects) in self.counts_in(split, record) {
+                classes[class].objects[split] += objects;
+                classes[class].images[split] += 1;
+            }
+        }
+        for (picture, record) in different {
+            for (class, objects) in self.counts_in(picture.split, record) {
+                classes[class].total_objects += objects;
+                classes[class].total_images += 1;
             }
         }
         classes
+    }
+
+    /// The classes of an image of `split`, and how many objects it has of each.
+    fn counts_in(&self, split: usize, record: &ImageRecord) -> BTreeMap<usize, usize> {
+        let mut counts = BTreeMap::new();
+        for object in record.objects.iter().filter(|object| !object.iscrowd) {
+            *counts
+                .entry(self.positions[split][object.label])
+                .or_default() += 1;
+        }
+        counts
     }
 }
 
@@ -139,6 +160,8 @@ mod tests {
             name: name.to_owned(),
             objects: objects.to_vec(),
             images: images.to_vec(),
+            total_objects: objects.iter().sum(),
+            total_images: images.iter().sum(),
         };
         let classes = [
             class("common", [900, 9], [300, 9]),

@@ -1,9 +1,10 @@
 //! What was dropped or repaired.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 
-use fcos_burn_data::ImageRecord;
+use fcos_burn_data::{ImageRecord, Tally};
 use serde::Serialize;
 
 use crate::{picture::Picture, splits::Splits};
@@ -16,12 +17,27 @@ pub struct FindingCount {
     pub split: String,
     /// What was done, such as `degenerate boxes dropped`.
     pub finding: String,
-    /// How often.
-    pub count: usize,
-    /// The first few places.
-    pub places: Vec<String>,
-    /// The images of these places that are in the split.
+    /// How often, and the first few places.
+    #[serde(flatten, with = "TallyFields")]
+    pub tally: Tally,
+    /// The pictures of these places, as far as they are among the images.
     pub pictures: Vec<Picture>,
+}
+
+/// How a [`Tally`] is written.
+#[derive(Serialize)]
+#[serde(remote = "Tally")]
+struct TallyFields {
+    count: usize,
+    #[serde(rename = "places")]
+    examples: Vec<String>,
+}
+
+/// As in `train: degenerate boxes dropped: 1 (a.jpg object 3)`.
+impl fmt::Display for FindingCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.split, self.finding, self.tally)
+    }
 }
 
 /// What the reader found in each split.
@@ -50,8 +66,7 @@ pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
             found.push(FindingCount {
                 split: split.name.clone(),
                 finding: finding.to_string(),
-                count: tally.count,
-                places: tally.examples.clone(),
+                tally: tally.clone(),
                 pictures,
             });
         }
@@ -152,7 +167,10 @@ mod tests {
 
         let found = count(&splits);
         assert_eq!(found.len(), 1);
-        assert_eq!((found[0].split.as_str(), found[0].count), ("train", 5));
+        assert_eq!(
+            (found[0].split.as_str(), found[0].tally.count),
+            ("train", 5)
+        );
         assert_eq!(found[0].finding, "degenerate boxes dropped");
         assert_eq!(found[0].pictures.len(), 5);
     }

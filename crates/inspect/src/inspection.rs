@@ -11,6 +11,7 @@ use crate::{
     duplicates,
     findings::{self, FindingCount},
     levels::Levels,
+    overlap, page,
     picture::Picture,
     sheets::{self, Sheet},
     splits::{Purpose, Splits, UnreadSplit},
@@ -37,14 +38,19 @@ pub struct SplitCounts {
     pub most_objects: usize,
     /// Images that are duplicates of an earlier one in this split.
     pub repeated: usize,
-    /// Images that are duplicates of a training image; 0 for the training split.
+    /// Images whose file is, or is equal to, that of one of the images to train on; 0 for the split to train on, and for
+    /// one that includes it, such as a `trainval`, and is not to validate on.
     pub in_training: usize,
+    /// The names of other splits whose image files are all in this one.
+    pub includes: Vec<String>,
+    /// Images that are in none of these.
+    pub own_images: usize,
 }
 
 /// The statistics of a data set.
 ///
-/// Sizes, shapes and crowding are those of all splits together, levels and the suggested size those of the training
-/// split. Crowds, which are left out of training, count only in [`SplitCounts::crowds`].
+/// Sizes, shapes and crowding are those of all splits together, in which an image file of several splits counts once, levels
+/// and the suggested size those of the split to train on, otherwise of the first. Crowds, which are left out of training, count nowhere but in [`SplitCounts::crowds`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -58,6 +64,10 @@ pub struct Inspection {
     pub splits: Vec<SplitCounts>,
     /// The splits that could not be read.
     pub unread: Vec<UnreadSplit>,
+    /// The number of images of all splits, each image file counted once.
+    pub images: usize,
+    /// The number of objects of all splits, each image file counted once.
+    pub objects: usize,
     /// The classes of all splits.
     pub classes: Vec<ClassCount>,
     /// Classes to look at.
@@ -68,11 +78,13 @@ pub struct Inspection {
     pub box_sizes: BoxSizes,
     /// Objects per image, and overlaps.
     pub crowding: Crowding,
-    /// The levels of the training objects.
+    /// The index of the split that levels and the suggested size are those of; `None` without splits.
+    pub sized: Option<usize>,
+    /// The levels of its objects.
     pub levels: Levels,
-    /// The size to train at; `None` without training objects.
+    /// The size to train at; `None` if it has no objects.
     pub suggestion: Option<SuggestedSize>,
-    /// Images with identical files, in groups.
+    /// Pictures whose files are different ones of equal content, in groups.
     pub duplicates: Vec<Vec<Picture>>,
     /// What was dropped or repaired.
     pub findings: Vec<FindingCount>,
@@ -87,24 +99,33 @@ pub struct Inspection {
 impl Inspection {
     /// The statistics of these splits. Reads image files of the same length, to find duplicates, and decodes none.
     pub fn of(splits: &Splits, options: &InspectionOptions) -> Self {
-        let images: Vec<&ImageRecord> = splits.pictures().map(|(_, record)| record).collect();
-        let trained_on = splits.trained_on().map(|split| split.dataset.images());
+        let different = overlap::different_images(splits);
+        let images: Vec<&ImageRecord> = different.iter().map(|(_, record)| *record).collect();
+        let sized = splits.trained_on();
+        let trained_on = sized.map(|split| splits.splits()[split].dataset.images());
         let trained_on = trained_on.unwrap_or_default();
-        let classes = ClassIndex::of(splits).count(splits);
+        let classes = ClassIndex::of(splits).count(splits, &different);
         let purposes: Vec<Purpose> = splits.splits().iter().map(|split| split.purpose).collect();
-        let duplicates = duplicates::equal_pictures(splits);
+        let equal = duplicates::equal_pictures(splits);
+        let duplicates = equal
+            .iter()
+            .map(|group| overlap::different_files(splits, group));
+        let duplicates: Vec<Vec<Picture>> = duplicates.filter(|group| group.len() > 1).collect();
         let (notes, remarks) = messages(splits);
         Self {
             name: splits.name().to_owned(),
             layout: splits.layout().map(ToOwned::to_owned),
             evidence: splits.evidence().to_owned(),
-            splits: split_counts(splits, &duplicates),
+            splits: split_counts(splits, &equal),
             unread: splits.unread().to_vec(),
+            images: images.len(),
+            objects: images.iter().copied().map(usable).sum(),
             concerns: ClassConcerns::of(&classes, &purposes),
             classes,
             image_sizes: ImageSizes::of(images.iter().copied()),
             box_sizes: BoxSizes::of(images.iter().copied()),
             crowding: Crowding::of(&images),
+            sized,
             levels: Levels::of(
                 trained_on,
                 options.resize,
@@ -115,34 +136,54 @@ impl Inspection {
             findings: findings::count(splits),
             notes,
             remarks,
-            sheets: sheets::sheets(splits, &duplicates, options.pictures),
+            sheets: sheets::sheets(&different, &duplicates, options.pictures),
             duplicates,
         }
     }
 
-    /// The number of images of all splits.
-    pub fn images(&self) -> usize {
-        self.splits.iter().map(|split| split.images).sum()
+    /// The figures as text of at most about 100 columns. Data sets of many classes show the most and the least common.
+    pub fn table(&self) -> String {
+        table::table(self)
     }
 
-    /// The number of objects of all splits.
-    pub fn objects(&self) -> usize {
-        self.splits.iter().map(|split| split.objects).sum()
+    /// Writes the figures as `inspection.json`, and `index.html`, a page without other files that shows them with charts
+    /// and pictures, to `folder`, which is created. `splits` are those that were inspected: the pixels of the pictures are
+    /// read now. Returns the path of the page.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be written. A picture that cannot be read is replaced by the cause.
+    pub fn save(&self, splits: &Splits, folder: &Path) -> Result<PathBuf, InspectError> {
+        fs::create_dir_all(folder).map_err(InspectError::io(folder))?;
+        let path = folder.join("inspection.json");
+        let mut json = serde_json::to_vec_pretty(self).map_err(|source| InspectError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        json.push(b'\n');
+        write_whole(&path, &json).map_err(InspectError::io(&path))?;
+        let path = folder.join("index.html");
+        let html = page::html(self, splits);
+        write_whole(&path, html.as_bytes()).map_err(InspectError::io(&path))?;
+        Ok(path)
     }
 }
 
-fn split_counts(splits: &Splits, duplicates: &[Vec<Picture>]) -> Vec<SplitCounts> {
-    let of_purpose = |purpose| {
-        let splits = splits.splits().iter().enumerate();
-        splits.filter_map(move |(index, split)| (split.purpose == purpose).then_some(index))
-    };
-    let training: Vec<usize> = of_purpose(Purpose::Training).collect();
-    let counts = splits.splits().iter().enumerate().map(|(index, split)| {
+/// The number of objects of an image, not counting crowds.
+fn usable(image: &ImageRecord) -> usize {
+    let objects = image.objects.iter();
+    objects.filter(|object| !object.iscrowd).count()
+}
+
+/// `equal` are the groups of pictures whose files are, or are equal to, the same one.
+fn split_counts(splits: &Splits, equal: &[Vec<Picture>]) -> Vec<SplitCounts> {
+    let all = splits.splits();
+    let is_training = |split: &usize| all[*split].purpose == Purpose::Training;
+    let training: Vec<usize> = (0..all.len()).filter(is_training).collect();
+    let counts = all.iter().enumerate().map(|(index, split)| {
         let images = split.dataset.images();
-        let usable = |image: &ImageRecord| {
-            let objects = image.objects.iter();
-            objects.filter(|object| !object.iscrowd).count()
-        };
+        let (included, own_images) = overlap::included(splits, index);
+        let has_training = included.iter().any(is_training);
         let objects = images.iter().map(usable).sum();
         SplitCounts {
             name: split.name.clone(),
@@ -152,11 +193,17 @@ fn split_counts(splits: &Splits, duplicates: &[Vec<Picture>]) -> Vec<SplitCounts
             objects,
             crowds: split.dataset.object_count() - objects,
             most_objects: images.iter().map(usable).max().unwrap_or(0),
-            repeated: duplicates::repeated(duplicates, index),
+            repeated: duplicates::repeated(equal, index),
             in_training: match split.purpose {
                 Purpose::Training => 0,
-                _ => duplicates::shared(duplicates, index, &training),
+                Purpose::Other if has_training => 0,
+                _ => duplicates::shared(equal, index, &training),
             },
+            includes: included
+                .into_iter()
+                .map(|other| all[other].name.clone())
+                .collect(),
+            own_images,
         }
     });
     counts.collect()

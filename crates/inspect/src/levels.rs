@@ -8,14 +8,11 @@ use fcos_burn_model::{FcosConfig, assignment::AssignmentRule, locations::Locatio
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// The number of the finest level in FCOS: P3.
-const FINEST: usize = 3;
-
 /// The objects of a level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LevelCount {
-    /// The name, such as `P3`.
+    /// The name: P and the binary logarithm of the stride, such as `P3` for 8.
     pub name: String,
     /// The stride in input pixels.
     pub stride: usize,
@@ -64,7 +61,7 @@ impl Levels {
             .iter()
             .enumerate()
             .map(|(level, stride)| LevelCount {
-                name: format!("P{}", level + FINEST),
+                name: format!("P{}", stride.checked_ilog2().unwrap_or(0)),
                 stride: *stride,
                 objects: count(Some(level)),
             });

@@ -10,6 +10,7 @@ mod findings;
 mod inspection;
 mod levels;
 mod options;
+mod overlap;
 mod page;
 mod picture;
 mod saving;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use fcos_burn_data::{ImageRecord, SampleOrder, epoch_order};
 use serde::Serialize;
 
-use crate::{picture::Picture, splits::Splits};
+use crate::picture::Picture;
 
 /// Images of one kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -17,13 +17,17 @@ pub struct Sheet {
     pub pictures: Vec<Picture>,
 }
 
-/// All images if there are no more than `count`, otherwise those with the most, the smallest and the largest objects,
-/// the smallest and the largest images if they differ in size, and random ones: at most `count` of each kind, and only
-/// the first of duplicates.
-pub(crate) fn sheets(splits: &Splits, duplicates: &[Vec<Picture>], count: usize) -> Vec<Sheet> {
+/// All pictures if there are no more than `count`, otherwise the most crowded pictures, those with the smallest and the
+/// largest objects, the smallest and the largest pictures if they differ in size, and random ones: at most `count` of each
+/// kind, and of equal ones the first only.
+pub(crate) fn sheets(
+    different: &[(Picture, &ImageRecord)],
+    duplicates: &[Vec<Picture>],
+    count: usize,
+) -> Vec<Sheet> {
     let again = duplicates.iter().flat_map(|group| &group[1..]);
     let again: HashSet<&Picture> = again.collect();
-    let pictures: Vec<(Picture, &ImageRecord)> = (splits.pictures())
+    let pictures: Vec<(Picture, &ImageRecord)> = (different.iter().copied())
         .filter(|(picture, _)| !again.contains(picture))
         .collect();
     if pictures.len() <= count {

@@ -1,6 +1,6 @@
 //! The splits of a data set.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use fcos_burn_data::{DataError, DataFolder, DetectionDataset, Division, ImageRecord};
 use serde::Serialize;
@@ -37,6 +37,8 @@ pub struct Split {
 pub struct UnreadSplit {
     /// The name.
     pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Why it could not be read.
     pub cause: String,
 }
@@ -79,17 +81,21 @@ impl Splits {
         self
     }
 
-    /// Reads all splits of a folder. If there is no validation split, a fraction `val_share` of the training split is
-    /// [held out](DetectionDataset::hold_out), as training does. Splits that cannot be read are listed with the cause.
+    /// Reads all splits of a folder. If it has none to validate on, a share `val_share` of the one to train on is
+    /// [held out](DetectionDataset::hold_out), as a training would do. Splits that cannot be read are kept by name, with
+    /// the cause; nothing is held out in place of one to validate on.
     ///
     /// # Errors
     ///
     /// The error of the first split if none can be read.
     pub fn read(folder: &DataFolder, val_share: f64) -> Result<Self, DataError> {
-        let division = folder.division(None, None).ok();
-        let purpose = |name: &str| match &division {
-            Some(division) if division.train == name => Purpose::Training,
-            Some(division) if division.share.is_none() && division.val == name => {
+        let training = folder.training_split();
+        // The only split serves one purpose.
+        let validation = (folder.validation_split()).filter(|split| Some(*split) != training);
+        let purpose = |name: &str| {
+            if training == Some(name) {
+                Purpose::Training
+            } else if validation == Some(name) {
                 Purpose::Validation
             }
             None if folder.validation_split() == Some(name) => Purpose::Validation,
@@ -103,6 +109,7 @@ impl Splits {
                 Err(error) => {
                     splits.unread.push(UnreadSplit {
                         name: name.clone(),
+                        purpose: purpose(name),
                         cause: error.to_string(),
                     });
                     first_error.get_or_insert(error);
@@ -111,10 +118,8 @@ impl Splits {
         }
         match first_error {
             Some(error) if splits.splits.is_empty() => Err(error),
-            _ => Ok(match division.and_then(|division| division.share) {
-                Some(_) => splits.with_held_out(val_share),
-                None => splits,
-            }),
+            _ if validation.is_some() => Ok(splits),
+            _ => Ok(splits.with_held_out(val_share)),
         }
     }
 
@@ -185,10 +190,17 @@ impl Splits {
         &self.unread
     }
 
-    /// The training split, otherwise the first.
-    pub(crate) fn trained_on(&self) -> Option<&Split> {
-        let training = |split: &&Split| split.purpose == Purpose::Training;
-        self.splits.iter().find(training).or(self.splits.first())
+    /// The index of the split to train on, otherwise of the first.
+    pub(crate) fn trained_on(&self) -> Option<usize> {
+        let is_training = |split: &Split| split.purpose == Purpose::Training;
+        let first = (!self.splits.is_empty()).then_some(0);
+        self.splits.iter().position(is_training).or(first)
+    }
+
+    /// The file of a picture; `None` if it is not in a file.
+    pub(crate) fn file(&self, picture: Picture) -> Option<&Path> {
+        let split = self.splits.get(picture.split)?;
+        split.dataset.image_file(picture.image)
     }
 
     /// The images of all splits.

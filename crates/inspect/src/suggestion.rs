@@ -11,8 +11,14 @@ use crate::levels::Grid;
 /// Sides of suggested sizes are multiples of this: inputs are padded to it.
 const MULTIPLE: u32 = 32;
 
-/// The fraction of the objects that should have a point.
-const WITH_POINT: f64 = 0.95;
+/// No side of a suggested size is larger: the longer side that FCOS was published with. Time and memory grow with the area.
+const LONGEST: u32 = 1333;
+
+/// Suggested sizes enlarge pictures by no more than this: beyond it, they gain no detail.
+const ENLARGED: u32 = 2;
+
+/// The share of the objects that should have a point.
+pub(crate) const WITH_POINT: f64 = 0.95;
 
 /// At most this many images, evenly spaced, are tested at each size.
 const TRIED_IMAGES: usize = 500;
@@ -23,10 +29,14 @@ const SMALL_STRIDES: usize = 2;
 
 /// A size to resize images to.
 ///
-/// It is the smallest size at which at least 95% of the objects have a point and the smallest 10% of the objects have a
-/// median shorter side of at least twice the stride of the finest level. The aspect ratio is that of the median width
-/// and height. The sides are multiples of 32, at least the coarsest stride and below the median sides. If no such size
-/// suffices, it is the median size.
+/// It is the smallest of the candidates at which at least 95% of the objects have a point, and the smallest tenth of them, by
+/// the shorter side of the box, measures at least two of the finest strides in the median.
+///
+/// The candidates have the shape of the median width and height. They are the median size, and sizes whose sides are
+/// multiples of 32, from the coarsest stride to twice the median size, with a longer side of at most 1333.
+///
+/// If the objects measure enough at the largest candidate, but too few of them have a point, others cover them at every size,
+/// and the measure alone decides. If they do not measure enough, it is the largest candidate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SuggestedSize {
@@ -38,8 +48,10 @@ pub struct SuggestedSize {
     pub with_point: f64,
     /// The median shorter side of the smallest 10% of the boxes at this size, in pixels.
     pub small_side: f64,
-    /// Whether both conditions are met.
-    pub sufficient: bool,
+    /// What `small_side` should be at least, in pixels.
+    pub wanted_side: f64,
+    /// Whether it would be larger without the limit of 1333 for the longer side.
+    pub limited: bool,
 }
 
 impl SuggestedSize {
@@ -59,10 +71,29 @@ impl SuggestedSize {
         let coarsest = *detector.strides().last()?;
         let candidates = candidates(usual, u32::try_from(coarsest).ok()?);
         let fit = |size: &(u32, u32)| Self::fit(*size, &tried, detector);
-        // Larger sizes suffice, too, except for objects that fall between two locations by chance.
-        let sufficient = |size: &(u32, u32)| fit(size).is_some_and(|fit| fit.sufficient);
-        let smallest = candidates.partition_point(|size| !sufficient(size));
-        fit(candidates.get(smallest).or(candidates.last())?)
+        let largest = fit(candidates.last()?)?;
+        if !largest.large_enough() {
+            let limited = usual.0.max(usual.1).saturating_mul(ENLARGED) > LONGEST;
+            return Some(Self { limited, ..largest });
+        }
+        // What suffices at one size suffices at larger ones, but for objects that fall between two locations by chance.
+        let suffices = |size: &(u32, u32)| {
+            fit(size).is_some_and(|fit| {
+                fit.large_enough() && (fit.points_suffice() || !largest.points_suffice())
+            })
+        };
+        let smallest = candidates.partition_point(|size| !suffices(size));
+        candidates.get(smallest).map_or(Some(largest), fit)
+    }
+
+    /// Whether enough objects have a point.
+    pub fn points_suffice(&self) -> bool {
+        self.with_point >= WITH_POINT
+    }
+
+    /// Whether the smallest objects measure enough.
+    pub fn large_enough(&self) -> bool {
+        self.small_side >= self.wanted_side
     }
 
     fn fit(
@@ -93,7 +124,8 @@ impl SuggestedSize {
             height,
             with_point,
             small_side,
-            sufficient: with_point >= WITH_POINT && small_side >= small as f64,
+            wanted_side: small as f64,
+            limited: false,
         })
     }
 }
@@ -105,22 +137,35 @@ fn small_side(mut sides: Vec<f64>) -> Option<f64> {
     Quantiles::new(sides).at(0.5)
 }
 
-/// The candidate sizes for images of `usual` size, ascending, with sides of at least `least` if the images are that
-/// large.
+/// The sizes to choose from for images of `usual` size, ascending, with sides of at least `least`, or the usual ones.
 fn candidates(usual: (u32, u32), least: u32) -> Vec<(u32, u32)> {
     let (short, long) = (usual.0.min(usual.1), usual.0.max(usual.1));
     let ratio = f64::from(long) / f64::from(short.max(1));
     let multiple = |side: f64| (side / f64::from(MULTIPLE)).round() as u32 * MULTIPLE;
-    let sizes = (least.div_ceil(MULTIPLE).max(1)..).map(|step| {
+    let steps = least.div_ceil(MULTIPLE).max(1)..=LONGEST / MULTIPLE;
+    let sizes = steps.map(|step| {
         let side = step * MULTIPLE;
         (side, multiple(f64::from(side) * ratio))
     });
-    let below = sizes.take_while(|size| size.0 < short && size.1 < long);
+    let (widest, longest) = (
+        short.saturating_mul(ENLARGED),
+        long.saturating_mul(ENLARGED),
+    );
+    let sizes = sizes.filter(|size| size.0 <= widest && size.1 <= longest);
+    let within_limit = |size: &(u32, u32)| size.1 <= LONGEST;
+    let mut sizes: Vec<(u32, u32)> = sizes.chain([(short, long)]).filter(within_limit).collect();
+    sizes.sort_unstable();
+    sizes.dedup();
+    if sizes.is_empty() {
+        // Too long for the least side: as long as the limit allows.
+        let longer = LONGEST / MULTIPLE * MULTIPLE;
+        sizes.push((multiple(f64::from(longer) / ratio).max(MULTIPLE), longer));
+    }
     let oriented = |(shorter, longer)| match usual.0 <= usual.1 {
         true => (shorter, longer),
         false => (longer, shorter),
     };
-    below.chain([(short, long)]).map(oriented).collect()
+    sizes.into_iter().map(oriented).collect()
 }
 
 #[cfg(test)]
@@ -133,15 +178,27 @@ mod tests {
 
     #[test]
     fn candidates_keep_the_shape() {
-        assert_eq!(
-            candidates((160, 120), 0),
-            [(32, 32), (96, 64), (128, 96), (160, 120)]
-        );
-        assert_eq!(candidates((64, 128), 8), [(32, 64), (64, 128)]);
+        let small = [(32, 32), (96, 64), (128, 96), (160, 120)];
+        let large = [(160, 128), (224, 160), (256, 192), (288, 224)];
+        assert_eq!(candidates((160, 120), 0), [small, large].concat());
+        let doubled = [(32, 64), (64, 128), (96, 192), (128, 256)];
+        assert_eq!(candidates((64, 128), 8), doubled);
         assert_eq!(candidates((20, 10), 128), [(20, 10)]);
         let sizes = candidates((640, 480), 128);
         assert_eq!(sizes[..3], [(160, 128), (224, 160), (256, 192)]);
-        assert_eq!(sizes.last(), Some(&(640, 480)));
+        assert!(sizes.contains(&(640, 480)));
+        assert_eq!(sizes.last(), Some(&(1280, 960)));
+    }
+
+    #[test]
+    fn candidates_keep_to_the_limit() {
+        // 992 by 4/3 is 1322.7.
+        let sizes = candidates((8000, 6000), 128);
+        assert_eq!(sizes.last(), Some(&(1312, 992)));
+        assert_eq!(sizes[0], (160, 128));
+        assert_eq!(candidates((1024, 1024), 128).last(), Some(&(1312, 1312)));
+        assert_eq!(candidates((50_000, 100), 128), [(1312, 32)]);
+        assert_eq!(candidates((u32::MAX, 1), 128), [(1312, 32)]);
     }
 
     /// A grid of squares of that side in a square image, with gaps of as much, each around a location at every scale of 1/n.
@@ -164,17 +221,55 @@ mod tests {
         for (side, expected) in [(200.0, 128), (65.0, 256), (33.0, 512), (17.0, 992)] {
             let found = SuggestedSize::of(&[squares(side, 1024)], &detector).unwrap();
             assert_eq!((found.width, found.height), (expected, expected), "{side}");
-            assert!(found.sufficient);
+            assert!(found.points_suffice() && found.large_enough());
             let scaled = f64::from(side) * f64::from(expected) / 1024.0;
             assert!((found.small_side - scaled).abs() < 1e-3);
             assert!(found.with_point >= WITH_POINT);
         }
-        let found = SuggestedSize::of(&[squares(5.0, 256)], &detector).unwrap();
-        assert_eq!((found.width, found.sufficient), (256, false));
         assert_eq!(
             SuggestedSize::of(&[ImageRecord::new(1, "empty", 9, 9)], &detector),
             None
         );
+    }
+
+    /// Squares of 16 pixels need no more than the native size, those of 9 pixels 16/9 of it, and those of 7 pixels more than
+    /// twice as much.
+    #[test]
+    fn pictures_are_enlarged_to_at_most_twice_their_size() {
+        let detector = FcosConfig::small(1);
+        for (side, expected, large_enough) in
+            [(16.0, 256, true), (9.0, 480, true), (7.0, 512, false)]
+        {
+            let found = SuggestedSize::of(&[squares(side, 256)], &detector).unwrap();
+            assert_eq!((found.width, found.height), (expected, expected), "{side}");
+            assert_eq!((found.large_enough(), found.limited), (large_enough, false));
+        }
+    }
+
+    /// The limit is 1312/6000 of the size.
+    #[test]
+    fn large_pictures_are_limited() {
+        let detector = FcosConfig::small(1);
+        for (side, limited) in [(60.0, true), (80.0, false)] {
+            let mut image = squares(side, 6000);
+            image.objects.truncate(200);
+            let found = SuggestedSize::of(&[image], &detector).unwrap();
+            assert_eq!(
+                (found.width, found.limited),
+                (1312 - 96 * u32::from(!limited), limited)
+            );
+        }
+    }
+
+    /// The second of two equal squares never has a point: the sides alone decide, at 16/32 of the size.
+    #[test]
+    fn objects_that_others_cover_do_not_enlarge_the_size() {
+        let mut image = squares(32.0, 1024);
+        let covered = image.objects.clone();
+        image.objects.extend(covered);
+        let found = SuggestedSize::of(&[image], &FcosConfig::small(1)).unwrap();
+        assert_eq!((found.width, found.height), (512, 512));
+        assert!(found.large_enough() && !found.points_suffice());
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::{
     distribution::Distribution,
     inspection::Inspection,
     wording::{
-        concerns, described, grouped, leaks, line, message, percent, reason, rounded, split_columns,
+        concerns, described, grouped, leaks, line, percent, reason, rounded, sized_objects,
+        split_columns, unions, unread_name,
     },
 };
 
@@ -112,20 +113,22 @@ fn splits(inspection: &Inspection) -> String {
     for split in &inspection.unread {
         let _ = writeln!(
             text,
-            "{}: cannot be read: {}",
-            name(&split.name),
+            "{}: not read: {}",
+            line(&unread_name(split)),
             line(&split.cause)
         );
+    }
+    for union in unions(inspection) {
+        let _ = writeln!(text, "{}", line(&union));
     }
     text
 }
 
 fn classes(inspection: &Inspection) -> String {
-    let total = |class: &ClassCount| class.objects.iter().sum::<usize>();
     let mut classes: Vec<&ClassCount> = inspection.classes.iter().collect();
     let left_out = classes.len().saturating_sub(MAX_CLASSES);
     if left_out > 0 {
-        classes.sort_by_key(|class| std::cmp::Reverse(total(class)));
+        classes.sort_by_key(|class| std::cmp::Reverse(class.total_objects));
         classes.drain(MAX_CLASSES / 2..MAX_CLASSES / 2 + left_out);
     }
     let titles = inspection.splits.iter().map(|split| name(&split.name));
@@ -164,7 +167,7 @@ fn sizes(inspection: &Inspection) -> String {
     let mut text = rows(&table);
     let overlapping = inspection.crowding.overlapping;
     if overlapping > 0 {
-        let share = percent(overlapping, inspection.objects());
+        let share = percent(overlapping, inspection.objects);
         let _ = writeln!(
             text,
             "{share} of the boxes overlap another box with an IoU of 0.5 or more"
@@ -177,7 +180,7 @@ fn levels(inspection: &Inspection) -> String {
     let levels = &inspection.levels;
     let objects = levels.objects();
     if objects == 0 {
-        return "no training objects\n".to_owned();
+        return format!("no {}\n", line(&sized_objects(inspection)));
     }
     let row = |title: String, count: usize| {
         let bar = "█".repeat((BAR * count).div_ceil(objects));
@@ -192,7 +195,8 @@ fn levels(inspection: &Inspection) -> String {
     let without = row("no point".to_owned(), levels.without_point);
     let (cells, bars): (Vec<_>, Vec<_>) = counts.chain([without]).unzip();
     let mut text = format!(
-        "training objects by pyramid level, at {}\n",
+        "{} by level, at {}\n",
+        line(&sized_objects(inspection)),
         described(levels.resize)
     );
     for (line, bar) in rows(&cells).lines().zip(bars) {
@@ -210,7 +214,8 @@ fn levels(inspection: &Inspection) -> String {
 }
 
 fn messages(inspection: &Inspection) -> String {
-    let findings: Vec<String> = inspection.findings.iter().map(message).collect();
+    let findings = inspection.findings.iter();
+    let findings: Vec<String> = findings.map(ToString::to_string).collect();
     let mut text = String::new();
     for messages in [
         &leaks(inspection),

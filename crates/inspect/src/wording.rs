@@ -4,10 +4,9 @@ use fcos_burn_data::transforms::Resize;
 
 use crate::{
     classes::ClassConcerns,
-    findings::FindingCount,
     inspection::{Inspection, SplitCounts},
-    splits::Purpose,
-    suggestion::SuggestedSize,
+    splits::{Purpose, UnreadSplit},
+    suggestion::{SuggestedSize, WITH_POINT},
 };
 
 /// A column of the table of splits.
@@ -31,19 +30,56 @@ pub(crate) fn split_columns(inspection: &Inspection) -> Vec<SplitColumn> {
     all.into_iter().filter(shown).collect()
 }
 
-/// Warnings about validation splits that contain training images.
+/// Which splits have pictures of the split to train on.
 pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
-    let splits = inspection.splits.iter();
-    let leaking =
-        splits.filter(|split| split.purpose == Purpose::Validation && split.in_training > 0);
+    let leaking = inspection.splits.iter();
+    let leaking = leaking.filter(|split| split.in_training > 0);
     let told = leaking.map(|split| {
-        let (name, leaked, images) = (&split.name, grouped(split.in_training), grouped(split.images));
-        format!("{name}: {leaked} of {images} images are also in the training split, so validation results will look too good")
+        let (name, leaked) = (&split.name, grouped(split.in_training));
+        let (are, images) = (if split.in_training == 1 { "is" } else { "are" }, counted(split.images, "picture"));
+        format!("{name}: {leaked} of {images} {are} also in the split to train on, so that results on {name} look better than they are")
     });
     told.collect()
 }
 
-/// Text from files, on one line.
+/// Which splits consist of others, as in `trainval: same images as train, val`. The split to train on is left out: that others
+/// share its images is a [leak](leaks).
+pub(crate) fn unions(inspection: &Inspection) -> Vec<String> {
+    let splits = inspection.splits.iter();
+    let unions = splits
+        .filter(|split| split.purpose != Purpose::Training && !split.includes.is_empty())
+        .map(|split| {
+            let (name, others) = (&split.name, split.includes.join(", "));
+            match split.own_images {
+                0 => format!("{name}: same images as {others}"),
+                own => format!("{name}: the images of {others}, and {} more", grouped(own)),
+            }
+        });
+    unions.collect()
+}
+
+/// The objects that levels are counted for, as in `objects to train on` or `objects of day`.
+pub(crate) fn sized_objects(inspection: &Inspection) -> String {
+    let split = inspection
+        .sized
+        .and_then(|split| inspection.splits.get(split));
+    match split {
+        Some(split) if split.purpose != Purpose::Training => format!("objects of {}", split.name),
+        _ => "objects to train on".to_owned(),
+    }
+}
+
+/// How a split that was not read is called, as in `val, to validate on`.
+pub(crate) fn unread_name(split: &UnreadSplit) -> String {
+    let name = &split.name;
+    match split.purpose {
+        Purpose::Training => format!("{name}, to train on"),
+        Purpose::Validation => format!("{name}, to validate on"),
+        Purpose::Other => name.clone(),
+    }
+}
+
+/// Text of files on one line.
 pub(crate) fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -61,7 +97,16 @@ pub(crate) fn grouped(number: usize) -> String {
     text
 }
 
-/// A number with about two significant digits.
+/// As in `1 image` or `1,234 images`.
+pub(crate) fn counted(number: usize, noun: &str) -> String {
+    match (number, noun.ends_with('s')) {
+        (1, _) => format!("1 {noun}"),
+        (_, true) => format!("{} {noun}es", grouped(number)),
+        (_, false) => format!("{} {noun}s", grouped(number)),
+    }
+}
+
+/// A number with as many decimals as it takes to tell it from its neighbors.
 pub(crate) fn rounded(value: f64) -> String {
     match value {
         value if value.fract() == 0.0 => format!("{value}"),
@@ -87,17 +132,31 @@ pub(crate) fn described(resize: Resize) -> String {
     }
 }
 
-/// What a suggestion is based on.
+/// What a suggestion is based on, and what is not met.
 pub(crate) fn reason(suggestion: &SuggestedSize) -> String {
-    let points = 100.0 * suggestion.with_point;
-    let side = rounded((10.0 * suggestion.small_side).round() / 10.0);
-    let text = format!(
-        "{points:.1}% of the objects get a point, and the smallest 10% have a median shorter side of {side} pixels"
+    let one_decimal = |value: f64| rounded((10.0 * value).round() / 10.0);
+    let points = format!(
+        "{:.1}% of the objects get a point",
+        100.0 * suggestion.with_point
     );
-    match suggestion.sufficient {
-        true => text,
-        false => format!("{text}; that is not enough, so larger images or tiling would help"),
-    }
+    let points = match (suggestion.points_suffice(), suggestion.large_enough()) {
+        (true, _) => points,
+        (false, true) => format!("{points}, as others cover the rest at every size"),
+        (false, false) => format!("{points}, fewer than the {:.0}% wanted", 100.0 * WITH_POINT),
+    };
+    let side = one_decimal(suggestion.small_side);
+    let side = format!("the smallest tenth has a shorter side of {side} pixels");
+    let wanted = rounded(suggestion.wanted_side);
+    let side = match (suggestion.large_enough(), suggestion.limited) {
+        (true, _) => side,
+        (false, true) => format!(
+            "{side}, less than the {wanted} wanted; larger sizes cost much time: cut the pictures into tiles"
+        ),
+        (false, false) => format!(
+            "{side}, less than the {wanted} wanted; pictures of a higher resolution would help"
+        ),
+    };
+    format!("{points}, and {side}")
 }
 
 /// The concerns about classes, each with the names.
@@ -116,19 +175,6 @@ pub(crate) fn concerns(concerns: &ClassConcerns) -> Vec<(&'static str, &[String]
         .collect()
 }
 
-/// As in `train: degenerate boxes dropped: 1 (a.jpg object 3)`.
-pub(crate) fn message(finding: &FindingCount) -> String {
-    let more = match finding.count > finding.places.len() {
-        true => ", …",
-        false => "",
-    };
-    let (count, places) = (grouped(finding.count), finding.places.join(", "));
-    format!(
-        "{}: {}: {count} ({places}{more})",
-        finding.split, finding.finding
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +188,12 @@ mod tests {
         assert_eq!(
             [0.126, 1.26, 12.6, 640.0].map(rounded),
             ["0.13", "1.3", "13", "640"]
+        );
+        let images = [0, 1, 1000].map(|count| counted(count, "image"));
+        assert_eq!(images, ["0 images", "1 image", "1,000 images"]);
+        assert_eq!(
+            [1, 2].map(|count| counted(count, "class")),
+            ["1 class", "2 classes"]
         );
         assert_eq!(percent(1, 3), "33.3%");
         assert_eq!(percent(0, 0), "0.0%");

@@ -113,9 +113,9 @@ fn levels_and_suggestion_are_those_of_the_training_split() {
     assert_eq!(found.levels.without_point, 1);
     assert_eq!(found.levels.without_point_images, [2]);
     let size = found.suggestion.as_ref().unwrap();
-    assert!(!size.sufficient);
-    // The median of 100 and 200, by 50 and 200.
-    assert_eq!((size.width, size.height), (150, 125));
+    assert!(size.large_enough() && !size.points_suffice());
+    // The medians are 150 and 125. The twins measure 20/200 of the height: 16 pixels of 160.
+    assert_eq!((size.width, size.height), (192, 160));
     let empty = dataset(&["cat"], vec![record(1, "b", (100, 50), Vec::new())]);
     let empty = Splits::new("empty").with_split(Purpose::Training, "train", empty);
     let found = Inspection::of(&empty, &options());
@@ -125,7 +125,7 @@ fn levels_and_suggestion_are_those_of_the_training_split() {
     );
     assert!(found.table().contains("no training objects"));
     let found = Inspection::of(&Splits::new("none"), &options());
-    assert_eq!(found.images(), 0);
+    assert_eq!((found.images, found.sized), (0, None));
 }
 
 #[test]
@@ -216,6 +216,138 @@ fn equal_files_are_found_within_and_across_splits() {
     );
 }
 
+/// A YOLO data set of these images by split, each of the gray value given.
+fn yolo(folder: &std::path::Path, splits: &[(&str, &[(&str, u8)])]) {
+    for (split, images) in splits {
+        let list = images
+            .iter()
+            .map(|(name, _)| format!("./images/{name}.png\n"));
+        std::fs::create_dir_all(folder.join("images")).unwrap();
+        std::fs::create_dir_all(folder.join("labels")).unwrap();
+        std::fs::write(
+            folder.join(format!("{split}.txt")),
+            list.collect::<String>(),
+        )
+        .unwrap();
+        for (name, value) in *images {
+            let pixels = image::RgbImage::from_pixel(8, 8, image::Rgb([*value; 3]));
+            let path = folder.join("images").join(format!("{name}.png"));
+            pixels.save(path).unwrap();
+            let path = folder.join("labels").join(format!("{name}.txt"));
+            std::fs::write(path, "0 0.5 0.5 0.5 0.5\n").unwrap();
+        }
+    }
+    let names = splits
+        .iter()
+        .map(|(split, _)| format!("{split}: {split}.txt\n"));
+    let description = format!("names: [thing]\n{}", names.collect::<String>());
+    std::fs::write(folder.join("data.yaml"), description).unwrap();
+}
+
+#[test]
+fn images_in_several_splits_count_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (train, val, test) = (
+        [("a", 1), ("b", 2)],
+        [("c", 3)],
+        [("d", 4), ("e", 2), ("a", 1)],
+    );
+    let both: Vec<_> = train.iter().chain(&val).copied().collect();
+    yolo(
+        folder.path(),
+        &[
+            ("train", &train),
+            ("val", &val),
+            ("trainval", &both),
+            ("test", &test),
+        ],
+    );
+    let folder = DataFolder::open(folder.path()).unwrap();
+    let found = Inspection::of(&Splits::read(&folder, 0.2).unwrap(), &options());
+    assert_eq!(found.splits.len(), 4, "{:?}", found.splits);
+    assert_eq!((found.images, found.objects), (5, 5));
+    assert_eq!(found.image_sizes.common[0].images, 5);
+    assert_eq!(found.crowding.mean, 1.0);
+    assert_eq!(
+        (
+            found.classes[0].total_objects,
+            found.classes[0].total_images
+        ),
+        (5, 5)
+    );
+    // `b` and `e` alone are different files.
+    assert_eq!(found.duplicates.len(), 1);
+    let leaked = |name: &str| {
+        let split = found
+            .splits
+            .iter()
+            .find(|split| split.name == name)
+            .unwrap();
+        split.in_training
+    };
+    assert_eq!(
+        ["train", "val", "trainval", "test"].map(leaked),
+        [0, 0, 0, 2]
+    );
+    let table = found.table();
+    assert!(
+        table.contains("trainval: same images as train, val\n"),
+        "{table}"
+    );
+    assert!(
+        table.contains("test: 2 of 3 pictures are also in"),
+        "{table}"
+    );
+}
+
+#[test]
+fn levels_name_the_split_if_none_is_to_train_on() {
+    let image = |id| record(id, "a", (64, 64), vec![boxed(0, [1.0, 1.0, 30.0, 30.0])]);
+    let set = |id| dataset(&["a"], vec![image(id)]);
+    let splits = Splits::new("set")
+        .with_split(Purpose::Other, "day", set(1))
+        .with_split(Purpose::Other, "night", set(2));
+    let found = Inspection::of(&splits, &options());
+    assert_eq!(found.sized, Some(0));
+    let table = found.table();
+    assert!(table.contains("objects of day by level"), "{table}");
+    assert!(!table.contains("to train on"), "{table}");
+}
+
+#[test]
+fn classes_of_one_name_are_two() {
+    let image = |label| {
+        vec![record(
+            1,
+            "a",
+            (64, 64),
+            vec![boxed(label, [1.0, 1.0, 9.0, 9.0])],
+        )]
+    };
+    let splits = Splits::new("set")
+        .with_split(
+            Purpose::Training,
+            "train",
+            dataset(&["cat", "cat"], image(1)),
+        )
+        .with_split(
+            Purpose::Validation,
+            "val",
+            dataset(&["dog", "cat"], image(1)),
+        );
+    let found = Inspection::of(&splits, &options());
+    let counts = found
+        .classes
+        .iter()
+        .map(|class| (class.name.as_str(), class.objects.clone()));
+    let expected = [
+        ("cat", vec![0, 1]),
+        ("cat", vec![1, 0]),
+        ("dog", vec![0, 0]),
+    ];
+    assert_eq!(counts.collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn splits_that_cannot_be_read_are_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -242,10 +374,16 @@ fn splits_that_cannot_be_read_are_told() {
         found.unread
     );
     assert!(
-        found.table().contains("val: cannot be read: "),
+        found.table().contains("val, to validate on: not read: "),
         "{}",
         found.table()
     );
+    // Nothing is held out in place of the split that cannot be read.
+    let path = folder.path().join("images/train/b.png");
+    image::RgbImage::new(9, 9).save(path).unwrap();
+    let read = Splits::read(&folder_of(), 0.2).unwrap();
+    assert_eq!(read.splits().len(), 1);
+    assert_eq!(read.splits()[0].dataset.len(), 2);
     std::fs::write(folder.path().join("labels/train/a.txt"), "0 half").unwrap();
     let error = Splits::read(&folder_of(), 0.2).unwrap_err().to_string();
     assert!(error.contains("a.txt"), "{error}");
@@ -269,7 +407,7 @@ fn a_set_of_one_split_is_divided() {
         purposes.collect::<Vec<_>>(),
         [Purpose::Training, Purpose::Validation]
     );
-    assert_eq!(found.images(), 40);
+    assert_eq!(found.images, 40);
     assert!((2..=16).contains(&found.splits[1].images));
     assert!(
         found

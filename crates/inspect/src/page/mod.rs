@@ -12,9 +12,10 @@ use crate::{
     distribution::Distribution,
     inspection::Inspection,
     picture::Picture,
-    splits::{Purpose, Splits},
+    splits::Splits,
     wording::{
-        concerns, described, grouped, leaks, line, message, percent, reason, rounded, split_columns,
+        concerns, counted, described, grouped, leaks, line, percent, reason, rounded,
+        sized_objects, split_columns, unions, unread_name,
     },
 };
 
@@ -53,14 +54,9 @@ fn shown(inspection: &Inspection) -> Vec<Picture> {
 
 /// Some of the images with objects that have no point.
 fn without_point(inspection: &Inspection) -> impl Iterator<Item = Picture> {
-    let mut splits = inspection.splits.iter();
-    let training = splits.position(|split| split.purpose == Purpose::Training);
-    let split = training.unwrap_or(0);
-    let images = inspection.levels.without_point_images.iter();
-    images.map(move |image| Picture {
-        split,
-        image: *image,
-    })
+    let images = &inspection.levels.without_point_images;
+    let pictures = |split| images.iter().map(move |&image| Picture { split, image });
+    inspection.sized.into_iter().flat_map(pictures)
 }
 
 /// The groups of duplicate images that are shown, those across splits first. Of each group, the first image of each
@@ -99,6 +95,7 @@ impl Page<'_> {
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
+                    (self.photos.definitions())
                     header {
                         h1 { (title) }
                         p.quiet { (self.origin()) }
@@ -126,11 +123,11 @@ impl Page<'_> {
             None => String::new(),
         };
         let [images, objects, classes] = [
-            (inspection.images(), "images"),
-            (inspection.objects(), "objects"),
-            (inspection.classes.len(), "classes"),
+            (inspection.images, "image"),
+            (inspection.objects, "object"),
+            (inspection.classes.len(), "class"),
         ]
-        .map(|(count, noun)| format!("{} {noun}", grouped(count)));
+        .map(|(count, noun)| counted(count, noun));
         format!("{layout}{images}, {objects}, {classes}.")
     }
 
@@ -153,8 +150,9 @@ impl Page<'_> {
                     } }
                 } }
                 @for split in &inspection.unread {
-                    p { span.alarm { (line(&split.name)) " cannot be read: " } (line(&split.cause)) }
+                    p { span.alarm { (line(&unread_name(split))) ": not read: " } (line(&split.cause)) }
                 }
+                @for union in unions(inspection) { p.quiet { (line(&union)) } }
                 @for leak in leaks(inspection) { p.alarm { (line(&leak)) } }
                 (list(&inspection.remarks))
             }
@@ -170,8 +168,11 @@ impl Page<'_> {
                 h2 { "Dropped or repaired" }
                 @if findings.is_empty() && notes.is_empty() { p { "Nothing." } }
                 (list(notes))
+                @if findings.iter().any(|finding| !finding.pictures.is_empty()) {
+                    p.quiet { "Pictures show the boxes that remain." }
+                }
                 @for finding in findings {
-                    p { (line(&message(finding))) }
+                    p { (line(&finding.to_string())) }
                     (self.pictures(finding.pictures.iter().copied()))
                 }
             }
@@ -182,13 +183,8 @@ impl Page<'_> {
         let Inspection {
             classes, splits, ..
         } = self.inspection;
-        let total = |counts: &[usize]| counts.iter().sum::<usize>();
-        let most = classes
-            .iter()
-            .map(|class| total(&class.objects))
-            .max()
-            .unwrap_or(0)
-            .max(1);
+        let most = classes.iter().map(|class| class.total_objects).max();
+        let most = most.unwrap_or(0);
         html! {
             section {
                 h2 { "Classes" }
@@ -202,13 +198,12 @@ impl Page<'_> {
                         th { "Objects" } th { "Images" } th {}
                     } }
                     tbody { @for (index, class) in classes.iter().enumerate().take(MAX_CLASSES) {
-                        @let objects = total(&class.objects);
                         tr {
                             td.name { span.swatch style=(format!("background:{}", color(index))) {} (line(&class.name)) }
                             @for count in &class.objects { td { (grouped(*count)) } }
-                            td { (grouped(objects)) }
-                            td { (grouped(total(&class.images))) }
-                            td.bar { (bar(objects, most)) }
+                            td { (grouped(class.total_objects)) }
+                            td { (grouped(class.total_images)) }
+                            td.bar { (bar(class.total_objects, most)) }
                         }
                     } }
                 } }
@@ -236,10 +231,10 @@ impl Page<'_> {
                 @if let Some(size) = &self.inspection.suggestion {
                     p { "Suggested: " strong { (size.width) "x" (size.height) } ". At this size, " (reason(size)) "." }
                 } @else {
-                    p { "There are no training objects." }
+                    p { "No " (line(&sized_objects(self.inspection))) "." }
                 }
                 @if objects > 0 {
-                    h3 { "Training objects by pyramid level, at " (described(levels.resize)) }
+                    h3 { (line(&capitalized(&sized_objects(self.inspection)))) " by pyramid level, at " (described(levels.resize)) }
                     div.scroll { table.levels {
                         thead { tr { th { "Level" } th { "Stride" } th { "Objects" } th { "Share" } th {} } }
                         tbody {
@@ -298,8 +293,8 @@ impl Page<'_> {
                 p {
                     "Image sizes: " (sizes) ". "
                     @if crowding.overlapping > 0 {
-                        (percent(crowding.overlapping, self.inspection.objects()))
-                        " of the boxes overlap another box with an IoU of 0.5 or more."
+                        (percent(crowding.overlapping, self.inspection.objects))
+                        " of the boxes overlap another one by an IoU of 0.5 or more."
                     }
                 }
             }
@@ -310,10 +305,10 @@ impl Page<'_> {
         let all = &self.inspection.duplicates;
         html! {
             @if !all.is_empty() { section {
-                h2 { "Duplicate images" }
-                p { (grouped(all.len())) " groups of images with identical files." }
+                h2 { "Equal pictures" }
+                p { (counted(all.len(), "group")) " of pictures whose files are equal." }
                 div.groups { @for group in groups(self.inspection) { (self.pictures(group.into_iter())) } }
-                @if all.len() > MAX_GROUPS { p.quiet { "… " (grouped(all.len() - MAX_GROUPS)) " more groups" } }
+                @if all.len() > MAX_GROUPS { p.quiet { "… " (grouped(all.len() - MAX_GROUPS)) " more" } }
             } }
         }
     }
@@ -343,14 +338,13 @@ impl Page<'_> {
             return html! {};
         };
         let name = line(&record.file_name);
-        let objects = match record.objects.len() {
-            1 => "1 object".to_owned(),
-            count => format!("{} objects", grouped(count)),
-        };
+        let objects = counted(record.objects.len(), "object");
         html! {
             figure {
                 @match photo {
-                    Ok(photo) => img src=(photo.address) width=(photo.width) height=(photo.height) alt=(name) loading="lazy";,
+                    Ok(photo) => svg viewBox=(format!("0 0 {} {}", photo.width, photo.height)) role="img" aria-label=(name) {
+                        use href=(format!("#{}", photo.name())) {}
+                    },
                     Err(cause) => div.gone { (line(cause)) },
                 }
                 figcaption {

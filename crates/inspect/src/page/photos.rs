@@ -10,6 +10,7 @@ use image::{
     codecs::jpeg::JpegEncoder,
     imageops::{FilterType, resize, thumbnail},
 };
+use maud::{Markup, html};
 use rayon::prelude::*;
 
 use crate::{
@@ -27,18 +28,39 @@ const QUALITY: u8 = 80;
 /// With more objects than this, labels would hide them. Only the colors then show the classes.
 const MAX_LABELS: usize = 8;
 
-/// An image with its boxes.
+/// A picture with its boxes.
+#[derive(Clone, Copy)]
 pub(super) struct Photo {
-    /// The JPEG file as a `data:` address.
-    pub address: String,
+    /// The index of its JPEG file.
+    file: usize,
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
 }
 
-/// Images by their place, or why they could not be read.
-pub(super) struct Photos(HashMap<Picture, Result<Photo, String>>);
+impl Photo {
+    /// The name that it is shown by.
+    pub fn name(self) -> String {
+        format!("photo-{}", self.file)
+    }
+}
+
+/// A picture with its boxes, as a JPEG file.
+#[derive(PartialEq, Eq, Hash)]
+struct Jpeg {
+    bytes: Vec<u8>,
+    width: u32,
+    height: u32,
+}
+
+/// Pictures, of which a page shows some several times, and has each once.
+pub(super) struct Photos {
+    /// The files, each once.
+    files: Vec<Markup>,
+    /// Pictures by their place, or why they could not be read.
+    photos: HashMap<Picture, Result<Photo, String>>,
+}
 
 impl Photos {
     /// Reads and draws these images, each once, on all cores.
@@ -51,11 +73,58 @@ impl Photos {
             let positions = classes.positions.get(picture.split)?;
             Some((picture, photo(split, picture.image, classes, positions)))
         };
-        Self(pictures.into_par_iter().filter_map(photo).collect())
+        let read: Vec<_> = pictures.into_par_iter().filter_map(photo).collect();
+        let mut files: HashMap<Jpeg, usize> = HashMap::new();
+        let mut photos = Self {
+            files: Vec::new(),
+            photos: HashMap::new(),
+        };
+        for (picture, jpeg) in read {
+            let photo = jpeg.map(|jpeg| {
+                let (width, height) = (jpeg.width, jpeg.height);
+                let file = *files
+                    .entry(jpeg)
+                    .or_insert_with_key(|jpeg| photos.add(jpeg));
+                Photo {
+                    file,
+                    width,
+                    height,
+                }
+            });
+            photos.photos.insert(picture, photo);
+        }
+        photos
+    }
+
+    /// Adds a file, and returns its index.
+    fn add(&mut self, jpeg: &Jpeg) -> usize {
+        let file = self.files.len();
+        let id = Photo {
+            file,
+            width: jpeg.width,
+            height: jpeg.height,
+        }
+        .name();
+        let address = format!("data:image/jpeg;base64,{}", STANDARD.encode(&jpeg.bytes));
+        self.files.push(html! {
+            image id=(id) href=(address) width=(jpeg.width) height=(jpeg.height) {}
+        });
+        file
+    }
+
+    /// The files, for figures to refer to.
+    pub fn definitions(&self) -> Markup {
+        html! {
+            @if !self.files.is_empty() {
+                svg.photos width="0" height="0" aria-hidden="true" {
+                    defs { @for file in &self.files { (file) } }
+                }
+            }
+        }
     }
 
     pub fn get(&self, picture: Picture) -> Option<&Result<Photo, String>> {
-        self.0.get(&picture)
+        self.photos.get(&picture)
     }
 }
 
@@ -64,7 +133,7 @@ fn photo(
     index: usize,
     classes: &ClassIndex,
     positions: &[usize],
-) -> Result<Photo, String> {
+) -> Result<Jpeg, String> {
     let dataset: &DetectionDataset = &split.dataset;
     let image = dataset.image(index).map_err(|error| error.to_string())?;
     let record = dataset.record(index).map_err(|error| error.to_string())?;
@@ -75,13 +144,13 @@ fn photo(
         height as f32 / image.height() as f32,
     ];
     draw_boxes(&mut scaled, &drawn(record, scale, classes, positions));
-    let mut jpeg = Vec::new();
-    let encoder = JpegEncoder::new_with_quality(&mut jpeg, QUALITY);
+    let mut bytes = Vec::new();
+    let encoder = JpegEncoder::new_with_quality(&mut bytes, QUALITY);
     encoder
         .write_image(&scaled, width, height, image::ExtendedColorType::Rgb8)
         .map_err(|error| error.to_string())?;
-    Ok(Photo {
-        address: format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)),
+    Ok(Jpeg {
+        bytes,
         width,
         height,
     })

@@ -1,0 +1,113 @@
+//! Splits that have image files in common, such as `trainval` with `train` and `val`.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use fcos_burn_data::ImageRecord;
+
+use crate::{
+    picture::Picture,
+    splits::{Split, Splits},
+};
+
+/// The images of all splits, each image file once. Images that are not in files are all different.
+pub(crate) fn different_images(splits: &Splits) -> Vec<(Picture, &ImageRecord)> {
+    let mut seen: HashSet<&Path> = HashSet::new();
+    let is_new = |(picture, _): &(Picture, &ImageRecord)| {
+        splits.file(*picture).is_none_or(|file| seen.insert(file))
+    };
+    splits.pictures().filter(is_new).collect()
+}
+
+/// Of a group of equal pictures, the first of each file.
+pub(crate) fn different_files(splits: &Splits, group: &[Picture]) -> Vec<Picture> {
+    let mut seen: HashSet<Option<&Path>> = HashSet::new();
+    let group = group.iter().copied();
+    group
+        .filter(|picture| seen.insert(splits.file(*picture)))
+        .collect()
+}
+
+/// The indices of the other splits whose image files are all in `split`, and the number of images in none of them.
+pub(crate) fn included(splits: &Splits, split: usize) -> (Vec<usize>, usize) {
+    let all = splits.splits();
+    let mut own: HashSet<&Path> = files(&all[split]).flatten().collect();
+    let is_included = |other: &usize| {
+        let mut files = files(&all[*other]).peekable();
+        *other != split
+            && files.peek().is_some()
+            && files.all(|file| file.is_some_and(|file| own.contains(file)))
+    };
+    let included: Vec<usize> = (0..all.len()).filter(is_included).collect();
+    for file in included.iter().flat_map(|other| files(&all[*other])) {
+        own.remove(file.unwrap_or(Path::new("")));
+    }
+    let without_file = files(&all[split]).filter(Option::is_none).count();
+    (included, own.len() + without_file)
+}
+
+/// The file of each image of a split.
+fn files(split: &Split) -> impl Iterator<Item = Option<&Path>> {
+    (0..split.dataset.len()).map(|image| split.dataset.image_file(image))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::path::PathBuf;
+
+    use fcos_burn_data::{Category, DetectionDataset, ImageFiles};
+
+    use super::*;
+    use crate::Purpose;
+
+    /// Splits of images in files of these names. The files are not read.
+    fn splits(of: &[&[&str]]) -> Splits {
+        let mut splits = Splits::new("set");
+        for names in of {
+            let images = (1..).zip(*names);
+            let images = images.map(|(id, name)| ImageRecord::new(id, *name, 4, 4));
+            let files = ImageFiles::new(names.iter().map(PathBuf::from).collect());
+            let categories = Category::list(["a"]);
+            let dataset = DetectionDataset::new("set", categories, images.collect(), files);
+            splits = splits.with_split(Purpose::Other, "split", dataset.unwrap());
+        }
+        splits
+    }
+
+    #[test]
+    fn splits_include_those_whose_files_they_all_have() {
+        let splits = splits(&[
+            &["a", "b"],
+            &["c"],
+            &["c", "b", "a"],
+            &["a", "x"],
+            &["x", "b", "a", "y"],
+            &[],
+        ]);
+        let found: Vec<_> = (0..6).map(|split| included(&splits, split)).collect();
+        let expected = [
+            (vec![], 2),
+            (vec![], 1),
+            (vec![0, 1], 0),
+            (vec![], 2),
+            (vec![0, 3], 1),
+            (vec![], 0),
+        ];
+        assert_eq!(found, expected);
+        let different = different_images(&splits);
+        let names = different
+            .iter()
+            .map(|(_, record)| record.file_name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c", "x", "y"]);
+    }
+
+    #[test]
+    fn a_file_in_several_splits_is_no_equal_picture() {
+        let splits = splits(&[&["a", "b"], &["a"], &["b", "c"]]);
+        let picture = |(split, image)| Picture { split, image };
+        let group = [(0, 0), (1, 0), (2, 1)].map(picture);
+        assert_eq!(different_files(&splits, &group), [group[0], group[2]]);
+    }
+}
