@@ -351,7 +351,6 @@ fn labelimg_voc_in_one_folder() {
     };
     assert_eq!(
         remark,
-        "images without an annotation file, skipped: 1 (r-8.png)"
         "images that are not annotated, left out: 1 (r-8.png)"
     );
 }

@@ -11,7 +11,7 @@ use crate::{
     duplicates,
     findings::{self, FindingCount},
     levels::Levels,
-    overlap, page,
+    overlap,
     picture::Picture,
     sheets::{self, Sheet},
     splits::{Purpose, Splits, UnreadSplit},
@@ -139,33 +139,6 @@ impl Inspection {
             sheets: sheets::sheets(&different, &duplicates, options.pictures),
             duplicates,
         }
-    }
-
-    /// The figures as text of at most about 100 columns. Data sets of many classes show the most and the least common.
-    pub fn table(&self) -> String {
-        table::table(self)
-    }
-
-    /// Writes the figures as `inspection.json`, and `index.html`, a page without other files that shows them with charts
-    /// and pictures, to `folder`, which is created. `splits` are those that were inspected: the pixels of the pictures are
-    /// read now. Returns the path of the page.
-    ///
-    /// # Errors
-    ///
-    /// Names the file that cannot be written. A picture that cannot be read is replaced by the cause.
-    pub fn save(&self, splits: &Splits, folder: &Path) -> Result<PathBuf, InspectError> {
-        fs::create_dir_all(folder).map_err(InspectError::io(folder))?;
-        let path = folder.join("inspection.json");
-        let mut json = serde_json::to_vec_pretty(self).map_err(|source| InspectError::Json {
-            path: path.clone(),
-            source,
-        })?;
-        json.push(b'\n');
-        write_whole(&path, &json).map_err(InspectError::io(&path))?;
-        let path = folder.join("index.html");
-        let html = page::html(self, splits);
-        write_whole(&path, html.as_bytes()).map_err(InspectError::io(&path))?;
-        Ok(path)
     }
 }
 

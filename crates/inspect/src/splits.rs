@@ -89,13 +89,10 @@ impl Splits {
     ///
     /// The error of the first split if none can be read.
     pub fn read(folder: &DataFolder, val_share: f64) -> Result<Self, DataError> {
-        let training = folder.training_split();
-        // The only split serves one purpose.
-        let validation = (folder.validation_split()).filter(|split| Some(*split) != training);
-        let purpose = |name: &str| {
-            if training == Some(name) {
-                Purpose::Training
-            } else if validation == Some(name) {
+        let division = folder.division(None, None).ok();
+        let purpose = |name: &str| match &division {
+            Some(division) if division.train == name => Purpose::Training,
+            Some(division) if division.share.is_none() && division.val == name => {
                 Purpose::Validation
             }
             None if folder.validation_split() == Some(name) => Purpose::Validation,
@@ -118,8 +115,10 @@ impl Splits {
         }
         match first_error {
             Some(error) if splits.splits.is_empty() => Err(error),
-            _ if validation.is_some() => Ok(splits),
-            _ => Ok(splits.with_held_out(val_share)),
+            _ => Ok(match division.and_then(|division| division.share) {
+                Some(_) => splits.with_held_out(val_share),
+                None => splits,
+            }),
         }
     }
 

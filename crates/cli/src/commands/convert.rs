@@ -6,9 +6,12 @@ use std::{
 };
 
 use clap::ValueEnum;
-use fcos_burn::data::{
-    DataError, DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout,
-    shapes::{ShapesConfig, ShapesSplit},
+use fcos_burn::{
+    data::{
+        DataError, DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout, list_names,
+        shapes::ShapesConfig,
+    },
+    train::config::DataSource,
 };
 use fcos_burn_cli::{
     Error,
@@ -35,8 +38,8 @@ pub struct Args {
     /// Write only this split; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
     split: Vec<String>,
-    /// Divide the only split, or that of --split, into `train` and `val`, which gets about this share
-    /// of the images
+    /// Divide the only split, or that of --split, into `train` and `val`, which gets about this
+    /// fraction of the images
     #[arg(long, value_name = "SHARE", value_parser = parse_val_share, allow_negative_numbers = true)]
     val_share: Option<f64>,
     #[command(flatten)]
@@ -98,7 +101,16 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     match (args.val_share, &names[..]) {
         (None, names) => {
             for name in names {
-                splits.push((name.clone(), source.read(name)?));
+                match source.read(name) {
+                    Ok(dataset) => splits.push((name.clone(), dataset)),
+                    // Exports list splits that they do not have.
+                    Err(Error::Data(error @ DataError::MissingFolder { .. }))
+                        if args.split.is_empty() =>
+                    {
+                        message(format_args!("split '{name}' is left out: {error}"));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
         (Some(share), [only]) => {
@@ -135,16 +147,49 @@ fn check_output(data: &Path, output: &Path) -> Result<(), Error> {
         Some(parent) if data.is_file() => parent,
         _ => &data,
     };
-    let mut read = Vec::with_capacity(names.len());
-    for name in names {
-        match folder.read(name) {
-            Ok(dataset) => read.push((name.clone(), dataset)),
-            // Exports announce splits that they do not have.
-            Err(error @ DataError::MissingFolder { .. }) if splits.is_empty() => {
-                message(format_args!("split '{name}' is left out: {error}"));
-            }
-            Err(error) => return Err(error.into()),
-        }
+    // The folder itself is refused as one that is not empty.
+    let absolute = std::path::absolute(output).map_err(Error::io(output))?;
+    let mut above = absolute.ancestors().skip(1);
+    let existing = above.find_map(|above| above.canonicalize().ok());
+    match existing.is_some_and(|existing| existing.starts_with(folder)) {
+        true => Err(Error::OutputInData(output.to_owned())),
+        false => Ok(()),
     }
-    Ok(read)
+}
+
+/// What is read.
+enum Source {
+    Shapes,
+    Folder(DataFolder),
+}
+
+impl Source {
+    /// The names of the chosen splits, each once, or of all.
+    fn names(&self, chosen: &[String]) -> Result<Vec<String>, Error> {
+        let all = match self {
+            Self::Shapes => vec!["train".to_owned(), "val".to_owned()],
+            Self::Folder(folder) => folder.splits().to_vec(),
+        };
+        if chosen.is_empty() {
+            return Ok(all);
+        }
+        let mut names = Vec::new();
+        for name in chosen {
+            let name = match self {
+                Self::Shapes => name,
+                Self::Folder(folder) => folder.split(name)?,
+            };
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn read(&self, split: &str) -> Result<DetectionDataset, Error> {
+        Ok(match self {
+            Self::Shapes => DataSource::Shapes(ShapesConfig::default()).open(split)?,
+            Self::Folder(folder) => folder.read(split)?,
+        })
+    }
 }
