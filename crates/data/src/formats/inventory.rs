@@ -220,7 +220,6 @@ impl Walk<'_> {
             let name = entry.file_name().to_string_lossy();
             entry.depth() == 0 || !(name.starts_with('.') || name == "__MACOSX")
         };
-        let device = device(folder);
         let mut entries = WalkDir::new(folder)
             .max_depth(depth)
             .into_iter()
@@ -231,7 +230,10 @@ impl Walk<'_> {
                 continue;
             };
             let path = entry.path();
-            if entry.depth() > 0 && entry.path_is_symlink() {
+            if entry.depth() == 0 {
+                continue;
+            }
+            if entry.path_is_symlink() {
                 self.link(path, depth.saturating_sub(entry.depth()), above)?;
             } else if !entry.file_type().is_dir() {
                 self.add(path)?;
@@ -240,7 +242,7 @@ impl Walk<'_> {
                 if depth > 1 {
                     self.skipped.too_deep.add(self.place(path));
                 }
-            } else if entry.depth() > 0 && device != self::device(path) && !is_part(path) {
+            } else if path.parent().map(device) != Some(device(path)) && !is_part(path) {
                 self.skipped.elsewhere.add(self.place(path));
                 entries.skip_current_dir();
             }

@@ -795,13 +795,15 @@ impl SplitReader for YoloSplit {
                 .map(|[points, numbers]| points.saturating_mul(numbers)),
             oriented: set.description.task.as_deref() == Some("obb"),
         };
-        let files: Vec<Option<LabelFile>> = (paths.into_par_iter())
+        let files: Vec<Result<Option<LabelFile>, DataError>> = (paths.into_par_iter())
             .map(|labels| {
                 labels
                     .map(|labels| read_labels(labels.path, format))
                     .transpose()
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
+        // Of several errors, the first one.
+        let files: Vec<Option<LabelFile>> = files.into_iter().collect::<Result<_, _>>()?;
         require_boxes(&files)?;
         let used: HashSet<&Path> = files
             .iter()
