@@ -73,10 +73,10 @@ fn class_names() -> impl Strategy<Value = Vec<String>> {
         "=",
         "<<",
     ]);
-    let any = "\\PC{1,8}".prop_filter("a name for every layout", |name| {
+    let other = "\\PC{1,8}".prop_filter("a name for every layout", |name| {
         !name.is_empty() && name.trim() == name && !name.contains('\u{feff}')
     });
-    let name = prop_oneof![special.prop_map(str::to_string), any];
+    let name = prop_oneof![special.prop_map(str::to_string), other];
     // Several classes may have one name.
     let again = vec(any::<bool>(), 4);
     (vec(name, 1..5), again).prop_map(|(mut names, again)| {
