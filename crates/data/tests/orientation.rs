@@ -259,13 +259,13 @@ fn stored_pixels_are_taken_where_only_they_have_the_annotated_size() {
             .all(|(a, b)| a.abs_diff(b) < 60);
         assert!(near, "{index}");
     }
-    // A size that is neither is an error of the image.
+    // A size that is neither refuses the data set.
     write(
         &dir.path().join("gt.json"),
         coco(&names, |_| Some((20, 20))),
     );
-    let dataset = DetectionDataset::coco(dir.path(), dir.path().join("gt.json")).unwrap();
-    let error = dataset.image(5).unwrap_err().to_string();
+    let refused = DetectionDataset::coco(dir.path(), dir.path().join("gt.json"));
+    let error = refused.unwrap_err().to_string();
     assert!(
         error.contains("is 24x16 pixels but was annotated as 20x20"),
         "{error}"

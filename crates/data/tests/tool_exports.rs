@@ -1184,7 +1184,8 @@ fn class_indices_beyond_the_names() {
     );
     let error = set.refused("train");
     assert!(
-        error.contains("labels/train/r-1.txt:1: class 1 is out of range: there are 1 classes"),
+        error
+            .contains("labels/train/r-1.txt:1: class 1 is out of range: there is only the class 0"),
         "{error}"
     );
 }
