@@ -3,7 +3,11 @@
 
 mod sets;
 
-use fcos_burn_data::{DataFolder, Object, transforms::Resize};
+use std::path::Path;
+
+use fcos_burn_data::{
+    Category, DataFolder, DetectionDataset, ImageFiles, Object, transforms::Resize,
+};
 use fcos_burn_inspect::{Inspection, InspectionOptions, Picture, Purpose, Splits};
 
 use sets::{boxed, dataset, record};
@@ -216,32 +220,20 @@ fn equal_files_are_found_within_and_across_splits() {
     );
 }
 
-/// A YOLO data set of these images by split, each of the gray value given.
-fn yolo(folder: &std::path::Path, splits: &[(&str, &[(&str, u8)])]) {
-    for (split, images) in splits {
-        let list = images
-            .iter()
-            .map(|(name, _)| format!("./images/{name}.png\n"));
-        std::fs::create_dir_all(folder.join("images")).unwrap();
-        std::fs::create_dir_all(folder.join("labels")).unwrap();
-        std::fs::write(
-            folder.join(format!("{split}.txt")),
-            list.collect::<String>(),
-        )
-        .unwrap();
-        for (name, value) in *images {
-            let pixels = image::RgbImage::from_pixel(8, 8, image::Rgb([*value; 3]));
-            let path = folder.join("images").join(format!("{name}.png"));
-            pixels.save(path).unwrap();
-            let path = folder.join("labels").join(format!("{name}.txt"));
-            std::fs::write(path, "0 0.5 0.5 0.5 0.5\n").unwrap();
-        }
-    }
-    let names = splits
-        .iter()
-        .map(|(split, _)| format!("{split}: {split}.txt\n"));
-    let description = format!("names: [thing]\n{}", names.collect::<String>());
-    std::fs::write(folder.join("data.yaml"), description).unwrap();
+/// Images in files of these names, each of the gray value given, with an object each.
+fn in_files(folder: &Path, images: &[(&str, u8)]) -> DetectionDataset {
+    let paths = images.iter().map(|(name, value)| {
+        let path = folder.join(format!("{name}.png"));
+        let pixels = image::RgbImage::from_pixel(8, 8, image::Rgb([*value; 3]));
+        pixels.save(&path).unwrap();
+        path
+    });
+    let files = ImageFiles::new(paths.collect());
+    let object = || vec![boxed(0, [1.0, 1.0, 5.0, 5.0])];
+    let records = (1..)
+        .zip(images)
+        .map(|(id, (name, _))| record(id, name, (8, 8), object()));
+    DetectionDataset::new("set", Category::list(["thing"]), records.collect(), files).unwrap()
 }
 
 #[test]
@@ -253,18 +245,13 @@ fn images_in_several_splits_count_once() {
         [("d", 4), ("e", 2), ("a", 1)],
     );
     let both: Vec<_> = train.iter().chain(&val).copied().collect();
-    yolo(
-        folder.path(),
-        &[
-            ("train", &train),
-            ("val", &val),
-            ("trainval", &both),
-            ("test", &test),
-        ],
-    );
-    let folder = DataFolder::open(folder.path()).unwrap();
-    let found = Inspection::of(&Splits::read(&folder, 0.2).unwrap(), &options());
-    assert_eq!(found.splits.len(), 4, "{:?}", found.splits);
+    let set = |images: &[(&str, u8)]| in_files(folder.path(), images);
+    let splits = Splits::new("set")
+        .with_split(Purpose::Training, "train", set(&train))
+        .with_split(Purpose::Validation, "val", set(&val))
+        .with_split(Purpose::Other, "trainval", set(&both))
+        .with_split(Purpose::Other, "test", set(&test));
+    let found = Inspection::of(&splits, &options());
     assert_eq!((found.images, found.objects), (5, 5));
     assert_eq!(found.image_sizes.common[0].images, 5);
     assert_eq!(found.crowding.mean, 1.0);
