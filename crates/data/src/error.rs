@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::fmt::Display;
+use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use crate::{Layout, LoadReport, files};
+use crate::{Layout, LoadReport};
 
 /// A failure to read, check or transform detection data.
 ///
@@ -351,7 +352,7 @@ impl DataError {
 
     /// Whether the file is not there.
     pub(crate) fn is_missing_file(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if files::is_absent(source))
+        matches!(self, Self::Io { source, .. } if is_absent(source))
     }
 
     /// The cause, without the file.
@@ -368,4 +369,12 @@ impl DataError {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
+}
+
+/// Whether a file could not be found.
+pub(crate) fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }

@@ -118,11 +118,3 @@ pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
     let found = path.extension();
     found.is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
-
-/// Whether a file could not be found.
-pub(crate) fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
-}

@@ -135,7 +135,8 @@ fn pixels_must_have_the_annotated_size() {
     let dataset = dataset(frames(1), source).unwrap();
     assert_eq!(
         dataset.image(0).unwrap_err().to_string(),
-        "frame 1: the image is 10x20 pixels but was annotated as 20x10"
+        "frame 1: the image is 10x20 pixels but was annotated as 20x10; width and height may be exchanged in the \
+         annotation"
     );
 }
 

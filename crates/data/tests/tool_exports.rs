@@ -1625,7 +1625,7 @@ fn polygons_that_look_like_something_else() {
         "0 .30 .30 .50 .32 .50 .42 .30 .40\n".to_string()
     });
     let plates = set.read("train").unwrap();
-    assert!(plates.report().remarks()[0].starts_with("boxes taken around segments: 4"));
+    assert!(plates.report().remarks()[0].starts_with("boxes computed from segmentations: 4"));
 }
 
 #[test]

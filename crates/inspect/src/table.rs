@@ -113,7 +113,7 @@ fn splits(inspection: &Inspection) -> String {
     for split in &inspection.unread {
         let _ = writeln!(
             text,
-            "{}: not read: {}",
+            "{}: cannot be read: {}",
             line(&unread_name(split)),
             line(&split.cause)
         );

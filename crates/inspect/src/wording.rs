@@ -36,8 +36,8 @@ pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
     let leaking = leaking.filter(|split| split.in_training > 0);
     let told = leaking.map(|split| {
         let (name, leaked) = (&split.name, grouped(split.in_training));
-        let (are, images) = (if split.in_training == 1 { "is" } else { "are" }, counted(split.images, "picture"));
-        format!("{name}: {leaked} of {images} {are} also in the split to train on, so that results on {name} look better than they are")
+        let (are, images) = (if split.in_training == 1 { "is" } else { "are" }, counted(split.images, "image"));
+        format!("{name}: {leaked} of {images} {are} also in the training split, so results on {name} will look too good")
     });
     told.collect()
 }

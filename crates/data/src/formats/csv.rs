@@ -491,7 +491,7 @@ impl Columns {
         };
         let no_column = |name: &str| {
             let columns = row.iter().collect::<Vec<_>>().join(", ");
-            format!("no column '{name}'; there are: {columns}")
+            format!("no column '{name}'; the columns are: {columns}")
         };
         let required = |position: Option<usize>, aliases: &[&str]| {
             position.ok_or_else(|| no_column(aliases[0]))

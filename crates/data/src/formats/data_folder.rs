@@ -155,8 +155,7 @@ impl DataFolder {
 
     /// Reads a split, or the only one.
     pub(super) fn read_split(&self, split: Option<&str>) -> Result<DetectionDataset, DataError> {
-        let split = self.found.choose(&self.path, split)?;
-        split.reader.describe()?.assemble()
+        self.found.read(&self.path, split)
     }
 }
 

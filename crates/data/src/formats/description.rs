@@ -155,7 +155,7 @@ pub(super) fn are_shares(boxes: impl Iterator<Item = [f64; 4]> + Clone) -> bool 
 
 /// The remark on boxes that are taken as shares.
 pub(super) const IN_SHARES: &str =
-    "all coordinates are below 1: taken as shares of the width and height";
+    "all coordinates are at most 1: read as fractions of the image width and height";
 
 /// The box of these corners in order.
 fn in_order(corners: [f64; 4], finding: Finding) -> (BoundingBox, Option<Finding>) {
@@ -327,7 +327,7 @@ impl Description {
                 categories.push(category.clone());
             } else {
                 self.report.remark(format!(
-                    "the categories {} and {} are both called '{}', and were taken as one",
+                    "the categories {} and {} are both called '{}' and were merged",
                     category.id, kept.id, kept.name
                 ));
             }

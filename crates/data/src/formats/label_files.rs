@@ -7,7 +7,8 @@ use std::sync::{Arc, OnceLock};
 use super::inventory::Inventory;
 use super::yolo_label::is_label_text;
 use crate::decoding::{is_image, is_unread_image};
-use crate::files::{file_name, has_extension, is_absent, read_text, stem};
+use crate::error::is_absent;
+use crate::files::{file_name, has_extension, read_text, stem};
 
 /// Finds the label files of images.
 #[derive(Debug)]

@@ -294,7 +294,7 @@ impl Page<'_> {
                     "Image sizes: " (sizes) ". "
                     @if crowding.overlapping > 0 {
                         (percent(crowding.overlapping, self.inspection.objects))
-                        " of the boxes overlap another one by an IoU of 0.5 or more."
+                        " of the boxes overlap another box with an IoU of 0.5 or more."
                     }
                 }
             }
@@ -305,7 +305,7 @@ impl Page<'_> {
         let all = &self.inspection.duplicates;
         html! {
             @if !all.is_empty() { section {
-                h2 { "Equal pictures" }
+                h2 { "Duplicate images" }
                 p { (counted(all.len(), "group")) " of pictures whose files are equal." }
                 div.groups { @for group in groups(self.inspection) { (self.pictures(group.into_iter())) } }
                 @if all.len() > MAX_GROUPS { p.quiet { "… " (grouped(all.len() - MAX_GROUPS)) " more" } }
