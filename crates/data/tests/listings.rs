@@ -260,7 +260,7 @@ fn failures_of_tables_name_the_file_the_line_and_the_cause() {
         ),
         (
             "a.png,1,2,3,4,cat\na.png,1,2,3,cat\n",
-            "DIR/train.csv:2: expected 'path,x1,y1,x2,y2,class', or a first row that names the columns; found 5 fields",
+            "DIR/train.csv:2: expected 'path,x1,y1,x2,y2,class', or a header that names the columns; found 5 fields",
         ),
         (
             "../../../b.png,1,2,3,4,cat\n",

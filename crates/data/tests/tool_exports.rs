@@ -870,7 +870,7 @@ fn coco_categories_of_one_name_are_one() {
         assert_eq!(ids.collect::<Vec<_>>(), [1, 2]);
         assert_eq!(
             dataset.report().remarks(),
-            ["the categories 0 and 1 are both called 'coon', and were taken as one"]
+            ["the categories 0 and 1 are both called 'coon' and were merged"]
         );
     }
     // Both have objects.
@@ -958,7 +958,7 @@ fn coco_in_shares_and_in_utf16() {
     let dataset = set.read("all").unwrap();
     assert_clean(&dataset);
     assert_eq!(found(&dataset), expected(&all()));
-    assert!(dataset.report().remarks()[0].contains("shares"));
+    assert!(dataset.report().remarks()[0].contains("fractions"));
     // A box of less than a pixel among others is one.
     json["annotations"][1]["bbox"] = json!([2, 2, 12, 8]);
     set.write("annotations.json", json.to_string());

@@ -65,7 +65,7 @@ pub(crate) fn sized_objects(inspection: &Inspection) -> String {
         .and_then(|split| inspection.splits.get(split));
     match split {
         Some(split) if split.purpose != Purpose::Training => format!("objects of {}", split.name),
-        _ => "objects to train on".to_owned(),
+        _ => "training objects".to_owned(),
     }
 }
 
@@ -73,8 +73,8 @@ pub(crate) fn sized_objects(inspection: &Inspection) -> String {
 pub(crate) fn unread_name(split: &UnreadSplit) -> String {
     let name = &split.name;
     match split.purpose {
-        Purpose::Training => format!("{name}, to train on"),
-        Purpose::Validation => format!("{name}, to validate on"),
+        Purpose::Training => format!("{name} (training)"),
+        Purpose::Validation => format!("{name} (validation)"),
         Purpose::Other => name.clone(),
     }
 }

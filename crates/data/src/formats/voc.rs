@@ -369,8 +369,11 @@ impl VocSet {
             let called = file_name(image) == content.file_name;
             let folder = other.last();
             let is_in_folder = folder.is_some_and(|folder| *folder == content.folder);
-            let is_for_images =
-                folder.is_some_and(|folder| folder == "JPEGImages" || folder == "images");
+            let is_for_images = match folder.map(String::as_str) {
+                Some("JPEGImages") => 2,
+                Some("images") => 1,
+                _ => 0,
+            };
             (
                 above + below,
                 called,

@@ -150,7 +150,7 @@ impl Page<'_> {
                     } }
                 } }
                 @for split in &inspection.unread {
-                    p { span.alarm { (line(&unread_name(split))) ": not read: " } (line(&split.cause)) }
+                    p { span.alarm { (line(&unread_name(split))) ": cannot be read: " } (line(&split.cause)) }
                 }
                 @for union in unions(inspection) { p.quiet { (line(&union)) } }
                 @for leak in leaks(inspection) { p.alarm { (line(&leak)) } }
