@@ -58,7 +58,7 @@ pub(crate) fn unions(inspection: &Inspection) -> Vec<String> {
     unions.collect()
 }
 
-/// The objects that levels are counted for, as in `objects to train on` or `objects of day`.
+/// The objects that levels are counted for, as in `training objects` or `objects of day`.
 pub(crate) fn sized_objects(inspection: &Inspection) -> String {
     let split = inspection
         .sized
@@ -69,7 +69,7 @@ pub(crate) fn sized_objects(inspection: &Inspection) -> String {
     }
 }
 
-/// How a split that was not read is called, as in `val, to validate on`.
+/// How a split that was not read is called, as in `val (validation)`.
 pub(crate) fn unread_name(split: &UnreadSplit) -> String {
     let name = &split.name;
     match split.purpose {

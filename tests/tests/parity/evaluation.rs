@@ -8,7 +8,7 @@ use std::{
 
 use fcos_burn::{
     boxes::Detection,
-    data::DetectionDataset,
+    data::{DetectionDataset, RgbImage},
     eval::correlation::{kendall, pearson, spearman},
     eval::{CocoMetric, Evaluation},
 };
@@ -23,10 +23,12 @@ fn json(name: &str) -> Value {
 
 #[test]
 fn metrics_match_pycocotools() {
-    // Image files must exist, but they are not read.
+    // Only the headers of the images are read.
     let images = tempfile::tempdir().unwrap();
     for image in json("truth.json")["images"].as_array().unwrap() {
-        File::create(images.path().join(image["file_name"].as_str().unwrap())).unwrap();
+        let [width, height] = ["width", "height"].map(|side| image[side].as_u64().unwrap() as u32);
+        let path = images.path().join(image["file_name"].as_str().unwrap());
+        RgbImage::new(width, height).save(path).unwrap();
     }
     let truth = fixture::folder().join("evaluation").join("truth.json");
     let dataset = DetectionDataset::coco(images.path(), truth).unwrap();
