@@ -4,6 +4,7 @@ use twox_hash::XxHash64;
 
 use super::{DetectionDataset, equal_images};
 use crate::DataError;
+use crate::files::last_part;
 
 impl DetectionDataset {
     /// Divides the data set into a part for training and a part for validation, which has about a fraction `share` of
@@ -88,7 +89,7 @@ impl DetectionDataset {
 /// The part of a file name that identifies the image: without folders, since an image may be moved, without the
 /// extension, and without the hash that Roboflow gives each augmented copy.
 fn key(file_name: &str) -> &str {
-    let name = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);
+    let name = last_part(file_name);
     match name.split_once(".rf.") {
         Some((original, _)) => original,
         None => name.rsplit_once('.').map_or(name, |(stem, _)| stem),

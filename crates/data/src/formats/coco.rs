@@ -17,11 +17,11 @@ use super::description::{
 };
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
-use super::listed_images::{last_part, locate, remark_on_unlisted};
+use super::listed_images::{locate, remark_on_unlisted};
 use super::split::{Found, Role, Split, SplitReader, split_names, split_of};
 use crate::dataset::require_unique;
 use crate::decoding::is_image;
-use crate::files::{file_name, start_of, stem};
+use crate::files::{file_name, has_extension, last_part, start_of, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
@@ -114,7 +114,7 @@ pub(super) fn find(
     let set = match given {
         // A list is not COCO's: it may be Create ML's.
         Some(file)
-            if is_json(file)
+            if has_extension(file, "json")
                 && !start_of(&inventory.root().join(file))
                     .trim_start()
                     .starts_with('[') =>
@@ -150,11 +150,6 @@ pub(super) fn find(
         first.display().to_string(),
         splits,
     )))
-}
-
-fn is_json(file: &Path) -> bool {
-    file.extension()
-        .is_some_and(|found| found.eq_ignore_ascii_case("json"))
 }
 
 /// The annotation files of a folder: those with a name of COCO or Roboflow, and of other files, those of splits that are

@@ -11,6 +11,7 @@ use super::image_finder::ImageFinder;
 use super::inventory::{Inventory, unique_max};
 use crate::Tally;
 use crate::decoding::is_image;
+use crate::files::last_part;
 
 /// Where the image is, or would be, that an annotation file calls `name`: as `finder` says, otherwise that of the name
 /// decoded as a URL's (`a%20b.jpg`), otherwise the only image of that name with an extension.
@@ -49,11 +50,6 @@ pub(super) fn locate(
         Some(image) => inventory.root().join(image),
         None => found,
     })
-}
-
-/// The last part of a path with slashes of either kind.
-pub(super) fn last_part(name: &str) -> &str {
-    name.rsplit(['/', '\\']).next().unwrap_or(name)
 }
 
 /// Remarks on images beside those of a split that no annotation file lists. `is_listed` tells those of other splits; it is

@@ -11,9 +11,9 @@ use super::description::{
 };
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
-use super::listed_images::{last_part, locate, remark_on_unlisted};
+use super::listed_images::{locate, remark_on_unlisted};
 use super::split::{Found, Split, SplitReader, split_names, title};
-use crate::files::{file_name, stem};
+use crate::files::{file_name, last_part, stem};
 use crate::{Category, DataError, Finding, Layout, LoadReport};
 
 /// What a file says about an image.

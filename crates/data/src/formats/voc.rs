@@ -470,10 +470,7 @@ impl SplitReader for VocSplit {
         if let Members::Files(_) = self.members {
             let has_file = |image: &Path| {
                 let mut same = set.inventory.with_stem(&stem(image));
-                same.any(|file| {
-                    file.extension()
-                        .is_some_and(|found| found.eq_ignore_ascii_case("xml"))
-                })
+                same.any(|file| has_extension(file, "xml"))
             };
             remark_on_unlisted(&set.inventory, &mut description, has_file);
         }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::{ImageFormat, ImageReader};
 
 use crate::decoding::{is_image, read_header};
-use crate::files::{file_name, open, stem};
+use crate::files::{file_name, last_part, open, stem};
 use crate::{DataError, DetectionDataset};
 
 /// How image files get into a written data set.
@@ -153,7 +153,7 @@ pub(super) enum Failure {
 
 /// The last part of a file name in annotations, possibly of another system, without an image extension.
 fn stem_of(name: &str) -> String {
-    let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = last_part(name);
     let path = Path::new(name);
     match is_image(path) {
         true => stem(path),

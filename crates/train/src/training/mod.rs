@@ -479,7 +479,11 @@ impl Splits {
         config.model.num_classes = train.categories().len();
         config.data.categories = train.categories().to_vec();
         let data = Self {
-            shared: shared_images(&train, &val),
+            // A held-out part has no image of the rest.
+            shared: match config.data.val_share {
+                Some(_) => 0,
+                None => shared_images(&train, &val),
+            },
             train: Arc::new(train),
             val: Arc::new(val),
         };
