@@ -141,7 +141,8 @@ fn small_side(mut sides: Vec<f64>) -> Option<f64> {
 fn candidates(usual: (u32, u32), least: u32) -> Vec<(u32, u32)> {
     let (short, long) = (usual.0.min(usual.1), usual.0.max(usual.1));
     let ratio = f64::from(long) / f64::from(short.max(1));
-    let multiple = |side: f64| (side / f64::from(MULTIPLE)).round() as u32 * MULTIPLE;
+    let multiple =
+        |side: f64| ((side / f64::from(MULTIPLE)).round() as u32).saturating_mul(MULTIPLE);
     let steps = least.div_ceil(MULTIPLE).max(1)..=LONGEST / MULTIPLE;
     let sizes = steps.map(|step| {
         let side = step * MULTIPLE;
