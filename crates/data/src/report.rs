@@ -112,6 +112,12 @@ impl Tally {
             self.examples.push(place.to_string());
         }
     }
+
+    fn extend(&mut self, other: Self) {
+        self.count += other.count;
+        self.examples.extend(other.examples);
+        self.examples.truncate(EXAMPLES);
+    }
 }
 
 /// As in `7 (a.jpg line 1, a.jpg line 4, …)`.
@@ -175,6 +181,15 @@ impl LoadReport {
         self.findings.entry(finding).or_default().add(place);
     }
 
+    /// Adds what another report says.
+    pub(crate) fn extend(&mut self, other: Self) {
+        for (finding, tally) in other.findings {
+            self.findings.entry(finding).or_default().extend(tally);
+        }
+        self.notes.extend(other.notes);
+        self.remarks.extend(other.remarks);
+    }
+
     pub(crate) fn note(&mut self, note: impl Into<String>) {
         self.notes.push(note.into());
     }
@@ -201,6 +216,28 @@ impl fmt::Display for LoadReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_are_joined_in_order() {
+        let report = |places: std::ops::Range<usize>| {
+            let mut report = LoadReport::default();
+            for place in places.clone() {
+                report.record(Finding::Clipped, place);
+            }
+            report.note(format!("note {}", places.start));
+            report.remark(format!("remark {}", places.start));
+            report
+        };
+        let mut joined = report(1..4);
+        joined.extend(report(4..9));
+        let tally = joined.tally(Finding::Clipped);
+        assert_eq!(
+            (tally.count, tally.examples),
+            (8, ["1", "2", "3", "4", "5"].map(String::from).to_vec())
+        );
+        assert_eq!(joined.notes(), ["note 1", "note 4"]);
+        assert_eq!(joined.remarks(), ["remark 1", "remark 4"]);
+    }
 
     #[test]
     fn prints_counts_and_the_first_places_on_one_line() {

@@ -7,7 +7,7 @@ use std::path::Path;
 use fcos_burn_data::{ImageRecord, Tally};
 use serde::Serialize;
 
-use crate::{picture::Picture, splits::Splits};
+use crate::{overlap, picture::Picture, splits::Splits};
 
 /// Something that the reader dropped or repaired.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,14 +40,24 @@ impl fmt::Display for FindingCount {
     }
 }
 
-/// What the reader found in each split.
+/// What the reader found in each split. What it found in the parts of a split is not listed again for the whole.
 pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
     let mut found = Vec::new();
     for (index, split) in splits.splits().iter().enumerate() {
-        let mut findings = split.dataset.report().findings().peekable();
-        if findings.peek().is_none() {
+        let report = split.dataset.report();
+        if report.findings().next().is_none() {
             continue;
         }
+        let (parts, _) = overlap::included(splits, index);
+        let in_parts = |finding| -> usize {
+            let reports = parts
+                .iter()
+                .map(|part| splits.splits()[*part].dataset.report());
+            reports.map(|report| report.tally(finding).count).sum()
+        };
+        let findings = report
+            .findings()
+            .filter(|(finding, tally)| tally.count != in_parts(*finding));
         let own = Places::new(
             splits
                 .pictures()

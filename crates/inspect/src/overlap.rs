@@ -10,13 +10,19 @@ use crate::{
     splits::{Split, Splits},
 };
 
-/// The images of all splits, each image file once. Images that are not in files are all different.
+/// The images of all splits, each image file once, in the split that includes no others if there is one. Images that are
+/// not in files are all different.
 pub(crate) fn different_images(splits: &Splits) -> Vec<(Picture, &ImageRecord)> {
+    let unions = (0..splits.splits().len()).filter(|split| !included(splits, *split).0.is_empty());
+    let unions: HashSet<usize> = unions.collect();
+    let (last, first): (Vec<_>, Vec<_>) = splits
+        .pictures()
+        .partition(|(picture, _)| unions.contains(&picture.split));
     let mut seen: HashSet<&Path> = HashSet::new();
     let is_new = |(picture, _): &(Picture, &ImageRecord)| {
         splits.file(*picture).is_none_or(|file| seen.insert(file))
     };
-    splits.pictures().filter(is_new).collect()
+    first.into_iter().chain(last).filter(is_new).collect()
 }
 
 /// Of a group of equal pictures, the first of each file.
@@ -101,6 +107,18 @@ mod tests {
             .iter()
             .map(|(_, record)| record.file_name.as_str());
         assert_eq!(names.collect::<Vec<_>>(), ["a", "b", "c", "x", "y"]);
+        let of: Vec<usize> = different.iter().map(|(picture, _)| picture.split).collect();
+        assert_eq!(of, [0, 0, 1, 3, 4]);
+    }
+
+    #[test]
+    fn images_are_shown_in_the_part_and_not_in_the_union() {
+        let splits = splits(&[&["a", "b", "c"], &["c"], &["b"]]);
+        let different = different_images(&splits);
+        let of = different
+            .iter()
+            .map(|(picture, record)| (record.file_name.as_str(), picture.split));
+        assert_eq!(of.collect::<Vec<_>>(), [("c", 1), ("b", 2), ("a", 0)]);
     }
 
     #[test]

@@ -81,18 +81,19 @@ impl Splits {
         self
     }
 
-    /// Reads all splits of a folder. If it has none to validate on, a share `val_share` of the one to train on is
-    /// [held out](DetectionDataset::hold_out), as a training would do. Splits that cannot be read are kept by name, with
-    /// the cause; nothing is held out in place of one to validate on.
+    /// Reads all splits of a folder. With a [division](DataFolder::division), its training split and its validation split
+    /// have these purposes, and its share of the training split is [held out](DetectionDataset::hold_out), as in a
+    /// training. Splits that cannot be read are kept by name, with the cause.
     ///
     /// # Errors
     ///
     /// The error of the first split if none can be read.
-    pub fn read(folder: &DataFolder, val_share: f64) -> Result<Self, DataError> {
-        let division = folder.division(None, None).ok();
-        let purpose = |name: &str| match &division {
-            Some(division) if division.train == name => Purpose::Training,
-            Some(division) if division.share.is_none() && division.val == name => {
+    pub fn read(folder: &DataFolder, division: Option<&Division>) -> Result<Self, DataError> {
+        let is_split =
+            |known: &str, name: &str| folder.split(known).is_ok_and(|split| split == name);
+        let purpose = |name: &str| match division {
+            Some(division) if is_split(&division.train, name) => Purpose::Training,
+            Some(division) if division.share.is_none() && is_split(&division.val, name) => {
                 Purpose::Validation
             }
             None if folder.validation_split() == Some(name) => Purpose::Validation,
@@ -116,7 +117,7 @@ impl Splits {
         match first_error {
             Some(error) if splits.splits.is_empty() => Err(error),
             _ => Ok(match division.and_then(|division| division.share) {
-                Some(_) => splits.with_held_out(val_share),
+                Some(share) => splits.with_held_out(share),
                 None => splits,
             }),
         }

@@ -6,7 +6,7 @@ mod sets;
 use std::path::Path;
 
 use fcos_burn_data::{
-    Category, DataFolder, DetectionDataset, ImageFiles, Object, transforms::Resize,
+    Category, DataFolder, DetectionDataset, Division, ImageFiles, Object, transforms::Resize,
 };
 use fcos_burn_inspect::{Inspection, InspectionOptions, Picture, Purpose, Splits};
 
@@ -17,6 +17,11 @@ fn options() -> InspectionOptions {
         width: 64,
         height: 64,
     })
+}
+
+/// All splits of a folder, divided as a training would.
+fn read(folder: &DataFolder) -> Splits {
+    Splits::read(folder, folder.division(None, None).ok().as_ref()).unwrap()
 }
 
 /// Two splits whose files number the classes differently.
@@ -190,7 +195,7 @@ fn equal_files_are_found_within_and_across_splits() {
         std::fs::write(&label, "0 0.5 0.5 0.5 0.5\n").unwrap();
     }
     std::fs::write(folder.path().join("classes.txt"), "thing\n").unwrap();
-    let splits = Splits::read(&DataFolder::open(folder.path()).unwrap(), 0.2).unwrap();
+    let splits = read(&DataFolder::open(folder.path()).unwrap());
     let found = Inspection::of(&splits, &options());
     let picture = |split, image| Picture { split, image };
     let expected = [
@@ -350,7 +355,7 @@ fn splits_that_cannot_be_read_are_told() {
     }
     std::fs::write(folder.path().join("classes.txt"), "thing\n").unwrap();
     let folder_of = || DataFolder::open(folder.path()).unwrap();
-    let found = Inspection::of(&Splits::read(&folder_of(), 0.2).unwrap(), &options());
+    let found = Inspection::of(&read(&folder_of()), &options());
     assert_eq!((found.splits.len(), found.unread.len()), (1, 1));
     assert!(
         found.unread[0].cause.contains("a.txt"),
@@ -365,11 +370,11 @@ fn splits_that_cannot_be_read_are_told() {
     // Nothing is held out in place of the split that cannot be read.
     let path = folder.path().join("images/train/b.png");
     image::RgbImage::new(9, 9).save(path).unwrap();
-    let read = Splits::read(&folder_of(), 0.2).unwrap();
+    let read = read(&folder_of());
     assert_eq!(read.splits().len(), 1);
     assert_eq!(read.splits()[0].dataset.len(), 2);
     std::fs::write(folder.path().join("labels/train/a.txt"), "0 half").unwrap();
-    let error = Splits::read(&folder_of(), 0.2).unwrap_err().to_string();
+    let error = Splits::read(&folder_of(), None).unwrap_err().to_string();
     assert!(error.contains("a.txt"), "{error}");
 }
 
@@ -385,7 +390,7 @@ fn a_set_of_one_split_is_divided() {
     }
     std::fs::write(folder.path().join("classes.txt"), "thing\n").unwrap();
     let folder = DataFolder::open(folder.path()).unwrap();
-    let found = Inspection::of(&Splits::read(&folder, 0.2).unwrap(), &options());
+    let found = Inspection::of(&read(&folder), &options());
     let purposes = found.splits.iter().map(|split| split.purpose);
     assert_eq!(
         purposes.collect::<Vec<_>>(),
@@ -453,4 +458,95 @@ fn names_cannot_control_the_terminal() {
         "{table:?}"
     );
     assert!(table.contains("degenerate boxes dropped: 1"), "{table}");
+}
+
+/// A split of which two others are parts has their findings, and one of its own.
+#[test]
+fn what_was_found_in_the_parts_is_not_listed_again_for_the_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    for (index, name) in ["a", "b", "c"].into_iter().enumerate() {
+        let image = image::RgbImage::from_pixel(8, 8, image::Rgb([index as u8; 3]));
+        std::fs::create_dir_all(folder.path().join("JPEGImages")).unwrap();
+        image
+            .save(folder.path().join(format!("JPEGImages/{name}.png")))
+            .unwrap();
+    }
+    for name in ["a", "b", "c", "gone"] {
+        let boxes = [[1, 1, 5, 5], [2, 2, 2, 2]].map(|[x1, y1, x2, y2]| {
+            format!(
+                "<object><name>cat</name><bndbox><xmin>{x1}</xmin><ymin>{y1}</ymin><xmax>{x2}</xmax><ymax>{y2}</ymax>\
+                 </bndbox></object>"
+            )
+        });
+        let text = format!(
+            "<annotation><filename>{name}.png</filename>{}</annotation>",
+            boxes.concat()
+        );
+        write(&format!("Annotations/{name}.xml"), text);
+    }
+    for (list, names) in [
+        ("train", "a\nb\n"),
+        ("val", "c\n"),
+        ("trainval", "a\nb\nc\ngone\n"),
+    ] {
+        write(&format!("ImageSets/Main/{list}.txt"), names.to_owned());
+    }
+    let found = Inspection::of(&read(&DataFolder::open(folder.path()).unwrap()), &options());
+    let listed: Vec<_> = (found.findings.iter())
+        .map(|found| {
+            (
+                found.split.as_str(),
+                found.finding.as_str(),
+                found.tally.count,
+            )
+        })
+        .collect();
+    assert_eq!(
+        listed,
+        [
+            ("train", "degenerate boxes dropped", 2),
+            ("trainval", "missing images dropped", 1),
+            ("val", "degenerate boxes dropped", 1),
+        ]
+    );
+}
+
+#[test]
+fn a_share_is_held_out_even_if_there_is_a_validation_split() {
+    let folder = tempfile::tempdir().unwrap();
+    for (split, count) in [("train", 30), ("val", 5)] {
+        let images = folder.path().join("images").join(split);
+        std::fs::create_dir_all(&images).unwrap();
+        for index in 0..count {
+            let image = image::RgbImage::from_pixel(8, 8, image::Rgb([index, count, 0]));
+            image.save(images.join(format!("{index}.png"))).unwrap();
+        }
+    }
+    std::fs::create_dir_all(folder.path().join("labels")).unwrap();
+    std::fs::write(folder.path().join("classes.txt"), "thing\n").unwrap();
+    let folder = DataFolder::open(folder.path()).unwrap();
+    let division = folder.division(Some("Train"), None).unwrap();
+    let purposes = |division: &Division| -> Vec<(Purpose, String)> {
+        let splits = Splits::read(&folder, Some(division)).unwrap();
+        let splits = splits.splits().iter();
+        splits
+            .map(|split| (split.purpose, split.name.clone()))
+            .collect()
+    };
+    let named = |purpose, name: &str| (purpose, name.to_owned());
+    let (train, val) = (named(Purpose::Training, "train"), Purpose::Validation);
+    assert_eq!(purposes(&division), [train.clone(), named(val, "val")]);
+    assert_eq!(
+        purposes(&division.with_val_share(0.3)),
+        [
+            train,
+            named(val, Division::HELD_OUT),
+            named(Purpose::Other, "val")
+        ]
+    );
 }

@@ -54,6 +54,38 @@ impl DataArgs {
     }
 }
 
+/// Which splits to train and to validate on.
+#[derive(Args, Clone, Debug)]
+pub struct SplitArgs {
+    /// Train on this split [default: train]
+    #[arg(long, value_name = "NAME")]
+    train_split: Option<String>,
+    /// Validate on this split [default: val, or test]
+    #[arg(long, value_name = "NAME")]
+    val_split: Option<String>,
+    /// Hold this share of the training split out to validate on, even if there is a split for it
+    /// [default: 0.2 if there is none]
+    #[arg(long, value_name = "SHARE", value_parser = parse_val_share, conflicts_with_all = ["val_split", "val_images"], allow_negative_numbers = true)]
+    val_share: Option<f64>,
+}
+
+impl SplitArgs {
+    /// The name of the training split, if one was given.
+    pub fn train(&self) -> Option<&str> {
+        self.train_split.as_deref()
+    }
+
+    /// The name of the validation split, if one was given.
+    pub fn val(&self) -> Option<&str> {
+        self.val_split.as_deref()
+    }
+
+    /// The share to hold out, if one was given.
+    pub fn val_share(&self) -> Option<f64> {
+        self.val_share
+    }
+}
+
 /// Parses the share of a split that is held out to validate on.
 ///
 /// # Errors

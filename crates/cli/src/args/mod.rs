@@ -7,7 +7,7 @@ mod preset;
 mod training;
 mod weights;
 
-pub use data::{DataArgs, parse_val_share};
+pub use data::{DataArgs, SplitArgs, parse_val_share};
 pub use device::{DeviceArgs, DeviceParser, check_devices};
 pub use image_size::ImageSizeArgs;
 pub use preset::Preset;

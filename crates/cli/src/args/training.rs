@@ -13,23 +13,15 @@ use fcos_burn::{
     },
 };
 
-use super::{DataArgs, DeviceArgs, ImageSizeArgs, Preset, parse_val_share};
+use super::{DataArgs, DeviceArgs, ImageSizeArgs, Preset, SplitArgs};
 
 /// The configuration of a training run.
 #[derive(Args, Clone, Debug)]
 pub struct TrainingArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// Train on this split [default: train]
-    #[arg(long, value_name = "NAME")]
-    train_split: Option<String>,
-    /// Validate on this split [default: val, or test]
-    #[arg(long, value_name = "NAME")]
-    val_split: Option<String>,
-    /// Hold this share of the training split out to validate on, even if there is a split for it
-    /// [default: 0.2 if there is none]
-    #[arg(long, value_name = "SHARE", value_parser = parse_val_share, conflicts_with_all = ["val_split", "val_images"], allow_negative_numbers = true)]
-    val_share: Option<f64>,
+    #[command(flatten)]
+    splits: SplitArgs,
     /// Fail on any problem in the data, instead of logging it, leaving out unusable annotations
     /// and replacing a few unreadable training images
     #[arg(long)]
@@ -186,8 +178,8 @@ impl TrainingArgs {
         if let Some(path) = &self.config {
             config = config.merge_file(path)?;
         }
-        let (train_split, val_split) = (self.train_split.as_deref(), self.val_split.as_deref());
-        let mut val_share = self.val_share;
+        let (train_split, val_split) = (self.splits.train(), self.splits.val());
+        let mut val_share = self.splits.val_share();
         if let Some(source) = self.data.source() {
             // The share of the file holds for any data that can be divided.
             if val_split.is_none()

@@ -3,13 +3,13 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use fcos_burn::{
-    data::{DataFolder, Division, shapes::ShapesConfig},
+    data::{DataFolder, shapes::ShapesConfig},
     inspect::{Inspection, InspectionOptions, Purpose, Splits},
-    train::config::DataSource,
+    train::config::{DataConfig, DataSource},
 };
 use fcos_burn_cli::{
     Error,
-    args::{DataArgs, ImageSizeArgs, Preset},
+    args::{DataArgs, ImageSizeArgs, Preset, SplitArgs},
     terminal::{message, print},
 };
 
@@ -22,8 +22,10 @@ pub struct Args {
     #[command(flatten)]
     data: DataArgs,
     /// Inspect only this split [default: all splits]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["train_split", "val_split", "val_share"])]
     split: Option<String>,
+    #[command(flatten)]
+    splits: SplitArgs,
     /// Count objects by the pyramid levels of this preset's detector, at its image size
     #[arg(long, value_enum, default_value_t = Preset::Small)]
     preset: Preset,
@@ -51,19 +53,42 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 fn read(args: &Args) -> Result<Splits, Error> {
     let source = args.data.source();
     let source = source.unwrap_or_else(|| DataSource::Shapes(ShapesConfig::default()));
-    let split = args.split.as_deref();
-    if let DataSource::Folder(path) = &source {
-        let folder = DataFolder::open(path)?;
-        return Ok(match split {
-            Some(split) => Splits::read_one(&folder, split)?,
-            None => Splits::read(&folder, Division::VAL_SHARE)?,
-        });
+    match &source {
+        DataSource::Folder(path) => read_folder(args, &DataFolder::open(path)?),
+        source => read_source(args, source),
     }
+}
+
+fn read_folder(args: &Args, folder: &DataFolder) -> Result<Splits, Error> {
+    if let Some(split) = &args.split {
+        return Ok(Splits::read_one(folder, split)?);
+    }
+    let (train, val) = (args.splits.train(), args.splits.val());
+    for name in [train, val].into_iter().flatten() {
+        folder.split(name)?;
+    }
+    let division = match (folder.division(train, val), args.splits.val_share()) {
+        (Ok(division), Some(share)) => Some(division.with_val_share(share)),
+        (Ok(division), None) => Some(division),
+        // All splits can be inspected even if no training split is recognizable.
+        (Err(_), None) if val.is_none() => None,
+        (Err(error), _) => return Err(error.into()),
+    };
+    Ok(Splits::read(folder, division.as_ref())?)
+}
+
+fn read_source(args: &Args, source: &DataSource) -> Result<Splits, Error> {
     let splits = Splits::new(source.name());
-    Ok(match split {
-        Some(split) => splits.with_split(Purpose::Other, split, source.open(split)?),
-        None => splits
-            .with_split(Purpose::Training, "train", source.open("train")?)
-            .with_split(Purpose::Validation, "val", source.open("val")?),
-    })
+    if let Some(split) = &args.split {
+        return Ok(splits.with_split(Purpose::Other, split, source.open(split)?));
+    }
+    let data = DataConfig::of(source.clone(), args.splits.train(), args.splits.val())?;
+    let data = match args.splits.val_share() {
+        Some(share) => data.with_val_share(share),
+        None => data,
+    };
+    let (train, val) = data.open_splits()?;
+    Ok(splits
+        .with_split(Purpose::Training, data.train_split, train)
+        .with_split(Purpose::Validation, data.val_split, val))
 }

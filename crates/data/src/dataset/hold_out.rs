@@ -1,5 +1,7 @@
 //! Dividing a data set into a training part and a validation part.
 
+use std::collections::{HashMap, HashSet};
+
 use twox_hash::XxHash64;
 
 use super::{DetectionDataset, equal_images};
@@ -10,9 +12,10 @@ impl DetectionDataset {
     /// Divides the data set into a part for training and a part for validation, which has about a fraction `share` of
     /// the images.
     ///
-    /// A hash of its file name decides which part an image goes to, so adding images does not move others. Duplicate
-    /// images go to the same part: files with the same content, and the augmented copies of one image in an export of
-    /// Roboflow (`NAME.rf.HASH.jpg`). If one part would be empty, the image whose hash is nearest moves there.
+    /// A hash of its file name decides which part an image goes to, so adding images does not move others. The folders
+    /// count only where files of one name are in several folders (`1/left.jpg`, `2/left.jpg`). Duplicate images go to the
+    /// same part: files with the same content, and the augmented copies of one image in an export of Roboflow
+    /// (`NAME.rf.HASH.jpg`). If one part would be empty, the image whose hash is nearest moves there.
     ///
     /// The [`report`](Self::report) goes to the first part; the second one has a remark on the division.
     ///
@@ -65,14 +68,35 @@ impl DetectionDataset {
     fn too_few(&self) -> DataError {
         DataError::Dataset {
             name: self.name().to_string(),
-            cause: "too few distinct images to hold any out".to_string(),
+            cause: format!(
+                "{} images, but too few distinct ones to hold any out for validation; equal files and augmented \
+                 copies of one image stay together",
+                self.len()
+            ),
         }
     }
 
     /// A number from 0 to 1 for every image, the same for duplicate images.
     fn positions(&self) -> Vec<f64> {
-        let mut keys: Vec<&str> = (self.images().iter())
-            .map(|image| key(&image.file_name))
+        let names = || self.images().iter().map(|image| image.file_name.as_str());
+        // The first path of each key, and the keys of several paths.
+        let mut first_paths: HashMap<&str, &str> = HashMap::new();
+        let mut ambiguous: HashSet<&str> = HashSet::new();
+        for name in names() {
+            let path = *first_paths.entry(key(name)).or_insert(path(name));
+            if path != self::path(name) {
+                ambiguous.insert(key(name));
+            }
+        }
+        let is_ambiguous = |name| ambiguous.contains(key(name)) && original(name).is_none();
+        let mut keys: Vec<&str> = names()
+            .map(|name| {
+                if is_ambiguous(name) {
+                    path(name)
+                } else {
+                    key(name)
+                }
+            })
             .collect();
         // Equal files have the key that comes first.
         for group in equal_images(&[self]) {
@@ -89,11 +113,20 @@ impl DetectionDataset {
 /// The part of a file name that identifies the image: without folders, since an image may be moved, without the
 /// extension, and without the hash that Roboflow gives each augmented copy.
 fn key(file_name: &str) -> &str {
-    let name = last_part(file_name);
-    match name.split_once(".rf.") {
-        Some((original, _)) => original,
-        None => name.rsplit_once('.').map_or(name, |(stem, _)| stem),
-    }
+    original(file_name).unwrap_or_else(|| last_part(path(file_name)))
+}
+
+/// The name of the image of which a file is an augmented copy, by its name in Roboflow's exports.
+fn original(file_name: &str) -> Option<&str> {
+    let (original, _) = last_part(file_name).split_once(".rf.")?;
+    Some(original)
+}
+
+/// A file name with its folders, without the extension.
+fn path(file_name: &str) -> &str {
+    let extension = last_part(file_name).rsplit_once('.');
+    let dropped = extension.map_or(0, |(_, extension)| extension.len() + 1);
+    &file_name[..file_name.len() - dropped]
 }
 
 #[cfg(test)]
@@ -158,5 +191,61 @@ mod tests {
         assert_eq!(key("train/a-1_jpg.rf.0123.jpg"), "a-1_jpg");
         assert_eq!(key("images\\b.c.png"), "b.c");
         assert_eq!(key("plain"), "plain");
+        assert_eq!(path("a.b/plain"), "a.b/plain");
+        assert_eq!(path("a\\b.c.png"), "a\\b.c");
+    }
+
+    fn renamed(names: &[&str]) -> DetectionDataset {
+        let mut dataset = shapes(names.len());
+        for (image, name) in dataset.annotations.images.iter_mut().zip(names) {
+            image.file_name = name.to_string();
+        }
+        dataset
+    }
+
+    /// The parts of images of these names.
+    fn parts(names: &[&str]) -> (Vec<String>, Vec<String>) {
+        let (train, val) = renamed(names).hold_out(0.5).unwrap();
+        let names =
+            |part: &DetectionDataset| self::names(part).into_iter().map(String::from).collect();
+        (names(&train), names(&val))
+    }
+
+    #[test]
+    fn folders_distinguish_files_of_one_name() {
+        let same: Vec<String> = (0..40).map(|folder| format!("{folder}/rgb.png")).collect();
+        let same: Vec<&str> = same.iter().map(String::as_str).collect();
+        let (train, val) = parts(&same);
+        assert!(train.len() > 5 && val.len() > 5, "{train:?} {val:?}");
+    }
+
+    #[test]
+    fn copies_stay_together() {
+        for copies in [
+            ["a.jpg", "a.png"],
+            ["x/a_jpg.rf.01.jpg", "y/a_jpg.rf.02.jpg"],
+            ["a_jpg.rf.01.jpg", "a_jpg.rf.02.jpg"],
+        ] {
+            let error = renamed(&copies).hold_out(0.5).unwrap_err().to_string();
+            assert!(
+                error.contains("2 images, but too few distinct ones"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_copy_in_other_folders_is_divided_alike() {
+        let names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"];
+        let moved = names.map(|name| format!("C:\\data\\{name}"));
+        let (train, val) = parts(&names);
+        let moved: Vec<&str> = moved.iter().map(String::as_str).collect();
+        let moved = parts(&moved);
+        let last = |part: Vec<String>| -> Vec<String> {
+            part.iter()
+                .map(|name| last_part(name).to_string())
+                .collect()
+        };
+        assert_eq!((train, val), (last(moved.0), last(moved.1)));
     }
 }

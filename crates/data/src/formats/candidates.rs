@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::inventory::Inventory;
 use super::split::names_split;
+use crate::LoadReport;
 use crate::files::stem;
 
 /// How many files of an extension are looked into: a folder may have millions.
@@ -14,8 +15,8 @@ const MAX_FILES: usize = 100;
 pub(super) struct Candidates<'a> {
     /// Those that most likely have annotations first.
     pub files: Vec<&'a Path>,
-    /// The remark that there are more.
-    pub cut: Option<String>,
+    /// Remarks that there are more, if there are.
+    pub report: LoadReport,
 }
 
 impl<'a> Candidates<'a> {
@@ -29,10 +30,13 @@ impl<'a> Candidates<'a> {
         files.sort_by_cached_key(|file| (!names_annotations(file), file.components().count()));
         let total = files.len();
         files.truncate(MAX_FILES);
-        let cut = (total > MAX_FILES).then(|| {
-            format!("of {total} .{extension} files, {MAX_FILES} were looked into for annotations")
-        });
-        Self { files, cut }
+        let mut report = LoadReport::default();
+        if total > MAX_FILES {
+            report.remark(format!(
+                "of {total} .{extension} files, {MAX_FILES} were looked into for annotations"
+            ));
+        }
+        Self { files, report }
     }
 }
 
@@ -62,7 +66,8 @@ mod tests {
             std::fs::write(dir.path().join(format!("a/{number}.json")), "").unwrap();
         }
         let inventory = Inventory::of(dir.path()).unwrap();
-        assert_eq!(Candidates::of(&inventory, "json", |_| true).cut, None);
+        let candidates = Candidates::of(&inventory, "json", |_| true);
+        assert_eq!(candidates.report, LoadReport::default());
         for file in ["z.json", "a/my_train.json", "a/z.csv"] {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
@@ -74,8 +79,8 @@ mod tests {
             ["a/my_train.json", "z.json", "a/0.json"].map(Path::new)
         );
         assert_eq!(
-            candidates.cut.as_deref(),
-            Some("of 102 .json files, 100 were looked into for annotations")
+            candidates.report.remarks(),
+            ["of 102 .json files, 100 were looked into for annotations"]
         );
     }
 }

@@ -45,21 +45,13 @@ impl DetectionDataset {
     }
 }
 
-/// The annotation files of a folder.
-#[derive(Debug)]
-struct CocoSet {
-    /// One for each split, relative to the folder.
-    files: Vec<PathBuf>,
-    /// On files that were not read.
-    remarks: Vec<String>,
-}
-
 /// The annotation file of a split.
 #[derive(Debug)]
 struct CocoSplit {
     name: String,
     inventory: Arc<Inventory>,
-    set: Arc<CocoSet>,
+    /// The annotation files of all splits, relative to the folder of the inventory.
+    files: Arc<[PathBuf]>,
     /// Relative to the folder of the inventory.
     annotations: PathBuf,
     /// The folders that may hold its images, in search order.
@@ -75,11 +67,7 @@ impl SplitReader for CocoSplit {
         let mut description = describe(file, &annotations, &finder, &self.inventory)?;
         // Other files may be large: they are read only if there is an image that they may list.
         let others_of = || -> HashSet<String> {
-            let others = self
-                .set
-                .files
-                .iter()
-                .filter(|file| **file != self.annotations);
+            let others = self.files.iter().filter(|file| **file != self.annotations);
             let names = others.flat_map(|file| image_names(&self.inventory.root().join(file)));
             names.map(|name| last_part(&name).to_string()).collect()
         };
@@ -87,9 +75,6 @@ impl SplitReader for CocoSplit {
         remark_on_unlisted(&self.inventory, &mut description, |image| {
             others.get_or_init(others_of).contains(&file_name(image))
         });
-        for remark in &self.set.remarks {
-            description.report.remark(remark);
-        }
         Ok(description)
     }
 
@@ -111,7 +96,7 @@ pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
-    let set = match given {
+    let (files, report) = match given {
         // A list is not COCO's: it may be Create ML's.
         Some(file)
             if has_extension(file, "json")
@@ -119,42 +104,36 @@ pub(super) fn find(
                     .trim_start()
                     .starts_with('[') =>
         {
-            CocoSet {
-                files: vec![file.to_path_buf()],
-                remarks: Vec::new(),
-            }
+            (vec![file.to_path_buf()], LoadReport::default())
         }
         Some(_) => return Ok(None),
         None => annotation_files(inventory),
     };
     let root = inventory.root();
-    let set = Arc::new(set);
-    let files: Vec<&Path> = set.files.iter().map(PathBuf::as_path).collect();
-    let names = split_names(&files);
+    let Some(first) = files.first() else {
+        return Ok(None);
+    };
+    let evidence = first.display().to_string();
+    let files: Arc<[PathBuf]> = files.into();
+    let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+    let names = split_names(&paths);
     let splits = files.iter().zip(&names).map(|(file, name)| {
         let split = CocoSplit {
             name: name.clone(),
             inventory: Arc::clone(inventory),
-            set: Arc::clone(&set),
+            files: Arc::clone(&files),
             annotations: file.to_path_buf(),
             images: image_folders(root, file, name),
         };
         Split::new(name, split)
     });
-    let splits: Vec<Split> = splits.collect();
-    let Some(first) = files.first() else {
-        return Ok(None);
-    };
-    Ok(Some(Found::new(
-        Layout::Coco,
-        first.display().to_string(),
-        splits,
-    )))
+    let found = Found::new(Layout::Coco, evidence, splits.collect());
+    Ok(Some(found.with_report(report)))
 }
 
 /// The annotation files of a folder: those with a name of COCO or Roboflow, and of other files, those of splits that are
-/// not among these; all other files if none has such a name.
-fn annotation_files(inventory: &Inventory) -> CocoSet {
+/// not among these; all other files if none has such a name. With a report on files that are not read.
+fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
     let all = inventory.with_extension("json").map(PathBuf::as_path);
     let mut files: Vec<PathBuf> = (all.filter(|file| is_named(file)))
         .map(Path::to_path_buf)
@@ -167,17 +146,16 @@ fn annotation_files(inventory: &Inventory) -> CocoSet {
     let candidates = Candidates::of(inventory, "json", |file| {
         !is_named(file) && !is_for_another_task(file) && !of_one_image(file)
     });
-    let mut remarks = Vec::new();
     let path = |file: &Path| inventory.root().join(file);
     if files.is_empty() {
         let others = candidates.files.iter().filter(|file| is_coco(&path(file)));
         files = others.map(|file| file.to_path_buf()).collect();
         files.sort();
-        remarks.extend(candidates.cut);
-        return CocoSet { files, remarks };
+        return (files, candidates.report);
     }
     let mut roles: Vec<Option<Role>> = files.iter().map(|file| role(file)).collect();
     let mut left_out = Tally::default();
+    let mut report = LoadReport::default();
     for file in candidates.files {
         let role = role(file);
         if role.is_some() && !roles.contains(&role) && is_coco(&path(file)) {
@@ -188,10 +166,10 @@ fn annotation_files(inventory: &Inventory) -> CocoSet {
         }
     }
     if left_out.count > 0 {
-        remarks.push(format!("other annotation files, not read: {left_out}"));
+        report.remark(format!("other annotation files, not read: {left_out}"));
     }
     files.sort();
-    CocoSet { files, remarks }
+    (files, report)
 }
 
 /// What an annotation file is for, by a word of its name, or else by its folders.

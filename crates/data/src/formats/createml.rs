@@ -32,7 +32,6 @@ pub(super) fn find(
         inventory: Arc::clone(inventory),
         files,
         classes: Vec::new(),
-        remarks: candidates.cut.into_iter().collect(),
         read: |path| {
             let images = parse(&read_text(path)?);
             images.map_err(|cause| DataError::Annotations {
@@ -41,7 +40,7 @@ pub(super) fn find(
             })
         },
     };
-    Ok((!listings.files.is_empty()).then(|| listings.found()))
+    Ok((!listings.files.is_empty()).then(|| listings.found().with_report(candidates.report)))
 }
 
 /// The names of the field with an image's file name. Names that tools write come first.

@@ -40,13 +40,12 @@ pub(super) fn find(
         inventory: Arc::clone(inventory),
         files,
         classes: classes(&lists)?,
-        remarks: candidates.cut.into_iter().collect(),
         read: |path| {
             let images = parse(&read_text(path)?);
             images.map_err(|fault| fault.in_file(path))
         },
     };
-    Ok(Some(listings.found()))
+    Ok(Some(listings.found().with_report(candidates.report)))
 }
 
 /// Whether a file has a name such as `classes.csv`, `_classes.csv` or `label_map.csv`.

@@ -20,6 +20,16 @@ impl Division {
 
     /// The share that is held out by default.
     pub const VAL_SHARE: f64 = 0.2;
+
+    /// The same with this share of the training split held out for validation.
+    #[must_use]
+    pub fn with_val_share(self, share: f64) -> Self {
+        Self {
+            val: Self::HELD_OUT.to_owned(),
+            share: Some(share),
+            ..self
+        }
+    }
 }
 
 impl DataFolder {

@@ -47,8 +47,6 @@ pub(super) struct Listings {
     pub files: Vec<PathBuf>,
     /// The classes that the data set lists.
     pub classes: Vec<Category>,
-    /// On files that were not read.
-    pub remarks: Vec<String>,
     /// Reads one of the files.
     pub read: fn(&Path) -> Result<Vec<ListedImage>, DataError>,
 }
@@ -210,9 +208,6 @@ impl SplitReader for Listing {
         if images.is_empty() {
             let cause = "no images are listed".to_string();
             return Err(DataError::Annotations { path, cause });
-        }
-        for remark in &self.listings.remarks {
-            report.remark(remark);
         }
         let mut description = Description {
             name: title(root, &self.name),

@@ -57,7 +57,10 @@ pub(super) struct Found {
     pub splits: Vec<Split>,
     /// Splits that the data set names, and where each would be if it were there.
     pub absent: Vec<(String, PathBuf)>,
-    /// What was not looked at and may be missed in any split.
+    /// What concerns the folder as a whole, such as files that are not used. Reported with the training split, or
+    /// with every split if there is none.
+    pub report: LoadReport,
+    /// What was not searched and may be missing from any split.
     pub omissions: Vec<String>,
 }
 
@@ -70,17 +73,38 @@ impl Found {
             evidence: evidence.into(),
             splits,
             absent: Vec::new(),
+            report: LoadReport::default(),
             omissions: Vec::new(),
         }
     }
 
     /// Reads the split called `name`, or the only one.
     pub fn read(&self, dir: &Path, name: Option<&str>) -> Result<DetectionDataset, DataError> {
-        let mut description = self.choose(dir, name)?.reader.describe()?;
+        let split = self.choose(dir, name)?;
+        let mut description = split.reader.describe()?;
+        let mut report = match self.is_reported_with(split) {
+            true => self.report.clone(),
+            false => LoadReport::default(),
+        };
         for omission in &self.omissions {
-            description.report.note(omission);
+            report.note(omission);
         }
+        report.extend(description.report);
+        description.report = report;
         description.assemble()
+    }
+
+    /// Whether messages about the folder as a whole belong to the report of this split.
+    fn is_reported_with(&self, split: &Split) -> bool {
+        let is_training = |split: &Split| Role::of_word(&split.name) == Some(Role::Train);
+        is_training(split) || !self.splits.iter().any(is_training)
+    }
+
+    /// With this report on the folder as a whole.
+    #[must_use]
+    pub fn with_report(mut self, report: LoadReport) -> Self {
+        self.report = report;
+        self
     }
 
     pub fn annotated(&self) -> usize {

@@ -12,9 +12,7 @@ use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, 
 use super::image_finder::{ImageFinder, slashed};
 use super::inventory::{Inventory, equal_at_end, unique_max};
 use super::listed_images::remark_on_unlisted;
-use super::split::{
-    Found, ONLY_SPLIT, Role, Split, SplitReader, names_split, role_of, split_of, title,
-};
+use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, role_of, split_of, title};
 use super::xml::{Element, Fault};
 use crate::decoding::{is_image, is_unread_image};
 use crate::files::{file_name, has_extension, lines, open, read_text, stem};
@@ -52,8 +50,6 @@ struct VocSet {
     /// Relative to the folder, sorted.
     files: Vec<PathBuf>,
     finder: ImageFinder,
-    /// What of the folder is not used.
-    remarks: Vec<String>,
 }
 
 /// Which images a split has.
@@ -91,14 +87,16 @@ pub(super) fn find(
     let image_folders =
         ["JPEGImages", "images", "Images", ""].map(|name| root.join(above).join(name));
     let folders = image_folders.into_iter().chain([root.join(folder)]);
-    let mut set = VocSet {
+    let set = VocSet {
         finder: ImageFinder::new(Arc::clone(inventory), folders.collect()),
         inventory: Arc::clone(inventory),
         files,
-        remarks: Vec::new(),
     };
     let lists = set.lists()?;
-    set.remarks = set.unused_lists(&lists);
+    let mut report = LoadReport::default();
+    for remark in set.unused_lists(&lists) {
+        report.remark(remark);
+    }
     let set = Arc::new(set);
     let members: Vec<(String, Members)> = match lists.is_empty() {
         false => (lists.into_iter())
@@ -113,7 +111,8 @@ pub(super) fn find(
         Split::new(name.clone(), VocSplit { set, name, members })
     };
     let splits = members.into_iter().map(split).collect();
-    Ok(Some(Found::new(Layout::Voc, evidence, splits)))
+    let found = Found::new(Layout::Voc, evidence, splits);
+    Ok(Some(found.with_report(report)))
 }
 
 /// The XML files of folders that hold annotations: by the name of the folder, or by what is in the first few files.
@@ -408,9 +407,6 @@ impl SplitReader for VocSplit {
                 })
         };
         let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
-        if Role::of_word(&self.name).is_none_or(|role| role == Role::Train) {
-            set.remarks.iter().for_each(|remark| report.remark(remark));
-        }
         for &index in &members {
             let (source, content) = (set.source(index), &annotated[index]);
             if let Some(line) = content.unusable_size {

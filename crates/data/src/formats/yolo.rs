@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 
@@ -56,8 +56,6 @@ struct YoloSet {
     description: YoloDescription,
     finder: ImageFinder,
     labels: LabelFiles,
-    /// What is wrong with the description and worth knowing of the folder, told with the split to train on.
-    told: LoadReport,
 }
 
 #[derive(Debug)]
@@ -65,6 +63,8 @@ struct YoloSplit {
     set: Arc<YoloSet>,
     name: String,
     places: Vec<ImagePlace>,
+    /// Once they were searched for: a folder may have millions.
+    images: OnceLock<Images>,
 }
 
 /// Where images of a split are.
@@ -81,7 +81,7 @@ pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
-    let Some((file, mut set)) = described(inventory, given)? else {
+    let Some((file, set, mut report)) = described(inventory, given)? else {
         return match given {
             Some(_) => Ok(None),
             None => undescribed(inventory),
@@ -89,13 +89,12 @@ pub(super) fn find(
     };
     let evidence = file.display().to_string();
     if set.description.splits.is_empty() {
-        set.tell_unused(&HashSet::new());
-        return Ok(Some(set.by_folder(evidence)));
+        set.report_unused(&HashSet::new(), &mut report);
+        return Ok(Some(set.by_folder(evidence).with_report(report)));
     }
     let mut resolved: HashMap<&str, PathBuf> = HashMap::new();
     let mut splits = Vec::new();
     let mut absent = Vec::new();
-    let mut told = std::mem::take(&mut set.told);
     for (name, places) in &set.description.splits {
         let mut paths = Vec::with_capacity(places.len());
         for place in places {
@@ -112,38 +111,34 @@ pub(super) fn find(
                 let message = format!("{evidence}: {name}: {place}: no such file or folder");
                 // Many descriptions name a `test` that was never made.
                 match Role::of_word(name) {
-                    Some(Role::Test) => told.remark(message),
-                    _ => told.note(message),
+                    Some(Role::Test) => report.remark(message),
+                    _ => report.note(message),
                 }
             }
             _ => splits.push((name.clone(), paths)),
         }
     }
-    set.told = told;
     let used = splits.iter().flat_map(|(_, paths)| paths).cloned();
     let used: HashSet<PathBuf> = used.collect();
-    set.tell_unused(&used);
+    set.report_unused(&used, &mut report);
     let set = Arc::new(set);
     let splits = splits.into_iter().map(|(name, paths)| {
-        let split = YoloSplit {
-            set: Arc::clone(&set),
-            name: name.clone(),
-            places: paths.into_iter().map(ImagePlace::Path).collect(),
-        };
-        Split::new(name, split)
+        let places = paths.into_iter().map(ImagePlace::Path);
+        YoloSplit::of(&set, name, places.collect())
     });
     let mut found = Found::new(Layout::Yolo, evidence, splits.collect());
     found.absent = absent;
-    Ok(Some(found))
+    Ok(Some(found.with_report(report)))
 }
 
-/// The file that describes a data set, and the set: the given file, a YAML file at the top or darknet's `*.data`, or the
-/// only `data.yaml` in a sub-folder. Of several, the one most of whose splits are there, preferably `data.yaml`.
+/// The file that describes a data set, the set, and a report on the folder as a whole. It is the given file, a YAML file
+/// at the top or darknet's `*.data`, or the only `data.yaml` in a subfolder. Of several, it is the one most of whose splits
+/// exist, preferably `data.yaml`.
 fn described(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
-) -> Result<Option<(PathBuf, YoloSet)>, DataError> {
-    let read = |file: &Path| -> Result<YoloSet, DataError> {
+) -> Result<Option<(PathBuf, YoloSet, LoadReport)>, DataError> {
+    let read = |file: &Path| -> Result<(YoloSet, LoadReport), DataError> {
         let path = inventory.root().join(file);
         let description = match is_yaml(file) {
             true => YoloDescription::of_yaml(&path),
@@ -163,12 +158,12 @@ fn described(
     let top = || candidates.iter().copied().filter(is_top);
     let yaml: Vec<&Path> = top().filter(|file| is_yaml(file)).collect();
     let darknet = top().filter(|file| has_extension(file, "data"));
-    let mut described: Vec<(&Path, YoloSet)> = Vec::new();
+    let mut described: Vec<(&Path, YoloSet, LoadReport)> = Vec::new();
     let mut unread = Vec::new();
     for file in yaml.iter().copied().chain(darknet) {
         match read(file) {
-            Ok(set) if set.description.is_about_data() || is_named(file) => {
-                described.push((file, set));
+            Ok((set, report)) if set.description.is_about_data() || is_named(file) => {
+                described.push((file, set, report));
             }
             Ok(_) => {}
             // The only one is expected to be about the data. Of others, some may be about anything.
@@ -176,7 +171,7 @@ fn described(
             Err(error) => unread.push(format!("not used: {error}")),
         }
     }
-    let fit = |(file, set): &(&Path, YoloSet)| {
+    let fit = |(file, set, _): &(&Path, YoloSet, LoadReport)| {
         let places = set.description.splits.iter().map(|(_, places)| places);
         let present =
             places.filter(|places| places.iter().any(|place| set.resolve(place).exists()));
@@ -187,22 +182,23 @@ fn described(
     let best = described.iter().enumerate().rev();
     let best = best.max_by_key(|(_, described)| fit(described));
     if let Some((best, _)) = best {
-        let (file, mut set) = described.remove(best);
-        for (other, _) in &described {
+        let (file, set, mut report) = described.remove(best);
+        for (other, ..) in &described {
             let other = other.display();
             unread.push(format!(
                 "{other}: describes a data set, too, and is not used"
             ));
         }
-        unread
-            .into_iter()
-            .for_each(|remark| set.told.remark(remark));
-        return Ok(Some((file.to_path_buf(), set)));
+        unread.into_iter().for_each(|remark| report.remark(remark));
+        return Ok(Some((file.to_path_buf(), set, report)));
     }
     let depth = |file: &Path| file.components().count();
     let below = candidates.iter().copied().filter(|file| is_named(file));
     match unique_max(below, |file| Reverse(depth(file))) {
-        Some(file) => Ok(Some((file.to_path_buf(), read(file)?))),
+        Some(file) => {
+            let (set, report) = read(file)?;
+            Ok(Some((file.to_path_buf(), set, report)))
+        }
         None => Ok(None),
     }
 }
@@ -213,7 +209,7 @@ fn is_yaml(file: &Path) -> bool {
 
 /// A data set of images with label files, without a description.
 fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
-    let mut set = YoloSet::new(inventory, Path::new(""), YoloDescription::default())?;
+    let (set, mut report) = YoloSet::new(inventory, Path::new(""), YoloDescription::default())?;
     let images = inventory.images();
     let labeled = images.filter(|image| set.has_labels(image)).count();
     let is_folder = |name: &&str| inventory.root().join(name).is_dir();
@@ -225,22 +221,16 @@ fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
     let lists = image_lists(inventory).into_iter();
     let lists = lists.filter(|list| names_split(&stem(list)));
     let lists: Vec<PathBuf> = lists.map(|list| inventory.root().join(list)).collect();
-    set.tell_unused(&lists.iter().cloned().collect());
+    set.report_unused(&lists.iter().cloned().collect(), &mut report);
     if lists.is_empty() {
-        return Ok(Some(set.by_folder(evidence)));
+        return Ok(Some(set.by_folder(evidence).with_report(report)));
     }
     let set = Arc::new(set);
-    let splits = lists.into_iter().map(|list| {
-        let name = stem(&list);
-        let split = YoloSplit {
-            set: Arc::clone(&set),
-            name: name.clone(),
-            places: vec![ImagePlace::Path(list)],
-        };
-        Split::new(name, split)
-    });
+    let splits = lists
+        .into_iter()
+        .map(|list| YoloSplit::of(&set, stem(&list), vec![ImagePlace::Path(list)]));
     let found = Found::new(Layout::Yolo, evidence, splits.collect());
-    Ok(Some(found))
+    Ok(Some(found.with_report(report)))
 }
 
 /// The lists of images at the top, such as `train.txt`.
@@ -260,13 +250,13 @@ fn image_lists(inventory: &Inventory) -> Vec<&PathBuf> {
 }
 
 impl YoloSet {
-    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine. The
-    /// description is in `base`, relative to the inventory.
+    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine. With a
+    /// report on what was not searched there. The description is in `base`, relative to the inventory.
     fn new(
         inventory: &Arc<Inventory>,
         base: &Path,
         description: YoloDescription,
-    ) -> Result<Self, DataError> {
+    ) -> Result<(Self, LoadReport), DataError> {
         let base = match base.as_os_str().is_empty() {
             true => inventory.root().to_path_buf(),
             false => inventory.root().join(base),
@@ -279,7 +269,7 @@ impl YoloSet {
         let places = || description.splits.iter().flat_map(|(_, places)| places);
         let holds_places =
             |root: &PathBuf| places().any(|place| root.join(slashed(place)).exists());
-        let mut told = LoadReport::default();
+        let mut report = LoadReport::default();
         let mut roots = vec![base.clone()];
         let mut inventory = Arc::clone(inventory);
         if plain(inventory.root()) != plain(&base) {
@@ -304,21 +294,21 @@ impl YoloSet {
                     inventory
                         .omissions()
                         .into_iter()
-                        .for_each(|omission| told.note(omission));
+                        .for_each(|omission| report.note(omission));
                 }
                 roots.insert(0, stated);
             }
             stated => roots.extend(stated),
         }
-        Ok(Self {
+        let set = Self {
             finder: ImageFinder::new(Arc::clone(&inventory), roots.clone()),
             labels: LabelFiles::new(&inventory),
-            told,
             inventory,
             base,
             roots,
             description,
-        })
+        };
+        Ok((set, report))
     }
 
     /// Whether an image, relative to the folder of the inventory, has a label file.
@@ -327,14 +317,13 @@ impl YoloSet {
     }
 
     /// Remarks on keys of the description and on lists at the top that may be about splits and are not used.
-    fn tell_unused(&mut self, used: &HashSet<PathBuf>) {
-        let mut remarks = Vec::new();
+    fn report_unused(&self, used: &HashSet<PathBuf>, report: &mut LoadReport) {
         for (key, places) in &self.description.others {
             let is_place = |place: &&String| {
                 !place.contains("://") && self.resolve(place).exists() && place.trim() != "."
             };
             if let Some(place) = places.iter().find(is_place) {
-                remarks.push(format!(
+                report.remark(format!(
                     "the key '{key}' of the description is not used: {place}"
                 ));
             }
@@ -343,12 +332,9 @@ impl YoloSet {
         for list in image_lists(&self.inventory) {
             if !used.contains(&root.join(list)) {
                 let list = list.display();
-                remarks.push(format!("{list}: a list of images that is not used"));
+                report.remark(format!("{list}: a list of images that is not used"));
             }
         }
-        remarks
-            .into_iter()
-            .for_each(|remark| self.told.remark(remark));
     }
 
     /// The splits of images in folders: those whose names say so, or a single one.
@@ -381,14 +367,9 @@ impl YoloSet {
         } else if is_rest && let Some(rest) = splits.remove(ONLY_SPLIT) {
             splits.insert("train", rest);
         }
-        let splits = splits.into_iter().map(|(name, files)| {
-            let split = YoloSplit {
-                set: Arc::clone(&set),
-                name: name.to_string(),
-                places: vec![ImagePlace::Files(files)],
-            };
-            Split::new(name, split)
-        });
+        let splits = splits
+            .into_iter()
+            .map(|(name, files)| YoloSplit::of(&set, name, vec![ImagePlace::Files(files)]));
         Found::new(Layout::Yolo, evidence, splits.collect())
     }
 
@@ -540,30 +521,51 @@ impl YoloSet {
 }
 
 /// The images of a split and what else is among them.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Images {
     paths: Vec<PathBuf>,
     /// Image files in unsupported formats.
     unread: Vec<PathBuf>,
     /// Folders whose label files belong to the split.
     folders: BTreeSet<PathBuf>,
+    /// Repeated images, missing places, and what was not searched.
+    report: LoadReport,
 }
 
 impl YoloSplit {
+    fn of(set: &Arc<YoloSet>, name: impl Into<String>, places: Vec<ImagePlace>) -> Split {
+        let name = name.into();
+        let split = Self {
+            set: Arc::clone(set),
+            name: name.clone(),
+            places,
+            images: OnceLock::new(),
+        };
+        Split::new(name, split)
+    }
+
     /// The images of all places, each once.
-    fn images(&self, report: &mut LoadReport) -> Result<Images, DataError> {
+    fn images(&self) -> Result<&Images, DataError> {
+        match self.images.get() {
+            Some(images) => Ok(images),
+            None => {
+                let images = self.search()?;
+                Ok(self.images.get_or_init(|| images))
+            }
+        }
+    }
+
+    fn search(&self) -> Result<Images, DataError> {
         let mut images = Images::default();
         let mut first_missing = None;
         let mut read = HashSet::new();
         for place in &self.places {
             match place {
                 ImagePlace::Path(path) if !read.insert(path) => {
-                    report.record(Finding::Repeated, path.display());
+                    images.report.record(Finding::Repeated, path.display());
                 }
                 ImagePlace::Path(path) if path.is_file() => self.listed(path, &mut images)?,
-                ImagePlace::Path(path) if path.is_dir() => {
-                    self.in_folder(path, &mut images, report)?;
-                }
+                ImagePlace::Path(path) if path.is_dir() => self.in_folder(path, &mut images)?,
                 ImagePlace::Path(path) => first_missing = first_missing.or(Some(path)),
                 ImagePlace::Files(files) => {
                     for file in files {
@@ -577,13 +579,17 @@ impl YoloSplit {
             return Err(DataError::MissingFolder { path });
         }
         if let Some(path) = first_missing {
-            report.note(format!("{}: no such folder", path.display()));
+            images
+                .report
+                .note(format!("{}: no such folder", path.display()));
         }
         let mut seen = HashSet::with_capacity(images.paths.len());
         let paths = std::mem::take(&mut images.paths);
         for path in paths {
             match seen.contains(&path) {
-                true => report.record(Finding::Repeated, self.set.below(&path)),
+                true => images
+                    .report
+                    .record(Finding::Repeated, self.set.below(&path)),
                 false => {
                     seen.insert(path.clone());
                     images.paths.push(path);
@@ -593,12 +599,7 @@ impl YoloSplit {
         Ok(images)
     }
 
-    fn in_folder(
-        &self,
-        folder: &Path,
-        images: &mut Images,
-        report: &mut LoadReport,
-    ) -> Result<(), DataError> {
+    fn in_folder(&self, folder: &Path, images: &mut Images) -> Result<(), DataError> {
         let own = &self.set.inventory;
         let relative = folder.strip_prefix(own.root()).ok().filter(|relative| {
             let mut parts = relative.components();
@@ -614,7 +615,7 @@ impl YoloSplit {
                 other
                     .omissions()
                     .into_iter()
-                    .for_each(|omission| report.note(omission));
+                    .for_each(|omission| images.report.note(omission));
                 (&other, other.files())
             }
         };
@@ -648,7 +649,7 @@ impl YoloSplit {
 
     /// The remark or note about images without a label file. Label files with matching names elsewhere are a sign of a
     /// problem.
-    fn tell_unlabeled(
+    fn report_unlabeled(
         &self,
         unlabeled: &[&PathBuf],
         used: &HashSet<&Path>,
@@ -757,16 +758,9 @@ fn read_labels(path: PathBuf, format: LabelFormat) -> Result<LabelFile, DataErro
 impl SplitReader for YoloSplit {
     fn describe(&self) -> Result<Description, DataError> {
         let set = &self.set;
-        let mut report = LoadReport::default();
-        if Role::of_word(&self.name).is_none_or(|role| role == Role::Train) {
-            set.told.notes().iter().for_each(|note| report.note(note));
-            set.told
-                .remarks()
-                .iter()
-                .for_each(|remark| report.remark(remark));
-        }
-        let images = self.images(&mut report)?;
-        self.record_unread(&images, &mut report);
+        let images = self.images()?;
+        let mut report = images.report.clone();
+        self.record_unread(images, &mut report);
         if images.paths.is_empty() {
             return Err(self.no_images(&report));
         }
@@ -816,12 +810,12 @@ impl SplitReader for YoloSplit {
             .zip(&files)
             .filter(|(_, file)| file.is_none());
         let unlabeled: Vec<&PathBuf> = unlabeled.map(|(image, _)| image).collect();
-        self.tell_unlabeled(&unlabeled, &used, &mut report);
-        self.record_orphans(&images, &used, &mut report);
+        self.report_unlabeled(&unlabeled, &used, &mut report);
+        self.record_orphans(images, &used, &mut report);
         let searched = searched(&images.paths, |path| set.below(path));
 
-        let annotated = images.paths.into_iter().zip(files).map(|(path, file)| {
-            let file_name = set.below(&path);
+        let annotated = images.paths.iter().zip(files).map(|(path, file)| {
+            let file_name = set.below(path);
             let labels = file.map(|file| file.labels).unwrap_or_default();
             let objects = labels.into_iter().map(|(line, label)| AnnotatedObject {
                 id: None,
@@ -835,7 +829,7 @@ impl SplitReader for YoloSplit {
                 id: None,
                 source: file_name.clone(),
                 file_name,
-                path,
+                path: path.clone(),
                 stated_size: None,
                 objects: objects.collect(),
             }
@@ -851,13 +845,14 @@ impl SplitReader for YoloSplit {
     }
 
     fn annotated(&self) -> usize {
-        let images = self.images(&mut LoadReport::default()).unwrap_or_default();
         let is_labeled = |image: &&PathBuf| self.set.labels.of(image).is_some();
-        images.paths.iter().filter(is_labeled).count()
+        self.images().map_or(0, |images| {
+            images.paths.par_iter().filter(is_labeled).count()
+        })
     }
 
     fn is_empty(&self) -> bool {
-        match self.images(&mut LoadReport::default()) {
+        match self.images() {
             Ok(images) => images.paths.is_empty(),
             Err(error) => matches!(error, DataError::MissingFolder { .. }),
         }
@@ -865,9 +860,9 @@ impl SplitReader for YoloSplit {
 
     fn left_out(&self) -> LoadReport {
         let mut report = LoadReport::default();
-        if let Ok(images) = self.images(&mut LoadReport::default()) {
-            self.record_unread(&images, &mut report);
-            self.record_orphans(&images, &HashSet::new(), &mut report);
+        if let Ok(images) = self.images() {
+            self.record_unread(images, &mut report);
+            self.record_orphans(images, &HashSet::new(), &mut report);
         }
         report
     }
