@@ -70,24 +70,30 @@ fn folder_of(file: &Path) -> PathBuf {
 
 /// The layout with most annotated images, and in its evidence those that fit less or cannot be read.
 fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found>, DataError> {
-    let mut all: Vec<(usize, Found)> = Vec::new();
+    let mut all: Vec<Found> = Vec::new();
     let mut errors = Vec::new();
     for recognizer in RECOGNIZERS {
         match recognizer(inventory, given) {
-            Ok(found) => all.extend(found.map(|found| (found.annotated(), found))),
+            Ok(found) => all.extend(found),
             Err(error) if is_of_a_description(&error) => return Err(error),
             Err(error) => errors.push(error),
         }
     }
+    // Counting may take long: it is needed only to choose between several.
+    let counts: Vec<usize> = match all.len() {
+        0 | 1 => vec![0; all.len()],
+        _ => all.iter().map(Found::annotated).collect(),
+    };
+    let mut all: Vec<(usize, Found)> = counts.into_iter().zip(all).collect();
     // Of equals, `max_by_key` takes the last.
     let chosen = all.iter().enumerate().rev();
-    let Some((chosen, _)) = chosen.max_by_key(|(_, (weight, _))| *weight) else {
+    let Some((chosen, _)) = chosen.max_by_key(|(_, (count, _))| *count) else {
         return errors.into_iter().next().map_or(Ok(None), Err);
     };
     let (most, mut found) = all.remove(chosen);
-    let others = all.iter().map(|(weight, other)| {
+    let others = all.iter().map(|(count, other)| {
         format!(
-            "{} with {weight} annotated images ({})",
+            "{} with {count} annotated images ({})",
             other.layout, other.evidence
         )
     });

@@ -178,10 +178,14 @@ fn described(
         let is_split = !set.description.splits.is_empty();
         (present.count(), is_named(file), is_split)
     };
-    // Of equals, `max_by_key` takes the last.
-    let best = described.iter().enumerate().rev();
-    let best = best.max_by_key(|(_, described)| fit(described));
-    if let Some((best, _)) = best {
+    let best = match described.len() {
+        0 => None,
+        // Nothing to compare with. A description may have any number of splits.
+        1 => Some(0),
+        // Of equals, `max_by_key` takes the last.
+        count => (0..count).rev().max_by_key(|index| fit(&described[*index])),
+    };
+    if let Some(best) = best {
         let (file, set, mut report) = described.remove(best);
         for (other, ..) in &described {
             let other = other.display();
