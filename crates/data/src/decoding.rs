@@ -57,14 +57,15 @@ impl ImageHeader {
     }
 }
 
-/// Decodes the image at `path` to 8-bit RGB. The format is detected from the content, not from the extension. The
-/// pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors are converted to
-/// RGB. Alpha channels are dropped. Of an animation, the first frame is read.
+/// Decodes the image at `path` to 8-bit RGB. The format is detected from the content, not from the extension.
+///
+/// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors are converted
+/// to RGB. Alpha channels are dropped. Of an animation, the first frame is read.
 ///
 /// # Errors
 ///
-/// [`DataError::Io`], [`DataError::Image`] or [`DataError::Decoder`] if the file cannot be read or decoded, is a truncated
-/// JPEG file, or takes more than 512 MiB of memory.
+/// [`DataError::Io`], [`DataError::Image`] or [`DataError::Decoder`] if the file cannot be read or decoded, is a
+/// truncated JPEG file, or takes more than 512 MiB of memory.
 pub fn read_image(path: &Path) -> Result<RgbImage, DataError> {
     read_pixels(path, Pixels::Upright)
 }

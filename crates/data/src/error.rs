@@ -8,7 +8,9 @@ use std::path::PathBuf;
 
 use crate::{Layout, LoadReport};
 
-/// A failure to read, check or transform detection data. Every variant prints on one line and names what caused it.
+/// A failure to read, check or transform detection data.
+///
+/// Every variant prints on one line and names what caused it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {

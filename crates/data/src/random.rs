@@ -1,5 +1,7 @@
-//! Random number generators keyed by their purpose. Each sample has its own generator, keyed by seed, epoch and index.
-//! Results do not depend on the number of workers or the order in which they finish.
+//! Random number generators keyed by their purpose.
+//!
+//! Each sample has its own generator, keyed by seed, epoch and index. Results do not depend on the number of workers or
+//! the order in which they finish.
 
 use std::convert::Infallible;
 

@@ -1547,7 +1547,7 @@ fn each_split_uses_its_own_class_list() {
     set.write("data.yaml", "train: [train, val]\n");
     let error = set.refused("train");
     assert!(
-        error.contains("val/classes.txt: the classes differ from those of train/classes.txt"),
+        error.contains("val/classes.txt: the classes differ from train/classes.txt"),
         "{error}"
     );
     // Skipping a blank line would shift the classes after it.

@@ -30,9 +30,11 @@ impl Category {
 impl DetectionDataset {
     /// The same images with labels that are indices of `categories`, matched by name (see [`Category::matches`]).
     /// Splits of a data set, or a data set and a trained detector, then agree even if their files number classes
-    /// differently. Objects of classes that are not in `categories` are excluded, since a detector for these classes
-    /// cannot find them. The [`report`](Self::report) counts them by class. A class that is not in `categories` and has
-    /// no objects is reported as a remark.
+    /// differently.
+    ///
+    /// Objects of classes that are not in `categories` are excluded, since a detector for these classes cannot find
+    /// them. The [`report`](Self::report) counts them by class. A class that is not in `categories` and has no objects
+    /// is reported as a remark.
     ///
     /// ```
     /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -91,9 +93,10 @@ impl DetectionDataset {
 
     /// The same images for a detector of the classes in `known`, matched by name (see [`Category::matches`]). Unlike
     /// [`with_categories`](Self::with_categories), this keeps the ids and the order of the classes that both have, so
-    /// that results refer to the annotation files of this data set. Objects of other classes are excluded, since the
-    /// detector cannot find them. The [`report`](Self::report) counts them by class. Classes in `known` without objects
-    /// in this data set are reported as a remark.
+    /// that results refer to the annotation files of this data set.
+    ///
+    /// Objects of other classes are excluded, since the detector cannot find them. The [`report`](Self::report) counts
+    /// them by class. Classes in `known` without objects in this data set are reported as a remark.
     ///
     /// ```
     /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};

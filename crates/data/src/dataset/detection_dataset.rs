@@ -17,8 +17,10 @@ use crate::{DataError, Layout, LoadReport, panics};
 ///
 /// Annotations are in memory; pixels are read on demand. Every object has a box of positive size inside its image.
 /// Degenerate boxes and boxes outside the image are dropped, boxes that cross the border are clipped, and
-/// [`report`](Self::report) counts both. Categories are ordered by id in COCO, as in `labels.txt` or else by name over
-/// the whole folder in VOC, and as in the class list in YOLO.
+/// [`report`](Self::report) counts both.
+///
+/// Categories are ordered by id in COCO, as in `labels.txt` or else by name over the whole folder in VOC, and as in the
+/// class list in YOLO.
 ///
 /// ```
 /// use fcos_burn_data::DetectionDataset;
@@ -51,9 +53,11 @@ pub(crate) struct Annotations {
 }
 
 impl DetectionDataset {
-    /// A data set of these images, whose pixels come from `source`. `name` is used in messages. The same rules apply as
-    /// for files: degenerate boxes and boxes outside their image are dropped, boxes that cross the border are clipped,
-    /// and [`report`](Self::report) counts both. If object ids are zero or repeated, all objects are renumbered.
+    /// A data set of these images, whose pixels come from `source`. `name` is used in messages.
+    ///
+    /// The same rules apply as for files: degenerate boxes and boxes outside their image are dropped, boxes that cross
+    /// the border are clipped, and [`report`](Self::report) counts both. If object ids are zero or repeated, all
+    /// objects are renumbered.
     ///
     /// ```
     /// use fcos_burn_data::{
@@ -222,6 +226,7 @@ impl DetectionDataset {
     /// Fails unless there is a training object. Crowds do not count.
     ///
     /// # Errors
+    ///
     /// [`DataError::NoObjects`], which names where annotations were searched for and what was dropped.
     pub fn require_objects(&self) -> Result<(), DataError> {
         let mut objects = self.images().iter().flat_map(|image| &image.objects);
@@ -251,6 +256,7 @@ impl DetectionDataset {
     /// stored pixels.
     ///
     /// # Errors
+    ///
     /// The errors of the [`ImageSource`], such as a file that cannot be read or decoded. [`DataError::SizeMismatch`] if
     /// the size of the image differs from its annotated size. [`DataError::IndexOutOfRange`].
     pub fn image(&self, index: usize) -> Result<RgbImage, DataError> {
@@ -297,6 +303,7 @@ impl DetectionDataset {
     /// An image with the boxes and labels for training: all of its objects except crowds.
     ///
     /// # Errors
+    ///
     /// Same as [`image`](Self::image).
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let image = self.image(index)?;

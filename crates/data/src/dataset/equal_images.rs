@@ -22,8 +22,9 @@ pub struct ImagePlace {
 }
 
 /// Groups of two or more images in one or several data sets whose files have the same content. Within a group, images
-/// are in the order of `datasets` and of their images. Groups are sorted by their first image. Only files of equal size
-/// are read. Unreadable files, and images that are not in files, equal no other image.
+/// are in the order of `datasets` and of their images. Groups are sorted by their first image.
+///
+/// Only files of equal size are read. Unreadable files, and images that are not in files, equal no other image.
 ///
 /// ```
 /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};

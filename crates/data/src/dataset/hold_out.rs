@@ -10,11 +10,14 @@ use crate::files::last_part;
 
 impl DetectionDataset {
     /// Divides the data set into a training part and a validation part. The validation part has about a fraction
-    /// `share` of the images. A hash of the file name decides which part an image goes to, so adding images does not
-    /// move others. Folders are hashed too only if files in several folders have the same name (`1/left.jpg`,
-    /// `2/left.jpg`). Duplicate images go to the same part: files with the same content, and augmented copies of one
-    /// image in a Roboflow export (`NAME.rf.HASH.jpg`). If a part would be empty, the image whose hash is nearest moves
-    /// there. The training part gets the [`report`](Self::report). The validation part gets a remark on the division.
+    /// `share` of the images.
+    ///
+    /// A hash of the file name decides which part an image goes to, so adding images does not move others. Folders are
+    /// hashed too only if files in several folders have the same name (`1/left.jpg`, `2/left.jpg`). Duplicate images go
+    /// to the same part: files with the same content, and augmented copies of one image in a Roboflow export
+    /// (`NAME.rf.HASH.jpg`). If a part would be empty, the image whose hash is nearest moves there.
+    ///
+    /// The training part gets the [`report`](Self::report). The validation part gets a remark on the division.
     ///
     /// ```
     /// use fcos_burn_data::DetectionDataset;

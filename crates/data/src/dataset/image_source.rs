@@ -16,6 +16,7 @@ pub trait ImageSource: fmt::Debug + Send + Sync {
     /// The pixels of the image at `index`.
     ///
     /// # Errors
+    ///
     /// Any failure to read the image. [`DataError::image_source`] wraps errors of other crates. A panic counts as a
     /// failure.
     fn image(&self, index: usize) -> Result<RgbImage, DataError>;

@@ -29,8 +29,8 @@ impl DetectionDataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format, if image ids
-    /// or category ids are not unique, or if the name of an image points outside `images_dir`.
+    /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format, if image
+    /// ids or category ids are not unique, or if the name of an image points outside `images_dir`.
     /// [`DataError::MissingImages`].
     pub fn coco(
         images_dir: impl AsRef<Path>,

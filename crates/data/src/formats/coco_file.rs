@@ -1,7 +1,8 @@
-//! The JSON of a COCO file as tools actually write it. hotcoco reads COCO's own files. Files from other tools may have
-//! string or float ids, an empty `bbox` next to a segmentation, or `NaN`; a single such value would make hotcoco reject
-//! the whole file. Here, a value of the wrong type counts as missing unless the file is meaningless without it. Only
-//! the bounding box of a segmentation is kept.
+//! The JSON of a COCO file as tools actually write it.
+//!
+//! hotcoco reads COCO's own files. Files from other tools may have string or float ids, an empty `bbox` next to a
+//! segmentation, or `NaN`; a single such value would make hotcoco reject the whole file. Here, a value of the wrong
+//! type counts as missing unless the file is meaningless without it. Only the bounding box of a segmentation is kept.
 
 use std::fmt;
 use std::io::Read;
@@ -45,6 +46,7 @@ impl Image {
     /// Width and height in pixels if both are given.
     ///
     /// # Errors
+    ///
     /// The value that is not a valid number of pixels.
     pub fn size(&self) -> Result<Option<(u32, u32)>, f64> {
         let length = |Number(value): Number| match value {

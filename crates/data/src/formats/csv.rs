@@ -150,9 +150,10 @@ fn require_positional(row: &StringRecord) -> Result<(), String> {
 }
 
 /// Reads a table whose header names its columns, in any order, or a table of `path,x1,y1,x2,y2,class` without a header.
+///
 /// Fields are separated by commas, semicolons or tabs. Numbers may have decimal commas unless commas separate fields. A
-/// row without a box and a class is an image without objects. Images are in the order of their first rows; each row
-/// without an image name is an entry of its own.
+/// row without a box and a class is an image without objects. Images are in the order of their first rows. Rows
+/// without an image name share one entry.
 fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
     let mut rows = Rows::of(text).peekable();
     let header = match rows.peek() {

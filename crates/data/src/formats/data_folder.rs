@@ -55,8 +55,8 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], or the error of a file that lists splits and cannot be
-    /// read.
+    /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], or the error of a file that lists splits and cannot
+    /// be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let found = recognize(path)?;
@@ -124,7 +124,7 @@ impl DataFolder {
         [self.of_role(Role::Validation), self.of_role(Role::Test)].concat()
     }
 
-    /// The splits named exactly like the role, then those whose names start with a word for it.
+    /// The splits whose name is a word for the role, then the splits whose name starts with one.
     fn of_role(&self, role: Role) -> Vec<&Split> {
         let splits = self.found.splits.iter();
         let mut of_role: Vec<&Split> = splits
@@ -147,6 +147,7 @@ impl DataFolder {
     /// Reads a split.
     ///
     /// # Errors
+    ///
     /// [`DataError::UnknownSplit`], and the errors of the layout's reader.
     pub fn read(&self, split: &str) -> Result<DetectionDataset, DataError> {
         self.read_split(Some(split))

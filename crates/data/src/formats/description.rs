@@ -1,7 +1,8 @@
-//! The content of annotation files, and the single step from there to a data set. The reader of a format turns its
-//! files into a [`Description`] without opening any image. [`Description::assemble`] reads the headers of the images,
-//! decides whether they are rotated, converts outlines to boxes, and counts problems. So every rule about images and
-//! boxes applies to all formats.
+//! The content of annotation files, and the single step from there to a data set.
+//!
+//! The reader of a format turns its files into a [`Description`] without opening any image. [`Description::assemble`]
+//! reads the headers of the images, decides whether they are rotated, converts outlines to boxes, and counts problems.
+//! So every rule about images and boxes applies to all formats.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -190,6 +191,7 @@ impl Description {
     /// The data set: its images with their sizes, its objects as boxes inside them.
     ///
     /// # Errors
+    ///
     /// The error of an image if none can be read. [`DataError::MissingImages`] if more than half are not on disk.
     /// [`DataError::SizeMismatch`] if the size of more than half differs from the annotated size. The errors of
     /// [`DetectionDataset::new`].

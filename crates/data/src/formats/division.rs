@@ -38,6 +38,7 @@ impl DataFolder {
     /// split is [held out](crate::DetectionDataset::hold_out).
     ///
     /// # Errors
+    ///
     /// [`DataError::NoSplitFor`] if no training split is recognized.
     pub fn division(&self, train: Option<&str>, val: Option<&str>) -> Result<Division, DataError> {
         let train = train.or(self.training_split());
@@ -61,6 +62,7 @@ impl DataFolder {
     /// The split to evaluate: the validation split, or the only split.
     ///
     /// # Errors
+    ///
     /// [`DataError::NoSplitFor`] if there are several splits and none is for validation.
     pub fn evaluation_split(&self) -> Result<&str, DataError> {
         match (self.validation_split(), self.splits()) {

@@ -59,10 +59,11 @@ impl ImageFinder {
         self
     }
 
-    /// The path of an image, or the path where it was expected if it is not on disk. If no file exists at `name`, as
-    /// with a path from another machine, the file in the data set with the same file name is used. Of several, the one
-    /// that shares the most parent folders with `name` is used. An image in a folder of another split is not
-    /// considered, unless `name` points to it.
+    /// The path of an image, or the path where it was expected if it is not on disk.
+    ///
+    /// If no file exists at `name`, as with a path from another machine, the file in the data set with the same file
+    /// name is used. Of several, the one that shares the most parent folders with `name` is used. An image in a folder
+    /// of another split is not considered, unless `name` points to it.
     ///
     /// # Errors
     ///

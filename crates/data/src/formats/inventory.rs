@@ -17,9 +17,10 @@ const MAX_DEPTH: usize = 24;
 /// The most files that are listed. A path may be given by mistake, such as that of a whole disk.
 const MAX_FILES: usize = 4_000_000;
 
-/// The files in a folder and its subfolders, without hidden ones. A link to a folder elsewhere, or a mount of another
-/// file system, is only searched if it is named like a part of a data set, such as `images` or `train`. Loops of links
-/// are not followed.
+/// The files in a folder and its subfolders, without hidden ones.
+///
+/// A link to a folder elsewhere, or a mount of another file system, is only searched if it is named like a part of a
+/// data set, such as `images` or `train`. Loops of links are not followed.
 #[derive(Debug)]
 pub(super) struct Inventory {
     root: PathBuf,
@@ -50,6 +51,7 @@ impl Inventory {
     /// Searches these folders inside `root`, and lists the files of `root` itself.
     ///
     /// # Errors
+    ///
     /// Same as [`of`](Self::of).
     pub fn of_folders(root: &Path, folders: &[PathBuf]) -> Result<Self, DataError> {
         if !root.is_dir() {

@@ -18,6 +18,7 @@ use crate::files::last_part;
 /// was expected.
 ///
 /// # Errors
+///
 /// The cause, if the name points outside the data set.
 pub(super) fn locate(
     finder: &ImageFinder,

@@ -1,6 +1,8 @@
-//! Readers of annotation layouts. The recognizer of a layout takes the [`Inventory`](inventory::Inventory) of a folder
-//! and returns the splits that it [found](split::Found). The [reader](split::SplitReader) of a split turns its files
-//! into a [`Description`](description::Description). [A single step](description::Description::assemble), shared by all
+//! Readers of annotation layouts.
+//!
+//! The recognizer of a layout takes the [`Inventory`](inventory::Inventory) of a folder and returns the splits that it
+//! [found](split::Found). The [reader](split::SplitReader) of a split turns its files into a
+//! [`Description`](description::Description). [A single step](description::Description::assemble), shared by all
 //! layouts, turns this into a data set.
 
 mod candidates;

@@ -21,15 +21,18 @@ use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport};
 impl DetectionDataset {
     /// Reads one split of a VOC folder: an XML file for each image, in any folders. The splits are the lists
     /// `ImageSets/Main/{split}.txt`, `ImageSets/{split}.txt` or `{split}.txt`, or else folders such as `train` and
-    /// `valid`. VOC's corners are pixel indices from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`.
-    /// Corners in the wrong order are swapped. A box with `xmin == xmax` or `ymin == ymax` is degenerate. All
-    /// annotations of the folder are read for every split, so that categories, labels and ids are the same in every
+    /// `valid`.
+    ///
+    /// VOC's corners are pixel indices from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. Corners
+    /// in the wrong order are swapped. A box with `xmin == xmax` or `ymin == ymax` is degenerate.
+    ///
+    /// All annotations of the folder are read for every split, so that categories, labels and ids are the same in every
     /// split.
     ///
     /// # Errors
     ///
-    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Line`] if an annotation file or the list
-    /// is malformed. [`DataError::Annotations`] without annotations, or if an image is outside the folder.
+    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Line`] if an annotation file or the
+    /// list is malformed. [`DataError::Annotations`] without annotations, or if an image is outside the folder.
     /// [`DataError::MissingImages`].
     pub fn voc(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
         let dir = dir.as_ref();

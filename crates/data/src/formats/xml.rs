@@ -1,9 +1,10 @@
-//! The part of XML that annotations use: elements and text, as a tree with line numbers. Annotation files may be
-//! untrusted, and tree libraries are not hardened against that: roxmltree (0.21) takes time and memory quadratic in the
-//! number of attributes and namespaces, and resolves entities that the document defines. Deserializing with quick-xml
-//! and serde needs no tree, but does not give the line number of an element, which reports need. So the tree is built
-//! here from quick-xml's events. Attributes are skipped, only predefined entities are resolved, nesting is limited, and
-//! time and memory are linear in the length of the file.
+//! The part of XML that annotations use: elements and text, as a tree with line numbers.
+//!
+//! Annotation files may be untrusted, and tree libraries are not hardened against that: roxmltree (0.21) takes time and
+//! memory quadratic in the number of attributes and namespaces, and resolves entities that the document defines.
+//! Deserializing with quick-xml and serde needs no tree, but does not give the line number of an element, which reports
+//! need. So the tree is built here from quick-xml's events. Attributes are skipped, only predefined entities are
+//! resolved, nesting is limited, and time and memory are linear in the length of the file.
 
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};

@@ -23,14 +23,17 @@ use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, 
 
 impl DetectionDataset {
     /// Reads one split of a YOLO folder: `data.yaml`, `obj.data`, or images and label files in folders of any name,
-    /// with `classes.txt`. Labels are `class cx cy w h`, as fractions of the size of the upright image, or polygons,
-    /// which are replaced by their bounding boxes. The label file of an image is at its path with the last folder
-    /// `images` replaced by `labels`, or next to the image.
+    /// with `classes.txt`.
+    ///
+    /// Labels are `class cx cy w h`, as fractions of the size of the upright image, or polygons, which are replaced by
+    /// their bounding boxes. The label file of an image is at its path with the last folder `images` replaced by
+    /// `labels`, or next to the image.
     ///
     /// # Errors
     ///
-    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Annotations`] or [`DataError::Line`] if
-    /// `data.yaml`, the class list, a list of images or a label is malformed. The error of an image if none can be read.
+    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Annotations`] or [`DataError::Line`]
+    /// if `data.yaml`, the class list, a list of images or a label is malformed. The error of an image if none can be
+    /// read.
     pub fn yolo(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
         let dir = dir.as_ref();
         let found = find(&Arc::new(Inventory::of(dir)?), None)?;
@@ -494,7 +497,7 @@ impl YoloSet {
                 return Err(DataError::Annotations {
                     path: root.join(other),
                     cause: format!(
-                        "the classes differ from those of {} for other labels of the same split",
+                        "the classes differ from {}, which other labels of the same split use",
                         first.display()
                     ),
                 });

@@ -37,9 +37,11 @@ pub enum LoaderError<E> {
 type Outcome<T, E> = Result<T, LoaderError<E>>;
 type Work<T, E> = dyn Fn(usize) -> Result<T, E> + Send + Sync;
 
-/// An iterator over the results of the jobs `0..len`, in order, computed ahead on worker threads. At most two results
-/// per worker wait to be taken, so memory is bounded even if the consumer is slow. A job that fails or panics yields an
-/// error in its place; later jobs continue. Dropping the loader waits for the running jobs and joins its threads.
+/// An iterator over the results of the jobs `0..len`, in order, computed ahead on worker threads.
+///
+/// At most two results per worker wait to be taken, so memory is bounded even if the consumer is slow. A job that fails
+/// or panics yields an error in its place; later jobs continue. Dropping the loader waits for the running jobs and
+/// joins its threads.
 ///
 /// ```
 /// use fcos_burn_data::Loader;
@@ -59,8 +61,8 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    /// Starts `workers` threads on the jobs `0..len`. With 0 workers, each job runs on the calling thread when its result
-    /// is requested.
+    /// Starts `workers` threads on the jobs `0..len`. With 0 workers, each job runs on the calling thread when its
+    /// result is requested.
     ///
     /// # Errors
     ///

@@ -58,6 +58,7 @@ impl SampleReader {
     /// epoch and `index`.
     ///
     /// # Errors
+    ///
     /// [`DataError::TooManyUnreadable`] if the unreadable images found so far exceed
     /// [`MAX_UNREADABLE`](Self::MAX_UNREADABLE) of all images; with fewer than 20 images, a single one does.
     /// [`DataError::IndexOutOfRange`].

@@ -60,6 +60,7 @@ impl ShapeKind {
 }
 
 /// A five-pointed star with its tips on the unit circle, one of them at (0, -1), and its notches at half that radius.
+///
 /// The star is symmetric about five axes. Folding the point over three of them leaves one edge to compare with.
 fn star_contains(u: f32, v: f32) -> bool {
     const COS_36: f32 = 0.809_017;

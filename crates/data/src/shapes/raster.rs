@@ -25,7 +25,7 @@ pub(super) struct Raster {
     width: usize,
     height: usize,
     top: Vec<u16>,
-    /// Grid points of each layer, including hidden ones and those outside the image.
+    /// Grid points of each layer, including points that are hidden or outside the image.
     totals: Vec<usize>,
 }
 

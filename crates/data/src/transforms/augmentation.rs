@@ -14,11 +14,12 @@ pub trait Augmentation: fmt::Debug + Send + Sync {
     /// Returns the changed sample. All random choices are drawn from `rng`, so that samples are reproducible.
     ///
     /// # Errors
+    ///
     /// Any failure to change the sample. [`DataError::augmentation`] wraps errors of other crates.
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError>;
 
-    /// Fails if a value of the configuration is not allowed, such as a probability above 1. Called once, before the first
-    /// sample.
+    /// Fails if a value of the configuration is not allowed, such as a probability above 1. Called once, before the
+    /// first sample.
     ///
     /// # Errors
     ///

@@ -10,9 +10,10 @@ use crate::DataError;
 /// Weights of red, green and blue in a gray level (ITU-R BT.601).
 const GRAY: [f32; 3] = [0.299, 0.587, 0.114];
 
-/// Changes brightness, contrast, saturation and hue, in that order, each by a random amount. For a strength `s`, the
-/// factor is drawn uniformly from `[1 - s, 1 + s]`. The hue is rotated by up to `hue` turns in either direction. All
-/// four changes are linear in the color, so they are applied as one matrix and rounded once.
+/// Changes brightness, contrast, saturation and hue, in that order, each by a random amount.
+///
+/// For a strength `s`, the factor is drawn uniformly from `[1 - s, 1 + s]`. The hue is rotated by up to `hue` turns in
+/// either direction. All four changes are linear in the color, so they are applied as one matrix and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

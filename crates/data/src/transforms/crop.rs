@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{Augmentation, Geometry, Sample};
 use crate::{BoundingBox, DataError};
 
-/// Crops a random window. Boxes are clipped to the window. A box with too little area left is dropped, since its object
-/// is not recognizable.
+/// Crops a random window.
+///
+/// Boxes are clipped to the window. A box with too little area left is dropped, since its object is not recognizable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -2,8 +2,8 @@
 
 use crate::BoundingBox;
 
-/// A map from pixel coordinates to the coordinates of a transformed image, by a scale and an offset for each axis: `x'
-/// = scale[0] · x + offset[0]`, `y' = scale[1] · y + offset[1]`. Flipped axes have a negative scale.
+/// A map from pixel coordinates to the coordinates of a transformed image, by a scale and an offset for each axis:
+/// `x' = scale[0] · x + offset[0]`, `y' = scale[1] · y + offset[1]`. Flipped axes have a negative scale.
 ///
 /// ```
 /// use fcos_burn_data::{BoundingBox, transforms::Geometry};

@@ -41,6 +41,7 @@ impl Pipeline {
     /// Applies all steps in order, drawing random choices from `rng`.
     ///
     /// # Errors
+    ///
     /// The error of a step: [`DataError::Resize`], or the error of a custom step. [`DataError::Augmentation`] if a step
     /// returns an image without pixels.
     pub fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
@@ -61,7 +62,7 @@ impl Pipeline {
 type Factory =
     dyn Fn(&Value) -> Result<Arc<dyn Augmentation>, serde_json::Error> + Send + Sync + 'static;
 
-/// The steps that configuration files can name: those of this crate, and registered ones.
+/// The steps that configuration files can name: the steps of this crate, and registered steps.
 ///
 /// ```
 /// use fcos_burn_data::rand::{Rng, RngExt};
@@ -113,6 +114,7 @@ impl Augmentations {
     /// The same steps plus `T`, registered under `name`. Its options are deserialized from JSON.
     ///
     /// # Errors
+    ///
     /// [`DataError::AugmentationName`] if the name is already registered or belongs to a step of this crate.
     pub fn with<T>(self, name: impl Into<String>) -> Result<Self, DataError>
     where
@@ -125,6 +127,7 @@ impl Augmentations {
     /// such as a bank of textures.
     ///
     /// # Errors
+    ///
     /// [`DataError::AugmentationName`] if the name is already registered or belongs to a step of this crate.
     pub fn with_factory(
         mut self,

@@ -17,8 +17,9 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// An image with its objects: boxes in pixels, each with its label. Boxes are clipped to the image. Boxes without
-    /// area inside it are dropped.
+    /// An image with its objects: boxes in pixels, each with its label.
+    ///
+    /// Boxes are clipped to the image. Boxes without area inside it are dropped.
     pub fn new(image: RgbImage, objects: impl IntoIterator<Item = (BoundingBox, usize)>) -> Self {
         let (width, height) = image.dimensions();
         let clipped = (objects.into_iter()).map(|(bbox, label)| (bbox.clip(width, height), label));
@@ -73,7 +74,7 @@ impl Sample {
         Self::new(image, mapped.zip(self.labels))
     }
 
-    /// The same image with only those boxes for which `keep`, called with box and label, is true.
+    /// The same image with only the boxes for which `keep(box, label)` is true.
     #[must_use]
     pub fn retain(self, mut keep: impl FnMut(BoundingBox, usize) -> bool) -> Self {
         let (boxes, labels) = self

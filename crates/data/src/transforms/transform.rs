@@ -14,8 +14,10 @@ use super::{
 use crate::DataError;
 
 /// A step of a [`Pipeline`](super::Pipeline) in a configuration file: an object whose only key is the name of the step
-/// and whose value is its options. Any other name than those of this crate's steps is a [`Custom`](Self::Custom) step.
-/// Whether it is registered is checked when the pipeline is built.
+/// and whose value is its options.
+///
+/// Any name that is not a step of this crate is a [`Custom`](Self::Custom) step. Whether it is registered is checked
+/// when the pipeline is built.
 ///
 /// ```
 /// use fcos_burn_data::serde_json::{self, json};

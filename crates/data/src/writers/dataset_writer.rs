@@ -24,13 +24,15 @@ use crate::{DataError, DetectionDataset, ImageRecord, Layout};
 /// | COCO | `annotations/instances_SPLIT.json`, `images/SPLIT/` |
 /// | VOC | `Annotations/`, `JPEGImages/`, `ImageSets/Main/SPLIT.txt`, `labels.txt` |
 /// | YOLO | `data.yaml`, `images/SPLIT/`, `labels/SPLIT/` |
+///
 /// Reading the written data set gives the same images, boxes to 1e-9 pixels, and classes by name. Categories with the
 /// same name are written as one, and readers keep the first of equal objects in an image. What a layout cannot
 /// represent is skipped and counted in the [`WriteReport`]: boxes at most one pixel wide or high in VOC, crowd and
-/// difficult objects in YOLO. Corners in VOC files are whole pixels if the corners in the data set are. Images keep
-/// their file names unless these are invalid or taken. Images that are not in files are encoded as PNG. YOLO does not
-/// state the sizes of images, so readers apply the EXIF orientation. Images whose boxes refer to the stored pixels are
-/// therefore encoded as PNG as well.
+/// difficult objects in YOLO. Corners in VOC files are whole pixels if the corners in the data set are.
+///
+/// Images keep their file names unless these are invalid or taken. Images that are not in files are encoded as PNG.
+/// YOLO does not state the sizes of images, so readers apply the EXIF orientation. Images whose boxes refer to the
+/// stored pixels are therefore encoded as PNG as well.
 ///
 /// ```
 /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -71,9 +73,10 @@ impl DatasetWriter {
         self
     }
 
-    /// Writes `splits`, each a name and its images, to the folder `dir`, which must be empty or absent. Classes are
-    /// matched by name: all splits get the classes of the first split, followed by classes that only other splits have.
-    /// The folder appears once everything is written. If anything fails, nothing is left behind.
+    /// Writes `splits`, each a name and its images, to the folder `dir`, which must be empty or absent.
+    ///
+    /// Classes are matched by name: all splits get the classes of the first split, followed by classes that only other
+    /// splits have. The folder appears once everything is written. If anything fails, nothing is left behind.
     ///
     /// # Errors
     ///

@@ -5,8 +5,10 @@ use std::collections::{HashMap, HashSet};
 /// The longest stem in bytes. Most file systems allow names of 255 bytes.
 const MAX_STEM: usize = 200;
 
-/// The file names of one folder. Stems are unique, since label files have the stem of their image. They differ in more
-/// than case, since some file systems are case-insensitive.
+/// The file names of one folder.
+///
+/// Stems are unique, since label files have the stem of their image. They differ in more than case, since some file
+/// systems are case-insensitive.
 #[derive(Debug, Default)]
 pub(super) struct FileNames {
     taken: HashSet<String>,

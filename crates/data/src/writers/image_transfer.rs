@@ -57,8 +57,10 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// The origin of the image at `index`. If annotations do not state the size of their image, readers apply the EXIF
-    /// orientation. An image whose recorded size matches the stored pixels must then be encoded.
+    /// The origin of the image at `index`.
+    ///
+    /// If annotations do not state the size of their image, readers apply the EXIF orientation. An image whose recorded
+    /// size matches the stored pixels must then be encoded.
     pub(super) fn of(
         dataset: &DetectionDataset,
         index: usize,
