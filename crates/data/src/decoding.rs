@@ -13,28 +13,28 @@ use image::{
 use crate::files::{entries, open};
 use crate::{DataError, panics};
 
-/// Extensions of files that are decoded.
+/// Extensions of supported image formats.
 const READ: [&str; 11] = [
     "jpg", "jpeg", "jfif", "jpe", "mpo", "png", "bmp", "gif", "tif", "tiff", "webp",
 ];
 
-/// Extensions of image files that are not decoded.
+/// Extensions of unsupported image formats.
 const NOT_READ: [&str; 30] = [
     "avif", "heic", "heif", "hif", "jp2", "j2k", "jpx", "jpf", "jxl", "jxr", "dng", "cr2", "cr3",
     "nef", "nrw", "arw", "raf", "orf", "rw2", "pef", "srw", "psd", "tga", "dds", "exr", "hdr",
     "pfm", "ppm", "pgm", "qoi",
 ];
 
-/// Which pixels of an image are read.
+/// The pixels of an image to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pixels {
     /// Upright: the EXIF orientation is applied.
     Upright,
-    /// As they are stored.
+    /// As stored.
     Stored,
 }
 
-/// What the header of an image says.
+/// The content of an image header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ImageHeader {
     /// Width and height of the stored pixels.
@@ -57,15 +57,15 @@ impl ImageHeader {
     }
 }
 
-/// Decodes the image at `path` to 8-bit RGB, by its content rather than by its extension.
+/// Decodes the image at `path` to 8-bit RGB. The format is detected from the content, not from the extension.
 ///
-/// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors become RGB.
-/// Alpha channels are dropped. For an animation, the first frame is read.
+/// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors are converted
+/// to RGB. Alpha channels are dropped. Of an animation, the first frame is read.
 ///
 /// # Errors
 ///
-/// [`DataError::Io`], [`DataError::Image`] or [`DataError::Decoder`] if the file cannot be read or decoded, is a truncated
-/// JPEG file, or takes more than 512 MiB of memory.
+/// [`DataError::Io`], [`DataError::Image`] or [`DataError::Decoder`] if the file cannot be read or decoded, is a
+/// truncated JPEG file, or takes more than 512 MiB of memory.
 pub fn read_image(path: &Path) -> Result<RgbImage, DataError> {
     read_pixels(path, Pixels::Upright)
 }
@@ -82,14 +82,14 @@ pub(crate) fn read_pixels(path: &Path, pixels: Pixels) -> Result<RgbImage, DataE
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImageListing {
-    /// Files of formats that are decoded, sorted by name.
+    /// Files in supported formats, sorted by name.
     pub images: Vec<PathBuf>,
-    /// Image files of other formats, such as AVIF, HEIC and camera formats, sorted by name.
+    /// Image files in unsupported formats, such as AVIF, HEIC and camera formats, sorted by name.
     pub left_out: Vec<PathBuf>,
 }
 
 impl ImageListing {
-    /// The image files in `folder`, by extension, without those in subfolders.
+    /// The image files in `folder`, recognized by extension. Subfolders are not searched.
     ///
     /// # Errors
     ///
@@ -112,8 +112,8 @@ impl ImageListing {
     }
 }
 
-/// The files in `folder` whose extension is that of a supported image format, sorted by name. [`ImageListing`] has those of
-/// other formats, too.
+/// The files in `folder` with the extension of a supported image format, sorted by name. [`ImageListing`] also has
+/// files in unsupported formats.
 ///
 /// # Errors
 ///
@@ -122,12 +122,12 @@ pub fn image_files(folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, DataError> 
     Ok(ImageListing::of(folder)?.images)
 }
 
-/// Whether the extension is that of a format that is decoded.
+/// Whether the extension belongs to a supported image format.
 pub(crate) fn is_image(path: &Path) -> bool {
     has_extension(path, &READ)
 }
 
-/// Whether the extension is that of an image format that is not decoded.
+/// Whether the extension belongs to an unsupported image format.
 pub(crate) fn is_unread_image(path: &Path) -> bool {
     has_extension(path, &NOT_READ)
 }
@@ -141,7 +141,8 @@ fn has_extension(path: &Path, extensions: &[&str]) -> bool {
     })
 }
 
-/// How many bytes of a JPEG file are read for its header, first and then. The decoder takes whole files.
+/// How many bytes of a JPEG file are read for its header in the first and second attempt. The decoder takes whole
+/// files.
 const PREFIXES: [u64; 2] = [8 << 10, 256 << 10];
 
 /// Size and orientation of the image at `path`. Reads as little of the file as possible.
@@ -151,14 +152,14 @@ pub(crate) fn read_header(path: &Path) -> Result<ImageHeader, DataError> {
     for length in PREFIXES {
         read_up_to(&mut file, &mut start, length).map_err(DataError::io(path))?;
         if image::guess_format(&start).ok() != Some(ImageFormat::Jpeg) {
-            // Other decoders read what they need.
+            // Other decoders read only what they need.
             let rest = BufReader::new(File::open(path).map_err(DataError::io(path))?);
             return guarded(path, || {
                 require_decoder(&start)?;
                 header(ImageReader::new(rest))
             });
         }
-        // The whole file was read, or it ends inside the header.
+        // The whole file was read, or it ended inside the header.
         if (start.len() as u64) < length {
             break;
         }
@@ -170,7 +171,7 @@ pub(crate) fn read_header(path: &Path) -> Result<ImageHeader, DataError> {
     guarded(path, || header(ImageReader::new(Cursor::new(&start))))
 }
 
-/// Reads until `bytes` has that length or the file ends.
+/// Reads until `bytes` has this length or the file ends.
 fn read_up_to(file: &mut File, bytes: &mut Vec<u8>, length: u64) -> std::io::Result<()> {
     let more = length.saturating_sub(bytes.len() as u64);
     file.take(more).read_to_end(bytes).map(drop)
@@ -184,9 +185,9 @@ fn header<R: std::io::BufRead + std::io::Seek>(reader: ImageReader<R>) -> ImageR
     })
 }
 
-/// The orientation of an image; none if its metadata are malformed.
+/// The orientation of an image; no transform if its metadata is malformed.
 fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
-    // Some writers of WebP put JPEG's marker before the metadata.
+    // Some WebP writers put JPEG's marker before the metadata.
     let exif = decoder.exif_metadata().ok().flatten();
     let marked = exif
         .as_deref()
@@ -197,7 +198,7 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
         .unwrap_or(Orientation::NoTransforms)
 }
 
-/// The result of a decoder on the file at `path`. Its panics become errors.
+/// Runs a decoder on the file at `path`. Panics become errors.
 fn guarded<T>(path: &Path, decoder: impl FnOnce() -> ImageResult<T>) -> Result<T, DataError> {
     let decoded = panics::catch(decoder).map_err(|cause| DataError::Decoder {
         path: path.to_path_buf(),
@@ -209,8 +210,8 @@ fn guarded<T>(path: &Path, decoder: impl FnOnce() -> ImageResult<T>) -> Result<T
     })
 }
 
-/// Fails with the name of the format if `bytes` start like an image of an unsupported format. The extension does not
-/// count: HEIF files of phones are often renamed.
+/// Fails with the name of the format if `bytes` start like an image in an unsupported format. The extension is ignored:
+/// HEIF files from phones are often renamed.
 fn require_decoder(bytes: &[u8]) -> ImageResult<()> {
     let name = match (bytes.get(..4), bytes.get(4..8), bytes.get(8..12)) {
         (_, Some(b"ftyp"), Some(b"avif" | b"avis")) => "AVIF",
@@ -247,8 +248,8 @@ fn decode(bytes: &[u8], pixels: Pixels) -> ImageResult<DynamicImage> {
     Ok(image)
 }
 
-/// Whether the first image of a JPEG file has an end-of-image marker (ITU-T T.81, annex B). Images inside segments, such
-/// as thumbnails, do not count, and neither does anything after the marker, such as the video of a motion photo.
+/// Whether the first image of a JPEG file has an end-of-image marker (ITU-T T.81, annex B). Images inside segments,
+/// such as thumbnails, are skipped. Anything after the marker, such as the video of a motion photo, is ignored.
 fn jpeg_is_complete(bytes: &[u8]) -> bool {
     let mut at = 0;
     loop {
@@ -276,7 +277,7 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whether a byte after 0xff makes a marker that matters here. Stuffed zeros, fill bytes and RST markers do not.
+/// Whether a byte after 0xff makes a relevant marker. Stuffed zeros, fill bytes and RST markers are not.
 fn is_marker(byte: u8) -> bool {
     !matches!(byte, 0x00 | 0xff | 0xd0..=0xd7)
 }
@@ -292,12 +293,12 @@ mod tests {
     ];
 
     #[test]
-    fn a_jpeg_is_complete_with_its_own_end_marker() {
+    fn a_jpeg_is_complete_if_it_has_its_own_end_marker() {
         assert!(jpeg_is_complete(COMPLETE));
         for length in 0..COMPLETE.len() {
             assert!(!jpeg_is_complete(&COMPLETE[..length]), "{length}");
         }
-        // Data with markers after the end.
+        // Data with markers after the end of the image.
         let video = [COMPLETE, &[1, 2, 0xff, 0xda, 0xff, 0xd9, 3, 0xff, 0xda]].concat();
         assert!(jpeg_is_complete(&video));
         // A segment longer than the file.

@@ -1,4 +1,4 @@
-//! What can go wrong between a folder and a batch.
+//! Errors from reading a folder to assembling a batch.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use crate::{Layout, LoadReport};
 
 /// A failure to read, check or transform detection data.
 ///
-/// Every variant prints on one line and names what is at fault.
+/// Every variant prints on one line and names what caused it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -44,11 +44,11 @@ pub enum DataError {
     UnknownLayout {
         /// The folder or file.
         path: PathBuf,
-        /// What is there instead.
+        /// What was found instead.
         found: String,
     },
     /// The data set has several splits and none was named.
-    #[error("{}: this {layout} data set has several splits, name one of: {}", path.display(), available.join(", "))]
+    #[error("{}: this {layout} data set has several splits: name one of {}", path.display(), available.join(", "))]
     SplitNotNamed {
         /// The folder of the data set.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum DataError {
         /// The names of its splits.
         available: Vec<String>,
     },
-    /// The data set has no split of that name.
+    /// The data set has no split with this name.
     #[error(
         "{}: this {layout} data set has no split '{split}'; it has: {}",
         path.display(),
@@ -73,9 +73,9 @@ pub enum DataError {
         /// The names of its splits.
         available: Vec<String>,
     },
-    /// No split is recognizable by its name as the one for a purpose.
+    /// No split has a name that shows its purpose.
     #[error(
-        "{}: no split is recognizable as the one for {purpose}: name one of {}",
+        "{}: no split for {purpose} recognized: name one of {}",
         path.display(),
         available.join(", ")
     )]
@@ -118,14 +118,14 @@ pub enum DataError {
         "{name}: no usable objects in {images} images{}{}{}",
         if searched.is_empty() { String::new() } else { format!("; searched for annotations in {searched}") },
         if *crowds > 0 { format!("; {crowds} crowd or difficult objects are excluded from training") } else { String::new() },
-        told(report)
+        appended(report)
     )]
     NoObjects {
         /// The name of the data set.
         name: String,
-        /// How many images it has.
+        /// The number of images.
         images: usize,
-        /// How many objects it has that are crowds.
+        /// The number of crowd objects.
         crowds: usize,
         /// Where annotations were searched for; empty if they were not read from files.
         searched: String,
@@ -137,9 +137,9 @@ pub enum DataError {
     MissingImages {
         /// The first missing image.
         first: PathBuf,
-        /// How many are missing.
+        /// The number of missing images.
         missing: usize,
-        /// How many are annotated.
+        /// The number of annotated images.
         total: usize,
     },
     /// An image could not be decoded.
@@ -166,12 +166,12 @@ pub enum DataError {
         /// The error of the source.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// An image does not have its annotated size, so its boxes cannot be trusted.
+    /// The size of an image differs from its annotated size, so its boxes cannot be trusted.
     #[error(
         "{image}: the image is {}x{} pixels but was annotated as {}x{}{}",
         found.0, found.1, annotated.0, annotated.1,
         match *found == (annotated.1, annotated.0) {
-            true => "; width and height may be exchanged in the annotation",
+            true => "; width and height may be swapped in the annotation",
             false => "; it was probably resized after annotation",
         }
     )]
@@ -183,19 +183,19 @@ pub enum DataError {
         /// Width and height of the upright pixels.
         found: (u32, u32),
     },
-    /// More images are unreadable than a training tolerates.
+    /// More images are unreadable than training tolerates.
     #[error("{count} of {total} images cannot be read, more than {}%: {cause}", 100.0 * limit)]
     TooManyUnreadable {
-        /// How many unreadable images were found so far.
+        /// The number of unreadable images found so far.
         count: usize,
         /// The number of images in the data set.
         total: usize,
         /// The tolerated fraction of all images.
         limit: f64,
-        /// What is wrong with the last of them.
+        /// The error of the last one.
         cause: Box<DataError>,
     },
-    /// There is no image with that index.
+    /// There is no image with this index.
     #[error("image index {index} is out of range: the data set has {len} images")]
     IndexOutOfRange {
         /// The index.
@@ -224,7 +224,7 @@ pub enum DataError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// A configuration names an augmentation that does not exist.
-    #[error("unknown augmentation '{name}'; known are: {}", known.join(", "))]
+    #[error("unknown augmentation '{name}'; known augmentations: {}", known.join(", "))]
     UnknownAugmentation {
         /// The name.
         name: String,
@@ -232,7 +232,7 @@ pub enum DataError {
         known: Vec<String>,
     },
     /// An augmentation is registered under a name that is taken.
-    #[error("there already is an augmentation '{name}'")]
+    #[error("an augmentation named '{name}' already exists")]
     AugmentationName {
         /// The name.
         name: String,
@@ -245,7 +245,7 @@ pub enum DataError {
         /// The error of reading its JSON.
         source: serde_json::Error,
     },
-    /// An [`Augmentation`](crate::transforms::Augmentation) that is not of this crate failed.
+    /// An [`Augmentation`](crate::transforms::Augmentation) from outside this crate failed.
     #[error("{name}: {source}")]
     Augmentation {
         /// The name of the augmentation.
@@ -255,21 +255,21 @@ pub enum DataError {
     },
 }
 
-/// What a report says, remarks included, each after a semicolon.
-fn told(report: &LoadReport) -> String {
-    let mut told = match report.is_clean() {
+/// The findings, notes and remarks of a report, each after a semicolon.
+fn appended(report: &LoadReport) -> String {
+    let mut text = match report.is_clean() {
         true => String::new(),
         false => format!("; {report}"),
     };
     for remark in report.remarks() {
-        told.push_str("; ");
-        told.push_str(remark);
+        text.push_str("; ");
+        text.push_str(remark);
     }
-    told
+    text
 }
 
 impl DataError {
-    /// The failure of an [`ImageSource`](crate::ImageSource) on the image of that name.
+    /// The failure of an [`ImageSource`](crate::ImageSource) on the image with this name.
     ///
     /// ```
     /// let error = fcos_burn_data::DataError::image_source("frame 17", "connection closed");
@@ -285,7 +285,7 @@ impl DataError {
         }
     }
 
-    /// The failure of an [`Augmentation`](crate::transforms::Augmentation) of that name.
+    /// The failure of the [`Augmentation`](crate::transforms::Augmentation) with this name.
     pub fn augmentation(
         name: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -296,7 +296,7 @@ impl DataError {
         }
     }
 
-    /// The error of an augmentation's configuration, with the name of the step.
+    /// Adds the name of the step to an error in an augmentation's configuration.
     pub(crate) fn in_step(self, step: &str) -> Self {
         match self {
             Self::Config {
@@ -350,7 +350,7 @@ impl DataError {
         )
     }
 
-    /// Whether the file is not there.
+    /// Whether the file does not exist.
     pub(crate) fn is_missing_file(&self) -> bool {
         matches!(self, Self::Io { source, .. } if is_absent(source))
     }

@@ -8,7 +8,7 @@ use encoding_rs::{Encoding, UTF_8};
 
 use crate::DataError;
 
-/// The longest text file in bytes. Others are refused: a file of any size may come from anywhere.
+/// The largest text file in bytes. Larger files are rejected, since files may be untrusted.
 const MAX_TEXT: u64 = 256 << 20;
 
 /// Opens a regular file. Opening a pipe would block until somebody writes to it.
@@ -19,8 +19,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The content of a text file without its byte-order mark: in UTF-8, in UTF-16 with a mark, or, of an XML file, in the
-/// encoding that it declares.
+/// The content of a text file without its byte-order mark. Supports UTF-8, UTF-16 with a mark, and the encoding that an
+/// XML file declares.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
     let mut bytes = Vec::new();
     let read = open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_end(&mut bytes));
@@ -39,7 +39,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
     })
 }
 
-/// Text without its byte-order mark, and UTF-16 with a mark as UTF-8. Anything else as it is.
+/// Removes the byte-order mark and converts UTF-16 with a mark to UTF-8. Anything else is unchanged.
 pub(crate) fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
     match Encoding::for_bom(&bytes) {
         None => bytes,
@@ -48,7 +48,8 @@ pub(crate) fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// XML in the encoding that its first line declares. `None` without one, or if it is another one.
+/// XML decoded from the encoding that its first line declares. `None` if there is no valid declaration or decoding
+/// fails.
 fn declared(bytes: &[u8]) -> Option<String> {
     let declaration = bytes.strip_prefix(b"<?xml")?;
     let end = declaration.iter().position(|byte| *byte == b'>')?;
@@ -60,21 +61,21 @@ fn declared(bytes: &[u8]) -> Option<String> {
     (!has_errors).then(|| text.into_owned())
 }
 
-/// The cause if these bytes are not UTF-8, with the first line that is not.
+/// The cause of an error for bytes that are not UTF-8, with the first offending line.
 pub(crate) fn not_utf8(bytes: &[u8]) -> String {
     let valid = match std::str::from_utf8(bytes) {
         Ok(_) => bytes.len(),
         Err(error) => error.valid_up_to(),
     };
     let line = 1 + bytes[..valid].iter().filter(|byte| **byte == b'\n').count();
-    format!("line {line} is not text in UTF-8; save the file as UTF-8")
+    format!("line {line} is not valid UTF-8; save the file as UTF-8")
 }
 
-/// The start of a text file, as far as needed to tell what it is; empty if it cannot be read.
+/// The start of a text file, enough to recognize its kind; empty if it cannot be read.
 pub(crate) fn start_of(path: &Path) -> String {
     let mut bytes = Vec::new();
     match open(path).and_then(|file| file.take(16 << 10).read_to_end(&mut bytes)) {
-        // The end may be inside a character.
+        // The cut may be inside a character.
         Ok(_) => String::from_utf8_lossy(&without_mark(bytes)).into_owned(),
         Err(_) => String::new(),
     }
@@ -86,7 +87,7 @@ pub(crate) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     lines.filter(|(_, line)| !line.is_empty())
 }
 
-/// The entries of `folder` sorted by name; none if there is no such folder.
+/// The entries of `folder` sorted by name; empty if the folder does not exist.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     if !folder.is_dir() {
         return Ok(Vec::new());
@@ -101,24 +102,24 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
     Ok(paths)
 }
 
-/// The last part of a path in an annotation file, with slashes of either kind.
+/// The last component of a path in an annotation file, separated by slashes or backslashes.
 pub(crate) fn last_part(name: &str) -> &str {
     name.rsplit(['/', '\\']).next().unwrap_or(name)
 }
 
-/// The last part of a path.
+/// The last component of a path.
 pub(crate) fn file_name(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default();
     name.to_string_lossy().into_owned()
 }
 
-/// The last part of a path, without its extension.
+/// The last component of a path, without its extension.
 pub(crate) fn stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default();
     stem.to_string_lossy().into_owned()
 }
 
-/// Whether a file has that extension, whatever its case.
+/// Whether a file has this extension, ignoring case.
 pub(crate) fn has_extension(path: &Path, extension: &str) -> bool {
     let found = path.extension();
     found.is_some_and(|found| found.eq_ignore_ascii_case(extension))

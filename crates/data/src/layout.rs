@@ -1,8 +1,8 @@
-//! How data sets are laid out on disk.
+//! Layouts of data sets on disk.
 
 use std::fmt;
 
-/// How a data set is laid out on disk.
+/// The layout of a data set on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Layout {

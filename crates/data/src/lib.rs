@@ -15,7 +15,7 @@ pub mod shapes;
 pub mod transforms;
 mod writers;
 
-// Crates whose types are in this interface, in the versions that it uses.
+// Crates whose types are part of this API, in the versions that it uses.
 pub use {hotcoco, image, rand, serde_json};
 
 pub use fcos_burn_boxes::BoundingBox;

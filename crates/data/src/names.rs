@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-/// Joins names for a message; of many, only the first few.
+/// Joins names for a message. Lists only the first few of many.
 #[doc(hidden)]
 pub fn list_names<S: Borrow<str>>(names: &[S]) -> String {
     const SHOWN: usize = 5;
@@ -14,7 +14,7 @@ pub fn list_names<S: Borrow<str>>(names: &[S]) -> String {
     }
 }
 
-/// Whether names differ only in what people write differently: case, spaces and punctuation.
+/// Whether names differ at most in case, spaces and punctuation.
 #[doc(hidden)]
 pub fn are_nearly_equal(one: &str, other: &str) -> bool {
     let letters = |name: &str| -> String {
@@ -22,7 +22,7 @@ pub fn are_nearly_equal(one: &str, other: &str) -> bool {
         letters.flat_map(char::to_lowercase).collect()
     };
     let (one, other) = (letters(one), letters(other));
-    // Names of symbols alone have nothing to compare.
+    // Names that consist only of symbols have nothing to compare.
     !one.is_empty() && one == other
 }
 
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_many_names_the_first_are_listed() {
+    fn long_lists_show_only_the_first_names() {
         assert_eq!(list_names::<&str>(&[]), "none");
         assert_eq!(list_names(&["a", "b"]), "a, b");
         let many: Vec<String> = (0..1000).map(|number| number.to_string()).collect();

@@ -1,4 +1,4 @@
-//! Panics of other crates, as errors.
+//! Converting panics of other crates to errors.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,7 +1,7 @@
-//! Random numbers that depend only on their purpose.
+//! Random number generators keyed by their purpose.
 //!
-//! Each sample has a generator of its own, keyed by seed, epoch and index. The number of workers and the order in which
-//! they finish change nothing.
+//! Each sample has its own generator, keyed by seed, epoch and index. Results do not depend on the number of workers or
+//! the order in which they finish.
 
 use std::convert::Infallible;
 
@@ -40,7 +40,7 @@ pub fn sample_rng(seed: u64, epoch: u64, index: usize) -> SampleRng {
     keyed_rng(*b"sample..", seed, epoch, index as u64)
 }
 
-/// A generator whose 256-bit key spells out its purpose: no two purposes share a stream.
+/// A generator whose 256-bit key consists of the four arguments, so that no two purposes share a stream.
 pub(crate) fn keyed_rng(purpose: [u8; 8], seed: u64, major: u64, minor: u64) -> SampleRng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&purpose);

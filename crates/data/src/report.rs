@@ -1,12 +1,12 @@
-//! What was wrong with annotations.
+//! Problems found in annotations.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How many places a [`Tally`] keeps.
+/// The number of places that a [`Tally`] keeps.
 const EXAMPLES: usize = 5;
 
-/// Something wrong with an annotation or an image.
+/// A problem of an annotation or an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Finding {
@@ -24,18 +24,18 @@ pub enum Finding {
     MissingImage,
     /// Dropped with its annotations: an image whose header cannot be read.
     UnreadableImage,
-    /// Dropped with its annotations: an image of another size than its annotations state, so that its boxes cannot be
+    /// Dropped with its annotations: an image whose size differs from its annotated size, so that its boxes cannot be
     /// trusted.
     SizeMismatch,
-    /// Dropped: an entry of an image without a name or an id, or of an object without a class.
+    /// Dropped: an image entry without a name or an id, or an object without a class.
     Incomplete,
-    /// Dropped: an image file of a format that is not read, such as AVIF or HEIC.
+    /// Dropped: an image file in an unsupported format, such as AVIF or HEIC.
     UnreadFormat,
     /// Dropped: a label file that belongs to no image.
     LabelsWithoutImage,
     /// Dropped: an image that a split lists again.
     Repeated,
-    /// Dropped: an annotation with the class and the box of an earlier one of the same image.
+    /// Dropped: an annotation with the same class and box as an earlier one of the same image.
     Duplicate,
     /// Kept: a box whose corners were swapped because `xmin > xmax` or `ymin > ymax`.
     SwappedCorners,
@@ -43,9 +43,9 @@ pub enum Finding {
     NegativeSize,
     /// Kept: a box that crossed the border of its image and was clipped.
     Clipped,
-    /// Kept: an image whose annotated size is no number of pixels; its own size was taken.
+    /// Kept: an image whose annotated size is not a valid number of pixels; the size of the image file is used.
     UnusableSize,
-    /// Kept: an image that is listed again with other objects, which were added to its first ones.
+    /// Kept: an image that is listed again with different objects, which were added to the earlier ones.
     Merged,
 }
 
@@ -63,7 +63,7 @@ impl Finding {
     }
 }
 
-/// As in `degenerate boxes dropped`.
+/// Prints as in `degenerate boxes dropped`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -75,22 +75,22 @@ impl fmt::Display for Finding {
             Self::MissingImage => "missing images dropped",
             Self::UnreadableImage => "unreadable images dropped",
             Self::SizeMismatch => {
-                "images dropped that are not of their annotated size, probably resized after annotation"
+                "images dropped because their size differs from the annotated size, probably resized after annotation"
             }
             Self::Incomplete => "entries without an image or a class dropped",
-            Self::UnreadFormat => "image files of formats that are not read left out",
-            Self::LabelsWithoutImage => "label files without an image left out",
+            Self::UnreadFormat => "image files in unsupported formats skipped",
+            Self::LabelsWithoutImage => "label files without an image skipped",
             Self::Repeated => "repeated images dropped",
-            Self::Duplicate => "repeated annotations dropped",
+            Self::Duplicate => "duplicate annotations dropped",
             Self::SwappedCorners => "boxes with xmin > xmax or ymin > ymax, corners swapped",
             Self::NegativeSize => {
                 "boxes with negative width or height, measured from the opposite corner"
             }
             Self::Clipped => "boxes clipped to the image",
             Self::UnusableSize => {
-                "annotated sizes that are no numbers of pixels, taken from the images"
+                "invalid annotated sizes, replaced by the sizes of the images"
             }
-            Self::Merged => "images annotated twice, with the objects of both",
+            Self::Merged => "images annotated twice, objects merged",
         })
     }
 }
@@ -120,7 +120,7 @@ impl Tally {
     }
 }
 
-/// As in `7 (a.jpg line 1, a.jpg line 4, …)`.
+/// Prints as in `7 (a.jpg line 1, a.jpg line 4, …)`.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let more = match self.count > self.examples.len() {
@@ -181,7 +181,7 @@ impl LoadReport {
         self.findings.entry(finding).or_default().add(place);
     }
 
-    /// Adds what another report says.
+    /// Appends another report.
     pub(crate) fn extend(&mut self, other: Self) {
         for (finding, tally) in other.findings {
             self.findings.entry(finding).or_default().extend(tally);
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reports_are_joined_in_order() {
+    fn reports_are_appended_in_order() {
         let report = |places: std::ops::Range<usize>| {
             let mut report = LoadReport::default();
             for place in places.clone() {

@@ -1,4 +1,4 @@
-//! A step that is written outside the crate and named in a configuration.
+//! Steps written outside the crate and named in a configuration.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use fcos_burn_data::image::Rgb;
@@ -101,11 +101,11 @@ fn custom_steps_draw_from_the_generator_of_the_sample() {
 }
 
 #[test]
-fn unknown_names_are_errors_that_list_the_known_ones() {
+fn errors_for_unknown_names_list_the_known_names() {
     let error = pipeline(json!([{"random_grey": {}}])).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown augmentation 'random_grey'; known are: resize, scale_jitter, random_crop, horizontal_flip, \
+        "unknown augmentation 'random_grey'; known augmentations: resize, scale_jitter, random_crop, horizontal_flip, \
          vertical_flip, color_jitter, random_gray, transpose"
     );
     let gray = Transform::Custom {
@@ -120,19 +120,19 @@ fn unknown_names_are_errors_that_list_the_known_ones() {
 }
 
 #[test]
-fn names_are_taken_once() {
+fn names_can_be_registered_only_once() {
     for taken in ["random_gray", "horizontal_flip"] {
         let error = augmentations().with::<RandomGray>(taken).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("there already is an augmentation '{taken}'")
+            format!("an augmentation named '{taken}' already exists")
         );
     }
     assert!(augmentations().with::<RandomGray>("often_gray").is_ok());
 }
 
 #[test]
-fn wrong_options_are_errors_that_name_the_step() {
+fn errors_for_wrong_options_name_the_step() {
     for (options, message) in [
         (
             json!({}),
@@ -153,7 +153,7 @@ fn wrong_options_are_errors_that_name_the_step() {
 }
 
 #[test]
-fn failures_of_a_step_are_errors_of_the_pipeline() {
+fn errors_of_a_step_are_errors_of_the_pipeline() {
     let error = pipeline(json!([{"transpose": {}}]))
         .unwrap()
         .apply(sample(8, 8), &mut sample_rng(0, 0, 0))
@@ -178,7 +178,7 @@ fn steps_can_be_added_without_a_name() {
 }
 
 #[test]
-fn pixels_may_change_while_boxes_stay() {
+fn recoloring_keeps_the_boxes() {
     let sample = sample(8, 6);
     let filtered = RgbImage::from_pixel(8, 6, Rgb([1, 2, 3]));
     let result = sample.clone().map_to(filtered.clone(), Geometry::IDENTITY);

@@ -1,4 +1,4 @@
-//! The BCCD blood cells, if the environment variable `FCOS_DATASETS` names the folder that contains `bccd/`.
+//! The BCCD blood cell images. Skipped unless the environment variable `FCOS_DATASETS` names the folder with `bccd/`.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ fn bccd() -> Option<PathBuf> {
 }
 
 #[test]
-fn object_counts_match_the_published_ones() {
+fn object_counts_match_the_published_counts() {
     let Some(dir) = bccd() else { return };
     let names = ["test", "train", "trainval", "val"]
         .map(String::from)
@@ -65,7 +65,7 @@ fn object_counts_match_the_published_ones() {
 }
 
 #[test]
-fn images_decode_at_their_annotated_size() {
+fn decoded_images_have_their_annotated_size() {
     let Some(dir) = bccd() else { return };
     let test = DetectionDataset::open(&dir, Some("test")).unwrap();
     for index in [0, 30, 71] {

@@ -1,4 +1,4 @@
-//! Which splits of a folder are trained and validated on.
+//! Which splits of a folder are used for training and validation.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -8,7 +8,7 @@ use fcos_burn_data::{
     Category, DataFolder, DetectionDataset, Division, Finding, ImageFiles, ImageRecord,
 };
 
-/// Writes an image and its label file for each name, in a YOLO folder. An image that is no PNG has no content.
+/// Writes an image and its label file for each name, in a YOLO folder. Only PNG files get content.
 fn write(dir: &Path, images: &[&str]) {
     for image in images {
         let path = dir.join("images").join(image);
@@ -50,8 +50,9 @@ fn splits_without_readable_images_are_passed_over_with_their_cause() {
     assert_eq!(val.split, "val");
     assert_eq!(val.left_out.tally(Finding::UnreadFormat).count, 2);
     assert!(
-        val.to_string()
-            .starts_with("split 'val' has no readable images (image files of formats that are not read left out: 2 ("),
+        val.to_string().starts_with(
+            "split 'val' has no readable images (image files in unsupported formats skipped: 2 ("
+        ),
         "{val}"
     );
 
@@ -61,7 +62,7 @@ fn splits_without_readable_images_are_passed_over_with_their_cause() {
     assert_eq!(division.share, Some(Division::VAL_SHARE));
     assert_eq!(found.passed_over()[0].split, "test");
 
-    // Labels alone are left out as well. A folder with nothing in it is not worth a complaint.
+    // Labels without images are skipped as well. An empty folder causes no finding.
     let of_description = || {
         let yaml = "names: [cat]\ntrain: images/train\nval: images/val\n";
         fs::write(dir.path().join("data.yaml"), yaml).unwrap();
@@ -73,17 +74,17 @@ fn splits_without_readable_images_are_passed_over_with_their_cause() {
     fs::write(dir.path().join("labels/val/e.txt"), "0 0.5 0.5 0.25 0.25\n").unwrap();
     let left_out = &of_description()[0].left_out;
     assert_eq!(left_out.tally(Finding::LabelsWithoutImage).count, 1);
-    // Images that are read.
+    // Readable images.
     write(dir.path(), &["val/e.png"]);
     assert!(of_description().is_empty());
 
-    // What comes after the validation split does not matter.
+    // Splits of lower precedence than the validation split do not matter.
     let (_dir, found) = folder(&["train/a.png", "val/b.png", "test/d.heic"]);
     assert!(found.passed_over().is_empty());
 }
 
 #[test]
-fn splits_go_by_other_words_for_them() {
+fn splits_are_found_by_synonyms() {
     let (_dir, found) = folder(&["Train/a.png", "val/b.png"]);
     assert_eq!(found.split("training").unwrap(), "Train");
     assert_eq!(found.split("valid").unwrap(), "val");
@@ -92,7 +93,7 @@ fn splits_go_by_other_words_for_them() {
 }
 
 #[test]
-fn classes_of_one_name_are_a_problem() {
+fn classes_with_the_same_name_are_noted() {
     let of = |names: &[&str]| {
         let categories = Category::list(names.iter().copied());
         let images = vec![ImageRecord::new(1, "a", 8, 8)];

@@ -1,4 +1,4 @@
-//! Reading folders written here: what is kept, what is dropped and reported, and the message of each failure.
+//! Reading folders written here: what is kept, what is dropped and reported, and the message of each error.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs::{self, File};
@@ -76,7 +76,7 @@ fn layout_and_splits(dir: &Path) -> (Layout, Vec<String>) {
 }
 
 #[test]
-fn coco_keeps_ids_and_reports_what_it_drops() {
+fn coco_keeps_ids_and_reports_dropped_annotations() {
     let dir = coco_folder(|dir, json| {
         write(dir.join("gt.json"), json);
         write_coco_images(&dir.join("pictures"));
@@ -143,13 +143,13 @@ fn coco_keeps_ids_and_reports_what_it_drops() {
     assert_eq!(dataset.image(1).unwrap().dimensions(), (20, 10));
     assert!(
         dataset.sample(0).unwrap().boxes().is_empty(),
-        "crowds are left out of training"
+        "crowds are excluded from training"
     );
     assert_eq!(dataset.sample(1).unwrap().labels(), [1]);
 }
 
 #[test]
-fn ground_truth_survives_writing_and_reading() {
+fn ground_truth_round_trips_through_a_file() {
     let dir = coco_folder(|dir, json| {
         write(dir.join("gt.json"), json);
         write_coco_images(dir);
@@ -191,7 +191,7 @@ fn coco_folders_are_recognized() {
     }
     let unnamed = message(DetectionDataset::open(official.path(), None));
     assert!(
-        unnamed.ends_with("this COCO data set has several splits, name one of: train2017, val2017"),
+        unnamed.ends_with("this COCO data set has several splits: name one of train2017, val2017"),
         "{unnamed}"
     );
     let unknown = message(DetectionDataset::open(official.path(), Some("test")));
@@ -250,7 +250,7 @@ fn missing_sizes_are_read_from_images_and_missing_ids_assigned() {
 }
 
 #[test]
-fn coco_failures_name_the_file_and_the_cause() {
+fn coco_errors_name_the_file_and_the_cause() {
     let dir = coco_folder(|dir, json| {
         write(dir.join("gt.json"), json);
         write_image(dir.join("a.png"), 20, 10);
@@ -306,7 +306,7 @@ fn broken_images_are_named() {
         write_image(dir.join("a.png"), 20, 10);
     });
     let dataset = DetectionDataset::open(dir.path(), None).unwrap();
-    // The file changes after that.
+    // The file changes after opening.
     write_image(dir.path().join("a.png"), 10, 20);
     let unreadable = dataset.report().tally(Finding::UnreadableImage);
     assert!(
@@ -328,7 +328,7 @@ fn broken_images_are_named() {
 }
 
 #[test]
-fn images_of_another_size_than_annotated_are_dropped_or_refused() {
+fn images_that_differ_from_their_annotated_size_are_dropped_or_rejected() {
     let dir = coco_folder(|dir, json| {
         write(dir.join("annotations.json"), json);
         write_coco_images(dir);
@@ -352,14 +352,14 @@ fn images_of_another_size_than_annotated_are_dropped_or_refused() {
     );
     fs::remove_file(image).unwrap();
     assert!(
-        all().ends_with("annotated as 20x10; width and height may be exchanged in the annotation"),
+        all().ends_with("annotated as 20x10; width and height may be swapped in the annotation"),
         "{}",
         all()
     );
 }
 
 #[test]
-fn a_broken_validation_file_is_not_an_empty_one() {
+fn a_broken_validation_file_does_not_count_as_empty() {
     let dir = coco_folder(|dir, json| {
         write(dir.join("annotations/instances_train.json"), json);
         write_coco_images(&dir.join("images"));
@@ -385,7 +385,7 @@ fn a_broken_validation_file_is_not_an_empty_one() {
 }
 
 #[test]
-fn single_bad_values_of_coco_are_dropped_and_counted() {
+fn single_invalid_coco_values_are_dropped_and_counted() {
     let read = |change: &dyn Fn(&mut Value)| {
         let dir = coco_folder(|dir, _| write_coco_images(dir));
         let mut json = coco_json();
@@ -479,7 +479,7 @@ fn single_bad_values_of_coco_are_dropped_and_counted() {
 }
 
 #[test]
-fn single_bad_values_of_voc_are_dropped_and_counted() {
+fn single_invalid_voc_values_are_dropped_and_counted() {
     let dir = voc_folder();
     let object = "<object><name>ant</name><difficult>Unspecified</difficult><bndbox><xmin>1</xmin><ymin>1</ymin>\
                   <xmax>4</xmax><ymax>5</ymax></bndbox></object>";
@@ -551,7 +551,7 @@ fn voc_folder() -> TempDir {
         path.join("Annotations/a.xml"),
         voc_xml("a.png", &[("zebra", [1, 1, 4, 5]), ("zebra", [7, 7, 7, 9])]),
     );
-    // A stale name, as after renaming: the name of the annotation file counts.
+    // A stale `<filename>`, as after renaming: the name of the annotation file decides.
     write(
         path.join("Annotations/b.xml"),
         voc_xml("old.jpg", &[("ant", [0, 1, 20, 10])]),
@@ -602,7 +602,7 @@ fn voc_classes_are_in_the_order_of_labels_txt() {
 }
 
 #[test]
-fn voc_findings_name_file_and_line() {
+fn voc_findings_name_the_file_and_the_line() {
     let dir = voc_folder();
     let object = |name: &str, rest: &str| format!("<object><name>{name}</name>{rest}</object>\n");
     let corners = |[x1, y1, x2, y2]: [&str; 4]| {
@@ -640,12 +640,12 @@ fn voc_findings_name_file_and_line() {
     );
     let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
     let image = &dataset.images()[1];
-    // Without a <size>, it is read from the image.
+    // Without a <size>, the size is read from the image.
     assert_eq!((image.width, image.height), (20, 10));
     let [swapped, ant] = &image.objects[..] else {
         panic!("two objects")
     };
-    // Pixels 2 to 4, as if the corners were in order.
+    // Pixels 2 to 4, once the corners are in order.
     assert_eq!(swapped.bbox, BoundingBox::new(1.0, 0.0, 4.0, 5.0));
     assert_eq!(ant.bbox, BoundingBox::new(0.5, 0.0, 4.0, 5.0));
     assert!(ant.iscrowd);
@@ -660,7 +660,7 @@ fn voc_findings_name_file_and_line() {
 }
 
 #[test]
-fn images_that_voc_lists_twice_are_read_once() {
+fn images_listed_twice_by_voc_are_read_once() {
     let dir = voc_folder();
     write(dir.path().join("ImageSets/Main/train.txt"), "a\nc\na\n");
     let dataset = DetectionDataset::voc(dir.path(), Some("train")).unwrap();
@@ -694,7 +694,7 @@ fn voc_splits_share_their_classes() {
     let [zebra] = &train.images()[0].objects[..] else {
         panic!("one object")
     };
-    // Pixels 1 to 4 and 1 to 5, inclusive, counted from 1.
+    // Pixel indices 1 to 4 and 1 to 5, inclusive, starting at 1.
     assert_eq!(
         (zebra.bbox, zebra.label, zebra.area()),
         (BoundingBox::new(0.0, 0.0, 4.0, 5.0), 1, 20.0)
@@ -715,7 +715,7 @@ fn voc_splits_share_their_classes() {
 }
 
 #[test]
-fn voc_failures_name_the_file_and_the_cause() {
+fn voc_errors_name_the_file_and_the_cause() {
     let dir = voc_folder();
     let unknown = message(DetectionDataset::open(dir.path(), Some("test")));
     assert!(
@@ -776,7 +776,7 @@ fn yolo_folder(yaml: &str) -> TempDir {
 }
 
 #[test]
-fn yolo_is_read_with_and_without_its_yaml() {
+fn yolo_is_read_with_and_without_data_yaml() {
     let block = "path: ../elsewhere\ntrain: images/train\nval: images/val\n\n# classes\nnames:\n  0: cat\n  1: dog\n";
     let flow = "train: ../images/train\nval: [images/val]\nnc: 2\nnames: ['cat', \"dog\"]\n";
     let listless = yolo_folder("");
@@ -823,7 +823,7 @@ fn yolo_is_read_with_and_without_its_yaml() {
 }
 
 #[test]
-fn yolo_failures_name_the_file_and_the_cause() {
+fn yolo_errors_name_the_file_and_the_cause() {
     let unnamed = yolo_folder("");
     assert!(
         message(DetectionDataset::open(unnamed.path(), Some("train")))
@@ -841,7 +841,7 @@ fn yolo_failures_name_the_file_and_the_cause() {
     let dir = yolo_folder("train: images/train\nval: images/absent\nnames: [cat]\n");
     let error = message(DetectionDataset::open(dir.path(), Some("train")));
     assert!(
-        error.ends_with("a.txt:1: class 1 is out of range: there is only the class 0"),
+        error.ends_with("a.txt:1: class 1 is out of range: the only class is 0"),
         "{error}"
     );
     let error = message(DetectionDataset::open(dir.path(), Some("val")));
@@ -859,7 +859,7 @@ fn yolo_failures_name_the_file_and_the_cause() {
             "{error}"
         );
     }
-    // Values that are not finite make a degenerate box. The center of a box of negative width is still its center.
+    // Values that are not finite make a degenerate box. A box of negative width still has the same center.
     let boxes = "0 nan 0.5 0.5 0.5\n0 0.5 0.5 inf 0.5\n0 0.5 -inf 0.5 0.5\n0 0.5 0.5 -1 0.5\n";
     write(dir.path().join("labels/train/a.txt"), boxes);
     let dataset = DetectionDataset::open(dir.path(), Some("train")).unwrap();
@@ -930,7 +930,7 @@ fn names_that_point_outside_the_folder_are_errors() {
 }
 
 #[test]
-fn yolo_lists_may_only_name_images_of_their_data_set() {
+fn yolo_lists_may_only_name_images_in_their_data_set() {
     let dir = yolo_folder("train: lists/train.txt\nnames: [cat, dog]\n");
     let outside = TempDir::new().unwrap();
     write_image(outside.path().join("z.png"), 20, 10);
@@ -950,7 +950,7 @@ fn yolo_lists_may_only_name_images_of_their_data_set() {
     let twice = open(&["../images/train/a.png"; 3]).unwrap();
     assert_eq!(twice.len(), 1);
     assert_eq!(twice.report().tally(Finding::Repeated).count, 2);
-    // The folder that data.yaml names belongs to the data set, and so do other paths to the same folder.
+    // The folder in data.yaml belongs to the data set, also under other paths.
     let yaml = format!(
         "path: {}\ntrain: lists/train.txt\nnames: [cat, dog]\n",
         outside.path().display()
@@ -987,7 +987,7 @@ fn yolo_lists_may_only_name_images_of_their_data_set() {
     }
 }
 
-/// Annotations that are truncated, too deeply nested, out of range or meant to expand.
+/// Annotations that are truncated, too deeply nested, out of range or entity bombs.
 #[test]
 fn hostile_annotations_are_errors() {
     let dir = TempDir::new().unwrap();
@@ -1030,7 +1030,7 @@ fn hostile_annotations_are_errors() {
 }
 
 #[test]
-fn folders_without_a_data_set_are_errors_that_name_the_layouts() {
+fn errors_for_folders_without_a_data_set_name_the_layouts() {
     let dir = TempDir::new().unwrap();
     let missing = message(DetectionDataset::open(dir.path().join("nowhere"), None));
     assert!(missing.ends_with("nowhere: no such folder"), "{missing}");
@@ -1084,7 +1084,7 @@ fn a_gigabyte_of_json_is_read_or_an_error() {
     let objects = open().unwrap().object_count();
     assert!(objects > 8_600_000, "{objects}");
 
-    // The same, truncated.
+    // The same file, truncated.
     let file = File::options().write(true).open(&path).unwrap();
     file.set_len(1 << 30).unwrap();
     let refused = || {

@@ -1,4 +1,4 @@
-//! Data sets that are built in memory, with pixels from a source written outside the crate.
+//! Data sets built in memory, with pixels from a source written outside the crate.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn dataset(images: Vec<ImageRecord>, source: Camera) -> Result<DetectionDataset,
 }
 
 #[test]
-fn boxes_are_clipped_or_dropped_as_when_read_from_files() {
+fn boxes_are_clipped_or_dropped_as_for_files() {
     let bbox = BoundingBox::new;
     let objects = vec![
         Object::new(1, bbox(15.0, 2.0, 25.0, 6.0), 0),
@@ -113,7 +113,7 @@ fn contradictory_records_are_errors() {
 }
 
 #[test]
-fn repeated_object_ids_are_replaced_and_noted() {
+fn repeated_object_ids_are_renumbered_and_noted() {
     let mut images = frames(3);
     images[2].objects[0].id = 1;
     let dataset = dataset(images, camera()).unwrap();
@@ -135,13 +135,12 @@ fn pixels_must_have_the_annotated_size() {
     let dataset = dataset(frames(1), source).unwrap();
     assert_eq!(
         dataset.image(0).unwrap_err().to_string(),
-        "frame 1: the image is 10x20 pixels but was annotated as 20x10; width and height may be exchanged in the \
-         annotation"
+        "frame 1: the image is 10x20 pixels but was annotated as 20x10; width and height may be swapped in the annotation"
     );
 }
 
 #[test]
-fn failures_of_a_source_are_found_and_replaced() {
+fn failed_images_of_a_source_are_found_and_replaced() {
     let source = Camera {
         broken: vec![3],
         ..camera()
@@ -162,7 +161,7 @@ fn failures_of_a_source_are_found_and_replaced() {
 }
 
 #[test]
-fn sources_that_cannot_fail_are_not_read_for_the_check() {
+fn the_check_skips_sources_that_cannot_fail() {
     for always_readable in [true, false] {
         let source = Camera {
             always_readable,

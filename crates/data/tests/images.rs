@@ -1,4 +1,5 @@
-//! Image files of every kind through every reader: readable ones give their pixels, others an error that names them.
+//! Image files of every kind through every reader: readable files give their pixels, others an error that names the
+//! file.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeSet;
@@ -14,7 +15,7 @@ use tempfile::TempDir;
 const LEFT: [u8; 3] = [200, 60, 30];
 const RIGHT: [u8; 3] = [20, 160, 90];
 
-/// 20×10 pixels, the left half in one color, the right half in another.
+/// 20×10 pixels, with different colors in the left and the right half.
 fn picture() -> RgbImage {
     RgbImage::from_fn(20, 10, |x, _| Rgb(if x < 10 { LEFT } else { RIGHT }))
 }
@@ -74,7 +75,7 @@ fn readable() -> Vec<Readable> {
     ]
 }
 
-/// Name and content of a file, and a part of the error message.
+/// Name and content of a file, and part of the error message.
 type Unreadable = (&'static str, Vec<u8>, &'static str);
 
 fn unreadable() -> Vec<Unreadable> {
@@ -231,7 +232,7 @@ fn unreadable_images_are_found_in_every_layout() {
             checked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         });
         assert_eq!(checked.into_inner(), dataset.len());
-        // Those without a header are found when the data set is opened.
+        // Images without a valid header are found when the data set is opened.
         let findings = [Finding::UnreadableImage, Finding::SizeMismatch];
         let dropped = findings.map(|finding| dataset.report().tally(finding));
         let count: usize = dropped.iter().map(|tally| tally.count).sum();
@@ -250,7 +251,7 @@ fn unreadable_images_are_found_in_every_layout() {
     }
 }
 
-/// 40 files of which the first `unreadable` end after their headers.
+/// 40 image files. The first `unreadable` files are truncated after the header.
 fn forty_images(unreadable: usize) -> (TempDir, DetectionDataset) {
     let png = encoded(picture(), ImageFormat::Png);
     let half = &png[..png.len() / 2];
@@ -279,7 +280,7 @@ fn a_few_unreadable_images_are_replaced_and_counted() {
     let first = read(&reader, 1);
     assert!(first[..2].iter().all(|index| *index >= 2), "{first:?}");
     assert_eq!(first[2..], (2..40).collect::<Vec<_>>());
-    // Different ones in each epoch, the same for the same seed.
+    // Replacements differ between epochs and are the same for the same seed.
     let replacements: BTreeSet<usize> = (1..10).map(|epoch| read(&reader, epoch)[0]).collect();
     assert!(replacements.len() > 1);
     assert_eq!(read(&SampleReader::new(3), 1), first);

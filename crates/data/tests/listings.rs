@@ -1,4 +1,4 @@
-//! Data sets in CSV and Create ML files, as tools write them.
+//! Data sets in CSV and Create ML files as written by tools.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -15,7 +15,7 @@ fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     fs::write(path, content).unwrap();
 }
 
-/// A folder with images of 40x30 pixels and with texts.
+/// A folder with images of 40x30 pixels and text files.
 fn folder(images: &[&str], texts: &[(&str, &str)]) -> TempDir {
     let dir = TempDir::new().unwrap();
     for (image, shade) in images.iter().zip(1..) {
@@ -30,8 +30,7 @@ fn folder(images: &[&str], texts: &[(&str, &str)]) -> TempDir {
     dir
 }
 
-/// The objects of a split: the name of the image, the class, and the corners of the box; the name alone of an image
-/// without objects.
+/// The objects of a split: image name, class, and the corners of the box. For an image without objects, only its name.
 fn objects(dir: &Path, split: &str) -> Vec<String> {
     let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
     let mut found = Vec::new();
@@ -138,13 +137,13 @@ fn tables_of_tensorflow_are_read() {
     );
     assert_eq!(objects(dir, "train"), ["a.png cat 1 2 30 20"]);
     assert_eq!(objects(dir, "test"), ["a.png dog 5 6 7 8.5"]);
-    // Each split has the image of that name in its own folder.
+    // Each split uses the image in its own folder.
     let shade = |split| {
         let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
         dataset.image(0).unwrap().get_pixel(0, 0)[0]
     };
     assert_eq!((shade("train"), shade("test")), (1, 2));
-    // Classes of all splits, in one order.
+    // The classes of all splits, in the same order.
     for split in ["train", "test"] {
         assert_eq!(classes(dir, split), [(1, "cat".into()), (2, "dog".into())]);
     }
@@ -178,7 +177,7 @@ fn tables_of_roboflow_are_read() {
 }
 
 #[test]
-fn spreadsheets_and_paths_of_other_machines_are_read() {
+fn spreadsheets_and_paths_from_other_machines_are_read() {
     let rows = "C:\\Users\\me\\pictures\\a b.png;1,5;2;30;20;Bär\r\n/home/me/c.png;1;2;30;20;0\r\n";
     let dir = folder(&["pictures/a b.png", "c.png"], &[("annotations.csv", rows)]);
     let expected = [
@@ -190,7 +189,7 @@ fn spreadsheets_and_paths_of_other_machines_are_read() {
         (Layout::Csv, vec!["all".into()])
     );
     assert_eq!(objects(dir.path(), "all"), expected);
-    // The same as "Unicode text".
+    // The same table saved as "Unicode text".
     let table = dir.path().join("annotations.csv");
     let text = rows.replace(';', "\t").replace("1,5", "1.5");
     let utf16 = std::iter::once(0xfeff).chain(text.encode_utf16());
@@ -199,12 +198,12 @@ fn spreadsheets_and_paths_of_other_machines_are_read() {
         utf16.flat_map(u16::to_le_bytes).collect::<Vec<u8>>(),
     );
     assert_eq!(objects(dir.path(), "all"), expected);
-    // The file itself.
+    // The file itself as the path.
     assert_eq!(objects(&table, "all"), expected);
 }
 
 #[test]
-fn shares_are_recognized() {
+fn normalized_boxes_are_recognized() {
     let header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax";
     let dir = folder(
         &["a.png"],
@@ -247,7 +246,7 @@ fn other_tables_do_not_make_a_data_set() {
 }
 
 #[test]
-fn failures_of_tables_name_the_file_the_line_and_the_cause() {
+fn errors_of_tables_name_the_file_the_line_and_the_cause() {
     let fails = |table: &str| {
         let dir = folder(&["a.png"], &[("train.csv", table)]);
         let message = message(DetectionDataset::open(dir.path(), Some("train")));
@@ -327,13 +326,13 @@ fn create_ml_files_are_read() {
         report.tally(Finding::NoBox).examples,
         ["a.png annotation 3"]
     );
-    // One of the files, by its path.
+    // One of the files as the path.
     let file = dir.join("valid/_annotations.createml.json");
     assert_eq!(layout_and_splits(&file).0, Layout::CreateMl);
 }
 
 #[test]
-fn create_ml_files_beside_their_images_are_read() {
+fn create_ml_files_next_to_their_images_are_read() {
     let annotations = json!([createml("a.png", json!([cat(0.5, 0.5, 0.25, 0.2)]))]);
     let dir = folder(
         &["a.png"],
@@ -385,7 +384,7 @@ fn names_may_lack_an_extension_or_be_encoded() {
     let dataset = DetectionDataset::open(dir.path(), None).unwrap();
     let counts = dataset.images().iter().map(|image| image.objects.len());
     assert_eq!(counts.collect::<Vec<_>>(), [1, 2]);
-    // A decoded name may not lead out of the data set either.
+    // A decoded name must not point outside the data set either.
     write(
         dir.path().join("labels.csv"),
         "%2e%2e/%2e%2e/a.png,1,2,3,4,cat\n",
@@ -395,7 +394,7 @@ fn names_may_lack_an_extension_or_be_encoded() {
 }
 
 #[test]
-fn images_that_no_table_lists_are_remarked() {
+fn unlisted_images_are_reported_as_a_remark() {
     let dir = folder(
         &["images/a.png", "images/b.png", "images/c.png"],
         &[
@@ -407,19 +406,19 @@ fn images_that_no_table_lists_are_remarked() {
         let dataset = DetectionDataset::open(dir.path(), Some(split)).unwrap();
         assert_eq!(
             dataset.report().remarks(),
-            ["images that are not annotated, left out: 1 (images/c.png)"]
+            ["images without annotations, skipped: 1 (images/c.png)"]
         );
     }
 }
 
 #[test]
-fn tables_that_are_not_utf8_name_the_line() {
+fn errors_of_tables_that_are_not_utf8_name_the_line() {
     let dir = folder(&["a.png"], &[]);
     let table = [b"a.png,1,2,3,4,cat\nC:\\J\xfcrgen\\a.png,1,2,3,4,cat\n".as_slice()].concat();
     write(dir.path().join("train.csv"), table);
     let error = message(DetectionDataset::open(dir.path(), None));
     assert!(
-        error.ends_with("train.csv: line 2 is not text in UTF-8; save the file as UTF-8"),
+        error.ends_with("train.csv: line 2 is not valid UTF-8; save the file as UTF-8"),
         "{error}"
     );
 }

@@ -1,4 +1,5 @@
-//! EXIF orientations: pixels, sizes and boxes are those of the upright image, unless the annotated size says otherwise.
+//! EXIF orientations: pixels, sizes and boxes refer to the upright image, unless the annotated size matches only the
+//! stored pixels.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -13,7 +14,7 @@ use image::{ImageEncoder, ImageFormat, Rgb, RgbImage};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// 24×16 pixels in six blocks of different colors, so that every turn and reflection differs.
+/// 24×16 pixels in six blocks of different colors, so that all rotations and reflections differ.
 fn upright() -> RgbImage {
     const COLORS: [[u8; 3]; 6] = [
         [250, 10, 10],
@@ -26,7 +27,7 @@ fn upright() -> RgbImage {
     RgbImage::from_fn(24, 16, |x, y| Rgb(COLORS[(x / 8 + 3 * (y / 8)) as usize]))
 }
 
-/// What a camera stores that says `orientation`, by the definition in the EXIF standard: where the stored row 0 and
+/// The pixels that a camera stores with this `orientation`. The EXIF standard defines it by where the stored row 0 and
 /// column 0 are in the upright picture.
 fn stored(upright: &RgbImage, orientation: u16) -> RgbImage {
     let (width, height) = upright.dimensions();
@@ -65,7 +66,7 @@ fn tiff(image: &RgbImage, orientation: u16) -> Vec<u8> {
     let entries: [(u16, u16, u32, u32); 10] = [
         (256, 4, 1, width),
         (257, 4, 1, height),
-        // The bits of each sample are behind the directory.
+        // The bits per sample follow the directory.
         (258, 3, 3, 8 + 2 + 10 * 12 + 4),
         (259, 3, 1, 1),
         (262, 3, 1, 2),
@@ -124,7 +125,7 @@ fn write(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::write(path, bytes).unwrap();
 }
 
-/// JPEG blends colors over the borders of its blocks of 16 pixels.
+/// JPEG blends colors across the borders of its blocks of 16 pixels.
 fn assert_near(found: &RgbImage, expected: &RgbImage, context: &str) {
     assert_eq!(found.dimensions(), expected.dimensions(), "{context}");
     for (x, y, pixel) in expected.enumerate_pixels() {
@@ -152,16 +153,16 @@ fn every_orientation_of_every_format_is_read_upright() {
             );
             let context = format!("{extension} {orientation}");
             assert_near(&read_image(&path).unwrap(), &upright(), &context);
-            // An invalid orientation is none.
+            // An invalid orientation is ignored.
             write(&path, encoded(&upright(), 9, format));
             assert_near(&read_image(&path).unwrap(), &upright(), &context);
         }
     }
 }
 
-/// Some writers put the marker of JPEG's segment before the metadata of WebP.
+/// Some writers put the marker of JPEG's segment before WebP metadata.
 #[test]
-fn metadata_of_webp_may_have_the_marker_of_jpeg() {
+fn webp_metadata_may_have_the_marker_of_jpeg() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("a.webp");
     let image = stored(&upright(), 6);
@@ -177,7 +178,7 @@ fn metadata_of_webp_may_have_the_marker_of_jpeg() {
     assert_near(&read_image(&path).unwrap(), &upright(), "marked");
 }
 
-/// The file of an image of each orientation.
+/// Writes one image file for each orientation.
 fn write_images(folder: &Path) -> Vec<String> {
     let name = |orientation: u16| format!("{orientation}.jpg");
     for orientation in 1..=8 {
@@ -188,7 +189,7 @@ fn write_images(folder: &Path) -> Vec<String> {
     (1..=8).map(name).collect()
 }
 
-/// A COCO file in which every image has a box at the given place of its annotated picture.
+/// A COCO file with the same box in every image.
 fn coco(names: &[String], size: impl Fn(usize) -> Option<(u32, u32)>) -> String {
     let images = names
         .iter()
@@ -211,7 +212,7 @@ fn coco(names: &[String], size: impl Fn(usize) -> Option<(u32, u32)>) -> String 
 }
 
 #[test]
-fn sizes_and_pixels_of_a_data_set_are_upright() {
+fn sizes_and_pixels_are_upright() {
     let dir = TempDir::new().unwrap();
     let names = write_images(dir.path());
     for size in [Some((24, 16)), None] {
@@ -236,7 +237,7 @@ fn sizes_and_pixels_of_a_data_set_are_upright() {
 }
 
 #[test]
-fn stored_pixels_are_taken_where_only_they_have_the_annotated_size() {
+fn stored_pixels_are_used_if_only_they_have_the_annotated_size() {
     let dir = TempDir::new().unwrap();
     let names = write_images(dir.path());
     let size = |index| Some(if index < 4 { (24, 16) } else { (16, 24) });
@@ -259,7 +260,7 @@ fn stored_pixels_are_taken_where_only_they_have_the_annotated_size() {
             .all(|(a, b)| a.abs_diff(b) < 60);
         assert!(near, "{index}");
     }
-    // A size that is neither refuses the data set.
+    // A size that matches neither is an error.
     write(
         &dir.path().join("gt.json"),
         coco(&names, |_| Some((20, 20))),
@@ -273,7 +274,7 @@ fn stored_pixels_are_taken_where_only_they_have_the_annotated_size() {
 }
 
 #[test]
-fn voc_and_yolo_annotate_the_upright_picture() {
+fn voc_and_yolo_boxes_refer_to_the_upright_picture() {
     let dir = TempDir::new().unwrap();
     let names = write_images(&dir.path().join("voc"));
     write_images(&dir.path().join("yolo"));
@@ -312,7 +313,7 @@ fn voc_and_yolo_annotate_the_upright_picture() {
     }
 }
 
-/// A header may be longer than what is read of a file at first, and in a file that ends.
+/// A header may be longer than the prefix that is read first, also in a truncated file.
 #[test]
 fn long_headers_are_read() {
     let dir = TempDir::new().unwrap();
@@ -340,9 +341,9 @@ fn long_headers_are_read() {
     }
 }
 
-/// Phones write HEIF, and people rename it.
+/// Phones write HEIF files, and people rename them.
 #[test]
-fn images_of_formats_that_are_not_read_are_named() {
+fn images_in_unsupported_formats_are_named() {
     let dir = TempDir::new().unwrap();
     let png = {
         let mut bytes = Vec::new();

@@ -1,5 +1,4 @@
-//! Random draws, and what follows from them, are part of the interface: the same seed must give the same training
-//! after an update.
+//! Random draws and their results are part of the API: the same seed must give the same training after an update.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -22,7 +21,7 @@ fn shapes() -> DetectionDataset {
 }
 
 #[test]
-fn sample_generators_and_epoch_orders_stay_the_same() {
+fn sample_generators_and_epoch_orders_are_stable() {
     let words: Vec<u64> = (0..3)
         .map(|index| sample_rng(7, 2, index).next_u64())
         .collect();
@@ -41,7 +40,7 @@ fn sample_generators_and_epoch_orders_stay_the_same() {
 }
 
 #[test]
-fn generated_annotations_stay_the_same() {
+fn generated_annotations_are_stable() {
     let dataset = shapes();
     let objects = dataset.images().iter().flat_map(|image| &image.objects);
     let bytes = objects.flat_map(|object| {
@@ -57,7 +56,7 @@ fn generated_annotations_stay_the_same() {
 }
 
 #[test]
-fn augmented_samples_stay_the_same() {
+fn augmented_samples_are_stable() {
     let dataset = shapes();
     for (steps, expected) in [
         (

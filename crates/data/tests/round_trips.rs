@@ -1,4 +1,4 @@
-//! What is written is read again as the same records, for random data sets, in every layout that is written.
+//! Random data sets are written in every supported layout and read back as the same records.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::{BTreeMap, HashSet};
@@ -29,7 +29,7 @@ impl ImageSource for Numbered {
     }
 }
 
-/// Names that a format might take for something else, and others.
+/// Class names, including names that a format might misinterpret.
 fn class_names() -> impl Strategy<Value = Vec<String>> {
     let special = select(vec![
         "no",
@@ -77,7 +77,7 @@ fn class_names() -> impl Strategy<Value = Vec<String>> {
         !name.is_empty() && name.trim() == name && !name.contains('\u{feff}')
     });
     let name = prop_oneof![special.prop_map(str::to_string), other];
-    // Several classes may have one name.
+    // Several classes may have the same name.
     let again = vec(any::<bool>(), 4);
     (vec(name, 1..5), again).prop_map(|(mut names, again)| {
         names.sort();
@@ -118,7 +118,7 @@ fn file_name() -> impl Strategy<Value = String> {
     prop_oneof![special.prop_map(str::to_string), any::<String>()]
 }
 
-/// An edge of a box along an axis of that length: a whole pixel, a fraction, or near a border.
+/// An edge of a box along an axis of this length: a whole pixel, a fraction, or near a border.
 fn edge(length: u32) -> impl Strategy<Value = f32> {
     let length = length as f32;
     prop_oneof![
@@ -146,7 +146,7 @@ fn object(width: u32, height: u32, classes: usize) -> impl Strategy<Value = Obje
 fn image(classes: usize) -> impl Strategy<Value = ImageRecord> {
     (1..60_u32, 1..60_u32).prop_flat_map(move |(width, height)| {
         let objects = vec(object(width, height, classes), 0..5).prop_map(move |mut objects| {
-            // Boxes that all lie in the first pixel are read as shares.
+            // Boxes that all lie in the first pixel would be read as fractions.
             objects.retain(|object| object.bbox.x2.max(object.bbox.y2) > 1.1);
             objects
         });
@@ -166,7 +166,7 @@ fn splits() -> impl Strategy<Value = Splits> {
             let split = |(name, mut images): (&&str, Vec<ImageRecord>)| {
                 for (image, id) in images.iter_mut().zip(1..) {
                     image.id = id;
-                    // Of equal annotations, readers keep one.
+                    // Readers keep one of several equal annotations.
                     let mut seen = HashSet::new();
                     image.objects.retain(|object| {
                         let edges = object.bbox.to_xyxy().map(f32::to_bits);
@@ -184,7 +184,7 @@ fn splits() -> impl Strategy<Value = Splits> {
     })
 }
 
-/// What survives in a layout of an image: its size, and edges, class and crowd of its objects.
+/// What the layouts preserve of each image: its size, and the edges, class and crowd flag of its objects.
 type Content = ((u32, u32), Vec<([f32; 4], String, bool)>);
 
 fn content(dataset: &DetectionDataset, layouts: &[Layout]) -> BTreeMap<u8, Content> {
@@ -240,7 +240,7 @@ fn write(splits: &Splits, writer: &DatasetWriter, dir: &Path) -> Splits {
     splits.iter().map(read).collect()
 }
 
-/// The names of the classes, each once.
+/// The distinct class names.
 fn class_list(dataset: &DetectionDataset) -> Vec<&str> {
     let categories = dataset.categories().iter();
     let mut seen = HashSet::new();
@@ -254,8 +254,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn written_data_sets_are_read_as_they_were(splits in splits(), first in 0..3_usize) {
-        // From memory to one layout, from its files to the next one, and again.
+    fn written_data_sets_are_read_back_unchanged(splits in splits(), first in 0..3_usize) {
+        // From memory to one layout, from its files to the next layout, and once more.
         let layouts = [Layout::Coco, Layout::Voc, Layout::Yolo];
         let transfers = [ImageTransfer::Copy, ImageTransfer::HardLink, ImageTransfer::SymbolicLink];
         let mut passed = Vec::new();

@@ -1,4 +1,5 @@
-//! Folders as labeling tools and people make them: each is read with the same boxes and classes, or refused with the cause.
+//! Folders as created by labeling tools and people: each is read with the same boxes and classes, or rejected with the
+//! cause.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ const VAL: [&str; 2] = ["r-5", "r-6"];
 /// Width and height of every image.
 const SIZE: (u32, u32) = (40, 20);
 
-/// Class and left, top, width, height of the object in an image, all different.
+/// Class and left, top, width, height of the object in an image, different for all images.
 fn object(stem: &str) -> (usize, [f64; 4]) {
     let number: usize = stem[2..].parse().unwrap();
     let x = number as f64;
@@ -37,7 +38,7 @@ impl Set {
     }
 
     fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        // A file in the folder `""`.
+        // `FOLDER/NAME` with an empty folder starts with a slash.
         let name = name.as_ref();
         self.0.path().join(name.strip_prefix("/").unwrap_or(name))
     }
@@ -134,7 +135,7 @@ fn voc_xml(stem: &str) -> String {
     )
 }
 
-/// A COCO file of these images, called by `name`.
+/// A COCO file of these images. `name` gives their file names.
 fn coco(stems: &[&str], name: impl Fn(&str) -> String) -> Value {
     let images = stems.iter().zip(1..).map(
         |(stem, id)| json!({"id": id, "file_name": name(stem), "width": SIZE.0, "height": SIZE.1}),
@@ -263,14 +264,14 @@ fn roboflow_yolo() {
             assert_read(&DataFolder::open(set.path(path)).unwrap(), Layout::Yolo);
         }
     }
-    // Without its description.
+    // Without the description.
     fs::remove_file(set.path("my-3/data.yaml")).unwrap();
     set.write("my-3/classes.txt", "coon\ntrash panda\n");
     assert_read(&DataFolder::open(set.path("my-3")).unwrap(), Layout::Yolo);
 }
 
 #[test]
-fn splits_of_another_machine_are_not_confused() {
+fn splits_with_paths_from_another_machine_are_not_confused() {
     let set = Set::new();
     set.images("images", &TRAIN).labels("labels", &TRAIN);
     set.write(
@@ -321,7 +322,7 @@ fn labelimg_yolo_in_one_folder() {
     set.images("", &all()).labels("", &all());
     set.write("classes.txt", "coon\r\ntrash panda\r\n");
     assert_read_as_one(&set.open().unwrap(), Layout::Yolo);
-    // Images and labels that belong to none.
+    // An image without labels, and labels without an image.
     set.labels("", &["r-9"])
         .image("r-8.png")
         .write("readme.txt", "0 and more");
@@ -349,14 +350,11 @@ fn labelimg_voc_in_one_folder() {
     let [remark] = dataset.report().remarks() else {
         panic!("one remark")
     };
-    assert_eq!(
-        remark,
-        "images that are not annotated, left out: 1 (r-8.png)"
-    );
+    assert_eq!(remark, "images without annotations, skipped: 1 (r-8.png)");
 }
 
 #[test]
-fn voc_in_folders_of_other_names() {
+fn voc_in_folders_with_other_names() {
     for (images, annotations) in [
         ("images", "annotations"),
         ("images", "Annotations"),
@@ -389,9 +387,9 @@ fn roboflow_voc() {
     assert_read(&folder, Layout::Voc);
 }
 
-/// Images of the same name in two splits, as numbered frames have.
+/// Images with the same name in two splits, as with numbered frames.
 #[test]
-fn voc_files_go_with_the_images_of_their_own_folder() {
+fn voc_files_match_images_in_their_own_folder() {
     for (images, annotations) in [
         ("SPLIT", "SPLIT"),
         ("SPLIT/images", "SPLIT/annotations"),
@@ -480,7 +478,7 @@ fn label_studio_coco() {
 }
 
 #[test]
-fn coco_names_of_windows_inside_the_set() {
+fn coco_windows_paths_inside_the_data_set() {
     let set = Set::new();
     for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
         let name = |stem: &str| match stem {
@@ -507,7 +505,7 @@ fn coco_names_of_windows_inside_the_set() {
 }
 
 #[test]
-fn coco_files_of_other_names() {
+fn coco_files_with_other_names() {
     for (train, val) in [
         ("train.json", "val.json"),
         (
@@ -593,7 +591,7 @@ fn byte_order_marks_and_windows_line_ends() {
 }
 
 #[test]
-fn an_empty_or_missing_validation_folder_is_no_split() {
+fn an_empty_or_missing_validation_folder_is_not_a_split() {
     let set = Set::new();
     set.images("images/train", &all())
         .labels("labels/train", &all())
@@ -608,7 +606,7 @@ fn an_empty_or_missing_validation_folder_is_no_split() {
             (Some("train"), None)
         );
         let train = folder.read("train").unwrap();
-        // A folder that is not there may be a slip of the pen.
+        // A missing folder may be a typo.
         assert_eq!(train.report().is_clean(), exists, "{}", train.report());
         let (train, val) = train.hold_out(0.5).unwrap();
         assert_eq!(train.len() + val.len(), all().len());
@@ -643,7 +641,7 @@ fn ultralytics_with_a_list() {
         assert_clean(&dataset);
         assert_eq!(found(&dataset), expected(&TRAIN), "{root}");
     }
-    // An image that is gone.
+    // A deleted image.
     set.write("train.txt", list("") + "images/train/none.png\n");
     let dataset = set.read("train").unwrap();
     assert_eq!(
@@ -656,7 +654,7 @@ fn ultralytics_with_a_list() {
 }
 
 #[test]
-fn a_description_of_any_name() {
+fn a_description_with_any_name() {
     let set = Set::new();
     let yaml = "# comment\npath: coon8 # dataset root dir\ntrain: images/train # 4 images\nval: images/val\n\
                 test: # test images (optional)\n\nnames:\n  0: coon\n  1: trash panda\n\ndownload: https://example.com/x.zip\n";
@@ -666,7 +664,7 @@ fn a_description_of_any_name() {
     for path in ["", "coon.yaml"] {
         assert_read(&DataFolder::open(set.path(path)).unwrap(), Layout::Yolo);
     }
-    // The description is in a subfolder, and names places from there or from above.
+    // The description is in a subfolder, and its paths are relative to that folder or to the parent.
     fs::create_dir_all(set.path("config")).unwrap();
     fs::rename(set.path("coon.yaml"), set.path("config/data.yaml")).unwrap();
     assert_read(&set.open().unwrap(), Layout::Yolo);
@@ -757,7 +755,7 @@ fn yolo_segments() {
 }
 
 #[test]
-fn coco_boxes_that_are_none_are_dropped_by_id() {
+fn invalid_coco_boxes_are_dropped_and_reported_by_id() {
     let set = Set::new();
     set.images("", &all());
     for empty in [
@@ -792,7 +790,7 @@ fn coco_boxes_that_are_none_are_dropped_by_id() {
 }
 
 #[test]
-fn coco_ids_of_other_forms() {
+fn coco_ids_in_other_notations() {
     let set = Set::new();
     set.images("", &all());
     let forms: [fn(u64) -> Value; 4] = [
@@ -818,7 +816,7 @@ fn coco_ids_of_other_forms() {
         set.write("annotations.json", json.to_string());
         let dataset = set.read("all").unwrap();
         assert_eq!(found(&dataset), expected(&all()));
-        // The ids need not be of the same form everywhere.
+        // The notation of ids may be mixed.
         json["annotations"][0]["image_id"] = form(1);
         let ids: Vec<u64> = dataset.images().iter().map(|image| image.id).collect();
         assert_eq!(ids, [1, 2, 3, 4, 5, 6]);
@@ -826,7 +824,7 @@ fn coco_ids_of_other_forms() {
 }
 
 #[test]
-fn classes_go_by_name() {
+fn classes_are_matched_by_name() {
     let set = Set::new();
     set.images("train", &TRAIN).images("val", &VAL);
     set.write(
@@ -848,9 +846,9 @@ fn classes_go_by_name() {
     assert_eq!(found(&val), expected(&VAL));
 }
 
-/// Exports of Roboflow have a category for the project, which may be called as a class.
+/// Roboflow's exports have a category for the project, which may have the name of a class.
 #[test]
-fn coco_categories_of_one_name_are_one() {
+fn coco_categories_with_the_same_name_are_merged() {
     let set = Set::new();
     let splits = [("train", &TRAIN[..]), ("valid", &VAL)];
     for (split, stems) in splits {
@@ -884,7 +882,7 @@ fn coco_categories_of_one_name_are_one() {
 }
 
 #[test]
-fn images_listed_twice_have_the_objects_of_both() {
+fn the_objects_of_images_listed_twice_are_merged() {
     let set = Set::new();
     set.images("images", &TRAIN)
         .xml("annotations", &TRAIN)
@@ -922,7 +920,7 @@ fn images_listed_twice_have_the_objects_of_both() {
 }
 
 #[test]
-fn coco_files_of_other_names_beside_official_ones() {
+fn coco_files_with_other_names_next_to_official_files() {
     let set = Set::new();
     set.images("images", &all()).image("images/r-8.png");
     set.write("instances_train.json", coco(&TRAIN, png).to_string())
@@ -932,14 +930,14 @@ fn coco_files_of_other_names_beside_official_ones() {
     let folder = set.open().unwrap();
     assert_read(&folder, Layout::Coco);
     let remarks = |split| folder.read(split).unwrap().report().remarks().to_vec();
-    let unlisted = "images that are not annotated, left out: 1 (images/r-8.png)";
+    let unlisted = "images without annotations, skipped: 1 (images/r-8.png)";
     let other = "other annotation files, not read: 1 (old_train.json)";
     assert_eq!(remarks("train"), [other, unlisted]);
     assert_eq!(remarks("val"), [unlisted]);
 }
 
 #[test]
-fn coco_in_shares_and_in_utf16() {
+fn normalized_coco_boxes_and_utf16() {
     let set = Set::new();
     set.images("", &all());
     let mut json = coco(&all(), png);
@@ -955,7 +953,7 @@ fn coco_in_shares_and_in_utf16() {
     assert_clean(&dataset);
     assert_eq!(found(&dataset), expected(&all()));
     assert!(dataset.report().remarks()[0].contains("fractions"));
-    // A box of less than a pixel among others is one.
+    // A box smaller than a pixel among larger boxes is in pixels.
     json["annotations"][1]["bbox"] = json!([2, 2, 12, 8]);
     set.write("annotations.json", json.to_string());
     let dataset = set.read("all").unwrap();
@@ -978,7 +976,7 @@ fn coco_in_shares_and_in_utf16() {
         .map(|_| ())
         .map_err(|error| error.to_string());
     let error = error.unwrap_err();
-    assert!(error.contains("line 1 is not text in UTF-8"), "{error}");
+    assert!(error.contains("line 1 is not valid UTF-8"), "{error}");
 }
 
 #[test]
@@ -997,7 +995,7 @@ fn text_in_other_encodings() {
     set.write("r-1.xml", without);
     let error = set.refused("all");
     assert!(
-        error.contains("r-1.xml: line 5 is not text in UTF-8"),
+        error.contains("r-1.xml: line 5 is not valid UTF-8"),
         "{error}"
     );
     let set = Set::new();
@@ -1005,13 +1003,13 @@ fn text_in_other_encodings() {
     set.write("classes.txt", b"coon\nK\xe4fer\n");
     let error = set.refused("all");
     assert!(
-        error.ends_with("classes.txt: line 2 is not text in UTF-8; save the file as UTF-8"),
+        error.ends_with("classes.txt: line 2 is not valid UTF-8; save the file as UTF-8"),
         "{error}"
     );
 }
 
 #[test]
-fn a_set_without_objects_says_what_was_remarked() {
+fn the_error_for_a_set_without_objects_includes_remarks() {
     let set = Set::new();
     set.images("", &["r-1", "r-2"]);
     let mut json = coco(&["r-1"], png);
@@ -1020,7 +1018,7 @@ fn a_set_without_objects_says_what_was_remarked() {
     let error = set.read("all").unwrap().require_objects().unwrap_err();
     let error = error.to_string();
     assert!(
-        error.ends_with("annotations.json; images that are not annotated, left out: 1 (r-2.png)"),
+        error.ends_with("annotations.json; images without annotations, skipped: 1 (r-2.png)"),
         "{error}"
     );
 }
@@ -1086,7 +1084,7 @@ fn equal_annotations_are_read_once() {
 }
 
 #[test]
-fn labels_in_a_folder_where_nobody_looks() {
+fn labels_in_an_unexpected_folder() {
     let set = Set::new();
     set.images("images/train", &TRAIN)
         .labels("labels/train_labels", &TRAIN);
@@ -1109,7 +1107,7 @@ fn labels_in_a_folder_where_nobody_looks() {
 }
 
 #[test]
-fn a_set_of_dropped_boxes_says_why() {
+fn the_error_for_a_set_with_only_dropped_boxes_gives_the_reason() {
     let set = Set::new();
     set.images("", &["r-1"]);
     let mut json = coco(&["r-1"], png);
@@ -1143,7 +1141,7 @@ fn a_set_of_dropped_boxes_says_why() {
 }
 
 #[test]
-fn image_formats_that_are_not_read_are_told() {
+fn unsupported_image_formats_are_reported() {
     let set = Set::new();
     set.yolo_folders().write("data.yaml", YAML);
     for (stem, extension) in [("r-1", "avif"), ("r-2", "HEIC")] {
@@ -1180,14 +1178,13 @@ fn class_indices_beyond_the_names() {
     );
     let error = set.refused("train");
     assert!(
-        error
-            .contains("labels/train/r-1.txt:1: class 1 is out of range: there is only the class 0"),
+        error.contains("labels/train/r-1.txt:1: class 1 is out of range: the only class is 0"),
         "{error}"
     );
 }
 
 #[test]
-fn names_that_yaml_takes_for_something_else() {
+fn names_that_yaml_would_read_as_other_types() {
     let set = Set::new();
     set.yolo_folders().write(
         "data.yaml",
@@ -1207,7 +1204,7 @@ fn names_that_yaml_takes_for_something_else() {
 }
 
 #[test]
-fn sub_folders_of_images() {
+fn subfolders_of_images() {
     let set = Set::new();
     set.yolo_folders().write("data.yaml", YAML);
     for stem in &TRAIN[2..] {
@@ -1225,7 +1222,7 @@ fn sub_folders_of_images() {
 }
 
 #[test]
-fn labels_beside_some_of_the_images() {
+fn labels_next_to_some_of_the_images() {
     let set = Set::new();
     set.images("some/folder", &TRAIN[..2])
         .labels("some/folder", &TRAIN[..2]);
@@ -1240,7 +1237,7 @@ fn labels_beside_some_of_the_images() {
 }
 
 #[test]
-fn pixels_instead_of_shares() {
+fn pixels_instead_of_fractions() {
     let set = Set::new();
     let pixels = |stem: &str| {
         let (class, [x, y, w, h]) = object(stem);
@@ -1259,7 +1256,7 @@ fn pixels_instead_of_shares() {
 }
 
 #[test]
-fn poses_and_oriented_boxes_are_refused_by_what_they_are() {
+fn poses_and_oriented_boxes_are_rejected_by_name() {
     let refused = |yaml: &str, line: &str| {
         let set = Set::new();
         set.yolo_folders()
@@ -1286,7 +1283,7 @@ fn poses_and_oriented_boxes_are_refused_by_what_they_are() {
     }
 }
 
-/// The layout that has more annotated images is taken, and the evidence names the other one.
+/// The layout with more annotated images is chosen, and the evidence names the other one.
 #[test]
 fn two_layouts_in_one_folder() {
     let set = Set::new();
@@ -1309,7 +1306,7 @@ fn two_layouts_in_one_folder() {
 }
 
 #[test]
-fn a_folder_that_is_no_data_set_says_what_it_has() {
+fn the_error_for_a_folder_without_a_data_set_lists_its_files() {
     let set = Set::new();
     set.images("", &TRAIN).write("notes.docx", "");
     let error = set.open().unwrap_err().to_string();
@@ -1324,9 +1321,9 @@ fn a_folder_that_is_no_data_set_says_what_it_has() {
     assert!(missing.ends_with("none: no such folder"), "{missing}");
 }
 
-/// `images/val` may hold a picture of the same name.
+/// `images/val` may hold an image with the same name.
 #[test]
-fn an_image_of_another_split_is_not_taken_for_a_missing_one() {
+fn a_missing_image_is_not_replaced_by_one_of_another_split() {
     let lost = [&TRAIN[..], &["r-5"]].concat();
     let coco_set = Set::new();
     coco_set
@@ -1359,7 +1356,7 @@ fn an_image_of_another_split_is_not_taken_for_a_missing_one() {
 }
 
 #[test]
-fn voc_says_which_of_several_images_is_meant() {
+fn voc_annotations_choose_among_several_images() {
     let set = Set::new();
     set.image("images/cam1/r-1.png")
         .image("images/cam2/r-1.png");
@@ -1388,7 +1385,7 @@ fn voc_says_which_of_several_images_is_meant() {
 }
 
 #[test]
-fn voc_lists_name_the_annotations_beside_them() {
+fn voc_lists_refer_to_the_annotations_next_to_them() {
     let set = Set::new();
     for (year, train, val) in [("VOC2007", "r-1", "r-2"), ("VOC2012", "r-2", "r-1")] {
         set.images(&format!("{year}/JPEGImages"), &[train, val])
@@ -1415,7 +1412,7 @@ fn voc_lists_name_the_annotations_beside_them() {
             ]
         );
     }
-    // A list for all years.
+    // A list across years.
     let set = Set::new();
     set.images("a/JPEGImages", &["r-1"])
         .xml("a/Annotations", &["r-1"]);
@@ -1424,7 +1421,7 @@ fn voc_lists_name_the_annotations_beside_them() {
     set.write("ImageSets/Main/train.txt", "\nr-1\n");
     let error = set.refused("train");
     for part in [
-        "train.txt:2: 'r-1' may be",
+        "train.txt:2: 'r-1' matches both",
         "a/Annotations/r-1.xml",
         "b/Annotations/r-1.xml",
     ] {
@@ -1466,19 +1463,19 @@ fn voc_lists_of_all_kinds() {
         }
         assert_read(&set.open().unwrap(), Layout::Voc);
     }
-    // A list that is none of them.
+    // A list of another kind.
     let set = Set::new();
     set.images("JPEGImages", &all()).xml("Annotations", &all());
     set.write("train.txt", "something else\n");
     let dataset = set.read("all").unwrap();
     assert_eq!(
         dataset.report().remarks(),
-        ["train.txt: a list of a split that is not used"]
+        ["train.txt: image list not used"]
     );
 }
 
 #[test]
-fn a_broken_description_is_not_passed_over() {
+fn a_broken_description_is_not_ignored() {
     let set = Set::new();
     set.yolo_folders()
         .write(
@@ -1491,7 +1488,7 @@ fn a_broken_description_is_not_passed_over() {
         error.contains("data.yaml: the key 'a' of 'names'"),
         "{error}"
     );
-    // What is only perhaps about the data is named.
+    // A file that may not be about the data is mentioned in the evidence.
     fs::remove_file(set.path("data.yaml")).unwrap();
     set.write("classes.txt", "coon\ntrash panda\n");
     set.xml("ImageSets/Main", &TRAIN[..1])
@@ -1506,7 +1503,7 @@ fn a_broken_description_is_not_passed_over() {
 }
 
 #[test]
-fn a_named_place_that_is_not_there_is_told() {
+fn missing_folders_of_a_description_are_reported() {
     let set = Set::new();
     set.yolo_folders();
     let yaml = YAML.replace("images/val", "images/vall");
@@ -1526,14 +1523,14 @@ fn a_named_place_that_is_not_there_is_told() {
         ["data.yaml: test: ../test/images: no such file or folder"]
     );
     assert!(set.refused("test").ends_with("test/images: no such folder"));
-    // Only a test split is missing: every split that is offered can be read.
+    // Only a test split is missing: all listed splits can be read.
     set.write("data.yaml", format!("{YAML}test: ../test/images\n"));
     assert_read(&set.open().unwrap(), Layout::Yolo);
     assert_eq!(set.open().unwrap().splits(), ["train", "val"]);
 }
 
 #[test]
-fn each_split_goes_by_its_own_list_of_classes() {
+fn each_split_uses_its_own_class_list() {
     let swapped = |stem: &str| {
         let line = yolo_line(stem);
         format!("{}{}", 1 - object(stem).0, &line[1..])
@@ -1546,14 +1543,14 @@ fn each_split_goes_by_its_own_list_of_classes() {
         .labels_with("val", &VAL, swapped)
         .write("val/classes.txt", "trash panda\ncoon\n\n");
     assert_read(&set.open().unwrap(), Layout::Yolo);
-    // In one split, they must agree.
+    // Within a split, the lists must agree.
     set.write("data.yaml", "train: [train, val]\n");
     let error = set.refused("train");
     assert!(
-        error.contains("val/classes.txt: the classes differ from those of train/classes.txt"),
+        error.contains("val/classes.txt: the classes differ from train/classes.txt"),
         "{error}"
     );
-    // A blank line would shift the classes after it.
+    // Skipping a blank line would shift the classes after it.
     set.write("val/classes.txt", "trash panda\n\ncoon\n");
     fs::remove_file(set.path("data.yaml")).unwrap();
     let error = set.refused("val");
@@ -1561,7 +1558,7 @@ fn each_split_goes_by_its_own_list_of_classes() {
 }
 
 #[test]
-fn darknet_lists_of_any_ending() {
+fn darknet_lists_with_any_extension() {
     let set = Set::new();
     set.images("imgs", &all()).labels("imgs", &all());
     for (split, stems) in [("train", &TRAIN[..]), ("valid", &VAL)] {
@@ -1579,7 +1576,7 @@ fn darknet_lists_of_any_ending() {
 }
 
 #[test]
-fn what_a_description_does_not_use_is_told() {
+fn unused_descriptions_keys_and_lists_are_reported() {
     let set = Set::new();
     set.yolo_folders()
         .images("images/minival", &VAL[..1])
@@ -1593,12 +1590,12 @@ fn what_a_description_does_not_use_is_told() {
     assert_eq!(
         train.report().remarks(),
         [
-            "old.yaml: describes a data set, too, and is not used",
+            "old.yaml: another data set description, not used",
             "the key 'minival' of the description is not used: images/minival",
-            "train.txt: a list of images that is not used",
+            "train.txt: image list not used",
         ]
     );
-    // The one whose folders are there.
+    // The description whose folders exist is used.
     fs::rename(set.path("data.yaml"), set.path("z.yaml")).unwrap();
     assert_eq!(set.open().unwrap().evidence(), "z.yaml");
     assert_read(&set.open().unwrap(), Layout::Yolo);
@@ -1616,7 +1613,7 @@ fn polygons_that_look_like_something_else() {
         set.read("train").unwrap().images()[0].objects.len()
     };
     assert_eq!(spans("0 0.7 0.9 0.72 0.6 0.85 0.55 1.0 0.6 0.7 1.0\n"), 1);
-    // License plates: the sides of the parallelogram are at no right angle.
+    // License plates: the sides of the parallelogram are not perpendicular.
     set.labels_with("labels/train", &TRAIN, |_| {
         "0 .30 .30 .50 .32 .50 .42 .30 .40\n".to_string()
     });
@@ -1625,7 +1622,7 @@ fn polygons_that_look_like_something_else() {
 }
 
 #[test]
-fn label_files_of_other_letters_and_folders() {
+fn label_files_with_another_case_or_in_other_folders() {
     let cases: [(&str, &str, &str, bool); 6] = [
         ("images/{}", "labels/{}", ".TXT", false),
         ("images/{}", "Labels/{}", ".txt", false),
@@ -1665,7 +1662,7 @@ fn label_files_of_other_letters_and_folders() {
             );
         }
     }
-    // The labels of another split, or of another image, are not taken.
+    // Labels of another split or of another image are not used.
     let set = Set::new();
     set.yolo_folders()
         .write("data.yaml", YAML)
@@ -1675,7 +1672,7 @@ fn label_files_of_other_letters_and_folders() {
 }
 
 #[test]
-fn images_beside_a_validation_folder_are_to_train_on() {
+fn images_next_to_a_validation_folder_are_for_training() {
     let set = Set::new();
     set.images("images", &TRAIN).labels("labels", &TRAIN);
     set.images("images/val", &VAL)
@@ -1704,7 +1701,7 @@ fn split_names_are_words() {
 
 #[cfg(unix)]
 #[test]
-fn folders_far_away_are_not_looked_through() {
+fn folders_outside_the_data_set_are_not_searched() {
     use std::os::unix::fs::symlink;
     let set = Set::new();
     set.yolo_folders();
@@ -1716,19 +1713,19 @@ fn folders_far_away_are_not_looked_through() {
     );
     set.write("data.yaml", yaml);
     assert_read(&set.open().unwrap(), Layout::Yolo);
-    // A link is followed if it is named.
+    // A link is followed if the description names it.
     let outside = Set::new();
     outside.images("", &TRAIN).labels("", &TRAIN);
     symlink(outside.path(""), set.path("far")).unwrap();
     set.write("data.yaml", YAML);
     let train = set.read("train").unwrap();
     let notes = train.report().notes().join("\n");
-    assert!(notes.contains("not looked through: 1 (far)"), "{notes}");
+    assert!(notes.contains("not searched: 1 (far)"), "{notes}");
     set.write("data.yaml", YAML.replace("images/train", "far"));
     assert_eq!(found(&set.read("train").unwrap()), expected(&TRAIN));
 }
 
-/// The sets beside the folder of data sets, if they are there: each has the boxes of `16k-flat`.
+/// The test cases next to the folder of data sets, if present: each has the boxes of `16k-flat`.
 #[test]
 fn cases_beside_the_data_sets() {
     let root = std::env::var_os("FCOS_DATASETS").map(|root| PathBuf::from(root).join("../cases"));
@@ -1736,7 +1733,7 @@ fn cases_beside_the_data_sets() {
         eprintln!("skipped: there are no cases next to FCOS_DATASETS");
         return;
     };
-    // The export of Label Studio puts an identifier before names.
+    // Label Studio's export puts an identifier before file names.
     let plain = |sets: Vec<Found>| -> Found {
         let all = sets.into_iter().flatten();
         all.map(|(name, objects)| (name[name.find("raccoon").unwrap()..].to_string(), objects))
@@ -1750,7 +1747,7 @@ fn cases_beside_the_data_sets() {
                 .collect(),
         )
     };
-    // Images go to the splits that their folders or lists name.
+    // Images belong to the splits that their folders or lists name.
     let validated = |folder: &DataFolder| -> Vec<String> {
         let split = folder.validation_split();
         let read = split.map(|split| plain(vec![found(&folder.read(split).unwrap())]));
@@ -1893,7 +1890,7 @@ fn rate_of_label_files() {
     }
 }
 
-/// The time that this process has computed, on all cores; 0 where `/proc` does not tell. Other processes do not add to it.
+/// The CPU time of this process in seconds, summed over all cores; 0 if `/proc` does not give it.
 fn processor_seconds() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<&str> = stat

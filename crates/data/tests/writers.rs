@@ -1,4 +1,4 @@
-//! Writing data sets: the files of each layout, how images get there, and what is left out.
+//! Writing data sets: the files of each layout, how images are transferred, and what is skipped.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
@@ -33,7 +33,7 @@ fn memory(categories: &[&str], images: Vec<ImageRecord>) -> DetectionDataset {
     DetectionDataset::new("memory", categories, images, source).unwrap()
 }
 
-/// A data set of image files that are made in `dir`. Extensions say in which format.
+/// A data set of image files, created in `dir` in the formats of their extensions.
 fn files(dir: &Path, names: &[&str]) -> DetectionDataset {
     let mut images = Vec::new();
     let mut paths = Vec::new();
@@ -70,7 +70,7 @@ fn names(folder: impl AsRef<Path>) -> Vec<String> {
     names
 }
 
-/// Two images, with a cat, a difficult dog, and nothing.
+/// Two images: one with a cat and a difficult dog, one without objects.
 fn animals() -> DetectionDataset {
     let objects = vec![
         Object::new(7, BoundingBox::new(0.0, 0.0, 10.0, 5.0), 0),
@@ -86,7 +86,7 @@ fn animals() -> DetectionDataset {
 }
 
 #[test]
-fn coco_folders_are_as_other_tools_expect() {
+fn coco_folders_match_what_other_tools_expect() {
     let dir = TempDir::new().unwrap();
     let animals = animals();
     let writer = DatasetWriter::new(Layout::Coco);
@@ -124,7 +124,7 @@ fn coco_folders_are_as_other_tools_expect() {
 }
 
 #[test]
-fn voc_folders_are_as_other_tools_expect() {
+fn voc_folders_match_what_other_tools_expect() {
     let dir = TempDir::new().unwrap();
     let writer = DatasetWriter::new(Layout::Voc);
     let report = writer.write(&[("train", &animals())], dir.path()).unwrap();
@@ -139,7 +139,7 @@ fn voc_folders_are_as_other_tools_expect() {
     assert_eq!(names(dir.path().join("Annotations")), ["a.xml", "b.xml"]);
     let xml = read(dir.path().join("Annotations/a.xml"));
     let xml: String = xml.split_whitespace().collect();
-    // Pixels are counted from 1, and the last one belongs to the box.
+    // Pixel indices start at 1, and the last pixel is part of the box.
     assert_eq!(
         xml,
         "<annotation><folder>JPEGImages</folder><filename>a.png</filename>\
@@ -153,7 +153,7 @@ fn voc_folders_are_as_other_tools_expect() {
 }
 
 #[test]
-fn yolo_folders_are_as_other_tools_expect() {
+fn yolo_folders_match_what_other_tools_expect() {
     let dir = TempDir::new().unwrap();
     let animals = animals();
     let writer = DatasetWriter::new(Layout::Yolo);
@@ -170,12 +170,12 @@ fn yolo_folders_are_as_other_tools_expect() {
         read(dir.path().join("labels/valid/a.txt")),
         "0 0.25 0.25 0.5 0.5\n"
     );
-    // An empty file: nothing is in the image.
+    // An empty file for an image without objects.
     assert_eq!(read(dir.path().join("labels/valid/b.txt")), "");
 }
 
 #[test]
-fn data_yaml_lists_splits_by_what_they_are_for() {
+fn data_yaml_lists_splits_by_role() {
     let animals = animals();
     for (splits, listed, remarks) in [
         (&["all"][..], "train: 'images/all'\n", 1),
@@ -207,7 +207,7 @@ fn data_yaml_lists_splits_by_what_they_are_for() {
 }
 
 #[test]
-fn what_a_layout_cannot_hold_is_left_out_and_counted() {
+fn objects_that_a_layout_cannot_represent_are_skipped_and_counted() {
     let boxes = [
         BoundingBox::new(3.0, 3.0, 4.0, 9.0),
         BoundingBox::new(3.5, 3.25, 6.0, 9.0),
@@ -286,10 +286,10 @@ fn files_are_copied_or_linked() {
     }
 }
 
-/// A link is resolved before it is linked again, so that it may be relative.
+/// Links are resolved first, since they may be relative.
 #[cfg(unix)]
 #[test]
-fn links_to_links_lead_to_the_file() {
+fn links_to_links_point_to_the_file() {
     let source = TempDir::new().unwrap();
     let dataset = files(source.path(), &["stored/a.jpg"]);
     let link = source.path().join("a.jpg");
@@ -313,7 +313,7 @@ fn links_to_links_lead_to_the_file() {
 }
 
 #[test]
-fn file_names_survive_or_are_made_unique() {
+fn file_names_are_kept_or_made_unique() {
     let source = TempDir::new().unwrap();
     let dataset = files(
         source.path(),
@@ -366,7 +366,7 @@ fn file_names_survive_or_are_made_unique() {
 }
 
 #[test]
-fn names_do_not_lead_out_of_the_folder() {
+fn names_do_not_point_outside_the_folder() {
     let dataset = memory(
         &["cat"],
         vec![
@@ -415,7 +415,7 @@ fn splits_share_one_list_of_classes() {
 }
 
 #[test]
-fn classes_of_one_name_are_written_as_one() {
+fn classes_with_the_same_name_are_written_as_one() {
     let image = |labels: &[usize]| {
         let objects = labels.iter().zip(1_u8..).map(|(label, id)| {
             let left = f32::from(id);
@@ -454,7 +454,7 @@ fn classes_of_one_name_are_written_as_one() {
 }
 
 #[test]
-fn splits_of_voc_may_have_images_in_common() {
+fn voc_splits_may_share_images() {
     let source = TempDir::new().unwrap();
     let dataset = files(source.path(), &["a.jpg", "b.jpg"]);
     let dir = TempDir::new().unwrap();
@@ -470,7 +470,7 @@ fn splits_of_voc_may_have_images_in_common() {
 }
 
 #[test]
-fn images_that_cannot_be_read_are_left_out() {
+fn unreadable_images_are_skipped() {
     let source = TempDir::new().unwrap();
     let dataset = files(source.path(), &["a.png", "b.png", "c.png"]);
     fs::remove_file(source.path().join("b.png")).unwrap();
@@ -485,7 +485,7 @@ fn images_that_cannot_be_read_are_left_out() {
         let read = DetectionDataset::open(dir.path(), Some("train")).unwrap();
         assert_eq!(read.len(), 2, "{layout}");
     }
-    // An image that would have to be encoded.
+    // An unreadable image that would have to be encoded.
     let other_size = DetectionDataset::new(
         "other size",
         Category::list(["cat"]),
@@ -508,7 +508,7 @@ fn images_that_cannot_be_read_are_left_out() {
 }
 
 #[test]
-fn nothing_is_overwritten_and_nothing_half_written_stays() {
+fn nothing_is_overwritten_and_no_partial_output_remains() {
     let parent = TempDir::new().unwrap();
     let taken = parent.path().join("taken");
     fs::create_dir(&taken).unwrap();
@@ -529,7 +529,7 @@ fn nothing_is_overwritten_and_nothing_half_written_stays() {
     assert!(message.contains("COCO, VOC or YOLO"), "{message}");
     let message = fails(Layout::Yolo, &memory(&["cat"], Vec::new()), "new");
     assert!(message.contains("nothing to write"), "{message}");
-    // After images were written.
+    // Fails after images were written.
     let newline = memory(&["a\nb"], vec![ImageRecord::new(1, "a", 8, 8)]);
     let message = fails(Layout::Voc, &newline, "new");
     assert!(message.contains(r#""a\nb""#), "{message}");
@@ -541,7 +541,7 @@ fn turned_jpeg(path: &Path) {
     let pixels = RgbImage::from_fn(20, 10, |x, _| Rgb([(x * 12) as u8, 90, 200]));
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 100);
     pixels.write_with_encoder(encoder).unwrap();
-    // After the start of the image: a segment with one entry, the orientation 6.
+    // Follows the start of the image: a segment with a single entry, orientation 6.
     let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     let mut marked = jpeg[..2].to_vec();
     marked.extend([0xff, 0xe1, 0, exif.len() as u8 + 2]);
@@ -551,7 +551,7 @@ fn turned_jpeg(path: &Path) {
 }
 
 #[test]
-fn boxes_stay_on_what_they_show_in_images_with_an_exif_orientation() {
+fn boxes_stay_on_their_objects_in_images_with_an_exif_orientation() {
     for (stated, encoded) in [((20, 10), true), ((10, 20), false)] {
         let source = TempDir::new().unwrap();
         turned_jpeg(&source.path().join("a.jpg"));
@@ -568,7 +568,7 @@ fn boxes_stay_on_what_they_show_in_images_with_an_exif_orientation() {
             let dir = TempDir::new().unwrap();
             let writer = DatasetWriter::new(layout);
             let report = writer.write(&[("train", &original)], dir.path()).unwrap();
-            // YOLO cannot state that the stored pixels are meant.
+            // YOLO cannot state that boxes refer to the stored pixels.
             let tally = report.tally(WriteFinding::Encoded);
             let expected = usize::from(encoded && layout == Layout::Yolo);
             assert_eq!(tally.count, expected, "{layout}");

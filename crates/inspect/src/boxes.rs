@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::distribution::Distribution;
 
-/// How many image sizes are kept.
+/// The number of image sizes that are kept.
 const COMMON_SIZES: usize = 5;
 
-/// A size, and how many images have it.
+/// An image size, and the number of images with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SizeCount {
@@ -32,7 +32,7 @@ pub struct ImageSizes {
     pub height: Option<Distribution>,
     /// The number of distinct sizes.
     pub different: usize,
-    /// The five most common sizes, the most common first.
+    /// The five most common sizes, in descending order of frequency.
     pub common: Vec<SizeCount>,
 }
 
@@ -71,9 +71,9 @@ impl ImageSizes {
 pub struct BoxSizes {
     /// Square roots of areas, in pixels of the original images.
     pub side: Option<Distribution>,
-    /// Square roots of areas, in percent of that of the image: 100 is a box as large as its image.
+    /// Square roots of areas, in percent of the square root of the image area. 100 is a box as large as its image.
     pub relative_side: Option<Distribution>,
-    /// Width by height.
+    /// Width divided by height.
     pub aspect_ratio: Option<Distribution>,
 }
 

@@ -21,30 +21,30 @@ pub struct ClassCount {
     pub name: String,
     /// The number of objects in each split.
     pub objects: Vec<usize>,
-    /// The number of images of each split that have such objects.
+    /// The number of images in each split with objects of this class.
     pub images: Vec<usize>,
-    /// The number of objects of all splits, each image file counted once.
+    /// The number of objects in all splits, each image file counted once.
     pub total_objects: usize,
-    /// The number of images of all splits that have such objects, each image file counted once.
+    /// The number of images in all splits with objects of this class, each image file counted once.
     pub total_images: usize,
 }
 
-/// Classes that are hard to learn in training or to measure in validation.
+/// Classes that are hard to learn or to evaluate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ClassConcerns {
-    /// In at most 10 training images, or with less than a tenth of the average number of objects per class.
+    /// Classes in at most 10 training images, or with less than a tenth of the average number of objects per class.
     pub rare: Vec<String>,
-    /// With objects in other splits, but no training objects.
+    /// Classes with objects in other splits, but without training objects.
     pub not_trained: Vec<String>,
-    /// With training objects, but no validation objects.
+    /// Classes with training objects, but without validation objects.
     pub not_validated: Vec<String>,
-    /// Without objects.
+    /// Classes without objects.
     pub unused: Vec<String>,
 }
 
-/// The classes of all splits, matched by name as in [`Category::matches`]: a split in which two classes have the same name
-/// has both.
+/// The classes of all splits, matched by name as in [`Category::matches`]. Two classes of a split with the same name
+/// stay separate.
 pub(crate) struct ClassIndex {
     /// The names, in the order of the training split.
     pub names: Vec<String>,
@@ -74,7 +74,7 @@ impl ClassIndex {
         }
     }
 
-    /// Counts the objects of each class, in total those of the `different` images.
+    /// Counts the objects of each class. Totals are over the `different` images.
     pub fn count(&self, splits: &Splits, different: &[(Picture, &ImageRecord)]) -> Vec<ClassCount> {
         let counts = |name: &String| ClassCount {
             name: name.clone(),
@@ -99,7 +99,7 @@ impl ClassIndex {
         classes
     }
 
-    /// The classes of an image of `split`, and how many objects it has of each.
+    /// The classes in an image of `split`, with the number of objects of each.
     fn counts_in(&self, split: usize, record: &ImageRecord) -> BTreeMap<usize, usize> {
         let mut counts = BTreeMap::new();
         for object in record.objects.iter().filter(|object| !object.iscrowd) {
@@ -113,7 +113,7 @@ impl ClassIndex {
 
 impl ClassConcerns {
     pub(crate) fn of(classes: &[ClassCount], purposes: &[Purpose]) -> Self {
-        // The sum over the splits of that purpose; `None` if there are none.
+        // The sum over the splits with this purpose; `None` if there are none.
         let sum = |counts: &[usize], purpose| -> Option<usize> {
             let counted = counts.iter().zip(purposes);
             let counted = counted.filter(|(_, of)| **of == purpose);

@@ -1,4 +1,4 @@
-//! How close objects are.
+//! Objects per image and overlaps of objects.
 
 use fcos_burn_boxes::iou;
 use fcos_burn_data::ImageRecord;
@@ -10,15 +10,15 @@ use crate::distribution::Distribution;
 /// Boxes with at least this IoU count as overlapping.
 const OVERLAP: f32 = 0.5;
 
-/// How many objects are in an image, and how many of them overlap.
+/// The number of objects per image, and how many of them overlap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Crowding {
     /// Objects per image; `None` without images.
     pub per_image: Option<Distribution>,
-    /// The mean of the objects per image.
+    /// The mean number of objects per image.
     pub mean: f64,
-    /// The number of boxes that overlap another one of their image with an IoU of at least 0.5.
+    /// The number of boxes that overlap another box in their image with an IoU of at least 0.5.
     pub overlapping: usize,
 }
 
@@ -39,12 +39,12 @@ impl Crowding {
     }
 }
 
-/// How many of the boxes overlap another box.
+/// The number of boxes that overlap another box.
 fn overlapping(mut boxes: Vec<[f32; 4]>) -> usize {
     boxes.sort_by(|a, b| a[0].total_cmp(&b[0]));
     let mut found = vec![false; boxes.len()];
     for (index, bbox) in boxes.iter().enumerate() {
-        // Boxes that begin to the right of this one do not overlap it.
+        // Boxes that start to the right of this box do not overlap it.
         let near = boxes.iter().enumerate().skip(index + 1);
         for (other, near) in near.take_while(|(_, near)| near[0] < bbox[2]) {
             if iou(bbox, near) >= OVERLAP {
@@ -67,7 +67,7 @@ mod tests {
                 [x, 0.0, x + 30.0, 10.0]
             })
         };
-        // A shift by a third of the width is an IoU of 1/2.
+        // A shift by a third of the width gives an IoU of 1/2.
         assert_eq!(overlapping(row(0, 10.0).collect()), 5);
         assert_eq!(overlapping(row(0, 10.5).collect()), 0);
         let mut both: Vec<_> = row(1000, 40.0).chain(row(0, 40.0)).collect();

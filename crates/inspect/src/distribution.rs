@@ -3,10 +3,10 @@
 use fcos_burn_eval::statistics::Quantiles;
 use serde::Serialize;
 
-/// The most bins of a histogram of whole numbers.
+/// The largest number of bins in a histogram of whole numbers.
 const MAX_BINS: usize = 24;
 
-/// A bin of a histogram, of the values in `from..to`.
+/// A histogram bin for the values in `from..to`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Bin {
@@ -18,7 +18,7 @@ pub struct Bin {
     pub count: usize,
 }
 
-/// How values are distributed.
+/// The distribution of values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Distribution {
@@ -37,8 +37,8 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Of positive values, in bins of half an octave: each begins at √2 times the start of the previous one, and one
-    /// begins at 1. `None` without values.
+    /// The distribution of positive values, in bins of half an octave: each bin starts at √2 times the start of the
+    /// previous one, and one starts at 1. `None` without values.
     pub(crate) fn of_sizes(values: &[f64]) -> Option<Self> {
         let edge = |exponent: i64| (exponent as f64 / 2.0).exp2();
         // Rounding may put a value at an edge into either bin.
@@ -53,7 +53,7 @@ impl Distribution {
         Self::in_bins(values, exponent, edge)
     }
 
-    /// Of whole numbers, in bins of equal width. `None` without values.
+    /// The distribution of whole numbers, in bins of equal width. `None` without values.
     pub(crate) fn of_counts(values: &[usize]) -> Option<Self> {
         let range = values.iter().max()? - values.iter().min()? + 1;
         let width = range.div_ceil(MAX_BINS);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn values_at_edges_belong_to_the_bin_that_begins_there() {
+    fn values_at_edges_belong_to_the_bin_that_starts_there() {
         for exponent in -60..60_i64 {
             let edge = (exponent as f64 / 2.0).exp2();
             let found = Distribution::of_sizes(&[edge]).unwrap();

@@ -4,7 +4,7 @@ use fcos_burn_data::{DetectionDataset, equal_images};
 
 use crate::{picture::Picture, splits::Splits};
 
-/// The images with identical files, in groups.
+/// Groups of images with identical files.
 pub(crate) fn equal_pictures(splits: &Splits) -> Vec<Vec<Picture>> {
     let datasets = splits.splits().iter().map(|split| &split.dataset);
     let datasets: Vec<&DetectionDataset> = datasets.collect();
@@ -18,7 +18,7 @@ pub(crate) fn equal_pictures(splits: &Splits) -> Vec<Vec<Picture>> {
     groups.collect()
 }
 
-/// How many images of `split` are duplicates of an earlier one in the same split.
+/// The number of images in `split` that duplicate an earlier image of the same split.
 pub(crate) fn repeated(groups: &[Vec<Picture>], split: usize) -> usize {
     let in_split = |group: &Vec<Picture>| {
         group
@@ -32,7 +32,7 @@ pub(crate) fn repeated(groups: &[Vec<Picture>], split: usize) -> usize {
         .sum()
 }
 
-/// How many images of `split` are duplicates of one of a split in `others`.
+/// The number of images in `split` that duplicate an image of a split in `others`.
 pub(crate) fn shared(groups: &[Vec<Picture>], split: usize, others: &[usize]) -> usize {
     let with_others =
         |group: &&Vec<Picture>| group.iter().any(|picture| others.contains(&picture.split));

@@ -1,4 +1,4 @@
-//! Errors of files that are written.
+//! Errors of writing files.
 
 use std::{io, path::Path, path::PathBuf};
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{overlap, picture::Picture, splits::Splits};
 
-/// Something that the reader dropped or repaired.
+/// Something that the reader dropped or repaired in a split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FindingCount {
@@ -20,11 +20,11 @@ pub struct FindingCount {
     /// How often, and the first few places.
     #[serde(flatten, with = "TallyFields")]
     pub tally: Tally,
-    /// The pictures of these places, as far as they are among the images.
+    /// The images at these places. Dropped images are missing.
     pub pictures: Vec<Picture>,
 }
 
-/// How a [`Tally`] is written.
+/// How a [`Tally`] is serialized.
 #[derive(Serialize)]
 #[serde(remote = "Tally")]
 struct TallyFields {
@@ -33,14 +33,15 @@ struct TallyFields {
     examples: Vec<String>,
 }
 
-/// As in `train: degenerate boxes dropped: 1 (a.jpg object 3)`.
+/// Prints as in `train: degenerate boxes dropped: 1 (a.jpg object 3)`.
 impl fmt::Display for FindingCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.split, self.finding, self.tally)
     }
 }
 
-/// What the reader found in each split. What it found in the parts of a split is not listed again for the whole.
+/// The findings of the reader in each split. Findings in an included split are not repeated for the split that includes
+/// it.
 pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
     let mut found = Vec::new();
     for (index, split) in splits.splits().iter().enumerate() {
@@ -63,7 +64,7 @@ pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
                 .pictures()
                 .filter(|(picture, _)| picture.split == index),
         );
-        // If a split was divided, the image of a finding may be in the other part.
+        // In a divided split, the image of a finding may be in the other part.
         let all = Places::new(splits.pictures());
         for (finding, tally) in findings {
             let mut pictures: Vec<Picture> = Vec::new();
@@ -84,12 +85,11 @@ pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
     found
 }
 
-/// The images by the names that places begin with.
+/// Images by the names that start places.
 struct Places<'a> {
-    /// By the file name that the annotations give.
+    /// By the file name in the annotations.
     files: HashMap<&'a str, Picture>,
-    /// By the stem of the file name, which an annotation file has in common with its image. `None` if several images
-    /// have it.
+    /// By the stem of the file name, which an annotation file shares with its image. `None` if several images share it.
     stems: HashMap<&'a str, Option<Picture>>,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Places<'a> {
         places
     }
 
-    /// The image of a place, which begins with the name of the image or annotation file. Names may contain spaces.
+    /// The image of a place, which starts with the name of the image or annotation file. Names may contain spaces.
     fn find(&self, place: &str) -> Option<Picture> {
         let spaces = place.char_indices().filter(|(_, letter)| *letter == ' ');
         let ends: Vec<usize> = spaces.map(|(at, _)| at).chain([place.len()]).collect();

@@ -32,25 +32,26 @@ pub struct SplitCounts {
     pub images_without_objects: usize,
     /// Objects, not counting crowds.
     pub objects: usize,
-    /// Crowds (COCO) and difficult objects (VOC), which are left out of training.
+    /// Crowds (COCO) and difficult objects (VOC), which are excluded from training.
     pub crowds: usize,
-    /// The most objects in an image.
+    /// The largest number of objects in an image.
     pub most_objects: usize,
-    /// Images that are duplicates of an earlier one in this split.
+    /// Images that duplicate an earlier image of this split.
     pub repeated: usize,
-    /// Images whose file is, or is equal to, that of one of the images to train on; 0 for the split to train on, and for
-    /// one that includes it, such as a `trainval`, and is not to validate on.
+    /// Images whose file is the file of a training image or has the same content. 0 for the training split, and for a
+    /// split that includes it, such as `trainval`, unless that is the validation split.
     pub in_training: usize,
-    /// The names of other splits whose image files are all in this one.
+    /// The names of other splits whose image files are all in this split.
     pub includes: Vec<String>,
-    /// Images that are in none of these.
+    /// Images that are in none of the [included](Self::includes) splits.
     pub own_images: usize,
 }
 
 /// The statistics of a data set.
 ///
-/// Sizes, shapes and crowding are those of all splits together, in which an image file of several splits counts once, levels
-/// and the suggested size those of the split to train on, otherwise of the first. Crowds, which are left out of training, count nowhere but in [`SplitCounts::crowds`].
+/// Sizes, shapes and crowding are computed over all splits together; an image file in several splits counts once.
+/// Levels and the suggested size are computed for the training split, or for the first split if there is none. Crowds
+/// are excluded from training and only counted in [`SplitCounts::crowds`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {
@@ -58,33 +59,33 @@ pub struct Inspection {
     pub name: String,
     /// The layout on disk; `None` if the data set was not read from a folder.
     pub layout: Option<String>,
-    /// Why that layout was recognized.
+    /// Why this layout was recognized.
     pub evidence: String,
     /// The splits.
     pub splits: Vec<SplitCounts>,
     /// The splits that could not be read.
     pub unread: Vec<UnreadSplit>,
-    /// The number of images of all splits, each image file counted once.
+    /// The number of images in all splits, each image file counted once.
     pub images: usize,
-    /// The number of objects of all splits, each image file counted once.
+    /// The number of objects in all splits, each image file counted once.
     pub objects: usize,
     /// The classes of all splits.
     pub classes: Vec<ClassCount>,
-    /// Classes to look at.
+    /// Classes that need attention.
     pub concerns: ClassConcerns,
-    /// Sizes of images.
+    /// Image sizes.
     pub image_sizes: ImageSizes,
     /// Sizes and shapes of boxes.
     pub box_sizes: BoxSizes,
     /// Objects per image, and overlaps.
     pub crowding: Crowding,
-    /// The index of the split that levels and the suggested size are those of; `None` without splits.
+    /// The index of the split that levels and the suggested size are computed for; `None` without splits.
     pub sized: Option<usize>,
-    /// The levels of its objects.
+    /// The pyramid levels of the objects in that split.
     pub levels: Levels,
-    /// The size to train at; `None` if it has no objects.
+    /// The suggested training size; `None` if that split has no objects.
     pub suggestion: Option<SuggestedSize>,
-    /// Pictures whose files are different ones of equal content, in groups.
+    /// Groups of images in different files with the same content.
     pub duplicates: Vec<Vec<Picture>>,
     /// What was dropped or repaired.
     pub findings: Vec<FindingCount>,
@@ -92,12 +93,13 @@ pub struct Inspection {
     pub notes: Vec<String>,
     /// Information that is not a problem.
     pub remarks: Vec<String>,
-    /// Images to look at.
+    /// Images to show on the page.
     pub sheets: Vec<Sheet>,
 }
 
 impl Inspection {
-    /// The statistics of these splits. Reads image files of the same length, to find duplicates, and decodes none.
+    /// Computes the statistics of these splits. To find duplicates, reads image files of equal length. Decodes no
+    /// images.
     pub fn of(splits: &Splits, options: &InspectionOptions) -> Self {
         let different = overlap::different_images(splits);
         let images: Vec<&ImageRecord> = different.iter().map(|(_, record)| *record).collect();
@@ -148,7 +150,7 @@ fn usable(image: &ImageRecord) -> usize {
     objects.filter(|object| !object.iscrowd).count()
 }
 
-/// `equal` are the groups of pictures whose files are, or are equal to, the same one.
+/// `equal` holds groups of images whose files are the same or have the same content.
 fn split_counts(splits: &Splits, equal: &[Vec<Picture>]) -> Vec<SplitCounts> {
     let all = splits.splits();
     let is_training = |split: &usize| all[*split].purpose == Purpose::Training;
@@ -182,7 +184,7 @@ fn split_counts(splits: &Splits, equal: &[Vec<Picture>]) -> Vec<SplitCounts> {
     counts.collect()
 }
 
-/// The notes and the remarks of all splits. The same text about several splits appears once.
+/// The notes and the remarks of all splits. Repeated messages appear once.
 fn messages(splits: &Splits) -> (Vec<String>, Vec<String>) {
     let reports = || {
         splits
@@ -196,13 +198,13 @@ fn messages(splits: &Splits) -> (Vec<String>, Vec<String>) {
     });
     let remarks = reports().flat_map(|(_, report)| report.remarks().iter().cloned());
     let once = |messages: Vec<String>| {
-        let mut told: Vec<String> = Vec::new();
+        let mut distinct: Vec<String> = Vec::new();
         for message in messages {
-            if !told.contains(&message) {
-                told.push(message);
+            if !distinct.contains(&message) {
+                distinct.push(message);
             }
         }
-        told
+        distinct
     };
     (once(notes.collect()), once(remarks.collect()))
 }

@@ -8,22 +8,22 @@ use fcos_burn_model::{FcosConfig, assignment::AssignmentRule, locations::Locatio
 use rayon::prelude::*;
 use serde::Serialize;
 
-/// The objects of a level.
+/// The number of objects on a level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LevelCount {
-    /// The name: P and the binary logarithm of the stride, such as `P3` for 8.
+    /// The name: P and the binary logarithm of the stride, such as `P3` for stride 8.
     pub name: String,
     /// The stride in input pixels.
     pub stride: usize,
-    /// The number of objects that have most of their points on this level, the finest one in a tie.
+    /// The number of objects with most of their points on this level. On a tie, an object counts on the finest level.
     pub objects: usize,
 }
 
-/// The levels on which the training objects are learned, at one input size.
+/// The levels on which objects are learned, at a given input size.
 ///
-/// A point is a location of the pyramid that the assignment rule gives to the object. An object without a point is never
-/// learned: it is smaller than the gaps between locations, or smaller objects cover it.
+/// A point is a location of the pyramid that the assignment rule assigns to an object. An object without a point is
+/// never learned: it is smaller than the gaps between locations, or smaller objects cover it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Levels {
@@ -33,12 +33,13 @@ pub struct Levels {
     pub levels: Vec<LevelCount>,
     /// The number of objects without a point.
     pub without_point: usize,
-    /// A few of the images with such objects, by their index in the training split.
+    /// A few images with objects without a point, by their index in the split.
     pub without_point_images: Vec<usize>,
 }
 
 impl Levels {
-    /// Of the objects in these images. Keeps at most `examples` images that have objects without a point.
+    /// Computes the levels of the objects in these images. Keeps at most `examples` images with objects without a
+    /// point.
     pub(crate) fn of(
         images: &[ImageRecord],
         resize: Resize,
@@ -87,7 +88,7 @@ impl Levels {
     }
 }
 
-/// The locations for each input size that some images have.
+/// The locations for each input size of the images.
 pub(crate) struct Grid {
     resize: Resize,
     locations: HashMap<(u32, u32), Locations>,
@@ -134,7 +135,7 @@ impl Grid {
         scaled.collect()
     }
 
-    /// The level on which each of these objects has most of its points; `None` for an object without points.
+    /// The level with most of the points of each object; `None` for an object without a point.
     pub fn levels(&self, image: &ImageRecord, detector: &FcosConfig) -> Vec<Option<usize>> {
         let boxes = self.boxes(image);
         let target = self.resize.target(image.width, image.height);
@@ -180,10 +181,10 @@ mod tests {
         counts.chain([levels.without_point]).collect()
     }
 
-    /// Squares in the middle of an image: the largest distance at the center is half of the side, so that the side decides
-    /// the level, by ranges of 64, 128, 256 and 512.
+    /// Squares in the middle of an image. The largest distance at the center is half the side, so the side decides the
+    /// level, by ranges of 64, 128, 256 and 512.
     #[test]
-    fn squares_fall_on_the_level_of_their_side() {
+    fn squares_are_on_the_level_of_their_side() {
         let detector = FcosConfig::paper(1);
         let square = |side: f32| {
             let (low, high) = (500.0 - side / 2.0, 500.0 + side / 2.0);
@@ -198,19 +199,20 @@ mod tests {
         assert_eq!(counts(&found), [2, 1, 1, 1, 1, 0]);
         assert_eq!(found.levels[0].name, "P3");
         assert_eq!(found.levels[4].stride, 128);
-        // At half of the size, each falls on the level below.
+        // At half the size, each square moves to the next finer level.
         let found = Levels::of(&images, fixed(500), &detector, 9);
         assert_eq!(counts(&found), [3, 1, 1, 1, 0, 0]);
-        // At a twentieth, the first is a pixel wide, between locations, as are the next two: 3 and 6 pixels around 25.
+        // At a twentieth, the first square is one pixel wide and between locations, as are the next two: 3 and 6 pixels
+        // around 25.
         let found = Levels::of(&images, fixed(50), &detector, 9);
         assert_eq!(counts(&found), [3, 0, 0, 0, 0, 3]);
         assert_eq!(found.without_point_images, [0, 1, 2]);
     }
 
     #[test]
-    fn objects_that_smaller_ones_cover_have_no_point() {
+    fn objects_covered_by_smaller_ones_have_no_point() {
         let detector = FcosConfig::paper(1);
-        // Both contain the location (4, 4) alone.
+        // Both boxes contain only the location (4, 4).
         let images = [image(
             64,
             64,
@@ -221,12 +223,12 @@ mod tests {
             height: 64,
         };
         let found = Levels::of(&images, resize, &detector, 9);
-        // Of the locations of P4, (8, 8), the distances are below 64.
+        // On P4, the location (8, 8) has distances below 64.
         assert_eq!(counts(&found), [1, 0, 0, 0, 0, 1]);
         assert_eq!(found.without_point_images, [0]);
     }
 
-    /// Every location is tried for every object, without the rule's shortcuts.
+    /// Tests every location for every object, without the shortcuts of the rule.
     #[test]
     fn levels_match_a_direct_count() {
         let mut detector = FcosConfig::small(1);
@@ -291,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn crowds_are_left_out() {
+    fn crowds_are_excluded() {
         let mut with_crowd = image(64, 64, &[[0.0, 0.0, 30.0, 30.0], [0.0, 0.0, 60.0, 60.0]]);
         with_crowd.objects[0].iscrowd = true;
         let resize = Resize::Fixed {

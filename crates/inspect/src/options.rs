@@ -1,9 +1,9 @@
-//! What to inspect a data set for.
+//! Options of an inspection.
 
 use fcos_burn_data::transforms::Resize;
 use fcos_burn_model::FcosConfig;
 
-/// The detector that levels and points are computed for, and how much the page shows.
+/// The detector that levels and points are computed for, and how many images the page shows.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct InspectionOptions {

@@ -1,4 +1,4 @@
-//! Splits that have image files in common, such as `trainval` with `train` and `val`.
+//! Splits that share image files, such as `trainval` with `train` and `val`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::{
     splits::{Split, Splits},
 };
 
-/// The images of all splits, each image file once, in the split that includes no others if there is one. Images that are
-/// not in files are all different.
+/// The images of all splits, each image file once, preferably from a split that includes no others. Images that are not
+/// in files are all different.
 pub(crate) fn different_images(splits: &Splits) -> Vec<(Picture, &ImageRecord)> {
     let unions = (0..splits.splits().len()).filter(|split| !included(splits, *split).0.is_empty());
     let unions: HashSet<usize> = unions.collect();
@@ -25,7 +25,7 @@ pub(crate) fn different_images(splits: &Splits) -> Vec<(Picture, &ImageRecord)> 
     first.into_iter().chain(last).filter(is_new).collect()
 }
 
-/// Of a group of equal pictures, the first of each file.
+/// The first picture of each file in a group of equal pictures.
 pub(crate) fn different_files(splits: &Splits, group: &[Picture]) -> Vec<Picture> {
     let mut seen: HashSet<Option<&Path>> = HashSet::new();
     let group = group.iter().copied();
@@ -34,7 +34,8 @@ pub(crate) fn different_files(splits: &Splits, group: &[Picture]) -> Vec<Picture
         .collect()
 }
 
-/// The indices of the other splits whose image files are all in `split`, and the number of images in none of them.
+/// The indices of other splits whose image files are all in `split`, and the number of images of `split` in none of
+/// them.
 pub(crate) fn included(splits: &Splits, split: usize) -> (Vec<usize>, usize) {
     let all = splits.splits();
     let mut own: HashSet<&Path> = files(&all[split]).flatten().collect();
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
     use crate::Purpose;
 
-    /// Splits of images in files of these names. The files are not read.
+    /// Splits with images in files of these names. The files are not read.
     fn splits(of: &[&[&str]]) -> Splits {
         let mut splits = Splits::new("set");
         for names in of {
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_include_those_whose_files_they_all_have() {
+    fn a_split_includes_another_if_it_has_all_its_files() {
         let splits = splits(&[
             &["a", "b"],
             &["c"],
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_shown_in_the_part_and_not_in_the_union() {
+    fn images_are_shown_in_the_part_rather_than_the_union() {
         let splits = splits(&[&["a", "b", "c"], &["c"], &["b"]]);
         let different = different_images(&splits);
         let of = different
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_several_splits_is_no_equal_picture() {
+    fn a_file_in_several_splits_is_not_a_duplicate() {
         let splits = splits(&[&["a", "b"], &["a"], &["b", "c"]]);
         let picture = |(split, image)| Picture { split, image };
         let group = [(0, 0), (1, 0), (2, 1)].map(picture);

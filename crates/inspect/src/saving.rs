@@ -1,4 +1,4 @@
-//! The statistics as files.
+//! Saving the statistics.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use fcos_burn_model::file::write_whole;
 use crate::{InspectError, inspection::Inspection, page, splits::Splits};
 
 impl Inspection {
-    /// Writes the statistics as `inspection.json`, and `index.html`, a self-contained page that shows them with charts
-    /// and images, to `folder`, which is created. `splits` are those that were inspected: the images on the page are
-    /// decoded now. Returns the path of the page.
+    /// Writes two files to `folder`, which is created: the statistics as `inspection.json`, and `index.html`, a
+    /// self-contained page with charts and images. `splits` must be the inspected splits, since the images on the page
+    /// are decoded here. An image that cannot be read is replaced by the cause. Returns the path of the page.
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be written. An image that cannot be read is replaced by the cause.
+    /// [`InspectError`], which names the file that cannot be written.
     pub fn save(&self, splits: &Splits, folder: &Path) -> Result<PathBuf, InspectError> {
         fs::create_dir_all(folder).map_err(InspectError::io(folder))?;
         let path = folder.join("inspection.json");

@@ -1,4 +1,4 @@
-//! Which images to show.
+//! The selection of images to show.
 
 use std::collections::HashSet;
 
@@ -11,15 +11,15 @@ use crate::picture::Picture;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Sheet {
-    /// What they have in common.
+    /// What the images have in common.
     pub title: String,
     /// The images, the most extreme first.
     pub pictures: Vec<Picture>,
 }
 
-/// All pictures if there are no more than `count`, otherwise the most crowded pictures, those with the smallest and the
-/// largest objects, the smallest and the largest pictures if they differ in size, and random ones: at most `count` of each
-/// kind, and of equal ones the first only.
+/// All images if there are at most `count`. Otherwise, at most `count` images of each kind: the most crowded images,
+/// images with the smallest and the largest objects, the smallest and the largest images if sizes differ, and random
+/// images. Of duplicate images, only the first is shown.
 pub(crate) fn sheets(
     different: &[(Picture, &ImageRecord)],
     duplicates: &[Vec<Picture>],
@@ -50,7 +50,7 @@ pub(crate) fn sheets(
         let largest = areas(record).into_iter().reduce(f64::max)?;
         Some(largest / image_area(record))
     };
-    // Images with this key, by descending key.
+    // Images that have this key, by descending key.
     let by = |key: &dyn Fn(&ImageRecord) -> Option<f64>| {
         let keyed = pictures
             .iter()

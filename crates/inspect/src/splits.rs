@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::picture::Picture;
 
-/// What a split is for.
+/// The purpose of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Purpose {
@@ -37,7 +37,7 @@ pub struct Split {
 pub struct UnreadSplit {
     /// The name.
     pub name: String,
-    /// What it is for.
+    /// Its purpose.
     pub purpose: Purpose,
     /// Why it could not be read.
     pub cause: String,
@@ -54,7 +54,7 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// A data set of that name, without splits yet.
+    /// A data set with this name and no splits.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -81,9 +81,9 @@ impl Splits {
         self
     }
 
-    /// Reads all splits of a folder. With a [division](DataFolder::division), its training split and its validation split
-    /// have these purposes, and its share of the training split is [held out](DetectionDataset::hold_out), as in a
-    /// training. Splits that cannot be read are kept by name, with the cause.
+    /// Reads all splits of a folder. A [division](DataFolder::division) selects the training and the validation split;
+    /// its share of the training split is [held out](DetectionDataset::hold_out), as in training. Splits that cannot be
+    /// read are listed with the cause.
     ///
     /// # Errors
     ///
@@ -127,7 +127,7 @@ impl Splits {
     ///
     /// # Errors
     ///
-    /// Those of [`DataFolder::read`].
+    /// Same as [`DataFolder::read`].
     pub fn read_one(folder: &DataFolder, split: &str) -> Result<Self, DataError> {
         let dataset = folder.read(split)?;
         Ok(Self::of_folder(folder).with_split(Purpose::Other, split, dataset))
@@ -141,7 +141,7 @@ impl Splits {
         }
     }
 
-    /// Divides the split to train on. A split of too few images stays whole.
+    /// Divides the training split. A split with too few images stays whole.
     fn with_held_out(mut self, share: f64) -> Self {
         let is_training = |split: &Split| split.purpose == Purpose::Training;
         let Some(training) = self.splits.iter().position(is_training) else {
@@ -175,7 +175,7 @@ impl Splits {
         self.layout.as_deref()
     }
 
-    /// Why that layout was recognized.
+    /// Why this layout was recognized.
     pub fn evidence(&self) -> &str {
         &self.evidence
     }
@@ -190,7 +190,7 @@ impl Splits {
         &self.unread
     }
 
-    /// The index of the split to train on, otherwise of the first.
+    /// The index of the training split, or else of the first split.
     pub(crate) fn trained_on(&self) -> Option<usize> {
         let is_training = |split: &Split| split.purpose == Purpose::Training;
         let first = (!self.splits.is_empty()).then_some(0);
@@ -212,7 +212,7 @@ impl Splits {
     }
 }
 
-/// As in `bccd (VOC)`.
+/// Prints as in `bccd (VOC)`.
 impl fmt::Display for Splits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;

@@ -1,4 +1,4 @@
-//! The input size to train at.
+//! The suggested input size for training.
 
 use fcos_burn_data::{ImageRecord, transforms::Resize};
 use fcos_burn_eval::statistics::Quantiles;
@@ -8,35 +8,36 @@ use serde::Serialize;
 
 use crate::levels::Grid;
 
-/// Sides of suggested sizes are multiples of this: inputs are padded to it.
+/// Sides of suggested sizes are multiples of this number, since inputs are padded to it.
 const MULTIPLE: u32 = 32;
 
-/// No side of a suggested size is larger: the longer side that FCOS was published with. Time and memory grow with the area.
+/// The largest side of a suggested size: the longer side in the FCOS paper. Time and memory grow with the area.
 const LONGEST: u32 = 1333;
 
-/// Suggested sizes enlarge pictures by no more than this: beyond it, they gain no detail.
+/// The largest factor by which suggested sizes enlarge images. Enlarging adds no detail.
 const ENLARGED: u32 = 2;
 
 /// The share of the objects that should have a point.
 pub(crate) const WITH_POINT: f64 = 0.95;
 
-/// At most this many images, evenly spaced, are tested at each size.
+/// The largest number of images, evenly spaced, that are tested at each size.
 const TRIED_IMAGES: usize = 500;
 
-/// The required shorter side of the smallest objects, in strides of the finest level: such an object has about four
-/// points.
+/// The required shorter side of the smallest objects, in strides of the finest level. An object of this size has about
+/// four points.
 const SMALL_STRIDES: usize = 2;
 
 /// A size to resize images to.
 ///
-/// It is the smallest of the candidates at which at least 95% of the objects have a point, and the smallest tenth of them, by
-/// the shorter side of the box, measures at least two of the finest strides in the median.
+/// The smallest candidate that meets two conditions: at least 95% of the objects have a point, and the median shorter
+/// side of the smallest 10% of the boxes, by shorter side, is at least two of the finest strides.
 ///
-/// The candidates have the shape of the median width and height. They are the median size, and sizes whose sides are
-/// multiples of 32, from the coarsest stride to twice the median size, with a longer side of at most 1333.
+/// The candidates have the aspect ratio of the median width and height. They are the median size itself and sizes whose
+/// sides are multiples of 32, from the coarsest stride to twice the median size, with a longer side of at most 1333.
 ///
-/// If the objects measure enough at the largest candidate, but too few of them have a point, others cover them at every size,
-/// and the measure alone decides. If they do not measure enough, it is the largest candidate.
+/// If the boxes are large enough at the largest candidate but too few objects have a point, other objects cover them at
+/// every size, and only the second condition decides. If the boxes are too small even at the largest candidate, it is
+/// chosen.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct SuggestedSize {
@@ -48,14 +49,14 @@ pub struct SuggestedSize {
     pub with_point: f64,
     /// The median shorter side of the smallest 10% of the boxes at this size, in pixels.
     pub small_side: f64,
-    /// What `small_side` should be at least, in pixels.
+    /// The smallest desired value of `small_side`, in pixels.
     pub wanted_side: f64,
-    /// Whether it would be larger without the limit of 1333 for the longer side.
+    /// Whether the size would be larger without the limit of 1333 for the longer side.
     pub limited: bool,
 }
 
 impl SuggestedSize {
-    /// For the objects in these images; `None` if there are none.
+    /// The suggestion for the objects in these images; `None` if there are no objects.
     pub(crate) fn of(images: &[ImageRecord], detector: &FcosConfig) -> Option<Self> {
         let with_objects: Vec<&ImageRecord> = images
             .iter()
@@ -76,7 +77,7 @@ impl SuggestedSize {
             let limited = usual.0.max(usual.1).saturating_mul(ENLARGED) > LONGEST;
             return Some(Self { limited, ..largest });
         }
-        // What suffices at one size suffices at larger ones, but for objects that fall between two locations by chance.
+        // If a size suffices, larger sizes suffice too, except for objects that fall between two locations by chance.
         let suffices = |size: &(u32, u32)| {
             fit(size).is_some_and(|fit| {
                 fit.large_enough() && (fit.points_suffice() || !largest.points_suffice())
@@ -91,7 +92,7 @@ impl SuggestedSize {
         self.with_point >= WITH_POINT
     }
 
-    /// Whether the smallest objects measure enough.
+    /// Whether the smallest objects are large enough.
     pub fn large_enough(&self) -> bool {
         self.small_side >= self.wanted_side
     }
@@ -130,14 +131,14 @@ impl SuggestedSize {
     }
 }
 
-/// The median of the smallest tenth of the sides, at least one.
+/// The median of the smallest tenth of the sides (at least one side).
 fn small_side(mut sides: Vec<f64>) -> Option<f64> {
     sides.sort_by(f64::total_cmp);
     sides.truncate(sides.len().div_ceil(10));
     Quantiles::new(sides).at(0.5)
 }
 
-/// The sizes to choose from for images of `usual` size, ascending, with sides of at least `least`, or the usual ones.
+/// The candidate sizes for images of `usual` size, ascending: sizes with sides of at least `least`, and the usual size.
 fn candidates(usual: (u32, u32), least: u32) -> Vec<(u32, u32)> {
     let (short, long) = (usual.0.min(usual.1), usual.0.max(usual.1));
     let ratio = f64::from(long) / f64::from(short.max(1));
@@ -158,7 +159,7 @@ fn candidates(usual: (u32, u32), least: u32) -> Vec<(u32, u32)> {
     sizes.sort_unstable();
     sizes.dedup();
     if sizes.is_empty() {
-        // Too long for the least side: as long as the limit allows.
+        // The image is too long to keep the least side: use the largest length within the limit.
         let longer = LONGEST / MULTIPLE * MULTIPLE;
         sizes.push((multiple(f64::from(longer) / ratio).max(MULTIPLE), longer));
     }
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn candidates_keep_the_shape() {
+    fn candidates_keep_the_aspect_ratio() {
         let small = [(32, 32), (96, 64), (128, 96), (160, 120)];
         let large = [(160, 128), (224, 160), (256, 192), (288, 224)];
         assert_eq!(candidates((160, 120), 0), [small, large].concat());
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn candidates_keep_to_the_limit() {
+    fn candidates_are_within_the_limit() {
         // 992 by 4/3 is 1322.7.
         let sizes = candidates((8000, 6000), 128);
         assert_eq!(sizes.last(), Some(&(1312, 992)));
@@ -202,7 +203,8 @@ mod tests {
         assert_eq!(candidates((u32::MAX, 1), 128), [(1312, 32)]);
     }
 
-    /// A grid of squares of that side in a square image, with gaps of as much, each around a location at every scale of 1/n.
+    /// A grid of squares with this side in a square image, with gaps of the same length. At every scale of 1/n, each
+    /// square contains a location.
     fn squares(side: f32, image: u32) -> ImageRecord {
         let count = (image as f32 / (2.0 * side)) as usize;
         let boxes = (0..count * count).map(|index| {
@@ -214,8 +216,8 @@ mod tests {
         ImageRecord::new(1, "squares", image, image).with_objects(objects.collect())
     }
 
-    /// Squares of equal size suffice as soon as they measure two of the finest strides, 16 pixels: they then contain a
-    /// location wherever they are.
+    /// Squares of equal size suffice once their side is two of the finest strides, 16 pixels: they then contain a
+    /// location at any position.
     #[test]
     fn squares_are_enlarged_to_two_of_the_finest_strides() {
         let detector = FcosConfig::small(1);
@@ -233,10 +235,10 @@ mod tests {
         );
     }
 
-    /// Squares of 16 pixels need no more than the native size, those of 9 pixels 16/9 of it, and those of 7 pixels more than
-    /// twice as much.
+    /// Squares of 16 pixels need only the native size, squares of 9 pixels need 16/9 of it, and squares of 7 pixels
+    /// need more than twice the native size.
     #[test]
-    fn pictures_are_enlarged_to_at_most_twice_their_size() {
+    fn images_are_enlarged_to_at_most_twice_their_size() {
         let detector = FcosConfig::small(1);
         for (side, expected, large_enough) in
             [(16.0, 256, true), (9.0, 480, true), (7.0, 512, false)]
@@ -247,9 +249,9 @@ mod tests {
         }
     }
 
-    /// The limit is 1312/6000 of the size.
+    /// The limit is 1312/6000 of the image size.
     #[test]
-    fn large_pictures_are_limited() {
+    fn large_images_are_limited() {
         let detector = FcosConfig::small(1);
         for (side, limited) in [(60.0, true), (80.0, false)] {
             let mut image = squares(side, 6000);
@@ -262,9 +264,9 @@ mod tests {
         }
     }
 
-    /// The second of two equal squares never has a point: the sides alone decide, at 16/32 of the size.
+    /// The second of two equal squares never has a point, so only the sides decide, at 16/32 of the size.
     #[test]
-    fn objects_that_others_cover_do_not_enlarge_the_size() {
+    fn covered_objects_do_not_enlarge_the_size() {
         let mut image = squares(32.0, 1024);
         let covered = image.objects.clone();
         image.objects.extend(covered);
@@ -276,7 +278,7 @@ mod tests {
     #[test]
     fn the_smallest_tenth_decides_by_its_median() {
         let sides = (1..=40).map(f64::from).collect();
-        // Of 1, 2, 3, 4.
+        // The median of 1, 2, 3, 4.
         assert_eq!(small_side(sides), Some(2.5));
         assert_eq!(small_side(vec![7.0]), Some(7.0));
         assert_eq!(small_side(Vec::new()), None);

@@ -1,4 +1,4 @@
-//! The statistics as text.
+//! The statistics as a text table.
 
 use std::fmt::{Display, Write};
 
@@ -12,20 +12,20 @@ use crate::{
     },
 };
 
-/// Longer names are truncated, in characters.
+/// The longest name in characters. Longer names are truncated.
 const MAX_NAME: usize = 32;
 
-/// More classes than this are shown in two parts: the most and the least common.
+/// The largest number of classes in full. If there are more, the most and the least common are shown.
 const MAX_CLASSES: usize = 12;
 
-/// The widest bar, in characters.
+/// The width of the longest bar, in characters.
 const BAR: usize = 30;
 
-/// If there are more messages of a kind, the others are only counted.
+/// The largest number of messages of a kind. Further messages are only counted.
 const MAX_MESSAGES: usize = 6;
 
 impl Inspection {
-    /// The statistics as text of at most about 100 columns. If there are many classes, the most and the least common
+    /// The statistics as text, about 100 columns wide. If there are many classes, only the most and the least common
     /// are shown.
     pub fn table(&self) -> String {
         let sections = [
@@ -41,7 +41,7 @@ impl Inspection {
     }
 }
 
-/// A name on one line, truncated if it is long.
+/// A name on a single line, truncated if it is long.
 fn name(name: &str) -> String {
     let name = line(name);
     match name.char_indices().nth(MAX_NAME) {
@@ -74,7 +74,7 @@ fn heading(inspection: &Inspection) -> String {
     text + "\n"
 }
 
-/// Rows of cells: the first column is aligned to the left, the others to the right.
+/// Rows of cells. The first column is left-aligned, the others are right-aligned.
 fn rows(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
@@ -96,7 +96,7 @@ fn rows(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A header row of these titles.
+/// A header row with these titles.
 fn header<T: Display>(titles: impl IntoIterator<Item = T>) -> Vec<String> {
     titles.into_iter().map(|title| title.to_string()).collect()
 }
@@ -126,16 +126,16 @@ fn splits(inspection: &Inspection) -> String {
 
 fn classes(inspection: &Inspection) -> String {
     let mut classes: Vec<&ClassCount> = inspection.classes.iter().collect();
-    let left_out = classes.len().saturating_sub(MAX_CLASSES);
-    if left_out > 0 {
+    let omitted = classes.len().saturating_sub(MAX_CLASSES);
+    if omitted > 0 {
         classes.sort_by_key(|class| std::cmp::Reverse(class.total_objects));
-        classes.drain(MAX_CLASSES / 2..MAX_CLASSES / 2 + left_out);
+        classes.drain(MAX_CLASSES / 2..MAX_CLASSES / 2 + omitted);
     }
     let titles = inspection.splits.iter().map(|split| name(&split.name));
     let mut table = vec![header(["class".to_owned()].into_iter().chain(titles))];
     for (index, class) in classes.into_iter().enumerate() {
-        if left_out > 0 && index == MAX_CLASSES / 2 {
-            table.push(vec![format!("… {left_out} more")]);
+        if omitted > 0 && index == MAX_CLASSES / 2 {
+            table.push(vec![format!("… {omitted} more")]);
         }
         let cells = class.objects.iter().map(|count| grouped(*count));
         table.push([name(&class.name)].into_iter().chain(cells).collect());
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cut_and_have_no_control_characters() {
+    fn names_are_truncated_and_have_no_control_characters() {
         assert_eq!(name("a\u{1b}[2Jb"), "a [2Jb");
         let long = "ä".repeat(MAX_NAME + 1);
         assert_eq!(name(&long), format!("{}…", "ä".repeat(MAX_NAME)));

@@ -12,7 +12,7 @@ use crate::{
 /// A column of the table of splits.
 pub(crate) type SplitColumn = (&'static str, fn(&SplitCounts) -> usize);
 
-/// The counts of splits to show. Columns of zeros are left out, except for the main ones.
+/// The columns of split counts to show. Columns of zeros are omitted, except for the main ones.
 pub(crate) fn split_columns(inspection: &Inspection) -> Vec<SplitColumn> {
     let all: [SplitColumn; 7] = [
         ("images", |split| split.images),
@@ -30,20 +30,20 @@ pub(crate) fn split_columns(inspection: &Inspection) -> Vec<SplitColumn> {
     all.into_iter().filter(shown).collect()
 }
 
-/// Which splits have pictures of the split to train on.
+/// Messages about splits that share images with the training split.
 pub(crate) fn leaks(inspection: &Inspection) -> Vec<String> {
     let leaking = inspection.splits.iter();
     let leaking = leaking.filter(|split| split.in_training > 0);
-    let told = leaking.map(|split| {
+    let messages = leaking.map(|split| {
         let (name, leaked) = (&split.name, grouped(split.in_training));
         let (are, images) = (if split.in_training == 1 { "is" } else { "are" }, counted(split.images, "image"));
-        format!("{name}: {leaked} of {images} {are} also in the training split, so results on {name} will look too good")
+        format!("{name}: {leaked} of {images} {are} also in the training split, so results on {name} will be too optimistic")
     });
-    told.collect()
+    messages.collect()
 }
 
-/// Which splits consist of others, as in `trainval: same images as train, val`. The split to train on is left out: that others
-/// share its images is a [leak](leaks).
+/// Messages about splits that include others, as in `trainval: same images as train, val`. Omits the training split,
+/// for which shared images are [leaks](leaks).
 pub(crate) fn unions(inspection: &Inspection) -> Vec<String> {
     let splits = inspection.splits.iter();
     let unions = splits
@@ -58,7 +58,7 @@ pub(crate) fn unions(inspection: &Inspection) -> Vec<String> {
     unions.collect()
 }
 
-/// The objects that levels are counted for, as in `training objects` or `objects of day`.
+/// A name for the objects that levels are counted for, such as `training objects` or `objects of day`.
 pub(crate) fn sized_objects(inspection: &Inspection) -> String {
     let split = inspection
         .sized
@@ -69,7 +69,7 @@ pub(crate) fn sized_objects(inspection: &Inspection) -> String {
     }
 }
 
-/// How a split that was not read is called, as in `val (validation)`.
+/// The display name of a split that was not read, as in `val (validation)`.
 pub(crate) fn unread_name(split: &UnreadSplit) -> String {
     let name = &split.name;
     match split.purpose {
@@ -79,7 +79,7 @@ pub(crate) fn unread_name(split: &UnreadSplit) -> String {
     }
 }
 
-/// Text of files on one line.
+/// Text from files on a single line.
 pub(crate) fn line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -97,7 +97,7 @@ pub(crate) fn grouped(number: usize) -> String {
     text
 }
 
-/// As in `1 image` or `1,234 images`.
+/// A count with its noun, as in `1 image` or `1,234 images`.
 pub(crate) fn counted(number: usize, noun: &str) -> String {
     match (number, noun.ends_with('s')) {
         (1, _) => format!("1 {noun}"),
@@ -106,7 +106,7 @@ pub(crate) fn counted(number: usize, noun: &str) -> String {
     }
 }
 
-/// A number with as many decimals as it takes to tell it from its neighbors.
+/// A number with two decimals below 1, one below 10, and none from there on or if it is whole.
 pub(crate) fn rounded(value: f64) -> String {
     match value {
         value if value.fract() == 0.0 => format!("{value}"),
@@ -116,12 +116,12 @@ pub(crate) fn rounded(value: f64) -> String {
     }
 }
 
-/// `part` of `whole` in percent.
+/// `part` as a percentage of `whole`.
 pub(crate) fn percent(part: usize, whole: usize) -> String {
     format!("{:.1}%", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// As in `160x120`, or `shorter side 800, longer side at most 1333`.
+/// Describes an input size, as in `160x120` or `shorter side 800, longer side at most 1333`.
 pub(crate) fn described(resize: Resize) -> String {
     match resize {
         Resize::Fixed { width, height } => format!("{width}x{height}"),
@@ -132,7 +132,7 @@ pub(crate) fn described(resize: Resize) -> String {
     }
 }
 
-/// What a suggestion is based on, and what is not met.
+/// The reasons for a suggestion, and which targets it misses.
 pub(crate) fn reason(suggestion: &SuggestedSize) -> String {
     let one_decimal = |value: f64| rounded((10.0 * value).round() / 10.0);
     let points = format!(
@@ -141,25 +141,25 @@ pub(crate) fn reason(suggestion: &SuggestedSize) -> String {
     );
     let points = match (suggestion.points_suffice(), suggestion.large_enough()) {
         (true, _) => points,
-        (false, true) => format!("{points}, as others cover the rest at every size"),
-        (false, false) => format!("{points}, fewer than the {:.0}% wanted", 100.0 * WITH_POINT),
+        (false, true) => format!("{points}, since other objects cover the rest at every size"),
+        (false, false) => format!("{points}, below the target of {:.0}%", 100.0 * WITH_POINT),
     };
     let side = one_decimal(suggestion.small_side);
-    let side = format!("the smallest tenth has a shorter side of {side} pixels");
+    let side = format!("the smallest 10% have a median shorter side of {side} pixels");
     let wanted = rounded(suggestion.wanted_side);
     let side = match (suggestion.large_enough(), suggestion.limited) {
         (true, _) => side,
         (false, true) => format!(
-            "{side}, less than the {wanted} wanted; larger sizes cost much time: cut the pictures into tiles"
+            "{side}, below the target of {wanted}; larger sizes are slow: cut the images into tiles"
         ),
         (false, false) => format!(
-            "{side}, less than the {wanted} wanted; pictures of a higher resolution would help"
+            "{side}, below the target of {wanted}; images with a higher resolution would help"
         ),
     };
     format!("{points}, and {side}")
 }
 
-/// The concerns about classes, each with the names.
+/// The concerns about classes, each with the class names.
 pub(crate) fn concerns(concerns: &ClassConcerns) -> Vec<(&'static str, &[String])> {
     let all: [(_, &[String]); 4] = [
         ("rare classes", &concerns.rare),
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_short() {
+    fn numbers_are_formatted_for_readers() {
         assert_eq!(
             [7, 999, 1000, 1_234_567].map(grouped),
             ["7", "999", "1,000", "1,234,567"]

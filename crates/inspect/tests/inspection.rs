@@ -1,4 +1,4 @@
-//! Figures of small data sets, against values known beforehand.
+//! Statistics of small data sets, compared with values computed by hand.
 #![allow(clippy::unwrap_used)]
 
 mod sets;
@@ -19,7 +19,7 @@ fn options() -> InspectionOptions {
     })
 }
 
-/// All splits of a folder, divided as a training would.
+/// All splits of a folder, divided as in training.
 fn read(folder: &DataFolder) -> Splits {
     Splits::read(folder, folder.division(None, None).ok().as_ref()).unwrap()
 }
@@ -92,7 +92,7 @@ fn images_objects_and_classes_are_counted_by_split() {
 }
 
 #[test]
-fn sizes_shapes_and_crowding_are_those_of_all_splits() {
+fn sizes_shapes_and_crowding_cover_all_splits() {
     let found = Inspection::of(&splits(), &options());
     let width = found.image_sizes.width.as_ref().unwrap();
     assert_eq!((width.min, width.median, width.max), (50.0, 100.0, 200.0));
@@ -104,7 +104,7 @@ fn sizes_shapes_and_crowding_are_those_of_all_splits() {
     assert_eq!((side.min, side.median, side.max), (9.0, 20.0, 20.0));
     let shape = found.box_sizes.aspect_ratio.as_ref().unwrap();
     assert_eq!((shape.min, shape.median, shape.max), (0.25, 1.0, 4.0));
-    // 20 pixels of √5000 and of 200.
+    // 20 pixels relative to √5000 and to 200.
     let relative = found.box_sizes.relative_side.as_ref().unwrap();
     assert_eq!(relative.min, 10.0);
     assert!((relative.max - 100.0 * 20.0 / 5000_f64.sqrt()).abs() < 1e-9);
@@ -115,15 +115,15 @@ fn sizes_shapes_and_crowding_are_those_of_all_splits() {
 }
 
 #[test]
-fn levels_and_suggestion_are_those_of_the_training_split() {
+fn levels_and_suggestion_are_for_the_training_split() {
     let found = Inspection::of(&splits(), &options());
     assert_eq!(found.levels.objects(), 3);
-    // The twins share their locations, which all go to the first one.
+    // The twins share their locations, which are all assigned to the first one.
     assert_eq!(found.levels.without_point, 1);
     assert_eq!(found.levels.without_point_images, [2]);
     let size = found.suggestion.as_ref().unwrap();
     assert!(size.large_enough() && !size.points_suffice());
-    // The medians are 150 and 125. The twins measure 20/200 of the height: 16 pixels of 160.
+    // The medians are 150 and 125. The sides of the twins are 20/200 of the height: 16 pixels out of 160.
     assert_eq!((size.width, size.height), (192, 160));
     let empty = dataset(&["cat"], vec![record(1, "b", (100, 50), Vec::new())]);
     let empty = Splits::new("empty").with_split(Purpose::Training, "train", empty);
@@ -214,7 +214,7 @@ fn equal_files_are_found_within_and_across_splits() {
         table.contains("val: 2 of 3 images are also in the training split"),
         "{table}"
     );
-    // Of duplicates, the first is shown.
+    // Only the first of duplicate images is shown.
     let shown = [picture(0, 0), picture(0, 2), picture(1, 2)];
     let [all] = found.sheets.as_slice() else {
         panic!("{:?}", found.sheets)
@@ -225,7 +225,7 @@ fn equal_files_are_found_within_and_across_splits() {
     );
 }
 
-/// Images in files of these names, each of the gray value given, with an object each.
+/// Images in files with these names and gray values, with one object each.
 fn in_files(folder: &Path, images: &[(&str, u8)]) -> DetectionDataset {
     let paths = images.iter().map(|(name, value)| {
         let path = folder.join(format!("{name}.png"));
@@ -267,7 +267,7 @@ fn images_in_several_splits_count_once() {
         ),
         (5, 5)
     );
-    // `b` and `e` alone are different files.
+    // `b` and `e` are the only equal images in different files.
     assert_eq!(found.duplicates.len(), 1);
     let leaked = |name: &str| {
         let split = found
@@ -290,7 +290,7 @@ fn images_in_several_splits_count_once() {
 }
 
 #[test]
-fn levels_name_the_split_if_none_is_to_train_on() {
+fn levels_name_the_split_if_there_is_no_training_split() {
     let image = |id| record(id, "a", (64, 64), vec![boxed(0, [1.0, 1.0, 30.0, 30.0])]);
     let set = |id| dataset(&["a"], vec![image(id)]);
     let splits = Splits::new("set")
@@ -304,7 +304,7 @@ fn levels_name_the_split_if_none_is_to_train_on() {
 }
 
 #[test]
-fn classes_of_one_name_are_two() {
+fn classes_with_the_same_name_stay_separate() {
     let image = |label| {
         vec![record(
             1,
@@ -338,7 +338,7 @@ fn classes_of_one_name_are_two() {
 }
 
 #[test]
-fn splits_that_cannot_be_read_are_told() {
+fn unreadable_splits_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     for (split, label) in [
         ("train", "0 0.5 0.5 0.5 0.5"),
@@ -367,7 +367,7 @@ fn splits_that_cannot_be_read_are_told() {
         "{}",
         found.table()
     );
-    // Nothing is held out in place of the split that cannot be read.
+    // Nothing is held out to replace the unreadable split.
     let path = folder.path().join("images/train/b.png");
     image::RgbImage::new(9, 9).save(path).unwrap();
     let read = read(&folder_of());
@@ -379,7 +379,7 @@ fn splits_that_cannot_be_read_are_told() {
 }
 
 #[test]
-fn a_set_of_one_split_is_divided() {
+fn a_single_split_is_divided() {
     let folder = tempfile::tempdir().unwrap();
     let images = folder.path().join("images");
     std::fs::create_dir_all(&images).unwrap();
@@ -439,7 +439,7 @@ fn the_table_fits_a_screen_and_names_everything() {
 }
 
 #[test]
-fn names_cannot_control_the_terminal() {
+fn control_characters_in_names_are_replaced() {
     let objects = vec![Object::new(
         1,
         fcos_burn_data::BoundingBox::new(0.0, 0.0, 0.0, 5.0),
@@ -460,9 +460,9 @@ fn names_cannot_control_the_terminal() {
     assert!(table.contains("degenerate boxes dropped: 1"), "{table}");
 }
 
-/// A split of which two others are parts has their findings, and one of its own.
+/// A split that includes two others has their findings and one of its own.
 #[test]
-fn what_was_found_in_the_parts_is_not_listed_again_for_the_whole() {
+fn findings_of_included_splits_are_not_repeated() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: String| {
         let path = folder.path().join(name);

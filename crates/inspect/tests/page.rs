@@ -1,4 +1,4 @@
-//! The page: valid HTML, nothing of the data set is taken for HTML, and a browser shows it.
+//! The page is valid HTML, escapes text from the data set, and is shown by a browser.
 #![allow(clippy::unwrap_used)]
 
 mod sets;
@@ -36,7 +36,7 @@ fn shapes() -> Splits {
         .with_split(Purpose::Validation, "val", split(ShapesSplit::Val))
 }
 
-/// Names of all kinds are hostile, and something is dropped.
+/// A data set with hostile names in all places, and a box to drop.
 fn hostile() -> Splits {
     let objects = vec![
         boxed(0, [1.0, 1.0, 30.0, 30.0]),
@@ -53,7 +53,7 @@ fn hostile() -> Splits {
     )
 }
 
-/// The page, read back from the folder it was saved to.
+/// Saves the page to a folder and reads it back.
 fn saved(splits: &Splits, folder: &Path) -> String {
     let inspection = Inspection::of(splits, &options());
     let path = inspection.save(splits, folder).unwrap();
@@ -75,7 +75,7 @@ fn elements(node: &Handle, found: &mut Vec<(String, Vec<(String, String)>)>) {
 }
 
 #[test]
-fn the_page_is_valid_and_needs_nothing_else() {
+fn the_page_is_valid_and_self_contained() {
     let folder = tempfile::tempdir().unwrap();
     for (index, splits) in [shapes(), hostile(), Splits::new("none")]
         .iter()
@@ -100,13 +100,13 @@ fn the_page_is_valid_and_needs_nothing_else() {
                     assert!(ids.contains(id), "{id}");
                 } else if address {
                     assert!(value.starts_with("data:image/jpeg;base64,"), "{value}");
-                    assert!(addresses.insert(value), "twice: {value}");
+                    assert!(addresses.insert(value), "embedded twice: {value}");
                 }
             }
         }
         let count = |name: &str| found.iter().filter(|(found, _)| found == name).count();
         match index {
-            // Some of the pictures of a sheet are those of another.
+            // Some pictures appear in several sheets.
             0 => assert!(
                 count("use") >= 9 && count("image") < count("use"),
                 "{} {}",
@@ -143,7 +143,7 @@ fn pictures_are_jpeg_files_of_bounded_size() {
 }
 
 #[test]
-fn figures_are_written_as_json() {
+fn statistics_are_written_as_json() {
     let folder = tempfile::tempdir().unwrap();
     saved(&hostile(), folder.path());
     let json = std::fs::read_to_string(folder.path().join("inspection.json")).unwrap();
@@ -156,7 +156,7 @@ fn figures_are_written_as_json() {
 }
 
 #[test]
-fn files_that_cannot_be_written_are_named() {
+fn errors_of_writing_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
@@ -175,13 +175,9 @@ fn a_browser_shows_the_page() {
     let browsers = ["chromium", "chromium-browser", "google-chrome"];
     let runs = |name: &&str| Command::new(name).arg("--version").output().is_ok();
     let Some(browser) = browsers.into_iter().find(runs) else {
-        // Unlike what is printed, this is shown though the test passes.
+        // Written directly to stderr: the test harness captures printed output of passing tests.
         let missing = browsers.join(", ");
-        writeln!(
-            std::io::stderr(),
-            "no {missing}: the page in a browser is skipped"
-        )
-        .unwrap();
+        writeln!(std::io::stderr(), "skipped: none of {missing} is installed").unwrap();
         return;
     };
     let folder = tempfile::tempdir().unwrap();

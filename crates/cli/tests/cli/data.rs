@@ -320,13 +320,13 @@ fn validation_goes_by_class_names() {
 
     let more = [(1, "green"), (2, "red"), (3, "blue")];
     let (folder, output) = trained("more", &more, &["green", "red", "blue", "green"], &[]);
-    let left_out = "2 objects of class 'green' left out: the detector does not have this class";
+    let left_out = "2 objects of class 'green' excluded: the detector does not have this class";
     let text = stderr(&output);
     assert!(output.status.success() && text.contains(left_out), "{text}");
     let (_, text) = of_run(&folder);
     assert!(text.contains(left_out), "{text}");
     let (_, output) = trained("strict", &more, &["green", "red"], &["--strict"]);
-    assert!(error_line(&output).contains("class 'green' left out"));
+    assert!(error_line(&output).contains("class 'green' excluded"));
 
     let (_, output) = trained("none", &[(1, "Red"), (2, "green")], &["Red", "green"], &[]);
     let error = error_line(&output);
@@ -513,7 +513,7 @@ fn doubtful_data_is_told() {
     let text = stderr(&output);
     assert!(output.status.success(), "{text}");
     for told in [
-        "split 'val' has no readable images (image files of formats that are not read left out: 1 (images/val/d.HEIC))",
+        "split 'val' has no readable images (image files in unsupported formats skipped: 1 (images/val/d.HEIC))",
         "a share is held out instead",
     ] {
         assert!(text.contains(told), "{text}");

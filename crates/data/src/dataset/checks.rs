@@ -1,4 +1,4 @@
-//! The rules that every data set keeps, whoever builds it.
+//! Rules that every data set follows, from files or from code.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -10,8 +10,8 @@ use crate::{Finding, LoadReport, list_names};
 /// How far, in pixels, rounding may move a box outside its image.
 const ROUNDING: f32 = 1e-2;
 
-/// The object with its box clipped to an image of that size, `(width, height)` in pixels. `None` if the box is
-/// degenerate or outside the image. The report counts what is dropped or clipped, under `place`.
+/// The object with its box clipped to an image of this size, `(width, height)` in pixels. `None` if the box is
+/// degenerate or outside the image. The report counts dropped and clipped boxes under `place`.
 pub(crate) fn admit(
     mut object: Object,
     (width, height): (u32, u32),
@@ -41,7 +41,7 @@ pub(crate) fn admit(
     Some(object)
 }
 
-/// Fails if an id occurs twice. `kind` is what has the ids.
+/// Fails if an id occurs twice. `kind` names what the ids belong to.
 pub(crate) fn require_unique<T: Eq + Hash + Copy + fmt::Display>(
     kind: &str,
     ids: impl Iterator<Item = T>,
@@ -52,7 +52,7 @@ pub(crate) fn require_unique<T: Eq + Hash + Copy + fmt::Display>(
     }
 }
 
-/// Fails unless image ids and category ids are unique, image sizes positive and labels indices of categories.
+/// Fails unless image ids and category ids are unique, image sizes are positive and labels are indices of categories.
 pub(super) fn require_consistent(
     categories: &[Category],
     images: &[ImageRecord],
@@ -76,13 +76,13 @@ pub(super) fn require_consistent(
     Ok(())
 }
 
-/// Evaluation finds objects by id, and takes the id 0 for "no match". If ids are zero or repeated, all are replaced.
+/// Renumbers all objects if an id is zero or repeated. Evaluation finds objects by id, with 0 for "no match".
 pub(super) fn number_objects(images: &mut [ImageRecord], report: &mut LoadReport) {
     let ids = || {
         let objects = images.iter().flat_map(|image| &image.objects);
         objects.map(|object| object.id)
     };
-    // Ascending ids, the usual case, are unique without a look at all of them together.
+    // Ascending ids, the usual case, are unique without a set of all of them.
     let unique = || ids().is_sorted_by(|a, b| a < b) || first_repeated(ids()).is_none();
     if ids().all(|id| id > 0) && unique() {
         return;
@@ -94,8 +94,9 @@ pub(super) fn number_objects(images: &mut [ImageRecord], report: &mut LoadReport
     report.note("annotation ids were missing, zero or repeated, and were renumbered from 1");
 }
 
-/// Classes of one name are told apart by their place alone, which is often a mistake in the list of classes.
-pub(super) fn tell_equal_names(categories: &[Category], report: &mut LoadReport) {
+/// Adds a note if several classes have the same name. Only their indices distinguish them, so this is often a mistake
+/// in the class list.
+pub(super) fn note_equal_names(categories: &[Category], report: &mut LoadReport) {
     let (mut seen, mut repeated) = (HashSet::new(), Vec::new());
     for category in categories {
         let name = category.name.as_str();
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_beyond_the_image_by_rounding_are_clipped_silently() {
+    fn boxes_outside_the_image_by_rounding_are_clipped_silently() {
         let mut report = LoadReport::default();
         let object = admitted(BoundingBox::new(-0.001, 0.0, 20.001, 10.0), &mut report);
         assert_eq!(

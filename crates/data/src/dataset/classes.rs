@@ -28,13 +28,13 @@ impl Category {
 }
 
 impl DetectionDataset {
-    /// The same images with labels that are indices of `categories`, matched by name (see [`Category::matches`]). This
-    /// makes the splits of a data set, or the data of a trained detector, agree even if their files number classes
+    /// The same images with labels that are indices of `categories`, matched by name (see [`Category::matches`]).
+    /// Splits of a data set, or a data set and a trained detector, then agree even if their files number classes
     /// differently.
     ///
-    /// Objects of a class that is not among `categories` are left out, since a detector of these classes cannot find
-    /// them, and the [`report`](Self::report) counts them by class. Such a class without objects is reported as a
-    /// remark.
+    /// Objects of classes that are not in `categories` are excluded, since a detector for these classes cannot find
+    /// them. The [`report`](Self::report) counts them by class. A class that is not in `categories` and has no objects
+    /// is reported as a remark.
     ///
     /// ```
     /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -84,19 +84,19 @@ impl DetectionDataset {
                     "class '{name}' cannot be detected: the detector does not have this class"
                 )),
                 (None, count) => report.note(format!(
-                    "{count} objects of class '{name}' left out: the detector does not have this class"
-                )),
+                    "{count} objects of class '{name}' excluded: the detector does not have this class"
+            )),
             }
         }
         self
     }
 
     /// The same images for a detector of the classes in `known`, matched by name (see [`Category::matches`]). Unlike
-    /// [`with_categories`](Self::with_categories), it keeps ids and order of the classes that both have, so that results
-    /// refer to the annotation files of this data set.
+    /// [`with_categories`](Self::with_categories), this keeps the ids and the order of the classes that both have, so
+    /// that results refer to the annotation files of this data set.
     ///
-    /// Objects of other classes are left out, since the detector cannot find them, and the [`report`](Self::report)
-    /// counts them by class. Classes in `known` without an object here are reported as a remark.
+    /// Objects of other classes are excluded, since the detector cannot find them. The [`report`](Self::report) counts
+    /// them by class. Classes in `known` without objects in this data set are reported as a remark.
     ///
     /// ```
     /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn categories_of_one_name_are_matched_in_order() {
+    fn categories_with_equal_names_are_matched_in_order() {
         let matches = |categories: &[&str], others: &[&str]| {
             let list = |names: &[&str]| Category::list(names.iter().copied());
             Category::matches(&list(categories), &list(others))
@@ -188,12 +188,12 @@ mod tests {
         assert_eq!(labels(&relabeled), [2, 0, 0]);
         assert_eq!(
             relabeled.report().notes(),
-            ["1 objects of class 'dog' left out: the detector does not have this class"]
+            ["1 objects of class 'dog' excluded: the detector does not have this class"]
         );
     }
 
     #[test]
-    fn known_classes_keep_their_ids_and_their_order() {
+    fn known_classes_keep_their_ids_and_order() {
         let mut categories = Category::list(["cat", "dog", "cow", "ant"]);
         categories[2].id = 77;
         let known = Category::list(["emu", "ant", "cow", "cat"]);

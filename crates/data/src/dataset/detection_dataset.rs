@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::checks::{admit, number_objects, require_consistent, tell_equal_names};
+use super::checks::{admit, note_equal_names, number_objects, require_consistent};
 use super::{Category, ImageRecord, ImageSource};
 use crate::transforms::Sample;
 use crate::{DataError, Layout, LoadReport, panics};
@@ -19,8 +19,8 @@ use crate::{DataError, Layout, LoadReport, panics};
 /// Degenerate boxes and boxes outside the image are dropped, boxes that cross the border are clipped, and
 /// [`report`](Self::report) counts both.
 ///
-/// The order of the categories is by category id in COCO, by name over the whole folder or as in `labels.txt` in VOC,
-/// and as in the class list in YOLO.
+/// Categories are ordered by id in COCO, as in `labels.txt` or else by name over the whole folder in VOC, and as in the
+/// class list in YOLO.
 ///
 /// ```
 /// use fcos_burn_data::DetectionDataset;
@@ -55,8 +55,9 @@ pub(crate) struct Annotations {
 impl DetectionDataset {
     /// A data set of these images, whose pixels come from `source`. `name` is used in messages.
     ///
-    /// What holds for files holds here: degenerate boxes and boxes outside their image are dropped, boxes that cross the
-    /// border are clipped, and [`report`](Self::report) counts both. Object ids that are zero or repeated are replaced.
+    /// The same rules apply as for files: degenerate boxes and boxes outside their image are dropped, boxes that cross
+    /// the border are clipped, and [`report`](Self::report) counts both. If object ids are zero or repeated, all
+    /// objects are renumbered.
     ///
     /// ```
     /// use fcos_burn_data::{
@@ -125,7 +126,7 @@ impl DetectionDataset {
         Self::from_annotations(annotations, source)
     }
 
-    /// The data set of annotations whose objects were admitted.
+    /// A data set from annotations whose objects have passed [`admit`].
     pub(crate) fn from_annotations(
         mut annotations: Annotations,
         source: impl ImageSource + 'static,
@@ -137,7 +138,7 @@ impl DetectionDataset {
             }
         })?;
         number_objects(&mut annotations.images, &mut annotations.report);
-        tell_equal_names(&annotations.categories, &mut annotations.report);
+        note_equal_names(&annotations.categories, &mut annotations.report);
         Ok(Self {
             annotations,
             source: Arc::new(source),
@@ -164,12 +165,12 @@ impl DetectionDataset {
         &self.annotations.images
     }
 
-    /// What was dropped or changed in the annotations.
+    /// Everything that was dropped or changed in the annotations.
     pub fn report(&self) -> &LoadReport {
         &self.annotations.report
     }
 
-    /// Adds what is worth knowing about the data set to its [report](Self::report).
+    /// Adds information about the data set to its [report](Self::report).
     #[must_use]
     pub fn with_remark(mut self, remark: impl Into<String>) -> Self {
         self.annotations.report.remark(remark);
@@ -183,7 +184,7 @@ impl DetectionDataset {
         self
     }
 
-    /// The [report](Self::report) and its remarks as messages, each with the name of the data set.
+    /// The [report](Self::report) and its remarks as messages that start with the name of the data set.
     pub fn messages(&self) -> Vec<String> {
         let report = self.report();
         let found = (!report.is_clean()).then(|| report.to_string());
@@ -226,7 +227,7 @@ impl DetectionDataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::NoObjects`], which says where annotations were searched for and what was dropped.
+    /// [`DataError::NoObjects`], which names where annotations were searched for and what was dropped.
     pub fn require_objects(&self) -> Result<(), DataError> {
         let mut objects = self.images().iter().flat_map(|image| &image.objects);
         if objects.any(|object| !object.iscrowd) {
@@ -256,8 +257,8 @@ impl DetectionDataset {
     ///
     /// # Errors
     ///
-    /// Those of the [`ImageSource`], such as a file that cannot be read or decoded. [`DataError::SizeMismatch`] if the
-    /// image does not have its annotated size. [`DataError::IndexOutOfRange`].
+    /// The errors of the [`ImageSource`], such as a file that cannot be read or decoded. [`DataError::SizeMismatch`] if
+    /// the size of the image differs from its annotated size. [`DataError::IndexOutOfRange`].
     pub fn image(&self, index: usize) -> Result<RgbImage, DataError> {
         let record = self.record(index)?;
         let image = panics::catch(|| self.source.image(index))
@@ -277,12 +278,12 @@ impl DetectionDataset {
         })
     }
 
-    /// The file that holds an image. `None` if the image is not in a file, or if there is no image with that index.
+    /// The file that holds an image. `None` if the image is not in a file, or if there is no image with this index.
     pub fn image_file(&self, index: usize) -> Option<&Path> {
         self.source.path(index)
     }
 
-    /// Reads every image, on all cores. Returns the indices of those that cannot be read, and the errors.
+    /// Reads every image, on all cores. Returns the indices of unreadable images, with the errors.
     ///
     /// `progress` is called after each image, from several threads, with the number of images read so far. Images of a
     /// source that is [always readable](ImageSource::always_readable) are not read.
@@ -299,11 +300,11 @@ impl DetectionDataset {
         (0..self.len()).into_par_iter().filter_map(check).collect()
     }
 
-    /// An image with the boxes and labels to train on: all of its objects except crowds.
+    /// An image with the boxes and labels for training: all of its objects except crowds.
     ///
     /// # Errors
     ///
-    /// Those of [`image`](Self::image).
+    /// Same as [`image`](Self::image).
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let image = self.image(index)?;
         let objects = self.record(index)?.objects.iter();

@@ -21,10 +21,10 @@ pub struct ImagePlace {
     pub image: usize,
 }
 
-/// The images, in one or several data sets, whose files have the same content, in groups of two or more. Each group is
-/// in the order of `datasets` and of their images, and the groups are sorted by their first image.
+/// Groups of two or more images in one or several data sets whose files have the same content. Within a group, images
+/// are in the order of `datasets` and of their images. Groups are sorted by their first image.
 ///
-/// Only files of equal size are read. Files that cannot be read, and images that are not in files, are equal to none.
+/// Only files of equal size are read. Unreadable files, and images that are not in files, equal no other image.
 ///
 /// ```
 /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -52,7 +52,7 @@ pub fn equal_images(datasets: &[&DetectionDataset]) -> Vec<Vec<ImagePlace>> {
     groups
 }
 
-/// The values with a key that occurs more than once, grouped by key, in their order.
+/// The values whose key occurs more than once, grouped by key, in their original order.
 fn groups<T>(keyed: Vec<(u64, T)>) -> Vec<Vec<T>> {
     let mut groups: HashMap<u64, Vec<T>> = HashMap::new();
     for (key, value) in keyed {
@@ -100,7 +100,7 @@ mod tests {
             let (images, source) = (images.collect(), ImageFiles::new(paths.collect()));
             DetectionDataset::new("set", Category::list(["a"]), images, source).unwrap()
         };
-        // `b` has the size of `a` but other content; `absent` is no file.
+        // `b` has the size of `a` but different content; `absent` does not exist.
         let first = dataset(&[("a", "1234"), ("b", "1235"), ("c", "long"), ("absent", "")]);
         let second = dataset(&[
             ("d", "1235"),

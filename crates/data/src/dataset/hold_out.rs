@@ -9,15 +9,15 @@ use crate::DataError;
 use crate::files::last_part;
 
 impl DetectionDataset {
-    /// Divides the data set into a part for training and a part for validation, which has about a fraction `share` of
-    /// the images.
+    /// Divides the data set into a training part and a validation part. The validation part has about a fraction
+    /// `share` of the images.
     ///
-    /// A hash of its file name decides which part an image goes to, so adding images does not move others. The folders
-    /// count only where files of one name are in several folders (`1/left.jpg`, `2/left.jpg`). Duplicate images go to the
-    /// same part: files with the same content, and the augmented copies of one image in an export of Roboflow
-    /// (`NAME.rf.HASH.jpg`). If one part would be empty, the image whose hash is nearest moves there.
+    /// A hash of the file name decides which part an image goes to, so adding images does not move others. Folders are
+    /// hashed too only if files in several folders have the same name (`1/left.jpg`, `2/left.jpg`). Duplicate images go
+    /// to the same part: files with the same content, and augmented copies of one image in a Roboflow export
+    /// (`NAME.rf.HASH.jpg`). If a part would be empty, the image whose hash is nearest moves there.
     ///
-    /// The [`report`](Self::report) goes to the first part; the second one has a remark on the division.
+    /// The training part gets the [`report`](Self::report). The validation part gets a remark on the division.
     ///
     /// ```
     /// use fcos_burn_data::DetectionDataset;
@@ -76,10 +76,10 @@ impl DetectionDataset {
         }
     }
 
-    /// A number from 0 to 1 for every image, the same for duplicate images.
+    /// A number from 0 to 1 for every image, equal for duplicate images.
     fn positions(&self) -> Vec<f64> {
         let names = || self.images().iter().map(|image| image.file_name.as_str());
-        // The first path of each key, and the keys of several paths.
+        // The first path of each key, and the keys with several paths.
         let mut first_paths: HashMap<&str, &str> = HashMap::new();
         let mut ambiguous: HashSet<&str> = HashSet::new();
         for name in names() {
@@ -98,7 +98,7 @@ impl DetectionDataset {
                 }
             })
             .collect();
-        // Equal files have the key that comes first.
+        // Equal files share the first of their keys.
         for group in equal_images(&[self]) {
             let first = group.iter().map(|place| keys[place.image]).min();
             for place in &group {
@@ -110,13 +110,13 @@ impl DetectionDataset {
     }
 }
 
-/// The part of a file name that identifies the image: without folders, since an image may be moved, without the
-/// extension, and without the hash that Roboflow gives each augmented copy.
+/// The part of a file name that identifies the image. Omits folders, since an image may be moved, the extension, and
+/// the hash that Roboflow gives each augmented copy.
 fn key(file_name: &str) -> &str {
     original(file_name).unwrap_or_else(|| last_part(path(file_name)))
 }
 
-/// The name of the image of which a file is an augmented copy, by its name in Roboflow's exports.
+/// The name of the original image if the file is named like an augmented copy in a Roboflow export.
 fn original(file_name: &str) -> Option<&str> {
     let (original, _) = last_part(file_name).split_once(".rf.")?;
     Some(original)
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_stays_where_it_is_when_others_are_added() {
+    fn adding_images_does_not_move_others() {
         let (_, few) = shapes(200).hold_out(0.2).unwrap();
         let (train, many) = shapes(400).hold_out(0.2).unwrap();
         assert!((60..=100).contains(&many.len()), "{}", many.len());
@@ -203,7 +203,7 @@ mod tests {
         dataset
     }
 
-    /// The parts of images of these names.
+    /// The two parts of a data set of images with these names.
     fn parts(names: &[&str]) -> (Vec<String>, Vec<String>) {
         let (train, val) = renamed(names).hold_out(0.5).unwrap();
         let names =
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_distinguish_files_of_one_name() {
+    fn folders_distinguish_files_with_the_same_name() {
         let same: Vec<String> = (0..40).map(|folder| format!("{folder}/rgb.png")).collect();
         let same: Vec<&str> = same.iter().map(String::as_str).collect();
         let (train, val) = parts(&same);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_in_other_folders_is_divided_alike() {
+    fn moving_images_to_other_folders_keeps_the_division() {
         let names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"];
         let moved = names.map(|name| format!("C:\\data\\{name}"));
         let (train, val) = parts(&names);

@@ -1,4 +1,4 @@
-//! Where pixels come from.
+//! The source of pixels.
 
 use std::fmt;
 use std::path::Path;
@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use crate::DataError;
 
-/// Gives the pixels of the images of a [`DetectionDataset`](crate::DetectionDataset), by their index in it.
+/// Provides the pixels of a [`DetectionDataset`](crate::DetectionDataset) by image index.
 ///
 /// Images are requested in any order, from several threads at once. The same index must always give the same pixels.
 ///
@@ -17,8 +17,8 @@ pub trait ImageSource: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Anything that keeps the image from being read. [`DataError::image_source`] wraps errors of other crates. A panic is
-    /// taken for such an error.
+    /// Any failure to read the image. [`DataError::image_source`] wraps errors of other crates. A panic counts as a
+    /// failure.
     fn image(&self, index: usize) -> Result<RgbImage, DataError>;
 
     /// The file that holds the image at `index`, for error messages. `None` if the image is not in a file.

@@ -1,4 +1,4 @@
-//! Annotated images, whatever they were read from.
+//! Annotated images from any source.
 
 mod checks;
 mod classes;

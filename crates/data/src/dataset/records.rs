@@ -1,4 +1,4 @@
-//! Categories, images and objects, as annotations describe them.
+//! Categories, images and objects as annotated.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct Category {
 }
 
 impl Category {
-    /// Categories of these names, with ids from 1.
+    /// Categories with these names and ids from 1.
     ///
     /// ```
     /// use fcos_burn_data::Category;
@@ -41,10 +41,10 @@ pub struct Object {
     pub bbox: BoundingBox,
     /// The class: an index into [`DetectionDataset::categories`](crate::DetectionDataset::categories).
     pub label: usize,
-    /// The annotated area in square pixels of the original image, if there is one: COCO's `area`, which is the area of
-    /// the segment for segmented objects.
+    /// The annotated area in square pixels of the original image, if any: COCO's `area`, which is the area of the
+    /// segmentation for segmented objects.
     pub annotated_area: Option<f64>,
-    /// Whether this is a crowd (COCO) or a difficult object (VOC): left out of training and ignored in evaluation.
+    /// Whether this is a crowd (COCO) or a difficult object (VOC): excluded from training and ignored in evaluation.
     pub iscrowd: bool,
 }
 
@@ -67,14 +67,14 @@ impl Object {
         self
     }
 
-    /// The same object as a crowd or not.
+    /// The same object with this crowd flag.
     #[must_use]
     pub fn with_iscrowd(mut self, iscrowd: bool) -> Self {
         self.iscrowd = iscrowd;
         self
     }
 
-    /// The annotated area, or the area of the box if there is none, in square pixels of the original image.
+    /// The annotated area, or else the area of the box, in square pixels of the original image.
     pub fn area(&self) -> f64 {
         self.annotated_area
             .unwrap_or_else(|| f64::from(self.bbox.area()))
@@ -89,9 +89,9 @@ pub struct ImageRecord {
     pub id: u64,
     /// The file name, as the annotations give it.
     pub file_name: String,
-    /// Width in pixels of what [`DetectionDataset::image`](crate::DetectionDataset::image) returns.
+    /// Width in pixels of the image that [`DetectionDataset::image`](crate::DetectionDataset::image) returns.
     pub width: u32,
-    /// Height in pixels of what [`DetectionDataset::image`](crate::DetectionDataset::image) returns.
+    /// Height in pixels of the image that [`DetectionDataset::image`](crate::DetectionDataset::image) returns.
     pub height: u32,
     /// The objects in the image.
     pub objects: Vec<Object>,

@@ -9,7 +9,7 @@ use super::{Annotations, DetectionDataset, ImageSource};
 use crate::{DataError, LoadReport};
 
 impl DetectionDataset {
-    /// The images at `indices`, in that order, as a data set of that name. Its report is empty.
+    /// The images at `indices`, in that order, as a data set called `name`. Its report is empty.
     pub(crate) fn subset(&self, name: String, indices: Vec<usize>) -> Self {
         let images = indices.iter().map(|&index| self.images()[index].clone());
         let annotations = Annotations {

@@ -1,4 +1,4 @@
-//! Which files are looked into to recognize annotations.
+//! Which files are inspected to recognize annotations.
 
 use std::path::Path;
 
@@ -7,21 +7,21 @@ use super::split::names_split;
 use crate::LoadReport;
 use crate::files::stem;
 
-/// How many files of an extension are looked into: a folder may have millions.
+/// The most files of an extension that are inspected: a folder may hold millions.
 const MAX_FILES: usize = 100;
 
-/// The files that are looked into.
+/// The files to inspect.
 #[derive(Debug)]
 pub(super) struct Candidates<'a> {
-    /// Those that most likely have annotations first.
+    /// The most likely annotation files come first.
     pub files: Vec<&'a Path>,
-    /// Remarks that there are more, if there are.
+    /// Holds a remark if there are more files than are inspected.
     pub report: LoadReport,
 }
 
 impl<'a> Candidates<'a> {
-    /// The files of that extension for which `may_be` is true: those with a name that tools give to annotations, then those
-    /// in outer folders.
+    /// The files with this extension for which `may_be` is true. Files with names that tools give to annotations come
+    /// first, then files in outer folders.
     pub fn of(inventory: &'a Inventory, extension: &str, may_be: impl Fn(&Path) -> bool) -> Self {
         let all = inventory
             .with_extension(extension)
@@ -33,7 +33,7 @@ impl<'a> Candidates<'a> {
         let mut report = LoadReport::default();
         if total > MAX_FILES {
             report.remark(format!(
-                "of {total} .{extension} files, {MAX_FILES} were looked into for annotations"
+                "of {total} .{extension} files, only {MAX_FILES} were searched for annotations"
             ));
         }
         Self { files, report }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn likely_files_are_looked_into_first() {
+    fn likely_files_are_inspected_first() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("a")).unwrap();
         for number in 0..MAX_FILES {
@@ -80,7 +80,7 @@ mod tests {
         );
         assert_eq!(
             candidates.report.remarks(),
-            ["of 102 .json files, 100 were looked into for annotations"]
+            ["of 102 .json files, only 100 were searched for annotations"]
         );
     }
 }

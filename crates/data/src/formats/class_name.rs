@@ -1,4 +1,4 @@
-//! Names of classes in JSON.
+//! Class names in JSON.
 
 use serde::Deserialize;
 

@@ -29,8 +29,8 @@ impl DetectionDataset {
     ///
     /// # Errors
     ///
-    /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format, if image ids
-    /// or category ids are not unique, or if the name of an image points outside `images_dir`.
+    /// [`DataError::Io`] if the file cannot be read. [`DataError::Annotations`] if it is not in COCO's format, if image
+    /// ids or category ids are not unique, or if the name of an image points outside `images_dir`.
     /// [`DataError::MissingImages`].
     pub fn coco(
         images_dir: impl AsRef<Path>,
@@ -65,7 +65,7 @@ impl SplitReader for CocoSplit {
         let finder = ImageFinder::new(Arc::clone(&self.inventory), self.images.clone());
         let finder = finder.of_split(&self.name);
         let mut description = describe(file, &annotations, &finder, &self.inventory)?;
-        // Other files may be large: they are read only if there is an image that they may list.
+        // Other files may be large. They are only read if they may list an image that this file does not.
         let others_of = || -> HashSet<String> {
             let others = self.files.iter().filter(|file| **file != self.annotations);
             let names = others.flat_map(|file| image_names(&self.inventory.root().join(file)));
@@ -83,7 +83,7 @@ impl SplitReader for CocoSplit {
     }
 
     fn is_empty(&self) -> bool {
-        // A large file has images. One that cannot be read may have some: reading the split then says why it cannot.
+        // A large file has images. An unreadable one may have some: reading the split then reports the error.
         let path = self.inventory.root().join(&self.annotations);
         let is_small = std::fs::metadata(&path).is_ok_and(|file| file.len() < 1 << 20);
         is_small && lists_no_image(&path)
@@ -91,13 +91,14 @@ impl SplitReader for CocoSplit {
 }
 
 /// Recognizes annotation files: `instances_{split}.json` in any folder (COCO), `{split}/_annotations.coco.json`
-/// (Roboflow), or else any JSON file with images, annotations and categories. `given` is the only one if there is one.
+/// (Roboflow), or else any JSON file with images, annotations and categories. If `given` is set, only that file is
+/// considered.
 pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
     let (files, report) = match given {
-        // A list is not COCO's: it may be Create ML's.
+        // A top-level list is not COCO. It may be Create ML.
         Some(file)
             if has_extension(file, "json")
                 && !start_of(&inventory.root().join(file))
@@ -131,14 +132,14 @@ pub(super) fn find(
     Ok(Some(found.with_report(report)))
 }
 
-/// The annotation files of a folder: those with a name of COCO or Roboflow, and of other files, those of splits that are
-/// not among these; all other files if none has such a name. With a report on files that are not read.
+/// The annotation files of a folder, and a report on files that are not read. Files named as by COCO or Roboflow come
+/// first, joined by other files for splits that these do not cover. If no file has such a name, all files are used.
 fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
     let all = inventory.with_extension("json").map(PathBuf::as_path);
     let mut files: Vec<PathBuf> = (all.filter(|file| is_named(file)))
         .map(Path::to_path_buf)
         .collect();
-    // A file beside an image of its name annotates this image alone.
+    // A file next to an image with the same stem annotates only that image.
     let of_one_image = |file: &Path| {
         let mut same = inventory.with_stem(&stem(file));
         same.any(|other| is_image(other) && other.parent() == file.parent())
@@ -172,7 +173,7 @@ fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
     (files, report)
 }
 
-/// What an annotation file is for, by a word of its name, or else by its folders.
+/// The role of an annotation file, from a word in its name or else from its folders.
 fn role(file: &Path) -> Option<Role> {
     let stem = stem(file);
     let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());
@@ -180,7 +181,7 @@ fn role(file: &Path) -> Option<Role> {
     words.find_map(Role::of_word).or_else(of_folder)
 }
 
-/// Whether COCO gives this name to files without boxes, or with those of other files.
+/// Whether COCO uses this name for files without boxes or with the boxes of another file.
 fn is_for_another_task(file: &Path) -> bool {
     let name = file_name(file).to_lowercase();
     [
@@ -194,7 +195,7 @@ fn is_for_another_task(file: &Path) -> bool {
     .any(|task| name.starts_with(task))
 }
 
-/// Whether a text that starts like this may be COCO's.
+/// Whether a text that starts like this may be COCO.
 fn looks_like_coco(start: &str) -> bool {
     let mut keys = ["\"images\"", "\"annotations\"", "\"categories\""].into_iter();
     start.trim_start().starts_with('{') && keys.any(|key| start.contains(key))
@@ -205,7 +206,7 @@ fn is_named(file: &Path) -> bool {
     (name.starts_with("instances_") && name.ends_with(".json")) || name == "_annotations.coco.json"
 }
 
-/// What an annotation file says of images of the `inventory` that `finder` finds.
+/// Reads an annotation file. Images are in the `inventory` and located by `finder`.
 fn describe(
     mut file: CocoFile,
     path: &Path,
@@ -350,7 +351,7 @@ fn describe(
                 outline => outline,
             },
             label,
-            // In which unit an area beside shares is cannot be known.
+            // With normalized boxes, the unit of an area is unknown.
             annotated_area: annotation.area.finite().filter(|_| !in_shares),
             iscrowd: annotation.iscrowd.finite().is_some_and(|flag| flag != 0.0),
             place: Place::Annotation(id),
@@ -366,7 +367,7 @@ fn describe(
     })
 }
 
-/// The numbers of these ids: the ids themselves, and for those that are texts or negative, numbers that are not taken.
+/// Numbers for these ids: the ids themselves, or unused numbers for ids that are strings or negative.
 fn numbers(kind: &str, ids: &[&Id], report: &mut LoadReport) -> Result<Vec<u64>, String> {
     require_unique(kind, ids.iter().copied())?;
     let number = |id: &Id| match id {
@@ -386,9 +387,9 @@ fn numbers(kind: &str, ids: &[&Id], report: &mut LoadReport) -> Result<Vec<u64>,
     let others = ids.iter().filter(|id| number(id).is_none()).count();
     match (others, largest) {
         (0, _) => {}
-        (_, None) => report.remark(format!("{kind} ids are texts, and were numbered from 1")),
+        (_, None) => report.remark(format!("{kind} ids are strings and were numbered from 1")),
         (_, Some(largest)) => report.remark(format!(
-            "{kind} ids that are texts or negative ({others}) were numbered from {}",
+            "{kind} ids that are strings or negative ({others}) were numbered from {}",
             largest.wrapping_add(1)
         )),
     }

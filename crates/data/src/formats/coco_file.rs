@@ -1,8 +1,8 @@
-//! The JSON of a COCO file, as tools really write it.
+//! The JSON of a COCO file as tools actually write it.
 //!
-//! hotcoco reads COCO's own files. Other files have ids that are strings or floats, an empty `bbox` where there is a
-//! segmentation, or `NaN`, and one such value would make the whole file an error. Here, a value of the wrong type
-//! counts as missing, unless the file cannot be understood without it. Only the bounding box of a segmentation is kept.
+//! hotcoco reads COCO's own files. Files from other tools may have string or float ids, an empty `bbox` next to a
+//! segmentation, or `NaN`; a single such value would make hotcoco reject the whole file. Here, a value of the wrong
+//! type counts as missing unless the file is meaningless without it. Only the bounding box of a segmentation is kept.
 
 use std::fmt;
 use std::io::Read;
@@ -33,7 +33,7 @@ pub(super) struct CocoFile {
 pub(super) struct Image {
     #[serde(default, deserialize_with = "id")]
     pub id: Option<Id>,
-    /// Empty if there is none.
+    /// Empty if missing.
     #[serde(default, deserialize_with = "text")]
     pub file_name: String,
     #[serde(default)]
@@ -47,7 +47,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// The value that is no number of pixels.
+    /// The value that is not a valid number of pixels.
     pub fn size(&self) -> Result<Option<(u32, u32)>, f64> {
         let length = |Number(value): Number| match value {
             value if value.is_nan() || value == 0.0 => Ok(None),
@@ -76,8 +76,8 @@ pub(super) struct Annotation {
     pub image_id: Option<Id>,
     #[serde(default, deserialize_with = "id")]
     pub category_id: Option<Id>,
-    /// `None` if the annotation has no such field. A list that is not of four numbers is a mistake, not a wish for the box of
-    /// the segment.
+    /// `None` if the annotation has no such field. A list that is not four numbers is an error in the file; it does not
+    /// ask for the box of the segmentation.
     #[serde(default, deserialize_with = "present")]
     bbox: Option<Numbers>,
     #[serde(default)]
@@ -124,7 +124,7 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     Ok(without_mark(bytes))
 }
 
-/// Reads JSON that may have numbers which are none.
+/// Reads JSON that may contain `NaN` and infinities.
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     let parsed = serde_json::from_slice(bytes);
     if parsed.is_err()
@@ -135,7 +135,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     parsed
 }
 
-/// Python writes `NaN`, `Infinity` and `-Infinity`, which JSON does not have. Replaces them with `null`; `None` if
+/// Replaces `NaN`, `Infinity` and `-Infinity`, which Python writes but JSON does not allow, with `null`. `None` if
 /// there are none.
 fn without_non_finite(bytes: &[u8]) -> Option<Vec<u8>> {
     const NAMES: [&[u8]; 3] = [b"-Infinity", b"Infinity", b"NaN"];
@@ -165,7 +165,7 @@ fn without_non_finite(bytes: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether a file has the lists of a COCO file, without reading what is in them. There may be no annotations.
+/// Whether a file has the lists of a COCO file. Reads none of their elements. The annotations may be missing.
 pub(super) fn is_coco(path: &Path) -> bool {
     #[derive(Deserialize)]
     struct Lists {
@@ -197,7 +197,7 @@ pub(super) fn is_coco(path: &Path) -> bool {
     read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok())
 }
 
-/// Whether a file is COCO's, with an empty list of images.
+/// Whether a file is COCO with an empty list of images.
 pub(super) fn lists_no_image(path: &Path) -> bool {
     #[derive(Deserialize)]
     struct Lists {
@@ -206,7 +206,7 @@ pub(super) fn lists_no_image(path: &Path) -> bool {
     read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok_and(|lists| lists.images.is_empty()))
 }
 
-/// The file names of the images that a file lists; none if it cannot be read.
+/// The file names of the images that a file lists; empty if it cannot be read.
 pub(super) fn image_names(path: &Path) -> Vec<String> {
     #[derive(Deserialize)]
     struct Lists {
@@ -224,7 +224,7 @@ pub(super) fn image_names(path: &Path) -> Vec<String> {
     names.into_iter().map(|name| name.file_name).collect()
 }
 
-/// How many images a COCO file lists, by their file names; none if it cannot be read.
+/// The number of images that a COCO file lists, from counting file names; 0 if it cannot be read.
 pub(super) fn count_images(path: &Path) -> usize {
     const KEY: &[u8] = b"\"file_name\"";
     let bytes = read(path).unwrap_or_default();
@@ -248,7 +248,7 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     T::deserialize(deserializer).map(Some)
 }
 
-/// A text; empty if it is something else.
+/// A string; empty if it is something else.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match deserializer.deserialize_any(AnyScalar)? {
         Scalar::Text(text) => text,
@@ -256,7 +256,7 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
     })
 }
 
-/// An id; `None` if there is none.
+/// An id; `None` if missing.
 fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error> {
     Ok(match deserializer.deserialize_any(AnyScalar)? {
         Scalar::Text(text) => Id::of_text(&text),
@@ -265,7 +265,7 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Id>, D::Error
     })
 }
 
-/// Anything, as a whole number or as a text.
+/// Any value, as a whole number or a string.
 enum Scalar {
     Whole(u64),
     Text(String),
@@ -277,7 +277,7 @@ struct AnyScalar;
 impl<'de> Visitor<'de> for AnyScalar {
     type Value = Scalar;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number or a text")
+        f.write_str("a whole number or a string")
     }
     fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
         Ok(Scalar::Whole(value))
@@ -307,7 +307,7 @@ impl<'de> Visitor<'de> for AnyScalar {
     }
 }
 
-/// An id: a whole number, in whatever form it is written, or a text.
+/// An id: a whole number in any notation, or a string.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Id {
     Number(u64),
@@ -323,22 +323,22 @@ impl fmt::Display for Id {
     }
 }
 
-/// The whole number that a float is.
+/// The float as a whole number; `None` if it is not one.
 fn whole(value: f64) -> Option<u64> {
-    // Every whole number up to this one is a float.
+    // Every whole number up to this one is exact as a float.
     const LAST: f64 = 9_007_199_254_740_992.0;
     let fits = (0.0..=LAST).contains(&value) && value.fract() == 0.0;
     fits.then_some(value as u64)
 }
 
 impl Id {
-    /// The id that is written like this; `None` if there is nothing.
+    /// Parses an id; `None` if the text is empty.
     fn of_text(text: &str) -> Option<Self> {
         let text = text.trim();
         if text.is_empty() {
             return None;
         }
-        // With a leading zero, it may differ from another text of the same value.
+        // `007` and `7` may be different ids.
         let plain = text == "0" || !text.starts_with('0') || text.starts_with("0.");
         let number = text.parse().ok().or_else(|| whole(text.parse().ok()?));
         Some(match number.filter(|_| plain) {
@@ -348,7 +348,7 @@ impl Id {
     }
 }
 
-/// A number, also as a string; NaN if there is none.
+/// A number, or a string that holds one; NaN if missing.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Number(pub f64);
 
@@ -387,7 +387,7 @@ impl<'de> Deserialize<'de> for Numbers {
     }
 }
 
-/// Anything, as a number or a list of numbers.
+/// Any value, as a number or a list of numbers.
 enum Value {
     One(f64),
     List(Vec<f64>),
@@ -431,7 +431,7 @@ impl<'de> Visitor<'de> for AnyNumbers {
     }
 }
 
-/// What a segment spans, if it has an extent: polygons, or a mask of run lengths, compressed or not.
+/// The bounding box of a segmentation if it is not empty: polygons, or a run-length mask, compressed or not.
 #[derive(Debug, Default)]
 struct Segment(Option<[f64; 4]>);
 
@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn segments_give_what_they_span() {
+    fn segmentations_give_their_bounding_boxes() {
         // Columns 1 and 2 of rows 1 to 2 in a mask of 4 rows and 5 columns.
         let mask = [0, 0, 0, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let rle = hotcoco::mask::encode(&mask, 4, 5).unwrap();
@@ -606,7 +606,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_goes_before_a_segment() {
+    fn a_box_takes_precedence_over_a_segmentation() {
         let both = r#""bbox": ["1", 2, 3.5, 4], "segmentation": [[0, 0, 9, 9, 0, 9]]"#;
         assert_eq!(outline(both), Outline::CornerAndSize([1.0, 2.0, 3.5, 4.0]));
         for bbox in ["[]", "null", "[1, 2, 3]", "{}", "[1, 2, 3, 4, 5]"] {
@@ -616,7 +616,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_may_be_numbers_of_any_form_or_texts() {
+    fn ids_may_be_numbers_in_any_notation_or_strings() {
         let id = |json: &str| {
             let json = format!(r#"{{"id": {json}}}"#);
             serde_json::from_str::<Category>(&json).unwrap().id
@@ -636,7 +636,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_none_do_not_refuse_a_file() {
+    fn nan_and_infinity_do_not_make_a_file_unreadable() {
         let text = r#"{"annotations": [{"image_id": 1, "category_id": 1, "bbox": [NaN, -Infinity, Infinity, 2],
             "note": "NaN \"Infinity"}]}"#;
         let file: CocoFile = parse(text.as_bytes()).unwrap();

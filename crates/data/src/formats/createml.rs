@@ -15,7 +15,7 @@ use super::split::Found;
 use crate::files::{read_text, start_of};
 use crate::{DataError, Layout};
 
-/// Recognizes JSON files that list images with their annotations. `given` is the only one if there is one.
+/// Recognizes JSON files that list images with their annotations. If `given` is set, only that file is considered.
 pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
@@ -43,7 +43,7 @@ pub(super) fn find(
     Ok((!listings.files.is_empty()).then(|| listings.found().with_report(candidates.report)))
 }
 
-/// The names of the field with an image's file name. Names that tools write come first.
+/// Names of the field with an image's file name. Names that tools write come first.
 const FILE_NAME: [&str; 5] = [
     "image",
     "imagefilename",
@@ -67,7 +67,7 @@ fn parse(text: &str) -> Result<Vec<ListedImage>, String> {
     Ok(entries.into_iter().map(Entry::image).collect())
 }
 
-/// What a file says about an image.
+/// The entry of an image.
 #[derive(Deserialize)]
 struct Entry {
     #[serde(
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lists_are_not_taken_for_annotations() {
+    fn other_lists_are_not_mistaken_for_annotations() {
         assert!(recognizes(
             "\n[{\"annotation\": [], \"imagefilename\": \"a.jpg\"}]"
         ));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_files_give_a_place() {
+    fn errors_of_malformed_files_name_the_line() {
         let cause = parse("[{\"image\": \"a.jpg\",\n\"annotations\": [7]}]").unwrap_err();
         assert!(
             cause.contains("not Create ML") && cause.contains("line 2"),

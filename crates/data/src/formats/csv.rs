@@ -14,7 +14,7 @@ use super::split::Found;
 use crate::files::{read_text, start_of, stem};
 use crate::{Category, DataError, Layout};
 
-/// Recognizes tables of boxes, and lists of classes beside them. `given` is the only table if there is one.
+/// Recognizes tables of boxes, and class lists next to them. If `given` is set, only that table is considered.
 pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
@@ -56,7 +56,7 @@ fn names_classes(file: &Path) -> bool {
         .any(|word| stem.contains(word))
 }
 
-/// The classes of all lists, by their ids. Folders of splits may each have one.
+/// The classes of all lists, by id. Each split folder may have its own list.
 fn classes(lists: &[PathBuf]) -> Result<Vec<Category>, DataError> {
     let mut all: BTreeMap<u64, String> = BTreeMap::new();
     for path in lists {
@@ -99,10 +99,10 @@ impl Fault {
     }
 }
 
-/// What a CSV file is, by its first row.
+/// The kind of a CSV file, from its first row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Content {
-    /// Boxes of images.
+    /// Boxes in images.
     Boxes,
     /// The ids of classes.
     Classes,
@@ -110,13 +110,13 @@ enum Content {
     Other,
 }
 
-/// What a text that starts like this contains.
+/// The content of a file that starts with this text.
 fn content(start: &str) -> Content {
     let mut rows = Rows::of(start);
     let Some(Ok((_, first))) = rows.next() else {
         return Content::Other;
     };
-    // A header that lacks a column is an error when the table is read.
+    // A header with a missing column is an error when the table is read.
     if Columns::of_header(&first).is_some()
         || (require_positional(&first).is_ok() && is_positional(&first))
     {
@@ -137,7 +137,7 @@ fn is_positional(row: &StringRecord) -> bool {
     !row[0].is_empty() && edges.all(|edge| edge.is_empty() || edge.parse::<f64>().is_ok())
 }
 
-/// Fails unless a row has the fields of one without a header.
+/// Fails unless the row has the fields of a table without a header.
 fn require_positional(row: &StringRecord) -> Result<(), String> {
     // A separator at the end of a row adds an empty field.
     match row.len() == 6 || (row.len() == 7 && row[6].is_empty()) {
@@ -149,10 +149,11 @@ fn require_positional(row: &StringRecord) -> Result<(), String> {
     }
 }
 
-/// Reads a table whose header names its columns, in any order, or one of `path,x1,y1,x2,y2,class` without a header.
+/// Reads a table whose header names its columns, in any order, or a table of `path,x1,y1,x2,y2,class` without a header.
 ///
-/// Fields are separated by commas, semicolons or tabs; numbers may have decimal commas unless these separate. A row without
-/// a box and a class is an image without objects. Images are in the order of their first rows, those without a name apart.
+/// Fields are separated by commas, semicolons or tabs. Numbers may have decimal commas unless commas separate fields. A
+/// row without a box and a class is an image without objects. Images are in the order of their first rows. Rows
+/// without an image name share one entry.
 fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
     let mut rows = Rows::of(text).peekable();
     let header = match rows.peek() {
@@ -236,11 +237,11 @@ fn parse_classes(text: &str) -> Result<BTreeMap<u64, String>, Fault> {
     Ok(classes)
 }
 
-/// The rows of a text that are not blank, with their lines. Fields are trimmed.
+/// The rows of a text that are not blank, with their line numbers. Fields are trimmed.
 struct Rows<'a> {
     text: &'a str,
     reader: csv::Reader<&'a [u8]>,
-    /// The line of the byte `counted`.
+    /// The line number at the byte `counted`.
     line: usize,
     counted: usize,
     decimal_comma: bool,
@@ -248,7 +249,7 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn of(text: &'a str) -> Self {
-        // Excel reads and writes a line that names the separator.
+        // Excel reads and writes a first line that names the separator.
         let (separator, text, line) = match separator_line(text) {
             Some((separator, rest)) => (separator, rest, 2),
             None => (guess_separator(text), text, 1),
@@ -262,8 +263,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The line of the row that starts at a byte, or after the line ends there. csv's own count is that of the row before
-    /// if lines end with CR LF or are blank.
+    /// The line number of the row that starts at a byte, or after the line breaks there. The csv crate gives the number
+    /// of the previous row if lines end with CR LF or are blank.
     fn line_at(&mut self, byte: u64) -> usize {
         let bytes = self.text.as_bytes();
         let mut start = usize::try_from(byte).unwrap_or(usize::MAX);
@@ -273,7 +274,7 @@ impl<'a> Rows<'a> {
         for at in self.counted..start.min(bytes.len()) {
             match bytes[at] {
                 b'\n' => self.line += 1,
-                // Alone, as on old systems.
+                // A lone CR ends a line on old systems.
                 b'\r' if bytes.get(at + 1) != Some(&b'\n') => self.line += 1,
                 _ => {}
             }
@@ -343,7 +344,7 @@ fn guess_separator(text: &str) -> u8 {
         .unwrap_or(b',')
 }
 
-/// A number such as `12,5` with a point; anything else as it is.
+/// A number such as `12,5` with a decimal point; anything else unchanged.
 fn with_decimal_point(field: &str) -> String {
     let with_point = field.replacen(',', ".", 1);
     match with_point.parse::<f64>() {
@@ -370,7 +371,7 @@ enum Edges {
     CornerAndSize([usize; 4]),
 }
 
-/// The names of columns, in lower case and without punctuation, those that tools write first.
+/// Column names in lower case and without punctuation. Names that tools write come first.
 const FILE_NAME: &[&str] = &[
     "filename",
     "path",
@@ -422,7 +423,7 @@ const CORNERS: [&[&str]; 4] = [
         "ybr",
     ],
 ];
-/// Left, top, width and height of a box, in tables without its right and bottom.
+/// Left, top, width and height of a box, in tables without right and bottom.
 const CORNER_AND_SIZE: [&[&str]; 4] = [
     &[
         "bboxx", "x", "boxx", "xmin", "x1", "left", "bboxxmin", "bboxleft",
@@ -448,16 +449,16 @@ fn plain(name: &str) -> String {
 struct Row {
     file_name: String,
     size: Size,
-    /// Its class and its corners, if these are complete.
+    /// Its class, and its corners if they are complete.
     object: Option<(String, Option<[f64; 4]>)>,
 }
 
-/// The size of an image in a row.
+/// The image size in a row.
 enum Size {
     Missing,
     /// Width and height in pixels.
     Given(u32, u32),
-    /// No number of pixels.
+    /// Not a valid number of pixels.
     Unusable,
 }
 
@@ -484,7 +485,7 @@ impl Columns {
             ([_, _, None, None], [Some(x), Some(y), Some(width), Some(height)]) => {
                 Some(Edges::CornerAndSize([x, y, width, height]))
             }
-            // Two names of edges do not come together by chance.
+            // Two edge names in one row are no coincidence.
             _ if corners.iter().flatten().count() >= 2 => None,
             _ => return None,
         };
@@ -585,7 +586,7 @@ mod tests {
 
     use super::*;
 
-    /// The images with their sizes, and classes and corners of their objects, by line.
+    /// The images with their sizes, and the classes and corners of their objects, one line each.
     fn rows(text: &str) -> Vec<String> {
         let images = parse(text).unwrap();
         let rows = images.into_iter().flat_map(|image| {
@@ -642,7 +643,7 @@ mod tests {
     }
 
     #[test]
-    fn spreadsheets_separate_by_semicolons_and_tabs() {
+    fn fields_may_be_separated_by_semicolons_and_tabs() {
         assert_eq!(
             rows("a, b.jpg;1,5;2,25;3;4;cat, black\n"),
             ["a, b.jpg line 1 cat, black [1.5, 2.25, 3.0, 4.0]"]
@@ -658,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_rows_are_kept_to_be_reported() {
+    fn incomplete_rows_are_kept_for_the_report() {
         let text = "a.jpg,1,2,,4,cat\nb.jpg,,,,,cat\nc.jpg,1,,,,\nd.jpg,1,x,3,4,cat\n,,,,,\ne.jpg,1,2,3,4,\n,1,2,3,4,cat\n";
         let images = parse(text).unwrap();
         let objects: Vec<_> = (images.iter())
@@ -770,7 +771,7 @@ mod tests {
     }
 
     #[test]
-    fn other_tables_are_not_taken_for_annotations() {
+    fn other_tables_are_not_mistaken_for_annotations() {
         for text in [
             "",
             "epoch,loss\n1,0.5\n",

@@ -28,17 +28,17 @@ pub struct DataFolder {
     splits: Vec<String>,
 }
 
-/// A split that would be validated on if it had images.
+/// A split that would be used for validation if it had images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PassedOver {
     /// The name of the split.
     pub split: String,
-    /// What was found in its place and cannot be read.
+    /// What was found in its folders but cannot be read.
     pub left_out: LoadReport,
 }
 
-/// As in `split 'val' has no readable images`.
+/// Prints as in `split 'val' has no readable images`.
 impl fmt::Display for PassedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "split '{}' has no readable images", self.split)?;
@@ -55,8 +55,8 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], or the error of a file that lists splits and cannot be
-    /// read.
+    /// [`DataError::MissingFolder`], [`DataError::UnknownLayout`], or the error of a file that lists splits and cannot
+    /// be read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, DataError> {
         let path = path.as_ref();
         let found = recognize(path)?;
@@ -68,7 +68,7 @@ impl DataFolder {
         })
     }
 
-    /// The folder, or the file that describes it, as given.
+    /// The path as given: the folder, or the file that describes the data set.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -88,7 +88,8 @@ impl DataFolder {
         &self.splits
     }
 
-    /// The training split: `train` or `training` in any case, a name that starts with such a word, or the only split.
+    /// The training split: `train` or `training` in any case, a name that starts with one of these words, or the only
+    /// split.
     pub fn training_split(&self) -> Option<&str> {
         let only = || match self.splits.as_slice() {
             [only] => Some(only.as_str()),
@@ -98,16 +99,16 @@ impl DataFolder {
         named.first().map(|split| split.name.as_str()).or_else(only)
     }
 
-    /// The split to validate on: `val`, `valid`, `validation` or `dev` in any case, a name that starts with such a word,
-    /// else `test`. Splits without images are [passed over](Self::passed_over). `None` if there is none: then
-    /// [`DetectionDataset::hold_out`] divides the training split.
+    /// The validation split: `val`, `valid`, `validation` or `dev` in any case, a name that starts with one of these
+    /// words, or else `test`. Splits without images are [passed over](Self::passed_over). If this is `None`,
+    /// [`DetectionDataset::hold_out`] divides the training split instead.
     pub fn validation_split(&self) -> Option<&str> {
         let mut splits = self.for_validation().into_iter();
         let found = splits.find(|split| !split.reader.is_empty());
         found.map(|split| split.name.as_str())
     }
 
-    /// The splits that come before the [validation split](Self::validation_split), but have no images.
+    /// The splits that would take precedence over the [validation split](Self::validation_split) but have no images.
     pub fn passed_over(&self) -> Vec<PassedOver> {
         let splits = self.for_validation().into_iter();
         let empty = splits.take_while(|split| split.reader.is_empty());
@@ -118,12 +119,12 @@ impl DataFolder {
         passed_over.collect()
     }
 
-    /// The splits to validate on by their names, the first choice first.
+    /// The validation splits by name, in order of preference.
     fn for_validation(&self) -> Vec<&Split> {
         [self.of_role(Role::Validation), self.of_role(Role::Test)].concat()
     }
 
-    /// The splits with exactly the name of that role, then those whose names start with such a word.
+    /// The splits whose name is a word for the role, then the splits whose name starts with one.
     fn of_role(&self, role: Role) -> Vec<&Split> {
         let splits = self.found.splits.iter();
         let mut of_role: Vec<&Split> = splits
@@ -133,8 +134,7 @@ impl DataFolder {
         of_role
     }
 
-    /// The name of the split that is meant by `split`: its name in any case, or another word for it, such as `valid` for
-    /// `val`.
+    /// Resolves `split`, a split name in any case or a synonym such as `valid` for `val`, to the name of the split.
     ///
     /// # Errors
     ///
@@ -148,7 +148,7 @@ impl DataFolder {
     ///
     /// # Errors
     ///
-    /// [`DataError::UnknownSplit`], and those of the layout's reader.
+    /// [`DataError::UnknownSplit`], and the errors of the layout's reader.
     pub fn read(&self, split: &str) -> Result<DetectionDataset, DataError> {
         self.read_split(Some(split))
     }

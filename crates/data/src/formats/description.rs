@@ -1,8 +1,8 @@
-//! What annotation files say, and the one step from there to a data set.
+//! The content of annotation files, and the single step from there to a data set.
 //!
-//! A reader of a format turns its files into a [`Description`] and looks at no image. [`Description::assemble`] reads
-//! the headers of the images, decides whether they are rotated, converts outlines to boxes, and counts what is wrong.
-//! So every rule about images and boxes holds for all formats.
+//! The reader of a format turns its files into a [`Description`] without opening any image. [`Description::assemble`]
+//! reads the headers of the images, decides whether they are rotated, converts outlines to boxes, and counts problems.
+//! So every rule about images and boxes applies to all formats.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -26,32 +26,32 @@ pub(super) struct Description {
     pub layout: Layout,
     pub categories: Vec<Category>,
     pub images: Vec<AnnotatedImage>,
-    /// Where annotations were searched for, for the message about a data set without any.
+    /// Where annotations were searched for. Appears in the error about a data set without annotations.
     pub searched: String,
-    /// What the reader has found so far.
+    /// The findings of the reader.
     pub report: LoadReport,
 }
 
-/// An image and what is drawn on it.
+/// An image and its annotated objects.
 #[derive(Debug)]
 pub(super) struct AnnotatedImage {
-    /// The id in the file; `None` numbers images from 1.
+    /// The id in the file. With `None`, images are numbered from 1.
     pub id: Option<u64>,
     /// The name in records.
     pub file_name: String,
     /// Where the image is, or would be.
     pub path: PathBuf,
-    /// Width and height in the annotations, if they give both.
+    /// Width and height in pixels as annotated, if both are given.
     pub stated_size: Option<(u32, u32)>,
-    /// What places in reports start with: the annotation file of this image, or the image.
+    /// The start of places in reports: the annotation file of this image, or the image.
     pub source: String,
     pub objects: Vec<AnnotatedObject>,
 }
 
-/// An object as it was drawn.
+/// An object as annotated.
 #[derive(Debug)]
 pub(super) struct AnnotatedObject {
-    /// The id in the file, 0 if it is missing there; `None` numbers the objects of the data set from 1.
+    /// The id in the file, or 0 if it is missing there. With `None`, the objects of the data set are numbered from 1.
     pub id: Option<u64>,
     pub outline: Outline,
     /// The class: an index of the categories.
@@ -67,7 +67,7 @@ pub(super) struct AnnotatedObject {
 pub(super) enum Place {
     /// A line, from 1.
     Line(usize),
-    /// The annotation of that id.
+    /// The annotation with this id.
     Annotation(String),
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The ways in which formats give a box. Lengths are in pixels or in fractions of the image's width and height.
+/// A box in the notation of its format. Lengths are in pixels or in fractions of the image's width and height.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Outline {
     /// Left, top, right, bottom.
@@ -91,9 +91,9 @@ pub(super) enum Outline {
     FirstAndLastPixel([f64; 4]),
     /// COCO's left, top, width, height.
     CornerAndSize([f64; 4]),
-    /// COCO's left, top, width, height, as shares.
+    /// COCO's left, top, width, height, as fractions.
     CornerAndSizeShares([f64; 4]),
-    /// YOLO's center and size, as shares.
+    /// YOLO's center and size, as fractions.
     CenterAndSizeShares([f64; 4]),
     /// The bounding box of a segmentation: left, top, right, bottom.
     Segment([f64; 4]),
@@ -104,7 +104,7 @@ pub(super) enum Outline {
 }
 
 impl Outline {
-    /// The box in an image of that size, and what was repaired; `None` without a box.
+    /// The box in an image of this size, and the repair that it needed; `None` without a box.
     fn bbox(self, (width, height): (u32, u32)) -> Option<(BoundingBox, Option<Finding>)> {
         let size = [f64::from(width), f64::from(height)];
         let scaled = |[a, b, c, d]: [f64; 4]| [a * size[0], b * size[1], c * size[0], d * size[1]];
@@ -115,8 +115,8 @@ impl Outline {
             Self::CornerShares(corners) => in_order(scaled(corners), swapped),
             Self::FirstAndLastPixel(pixels) => {
                 let ([xmin, ymin, xmax, ymax], finding) = ordered(pixels, swapped);
-                // A box with `xmin == xmax` would be one pixel wide, but results from a click without a drag: it is
-                // made degenerate, to be dropped.
+                // A box with `xmin == xmax` would be one pixel wide, but comes from a click without a drag. It is made
+                // degenerate so that it is dropped.
                 let extent = |min: f64, max: f64| if max > min { max - min + 1.0 } else { 0.0 };
                 let extents = [extent(xmin, xmax), extent(ymin, ymax)];
                 let xywh = [xmin - 1.0, ymin - 1.0, extents[0], extents[1]];
@@ -140,24 +140,25 @@ impl Outline {
     }
 }
 
-/// The corners of a box of that left, top, width and height.
+/// The corners of a box from its left, top, width and height.
 pub(super) fn corners([x, y, width, height]: [f64; 4]) -> [f64; 4] {
     [x, y, x + width, y + height]
 }
 
-/// Whether all boxes of a file are given as shares of the image's width and height rather than in pixels. As pixels, they
-/// would lie in the first pixel of their images, or just beyond it: shares are rounded. Whole numbers are pixels.
+/// Whether all boxes of a file are fractions of the image's width and height rather than pixels. If they were pixels,
+/// all boxes would lie in the first pixel of their images. Fractions may exceed 1 slightly from rounding. Whole numbers
+/// are pixels.
 pub(super) fn are_shares(boxes: impl Iterator<Item = [f64; 4]> + Clone) -> bool {
     let mut edges = boxes.clone().flatten();
     edges.all(|edge| (-0.01..=1.01).contains(&edge))
         && boxes.flatten().any(|edge| edge.fract() != 0.0)
 }
 
-/// The remark on boxes that are taken as shares.
+/// The remark on boxes that are read as fractions.
 pub(super) const IN_SHARES: &str =
     "all coordinates are at most 1: read as fractions of the image width and height";
 
-/// The box of these corners in order.
+/// The box with these corners, put in order.
 fn in_order(corners: [f64; 4], finding: Finding) -> (BoundingBox, Option<Finding>) {
     let (corners, finding) = ordered(corners, finding);
     let [x1, y1, x2, y2] = corners.map(|value| value as f32);
@@ -192,7 +193,8 @@ impl Description {
     /// # Errors
     ///
     /// The error of an image if none can be read. [`DataError::MissingImages`] if more than half are not on disk.
-    /// [`DataError::SizeMismatch`] if more than half are not of their annotated size. Those of [`DetectionDataset::new`].
+    /// [`DataError::SizeMismatch`] if the size of more than half differs from the annotated size. The errors of
+    /// [`DetectionDataset::new`].
     pub fn assemble(mut self) -> Result<DetectionDataset, DataError> {
         self.merge_categories();
         self.merge_images();
@@ -273,7 +275,7 @@ impl Description {
         if let (true, Some(cause)) = (records.is_empty(), unreadable) {
             return Err(cause);
         }
-        turned.tell(&mut report);
+        turned.report_to(&mut report);
         if segments.count > 0 {
             report.remark(format!("boxes computed from segmentations: {segments}"));
         }
@@ -293,8 +295,9 @@ impl Description {
 }
 
 impl Description {
-    /// Makes one of all categories of a name: that with most objects, so that the ids of results are those of the
-    /// annotations. Exports of Roboflow have a category for the whole project, which may be called as its only class.
+    /// Merges categories with the same name into the one with the most objects, so that the ids of results match the
+    /// annotations. Roboflow's exports have a category for the whole project, which may have the name of its only
+    /// class.
     fn merge_categories(&mut self) {
         let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
         for (category, label) in self.categories.iter().zip(0..) {
@@ -312,7 +315,7 @@ impl Description {
         }
         let mut kept_of: Vec<usize> = (0..self.categories.len()).collect();
         for labels in by_name.values() {
-            // Of equals, the last: the category for the project comes first.
+            // On a tie, take the last: the category for the project comes first.
             let most = labels.iter().copied().max_by_key(|&label| counts[label]);
             for &label in labels {
                 kept_of[label] = most.unwrap_or(label);
@@ -340,8 +343,8 @@ impl Description {
         self.categories = categories;
     }
 
-    /// Makes one of all entries of an image file, with the objects of all: which of two sources is right cannot be known,
-    /// and equal objects are dropped later.
+    /// Merges all entries of an image file, with the objects of all of them. There is no telling which source is right,
+    /// and duplicate objects are dropped later.
     fn merge_images(&mut self) {
         let mut place_of: HashMap<PathBuf, usize> = HashMap::with_capacity(self.images.len());
         let mut merged: Vec<AnnotatedImage> = Vec::with_capacity(self.images.len());
@@ -370,7 +373,7 @@ impl Description {
                     image.file_name, first.source, image.source
                 ),
             };
-            // An entry without objects says nothing against the other.
+            // An entry without objects does not contradict the other.
             let finding = match first.objects.is_empty() || image.objects.is_empty() {
                 true => Finding::Repeated,
                 false => Finding::Merged,
@@ -406,7 +409,7 @@ fn require_most(
     }
 }
 
-/// Fails if more than half of the images that can be read are not of their annotated size.
+/// Fails if the size of more than half of the readable images differs from the annotated size.
 fn require_sizes(
     images: &[AnnotatedImage],
     headers: &[Result<ImageHeader, DataError>],
@@ -434,8 +437,8 @@ fn require_sizes(
     })
 }
 
-/// The size of the pixels that the annotations of an image refer to, and which pixels these are. A size that fits only the
-/// stored pixels decides for them. `None` if it fits neither.
+/// The size of the pixels that the annotations of an image refer to, and whether these are the upright or the stored
+/// pixels. Stored pixels are chosen only if the annotated size fits them alone. `None` if it fits neither.
 fn fitting(image: &AnnotatedImage, header: ImageHeader) -> Option<((u32, u32), Pixels)> {
     let upright = header.upright();
     let stated = image.stated_size.unwrap_or(upright);
@@ -445,7 +448,7 @@ fn fitting(image: &AnnotatedImage, header: ImageHeader) -> Option<((u32, u32), P
     (stated == header.stored).then_some((stated, Pixels::Stored))
 }
 
-/// The images whose pixels are not stored upright, by what their annotations refer to.
+/// The images whose pixels are not stored upright, grouped by the pixels that their annotations refer to.
 #[derive(Default)]
 struct Turned {
     upright: Tally,
@@ -468,7 +471,7 @@ impl Turned {
         Some((size, pixels))
     }
 
-    fn tell(&self, report: &mut LoadReport) {
+    fn report_to(&self, report: &mut LoadReport) {
         if self.upright.count > 0 {
             report.remark(format!(
                 "images with an EXIF orientation, rotated upright: {}",
@@ -477,8 +480,7 @@ impl Turned {
         }
         if self.stored.count > 0 {
             report.remark(format!(
-                "images with an EXIF orientation, not rotated because their annotated size is that of the stored \
-                 pixels: {}",
+                "images with an EXIF orientation, not rotated because the annotated size matches the stored pixels: {}",
                 self.stored
             ));
         }

@@ -1,27 +1,27 @@
-//! Which splits of a folder to train and to validate on.
+//! Which splits of a folder are used for training and validation.
 
 use crate::{DataError, DataFolder};
 
-/// What to train on and what to validate on: two splits, or two parts of one.
+/// The training and validation data: two splits, or two parts of one.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Division {
-    /// The split to train on.
+    /// The training split.
     pub train: String,
-    /// The split to validate on, or [`HELD_OUT`](Self::HELD_OUT).
+    /// The validation split, or [`HELD_OUT`](Self::HELD_OUT).
     pub val: String,
-    /// The share of the split to train on that is held out to validate on.
+    /// The share of the training split that is held out for validation.
     pub share: Option<f64>,
 }
 
 impl Division {
-    /// The name of the part that is held out.
+    /// The name of the held-out part.
     pub const HELD_OUT: &str = "held-out";
 
     /// The share that is held out by default.
     pub const VAL_SHARE: f64 = 0.2;
 
-    /// The same with this share of the training split held out for validation.
+    /// Holds out this share of the training split for validation.
     #[must_use]
     pub fn with_val_share(self, share: f64) -> Self {
         Self {
@@ -33,17 +33,17 @@ impl Division {
 }
 
 impl DataFolder {
-    /// What to train and to validate on. Splits without a name are the
-    /// [training split](Self::training_split) and the [validation split](Self::validation_split). If there is none to
-    /// validate on, [`Division::VAL_SHARE`] of the split to train on is [held out](crate::DetectionDataset::hold_out).
+    /// Chooses the training and validation data. The defaults are the [training split](Self::training_split) and the
+    /// [validation split](Self::validation_split). Without a validation split, [`Division::VAL_SHARE`] of the training
+    /// split is [held out](crate::DetectionDataset::hold_out).
     ///
     /// # Errors
     ///
-    /// [`DataError::NoSplitFor`] if no split is recognizable as the one to train on.
+    /// [`DataError::NoSplitFor`] if no training split is recognized.
     pub fn division(&self, train: Option<&str>, val: Option<&str>) -> Result<Division, DataError> {
         let train = train.or(self.training_split());
         let train = train.ok_or_else(|| self.no_split_for("training"))?;
-        // The only split serves one purpose.
+        // A single split is not used for both.
         let found = || {
             let split = self.validation_split();
             split.filter(|split| !split.eq_ignore_ascii_case(train))
@@ -59,11 +59,11 @@ impl DataFolder {
         })
     }
 
-    /// The split to evaluate on: the one to validate on, or the only one.
+    /// The split to evaluate: the validation split, or the only split.
     ///
     /// # Errors
     ///
-    /// [`DataError::NoSplitFor`] if there are several splits and none to validate on.
+    /// [`DataError::NoSplitFor`] if there are several splits and none is for validation.
     pub fn evaluation_split(&self) -> Result<&str, DataError> {
         match (self.validation_split(), self.splits()) {
             (Some(split), _) => Ok(split),

@@ -1,4 +1,4 @@
-//! The paths of the images that annotation files name.
+//! Paths of the images that annotation files name.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::inventory::{Inventory, unique_max};
 use super::split::{Role, role_of};
 
-/// Finds the images that annotation files name, only in the folder of the data set: annotation files may be untrusted,
-/// and may have paths on another machine.
+/// Finds the images that annotation files name, but only in the folder of the data set. Annotation files may be
+/// untrusted, and their paths may be from another machine.
 #[derive(Debug)]
 pub(super) struct ImageFinder {
     inventory: Arc<Inventory>,
@@ -15,12 +15,12 @@ pub(super) struct ImageFinder {
     folders: Vec<PathBuf>,
     /// Folders that belong to the data set.
     allowed: Vec<PathBuf>,
-    /// What the split is for whose images are looked for.
+    /// The role of the split whose images are searched for.
     role: Option<Role>,
 }
 
-/// Where the images of a split may be, in search order, if its annotation `file` is in the folder `root`: first in the
-/// folder of the split.
+/// Folders that may hold the images of a split whose annotation `file` is in the folder `root`, in search order. The
+/// folder of the split comes first.
 pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBuf> {
     let beside = file.parent().unwrap_or(Path::new(""));
     let folders = [
@@ -35,8 +35,8 @@ pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBu
 }
 
 impl ImageFinder {
-    /// Names are relative to those of `folders` that exist, otherwise to the folder of the `inventory`. Images may be
-    /// there and in the folder of the inventory.
+    /// Names are relative to the `folders` that exist, or to the folder of the `inventory` if none does. Images may be
+    /// in these folders and in the folder of the inventory.
     pub fn new(inventory: Arc<Inventory>, mut folders: Vec<PathBuf>) -> Self {
         folders.retain(|folder| folder.is_dir());
         if folders.is_empty() {
@@ -53,17 +53,17 @@ impl ImageFinder {
         }
     }
 
-    /// Looks for images of the split of that name only.
+    /// Searches only for images of the split with this name.
     pub fn of_split(mut self, name: &str) -> Self {
         self.role = Role::of_word(name);
         self
     }
 
-    /// Where the image of that name is, or would be if it is on disk nowhere.
+    /// The path of an image, or the path where it was expected if it is not on disk.
     ///
-    /// A name that leads nowhere, such as a path of another machine, finds the file of that name in the data set if there
-    /// is only one, or one that most folders above it speak for. An image in a folder of another split does not fit, unless
-    /// the name leads there.
+    /// If no file exists at `name`, as with a path from another machine, the file in the data set with the same file
+    /// name is used. Of several, the one that shares the most parent folders with `name` is used. An image in a folder
+    /// of another split is not considered, unless `name` points to it.
     ///
     /// # Errors
     ///
@@ -72,20 +72,20 @@ impl ImageFinder {
         self.find_in(name, self.role)
     }
 
-    /// As [`find`](Self::find), in the split of that role.
+    /// Like [`find`](Self::find), in the split with this role.
     pub fn find_in(&self, name: &str, role: Option<Role>) -> Result<PathBuf, String> {
         let slashed = slashed(name);
         let relative = Path::new(&slashed);
         let folders = relative.parent().unwrap_or(Path::new("")).iter();
         let named = folders.filter_map(|folder| Role::of_word(folder.to_str()?));
         let mut roles: Vec<Role> = named.collect();
-        // The folders of another machine may be called anything.
+        // Folders on another machine may have any name.
         if roles.is_empty() || relative.is_absolute() {
             roles.extend(role);
         }
         let fits =
             |file: &Path| roles.is_empty() || role_of(file).is_none_or(|own| roles.contains(&own));
-        let is_there = |path: &Path| {
+        let is_file = |path: &Path| {
             path.is_file()
                 && fits(
                     path.strip_prefix(self.inventory.root())
@@ -96,13 +96,13 @@ impl ImageFinder {
         let is_inside = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);
         if Path::new(name).components().all(is_inside) {
             let direct = self.folders.iter().map(|folder| folder.join(name));
-            if let Some(found) = direct.into_iter().find(|path| is_there(path)) {
+            if let Some(found) = direct.into_iter().find(|path| is_file(path)) {
                 return Ok(found);
             }
         }
         let joined = (self.folders.iter()).map(|folder| tidy(&folder.join(relative)));
         let candidates: Vec<PathBuf> = joined.filter(|path| self.allows(path)).collect();
-        if let Some(found) = candidates.iter().find(|path| is_there(path)) {
+        if let Some(found) = candidates.iter().find(|path| is_file(path)) {
             return Ok(found.clone());
         }
         let parts: Vec<&str> = slashed
@@ -112,7 +112,7 @@ impl ImageFinder {
         if let Some(found) = self.resembling(&parts, fits) {
             return Ok(self.inventory.root().join(found));
         }
-        // An image of another split must not be there, whatever its name.
+        // Never fall back to an existing file: it may be an image of another split.
         let expected = candidates.into_iter().find(|path| !path.is_file());
         match expected {
             Some(expected) => Ok(expected),
@@ -126,7 +126,7 @@ impl ImageFinder {
         }
     }
 
-    /// The file of the inventory that resembles a path most, preferably in one of the folders.
+    /// The file of the inventory that best matches a path, preferably in one of the folders.
     fn resembling(&self, parts: &[&str], fits: impl Fn(&Path) -> bool) -> Option<&Path> {
         self.inventory.resembling(parts, &fits).or_else(|| {
             let name = Path::new(parts.last()?);
@@ -165,7 +165,7 @@ pub(super) fn plain(path: &Path) -> PathBuf {
     tidy(&std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()))
 }
 
-/// The path without `.`, and without `..` where a folder is before it.
+/// The path without `.`, and without `..` that follow a folder.
 fn tidy(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut tidy, part| {
         let last = tidy.components().next_back();
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_found_in_the_data_set_or_refused() {
+    fn names_are_found_in_the_data_set_or_rejected() {
         let dir = tempfile::tempdir().unwrap();
         for file in [
             "set/train/a.jpg",

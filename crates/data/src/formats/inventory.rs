@@ -17,10 +17,10 @@ const MAX_DEPTH: usize = 24;
 /// The most files that are listed. A path may be given by mistake, such as that of a whole disk.
 const MAX_FILES: usize = 4_000_000;
 
-/// The files in a folder and its sub-folders, without hidden ones.
+/// The files in a folder and its subfolders, without hidden ones.
 ///
-/// A link to a folder elsewhere, or another file system, is only looked through if its name is that of a part of a data set,
-/// such as `images` or `train`. Links that form a loop are not followed.
+/// A link to a folder elsewhere, or a mount of another file system, is only searched if it is named like a part of a
+/// data set, such as `images` or `train`. Loops of links are not followed.
 #[derive(Debug)]
 pub(super) struct Inventory {
     root: PathBuf,
@@ -30,7 +30,7 @@ pub(super) struct Inventory {
     skipped: Skipped,
 }
 
-/// What a walk has left out.
+/// What a walk skipped.
 #[derive(Debug, Default)]
 struct Skipped {
     too_deep: Tally,
@@ -39,7 +39,7 @@ struct Skipped {
 }
 
 impl Inventory {
-    /// Looks through a folder.
+    /// Searches a folder.
     ///
     /// # Errors
     ///
@@ -48,11 +48,11 @@ impl Inventory {
         Self::of_folders(root, &[root.to_path_buf()])
     }
 
-    /// Looks through these folders inside `root`, and at the files of `root` itself.
+    /// Searches these folders inside `root`, and lists the files of `root` itself.
     ///
     /// # Errors
     ///
-    /// Those of [`of`](Self::of).
+    /// Same as [`of`](Self::of).
     pub fn of_folders(root: &Path, folders: &[PathBuf]) -> Result<Self, DataError> {
         if !root.is_dir() {
             let path = root.to_path_buf();
@@ -82,29 +82,30 @@ impl Inventory {
         })
     }
 
-    /// What was not looked at and may be missed.
+    /// Messages about what was skipped and may be missing.
     pub fn omissions(&self) -> Vec<String> {
         let Skipped {
             too_deep,
             unreadable,
             elsewhere,
         } = &self.skipped;
-        let told = [
+        let skipped = [
             (
-                format!("folders more than {MAX_DEPTH} deep, not looked through"),
+                format!("folders nested more than {MAX_DEPTH} deep, not searched"),
                 too_deep,
             ),
             (
-                "files and folders that cannot be read or links that lead nowhere, left out".into(),
+                "unreadable files or folders and broken links, skipped".into(),
                 unreadable,
             ),
             (
-                "folders outside the data set or on another file system, not looked through".into(),
+                "folders outside the data set or on another file system, not searched".into(),
                 elsewhere,
             ),
         ];
-        let told = told.into_iter().filter(|(_, tally)| tally.count > 0);
-        told.map(|(what, tally)| format!("{what}: {tally}"))
+        let skipped = skipped.into_iter().filter(|(_, tally)| tally.count > 0);
+        skipped
+            .map(|(what, tally)| format!("{what}: {tally}"))
             .collect()
     }
 
@@ -126,7 +127,7 @@ impl Inventory {
         &rest[..count]
     }
 
-    /// Whether there is such a file, relative to the root.
+    /// Whether a file exists at this path relative to the root.
     pub fn contains(&self, file: &Path) -> bool {
         let found = self
             .files
@@ -134,7 +135,7 @@ impl Inventory {
         found.is_ok()
     }
 
-    /// The files of that extension, in lower case.
+    /// The files with this extension, which must be in lower case.
     pub fn with_extension(&self, extension: &str) -> impl Iterator<Item = &PathBuf> {
         self.files
             .iter()
@@ -165,8 +166,8 @@ impl Inventory {
         by_stem
     }
 
-    /// The file that most resembles the path `parts`: of the files of that name that fit, the one with most equal folders
-    /// above it. `None` if there is no such file, or if several resemble it as much.
+    /// The file that best matches the path `parts`: of the files with its name for which `fits` is true, the one that
+    /// shares the most parent folders. `None` if there is no match or a tie.
     pub fn resembling(&self, parts: &[&str], fits: impl Fn(&Path) -> bool) -> Option<&Path> {
         let name = Path::new(parts.last()?);
         let same_name = |file: &&Path| file_name(file).eq_ignore_ascii_case(&file_name(name));
@@ -177,14 +178,14 @@ impl Inventory {
     }
 }
 
-/// How many parts at the end of a path are those at the end of `parts`, whatever their case.
+/// The number of components that the ends of a path and of `parts` have in common, ignoring case.
 pub(super) fn equal_at_end(path: &Path, parts: &[&str]) -> usize {
     let own = path.iter().rev().map(|part| part.to_string_lossy());
     let pairs = own.zip(parts.iter().rev());
     pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
 }
 
-/// The item of the largest key, unless another one has the same.
+/// The item with the largest key; `None` on a tie.
 pub(super) fn unique_max<T: Copy, K: Ord>(
     items: impl Iterator<Item = T>,
     key: impl Fn(T) -> K,
@@ -209,7 +210,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Looks through a folder. `above` are the folders that links have been followed from and to.
+    /// Searches a folder. `above` holds the folders that links were followed from and to.
     fn through(
         &mut self,
         folder: &Path,
@@ -238,7 +239,7 @@ impl Walk<'_> {
             } else if !entry.file_type().is_dir() {
                 self.add(path)?;
             } else if entry.depth() == depth {
-                // A single level is all that is asked for.
+                // Only one level was asked for.
                 if depth > 1 {
                     self.skipped.too_deep.add(self.place(path));
                 }
@@ -301,14 +302,14 @@ impl Walk<'_> {
     }
 }
 
-/// Whether a folder is called like a part of a data set.
+/// Whether a folder is named like a part of a data set.
 pub(super) fn is_part(folder: &Path) -> bool {
     let name = file_name(folder).to_lowercase();
     let parts = ["images", "labels", "annotations", "jpegimages", "imagesets"];
     parts.contains(&name.as_str()) || names_split(&name)
 }
 
-/// The file system that a folder is on, if that can be told.
+/// The file system of a folder, if known.
 #[cfg(unix)]
 fn device(folder: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_a_folder_are_in_a_row() {
+    fn files_of_a_folder_are_consecutive() {
         let (_dir, inventory) = inventory(&[
             "a/x.jpg",
             "a-b/y.jpg",
@@ -374,13 +375,13 @@ mod tests {
         };
         assert_eq!(find("home/me/val/1.jpg").as_deref(), Some("val/1.JPG"));
         assert_eq!(find("data/3.png").as_deref(), Some("3.png"));
-        assert_eq!(find("elsewhere/2.jpg"), None, "two files resemble it");
+        assert_eq!(find("elsewhere/2.jpg"), None, "two files match");
         assert_eq!(find("3.jpg"), None);
     }
 
     #[cfg(unix)]
     #[test]
-    fn loops_of_links_end() {
+    fn loops_of_links_are_not_followed() {
         let (dir, _) = inventory(&["a/x.jpg"]);
         std::os::unix::fs::symlink(dir.path(), dir.path().join("a/loop")).unwrap();
         std::fs::create_dir(dir.path().join("b")).unwrap();
@@ -392,7 +393,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_left_out_is_told() {
+    fn skipped_files_and_folders_are_reported() {
         let outside = tempfile::tempdir().unwrap();
         std::fs::write(outside.path().join("y.jpg"), "").unwrap();
         let deep = vec!["d"; 30].join("/");
@@ -409,9 +410,9 @@ mod tests {
             inventory.files(),
             [Path::new("a/x.jpg"), Path::new("images/y.jpg")]
         );
-        let told = inventory.omissions().join("\n");
+        let omissions = inventory.omissions().join("\n");
         for part in ["24 deep", "1 (broken.jpg)", "1 (usr)"] {
-            assert!(told.contains(part), "{told}");
+            assert!(omissions.contains(part), "{omissions}");
         }
     }
 }

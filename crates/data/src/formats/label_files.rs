@@ -1,4 +1,4 @@
-//! Where the label files of images are.
+//! Locating the label files of images.
 
 use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::files::{file_name, has_extension, read_text, stem};
 #[derive(Debug)]
 pub(super) struct LabelFiles {
     inventory: Arc<Inventory>,
-    /// The files of the inventory that are where the label file of an image is expected.
+    /// The files of the inventory that are at the expected place of some image's label file.
     expected: OnceLock<HashSet<PathBuf>>,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct LabelFiles {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct LabelPath {
     pub path: PathBuf,
-    /// Whether it is where label files are expected, rather than the only one that can be meant.
+    /// Whether the file is at an expected place, rather than the only match by name.
     pub is_expected: bool,
 }
 
@@ -34,15 +34,15 @@ impl LabelFiles {
         }
     }
 
-    /// The label file of an image: where it is expected, whatever the case of letters, or else the only one of its stem that
-    /// belongs to no other image and is in the same sub-folders.
+    /// The label file of an image: the file at an expected place, ignoring case, or else the only file with its stem
+    /// that belongs to no other image and is in the same subfolders.
     pub fn of(&self, image: &Path) -> Option<LabelPath> {
         let found = |path: PathBuf, is_expected| Some(LabelPath { path, is_expected });
         let places = expected_places(image);
-        // A file that cannot be looked at is there, too: to read it is an error.
-        let is_there =
+        // A file without readable metadata counts as present, so that reading it is an error.
+        let exists =
             |path: &&PathBuf| !std::fs::metadata(path).is_err_and(|error| is_absent(&error));
-        if let Some(path) = places.iter().find(is_there) {
+        if let Some(path) = places.iter().find(exists) {
             return found(path.clone(), true);
         }
         let root = self.inventory.root();
@@ -65,14 +65,14 @@ impl LabelFiles {
             let text = read_text(&root.join(file)).unwrap_or_default();
             text.trim().is_empty() || is_label_text(&text)
         };
-        let mut likely = unused().filter(|file| sub_folders(file) == sub_folders(relative));
-        match (likely.next(), likely.next()) {
+        let mut candidates = unused().filter(|file| sub_folders(file) == sub_folders(relative));
+        match (candidates.next(), candidates.next()) {
             (Some(file), None) if holds_labels(file) => found(root.join(file), false),
             _ => None,
         }
     }
 
-    /// Whether a label file, relative to the folder of the inventory, belongs to an image there.
+    /// Whether a label file belongs to an image of the inventory. The path is relative to its folder.
     pub fn has_image(&self, file: &Path) -> bool {
         let path = self.inventory.root().join(file);
         let (stem, own) = (stem(file), file.with_extension(""));
@@ -99,7 +99,8 @@ impl LabelFiles {
     }
 }
 
-/// Where the label file of an image is expected: its path with the last folder `images` replaced by `labels`, or beside it.
+/// Where the label file of an image is expected: at its path with the last folder `images` replaced by `labels`, or
+/// next to the image.
 pub(super) fn expected_places(image: &Path) -> Vec<PathBuf> {
     let beside = image.with_extension("txt");
     let parts: Vec<Component> = image.components().collect();
@@ -120,7 +121,7 @@ pub(super) fn expected_places(image: &Path) -> Vec<PathBuf> {
     vec![swapped.with_extension("txt"), beside]
 }
 
-/// The folders of a file in lower case, without those for images and for labels.
+/// The folders of a file in lower case, without folders for images or labels.
 fn sub_folders(file: &Path) -> Vec<String> {
     const KINDS: [&str; 12] = [
         "images",
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn label_files_are_in_a_folder_beside_the_images_or_beside_them() {
+    fn label_files_are_in_a_labels_folder_or_next_to_the_images() {
         let files = |image: &str| -> Vec<String> {
             let files = expected_places(Path::new(image)).into_iter();
             files.map(|file| file.display().to_string()).collect()

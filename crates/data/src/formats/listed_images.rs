@@ -1,4 +1,4 @@
-//! The images of a folder and those that annotation files list.
+//! Images in a folder and images that annotation files list.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -13,12 +13,13 @@ use crate::Tally;
 use crate::decoding::is_image;
 use crate::files::last_part;
 
-/// Where the image is, or would be, that an annotation file calls `name`: as `finder` says, otherwise that of the name
-/// decoded as a URL's (`a%20b.jpg`), otherwise the only image of that name with an extension.
+/// The path of the image that an annotation file calls `name`. Tries `finder` with the name, then with the name decoded
+/// as a URL (`a%20b.jpg`), then the only image with this name plus an extension. If all fail, the path where the image
+/// was expected.
 ///
 /// # Errors
 ///
-/// The cause, if the name leads out of the data set.
+/// The cause, if the name points outside the data set.
 pub(super) fn locate(
     finder: &ImageFinder,
     inventory: &Inventory,
@@ -52,8 +53,8 @@ pub(super) fn locate(
     })
 }
 
-/// Remarks on images beside those of a split that no annotation file lists. `is_listed` tells those of other splits; it is
-/// given paths relative to the folder of the inventory.
+/// Adds a remark on images that no annotation file lists, in the folders of the listed images. `is_listed` recognizes
+/// images of other splits by their paths relative to the folder of the inventory.
 pub(super) fn remark_on_unlisted(
     inventory: &Inventory,
     description: &mut Description,
@@ -74,7 +75,7 @@ pub(super) fn remark_on_unlisted(
         }
     }
     if others.count > 0 {
-        let remark = format!("images that are not annotated, left out: {others}");
+        let remark = format!("images without annotations, skipped: {others}");
         description.report.remark(remark);
     }
 }

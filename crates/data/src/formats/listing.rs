@@ -1,4 +1,4 @@
-//! Data sets with one file per split, which lists images by name and objects by the names of their classes.
+//! Data sets with one file per split, which lists images by file name and objects by class name.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -16,24 +16,24 @@ use super::split::{Found, Split, SplitReader, split_names, title};
 use crate::files::{file_name, last_part, stem};
 use crate::{Category, DataError, Finding, Layout, LoadReport};
 
-/// What a file says about an image.
+/// The entry of an image in a file.
 #[derive(Debug, PartialEq)]
 pub(super) struct ListedImage {
-    /// Empty if the file does not name it.
+    /// Empty if missing.
     pub file_name: String,
-    /// Width and height in pixels, if the file gives both.
+    /// Width and height in pixels, if both are given.
     pub size: Option<(u32, u32)>,
-    /// Where the file gives a size that is no number of pixels.
+    /// The place of a size that is not a valid number of pixels.
     pub unusable_size: Option<Place>,
     pub objects: Vec<ListedObject>,
 }
 
-/// What a file says about an object.
+/// The entry of an object in a file.
 #[derive(Debug, PartialEq)]
 pub(super) struct ListedObject {
-    /// Empty if the file does not name it.
+    /// Empty if missing.
     pub class: String,
-    /// Left, top, right and bottom; `None` if the file does not give all of them.
+    /// Left, top, right and bottom; `None` if any of them is missing.
     pub corners: Option<[f64; 4]>,
     pub place: Place,
 }
@@ -73,7 +73,7 @@ impl Listings {
         Found::new(layout, evidence.unwrap_or_default(), splits)
     }
 
-    /// The classes that are listed, then all others in any split, sorted.
+    /// The listed classes, then all others in any split, sorted.
     fn categories(&self, files: &[Vec<ListedImage>]) -> Vec<Category> {
         let mut categories = self.classes.clone();
         let listed: BTreeSet<&str> = self

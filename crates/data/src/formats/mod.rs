@@ -1,9 +1,9 @@
-//! Readers of the layouts in which annotations come.
+//! Readers of annotation layouts.
 //!
-//! A recognizer of a layout looks at the [`Inventory`](inventory::Inventory) of a folder and gives the splits that it
+//! The recognizer of a layout takes the [`Inventory`](inventory::Inventory) of a folder and returns the splits that it
 //! [found](split::Found). The [reader](split::SplitReader) of a split turns its files into a
-//! [`Description`](description::Description), and [one step](description::Description::assemble) for all layouts makes that
-//! a data set.
+//! [`Description`](description::Description). [A single step](description::Description::assemble), shared by all
+//! layouts, turns this into a data set.
 
 mod candidates;
 mod class_name;

@@ -11,11 +11,11 @@ use super::{coco, createml, csv, voc, yolo};
 use crate::DataError;
 use crate::files::{file_name, read_text};
 
-/// Recognizes a layout by the files of a folder, or by a single one that describes the data set, relative to the folder.
-/// `None` if it is another layout.
+/// Recognizes a layout by the files of a folder, or by a single file that describes the data set, relative to the
+/// folder. `None` if the layout is another one.
 type Recognizer = fn(&Arc<Inventory>, Option<&Path>) -> Result<Option<Found>, DataError>;
 
-/// All layouts. Where two fit equally well, the earlier one is taken.
+/// All layouts. If two fit equally well, the earlier one is chosen.
 const RECOGNIZERS: [Recognizer; 5] = [coco::find, voc::find, yolo::find, csv::find, createml::find];
 
 /// The layout at `path`: a folder, or the file that describes a data set.
@@ -47,7 +47,8 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
     })
 }
 
-/// The folder of the data set that a file describes: its own, or the one above for a file in `annotations/`.
+/// The folder of the data set that a file describes: the folder of the file, or its parent for a file in
+/// `annotations/`.
 fn folder_of(file: &Path) -> PathBuf {
     let parent = file.parent().unwrap_or(Path::new(""));
     let parent = match parent.as_os_str().is_empty() {
@@ -68,7 +69,7 @@ fn folder_of(file: &Path) -> PathBuf {
     }
 }
 
-/// The layout with most annotated images, and in its evidence those that fit less or cannot be read.
+/// The layout with the most annotated images. Its evidence mentions layouts that fit less well or cannot be read.
 fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found>, DataError> {
     let mut all: Vec<Found> = Vec::new();
     let mut errors = Vec::new();
@@ -79,13 +80,13 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
             Err(error) => errors.push(error),
         }
     }
-    // Counting may take long: it is needed only to choose between several.
+    // Counting may take long, and is only needed to choose between several layouts.
     let counts: Vec<usize> = match all.len() {
         0 | 1 => vec![0; all.len()],
         _ => all.iter().map(Found::annotated).collect(),
     };
     let mut all: Vec<(usize, Found)> = counts.into_iter().zip(all).collect();
-    // Of equals, `max_by_key` takes the last.
+    // On a tie, `max_by_key` returns the last.
     let chosen = all.iter().enumerate().rev();
     let Some((chosen, _)) = chosen.max_by_key(|(_, (count, _))| *count) else {
         return errors.into_iter().next().map_or(Ok(None), Err);
@@ -100,7 +101,7 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
     let others: Vec<String> = others.collect();
     if !others.is_empty() {
         found.evidence = format!(
-            "{} with {most} annotated images, more than or as many as {}",
+            "{} with {most} annotated images, at least as many as {}",
             found.evidence,
             others.join(" and ")
         );
@@ -111,7 +112,7 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
     Ok(Some(found))
 }
 
-/// Whether the file at fault describes a data set for certain, by its name.
+/// Whether the name of the file at fault shows that it describes a data set.
 fn is_of_a_description(error: &DataError) -> bool {
     let (DataError::Io { path, .. }
     | DataError::Annotations { path, .. }
@@ -125,7 +126,7 @@ fn is_of_a_description(error: &DataError) -> bool {
     is_coco || is_yolo || name.starts_with("_annotations.")
 }
 
-/// The only folder in the folder of an inventory, if all files are in it and it is not a part of a layout.
+/// The only subfolder of an inventory, if it holds all files and is not part of a layout.
 fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     let folder = |file: &PathBuf| {
         let mut parts = file.components();
@@ -137,7 +138,7 @@ fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     (first == last && !is_part(Path::new(&first))).then(|| inventory.root().join(first))
 }
 
-/// What is in a folder that is not a data set, as in `3 .jpg, 1 .json`.
+/// The contents of a folder that is not a data set, as in `3 .jpg, 1 .json`.
 fn summary(inventory: &Inventory) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for file in inventory.files() {

@@ -8,24 +8,24 @@ use super::description::Description;
 use crate::files::{file_name, stem};
 use crate::{DataError, DetectionDataset, Layout, LoadReport};
 
-/// The name of the only split where no files or folders name any.
+/// The name of the only split if no file or folder names one.
 pub(super) const ONLY_SPLIT: &str = "all";
 
 /// Reads the annotations of one split.
 pub(super) trait SplitReader: fmt::Debug + Send + Sync {
-    /// What the annotation files say.
+    /// Reads the annotation files.
     fn describe(&self) -> Result<Description, DataError>;
 
-    /// About how many images have annotations, as far as is known without reading them. Decides between layouts that
-    /// both fit a folder.
+    /// An estimate of the number of annotated images, made without reading the annotations. Decides between layouts
+    /// that both fit a folder.
     fn annotated(&self) -> usize;
 
-    /// Whether the split certainly has no images.
+    /// Whether the split is known to have no images.
     fn is_empty(&self) -> bool {
         false
     }
 
-    /// What lies where the images of an empty split would be, but is not read.
+    /// What was found in the image folders of an empty split but is not read.
     fn left_out(&self) -> LoadReport {
         LoadReport::default()
     }
@@ -55,12 +55,12 @@ pub(super) struct Found {
     pub evidence: String,
     /// Sorted by name.
     pub splits: Vec<Split>,
-    /// Splits that the data set names, and where each would be if it were there.
+    /// Splits that the data set names but that do not exist, with their expected paths.
     pub absent: Vec<(String, PathBuf)>,
-    /// What concerns the folder as a whole, such as files that are not used. Reported with the training split, or
-    /// with every split if there is none.
+    /// Findings about the folder as a whole, such as unused files. Reported with the training split, or with every
+    /// split if there is no training split.
     pub report: LoadReport,
-    /// What was not searched and may be missing from any split.
+    /// Messages about what was skipped and may be missing from any split.
     pub omissions: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ impl Found {
         is_training(split) || !self.splits.iter().any(is_training)
     }
 
-    /// With this report on the folder as a whole.
+    /// Adds a report on the folder as a whole.
     #[must_use]
     pub fn with_report(mut self, report: LoadReport) -> Self {
         self.report = report;
@@ -112,7 +112,7 @@ impl Found {
         readers.sum()
     }
 
-    /// The split called `name`, whatever its case, or the only one if `name` is `None`.
+    /// The split called `name` in any case, or the only split if `name` is `None`.
     pub fn choose(&self, dir: &Path, name: Option<&str>) -> Result<&Split, DataError> {
         let called =
             |fits: &dyn Fn(&str) -> bool| self.splits.iter().find(|split| fits(&split.name));
@@ -152,12 +152,12 @@ impl Found {
     }
 }
 
-/// What the split of the data set in `dir` is called in messages.
+/// The name of a split of the data set in `dir` in messages.
 pub(super) fn title(dir: &Path, split: &str) -> String {
     format!("{} [{split}]", dir.display())
 }
 
-/// What a split is for, by its name alone.
+/// The purpose of a split, from its name alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Train,
@@ -166,12 +166,12 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// The role of a name that starts with such a word, as in `val2017` and `test_set`.
+    /// The role of a name that starts with a word for a role, as in `val2017` and `test_set`.
     pub(crate) fn of_word(name: &str) -> Option<Self> {
         Self::of(first_word(name))
     }
 
-    /// The role of exactly such a name, whatever its case.
+    /// The role of a name that is a word for a role, in any case.
     pub(super) fn of(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
             "train" | "training" => Self::Train,
@@ -188,23 +188,23 @@ fn first_word(name: &str) -> &str {
     &name[..end.unwrap_or(name.len())]
 }
 
-/// Whether a folder or file of that name holds a split: `train`, `Valid`, `val2017`, `test_set`, but not `device`.
+/// Whether a folder or file with this name holds a split: `train`, `Valid`, `val2017`, `test_set`, but not `device`.
 pub(super) fn names_split(name: &str) -> bool {
     Role::of_word(name).is_some() || first_word(name).eq_ignore_ascii_case("trainval")
 }
 
-/// The split that a file belongs to: the outermost of its folders that names one.
+/// The split that a file belongs to: its outermost folder that names a split.
 pub(super) fn split_of(file: &Path) -> Option<&str> {
     let folders = file.parent()?.iter().filter_map(|part| part.to_str());
     folders.into_iter().find(|part| names_split(part))
 }
 
-/// What the split is for that a file belongs to, if its folders tell.
+/// The role of the split that a file belongs to, if its folders name one.
 pub(super) fn role_of(file: &Path) -> Option<Role> {
     split_of(file).and_then(Role::of_word)
 }
 
-/// The names of the splits of these annotation files, each different from the others.
+/// Distinct split names for these annotation files.
 pub(super) fn split_names(files: &[&Path]) -> Vec<String> {
     let name = |file: &&Path| {
         let stem = stem(file);
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_go_by_the_words_that_people_use() {
+    fn split_names_start_with_a_common_word() {
         for name in [
             "train",
             "Train",

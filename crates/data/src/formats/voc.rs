@@ -19,25 +19,27 @@ use crate::files::{file_name, has_extension, lines, open, read_text, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport};
 
 impl DetectionDataset {
-    /// Reads one split of a VOC folder: an XML file for each image, in whatever folders. The splits are the lists
-    /// `ImageSets/Main/{split}.txt`, `ImageSets/{split}.txt` or `{split}.txt`, otherwise folders such as `train` and `valid`.
+    /// Reads one split of a VOC folder: an XML file for each image, in any folders. The splits are the lists
+    /// `ImageSets/Main/{split}.txt`, `ImageSets/{split}.txt` or `{split}.txt`, or else folders such as `train` and
+    /// `valid`.
     ///
-    /// VOC's corners are pixels, counted from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. Corners
+    /// VOC's corners are pixel indices from 1, both inclusive: `xmin = 1, xmax = 4` becomes `x1 = 0, x2 = 4`. Corners
     /// in the wrong order are swapped. A box with `xmin == xmax` or `ymin == ymax` is degenerate.
     ///
-    /// All annotations of the folder are read for every split: categories, labels and ids are the same in every split.
+    /// All annotations of the folder are read for every split, so that categories, labels and ids are the same in every
+    /// split.
     ///
     /// # Errors
     ///
-    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Line`] if an annotation file or the list
-    /// is malformed. [`DataError::Annotations`] without annotations, or if an image is outside the folder.
+    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Line`] if an annotation file or the
+    /// list is malformed. [`DataError::Annotations`] without annotations, or if an image is outside the folder.
     /// [`DataError::MissingImages`].
     pub fn voc(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
         let dir = dir.as_ref();
         let found = find(&Arc::new(Inventory::of(dir)?), None)?;
         let found = found.ok_or_else(|| DataError::Annotations {
             path: dir.to_path_buf(),
-            cause: "no VOC annotations: there is no XML file with an <annotation>".into(),
+            cause: "no VOC annotations: no XML file with an <annotation> was found".into(),
         })?;
         found.read(dir, split)
     }
@@ -52,12 +54,12 @@ struct VocSet {
     finder: ImageFinder,
 }
 
-/// Which images a split has.
+/// The images of a split.
 #[derive(Debug)]
 enum Members {
-    /// Those of these files, by index.
+    /// The images of these annotation files, by index.
     Files(Vec<usize>),
-    /// Those that these files list, one per line. Relative to the folder.
+    /// The images in these lists, one per line. Relative to the folder.
     Lists(Vec<PathBuf>),
 }
 
@@ -115,7 +117,8 @@ pub(super) fn find(
     Ok(Some(found.with_report(report)))
 }
 
-/// The XML files of folders that hold annotations: by the name of the folder, or by what is in the first few files.
+/// The XML files of folders that hold annotations, recognized by the name of the folder or the content of its first few
+/// files.
 fn annotation_files(inventory: &Inventory) -> Vec<PathBuf> {
     let mut by_folder: BTreeMap<&Path, Vec<&PathBuf>> = BTreeMap::new();
     for file in inventory.with_extension("xml") {
@@ -140,7 +143,7 @@ fn annotation_files(inventory: &Inventory) -> Vec<PathBuf> {
     files
 }
 
-/// Whether the start of a file has VOC's outermost element.
+/// Whether the start of a file has VOC's root element.
 fn is_annotation(path: &Path) -> bool {
     let start = |file: File| {
         let mut start = Vec::new();
@@ -151,25 +154,25 @@ fn is_annotation(path: &Path) -> bool {
     start.contains("<annotation>") || start.contains("<annotation ")
 }
 
-/// Whether all lines say in a second column whether an image has a class: -1, 0 or 1.
+/// Whether all lines have a second column that marks whether an image has a class: -1, 0 or 1.
 fn has_verdicts(list: &str) -> bool {
     let mut lines = lines(list).map(|(_, line)| line).peekable();
     lines.peek().is_some() && lines.all(|line| verdict(line).is_some())
 }
 
-/// What is before the second column of VOC's lists for a single class.
+/// The image name before the second column of VOC's lists for a single class.
 fn verdict(line: &str) -> Option<&str> {
     let (name, verdict) = line.rsplit_once(char::is_whitespace)?;
     matches!(verdict, "-1" | "0" | "1").then(|| name.trim_end())
 }
 
-/// The split of a list for a single class, such as `cat_train`.
+/// The split of a list for a single class: `train` for `cat_train`.
 fn split_of_class_list(stem: &str) -> Option<&str> {
     let (_, split) = stem.rsplit_once('_')?;
     names_split(split).then_some(split)
 }
 
-/// The files of each split, by the folder of the annotation file or else that of its image.
+/// The files of each split, from the folder of the annotation file or else of its image.
 fn by_folder(set: &VocSet) -> BTreeMap<String, Vec<usize>> {
     let mut splits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (file, index) in set.files.iter().zip(0..) {
@@ -181,8 +184,8 @@ fn by_folder(set: &VocSet) -> BTreeMap<String, Vec<usize>> {
 }
 
 impl VocSet {
-    /// The lists of images by the names of the splits: those in `ImageSets/Main`, in `ImageSets`, or else at the top of the
-    /// folder. VOC's lists for single classes count where there are no others.
+    /// The lists of images by split name, from `ImageSets/Main`, `ImageSets`, or else the top of the folder. VOC's
+    /// lists for single classes are used only if there are no other lists.
     fn lists(&self) -> Result<BTreeMap<String, Vec<PathBuf>>, DataError> {
         let texts: Vec<&PathBuf> = self.inventory.with_extension("txt").collect();
         let is_in =
@@ -219,7 +222,7 @@ impl VocSet {
         Ok(lists)
     }
 
-    /// Whether a list is one of VOC's for a single class (`cat_train.txt`). Names of images may have spaces, too.
+    /// Whether a list is one of VOC's lists for a single class (`cat_train.txt`). Image names may also have spaces.
     fn is_of_one_class(&self, list: &Path) -> Result<bool, DataError> {
         let text = read_text(&self.inventory.root().join(list))?;
         let names_file = |line: &str| {
@@ -229,7 +232,7 @@ impl VocSet {
         Ok(has_verdicts(&text) && !lines(&text).any(|(_, line)| names_file(line)))
     }
 
-    /// The remarks about lists at the top and in `ImageSets` that are not read.
+    /// Remarks about lists at the top and in `ImageSets` that are not used.
     fn unused_lists(&self, lists: &BTreeMap<String, Vec<PathBuf>>) -> Vec<String> {
         let used: HashSet<&PathBuf> = lists.values().flatten().collect();
         let texts = self.inventory.with_extension("txt");
@@ -241,14 +244,15 @@ impl VocSet {
         });
         let unused = candidates.filter(|file| !used.contains(file));
         unused
-            .map(|file| format!("{}: a list of a split that is not used", file.display()))
+            .map(|file| format!("{}: image list not used", file.display()))
             .collect()
     }
 
-    /// The indices of the annotation files that a line of a list may mean, from the best kind of agreement: the path that it
-    /// names beside the folder of lists, or the file of that stem there, or anywhere.
+    /// The indices of the annotation files that match a line of a list. Only the best kind of match is returned: the
+    /// path that the line names next to the folder of lists, then a file with its stem there, then a file with its stem
+    /// anywhere.
     fn resolve(&self, list: &Path, line: &str) -> Vec<usize> {
-        // `image.jpg image.xml`, or the second column of a list for a class.
+        // `image.jpg image.xml`, or the second column of a list for a single class.
         let second = line
             .rsplit_once(char::is_whitespace)
             .map(|(_, second)| second)
@@ -298,7 +302,7 @@ impl VocSet {
         Vec::new()
     }
 
-    /// What an annotation file is called in reports: by its name alone unless another one has it.
+    /// The name of an annotation file in reports: the file name, or the path if another file has the same name.
     fn source(&self, index: usize) -> String {
         let file = &self.files[index];
         let name = file_name(file);
@@ -312,13 +316,13 @@ impl VocSet {
         }
     }
 
-    /// The image of an annotation file: the file with the same stem, otherwise the one that `<filename>` names.
+    /// The image of an annotation file: the image with the same stem, or else the image that `<filename>` names.
     fn locate(&self, file: &Path, content: &XmlFile) -> Result<PathBuf, String> {
         let role = role_of(file);
         match self.images_by_stem(file, content)[..] {
             [image] => Ok(self.inventory.root().join(image)),
             [first, second, ..] => Err(format!(
-                "the file may be about {} or {}",
+                "the image may be {} or {}",
                 first.display(),
                 second.display()
             )),
@@ -329,9 +333,9 @@ impl VocSet {
         }
     }
 
-    /// The images with the stem of an annotation file that fit it best: those whose folders are most like those of the
-    /// file, that are called as the file says, in the folders that it says, and in a folder for images. Images of another
-    /// split do not fit.
+    /// The images with the stem of an annotation file that match it best. Criteria, in order: folders like those of the
+    /// annotation file, the annotated file name, the annotated folders, and a folder for images. Images of another
+    /// split are excluded.
     fn images_by_stem(&self, file: &Path, content: &XmlFile) -> Vec<&Path> {
         let stem = stem(file);
         let role = role_of(file);
@@ -419,7 +423,7 @@ impl SplitReader for VocSplit {
             }
         }
 
-        // Objects are numbered through all files.
+        // Objects are numbered across all files.
         let first_ids: Vec<u64> = (annotated.iter())
             .scan(1, |next, image| {
                 let first = *next;
@@ -462,7 +466,7 @@ impl SplitReader for VocSplit {
             searched: root.join(folder).join("*.xml").display().to_string(),
             report,
         };
-        // Where lists make the splits, other images are expected.
+        // If lists define the splits, unlisted images are expected.
         if let Members::Files(_) = self.members {
             let has_file = |image: &Path| {
                 let mut same = set.inventory.with_stem(&stem(image));
@@ -492,7 +496,7 @@ impl SplitReader for VocSplit {
 }
 
 impl VocSplit {
-    /// The indices of the files whose images the split has, each once.
+    /// The indices of the annotation files of the split, each once.
     fn members(&self, report: &mut LoadReport) -> Result<Vec<usize>, DataError> {
         let lists = match &self.members {
             Members::Files(files) => return Ok(files.clone()),
@@ -503,7 +507,7 @@ impl VocSplit {
         for list in lists {
             let path = self.set.inventory.root().join(list);
             let text = read_text(&path)?;
-            // Several lists for single classes name the same images.
+            // Lists for different classes name the same images.
             let is_of_one_class = lists.len() > 1 && has_verdicts(&text);
             for (line, name) in lines(&text) {
                 let found = self.set.resolve(list, name);
@@ -522,7 +526,7 @@ impl VocSplit {
                     [first, second, ..] => {
                         let file = |index: usize| self.set.files[index].display();
                         return Err(malformed(format!(
-                            "'{name}' may be {} or {}",
+                            "'{name}' matches both {} and {}",
                             file(first),
                             file(second)
                         )));
@@ -539,7 +543,7 @@ impl VocSplit {
     }
 }
 
-/// The innermost folder that all of the files are in.
+/// The innermost folder that contains all of the files.
 fn common_folder(files: &[PathBuf]) -> PathBuf {
     let mut folders = files.iter().filter_map(|file| file.parent());
     let Some(first) = folders.next() else {
@@ -554,9 +558,9 @@ fn common_folder(files: &[PathBuf]) -> PathBuf {
     })
 }
 
-/// The class names: those in `labels.txt` first, if there is one, in its order; then all others, sorted.
+/// The class names: first those in `labels.txt`, if it exists, in its order; then all others, sorted.
 fn class_names(dir: &Path, annotated: &[XmlFile]) -> Result<Vec<String>, DataError> {
-    // The second one is of PaddleDetection.
+    // PaddleDetection uses the second name.
     let lists = ["labels.txt", "label_list.txt"].map(|name| dir.join(name));
     let text = match lists.iter().find(|list| list.is_file()) {
         Some(list) => read_text(list)?,
@@ -578,13 +582,13 @@ fn class_names(dir: &Path, annotated: &[XmlFile]) -> Result<Vec<String>, DataErr
 /// The content of an annotation file.
 #[derive(Default)]
 struct XmlFile {
-    /// The `<filename>`, `<folder>` and `<path>` of the image; empty if they are not given.
+    /// The `<filename>`, `<folder>` and `<path>` of the image; empty if missing.
     file_name: String,
     folder: String,
     path: String,
     /// Width and height, if both are given.
     size: Option<(u32, u32)>,
-    /// The line of a width or height that is no number of pixels.
+    /// The line of a width or height that is not a valid number of pixels.
     unusable_size: Option<usize>,
     boxes: Vec<Drawn>,
 }
@@ -593,7 +597,7 @@ struct XmlFile {
 struct Drawn {
     /// Its line in the file, from 1.
     line: usize,
-    /// Empty if there is none.
+    /// Empty if missing.
     name: String,
     outline: Outline,
     difficult: bool,
@@ -648,13 +652,13 @@ impl Drawn {
             line: object.line,
             name: name.to_string(),
             outline: outline(object)?,
-            // Tools write `Unspecified`, too.
+            // Some tools write `Unspecified`.
             difficult: difficult.is_some_and(|difficult| difficult != 0.0),
         })
     }
 }
 
-/// The corners of an object, otherwise those of its polygon.
+/// The corners of an object, or else the bounding box of its polygon.
 fn outline(object: &Element) -> Result<Outline, Fault> {
     if let Some(oriented) = object.child("robndbox") {
         return Err(
@@ -687,12 +691,12 @@ fn outline(object: &Element) -> Result<Outline, Fault> {
         .map_or(Outline::Missing, Outline::Segment))
 }
 
-/// The number in an element; `None` if there is none.
+/// The number in an element; `None` if it is not a number.
 fn number(element: &Element) -> Option<f64> {
     element.text().parse().ok()
 }
 
-/// The number of pixels in an element; `None` if there is none.
+/// The number of pixels in an element; `None` if it is not a valid one.
 fn extent(element: &Element) -> Option<u32> {
     let value = number(element)?;
     let fits = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);

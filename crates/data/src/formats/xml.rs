@@ -1,10 +1,10 @@
 //! The part of XML that annotations use: elements and text, as a tree with line numbers.
 //!
-//! Annotation files may come from anyone, and tree libraries are not made for that: roxmltree (0.21) takes time and memory
-//! quadratic in the number of attributes and namespaces, and resolves entities that the document defines. Deserializing
-//! with quick-xml and serde needs no tree, but does not give the line of an element, which reports name. So the tree is
-//! built here from quick-xml's events. Attributes are skipped, only predefined entities are resolved, nesting is limited,
-//! and time and memory are linear in the length of the file.
+//! Annotation files may be untrusted, and tree libraries are not hardened against that: roxmltree (0.21) takes time and
+//! memory quadratic in the number of attributes and namespaces, and resolves entities that the document defines.
+//! Deserializing with quick-xml and serde needs no tree, but does not give the line number of an element, which reports
+//! need. So the tree is built here from quick-xml's events. Attributes are skipped, only predefined entities are
+//! resolved, nesting is limited, and time and memory are linear in the length of the file.
 
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};
@@ -36,7 +36,7 @@ impl Element {
     pub(super) fn parse(document: &str) -> Result<Self, Fault> {
         let mut reader = Reader::from_str(document);
         let mut lines = Lines::new(document);
-        // The open elements, innermost last, in a document element that holds the root.
+        // The open elements, innermost last. The first one is the document, which holds the root.
         let mut open = vec![Self::default()];
         loop {
             let line = lines.at(reader.buffer_position());
@@ -99,7 +99,7 @@ impl Element {
         self.children.iter().find(|child| child.tag == tag)
     }
 
-    /// The trimmed text of this element, without its children's.
+    /// The trimmed text of this element, without the text of its children.
     pub(super) fn text(&self) -> &str {
         self.text.trim()
     }
@@ -137,7 +137,7 @@ fn resolve(reference: &BytesRef) -> Result<String, String> {
     }
 }
 
-/// Counts the lines of a text up to a growing position.
+/// Line numbers of increasing positions in a text.
 struct Lines<'a> {
     text: &'a [u8],
     counted: usize,
@@ -153,7 +153,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line of a position, which must not be before that of the last call.
+    /// The line number of a position, which must not be before the position of the last call.
     fn at(&mut self, position: u64) -> usize {
         let position = usize::try_from(position).unwrap_or(usize::MAX);
         if let Some(new) = self.text.get(self.counted..position) {

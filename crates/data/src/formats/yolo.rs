@@ -1,4 +1,4 @@
-//! YOLO: one text file per image, in folders that `data.yaml` names or that are recognized by their names.
+//! YOLO: one text file per image, in folders that `data.yaml` lists or that are recognized by name.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -22,17 +22,18 @@ use crate::files::{file_name, has_extension, lines, read_text, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
-    /// Reads one split of a YOLO folder: `data.yaml`, `obj.data`, or images and label files in folders of any name, with
-    /// `classes.txt`.
+    /// Reads one split of a YOLO folder: `data.yaml`, `obj.data`, or images and label files in folders of any name,
+    /// with `classes.txt`.
     ///
-    /// Labels are `class cx cy w h` in units of the image's upright size, or polygons, which become their bounding
-    /// boxes. The label file of an image is at its path with the last folder `images` replaced by `labels`, or next to
-    /// the image.
+    /// Labels are `class cx cy w h`, as fractions of the size of the upright image, or polygons, which are replaced by
+    /// their bounding boxes. The label file of an image is at its path with the last folder `images` replaced by
+    /// `labels`, or next to the image.
     ///
     /// # Errors
     ///
-    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Annotations`] or [`DataError::Line`] if
-    /// `data.yaml`, the class list, a list of images or a label is malformed. The error of an image if none can be read.
+    /// [`DataError::UnknownSplit`] or [`DataError::SplitNotNamed`]. [`DataError::Annotations`] or [`DataError::Line`]
+    /// if `data.yaml`, the class list, a list of images or a label is malformed. The error of an image if none can be
+    /// read.
     pub fn yolo(dir: impl AsRef<Path>, split: Option<&str>) -> Result<Self, DataError> {
         let dir = dir.as_ref();
         let found = find(&Arc::new(Inventory::of(dir)?), None)?;
@@ -47,11 +48,11 @@ impl DetectionDataset {
 /// What the splits of a data set have in common.
 #[derive(Debug)]
 struct YoloSet {
-    /// The files of the folder that places are in.
+    /// The files of the folder that holds the images and labels.
     inventory: Arc<Inventory>,
     /// The folder of the description.
     base: PathBuf,
-    /// What places are relative to, in search order.
+    /// The folders that paths of images are relative to, in search order.
     roots: Vec<PathBuf>,
     description: YoloDescription,
     finder: ImageFinder,
@@ -63,11 +64,11 @@ struct YoloSplit {
     set: Arc<YoloSet>,
     name: String,
     places: Vec<ImagePlace>,
-    /// Once they were searched for: a folder may have millions.
+    /// Cached after the first search: a folder may hold millions.
     images: OnceLock<Images>,
 }
 
-/// Where images of a split are.
+/// The place of images of a split.
 #[derive(Debug)]
 enum ImagePlace {
     /// In this folder and its subfolders, or in this list of one path per line.
@@ -103,13 +104,13 @@ pub(super) fn find(
         }
         let exists = paths.iter().any(|path| path.exists());
         match paths.first() {
-            // Another file that darknet is given.
+            // A list with another purpose in darknet's file.
             Some(_) if !exists && !names_split(name) => {}
             Some(first) if !exists && Role::of_word(name) != Some(Role::Train) => {
                 absent.push((name.clone(), first.clone()));
                 let place = places.join(", ");
                 let message = format!("{evidence}: {name}: {place}: no such file or folder");
-                // Many descriptions name a `test` that was never made.
+                // Many descriptions name a `test` split that was never created.
                 match Role::of_word(name) {
                     Some(Role::Test) => report.remark(message),
                     _ => report.note(message),
@@ -131,9 +132,9 @@ pub(super) fn find(
     Ok(Some(found.with_report(report)))
 }
 
-/// The file that describes a data set, the set, and a report on the folder as a whole. It is the given file, a YAML file
-/// at the top or darknet's `*.data`, or the only `data.yaml` in a subfolder. Of several, it is the one most of whose splits
-/// exist, preferably `data.yaml`.
+/// The file that describes a data set, the data set, and a report on the folder as a whole. The file is the given one,
+/// or a YAML file or darknet's `*.data` at the top, or the only `data.yaml` in a subfolder. Of several, the one with
+/// the most existing splits is chosen; on a tie, `data.yaml` is preferred.
 fn described(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
@@ -166,7 +167,7 @@ fn described(
                 described.push((file, set, report));
             }
             Ok(_) => {}
-            // The only one is expected to be about the data. Of others, some may be about anything.
+            // A single file is expected to be a description. Of several, some may be about anything.
             Err(error) if is_named(file) || yaml == [file] => return Err(error),
             Err(error) => unread.push(format!("not used: {error}")),
         }
@@ -180,18 +181,16 @@ fn described(
     };
     let best = match described.len() {
         0 => None,
-        // Nothing to compare with. A description may have any number of splits.
+        // Nothing to compare with, and a description may have any number of splits.
         1 => Some(0),
-        // Of equals, `max_by_key` takes the last.
+        // On a tie, `max_by_key` returns the last.
         count => (0..count).rev().max_by_key(|index| fit(&described[*index])),
     };
     if let Some(best) = best {
         let (file, set, mut report) = described.remove(best);
         for (other, ..) in &described {
             let other = other.display();
-            unread.push(format!(
-                "{other}: describes a data set, too, and is not used"
-            ));
+            unread.push(format!("{other}: another data set description, not used"));
         }
         unread.into_iter().for_each(|remark| report.remark(remark));
         return Ok(Some((file.to_path_buf(), set, report)));
@@ -211,7 +210,7 @@ fn is_yaml(file: &Path) -> bool {
     has_extension(file, "yaml") || has_extension(file, "yml")
 }
 
-/// A data set of images with label files, without a description.
+/// A data set of images with label files but without a description.
 fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
     let (set, mut report) = YoloSet::new(inventory, Path::new(""), YoloDescription::default())?;
     let images = inventory.images();
@@ -254,8 +253,8 @@ fn image_lists(inventory: &Inventory) -> Vec<&PathBuf> {
 }
 
 impl YoloSet {
-    /// The set in the folder of an inventory, or in the one that its description names if that is on this machine. With a
-    /// report on what was not searched there. The description is in `base`, relative to the inventory.
+    /// The data set in the folder of an inventory, or in the folder that its description names if that exists on this
+    /// machine. The report lists what was not searched there. The description is in `base`, relative to the inventory.
     fn new(
         inventory: &Arc<Inventory>,
         base: &Path,
@@ -282,7 +281,7 @@ impl YoloSet {
         match stated {
             Some(stated) if holds_places(&stated) => {
                 if !plain(&stated).starts_with(plain(inventory.root())) {
-                    // It may be anything, such as the whole disk.
+                    // The stated folder may be anything, even the whole disk: search only the named folders.
                     let stated = plain(&stated);
                     let folders = places().map(|place| plain(&stated.join(slashed(place))));
                     let folders = folders.filter(|folder| folder.starts_with(&stated));
@@ -320,7 +319,7 @@ impl YoloSet {
         self.labels.of(&self.inventory.root().join(image)).is_some()
     }
 
-    /// Remarks on keys of the description and on lists at the top that may be about splits and are not used.
+    /// Adds remarks on unused keys of the description and unused lists at the top that may describe splits.
     fn report_unused(&self, used: &HashSet<PathBuf>, report: &mut LoadReport) {
         for (key, places) in &self.description.others {
             let is_place = |place: &&String| {
@@ -336,19 +335,19 @@ impl YoloSet {
         for list in image_lists(&self.inventory) {
             if !used.contains(&root.join(list)) {
                 let list = list.display();
-                report.remark(format!("{list}: a list of images that is not used"));
+                report.remark(format!("{list}: image list not used"));
             }
         }
     }
 
-    /// The splits of images in folders: those whose names say so, or a single one.
+    /// Splits by the names of the image folders, or a single split if no folder names one.
     fn by_folder(self, evidence: String) -> Found {
         let set = Arc::new(self);
         let inventory = &set.inventory;
         let folder = |image: &Path| image.parent().unwrap_or(Path::new("")).to_path_buf();
         let labeled = inventory.images().filter(|image| set.has_labels(image));
         let labeled: HashSet<PathBuf> = labeled.map(|image| folder(image)).collect();
-        // Other images, such as plots, are not of the data set.
+        // Other images, such as plots, do not belong to the data set.
         let is_of_set = |image: &Path| {
             labeled.contains(&folder(image)) || image.iter().any(|part| part == "images")
         };
@@ -377,9 +376,9 @@ impl YoloSet {
         Found::new(Layout::Yolo, evidence, splits.collect())
     }
 
-    /// Where a folder or list of images is: in the folder of the data set; there without the leading `..` of Roboflow's
-    /// exports; as given; or there without leading folders, for paths on another machine. Folders that name the split are
-    /// kept.
+    /// Resolves the path of a folder or list of images. Tries the path in the folder of the data set without `.` and
+    /// `..`, as in Roboflow's exports; then the path as given; then the path in the folder of the data set without
+    /// leading folders, for paths from another machine. Folders that name the split are kept.
     fn resolve(&self, place: &str) -> PathBuf {
         let slashed = slashed(place);
         let place = Path::new(&slashed);
@@ -410,7 +409,7 @@ impl YoloSet {
             .unwrap_or_else(|| self.base.join(inside))
     }
 
-    /// The class names of the description, or of a list of classes for the labels in these folders.
+    /// The class names from the description, or else from class lists for the labels in these folders.
     fn class_names(
         &self,
         labels: &BTreeSet<&Path>,
@@ -434,7 +433,7 @@ impl YoloSet {
         Ok(names)
     }
 
-    /// The class names of the list nearest to labels. Labeling tools write one into every folder.
+    /// The class names of the list nearest to the labels. Labeling tools write a list into every folder.
     fn listed_class_names(
         &self,
         labels: &BTreeSet<&Path>,
@@ -477,7 +476,7 @@ impl YoloSet {
                 let pairs = list.iter().zip(folder.iter());
                 pairs.take_while(|(a, b)| a == b).count()
             };
-            // Of equals, `max_by_key` takes the last.
+            // On a tie, `max_by_key` returns the last.
             let lists = lists.iter().rev().copied();
             lists.max_by_key(|list| common(list)).unwrap_or(top)
         };
@@ -493,7 +492,7 @@ impl YoloSet {
         let role = role_of(first);
         for other in lists.into_iter().filter(|other| *other != first) {
             let is_used = used.contains(&other);
-            // Another split goes by its own list.
+            // Another split may have its own list.
             let is_of_another = role_of(other).is_some() && role_of(other) != role;
             if (is_of_another && !is_used) || class_names(&root.join(other))? == names {
                 continue;
@@ -502,13 +501,13 @@ impl YoloSet {
                 return Err(DataError::Annotations {
                     path: root.join(other),
                     cause: format!(
-                        "the classes differ from those of {} for other labels of the same split",
+                        "the classes differ from {}, which other labels of the same split use",
                         first.display()
                     ),
                 });
             }
             report.note(format!(
-                "{} and {} differ; classes are those of the first",
+                "{} and {} differ; the classes of the first are used",
                 first.display(),
                 other.display()
             ));
@@ -516,7 +515,7 @@ impl YoloSet {
         Ok(names)
     }
 
-    /// A path for messages: relative to the data set's folder if it is inside.
+    /// A path for messages, relative to the folder of the data set if it is inside.
     fn below(&self, path: &Path) -> String {
         let mut inside = (self.roots.iter()).filter_map(|root| path.strip_prefix(root).ok());
         let inside = inside.next();
@@ -524,7 +523,7 @@ impl YoloSet {
     }
 }
 
-/// The images of a split and what else is among them.
+/// The images of a split and other findings in its folders.
 #[derive(Debug, Default)]
 struct Images {
     paths: Vec<PathBuf>,
@@ -532,7 +531,7 @@ struct Images {
     unread: Vec<PathBuf>,
     /// Folders whose label files belong to the split.
     folders: BTreeSet<PathBuf>,
-    /// Repeated images, missing places, and what was not searched.
+    /// Repeated images, missing folders, and what was not searched.
     report: LoadReport,
 }
 
@@ -548,7 +547,7 @@ impl YoloSplit {
         Split::new(name, split)
     }
 
-    /// The images of all places, each once.
+    /// The images of all places, without repetitions.
     fn images(&self) -> Result<&Images, DataError> {
         match self.images.get() {
             Some(images) => Ok(images),
@@ -613,7 +612,7 @@ impl YoloSplit {
         let other;
         let (inventory, files) = match files.is_empty() {
             false => (own.as_ref(), files),
-            // A folder elsewhere, or a link to one.
+            // A folder outside, or a link to one.
             true => {
                 other = Inventory::of(folder)?;
                 other
@@ -630,7 +629,7 @@ impl YoloSplit {
         Ok(())
     }
 
-    /// The images of a list, in its order.
+    /// Adds the images of a list, in its order.
     fn listed(&self, list: &Path, images: &mut Images) -> Result<(), DataError> {
         let text = read_text(list)?;
         let base = list.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -651,8 +650,8 @@ impl YoloSplit {
         Ok(())
     }
 
-    /// The remark or note about images without a label file. Label files with matching names elsewhere are a sign of a
-    /// problem.
+    /// Adds a remark or note about images without a label file. Label files with matching names elsewhere suggest a
+    /// problem, which makes it a note.
     fn report_unlabeled(
         &self,
         unlabeled: &[&PathBuf],
@@ -681,14 +680,14 @@ impl YoloSplit {
         }
     }
 
-    /// Image files of formats that are not read.
+    /// Records image files in unsupported formats.
     fn record_unread(&self, images: &Images, report: &mut LoadReport) {
         for path in &images.unread {
             report.record(Finding::UnreadFormat, self.set.below(path));
         }
     }
 
-    /// Label files in the places of the split that belong to none of its images.
+    /// Records label files in the folders of the split that belong to none of its images.
     fn record_orphans(&self, images: &Images, used: &HashSet<&Path>, report: &mut LoadReport) {
         let inventory = &self.set.inventory;
         let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
@@ -739,7 +738,7 @@ impl Images {
     }
 }
 
-/// The labels of an image, with their lines.
+/// The labels of an image, with their line numbers.
 struct LabelFile {
     path: PathBuf,
     labels: Vec<(usize, Label)>,
@@ -776,13 +775,13 @@ impl SplitReader for YoloSplit {
             .flatten()
             .filter_map(|labels| labels.path.parent());
         let names = set.class_names(&folders.collect(), &mut report)?;
-        let mut likely = Tally::default();
+        let mut elsewhere = Tally::default();
         for labels in paths.iter().flatten().filter(|labels| !labels.is_expected) {
-            likely.add(set.below(&labels.path));
+            elsewhere.add(set.below(&labels.path));
         }
-        if likely.count > 0 {
+        if elsewhere.count > 0 {
             report.remark(format!(
-                "label files that are not where they are looked for first, the only ones of their names: {likely}"
+                "label files outside the expected folders, matched by name: {elsewhere}"
             ));
         }
         let format = LabelFormat {
@@ -800,7 +799,7 @@ impl SplitReader for YoloSplit {
                     .transpose()
             })
             .collect();
-        // Of several errors, the first one.
+        // Report the first of several errors.
         let files: Vec<Option<LabelFile>> = files.into_iter().collect::<Result<_, _>>()?;
         require_boxes(&files)?;
         let used: HashSet<&Path> = files
@@ -914,7 +913,7 @@ fn require_boxes(files: &[Option<LabelFile>]) -> Result<(), DataError> {
     })
 }
 
-/// Where label files of these images were searched for: the first few folders.
+/// The first few folders where label files of these images were searched for.
 fn searched(images: &[PathBuf], below: impl Fn(&Path) -> String) -> String {
     let mut folders: Vec<PathBuf> = Vec::new();
     let mut last = None;

@@ -11,12 +11,12 @@ use super::split::names_split;
 use crate::DataError;
 use crate::files::{has_extension, lines, read_text};
 
-/// What such a file says.
+/// The content of a description.
 #[derive(Debug, Default)]
 pub(super) struct YoloDescription {
-    /// The folder of the data set, which may be on another machine.
+    /// The folder of the data set, which may be a path on another machine.
     pub path: Option<String>,
-    /// Names of splits, and the folders or lists of their images.
+    /// The names of splits, each with the folders or lists of its images.
     pub splits: Vec<(String, Vec<String>)>,
     /// The class names, in the order of the class indices.
     pub names: Option<Vec<String>>,
@@ -24,11 +24,11 @@ pub(super) struct YoloDescription {
     pub names_file: Option<String>,
     /// The number of classes.
     pub classes: Option<usize>,
-    /// The number of keypoints, and of values for each.
+    /// The number of keypoints, and the number of values per keypoint.
     pub keypoints: Option<[usize; 2]>,
     /// What the labels are for, such as `detect` or `obb`.
     pub task: Option<String>,
-    /// Other keys with what may be folders or lists, too.
+    /// Other keys whose values may be folders or lists.
     pub others: Vec<(String, Vec<String>)>,
 }
 
@@ -59,7 +59,7 @@ impl YoloDescription {
         };
         let text = read_text(path)?;
         let yaml: DataYaml = serde_saphyr::from_str(&text).map_err(|error| {
-            // Below its message, the parser shows the offending lines. Errors are on one line.
+            // Below its message, the parser shows the offending lines. Errors here are a single line.
             let message = error.to_string();
             malformed(readable(message.lines().next().unwrap_or_default()))
         })?;
@@ -104,8 +104,8 @@ impl YoloDescription {
         !self.splits.is_empty() || self.names.is_some()
     }
 
-    /// Reads darknet's `KEY = VALUE` lines, such as `train = data/train.txt`. Keys such as `train` are splits, and others
-    /// whose values are lists may be. `#` and `;` start comments.
+    /// Reads darknet's `KEY = VALUE` lines, such as `train = data/train.txt`. Keys such as `train` are splits; other
+    /// keys may be splits if their values are lists. `#` and `;` start comments.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl YoloDescription {
     }
 }
 
-/// The keys of a YAML file that this crate does not know, with their texts.
+/// The keys of a YAML file that this crate does not know, with their string values.
 fn unknown_places(yaml: &str) -> Vec<(String, Vec<String>)> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -168,16 +168,16 @@ fn unknown_places(yaml: &str) -> Vec<(String, Vec<String>)> {
     places.filter(|(_, places)| !places.is_empty()).collect()
 }
 
-/// The parser's message, without its label and without advice to programmers.
+/// The parser's message without its label and its advice to programmers.
 fn readable(message: &str) -> String {
     let message = message.strip_prefix("error: ").unwrap_or(message);
     let message = message.split(", set DuplicateKeyPolicy").next();
     message
         .unwrap_or_default()
-        .replace("duplicate mapping key: ", "this key is given twice: ")
+        .replace("duplicate mapping key: ", "duplicate key: ")
 }
 
-/// The class names in a file: one a line, or the categories of Label Studio's `notes.json`.
+/// The class names in a file: one per line, or the categories of Label Studio's `notes.json`.
 pub(super) fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     let text = read_text(path)?;
     if path.extension().is_none_or(|extension| extension != "json") {
@@ -186,7 +186,7 @@ pub(super) fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
             Some(blank) => Err(DataError::Line {
                 path: path.to_path_buf(),
                 line: blank + 1,
-                cause: "a blank line between class names, which go by their lines".into(),
+                cause: "a blank line between class names; each line counts as a class".into(),
             }),
             None => Ok(names.into_iter().map(str::to_string).collect()),
         };
@@ -214,7 +214,7 @@ pub(super) fn class_names(path: &Path) -> Result<Vec<String>, DataError> {
     })
 }
 
-/// The names by their indices, which must be without a gap.
+/// The names in the order of their indices, which must be 0, 1, 2, ….
 fn in_order(names: BTreeMap<usize, String>) -> Result<Vec<String>, String> {
     match names.keys().copied().eq(0..names.len()) {
         true => Ok(names.into_values().collect()),
@@ -222,7 +222,7 @@ fn in_order(names: BTreeMap<usize, String>) -> Result<Vec<String>, String> {
     }
 }
 
-/// A string as written, where YAML would read a number, a Boolean or null: `0` and `no` are names of classes.
+/// A string as written, even if YAML would read a number, a Boolean or null: `0` and `no` are valid class names.
 #[derive(Debug)]
 struct Text(String);
 
@@ -268,7 +268,7 @@ impl<'de> Deserialize<'de> for Places {
     }
 }
 
-/// A list of names, or a map from indices to names; the cause if the indices are not those of a list.
+/// A list of names, or a map from indices to names. `Err` holds the cause if the indices are not 0, 1, 2, ….
 struct Names(Result<Vec<String>, String>);
 
 impl<'de> Deserialize<'de> for Names {
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_texts_whatever_yaml_makes_of_them() {
+    fn names_are_read_as_written_even_if_yaml_has_other_types_for_them() {
         let expected = [
             "0",
             "no",
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_have_one_place_or_several_or_none() {
+    fn splits_have_one_or_several_places_or_none() {
         let description =
             yaml("train: [a, b]\nvalidation: c\ntest: # none\nnc: 2\nkpt_shape: [17, 3]\n")
                 .unwrap();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn other_places_are_kept() {
+    fn other_keys_with_places_are_kept() {
         let description = yaml(
             "train: a\nval: b\nvalid: c\nminival: d\nnames: {0: x}\nroboflow: {version: 1}\nnone:\nnc: 1\n",
         );

@@ -1,4 +1,4 @@
-//! The lines of YOLO's label files.
+//! Lines of YOLO label files.
 
 use std::collections::BTreeMap;
 
@@ -25,31 +25,31 @@ pub(super) struct Label {
     pub outline: Outline,
     /// The shape of the polygon, if it has four points.
     pub quadrilateral: Option<Quadrilateral>,
-    /// What the polygon may be instead.
+    /// Keypoints, if the coordinates may be a box with keypoints instead of a polygon.
     pub keypoints: Option<Keypoints>,
 }
 
-/// The numbers after a box that may be keypoints: every third one is a visibility of 0, 1 or 2.
+/// Numbers after a box that may be keypoints: every third number is a visibility of 0, 1 or 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Keypoints {
     count: usize,
-    /// Whether one of the visibilities is 2, which no coordinate is.
+    /// Whether one of the visibilities is 2, which is not a valid coordinate.
     is_certain: bool,
 }
 
 /// Oriented boxes are written like polygons of four points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Quadrilateral {
-    /// Its sides are parallel to the axes: it is a box.
+    /// A rectangle with sides parallel to the axes: a box.
     Upright,
-    /// A rectangle with other sides, in an image of some aspect ratio.
+    /// A rotated rectangle for some aspect ratio of the image.
     Tilted,
     Other,
 }
 
-/// The cause of refusing an oriented box.
+/// Why an oriented box is rejected.
 const ORIENTED: &str =
-    "an oriented box (OBB); boxes along the axes are needed: class, center, width and height";
+    "an oriented box (OBB); only axis-aligned boxes are supported: class, center, width and height";
 
 impl Label {
     /// Reads `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 …`, a polygon.
@@ -120,17 +120,17 @@ fn class_index(text: &str, classes: usize) -> Result<usize, String> {
         false => Err(format!(
             "class {class} is out of range: {}",
             match classes {
-                1 => "there is only the class 0".to_string(),
+                1 => "the only class is 0".to_string(),
                 classes => format!("there are {classes} classes, from 0"),
             }
         )),
     }
 }
 
-/// The cause of refusing a box with that many numbers of keypoints.
+/// Why a box with this many keypoint values is rejected.
 fn pose(numbers: usize) -> String {
     format!(
-        "a pose: a box and {numbers} numbers of keypoints; boxes alone are needed: class, center, width and height"
+        "a pose: a box and {numbers} keypoint values; only boxes are supported: class, center, width and height"
     )
 }
 
@@ -149,7 +149,7 @@ impl Keypoints {
     }
 }
 
-/// Why the labels of a data set are no boxes and no polygons, if they are not.
+/// Why the labels of a data set are neither boxes nor polygons; `None` if they are.
 pub(super) fn refusal<'a>(labels: impl Iterator<Item = &'a Label> + Clone) -> Option<String> {
     match are_oriented(labels.clone()) {
         true => Some(ORIENTED.into()),
@@ -157,8 +157,8 @@ pub(super) fn refusal<'a>(labels: impl Iterator<Item = &'a Label> + Clone) -> Op
     }
 }
 
-/// How many numbers of keypoints follow the boxes, if nearly all labels have equally many of what may be keypoints. By
-/// chance, a few polygons have such coordinates, too.
+/// The number of keypoint values after each box, if nearly all labels have the same number of possible keypoint values.
+/// A few polygons have such coordinates by chance.
 fn keypoints_of_all<'a>(labels: impl Iterator<Item = &'a Label>) -> Option<usize> {
     let (mut all, mut certain) = (0_usize, false);
     let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
@@ -179,12 +179,12 @@ impl Quadrilateral {
         let Some([left, top, right, bottom]) = span(points) else {
             return Self::Other;
         };
-        // Coordinates are rounded, and clipped to the image.
+        // The tolerance allows for coordinates that were rounded or clipped to the image.
         let (x, y) = (0.02 * (right - left), 0.02 * (bottom - top));
         let is_parallelogram = (x0 + x2 - x1 - x3).abs() <= x && (y0 + y2 - y1 - y3).abs() <= y;
         let is_straight = |dx: f64, dy: f64| dx.abs() <= x || dy.abs() <= y;
         let (first, second) = ([x1 - x0, y1 - y0], [x2 - x1, y2 - y1]);
-        // The sides of a rectangle are at right angles in pixels: width² dx dx' + height² dy dy' = 0.
+        // The sides of a rectangle are perpendicular in pixels: width² dx dx' + height² dy dy' = 0.
         let squared_aspect = -(first[1] * second[1]) / (first[0] * second[0]);
         let straight = [first, second].map(|[dx, dy]| is_straight(dx, dy));
         match (is_parallelogram, straight) {
@@ -195,8 +195,8 @@ impl Quadrilateral {
     }
 }
 
-/// Whether labels are oriented boxes: all have four points, nearly all are rectangles, and some are tilted. Polygons that
-/// people draw have other shapes, too.
+/// Whether labels are oriented boxes: all have four points, nearly all are rectangles, and some are rotated. Polygons
+/// drawn by hand also have other shapes.
 fn are_oriented<'a>(labels: impl Iterator<Item = &'a Label>) -> bool {
     let (mut all, mut rectangles, mut tilted) = (0_usize, 0_usize, 0_usize);
     for label in labels {
@@ -210,7 +210,7 @@ fn are_oriented<'a>(labels: impl Iterator<Item = &'a Label>) -> bool {
     tilted > 0 && 10 * rectangles >= 9 * all
 }
 
-/// Whether a file has labels, by its first line: a class and at least four numbers.
+/// Whether the first line of a file is a label: a class and at least four numbers.
 pub(super) fn is_label_text(text: &str) -> bool {
     let first = text.lines().find(|line| !line.trim().is_empty());
     first.is_some_and(|line| {
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_polygon_becomes_what_it_spans() {
+    fn a_polygon_becomes_its_bounding_box() {
         let label = Label::parse("1.0 0.25 0.5 0.75 0.25 0.5 1.0", TWO).unwrap();
         let expected = Outline::SegmentShares([0.25, 0.25, 0.75, 1.0]);
         assert_eq!((label.class, label.outline), (1, expected));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn keypoints_are_told_from_polygons_by_all_labels() {
+    fn keypoints_and_polygons_are_distinguished_over_all_labels() {
         let label = |line: &str| Label::parse(line, TWO).unwrap();
         let pose = || label("0 0.5 0.5 0.2 0.2 0.4 0.4 2 0.6 0.6 1");
         let polygon = || label("0 0.7 0.9 0.72 0.6 0.85 0.55 1.0 0.6 0.7 1.0");

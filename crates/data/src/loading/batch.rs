@@ -22,10 +22,10 @@ pub struct ImageBatch {
 }
 
 /// Normalizes the images and pads them with zeros, on the right and at the bottom, to the largest width and the largest
-/// height, each rounded up to a multiple of `multiple`. The largest stride of the network makes its feature maps fit;
-/// Detectron uses 32.
+/// height, each rounded up to a multiple of `multiple`. Use the largest stride of the network so that its feature maps
+/// align; Detectron uses 32.
 ///
-/// Padding comes after normalization: a padded value of 0 is the mean color.
+/// Padding comes after normalization, so a padded value of 0 is the mean color.
 ///
 /// ```
 /// use fcos_burn_data::{Normalization, stack, transforms::Sample};
@@ -45,8 +45,8 @@ pub fn stack(samples: &[Sample], normalization: Normalization, multiple: usize) 
     batch
 }
 
-/// Like [`stack`], but normalizes first and then resizes with [`Interpolation::Pointwise`], as torchvision's detectors do.
-/// Values between those of bytes are kept.
+/// Like [`stack`], but normalizes first and then resizes with [`Interpolation::Pointwise`], as torchvision's detectors
+/// do. Resized values are not rounded to bytes.
 ///
 /// # Errors
 ///
@@ -150,8 +150,8 @@ mod tests {
         assert_eq!(batch.data[48..52], [-102.9801, -102.9801, 0.0, 0.0]);
     }
 
-    /// The output of `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` for a row `[0, 10, 20, 90]`
-    /// at three and six pixels.
+    /// The output of `torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` for the row
+    /// `[0, 10, 20, 90]` at three and six pixels.
     #[test]
     fn pointwise_resizing_matches_torch() {
         let image = RgbImage::from_fn(4, 1, |x, _| Rgb([[0, 10, 20, 90][x as usize]; 3]));

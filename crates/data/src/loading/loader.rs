@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::panics;
 
-/// How many results per worker may be computed ahead.
+/// The number of results per worker that may be computed ahead.
 const PREFETCH_PER_WORKER: usize = 2;
 
 /// Why a job has no result.
@@ -39,9 +39,9 @@ type Work<T, E> = dyn Fn(usize) -> Result<T, E> + Send + Sync;
 
 /// An iterator over the results of the jobs `0..len`, in order, computed ahead on worker threads.
 ///
-/// At most two results per worker wait to be taken, so memory is bounded however slow the consumer is. A job that fails
-/// or panics yields an error in its place; later jobs continue. Dropping the loader joins its threads after their current
-/// jobs.
+/// At most two results per worker wait to be taken, so memory is bounded even if the consumer is slow. A job that fails
+/// or panics yields an error in its place; later jobs continue. Dropping the loader waits for the running jobs and
+/// joins its threads.
 ///
 /// ```
 /// use fcos_burn_data::Loader;
@@ -61,8 +61,8 @@ where
     T: Send + 'static,
     E: Send + 'static,
 {
-    /// Starts `workers` threads on the jobs `0..len`. With 0 workers, each job runs on the calling thread when its result
-    /// is requested.
+    /// Starts `workers` threads on the jobs `0..len`. With 0 workers, each job runs on the calling thread when its
+    /// result is requested.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl<T, E> Iterator for Loader<T, E> {
 impl<T, E> ExactSizeIterator for Loader<T, E> {}
 impl<T, E> FusedIterator for Loader<T, E> {}
 
-/// Worker threads, and results that arrived before their turn.
+/// Worker threads and results that arrived out of order.
 struct Pool<T, E> {
     /// `None` once the pool is closing: workers stop when the queue is empty and disconnected.
     jobs: Option<Sender<usize>>,
@@ -173,7 +173,7 @@ impl<T, E> Pool<T, E> {
                 Ok((done, outcome)) => {
                     self.early.insert(done, outcome);
                 }
-                // Unreachable, since `run` catches panics. The alternative would be to wait forever.
+                // Unreachable, since `run` catches panics. An error is better than waiting forever.
                 Err(_) => {
                     return Err(LoaderError::Panicked {
                         job,
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_and_panics_name_their_job_and_later_jobs_continue() {
+    fn errors_and_panics_name_the_job_and_later_jobs_continue() {
         for workers in [0, 3] {
             let loader = Loader::new(6, workers, |job| match job {
                 2 => Err("broken"),

@@ -1,9 +1,10 @@
-//! From bytes to the input values of a network.
+//! Converting bytes to the input values of a network.
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-/// How pixels become the input values of a network. Weights need the normalization that they were trained with.
+/// How pixels are converted to the input values of a network. Weights need the normalization that they were trained
+/// with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -26,8 +27,8 @@ struct Channel {
 
 impl Normalization {
     /// Writes the image as three planes, `out[channel][row][column]`, into the upper left corner of planes with
-    /// `plane_width` columns and `out.len() / 3 / plane_width` rows. Other values stay as they are; what does not fit is
-    /// left out.
+    /// `plane_width` columns and `out.len() / 3 / plane_width` rows. Other values are unchanged; pixels that do not fit
+    /// are skipped.
     pub(super) fn write_chw(self, image: &RgbImage, plane_width: usize, out: &mut [f32]) {
         let plane = out.len() / 3;
         if plane == 0 || plane_width == 0 || image.width() == 0 {

@@ -1,11 +1,11 @@
-//! The order in which epochs visit samples.
+//! The order of samples in an epoch.
 
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::random::keyed_rng;
 
-/// The order in which an epoch visits its samples.
+/// The order of samples in an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SampleOrder {
@@ -15,7 +15,7 @@ pub enum SampleOrder {
     Shuffled,
 }
 
-/// The indices `0..len` in the order in which `epoch` visits them.
+/// The indices `0..len` in the order of `epoch`.
 ///
 /// ```
 /// use fcos_burn_data::{SampleOrder, epoch_order};
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shuffled_epoch_visits_every_sample_once_in_its_own_order() {
+    fn every_shuffled_epoch_visits_each_sample_once_in_a_different_order() {
         let first = epoch_order(100, 7, 0, SampleOrder::Shuffled);
         let mut sorted = first.clone();
         sorted.sort_unstable();

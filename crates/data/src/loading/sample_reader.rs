@@ -8,10 +8,10 @@ use rand::RngExt;
 use crate::transforms::Sample;
 use crate::{DataError, DetectionDataset, sample_rng};
 
-/// Changes the seed, so that the choice of a replacement and the augmentation of the sample share no random numbers.
+/// Modifies the seed so that the choice of a replacement and the augmentation of the sample share no random numbers.
 const REPLACEMENT: u64 = 0x5265_706c_6163_6564;
 
-/// Reads training samples. An unreadable image is counted and replaced by another one.
+/// Reads training samples. An unreadable image is counted and replaced by another image.
 ///
 /// Clones share the count.
 ///
@@ -33,7 +33,7 @@ pub struct SampleReader {
 }
 
 impl SampleReader {
-    /// The fraction of a data set's images that may be unreadable.
+    /// The largest tolerated fraction of unreadable images in a data set.
     pub const MAX_UNREADABLE: f64 = 0.05;
 
     /// A reader that draws replacements from `seed`.
@@ -44,7 +44,7 @@ impl SampleReader {
         }
     }
 
-    /// Whether `unreadable` of `total` images are more than [`MAX_UNREADABLE`](Self::MAX_UNREADABLE).
+    /// Whether `unreadable` out of `total` images exceed [`MAX_UNREADABLE`](Self::MAX_UNREADABLE).
     pub fn too_many(unreadable: usize, total: usize) -> bool {
         unreadable as f64 > Self::MAX_UNREADABLE * total as f64
     }
@@ -54,13 +54,14 @@ impl SampleReader {
         self.seed
     }
 
-    /// The sample of an image and the index of the image. If the image at `index` is unreadable, this is a replacement,
-    /// drawn from seed, epoch and `index`.
+    /// The index of an image and its sample. If the image at `index` is unreadable, a replacement is drawn from seed,
+    /// epoch and `index`.
     ///
     /// # Errors
     ///
-    /// [`DataError::TooManyUnreadable`] if the unreadable images found so far are more than
-    /// [`MAX_UNREADABLE`](Self::MAX_UNREADABLE) of all images: below 20 images, none may be. [`DataError::IndexOutOfRange`].
+    /// [`DataError::TooManyUnreadable`] if the unreadable images found so far exceed
+    /// [`MAX_UNREADABLE`](Self::MAX_UNREADABLE) of all images; with fewer than 20 images, a single one does.
+    /// [`DataError::IndexOutOfRange`].
     pub fn sample(
         &self,
         dataset: &DetectionDataset,

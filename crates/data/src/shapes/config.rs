@@ -1,4 +1,4 @@
-//! What the generated images are like.
+//! Configuration of the generated images.
 
 use std::ops::RangeInclusive;
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 
-/// The most images in a split. Their annotations are all in memory.
+/// The largest number of images in a split. All annotations are kept in memory.
 const MAX_IMAGES: usize = 1_000_000;
 
-/// The configuration of the generated data set. Fields that a file does not give have their default.
+/// The configuration of the generated data set. Missing fields in a file have their default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -24,13 +24,13 @@ pub struct ShapesConfig {
     pub width: u32,
     /// Height of all images, in pixels.
     pub height: u32,
-    /// Most objects drawn in an image. There is at least one.
+    /// Largest number of objects drawn in an image. The smallest is one.
     pub max_objects: usize,
     /// Length of the smallest objects, in pixels.
     pub min_size: f32,
     /// Length of the largest objects, as a fraction of the image's shorter side.
     pub max_size: f32,
-    /// Most distracting lines and curves in an image.
+    /// Largest number of distracting lines and curves in an image.
     pub max_strokes: usize,
     /// Fraction of objects with almost the color of the background.
     pub low_contrast: f32,

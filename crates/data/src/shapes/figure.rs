@@ -1,4 +1,4 @@
-//! Outlines: which points of the plane are inside an object or a stroke.
+//! Outlines of objects and strokes, as sets of points in the plane.
 
 use super::paint::Color;
 
@@ -34,7 +34,7 @@ impl ShapeKind {
         }
     }
 
-    /// The color around which typical objects of the class are drawn.
+    /// The center of the color range of typical objects of the class.
     pub(super) fn typical_color(self) -> Color {
         match self {
             Self::Circle => [215.0, 60.0, 55.0],
@@ -61,7 +61,7 @@ impl ShapeKind {
 
 /// A five-pointed star with its tips on the unit circle, one of them at (0, -1), and its notches at half that radius.
 ///
-/// The star is symmetric about five axes: folding the point over three of them leaves one edge to compare with.
+/// The star is symmetric about five axes. Folding the point over three of them leaves one edge to compare with.
 fn star_contains(u: f32, v: f32) -> bool {
     const COS_36: f32 = 0.809_017;
     const SIN_36: f32 = 0.587_785_25;

@@ -16,7 +16,7 @@ pub(super) struct Visible {
     pub bbox: BoundingBox,
     /// Visible area in square pixels.
     pub area: f64,
-    /// Visible fraction of the whole area, which includes what is outside the image.
+    /// Visible fraction of the whole area, including the area outside the image.
     pub fraction: f64,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct Raster {
     width: usize,
     height: usize,
     top: Vec<u16>,
-    /// Grid points of each layer, including hidden ones and those outside the image.
+    /// Grid points of each layer, including points that are hidden or outside the image.
     totals: Vec<usize>,
 }
 

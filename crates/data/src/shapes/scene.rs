@@ -1,4 +1,4 @@
-//! The content of an image: how it is drawn, and how much of it is visible.
+//! The content of an image: what is drawn and how much of it is visible.
 
 use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt};
@@ -12,7 +12,7 @@ use crate::SampleRng;
 /// The smallest visible fraction of an annotated object.
 const MIN_VISIBLE: f64 = 0.25;
 
-/// Everything in an image, including the generator of its noise, so that it always renders the same.
+/// Everything in an image, including the generator of its noise, so that rendering is reproducible.
 #[derive(Debug, Clone)]
 pub(super) struct Scene {
     width: u32,
@@ -111,7 +111,7 @@ impl Scene {
         let ground = Ground::draw(size, rng);
         let mut layers = Vec::new();
         let strokes = rng.random_range(0..=config.max_strokes);
-        // One stroke in four crosses in front of the objects.
+        // One in four strokes is drawn in front of the objects.
         let in_front = strokes / 4;
         layers.extend((in_front..strokes).flat_map(|_| stroke(size, &ground, rng)));
         for _ in 0..rng.random_range(1..=config.max_objects) {

@@ -1,4 +1,4 @@
-//! What transforms have in common.
+//! The common interface of transforms.
 
 use std::fmt;
 
@@ -11,15 +11,15 @@ use crate::DataError;
 ///
 /// See [`Augmentations`](super::Augmentations) for an example.
 pub trait Augmentation: fmt::Debug + Send + Sync {
-    /// The changed sample. All random choices are drawn from `rng`, so that samples are reproducible.
+    /// Returns the changed sample. All random choices are drawn from `rng`, so that samples are reproducible.
     ///
     /// # Errors
     ///
-    /// Anything that keeps the sample from being changed. [`DataError::augmentation`] wraps errors of other crates.
+    /// Any failure to change the sample. [`DataError::augmentation`] wraps errors of other crates.
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError>;
 
-    /// Fails if a value of the configuration is not allowed, such as a probability above 1. Called once, before the first
-    /// sample.
+    /// Fails if a value of the configuration is not allowed, such as a probability above 1. Called once, before the
+    /// first sample.
     ///
     /// # Errors
     ///

@@ -12,19 +12,19 @@ const GRAY: [f32; 3] = [0.299, 0.587, 0.114];
 
 /// Changes brightness, contrast, saturation and hue, in that order, each by a random amount.
 ///
-/// A strength `s` draws a factor uniformly from `[1 - s, 1 + s]`. The hue turns by up to `hue` of a circle in either
-/// direction. All four changes are linear in the color: they are applied as one matrix and rounded once.
+/// For a strength `s`, the factor is drawn uniformly from `[1 - s, 1 + s]`. The hue is rotated by up to `hue` turns in
+/// either direction. All four changes are linear in the color, so they are applied as one matrix and rounded once.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ColorJitter {
-    /// Strength of the change of brightness, from 0 to 1.
+    /// Strength of the brightness change, from 0 to 1.
     pub brightness: f32,
-    /// Strength of the change of contrast about the mean gray level of the image, from 0 to 1.
+    /// Strength of the contrast change about the mean gray level of the image, from 0 to 1.
     pub contrast: f32,
-    /// Strength of the change of saturation, from 0 to 1.
+    /// Strength of the saturation change, from 0 to 1.
     pub saturation: f32,
-    /// Largest turn of the hue, from 0 to 0.5 of a circle.
+    /// Largest rotation of the hue in turns, from 0 to 0.5.
     pub hue: f32,
 }
 
@@ -40,28 +40,28 @@ impl Default for ColorJitter {
 }
 
 impl ColorJitter {
-    /// Sets the strength of the change of [brightness](Self::brightness).
+    /// Sets the strength of the [brightness](Self::brightness) change.
     #[must_use]
     pub fn with_brightness(mut self, brightness: f32) -> Self {
         self.brightness = brightness;
         self
     }
 
-    /// Sets the strength of the change of [contrast](Self::contrast).
+    /// Sets the strength of the [contrast](Self::contrast) change.
     #[must_use]
     pub fn with_contrast(mut self, contrast: f32) -> Self {
         self.contrast = contrast;
         self
     }
 
-    /// Sets the strength of the change of [saturation](Self::saturation).
+    /// Sets the strength of the [saturation](Self::saturation) change.
     #[must_use]
     pub fn with_saturation(mut self, saturation: f32) -> Self {
         self.saturation = saturation;
         self
     }
 
-    /// Sets the largest turn of the [hue](Self::hue).
+    /// Sets the largest rotation of the [hue](Self::hue), in turns.
     #[must_use]
     pub fn with_hue(mut self, hue: f32) -> Self {
         self.hue = hue;
@@ -78,7 +78,7 @@ impl Augmentation for ColorJitter {
         let mean = brightness * mean_gray(sample.image());
         let mix = product(hue_matrix(turn), saturation_matrix(saturation));
         let gain = brightness * contrast;
-        // Saturation and hue leave gray levels alone, and so the mean that contrast pivots about.
+        // Saturation and hue preserve gray levels, and with them the mean that contrast pivots about.
         let offset = mean * (1.0 - contrast);
         Ok(sample.recolor(|pixel| {
             let [r, g, b] = pixel.map(f32::from);
@@ -121,7 +121,7 @@ fn saturation_matrix(factor: f32) -> Matrix {
     })
 }
 
-/// Rotates colors about the gray axis (1, 1, 1) by `turn` of a circle: Rodrigues' rotation formula.
+/// Rotates colors about the gray axis (1, 1, 1) by `turn` turns (Rodrigues' rotation formula).
 fn hue_matrix(turn: f32) -> Matrix {
     let (sin, cos) = (turn * std::f32::consts::TAU).sin_cos();
     let (third, side) = ((1.0 - cos) / 3.0, sin / 3f32.sqrt());

@@ -9,14 +9,14 @@ use crate::{BoundingBox, DataError};
 
 /// Crops a random window.
 ///
-/// Boxes are clipped to the window. A box of which too little is left is dropped: its object is not recognizable.
+/// Boxes are clipped to the window. A box with too little area left is dropped, since its object is not recognizable.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RandomCrop {
     /// Probability of a crop, from 0 to 1.
     pub probability: f32,
-    /// The smallest fraction of the width and of the height to keep. Each is uniform between this and 1.
+    /// The smallest fraction of the width and of the height to keep. Each fraction is uniform between this value and 1.
     pub min_scale: f32,
     /// The smallest fraction of the area of a box inside the window for the box to be kept.
     pub min_visible: f32,
@@ -110,14 +110,14 @@ mod tests {
             min_scale: 0.3,
             min_visible: 0.5,
         };
-        // Every pixel holds its coordinates.
+        // Every pixel encodes its coordinates.
         let image = RgbImage::from_fn(80, 10, |x, y| Rgb([x as u8, y as u8, 0]));
         for index in 0..50 {
             let sample = Sample::new(image.clone(), boxes.clone());
             let cropped = crop.apply(sample, &mut sample_rng(0, 0, index)).unwrap();
             let (width, height) = cropped.image().dimensions();
             let [left, top, _] = cropped.image().get_pixel(0, 0).0.map(f32::from);
-            // By hand, from the window alone.
+            // Computed by hand from the window alone.
             let overlap = |start: f32, length: f32, from: f32| {
                 ((start + length).min(from + 10.0) - start.max(from)).max(0.0)
             };

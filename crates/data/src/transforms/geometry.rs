@@ -1,8 +1,8 @@
-//! How transforms move pixels.
+//! The geometry of transforms.
 
 use crate::BoundingBox;
 
-/// A map of pixel coordinates to those of a transformed image, by a scale and an offset for each axis:
+/// A map from pixel coordinates to the coordinates of a transformed image, by a scale and an offset for each axis:
 /// `x' = scale[0] · x + offset[0]`, `y' = scale[1] · y + offset[1]`. Flipped axes have a negative scale.
 ///
 /// ```
@@ -20,7 +20,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The map of an image whose pixels stay where they are.
+    /// The map that leaves all pixels in place.
     pub const IDENTITY: Self = Self {
         scale: [1.0, 1.0],
         offset: [0.0, 0.0],
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn edges_keep_their_order_on_flipped_axes() {
+    fn corners_stay_ordered_on_flipped_axes() {
         let flipped = Geometry {
             scale: [-1.0, 2.0],
             offset: [100.0, 1.0],

@@ -1,4 +1,4 @@
-//! Lists of steps, and the names of steps.
+//! Lists of steps and the names of steps.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,15 +42,15 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// The error of a step: [`DataError::Resize`], or whatever a custom step fails with. [`DataError::Augmentation`] if a
-    /// step leaves an image without pixels.
+    /// The error of a step: [`DataError::Resize`], or the error of a custom step. [`DataError::Augmentation`] if a step
+    /// returns an image without pixels.
     pub fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
         self.steps.iter().try_fold(sample, |sample, step| {
             let sample = step.apply(sample, rng)?;
             match sample.image().is_empty() {
                 true => Err(DataError::augmentation(
                     format!("{step:?}"),
-                    "left an image without pixels",
+                    "returned an image without pixels",
                 )),
                 false => Ok(sample),
             }
@@ -62,7 +62,7 @@ impl Pipeline {
 type Factory =
     dyn Fn(&Value) -> Result<Arc<dyn Augmentation>, serde_json::Error> + Send + Sync + 'static;
 
-/// The steps that configuration files can name: those of this crate, and registered ones.
+/// The steps that configuration files can name: the steps of this crate, and registered steps.
 ///
 /// ```
 /// use fcos_burn_data::rand::{Rng, RngExt};
@@ -111,11 +111,11 @@ impl fmt::Debug for Augmentations {
 }
 
 impl Augmentations {
-    /// The same steps and `T`, which reads its options from JSON, under a name.
+    /// The same steps plus `T`, registered under `name`. Its options are deserialized from JSON.
     ///
     /// # Errors
     ///
-    /// [`DataError::AugmentationName`] if the name is registered or is that of a step of this crate.
+    /// [`DataError::AugmentationName`] if the name is already registered or belongs to a step of this crate.
     pub fn with<T>(self, name: impl Into<String>) -> Result<Self, DataError>
     where
         T: Augmentation + DeserializeOwned + 'static,
@@ -123,12 +123,12 @@ impl Augmentations {
         self.with_factory(name, |options| Ok(Arc::new(T::deserialize(options)?)))
     }
 
-    /// The same steps and one that `factory` makes from its options in JSON, for steps that hold more than their options,
+    /// The same steps plus one that `factory` makes from its JSON options. For steps that hold more than their options,
     /// such as a bank of textures.
     ///
     /// # Errors
     ///
-    /// [`DataError::AugmentationName`] if the name is registered or is that of a step of this crate.
+    /// [`DataError::AugmentationName`] if the name is already registered or belongs to a step of this crate.
     pub fn with_factory(
         mut self,
         name: impl Into<String>,
@@ -174,7 +174,7 @@ impl Augmentations {
         })
     }
 
-    /// All names, this crate's first.
+    /// All names. The steps of this crate come first.
     fn names(&self) -> impl Iterator<Item = &str> {
         let registered = self.registered.keys().map(String::as_str);
         Transform::NAMES.into_iter().chain(registered)
@@ -250,7 +250,7 @@ mod tests {
             followed += 1;
             assert_close(bbox, bright_box(sample.image()), 1.01);
         }
-        assert!(followed > 40, "only {followed} boxes survived their crop");
+        assert!(followed > 40, "only {followed} boxes were kept by the crop");
     }
 
     #[test]

@@ -12,14 +12,14 @@ use crate::DataError;
 /// The largest side of a resized image, in pixels.
 const MAX_SIDE: u32 = 1 << 15;
 
-/// How the pixels of a resized image are computed. Both are bilinear, and the same for enlarged images.
+/// How the pixels of a resized image are computed. Both variants are bilinear and give the same result when enlarging.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpolation {
-    /// From all pixels that a new one covers, as in PIL and Detectron.
+    /// From all source pixels that a new pixel covers, as in PIL and Detectron.
     #[default]
     Antialiased,
-    /// From the four pixels around the center of a new one, as in torchvision's detectors.
+    /// From the four source pixels around the center of a new pixel, as in torchvision's detectors.
     Pointwise,
 }
 
@@ -44,18 +44,18 @@ pub enum Resize {
         /// Height in pixels.
         height: u32,
     },
-    /// Keeps the aspect ratio: the shorter side becomes `short`, or less if the longer one would exceed `long`. Sides are
-    /// rounded down to whole pixels, as in FCOS and torchvision.
+    /// Keeps the aspect ratio: the shorter side becomes `short`, or less if the longer side would exceed `long`. Sides
+    /// are rounded down to whole pixels, as in FCOS and torchvision.
     ShortSide {
         /// Pixels of the shorter side.
         short: u32,
-        /// Most pixels of the longer side.
+        /// Largest number of pixels of the longer side.
         long: u32,
     },
 }
 
 impl Resize {
-    /// Width and height of a resized image that had `width` x `height` pixels.
+    /// Width and height after resizing an image of `width` x `height` pixels.
     ///
     /// ```
     /// use fcos_burn_data::transforms::Resize;
@@ -111,8 +111,8 @@ impl Augmentation for Resize {
     }
 }
 
-/// Resizes both sides by a random factor, uniform between the smallest and the largest, but to no side above 32,768
-/// pixels. Belongs after [`Resize`], which would undo it.
+/// Scales both sides by a random factor, uniform between `min` and `max`, but to at most 32,768 pixels per side. Must
+/// come after [`Resize`], which would undo it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halving_averages_and_leaves_flat_images_flat() {
+    fn halving_averages_and_keeps_flat_images_flat() {
         let stripes = RgbImage::from_fn(64, 8, |x, _| {
             Rgb(if x % 2 == 0 { [0; 3] } else { [200; 3] })
         });

@@ -6,7 +6,7 @@ use image::RgbImage;
 use super::Geometry;
 use crate::BoundingBox;
 
-/// An image on its way through a pipeline, with the boxes to train on.
+/// An image on its way through a pipeline, with its training boxes.
 ///
 /// Every box has a label and lies inside the image.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Sample {
 impl Sample {
     /// An image with its objects: boxes in pixels, each with its label.
     ///
-    /// Boxes are clipped to the image. Those that have no area in it are left out.
+    /// Boxes are clipped to the image. Boxes without area inside it are dropped.
     pub fn new(image: RgbImage, objects: impl IntoIterator<Item = (BoundingBox, usize)>) -> Self {
         let (width, height) = image.dimensions();
         let clipped = (objects.into_iter()).map(|(bbox, label)| (bbox.clip(width, height), label));
@@ -46,7 +46,7 @@ impl Sample {
         &self.labels
     }
 
-    /// The objects to train on: each box, in pixels of [`image`](Self::image), with its class.
+    /// The training objects: each box, in pixels of [`image`](Self::image), with its class.
     pub fn objects(&self) -> Vec<LabeledBox> {
         let pairs = self.boxes.iter().zip(&self.labels);
         pairs
@@ -57,7 +57,7 @@ impl Sample {
             .collect()
     }
 
-    /// The same boxes on pixels of other colors. `color` maps the red, green and blue of each pixel.
+    /// The same sample with changed colors. `color` maps the red, green and blue of each pixel.
     #[must_use]
     pub fn recolor(mut self, mut color: impl FnMut([u8; 3]) -> [u8; 3]) -> Self {
         for pixel in self.image.pixels_mut() {
@@ -66,15 +66,15 @@ impl Sample {
         self
     }
 
-    /// The sample on another image, to which `geometry` maps pixels of this one. Boxes move along, are clipped, and are
-    /// dropped if nothing is left of them.
+    /// The sample moved to a transformed `image`. `geometry` maps pixel coordinates of the current image to the new
+    /// one. Boxes are mapped and clipped, and dropped if nothing is left of them.
     #[must_use]
     pub fn map_to(self, image: RgbImage, geometry: Geometry) -> Self {
         let mapped = self.boxes.into_iter().map(|bbox| geometry.map(bbox));
         Self::new(image, mapped.zip(self.labels))
     }
 
-    /// The same image with only those boxes for which `keep`, called with box and label, is true.
+    /// The same image with only the boxes for which `keep(box, label)` is true.
     #[must_use]
     pub fn retain(self, mut keep: impl FnMut(BoundingBox, usize) -> bool) -> Self {
         let (boxes, labels) = self

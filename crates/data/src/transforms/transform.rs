@@ -13,10 +13,10 @@ use super::{
 };
 use crate::DataError;
 
-/// A step of a [`Pipeline`](super::Pipeline) in a configuration file: an object with the name of the step as its only key
-/// and its options as the value.
+/// A step of a [`Pipeline`](super::Pipeline) in a configuration file: an object whose only key is the name of the step
+/// and whose value is its options.
 ///
-/// A name that is not one of this crate's steps is a [`Custom`](Self::Custom) step. Whether there is such a step turns out
+/// Any name that is not a step of this crate is a [`Custom`](Self::Custom) step. Whether it is registered is checked
 /// when the pipeline is built.
 ///
 /// ```
@@ -46,7 +46,7 @@ pub enum Transform {
     VerticalFlip(VerticalFlip),
     /// See [`ColorJitter`].
     ColorJitter(ColorJitter),
-    /// A step that is registered in [`Augmentations`](super::Augmentations).
+    /// A step registered in [`Augmentations`](super::Augmentations).
     Custom {
         /// The name under which it is registered.
         name: String,
@@ -79,7 +79,7 @@ impl Transform {
         }
     }
 
-    /// The step itself. `custom` makes a custom one from its name and options.
+    /// The step itself. `custom` makes a custom step from its name and options.
     pub(super) fn step(
         &self,
         custom: impl FnOnce(&str, &Value) -> Result<Arc<dyn Augmentation>, DataError>,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step_survives_writing_and_reading_under_its_name() {
+    fn every_step_round_trips_under_its_name() {
         let steps = [
             Transform::Resize(Resize::ShortSide {
                 short: 800,

@@ -94,8 +94,8 @@ fn ground_truth(categories: &[Category], images: &[ImageRecord]) -> Dataset {
     }
 }
 
-/// The fields of detection annotations, as COCO's own files have them. hotcoco writes `null` for all others, which some
-/// tools do not read.
+/// The fields of detection annotations in COCO's own files. hotcoco also writes the other fields as `null`, which some
+/// tools cannot read.
 #[derive(Serialize)]
 struct Json<'a> {
     images: Vec<JsonImage<'a>>,
@@ -119,7 +119,7 @@ struct JsonAnnotation {
     bbox: Option<[f64; 4]>,
     area: Option<f64>,
     iscrowd: u8,
-    /// Without segments, but some tools require the field.
+    /// Empty: some tools require the field.
     segmentation: [(); 0],
 }
 

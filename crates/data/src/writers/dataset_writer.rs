@@ -1,4 +1,4 @@
-//! Writing data sets in any layout.
+//! Writing data sets in the supported layouts.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -25,14 +25,14 @@ use crate::{DataError, DetectionDataset, ImageRecord, Layout};
 /// | VOC | `Annotations/`, `JPEGImages/`, `ImageSets/Main/SPLIT.txt`, `labels.txt` |
 /// | YOLO | `data.yaml`, `images/SPLIT/`, `labels/SPLIT/` |
 ///
-/// Read again, a data set has the same images, boxes to 1e-9 pixels, and classes by name: categories of one name are written
-/// as one, and of equal objects of an image readers keep the first. What a layout cannot hold is left
-/// out, and the [`WriteReport`] counts it: VOC has no boxes of at most a pixel, YOLO no crowds and difficult objects.
-/// Corners in VOC files are whole pixels if those of the data set are.
+/// Reading the written data set gives the same images, boxes to 1e-9 pixels, and classes by name. Categories with the
+/// same name are written as one, and readers keep the first of equal objects in an image. What a layout cannot
+/// represent is skipped and counted in the [`WriteReport`]: boxes at most one pixel wide or high in VOC, crowd and
+/// difficult objects in YOLO. Corners in VOC files are whole pixels if the corners in the data set are.
 ///
 /// Images keep their file names unless these are invalid or taken. Images that are not in files are encoded as PNG.
-/// YOLO does not state the sizes of images, so readers apply the EXIF orientation. An image whose boxes refer to the
-/// stored pixels is therefore encoded, too.
+/// YOLO does not state the sizes of images, so readers apply the EXIF orientation. Images whose boxes refer to the
+/// stored pixels are therefore encoded as PNG as well.
 ///
 /// ```
 /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -58,7 +58,7 @@ pub struct DatasetWriter {
 }
 
 impl DatasetWriter {
-    /// A writer of that layout, which copies images.
+    /// A writer for this layout that copies image files.
     pub fn new(layout: Layout) -> Self {
         Self {
             layout,
@@ -66,7 +66,7 @@ impl DatasetWriter {
         }
     }
 
-    /// Sets how image files get into the folder.
+    /// Sets how image files are transferred to the folder.
     #[must_use]
     pub fn with_transfer(mut self, transfer: ImageTransfer) -> Self {
         self.transfer = transfer;
@@ -75,14 +75,14 @@ impl DatasetWriter {
 
     /// Writes `splits`, each a name and its images, to the folder `dir`, which must be empty or absent.
     ///
-    /// Classes are matched by name: all splits get those of the first one, followed by those that only others have. The
-    /// folder appears when everything is written; if anything fails, nothing is left.
+    /// Classes are matched by name: all splits get the classes of the first split, followed by classes that only other
+    /// splits have. The folder appears once everything is written. If anything fails, nothing is left behind.
     ///
     /// # Errors
     ///
-    /// [`DataError::Config`] for a layout other than COCO, VOC and YOLO. [`DataError::NotEmpty`]. [`DataError::Dataset`] if
-    /// there is no image to write, or if a class has a name that VOC cannot hold. [`DataError::Io`] or [`DataError::Image`]
-    /// if a file cannot be written.
+    /// [`DataError::Config`] for a layout other than COCO, VOC and YOLO. [`DataError::NotEmpty`].
+    /// [`DataError::Dataset`] if there is no image to write, or if VOC cannot represent a class name. [`DataError::Io`]
+    /// or [`DataError::Image`] if a file cannot be written.
     pub fn write(
         &self,
         splits: &[(&str, &DetectionDataset)],
@@ -145,20 +145,20 @@ fn layout_writer(layout: Layout) -> Result<&'static dyn LayoutWriter, DataError>
     }
 }
 
-/// Writes the images of one split after the other.
+/// Writes the images of one split after another.
 struct ImageWriter<'a> {
     root: &'a Path,
     layout: &'static dyn LayoutWriter,
     transfer: ImageTransfer,
-    /// By folder.
+    /// The used file names, by folder.
     names: HashMap<PathBuf, FileNames>,
     /// The images that are already in a folder, by the files that they came from.
     written: HashMap<(PathBuf, PathBuf), ImageRecord>,
 }
 
 impl ImageWriter<'_> {
-    /// Puts the images of a split into its folder. Returns their records, with their new file names and with the objects
-    /// that the layout can hold. `labels` are the new ones of the data set's categories.
+    /// Puts the images of a split into its folder. Returns their records with the new file names and with the objects
+    /// that the layout can represent. `labels` maps the data set's labels to the new labels.
     fn write(
         &mut self,
         split: &str,
@@ -181,7 +181,7 @@ impl ImageWriter<'_> {
             let origin = match origin {
                 Ok(origin) => origin,
                 Err(cause) => {
-                    leave_out(record, &cause, report);
+                    skip(record, &cause, report);
                     continue;
                 }
             };
@@ -216,7 +216,7 @@ impl ImageWriter<'_> {
         for ((position, index, origin), cause) in new.into_iter().zip(causes) {
             let (before, after) = (&dataset.images()[index], &records[position]);
             if let Some(cause) = cause {
-                leave_out(before, &cause, report);
+                skip(before, &cause, report);
                 missing.insert(position);
                 continue;
             }
@@ -238,7 +238,7 @@ impl ImageWriter<'_> {
             .collect())
     }
 
-    /// The record with the objects that the layout can hold, under their new labels.
+    /// The record with the objects that the layout can represent, with their new labels.
     fn with_possible_objects(
         &self,
         record: &ImageRecord,
@@ -262,7 +262,7 @@ impl ImageWriter<'_> {
         record
     }
 
-    /// The existing record of the same file with the same objects: splits of VOC may overlap.
+    /// The existing record of the same file with the same objects. VOC splits may overlap.
     fn same_image(
         &self,
         folder: &Path,
@@ -284,7 +284,7 @@ impl ImageWriter<'_> {
     }
 }
 
-fn leave_out(record: &ImageRecord, cause: &DataError, report: &mut WriteReport) {
+fn skip(record: &ImageRecord, cause: &DataError, report: &mut WriteReport) {
     let place = format_args!("{}: {}", record.file_name, cause.reason());
     report.record(WriteFinding::UnreadableImage, place);
 }

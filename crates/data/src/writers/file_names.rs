@@ -1,4 +1,4 @@
-//! File names that are valid and unique wherever a data set is taken.
+//! File names that are valid and unique on all systems.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ const MAX_STEM: usize = 200;
 
 /// The file names of one folder.
 ///
-/// Names differ in their stems, since label files have the stem of their image, and in more than case, since some file
+/// Stems are unique, since label files have the stem of their image. They differ in more than case, since some file
 /// systems are case-insensitive.
 #[derive(Debug, Default)]
 pub(super) struct FileNames {
@@ -17,7 +17,7 @@ pub(super) struct FileNames {
 }
 
 impl FileNames {
-    /// The names of a folder in which some stems are taken.
+    /// The names of a folder where these stems are taken.
     pub(super) fn new(taken: impl IntoIterator<Item = &'static str>) -> Self {
         Self {
             taken: taken.into_iter().map(str::to_string).collect(),
@@ -25,7 +25,7 @@ impl FileNames {
         }
     }
 
-    /// A name for a file with this stem: the same stem, if it is valid and not taken.
+    /// A name for a file with this stem. The stem is unchanged if it is valid and not taken.
     pub(super) fn give(&mut self, stem: &str, extension: &str) -> String {
         let stem = valid(stem);
         let key = stem.to_lowercase();
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_survive_unless_they_are_invalid() {
+    fn valid_names_are_kept() {
         for (stem, expected) in [
             ("a b", "a b"),
             ("Bär 100% <&'\">", "Bär 100% <&'\">"),
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_unique_by_stem_and_whatever_the_case() {
+    fn names_are_unique_by_stem_ignoring_case() {
         let mut names = FileNames::default();
         let given = [
             ("a", "jpg"),

@@ -1,4 +1,4 @@
-//! How images get into a written data set.
+//! Transferring images to a written data set.
 
 use std::fs;
 use std::io;
@@ -10,15 +10,15 @@ use crate::decoding::{is_image, read_header};
 use crate::files::{file_name, last_part, open, stem};
 use crate::{DataError, DetectionDataset};
 
-/// How image files get into a written data set.
+/// How image files are transferred to a written data set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum ImageTransfer {
-    /// As copies.
+    /// Copies.
     #[default]
     Copy,
-    /// As hard links, which take no space. Both folders must be on one file system.
+    /// Hard links, which take no space. Both folders must be on the same file system.
     HardLink,
-    /// As symbolic links to the existing files.
+    /// Symbolic links to the existing files.
     SymbolicLink,
 }
 
@@ -26,7 +26,7 @@ impl ImageTransfer {
     fn apply(self, from: &Path, to: &Path) -> io::Result<()> {
         match self {
             Self::Copy => fs::copy(from, to).map(drop),
-            // The file itself, if there is a link at `from`.
+            // If `from` is a link, use the file that it points to.
             Self::HardLink => fs::hard_link(from.canonicalize()?, to),
             Self::SymbolicLink => symbolic_link(&from.canonicalize()?, to),
         }
@@ -46,7 +46,7 @@ fn symbolic_link(from: &Path, to: &Path) -> io::Result<()> {
 /// Where the pixels of a written image come from.
 #[derive(Debug)]
 pub(super) enum Origin {
-    /// A file. The written name gets this extension.
+    /// A file. The written file gets this extension.
     File {
         path: PathBuf,
         stem: String,
@@ -57,10 +57,10 @@ pub(super) enum Origin {
 }
 
 impl Origin {
-    /// Where to take the image at `index` from.
+    /// The origin of the image at `index`.
     ///
     /// If annotations do not state the size of their image, readers apply the EXIF orientation. An image whose recorded
-    /// size is that of the stored pixels must then be encoded.
+    /// size matches the stored pixels must then be encoded.
     pub(super) fn of(
         dataset: &DetectionDataset,
         index: usize,
@@ -115,7 +115,7 @@ impl Origin {
         }
     }
 
-    /// Puts the image at `index` to the file `to`.
+    /// Writes the image at `index` to the file `to`.
     pub(super) fn put(
         &self,
         dataset: &DetectionDataset,
@@ -151,7 +151,7 @@ pub(super) enum Failure {
     Target(DataError),
 }
 
-/// The last part of a file name in annotations, possibly of another system, without an image extension.
+/// The last component of a file name in annotations, possibly from another system, without an image extension.
 fn stem_of(name: &str) -> String {
     let name = last_part(name);
     let path = Path::new(name);

@@ -1,4 +1,4 @@
-//! What the writers of all layouts have in common.
+//! The interface of the writers of all layouts.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
@@ -7,9 +7,9 @@ use super::report::{WriteFinding, WriteReport};
 use super::splits::WrittenSplit;
 use crate::{Category, DataError, Object};
 
-/// What differs between layouts.
+/// The part of writing that depends on the layout.
 pub(super) trait LayoutWriter: fmt::Debug + Sync {
-    /// The folder of the images of a split, in the data set.
+    /// The folder for the images of a split, relative to the data set.
     fn image_folder(&self, split: &str) -> PathBuf;
 
     /// Whether annotations state the size of their image.

@@ -1,4 +1,4 @@
-//! Writers of the layouts that other tools read.
+//! Writers for layouts that other tools read.
 
 mod coco;
 mod dataset_writer;

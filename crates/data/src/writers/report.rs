@@ -1,21 +1,21 @@
-//! How the written data set differs from the original.
+//! Differences between a written data set and the original.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{Layout, Tally};
 
-/// Something that a layout cannot represent, or that was written in another form.
+/// Something that a layout cannot represent or that was written in a different form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum WriteFinding {
-    /// Left out with its annotations: an image that cannot be read.
+    /// Skipped with its annotations: an image that cannot be read.
     UnreadableImage,
-    /// Left out: a crowd or difficult object, in a layout that cannot mark one.
+    /// Skipped: a crowd or difficult object, in a layout that cannot mark one.
     Crowd,
-    /// Left out: a box at most one pixel wide or high, in a layout whose corners cannot represent it.
+    /// Skipped: a box at most one pixel wide or high, in a layout whose corners cannot represent it.
     TooSmall,
-    /// Left out: a split without images.
+    /// Skipped: a split without images.
     EmptySplit,
     /// Written: a box whose corners are not whole pixels, in a layout whose corners usually are.
     FractionalCorners,
@@ -26,8 +26,8 @@ pub enum WriteFinding {
 }
 
 impl WriteFinding {
-    /// Whether the annotation, image or split was left out.
-    fn leaves_out(self) -> bool {
+    /// Whether the annotation, image or split was skipped.
+    fn skips(self) -> bool {
         match self {
             Self::UnreadableImage | Self::Crowd | Self::TooSmall | Self::EmptySplit => true,
             Self::FractionalCorners | Self::Encoded | Self::Renamed => false,
@@ -35,14 +35,14 @@ impl WriteFinding {
     }
 }
 
-/// As in `unreadable images left out`.
+/// Prints as in `unreadable images skipped`.
 impl fmt::Display for WriteFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnreadableImage => "unreadable images left out",
-            Self::Crowd => "crowd and difficult objects left out because this layout cannot mark them",
-            Self::TooSmall => "boxes at most one pixel wide or high left out because this layout cannot represent them",
-            Self::EmptySplit => "splits without images left out",
+            Self::UnreadableImage => "unreadable images skipped",
+            Self::Crowd => "crowd and difficult objects skipped because this layout cannot mark them",
+            Self::TooSmall => "boxes at most one pixel wide or high skipped because this layout cannot represent them",
+            Self::EmptySplit => "splits without images skipped",
             Self::FractionalCorners => {
                 "boxes written with fractional coordinates, which some readers round"
             }
@@ -52,7 +52,7 @@ impl fmt::Display for WriteFinding {
     }
 }
 
-/// What was written, and every difference from the data set.
+/// Summary of a written data set, with every difference from the original.
 ///
 /// Prints on one line, such as `COCO: 2 splits, 10 images, 31 objects; images renamed: 1 (b/1.jpg to 1-2.jpg)`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,15 +109,15 @@ impl WriteReport {
             .map(|(finding, tally)| (*finding, tally))
     }
 
-    /// What is worth knowing about the data set as a whole.
+    /// Information about the data set as a whole.
     pub fn remarks(&self) -> &[String] {
         &self.remarks
     }
 
-    /// The number of images, objects and splits that were left out.
+    /// The number of images, objects and splits that were skipped.
     pub fn left_out(&self) -> usize {
         self.findings()
-            .filter(|(finding, _)| finding.leaves_out())
+            .filter(|(finding, _)| finding.skips())
             .map(|(_, tally)| tally.count)
             .sum()
     }

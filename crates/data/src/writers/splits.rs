@@ -1,18 +1,18 @@
-//! What is written of each split.
+//! The content of written splits.
 
 use std::collections::{HashMap, HashSet};
 
 use crate::{Category, DetectionDataset, ImageRecord};
 
-/// A split as it is written: records with new file names, whose images are in place.
+/// A split as written: records with new file names, whose images are in place.
 #[derive(Debug)]
 pub(super) struct WrittenSplit {
     pub name: String,
     pub images: Vec<ImageRecord>,
 }
 
-/// The categories of the first data set, then those that the others add by name, with ids that are not taken. Each name
-/// occurs once, as other tools tell classes by their names.
+/// The categories of the first data set, then categories with other names from the other data sets, with unused ids.
+/// Each name occurs once, since other tools identify classes by name.
 pub(super) fn all_categories(datasets: &[&DetectionDataset]) -> Vec<Category> {
     let mut all: Vec<Category> = Vec::new();
     let mut names: HashSet<&str> = HashSet::new();
@@ -31,7 +31,7 @@ pub(super) fn all_categories(datasets: &[&DetectionDataset]) -> Vec<Category> {
     all
 }
 
-/// For each of the data set's categories, the index of that of its name in `categories`, which has all names.
+/// For each of the data set's categories, the index of the category with its name in `categories`, which has all names.
 pub(super) fn labels_among(dataset: &DetectionDataset, categories: &[Category]) -> Vec<usize> {
     let names = categories.iter().map(|category| category.name.as_str());
     let label_of: HashMap<&str, usize> = names.zip(0..).collect();

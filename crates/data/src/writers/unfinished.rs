@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::DataError;
 
-/// A temporary folder next to the final one. Removed with its content unless it is finished.
+/// A temporary folder next to the final one. It is removed with its content unless it is finished.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     partial: PathBuf,
@@ -53,7 +53,7 @@ impl Unfinished {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        // Once finished, there is nothing to remove. Otherwise, the first error matters more than an error here.
+        // After `finish`, there is nothing to remove. Otherwise, the first error matters more than an error here.
         let _ = fs::remove_dir_all(&self.partial);
     }
 }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_appears_when_it_is_finished() {
+    fn a_finished_folder_appears_at_its_final_path() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("new/folder");
         let unfinished = Unfinished::start(&target).unwrap();
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_a_folder_that_is_not_finished() {
+    fn an_unfinished_folder_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let unfinished = Unfinished::start(&dir.path().join("folder")).unwrap();
         fs::write(unfinished.path().join("a"), "content").unwrap();
@@ -109,7 +109,7 @@ mod tests {
         fs::write(target.join("a"), "content").unwrap();
         let error = Unfinished::start(&target).unwrap_err().to_string();
         assert!(error.contains("not an empty folder"), "{error}");
-        // Something appears in the meantime.
+        // Another process creates a file in the meantime.
         let other = dir.path().join("other");
         let unfinished = Unfinished::start(&other).unwrap();
         fs::create_dir(&other).unwrap();

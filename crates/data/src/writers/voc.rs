@@ -26,7 +26,7 @@ impl LayoutWriter for Voc {
         true
     }
 
-    /// Corners are pixels, both inclusive. Equal corners would be read as a click without a drag.
+    /// Corners are pixel indices, both inclusive. Equal corners would be read as a click without a drag.
     fn obstacle(&self, object: &Object) -> Option<WriteFinding> {
         let [_, _, width, height] = object.bbox.to_xywh();
         (width.min(height) <= 1.0).then_some(WriteFinding::TooSmall)
@@ -75,7 +75,7 @@ impl LayoutWriter for Voc {
     }
 }
 
-/// Fails if a name would not be the same in a line of `labels.txt` and in XML.
+/// Fails if a name cannot be written to a line of `labels.txt` and to XML without a change.
 fn require_names(categories: &[Category]) -> Result<(), DataError> {
     let fits =
         |name: &str| !name.is_empty() && name.trim() == name && !name.chars().any(char::is_control);
@@ -136,7 +136,7 @@ fn object(object: &Object, class: &str) -> String {
     )
 }
 
-/// VOC's corners are pixels, counted from 1, both inclusive. Whole numbers are printed without a fraction.
+/// VOC's corners are pixel indices from 1, both inclusive. Whole numbers are printed without a fraction.
 fn corners(bbox: BoundingBox) -> [f64; 4] {
     let [x1, y1, x2, y2] = bbox.to_xyxy().map(f64::from);
     [x1 + 1.0, y1 + 1.0, x2, y2]

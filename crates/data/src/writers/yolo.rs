@@ -40,7 +40,7 @@ impl LayoutWriter for Yolo {
     ) -> Result<(), DataError> {
         let yaml = DataYaml::of(categories, splits, report);
         let path = dir.join("data.yaml");
-        // `no` and `1` are names, not a Boolean and a number.
+        // `no` and `1` are class names, not a Boolean and a number.
         let text = to_string_with_options(&yaml, ser_options! { quote_all: true });
         let text = text.map_err(|error| DataError::Annotations {
             path: path.clone(),
@@ -50,7 +50,7 @@ impl LayoutWriter for Yolo {
         for split in splits {
             let folder = dir.join("labels").join(&split.name);
             fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
-            // An image without objects has an empty file; an image that was not annotated would have none.
+            // An image without objects gets an empty file. A missing file would mean that the image was not annotated.
             split.images.par_iter().try_for_each(|image| {
                 let path = folder.join(&image.file_name).with_extension("txt");
                 write_text(&path, &labels(image))
@@ -60,7 +60,7 @@ impl LayoutWriter for Yolo {
     }
 }
 
-/// The description of a data set. Without a `path`, tools search for the images next to it.
+/// The content of `data.yaml`. Without a `path`, tools search for the images next to it.
 #[derive(Serialize)]
 struct DataYaml<'a> {
     #[serde(flatten)]
@@ -68,7 +68,7 @@ struct DataYaml<'a> {
     names: BTreeMap<usize, &'a str>,
 }
 
-/// The folders of images.
+/// The image folders of the splits.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Places {
@@ -77,7 +77,7 @@ enum Places {
 }
 
 impl<'a> DataYaml<'a> {
-    /// Lists the training, validation and test splits. A `data.yaml` has no others. A single split is the training
+    /// Lists the training, validation and test splits: `data.yaml` has no others. A single split becomes the training
     /// split.
     fn of(categories: &'a [Category], splits: &[WrittenSplit], report: &mut WriteReport) -> Self {
         let mut places: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
@@ -109,7 +109,7 @@ impl<'a> DataYaml<'a> {
     }
 }
 
-/// The key of `data.yaml` for a split of that name.
+/// The key of `data.yaml` for a split with this name.
 fn key(split: &str) -> Option<&'static str> {
     Role::of_word(split).map(|role| match role {
         Role::Train => "train",

@@ -7,13 +7,13 @@ use crate::{
     wording::{grouped, rounded},
 };
 
-/// The size of a chart in SVG units, about its size in pixels on most screens.
+/// The size of a chart in SVG units, which are about pixels on most screens.
 const SIZE: [f64; 2] = [400.0, 150.0];
 
-/// Space at the left for the scale, above for the largest count, and below for the values.
+/// Space on the left for the scale, at the top for the largest count, and at the bottom for the values.
 const MARGIN: [f64; 3] = [40.0, 8.0, 20.0];
 
-/// The most labels below a chart.
+/// The largest number of labels below a chart.
 const MAX_LABELS: usize = 8;
 
 /// The histogram of a distribution.
@@ -48,7 +48,7 @@ pub(super) fn histogram(distribution: &Distribution, title: &str) -> Markup {
     }
 }
 
-/// The distribution in words, for readers who do not see the chart.
+/// The distribution in words, for screen readers.
 fn summary(of: &Distribution, title: &str) -> String {
     let [min, median, max] = [of.min, of.median, of.max].map(rounded);
     format!("{title}: from {min} to {max}, median {median}")

@@ -1,4 +1,4 @@
-//! The page.
+//! The HTML page.
 
 mod charts;
 mod photos;
@@ -21,13 +21,13 @@ use crate::{
 
 const STYLE: &str = include_str!("style.css");
 
-/// The most rows of the table of classes.
+/// The largest number of rows in the class table.
 const MAX_CLASSES: usize = 200;
 
-/// The most groups of duplicate images.
+/// The largest number of groups of duplicate images.
 const MAX_GROUPS: usize = 6;
 
-/// The most messages in a list.
+/// The largest number of messages in a list.
 const MAX_MESSAGES: usize = 50;
 
 /// The self-contained page.
@@ -52,15 +52,15 @@ fn shown(inspection: &Inspection) -> Vec<Picture> {
     pictures.chain(without_point(inspection)).collect()
 }
 
-/// Some of the images with objects that have no point.
+/// Some of the images with objects without a point.
 fn without_point(inspection: &Inspection) -> impl Iterator<Item = Picture> {
     let images = &inspection.levels.without_point_images;
     let pictures = |split| images.iter().map(move |&image| Picture { split, image });
     inspection.sized.into_iter().flat_map(pictures)
 }
 
-/// The groups of duplicate images that are shown, those across splits first. Of each group, the first image of each
-/// split is shown, or the first two if there is only one split.
+/// The groups of duplicate images to show, groups across splits first. Each group shows the first image of each split,
+/// or the first two images if it is within one split.
 fn groups(inspection: &Inspection) -> Vec<Vec<Picture>> {
     let groups = inspection.duplicates.iter().map(|group| {
         let mut firsts = group.clone();
@@ -169,7 +169,7 @@ impl Page<'_> {
                 @if findings.is_empty() && notes.is_empty() { p { "Nothing." } }
                 (list(notes))
                 @if findings.iter().any(|finding| !finding.pictures.is_empty()) {
-                    p.quiet { "Pictures show the boxes that remain." }
+                    p.quiet { "The images show the remaining boxes." }
                 }
                 @for finding in findings {
                     p { (line(&finding.to_string())) }
@@ -306,7 +306,7 @@ impl Page<'_> {
         html! {
             @if !all.is_empty() { section {
                 h2 { "Duplicate images" }
-                p { (counted(all.len(), "group")) " of pictures whose files are equal." }
+                p { (counted(all.len(), "group")) " of images with identical files." }
                 div.groups { @for group in groups(self.inspection) { (self.pictures(group.into_iter())) } }
                 @if all.len() > MAX_GROUPS { p.quiet { "… " (grouped(all.len() - MAX_GROUPS)) " more" } }
             } }
@@ -388,7 +388,7 @@ fn bar(count: usize, whole: usize) -> Markup {
     html! { span style=(format!("width:{width:.1}%")) {} }
 }
 
-/// The color of the boxes of a class, as in `#e6194b`.
+/// The box color of a class, as in `#e6194b`.
 fn color(class: usize) -> String {
     let [red, green, blue] = class_color(class).0;
     format!("#{red:02x}{green:02x}{blue:02x}")

@@ -22,10 +22,10 @@ use crate::{
 /// The longer side of a picture in pixels.
 const SIDE: u32 = 400;
 
-/// Quality of the pictures, from 1 to 100.
+/// JPEG quality of the pictures, from 1 to 100.
 const QUALITY: u8 = 80;
 
-/// With more objects than this, labels would hide them. Only the colors then show the classes.
+/// The largest number of objects with text labels. More labels would hide the objects, so only colors show the classes.
 const MAX_LABELS: usize = 8;
 
 /// A picture with its boxes.
@@ -40,7 +40,7 @@ pub(super) struct Photo {
 }
 
 impl Photo {
-    /// The name that it is shown by.
+    /// The id of the picture in the page.
     pub fn name(self) -> String {
         format!("photo-{}", self.file)
     }
@@ -54,11 +54,11 @@ struct Jpeg {
     height: u32,
 }
 
-/// Pictures, of which a page shows some several times, and has each once.
+/// Pictures for a page. Each is embedded once, even if it is shown several times.
 pub(super) struct Photos {
-    /// The files, each once.
+    /// The embedded files, without repetitions.
     files: Vec<Markup>,
-    /// Pictures by their place, or why they could not be read.
+    /// Each picture, or why it could not be read.
     photos: HashMap<Picture, Result<Photo, String>>,
 }
 
@@ -96,7 +96,7 @@ impl Photos {
         photos
     }
 
-    /// Adds a file, and returns its index.
+    /// Adds a file and returns its index.
     fn add(&mut self, jpeg: &Jpeg) -> usize {
         let file = self.files.len();
         let id = Photo {
