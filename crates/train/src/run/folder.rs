@@ -128,7 +128,7 @@ impl RunFolder {
     /// The evaluation of the kept weights, [`model_path`](Self::model_path). It is the last file
     /// that a run writes.
     pub fn evaluation_path(&self) -> PathBuf {
-        self.path.join("evaluation.json")
+        self.path.join(run_files::EVALUATION)
     }
 
     /// Reads the evaluation of a finished run; `None` if the run is not finished.
