@@ -35,7 +35,7 @@ impl Analysis {
     /// `score ≥ 0.42`, the condition for the counts.
     fn condition(&self) -> String {
         match self.score_threshold {
-            Some(threshold) => format!("score ≥ {threshold:.2}"),
+            Some(threshold) => format!("score ≥ {}", score(threshold)),
             None => "any score".to_owned(),
         }
     }
@@ -58,7 +58,7 @@ impl Analysis {
             "F1",
         ])];
         for (name, point) in rows {
-            let threshold = point.map(|point| format!("{:.2}", point.threshold));
+            let threshold = point.map(|point| score(point.threshold));
             let row = [name.to_owned(), threshold.unwrap_or_else(dash)].into_iter();
             table.push(row.chain(quality(point)).collect());
         }
@@ -66,7 +66,7 @@ impl Analysis {
     }
 
     fn class_table(&self) -> String {
-        let condition = self.condition();
+        let condition = format!("At {}", self.condition());
         let header = [
             condition.as_str(),
             "objects",
@@ -87,7 +87,7 @@ impl Analysis {
             ];
             row.extend(quality(Some(point)));
             row.push(percent(best.and_then(|best| best.f1)));
-            row.push(best.map_or_else(dash, |best| format!("{:.2}", best.threshold)));
+            row.push(best.map_or_else(dash, |best| score(best.threshold)));
             table.push(row);
         }
         aligned(&table)
@@ -188,6 +188,15 @@ fn quality(point: Option<OperatingPoint>) -> [String; 3] {
 
 fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(dash, |fraction| format!("{:.1}", 100.0 * fraction))
+}
+
+/// A score with all of its decimals, at least two.
+fn score(score: f32) -> String {
+    let short = format!("{score:.2}");
+    match short.parse() == Ok(score) {
+        true => short,
+        false => score.to_string(),
+    }
 }
 
 fn dash() -> String {
