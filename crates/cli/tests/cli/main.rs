@@ -339,7 +339,15 @@ fn detect_keeps_the_score_threshold_of_the_run() {
 
     for threshold in ["1.5", "-1", "high"] {
         let flag = format!("--score-threshold={threshold}");
-        let args = ["--weights", "x", "--input", "x", "--output", "x", &flag];
+        let args = [
+            "--weights",
+            "x",
+            "--input",
+            "x",
+            "--output",
+            "x",
+            flag.as_str(),
+        ];
         assert_fails("detect", &args, 2, &["from 0 to 1"]);
     }
 }
