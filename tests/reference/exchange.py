@@ -89,6 +89,7 @@ def main():
                 arguments.program,
                 "detect",
                 *("--weights", folder / "fcos.pth", "--input", path, "--output", folder / "drawn"),
+                *("--score-threshold", "0"),
             )
             found = json.loads((folder / "drawn" / "detections.json").read_text())
             print(f"{path.name}, {image.width} x {image.height}:", end=" ")

@@ -1,6 +1,7 @@
 """Writes the fixtures of the parity tests.
 
-    python -m venv venv && venv/bin/pip install torch torchvision numpy pillow safetensors pycocotools scipy
+    python -m venv venv && venv/bin/pip install torch torchvision numpy pillow safetensors pycocotools scipy \
+        supervision tidecv
     git clone https://github.com/tianzhi0549/FCOS fcos
     venv/bin/python tests/reference/generate.py --fcos fcos
 
@@ -25,6 +26,7 @@ import evaluation
 import losses
 import network
 import nms
+import operating_point
 import step
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -53,6 +55,7 @@ def main():
         "losses": lambda: losses.write(save),
         "assignment": lambda: assignment.write(save, arguments.fcos),
         "evaluation": lambda: evaluation.write(FIXTURES),
+        "operating-point": lambda: operating_point.write(FIXTURES),
         "step": lambda: step.write(save, arguments.fcos),
     }
     for name in arguments.only or writers:

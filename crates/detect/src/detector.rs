@@ -22,6 +22,10 @@ use crate::{
     input::{InputBatch, InputConfig},
 };
 
+/// The [score threshold](Detector::score_threshold) of weights for which no validation has chosen
+/// one.
+pub const DEFAULT_SCORE_THRESHOLD: f32 = 0.3;
+
 /// A detector on a device, with its classes and preprocessing.
 ///
 /// ```no_run
@@ -43,6 +47,7 @@ pub struct Detector<B: Backbone = ResNet> {
     categories: Vec<Category>,
     device: Device,
     precision: Precision,
+    score_threshold: f32,
 }
 
 impl Detector {
@@ -59,7 +64,8 @@ impl Detector {
 }
 
 impl<B: Backbone> Detector<B> {
-    /// A detector with a model on `device`, and activations in `precision`.
+    /// A detector with a model on `device`, and activations in `precision`. Its score threshold is
+    /// 0.
     pub fn new(
         model: &Fcos<B>,
         input: InputConfig,
@@ -73,10 +79,12 @@ impl<B: Backbone> Detector<B> {
             categories,
             device,
             precision,
+            score_threshold: 0.0,
         }
     }
 
-    /// Loads the detector in `file`, and reports which weights were loaded.
+    /// Loads the detector in `file`, and reports which weights were loaded. Its score threshold is
+    /// that of the file, or [`DEFAULT_SCORE_THRESHOLD`].
     ///
     /// # Errors
     ///
@@ -88,7 +96,9 @@ impl<B: Backbone> Detector<B> {
     ) -> Result<(Self, LoadReport), Error> {
         let device = device.open(precision)?;
         let (model, loaded) = file.load(&device)?;
-        let detector = Self::new(&model, file.input, file.categories, device, precision);
+        let score_threshold = file.score_threshold.unwrap_or(DEFAULT_SCORE_THRESHOLD);
+        let detector = Self::new(&model, file.input, file.categories, device, precision)
+            .with_score_threshold(score_threshold);
         Ok((detector, loaded))
     }
 
@@ -102,8 +112,23 @@ impl<B: Backbone> Detector<B> {
         &self.categories
     }
 
-    /// Detects objects in images. Boxes are xyxy in pixels of the original image; detections are
-    /// sorted by descending score.
+    /// The score that the detections of [`detect`](Self::detect) have at least.
+    pub fn score_threshold(&self) -> f32 {
+        self.score_threshold
+    }
+
+    /// Sets the [`score_threshold`](Self::score_threshold).
+    #[must_use]
+    pub fn with_score_threshold(self, score_threshold: f32) -> Self {
+        Self {
+            score_threshold,
+            ..self
+        }
+    }
+
+    /// Detects objects in images: the detections with at least the
+    /// [`score_threshold`](Self::score_threshold). Boxes are xyxy in pixels of the original image;
+    /// detections are sorted by descending score.
     ///
     /// # Errors
     ///
@@ -112,7 +137,11 @@ impl<B: Backbone> Detector<B> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.detect_batch(self.input.batch(images)?))
+        let mut detections = self.detect_batch(self.input.batch(images)?);
+        for found in &mut detections {
+            found.retain(|detection| detection.score >= self.score_threshold);
+        }
+        Ok(detections)
     }
 
     fn detect_batch(&self, batch: InputBatch) -> Vec<Vec<Detection>> {
@@ -121,8 +150,9 @@ impl<B: Backbone> Detector<B> {
             .detect(self.precision.cast(images), &batch.frames)
     }
 
-    /// Detects objects in all images of a data set, in order. Classes are matched by name, and
-    /// labels are those of the data set; detections of classes that the data set lacks are dropped.
+    /// Detects objects in all images of a data set, in order, for an evaluation: all detections,
+    /// whatever their scores. Classes are matched by name, and labels are those of the data set;
+    /// detections of classes that the data set lacks are dropped.
     /// `progress` is called with the number of completed images after each batch.
     ///
     /// # Errors

@@ -34,6 +34,9 @@ pub struct DetectorFile<C: BackboneConfig = ResNetConfig> {
     pub named: bool,
     /// The configuration file of the run, if the weights belong to one.
     pub run_config: Option<PathBuf>,
+    /// The score threshold that the validation of the run chose, if it did: the one with the
+    /// largest F1.
+    pub score_threshold: Option<f32>,
 }
 
 /// The part of a run's configuration that describes its detector.
@@ -93,6 +96,7 @@ impl DetectorFile {
             },
             model,
             run_config: None,
+            score_threshold: None,
         })
     }
 
@@ -198,6 +202,9 @@ impl<C: BackboneConfig> DetectorFile<C> {
             input,
             categories: data.categories,
             named: true,
+            score_threshold: run_files::read_score_threshold(
+                &config.with_file_name(run_files::EVALUATION),
+            )?,
             run_config: Some(config),
         })
     }

@@ -14,7 +14,7 @@ pub mod run_files;
 
 pub use class_names::{class_names, known_classes};
 pub use detections::{CategoryDetection, ImageDetections};
-pub use detector::Detector;
+pub use detector::{DEFAULT_SCORE_THRESHOLD, Detector};
 pub use detector_file::DetectorFile;
 pub use error::Error;
 pub use fcos_burn_boxes::Detection;

@@ -7,18 +7,13 @@ use fcos_burn_data::Category;
 use fcos_burn_plot::{DrawnBox, annotated};
 use image::RgbImage;
 
-/// Detections below this score are not drawn.
-pub const DRAWN_SCORE: f32 = 0.3;
-
 /// Smaller pictures are enlarged to this shorter side in pixels, so that labels are legible.
 const PICTURE_SIDE: u32 = 480;
 
-/// Draws the detections with a score of at least [`DRAWN_SCORE`] on the image, which is enlarged if
-/// it is small.
+/// Draws the detections on the image, which is enlarged if it is small.
 pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Category]) -> RgbImage {
     let boxes: Vec<DrawnBox> = detections
         .iter()
-        .filter(|detection| detection.score >= DRAWN_SCORE)
         .map(|detection| {
             let name = categories
                 .get(detection.label)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{Error, json::read_json};
@@ -11,6 +12,9 @@ pub const CONFIG: &str = "config.json";
 
 /// The name of the weights file in a run folder.
 pub const WEIGHTS: &str = "model.bpk";
+
+/// The name of the evaluation file in a run folder.
+pub const EVALUATION: &str = "evaluation.json";
 
 /// The version of the format of the configuration, in its key `version`. Files without that key
 /// have version 1.
@@ -40,6 +44,30 @@ pub fn read_config(path: &Path) -> Result<Value, Error> {
     }
     upgrade(&mut config);
     Ok(config)
+}
+
+/// The score threshold that the evaluation of a run chose, from its evaluation file. `None` if there is no such file, as
+/// in a run that is not finished, or no threshold in it.
+///
+/// # Errors
+///
+/// Names the file and what is malformed.
+pub fn read_score_threshold(path: &Path) -> Result<Option<f32>, Error> {
+    #[derive(Deserialize)]
+    struct Chosen {
+        score_threshold: Option<f32>,
+    }
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let Chosen { score_threshold } = read_json(path)?;
+    match score_threshold {
+        Some(threshold) if !(0.0..=1.0).contains(&threshold) => {
+            let cause = format!("score_threshold is {threshold}, not between 0 and 1");
+            Err(invalid(path, cause))
+        }
+        threshold => Ok(threshold),
+    }
 }
 
 /// Renames the keys of version 1, which files of a later version may contain too. If a file
@@ -109,6 +137,25 @@ mod tests {
         assert_eq!(read(old), Ok(new.clone()));
         let versioned = new.to_string().replacen('{', r#"{"version": 2, "#, 1);
         assert_eq!(read(&versioned), Ok(new));
+    }
+
+    #[test]
+    fn evaluations_without_a_score_threshold_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(EVALUATION);
+        assert_eq!(read_score_threshold(&path).unwrap(), None);
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            read_score_threshold(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(r#"{"images": 3}"#), Ok(None));
+        assert_eq!(read(r#"{"score_threshold": null}"#), Ok(None));
+        assert_eq!(read(r#"{"score_threshold": 0.42}"#), Ok(Some(0.42)));
+        let error = read(r#"{"score_threshold": 1.5}"#).unwrap_err();
+        assert!(
+            error.contains(EVALUATION) && error.contains("1.5"),
+            "{error}"
+        );
     }
 
     #[test]

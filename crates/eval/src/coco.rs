@@ -27,7 +27,11 @@ pub(crate) fn coco_report(
             .categories
             .retain(|category| occurring.contains(&category.id));
     }
-    make_names_unique(&mut truth.categories);
+    let categories = truth.categories.iter();
+    let names = unique_names(categories.map(|category| (category.id, category.name.as_str())));
+    for (category, name) in truth.categories.iter_mut().zip(names) {
+        category.name = name;
+    }
     let evaluated: HashSet<u64> = truth
         .categories
         .iter()
@@ -57,20 +61,21 @@ fn evaluator_error(error: hotcoco::Error) -> EvaluationError {
     EvaluationError::Evaluator(error.into())
 }
 
-/// Appends the id to names that are empty or shared by several categories, because hotcoco
-/// reports metrics by name.
-fn make_names_unique(categories: &mut [hotcoco::Category]) {
-    let mut count = HashMap::<String, usize>::new();
-    for category in categories.iter() {
-        *count.entry(category.name.clone()).or_default() += 1;
+/// The names of categories. The id is appended to names that are empty or shared by several categories, because metrics
+/// are reported by name.
+pub(crate) fn unique_names<'a>(
+    categories: impl IntoIterator<Item = (u64, &'a str)>,
+) -> Vec<String> {
+    let categories: Vec<(u64, &str)> = categories.into_iter().collect();
+    let mut count = HashMap::<&str, usize>::new();
+    for (_, name) in &categories {
+        *count.entry(*name).or_default() += 1;
     }
-    for category in categories {
-        let shared = count.get(&category.name).is_some_and(|count| *count > 1);
-        if shared || category.name.is_empty() {
-            let name = format!("{} ({})", category.name, category.id);
-            category.name = name.trim_start().to_owned();
-        }
-    }
+    let unique = |(id, name): (u64, &str)| match name.is_empty() || count[name] > 1 {
+        true => format!("{name} ({id})").trim_start().to_owned(),
+        false => name.to_owned(),
+    };
+    categories.iter().copied().map(unique).collect()
 }
 
 /// All COCO metrics of a report. hotcoco marks undefined ones by −1.

@@ -39,6 +39,12 @@ pub enum EvaluationError {
         /// The id of the image.
         image_id: u64,
     },
+    /// The IoU threshold of a matching is out of range.
+    #[error("evaluation failed: the IoU threshold {iou_threshold} is not above 0.1 and at most 1")]
+    IouThreshold {
+        /// The IoU threshold.
+        iou_threshold: f64,
+    },
     /// The COCO evaluator failed.
     #[error("evaluation failed: {0}")]
     Evaluator(#[source] Box<dyn Error + Send + Sync>),

@@ -1,16 +1,22 @@
 #![doc = include_str!("../README.md")]
 
+mod analysis;
 pub mod bootstrap;
 pub mod calibration;
 pub mod class_confusion;
 mod coco;
+pub mod confusion_matrix;
 pub mod correlation;
 mod error;
+pub mod error_cost;
 mod evaluation;
+pub mod matching;
 mod metric;
+pub mod operating_point;
 mod results;
 pub mod statistics;
 
+pub use analysis::{Analysis, AnalysisConfig, ClassPoints, EvaluationReport, OperatingPoints};
 pub use error::EvaluationError;
 pub use evaluation::{Evaluation, score_iou};
 pub use metric::{CocoMetric, CocoMetrics};

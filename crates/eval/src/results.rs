@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use fcos_burn_boxes::{BoundingBox, Detection};
-use fcos_burn_data::DetectionDataset;
+use fcos_burn_data::{Category, DetectionDataset};
 use serde::{Deserialize, Serialize};
 
 use crate::EvaluationError;
@@ -36,22 +36,30 @@ pub fn results(
     for (image, detections) in detections {
         let image_id = dataset.record(*image)?.id;
         for detection in detections {
-            let category = dataset.categories().get(detection.label).ok_or_else(|| {
-                EvaluationError::UnknownLabel {
-                    label: detection.label,
-                    dataset: dataset.name().to_owned(),
-                    classes: dataset.categories().len(),
-                }
-            })?;
             results.push(CocoResult {
                 image_id,
-                category_id: category.id,
+                category_id: category(dataset, detection.label)?.id,
                 bbox: BoundingBox::from_xyxy(detection.bbox).to_xywh(),
                 score: detection.score.into(),
             });
         }
     }
     Ok(results)
+}
+
+/// The category of a label.
+pub(crate) fn category(
+    dataset: &DetectionDataset,
+    label: usize,
+) -> Result<&Category, EvaluationError> {
+    let categories = dataset.categories();
+    categories
+        .get(label)
+        .ok_or_else(|| EvaluationError::UnknownLabel {
+            label,
+            dataset: dataset.name().to_owned(),
+            classes: categories.len(),
+        })
 }
 
 /// The inverse of [`results()`]: pairs the index of an image in `dataset` with the detections in

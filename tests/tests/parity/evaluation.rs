@@ -1,7 +1,6 @@
 //! Parity with the metrics of pycocotools and the correlations of scipy.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     fs::File,
     time::{Duration, Instant},
 };
@@ -10,56 +9,39 @@ use fcos_burn::{
     boxes::Detection,
     data::{DetectionDataset, RgbImage},
     eval::correlation::{kendall, pearson, spearman},
-    eval::{CocoMetric, Evaluation},
+    eval::{CocoMetric, CocoResult, Evaluation, detections},
 };
 use serde_json::Value;
 
 use crate::{fixture, formula};
 
-fn json(name: &str) -> Value {
-    let path = fixture::folder().join("evaluation").join(name);
+pub fn json(folder: &str, name: &str) -> Value {
+    let path = fixture::folder().join(folder).join(name);
     serde_json::from_reader(File::open(path).unwrap()).unwrap()
 }
 
-#[test]
-fn metrics_match_pycocotools() {
+/// The data set in `truth.json` of a folder, and the detections in `results.json`.
+pub fn read(folder: &str) -> (DetectionDataset, Vec<(usize, Vec<Detection>)>) {
     // Only the headers of the images are read.
     let images = tempfile::tempdir().unwrap();
-    for image in json("truth.json")["images"].as_array().unwrap() {
+    for image in json(folder, "truth.json")["images"].as_array().unwrap() {
         let [width, height] = ["width", "height"].map(|side| image[side].as_u64().unwrap() as u32);
         let path = images.path().join(image["file_name"].as_str().unwrap());
         RgbImage::new(width, height).save(path).unwrap();
     }
-    let truth = fixture::folder().join("evaluation").join("truth.json");
+    let truth = fixture::folder().join(folder).join("truth.json");
     let dataset = DetectionDataset::coco(images.path(), truth).unwrap();
-    let labels: HashMap<u64, usize> = dataset
-        .categories()
-        .iter()
-        .enumerate()
-        .map(|(label, category)| (category.id, label))
-        .collect();
-    let mut by_image: BTreeMap<u64, Vec<Detection>> = BTreeMap::new();
-    for result in json("results.json").as_array().unwrap() {
-        let [x, y, width, height] = [0, 1, 2, 3].map(|i| result["bbox"][i].as_f64().unwrap());
-        let detection = Detection {
-            bbox: [x, y, x + width, y + height].map(|side| side as f32),
-            label: labels[&result["category_id"].as_u64().unwrap()],
-            score: result["score"].as_f64().unwrap() as f32,
-        };
-        let image = result["image_id"].as_u64().unwrap();
-        by_image.entry(image).or_default().push(detection);
-    }
-    let detections: Vec<_> = dataset
-        .images()
-        .iter()
-        .enumerate()
-        .map(|(index, image)| (index, by_image.remove(&image.id).unwrap_or_default()))
-        .collect();
-    assert!(by_image.is_empty());
+    let results: Vec<CocoResult> = serde_json::from_value(json(folder, "results.json")).unwrap();
+    let detections = detections(&dataset, &results).unwrap();
+    (dataset, detections)
+}
 
+#[test]
+fn metrics_match_pycocotools() {
+    let (dataset, detections) = read("evaluation");
     let evaluation = Evaluation::new(&dataset, &detections).unwrap();
     assert_eq!((evaluation.images, evaluation.detections), (24, 2400));
-    let expected = &json("expected.json")["figures"];
+    let expected = &json("evaluation", "expected.json")["figures"];
     for &metric in CocoMetric::ALL {
         let found = evaluation.metric(metric).unwrap();
         let expected = expected[metric.name()].as_f64().unwrap();
@@ -86,7 +68,7 @@ fn pairs(count: usize, levels: f64) -> (Vec<f64>, Vec<f64>) {
 
 #[test]
 fn correlations_match_scipy() {
-    let expected = json("expected.json");
+    let expected = json("evaluation", "expected.json");
     let lists = expected["correlations"].as_array().unwrap();
     assert_eq!(lists.len(), 5);
     for list in lists {

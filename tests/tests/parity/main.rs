@@ -10,4 +10,5 @@ mod formula;
 mod losses;
 mod network;
 mod nms;
+mod operating_point;
 mod step;

@@ -2,6 +2,7 @@
 
 mod data;
 mod device;
+mod fraction;
 mod image_size;
 mod preset;
 mod training;
@@ -9,6 +10,7 @@ mod weights;
 
 pub use data::{DataArgs, SplitArgs, parse_val_share};
 pub use device::{DeviceArgs, DeviceParser, check_devices};
+pub use fraction::{parse_match_iou, parse_precision, parse_score};
 pub use image_size::ImageSizeArgs;
 pub use preset::Preset;
 pub use training::TrainingArgs;

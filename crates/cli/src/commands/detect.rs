@@ -9,7 +9,7 @@ use std::{
 use fcos_burn::{
     data::{ImageListing, list_names, read_image},
     detect::{
-        Detector, ImageDetections,
+        DEFAULT_SCORE_THRESHOLD, Detector, ImageDetections,
         json::write_json,
         pictures::{PictureNames, picture},
     },
@@ -17,14 +17,15 @@ use fcos_burn::{
 };
 use fcos_burn_cli::{
     Error,
-    args::{DeviceArgs, WeightsArgs},
+    args::{DeviceArgs, WeightsArgs, parse_score},
     terminal::{message, print},
 };
 
 /// Detect objects in an image, or in all images of a folder.
 ///
 /// Writes a picture with boxes for each image, and one JSON file for all, in pixels of the upright
-/// image. Unreadable images are reported and skipped, and the exit code is then 1. Files in
+/// image. All of them have the same detections: those whose score is at least the score threshold.
+/// Unreadable images are reported and skipped, and the exit code is then 1. Files in
 /// unsupported formats are counted and skipped.
 #[derive(clap::Args, Debug)]
 pub struct Args {
@@ -39,14 +40,24 @@ pub struct Args {
     /// Write the detections to this file [default: detections.json in the output folder]
     #[arg(long, value_name = "JSON")]
     json: Option<PathBuf>,
+    /// Keep detections with at least this score, from 0 to 1 [default: the threshold with the largest
+    /// F1 in the validation of the run, or 0.3 if there is none]
+    #[arg(long, value_name = "SCORE", value_parser = parse_score)]
+    score_threshold: Option<f32>,
     #[command(flatten)]
     device: DeviceArgs,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let (device, precision) = args.device.resolve()?;
-    let (detector, loaded) = Detector::from_file(args.weights.open()?, &device, precision)?;
+    let file = args.weights.open()?;
+    let chosen = file.score_threshold;
+    let (mut detector, loaded) = Detector::from_file(file, &device, precision)?;
     message(loaded);
+    if let Some(threshold) = args.score_threshold {
+        detector = detector.with_score_threshold(threshold);
+    }
+    message(threshold_line(args.score_threshold, chosen));
     let files = input_files(&args.input)?;
     fs::create_dir_all(&args.output).map_err(Error::io(&args.output))?;
     keep_images(&files, &args.output)?;
@@ -55,12 +66,13 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     for (index, file) in files.iter().enumerate() {
         match detect(&detector, file, &args.output.join(names.name(file))) {
             Ok(detections) => {
+                let count = detections.detections.len();
                 message(format_args!(
-                    "{}/{} {}: {} objects",
+                    "{}/{} {}: {count} {}",
                     index + 1,
                     files.len(),
                     file.display(),
-                    detections.detections.len()
+                    if count == 1 { "object" } else { "objects" }
                 ));
                 found.push(detections);
             }
@@ -81,6 +93,21 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The score threshold, and where it comes from: the flag, the validation of the run, or neither.
+fn threshold_line(given: Option<f32>, chosen: Option<f32>) -> String {
+    match (given, chosen) {
+        (Some(given), _) => format!("score threshold {given}"),
+        (None, Some(chosen)) => format!(
+            "score threshold {chosen}, which has the largest F1 in the validation of the run; change it \
+             with --score-threshold"
+        ),
+        (None, None) => format!(
+            "score threshold {DEFAULT_SCORE_THRESHOLD}, because no validation has chosen one for these \
+             weights; change it with --score-threshold"
+        ),
+    }
 }
 
 fn detect(detector: &Detector, file: &Path, drawing: &Path) -> Result<ImageDetections, Error> {

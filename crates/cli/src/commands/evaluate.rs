@@ -9,18 +9,19 @@ use std::{
 use fcos_burn::{
     data::DetectionDataset,
     detect::{Detector, json::write_json},
-    eval::{Evaluation, results},
+    eval::{Analysis, AnalysisConfig, Evaluation, EvaluationReport, results},
     train::{RunConfig, config::DataConfig},
 };
 use fcos_burn_cli::{
     Error,
-    args::{DataArgs, DeviceArgs, WeightsArgs},
+    args::{DataArgs, DeviceArgs, WeightsArgs, parse_match_iou, parse_precision},
     terminal::{message, print},
 };
 
-/// Evaluate a detector: COCO metrics, AP90, and the correlation of scores with the IoU of boxes.
+/// Evaluate a detector: COCO metrics, score thresholds, confusions, and what each kind of error costs.
 ///
-/// The table goes to standard output, progress to standard error.
+/// The tables go to standard output, progress to standard error. The counts are those at the score
+/// threshold that `detect` uses, if the run has chosen one, and otherwise at the one with the largest F1.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -44,9 +45,15 @@ pub struct Args {
     /// Write the ground truth in COCO's annotation format, for other tools
     #[arg(long, value_name = "JSON")]
     ground_truth: Option<PathBuf>,
-    /// Write the evaluation as JSON
+    /// Write the evaluation as JSON, with precision, recall and F1 by score threshold
     #[arg(long, value_name = "JSON")]
     report: Option<PathBuf>,
+    /// The IoU from which a detection finds an object, for score thresholds, confusions and errors
+    #[arg(long, value_name = "IOU", default_value_t = 0.5, value_parser = parse_match_iou)]
+    match_iou: f64,
+    /// The precision for which a score threshold is wanted
+    #[arg(long, value_name = "PRECISION", default_value_t = 0.9, value_parser = parse_precision)]
+    target_precision: f64,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
@@ -55,6 +62,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let (device, precision) = args.device.resolve()?;
     let (file, dataset) = file.match_classes(open_split(args, run.as_ref())?)?;
     let dataset = Arc::new(dataset);
+    let analysis_config = AnalysisConfig::default()
+        .with_iou_threshold(args.match_iou)
+        .with_target_precision(args.target_precision)
+        .with_score_threshold(file.score_threshold);
     let (detector, loaded) = Detector::from_file(file, &device, precision)?;
     message(loaded);
     message(&dataset);
@@ -75,13 +86,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         }
     })?;
     let evaluation = Evaluation::new(&dataset, &detections)?;
+    let analysis = Analysis::new(&dataset, &detections, &analysis_config)?;
+    let report = EvaluationReport::new(&evaluation, &analysis);
     if let Some(path) = &args.output {
         write_json(path, &results(&dataset, &detections)?)?;
     }
     if let Some(path) = &args.report {
-        write_json(path, &evaluation)?;
+        write_json(path, &report)?;
     }
-    print(evaluation.table())?;
+    print(report)?;
     Ok(ExitCode::SUCCESS)
 }
 

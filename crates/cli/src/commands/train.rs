@@ -11,8 +11,11 @@ use std::{
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use fcos_burn::train::{
-    Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep, training::LineRenderer,
+use fcos_burn::{
+    eval::EvaluationReport,
+    train::{
+        Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep, training::LineRenderer,
+    },
 };
 use fcos_burn_cli::{
     Error, StopSignal,
@@ -23,7 +26,7 @@ use fcos_burn_cli::{
 /// Train an FCOS detector with the association loss.
 ///
 /// The preset sets all values; --weights, --config and flags override them, in this order. Progress
-/// goes to standard error, the table of the kept epoch to standard output.
+/// goes to standard error, the tables of the kept epoch to standard output.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -63,7 +66,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     match outcome {
         Outcome::Finished(evaluation) => {
             message(format_args!("run folder: {}", folder.display()));
-            print(evaluation.table())?;
+            match RunFolder::open(&folder)?.read_analysis()? {
+                Some(analysis) => print(EvaluationReport::new(&evaluation, &analysis))?,
+                None => print(evaluation.table())?,
+            }
             Ok(ExitCode::SUCCESS)
         }
         Outcome::Interrupted => {

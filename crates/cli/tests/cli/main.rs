@@ -24,6 +24,7 @@ use fcos_burn::{
     model::backbone::resnet::ResNetDepth,
     train::RunConfig,
 };
+use serde_json::Value;
 
 /// A command of the program.
 fn command(name: &str) -> Command {
@@ -161,6 +162,7 @@ fn train_evaluate_and_detect_work_together() {
         "plots/ap.png",
         "plots/precision-recall.svg",
         "plots/score-iou.png",
+        "plots/operating-points.svg",
         "plots/detections.png",
     ] {
         assert!(run_folder.join(file).is_file(), "no {file}");
@@ -175,6 +177,20 @@ fn train_evaluate_and_detect_work_together() {
     assert!(output.status.success(), "{}", stderr(&output));
     let of_training = fs::read_to_string(run_folder.join("results.json")).unwrap();
     assert_eq!(fs::read_to_string(&results).unwrap(), of_training);
+    let table = String::from_utf8(output.stdout).unwrap();
+    for part in ["At IoU 0.5", "score ≥", "badly placed", "missed"] {
+        assert!(table.contains(part), "{table}");
+    }
+
+    // The same numbers as at the end of the training.
+    let report = dir.path().join("report.json");
+    let args = ["--weights", path(&run_folder), "--report", path(&report)];
+    let output = run("evaluate", &args);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let of_training = fs::read_to_string(run_folder.join("evaluation.json")).unwrap();
+    assert_eq!(fs::read_to_string(&report).unwrap(), of_training);
+    let args = ["--weights", path(&run_folder), "--match-iou", "0.1"];
+    assert_fails("evaluate", &args, 2, &["above 0.1 and at most 1"]);
 
     let images = dir.path().join("images");
     fs::create_dir(&images).unwrap();
@@ -201,7 +217,7 @@ fn train_evaluate_and_detect_work_together() {
     assert!(text.contains(told), "{text}");
     assert!(drawn.join("blank.png").is_file());
     let json = fs::read_to_string(drawn.join("detections.json")).unwrap();
-    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json[0]["width"], 50);
     assert_eq!(json[0]["height"], 30);
     // The upright picture.
@@ -243,6 +259,97 @@ fn train_evaluate_and_detect_work_together() {
         1,
         &["already holds a run"],
     );
+}
+
+/// The objects that are told, drawn and written are those at the score threshold.
+#[test]
+fn detect_keeps_the_score_threshold_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_folder = trained(dir.path());
+    // After so little training, every score is low.
+    change_config(
+        &run_folder,
+        "\"score_threshold\": 0.05",
+        "\"score_threshold\": 0.0",
+    );
+    let image = dir.path().join("gray.png");
+    let gray = image::RgbImage::from_pixel(48, 32, image::Rgb([99; 3]));
+    gray.save(&image).unwrap();
+    let drawn = dir.path().join("drawn");
+    let detect = |flags: &[&str]| {
+        let args = [
+            "--weights",
+            path(&run_folder),
+            "--input",
+            path(&image),
+            "--output",
+        ];
+        let output = run("detect", &[&args[..], &[path(&drawn)], flags].concat());
+        let text = stderr(&output);
+        assert!(output.status.success(), "{text}");
+        let json = fs::read_to_string(drawn.join("detections.json")).unwrap();
+        let json: Value = serde_json::from_str(&json).unwrap();
+        let scores = json[0]["detections"].as_array().unwrap().iter();
+        let scores: Vec<f64> = scores
+            .map(|found| found["score"].as_f64().unwrap())
+            .collect();
+        let noun = if scores.len() == 1 {
+            "object"
+        } else {
+            "objects"
+        };
+        let told = format!("gray.png: {} {noun}\n", scores.len());
+        assert!(text.contains(&told), "{text} does not contain {told}");
+        (scores, text)
+    };
+    let set_threshold = |threshold: Value| {
+        let file = run_folder.join("evaluation.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let mut evaluation: Value = serde_json::from_str(&text).unwrap();
+        assert!(
+            evaluation
+                .as_object()
+                .unwrap()
+                .contains_key("score_threshold")
+        );
+        evaluation["score_threshold"] = threshold;
+        fs::write(&file, evaluation.to_string()).unwrap();
+    };
+
+    let (all, text) = detect(&["--score-threshold", "0"]);
+    assert!(text.contains("score threshold 0\n"), "{text}");
+    assert!(all.len() > 1 && all[0] > all[all.len() - 1], "{all:?}");
+    // Between two scores.
+    let middle = ((all[0] + all[all.len() - 1]) / 2.0) as f32;
+    set_threshold(middle.into());
+    let (kept, text) = detect(&[]);
+    let told = format!("score threshold {middle}, which has the largest F1");
+    assert!(text.contains(&told), "{text}");
+    let expected = all.iter().filter(|score| **score >= f64::from(middle));
+    assert_eq!(kept, expected.copied().collect::<Vec<f64>>());
+    assert!(kept.len() < all.len());
+    // A run of an earlier version.
+    set_threshold(Value::Null);
+    let (kept, text) = detect(&[]);
+    assert!(
+        text.contains("score threshold 0.3, because no validation"),
+        "{text}"
+    );
+    assert!(kept.iter().all(|score| *score >= 0.3));
+
+    for threshold in ["1.5", "-1", "high"] {
+        let flag = format!("--score-threshold={threshold}");
+        let args = [
+            "--weights",
+            "x",
+            "--input",
+            "x",
+            "--output",
+            "x",
+            flag.as_str(),
+        ];
+        assert_fails("detect", &args, 2, &["from 0 to 1"]);
+    }
 }
 
 /// Weights for five labels with torchvision's names, in a file without a known extension.

@@ -5,10 +5,11 @@ use std::{collections::BTreeSet, path::Path};
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_detect::{
+    DEFAULT_SCORE_THRESHOLD,
     json::write_json,
     pictures::{PictureNames, picture},
 };
-use fcos_burn_eval::{CocoMetric, CocoResult, Evaluation};
+use fcos_burn_eval::{Analysis, CocoMetric, CocoResult, Evaluation};
 use fcos_burn_plot::{LineChart, ScatterChart, Series, contact_sheet, save_picture};
 use image::{RgbImage, imageops};
 
@@ -36,17 +37,24 @@ pub(crate) fn write_artifacts(
     detections: &[(usize, Vec<Detection>)],
     results: &[CocoResult],
     evaluation: &Evaluation,
+    analysis: &Analysis,
 ) -> Result<(), Error> {
     write_json(&folder.results_path(), results)?;
     write_training_plots(folder, &folder.read_metrics()?)?;
     write_evaluation_plots(&folder.plots_path(), evaluation)?;
+    write_operating_points(&folder.plots_path(), analysis)?;
     // Spread evenly over the data set, which may be sorted.
     let step = detections.len().div_ceil(PICTURES).max(1);
+    let score_threshold = analysis.score_threshold.unwrap_or(DEFAULT_SCORE_THRESHOLD);
     let mut names = PictureNames::default();
     let mut pictures = Vec::new();
     for (index, detections) in detections.iter().step_by(step) {
         let record = dataset.record(*index)?;
-        let picture = picture(&dataset.image(*index)?, detections, dataset.categories());
+        let drawn = detections.iter().copied();
+        let drawn: Vec<Detection> = drawn
+            .filter(|detection| detection.score >= score_threshold)
+            .collect();
+        let picture = picture(&dataset.image(*index)?, &drawn, dataset.categories());
         let name = names.name(Path::new(&record.file_name));
         save_picture(&folder.detections_path().join(name), &picture)?;
         pictures.push(shrunk(picture));
@@ -159,5 +167,28 @@ fn write_evaluation_plots(dir: &Path, evaluation: &Evaluation) -> Result<(), Err
         diagonal: Some("score = IoU".to_owned()),
     }
     .save(&dir.join("score-iou"))?;
+    Ok(())
+}
+
+fn write_operating_points(dir: &Path, analysis: &Analysis) -> Result<(), Error> {
+    let points = &analysis.operating_points;
+    let curve = |name: &str, values: &[Option<f64>]| Series {
+        name: name.to_owned(),
+        points: (points.thresholds.iter().zip(values))
+            .filter_map(|(threshold, value)| Some((f64::from(*threshold), (*value)?)))
+            .collect(),
+    };
+    LineChart {
+        title: "Operating points".to_owned(),
+        x_label: "Score threshold".to_owned(),
+        y_label: format!("Of all classes, at IoU {}", analysis.iou_threshold),
+        series: vec![
+            curve("Precision", &points.all.precision),
+            curve("Recall", &points.all.recall),
+            curve("F1", &points.all.f1),
+        ],
+        y_range: Some((0.0, 1.0)),
+    }
+    .save(&dir.join("operating-points"))?;
     Ok(())
 }

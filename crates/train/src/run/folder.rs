@@ -6,8 +6,9 @@ use std::{
 };
 
 use fcos_burn_detect::{json::read_json, run_files};
-use fcos_burn_eval::Evaluation;
+use fcos_burn_eval::{Analysis, Evaluation};
 use fcos_burn_model::backbone::BackboneConfig;
+use serde_json::Value;
 
 use super::{Checkpoints, EpochRow, TrainLog};
 use crate::{Error, RunConfig};
@@ -128,7 +129,7 @@ impl RunFolder {
     /// The evaluation of the kept weights, [`model_path`](Self::model_path). It is the last file
     /// that a run writes.
     pub fn evaluation_path(&self) -> PathBuf {
-        self.path.join("evaluation.json")
+        self.path.join(run_files::EVALUATION)
     }
 
     /// Reads the evaluation of a finished run; `None` if the run is not finished.
@@ -142,6 +143,27 @@ impl RunFolder {
             true => Ok(Some(read_json(&path)?)),
             false => Ok(None),
         }
+    }
+
+    /// Reads the analysis of a finished run; `None` if the run is not finished, or is of a version
+    /// that wrote none.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file exists, but cannot be read.
+    pub fn read_analysis(&self) -> Result<Option<Analysis>, Error> {
+        let path = self.evaluation_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let file: Value = read_json(&path)?;
+        if file.get("operating_points").is_none() {
+            return Ok(None);
+        }
+        let analysis = serde_json::from_value(file);
+        Ok(Some(
+            analysis.map_err(fcos_burn_detect::Error::json(&path))?,
+        ))
     }
 
     /// The plots.

@@ -32,7 +32,10 @@ use fcos_burn_detect::{
     json::{read_json, write_json},
     known_classes,
 };
-use fcos_burn_eval::{CocoMetric, Evaluation, class_confusion::ClassConfusion, results};
+use fcos_burn_eval::{
+    Analysis, AnalysisConfig, CocoMetric, Evaluation, EvaluationReport,
+    class_confusion::ClassConfusion, results,
+};
 use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
@@ -796,6 +799,7 @@ impl<C: BackboneConfig> Run<C> {
             |_| {},
         )?;
         let evaluation = Evaluation::new(&self.data.val, &detections)?;
+        let analysis = Analysis::new(&self.data.val, &detections, &AnalysisConfig::default())?;
         let results = results(&self.data.val, &detections)?;
         write_artifacts(
             &self.folder,
@@ -803,6 +807,7 @@ impl<C: BackboneConfig> Run<C> {
             &detections,
             &results,
             &evaluation,
+            &analysis,
         )?;
         self.config.write(&self.folder.config_path())?;
         let confusion = ClassConfusion::find(
@@ -820,12 +825,13 @@ impl<C: BackboneConfig> Run<C> {
             note(&format!("warning: {warning}"))?;
             log::warn!("{warning}");
         }
-        write_json(&self.folder.evaluation_path(), &evaluation)?;
+        let report = EvaluationReport::new(&evaluation, &analysis);
+        write_json(&self.folder.evaluation_path(), &report)?;
         let kept = match self.config.keep {
             Keep::Best => "best",
             Keep::Last => "last",
         };
-        note(&format!("{kept} epoch:\n{}", evaluation.table()))?;
+        note(&format!("{kept} epoch:\n{report}"))?;
         Ok(Outcome::Finished(Box::new(evaluation)))
     }
 
