@@ -3,6 +3,7 @@
 mod data;
 mod device;
 mod image_size;
+mod named_weights;
 mod preset;
 mod training;
 mod weights;
@@ -10,6 +11,7 @@ mod weights;
 pub use data::{DataArgs, parse_val_share};
 pub use device::{DeviceArgs, DeviceParser, check_devices};
 pub use image_size::ImageSizeArgs;
+pub use named_weights::NamedWeightsArgs;
 pub use preset::Preset;
 pub use training::TrainingArgs;
 pub use weights::WeightsArgs;
