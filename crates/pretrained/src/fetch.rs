@@ -65,6 +65,11 @@ pub(crate) fn fetch_weights(
         }
         None => {}
     }
+    log::info!(
+        "{}: fetching {address} into {}",
+        weights.name,
+        options.folder.display()
+    );
     let resumed = fs::metadata(&files.part).is_ok_and(|metadata| metadata.len() > 0);
     let get = |progress: &mut dyn FnMut(Progress)| {
         download(&client, &address, weights, &files.part, progress)?;
