@@ -14,6 +14,38 @@ pub enum Error {
     /// The weights to start from have other classes than the data.
     #[error("{0} (--new-classifier loads them without it)")]
     Classes(WeightsError),
+    /// Pretrained weights could not be found or fetched.
+    #[cfg(feature = "pretrained")]
+    #[error(transparent)]
+    Pretrained(fcos_burn_pretrained::Error),
+    /// Pretrained weights must not be fetched.
+    #[cfg(feature = "pretrained")]
+    #[error("{0} (or leave out --offline)")]
+    Offline(fcos_burn_pretrained::Error),
+    /// The weights with this name are not those of a detector.
+    #[cfg(feature = "pretrained")]
+    #[error("{0} is only a backbone, from which `train` can start: it detects nothing")]
+    OnlyBackbone(&'static str),
+    /// Pretrained weights cannot be fetched.
+    #[cfg(not(feature = "pretrained"))]
+    #[error("{}: this program was built without the feature `pretrained`, which fetches weights by name", .0.display())]
+    NoPretrained(PathBuf),
+    /// The weights to start from have another backbone than the one that was chosen.
+    #[error(
+        "the weights in {} have the backbone {of_weights}, but {flag} chooses {chosen}: \
+         leave it out of {flag}, or choose weights of {chosen}",
+        weights.display()
+    )]
+    Backbone {
+        /// The weights.
+        weights: PathBuf,
+        /// Their backbone.
+        of_weights: String,
+        /// The flag that chooses another one.
+        flag: &'static str,
+        /// The backbone that was chosen.
+        chosen: String,
+    },
     /// The detector could not be loaded or used.
     #[error(transparent)]
     Detect(#[from] fcos_burn::detect::Error),
@@ -91,6 +123,18 @@ impl From<fcos_burn::train::Error> for Error {
                 Self::Classes(error)
             }
             error => Self::Train(error),
+        }
+    }
+}
+
+#[cfg(feature = "pretrained")]
+impl From<fcos_burn_pretrained::Error> for Error {
+    fn from(error: fcos_burn_pretrained::Error) -> Self {
+        use fcos_burn_pretrained::Error::{Corrupt, Offline};
+
+        match error {
+            error @ (Offline { .. } | Corrupt { .. }) => Self::Offline(error),
+            error => Self::Pretrained(error),
         }
     }
 }

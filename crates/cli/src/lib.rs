@@ -4,6 +4,8 @@
 
 pub mod args;
 mod error;
+#[cfg(feature = "pretrained")]
+pub mod pretrained;
 mod signals;
 pub mod terminal;
 

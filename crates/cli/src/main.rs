@@ -27,6 +27,8 @@ enum Command {
     Detect(commands::detect::Args),
     Export(commands::export::Args),
     Convert(commands::convert::Args),
+    #[cfg(feature = "pretrained")]
+    Weights(commands::weights::Args),
     #[cfg(feature = "remote")]
     Serve(commands::serve::Args),
     Devices(commands::devices::Args),
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Command::Detect(args) => commands::detect::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Convert(args) => commands::convert::run(&args),
+        #[cfg(feature = "pretrained")]
+        Command::Weights(args) => commands::weights::run(&args),
         #[cfg(feature = "remote")]
         Command::Serve(args) => commands::serve::run(&args),
         Command::Devices(args) => commands::devices::run(&args),

@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
 use fcos_burn::{
-    train::RunConfig,
     train::training::{initial_model, open_devices},
+    train::{InitialWeights, RunConfig},
 };
 use fcos_burn_cli::{
     args::TrainingArgs,
@@ -91,14 +91,19 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
-    let report = measure(cli, cli.training.config()?)?;
+    let (config, weights) = cli.training.config()?;
+    let report = measure(cli, config, weights)?;
     let json =
         serde_json::to_string_pretty(&report).map_err(|error| Error::Failed(error.to_string()))?;
     print(format_args!("{json}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
+fn measure(
+    cli: &Cli,
+    mut config: RunConfig,
+    weights: Option<InitialWeights>,
+) -> Result<Report, Error> {
     config.validate()?;
     let rounds = Rounds {
         warm_up: cli.warm_up,
@@ -117,7 +122,7 @@ fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
     let (mut training, mut inference) = (None, None);
     if has(Part::Training) || has(Part::Inference) {
         let mut model = initial_model(&config, &open_devices(&config)?[0])?;
-        if let Some(weights) = cli.training.initial_weights() {
+        if let Some(weights) = weights {
             model = weights.load(model, &config.data.categories)?;
         }
         // Inference goes first: memory that training frees is not all returned to the system.

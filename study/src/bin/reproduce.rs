@@ -171,7 +171,8 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 }
 
 fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
-    let config = cli.training.config()?.with_keep(Keep::Last);
+    let (config, weights) = cli.training.config()?;
+    let config = config.with_keep(Keep::Last);
     let output = match (&cli.output, &plan) {
         (Some(output), _) => output.clone(),
         (None, Some(_)) => Path::new("results").join(config.data.source.name()),
@@ -192,7 +193,7 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
     };
     let study = Study {
         config,
-        weights: cli.training.initial_weights(),
+        weights,
         rows: plan.rows,
         seeds: plan.seeds.unwrap_or(cli.seeds),
         folder: output.join("runs"),

@@ -6,14 +6,18 @@ use clap::{Args, ValueEnum};
 use fcos_burn::{
     detect::{DetectorFile, device::DeviceName},
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, ConfigError},
-    model::{backbone::resnet::ResNetDepth, head::CenternessBranch},
+    model::{
+        backbone::resnet::{ResNetConfig, ResNetDepth},
+        head::CenternessBranch,
+    },
     train::{
-        Error, InitialWeights, RunConfig,
+        self, InitialWeights, RunConfig,
         config::{DataConfig, DataSource, Decay, TrainingLength},
     },
 };
 
-use super::{DataArgs, DeviceArgs, ImageSizeArgs, Preset, SplitArgs};
+use super::{DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs};
+use crate::Error;
 
 /// The configuration of a training run.
 #[derive(Args, Clone, Debug)]
@@ -92,10 +96,13 @@ pub struct TrainingArgs {
     /// Seed all random numbers with this value [default: 0]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
-    /// Start from the weights and the model in a run folder, or in a file of this project,
-    /// torchvision's FCOS or ResNets, or the original FCOS code
-    #[arg(long, value_name = "RUN|FILE")]
+    /// Start from the weights and the model in a run folder, in a file of this project,
+    /// torchvision's FCOS or ResNets or the original FCOS code, or from pretrained weights by name,
+    /// such as torchvision/resnet18 (`fcos-burn weights` lists them)
+    #[arg(long, value_name = "RUN|FILE|NAME")]
     weights: Option<PathBuf>,
+    #[command(flatten)]
+    named: NamedWeightsArgs,
     /// Treat the weights as an improved (imprv) model of the original FCOS code, which cannot be
     /// recognized by its file
     #[arg(long, requires = "weights")]
@@ -161,20 +168,26 @@ enum Centerness {
 }
 
 impl TrainingArgs {
-    /// The configuration: the preset, changed by the weights, the file and the flags, in this
-    /// order.
+    /// The configuration and the weights to start from. The configuration is the preset, changed
+    /// by the weights, the file and the flags, in this order. Weights with a name are fetched.
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be read or is malformed, and the cause.
-    pub fn config(&self) -> Result<RunConfig, Error> {
+    /// Names the file that cannot be read or is malformed, and the cause. Fails if weights cannot
+    /// be fetched, or have another backbone than the one that is chosen.
+    pub fn config(&self) -> Result<(RunConfig, Option<InitialWeights>), Error> {
         let mut config = self.preset.config();
-        if let Some(weights) = &self.weights {
+        let weights = self.weights.as_deref();
+        let weights = weights
+            .map(|weights| self.named.path(weights))
+            .transpose()?;
+        if let Some(weights) = &weights {
             config = match self.improved_fcos {
                 true => config.with_model(DetectorFile::open(weights)?.improved_fcos()?),
                 false => config.with_model_of(weights)?,
             };
         }
+        let of_weights = weights.as_ref().map(|_| config.model.backbone.clone());
         if let Some(path) = &self.config {
             config = config.merge_file(path)?;
         }
@@ -210,7 +223,11 @@ impl TrainingArgs {
                 Backbone::ResNet101 => ResNetDepth::ResNet101,
             };
         }
-        self.set_objective(&mut config)?;
+        if let Some(of_weights) = &of_weights {
+            self.check_backbone(of_weights, &config.model.backbone)?;
+        }
+        self.set_objective(&mut config)
+            .map_err(train::Error::from)?;
         if let Some(branch) = self.centerness {
             config.model.head.centerness = Some(match branch {
                 Centerness::Classification => CenternessBranch::Classification,
@@ -257,7 +274,32 @@ impl TrainingArgs {
         if let Some(precision) = self.device.precision {
             config.precision = precision;
         }
-        Ok(config)
+        let weights = weights.map(match self.new_classifier {
+            true => InitialWeights::Body,
+            false => InitialWeights::All,
+        });
+        Ok((config, weights))
+    }
+
+    /// Whether the weights to start from fit the chosen backbone.
+    fn check_backbone(
+        &self,
+        of_weights: &ResNetConfig,
+        chosen: &ResNetConfig,
+    ) -> Result<(), Error> {
+        let size = |backbone: &ResNetConfig| (backbone.depth, backbone.width);
+        if size(of_weights) == size(chosen) {
+            return Ok(());
+        }
+        Err(Error::Backbone {
+            weights: self.weights.clone().unwrap_or_default(),
+            of_weights: backbone_name(of_weights),
+            flag: match self.backbone {
+                Some(_) => "--backbone",
+                None => "--config",
+            },
+            chosen: backbone_name(chosen),
+        })
     }
 
     /// The devices, if a flag selects any.
@@ -327,13 +369,20 @@ impl TrainingArgs {
             || self.association_score.is_some()
             || self.association_ramp.is_some()
     }
+}
 
-    /// The weights to start from.
-    pub fn initial_weights(&self) -> Option<InitialWeights> {
-        self.weights.clone().map(match self.new_classifier {
-            true => InitialWeights::Body,
-            false => InitialWeights::All,
-        })
+/// The depth of a backbone, and its width if it is not the standard one.
+fn backbone_name(backbone: &ResNetConfig) -> String {
+    let depth = match backbone.depth {
+        ResNetDepth::ResNet18 => "resnet18",
+        ResNetDepth::ResNet34 => "resnet34",
+        ResNetDepth::ResNet50 => "resnet50",
+        ResNetDepth::ResNet101 => "resnet101",
+        _ => "another ResNet",
+    };
+    match backbone.width {
+        64 => depth.to_owned(),
+        width => format!("{depth} of width {width}"),
     }
 }
 

@@ -12,3 +12,5 @@ pub mod man;
 #[cfg(feature = "remote")]
 pub mod serve;
 pub mod train;
+#[cfg(feature = "pretrained")]
+pub mod weights;

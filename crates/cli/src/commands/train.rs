@@ -14,7 +14,9 @@ use clap::ValueEnum;
 use fcos_burn::{
     eval::EvaluationReport,
     train::{
-        Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep, training::LineRenderer,
+        InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer,
+        config::{DataSource, Keep},
+        training::LineRenderer,
     },
 };
 use fcos_burn_cli::{
@@ -55,13 +57,17 @@ enum KeptEpoch {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let interrupter = Interrupter::new();
-    let signal = StopSignal::watch(interrupter.clone());
-    let trainer = Trainer::new().with_interrupter(interrupter);
-    let trainer = with_display(trainer);
-    let (folder, outcome) = match &args.resume {
-        Some(folder) => (folder.clone(), resume(args, trainer, folder)?),
-        None => train(args, trainer)?,
+    let ((folder, outcome), signal) = match &args.resume {
+        Some(folder) => {
+            let (trainer, signal) = trainer();
+            ((folder.clone(), resume(args, trainer, folder)?), signal)
+        }
+        None => {
+            // While weights are fetched, Ctrl-C ends the program.
+            let (config, weights) = configure(args)?;
+            let (trainer, signal) = trainer();
+            (train(args, trainer, config, weights)?, signal)
+        }
     };
     match outcome {
         Outcome::Finished(evaluation) => {
@@ -78,6 +84,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             Ok(signal.exit_code())
         }
     }
+}
+
+/// A trainer that stops at signals.
+fn trainer() -> (Trainer, StopSignal) {
+    let interrupter = Interrupter::new();
+    let signal = StopSignal::watch(interrupter.clone());
+    let trainer = Trainer::new().with_interrupter(interrupter);
+    (with_display(trainer), signal)
 }
 
 /// Shows progress on burn-train's dashboard on a terminal, as lines of text elsewhere.
@@ -102,15 +116,37 @@ fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, E
     Ok(trainer.resume(folder)?)
 }
 
-fn train(args: &Args, mut trainer: Trainer) -> Result<(PathBuf, Outcome), Error> {
-    let mut config = args.training.config()?;
+/// The configuration of a new run, and the weights to start from.
+fn configure(args: &Args) -> Result<(RunConfig, Option<InitialWeights>), Error> {
+    let (mut config, weights) = args.training.config()?;
     match args.keep {
         Some(KeptEpoch::Best) => config.keep = Keep::Best,
         Some(KeptEpoch::Last) => config.keep = Keep::Last,
         None => {}
     }
+    if weights.is_none() && !matches!(config.data.source, DataSource::Shapes(_)) {
+        message(format_args!("starting from random weights; {PRETRAINED}"));
+    }
+    Ok((config, weights))
+}
+
+/// How to start from other than random weights.
+const PRETRAINED: &str = if cfg!(feature = "pretrained") {
+    "with fewer than about 1,000 images, start from pretrained ones: \
+     --weights torchvision/resnet18, or another name from `fcos-burn weights`, with a lower --lr"
+} else {
+    "with fewer than about 1,000 images, start from pretrained ones: \
+     --weights with a file of torchvision's ResNets or FCOS, with a lower --lr"
+};
+
+fn train(
+    args: &Args,
+    mut trainer: Trainer,
+    config: RunConfig,
+    weights: Option<InitialWeights>,
+) -> Result<(PathBuf, Outcome), Error> {
     check_devices(&config.devices, config.precision)?;
-    if let Some(weights) = args.training.initial_weights() {
+    if let Some(weights) = weights {
         trainer = trainer.with_initial_weights(weights);
     }
     let folder = match &args.output {

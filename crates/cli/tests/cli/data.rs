@@ -141,7 +141,9 @@ fn fine_tuning_goes_by_class_names() {
     let dir = dir.path();
     let data = data_set(dir, "red-blue", &RED_BLUE);
     let first = dir.join("first");
-    succeeds("train", &training(dir, &data, &first), &[]);
+    let text = succeeds("train", &training(dir, &data, &first), &[]);
+    let advice = "starting from random weights; with fewer than about 1,000 images";
+    assert!(text.contains(advice), "{text}");
     let tune = |categories: &[(u64, &str)], name: &str, more: &[&str]| {
         let data = data_set(dir, &format!("{name}-data"), categories);
         let folder = dir.join(name);
@@ -153,6 +155,7 @@ fn fine_tuning_goes_by_class_names() {
 
     // Exchanged ids: the detections of the first run, under the ids of the new data.
     let (exchanged, found, text) = tune(&[(1, "blue"), (2, "red")], "exchanged", &[]);
+    assert!(!text.contains(advice), "{text}");
     assert!(
         text.contains("2 of 2 classes keep the classifier of the weights"),
         "{text}"

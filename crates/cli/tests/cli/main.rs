@@ -7,6 +7,8 @@ mod data;
 mod interruption;
 #[cfg(target_os = "linux")]
 mod long_run;
+#[cfg(feature = "pretrained")]
+mod pretrained;
 
 use std::{
     fs,

@@ -71,6 +71,9 @@ pub struct LoadReport {
     pub kept: Vec<String>,
     /// Number of tensors in the file that were not used.
     pub unused: usize,
+    /// Names of the weights in the file that detectors do not have: the classifier of a
+    /// classification network.
+    pub left_out: Vec<String>,
 }
 
 impl fmt::Display for LoadReport {
@@ -83,6 +86,9 @@ impl fmt::Display for LoadReport {
         )?;
         if self.unused > 0 {
             write!(f, ", {} unused", self.unused)?;
+        }
+        if !self.left_out.is_empty() {
+            write!(f, ", without {}", list(&self.left_out))?;
         }
         if !self.kept.is_empty() {
             write!(f, "; not in the file: {}", list(&self.kept))?;
@@ -310,9 +316,13 @@ impl WeightsFile {
             }
         }
         let others = self.tensors.keys().filter(|name| !known.contains(*name));
-        let (ignored, unexpected): (Vec<&String>, Vec<&String>) =
-            others.partition(|name| self.naming.ignores(name));
-        mismatches.unexpected = unexpected.into_iter().cloned().collect();
+        let (counters, others): (Vec<&String>, Vec<&String>) =
+            others.partition(|name| self.naming.is_counter(name));
+        let (left_out, unexpected): (Vec<String>, Vec<String>) = others
+            .into_iter()
+            .cloned()
+            .partition(|name| self.naming.leaves_out(name));
+        mismatches.unexpected = unexpected;
         if let Some(cause) = mismatches.describe() {
             return Err(self.mismatch(cause));
         }
@@ -349,7 +359,8 @@ impl WeightsFile {
             naming: self.naming,
             loaded,
             kept,
-            unused: self.others + self.tensors.len() - loaded - ignored.len(),
+            unused: self.others + self.tensors.len() - loaded - counters.len() - left_out.len(),
+            left_out,
         };
         Ok((model, report))
     }
@@ -728,6 +739,73 @@ mod tests {
         ] {
             let error = file.load_classes(detector(&tiny(2)), rows).unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    /// Writes the backbone of a detector under the names of torchvision's classification networks,
+    /// with a classifier and a batch counter.
+    fn save_classification_network(model: &Fcos, path: &Path) {
+        let naming = TensorNaming::TorchvisionResNet;
+        let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = model
+            .collect(None, None, true)
+            .into_iter()
+            .filter_map(|tensor| {
+                let name = naming.name(&tensor.name)?;
+                let data = bridge::into_data(tensor).unwrap();
+                Some((name, data.shape().to_vec(), data.as_bytes().to_vec()))
+            })
+            .collect();
+        tensors.push(("fc.weight".to_owned(), vec![2, 1], vec![0; 8]));
+        tensors.push(("fc.bias".to_owned(), vec![2], vec![0; 8]));
+        let mut views: HashMap<&str, TensorView<'_>> = tensors
+            .iter()
+            .map(|(name, shape, bytes)| {
+                let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+                (name.as_str(), view)
+            })
+            .collect();
+        let counter = TensorView::new(Dtype::I64, Vec::new(), &[0; 8]).unwrap();
+        views.insert("bn1.num_batches_tracked", counter);
+        safetensors::serialize_to_file(views, None, path).unwrap();
+    }
+
+    #[test]
+    fn classification_networks_of_all_depths_are_backbones() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("resnet");
+        for depth in ResNetDepth::ALL {
+            let mut config = tiny(3);
+            config.backbone.depth = depth;
+            let given = detector(&config);
+            save_classification_network(&given, &path);
+            let file = WeightsFile::open(&path).unwrap();
+            assert_eq!(file.naming(), TensorNaming::TorchvisionResNet);
+            assert!(file.detector().is_none());
+            let backbone = file.backbone(tiny(3).backbone).unwrap();
+            assert_eq!(backbone, config.backbone);
+
+            let (model, report) = file.load(detector(&config)).unwrap();
+            assert!(
+                parameters(&model)
+                    .iter()
+                    .filter(|parameter| parameter.path.starts_with("backbone."))
+                    .all(|parameter| {
+                        values(&model, &parameter.path) == values(&given, &parameter.path)
+                    })
+            );
+            assert!(
+                report
+                    .kept
+                    .iter()
+                    .all(|path| !path.starts_with("backbone."))
+            );
+            assert_eq!(report.left_out, ["fc.bias", "fc.weight"]);
+            assert_eq!(report.unused, 0);
+            let text = report.to_string();
+            assert!(
+                text.contains("torchvision's ResNet, without fc.bias, fc.weight"),
+                "{text}"
+            );
         }
     }
 

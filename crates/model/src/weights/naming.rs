@@ -70,15 +70,16 @@ impl TensorNaming {
         current.unwrap_or_else(|| name.to_owned())
     }
 
-    /// Whether a file of this naming may have a tensor of this name that no detector has:
-    /// batch counters of batch norm, and the classifier of a classification network.
-    pub(super) fn ignores(self, name: &str) -> bool {
-        match self {
-            Self::FcosBurn => false,
-            _ if name.ends_with(".num_batches_tracked") => true,
-            Self::TorchvisionResNet => matches!(name, "fc.weight" | "fc.bias"),
-            Self::Torchvision | Self::Fcos => false,
-        }
+    /// Whether a file of this naming may have a tensor of this name that is no weight: a batch
+    /// counter of batch norm.
+    pub(super) fn is_counter(self, name: &str) -> bool {
+        self != Self::FcosBurn && name.ends_with(".num_batches_tracked")
+    }
+
+    /// Whether a file of this naming may have weights of this name that no detector has: the
+    /// classifier of a classification network.
+    pub(super) fn leaves_out(self, name: &str) -> bool {
+        self == Self::TorchvisionResNet && matches!(name, "fc.weight" | "fc.bias")
     }
 
     /// The name in the file of the parameter at `path`, a module path within
