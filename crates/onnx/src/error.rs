@@ -11,7 +11,7 @@ pub enum OnnxError {
     /// A layer cannot be written as ONNX nodes.
     #[error("{layer} cannot be exported: {cause}")]
     Layer {
-        /// The layer, by its path in the detector, such as `backbone.layer1.0.conv1`.
+        /// The layer, by its path in the detector, such as `backbone.stages.0.blocks.1.convs.0`.
         layer: String,
         /// The cause.
         cause: String,

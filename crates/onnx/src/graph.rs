@@ -94,7 +94,7 @@ impl Graph {
         written
     }
 
-    /// The names of the parts that are being written, such as `backbone.layer1.0`.
+    /// The names of the parts that are being written, such as `backbone.stages.0.blocks.1`.
     pub fn path(&self) -> String {
         self.scopes.join(".")
     }
@@ -118,10 +118,8 @@ impl Graph {
         attributes: &[(&str, Attribute)],
     ) -> [Value; N] {
         let name = self.unique(operator);
-        let outputs: [Value; N] = std::array::from_fn(|index| match index {
-            0 => Value(name.clone()),
-            _ => Value(self.unique(&format!("{operator}_output{index}"))),
-        });
+        // Some runtimes find nodes and values by one name: they must differ.
+        let outputs = std::array::from_fn(|index| Value(format!("{name}_{index}")));
         self.push(name, operator, inputs, &outputs, attributes);
         outputs
     }
@@ -297,7 +295,8 @@ impl Graph {
         shape: Vec<Dimension>,
     ) {
         let output = Value(name.to_owned());
-        self.push(name.to_owned(), "Identity", &[value], &[output], &[]);
+        let node = format!("{name}.Identity");
+        self.push(node, "Identity", &[value], &[output], &[]);
         let info = value_info(name, element, shape);
         self.message.output.push(info);
     }
