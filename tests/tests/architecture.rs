@@ -15,12 +15,12 @@ use syn::{
 
 /// The crates of the workspace, each with the crates that it may depend on. Dependencies point
 /// down.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("crates/cli", &["fcos-burn", "pretrained"]),
     (
         "crates/fcos-burn",
         &[
-            "boxes", "data", "detect", "eval", "inspect", "loss", "model", "plot", "train",
+            "boxes", "data", "detect", "eval", "inspect", "loss", "model", "onnx", "plot", "train",
         ],
     ),
     (
@@ -33,6 +33,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "boxes", "cpu", "data", "detect", "eval", "loss", "model", "plot",
         ],
     ),
+    ("crates/onnx", &["data", "detect", "model"]),
     ("crates/detect", &["boxes", "data", "model", "plot"]),
     ("crates/model", &["boxes", "cpu", "loss"]),
     ("crates/eval", &["boxes", "data"]),
@@ -45,9 +46,10 @@ const MAY_USE: [(&str, &[&str]); 13] = [
 ];
 
 /// The foreign crates whose types may appear in the public API of each crate.
-const MAY_SHOW: [(&str, &[&str]); 12] = [
+const MAY_SHOW: [(&str, &[&str]); 13] = [
     ("crates/fcos-burn", &[]),
     ("crates/train", &["burn", "serde", "serde_json"]),
+    ("crates/onnx", &["burn", "serde_json"]),
     ("crates/detect", &["burn", "image", "serde", "serde_json"]),
     ("crates/inspect", &["serde", "serde_json"]),
     ("crates/model", &["burn", "serde"]),

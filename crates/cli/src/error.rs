@@ -49,6 +49,12 @@ pub enum Error {
     /// The detector could not be loaded or used.
     #[error(transparent)]
     Detect(#[from] fcos_burn::detect::Error),
+    /// The detector could not be exported to ONNX.
+    #[error(transparent)]
+    Onnx(#[from] fcos_burn::onnx::OnnxError),
+    /// A flag was given that another format has no use for.
+    #[error("{0} is for ONNX files: use it with --format onnx")]
+    OnlyOnnx(&'static str),
     /// Data could not be read.
     #[error(transparent)]
     Data(#[from] DataError),

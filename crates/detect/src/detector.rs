@@ -107,6 +107,11 @@ impl<B: Backbone> Detector<B> {
         &self.model
     }
 
+    /// The preprocessing.
+    pub fn input(&self) -> &InputConfig {
+        &self.input
+    }
+
     /// The classes, in the order of the detections' labels.
     pub fn categories(&self) -> &[Category] {
         &self.categories

@@ -11,6 +11,8 @@ pub use fcos_burn_eval as eval;
 pub use fcos_burn_inspect as inspect;
 pub use fcos_burn_loss as loss;
 pub use fcos_burn_model as model;
+#[cfg(feature = "onnx")]
+pub use fcos_burn_onnx as onnx;
 pub use fcos_burn_plot as plot;
 #[cfg(feature = "train")]
 pub use fcos_burn_train as train;

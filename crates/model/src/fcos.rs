@@ -73,6 +73,11 @@ impl<B: Backbone> Fcos<B> {
         &self.head
     }
 
+    /// Where on the input the locations are.
+    pub fn location_rule(&self) -> LocationRule {
+        self.location_rule
+    }
+
     /// How predictions are decoded into detections.
     pub fn postprocess(&self) -> &PostprocessConfig {
         &self.postprocess

@@ -173,6 +173,26 @@ impl Fpn {
         differences
     }
 
+    /// The 1×1 convolutions of the feature maps, from fine to coarse.
+    pub fn lateral(&self) -> &[Conv2d] {
+        &self.lateral
+    }
+
+    /// The 3×3 convolutions after merging, from fine to coarse.
+    pub fn output(&self) -> &[Conv2d] {
+        &self.output
+    }
+
+    /// The strided convolutions of the extra levels, from fine to coarse.
+    pub fn extra(&self) -> &[Conv2d] {
+        &self.extra
+    }
+
+    /// The map from which the first extra level is computed.
+    pub fn extra_levels_from(&self) -> ExtraLevelsFrom {
+        self.extra_levels_from
+    }
+
     /// Merges the feature maps top-down and adds the extra levels.
     ///
     /// # Shapes

@@ -279,6 +279,41 @@ impl FcosHead {
         self.centerness.is_some()
     }
 
+    /// The layers of the classification tower.
+    pub fn class_tower(&self) -> &[TowerLayer] {
+        &self.class_tower
+    }
+
+    /// The layers of the regression tower.
+    pub fn box_tower(&self) -> &[TowerLayer] {
+        &self.box_tower
+    }
+
+    /// The predictor of the class logits.
+    pub fn class_logits(&self) -> &Conv2d {
+        &self.class_logits
+    }
+
+    /// The predictor from which the distances are computed (see [`RegressionForm`]).
+    pub fn distances(&self) -> &Conv2d {
+        &self.distances
+    }
+
+    /// The predictor of the center-ness logits and the tower that it is attached to, if any.
+    pub fn centerness(&self) -> Option<(&Conv2d, CenternessBranch)> {
+        self.centerness.as_ref().zip(self.centerness_branch)
+    }
+
+    /// The learned scale of each level, or none without learned scales.
+    pub fn scales(&self) -> &[Param<Tensor<1>>] {
+        &self.scales
+    }
+
+    /// How the regression output becomes a distance.
+    pub fn regression(&self) -> RegressionForm {
+        self.regression
+    }
+
     /// Strides of the levels in pixels.
     pub fn strides(&self) -> &[usize] {
         &self.strides
@@ -345,13 +380,24 @@ fn run_tower(tower: &[TowerLayer], features: Tensor<4>) -> Tensor<4> {
         .fold(features, |features, layer| layer.forward(features))
 }
 
+/// A layer of a tower: a convolution, group normalization and ReLU.
 #[derive(Module, Debug)]
-struct TowerLayer {
+pub struct TowerLayer {
     conv: Conv2d,
     norm: GroupNorm,
 }
 
 impl TowerLayer {
+    /// The convolution.
+    pub fn conv(&self) -> &Conv2d {
+        &self.conv
+    }
+
+    /// The normalization.
+    pub fn norm(&self) -> &GroupNorm {
+        &self.norm
+    }
+
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let features = convolve(&self.conv, input);
         relu(in_f32(features, |features| {

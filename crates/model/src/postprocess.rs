@@ -83,6 +83,19 @@ impl PostprocessConfig {
         }
     }
 
+    /// The class logit that a candidate has to exceed, with or without a center-ness. Where the
+    /// score is what is compared, it has to exceed the score threshold, too.
+    ///
+    /// The sigmoid is monotonic: comparing logits saves computing it at the many locations that
+    /// predict background.
+    pub fn least_class_logit(&self, with_centerness: bool) -> f32 {
+        // As c ≤ 1, a score √(p̂·c) above the threshold needs p̂ above its square.
+        logit(match self.score_threshold_on {
+            ScoreThresholdOn::Score if with_centerness => self.score_threshold.powi(2),
+            _ => self.score_threshold,
+        })
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -205,14 +218,7 @@ pub fn detect(
 /// The level's candidates with the highest scores, boxes in input pixels.
 fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<Detection> {
     let count = level.grid.len();
-    // The sigmoid is monotonic: comparing logits saves computing it at the many locations
-    // that predict background. As c ≤ 1, a score √(p̂·c) above the threshold needs p̂ above
-    // its square.
-    let least = match (config.score_threshold_on, level.centerness_logits) {
-        (ScoreThresholdOn::Score, Some(_)) => config.score_threshold.powi(2),
-        _ => config.score_threshold,
-    };
-    let threshold = logit(least);
+    let threshold = config.least_class_logit(level.centerness_logits.is_some());
     let centerness: Option<Vec<f32>> = level
         .centerness_logits
         .map(|logits| logits.iter().copied().map(sigmoid).collect());

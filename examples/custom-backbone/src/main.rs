@@ -17,6 +17,7 @@ use fcos_burn::{
         backbone::{Backbone, BackboneConfig, FeatureMap},
         mixed_precision::convolve,
     },
+    onnx::{Graph, OnnxBackbone, OnnxConfig, OnnxError, Value, export},
     prelude::*,
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,22 @@ impl Backbone for Strided {
         }
         // The maps with strides 8 and 16.
         maps.split_off(2)
+    }
+}
+
+/// The same layers as nodes, for ONNX files.
+impl OnnxBackbone for Strided {
+    fn write(&self, graph: &mut Graph, images: &Value) -> Result<Vec<Value>, OnnxError> {
+        let mut features = images.clone();
+        let mut maps = Vec::new();
+        for (index, conv) in self.convs.iter().enumerate() {
+            features = graph.within(&format!("convs.{index}"), |graph| {
+                let features = graph.conv(conv, &features)?;
+                Ok::<_, OnnxError>(graph.relu(&features))
+            })?;
+            maps.push(features.clone());
+        }
+        Ok(maps.split_off(2))
     }
 }
 
@@ -85,6 +102,11 @@ fn run(config: RunConfig, output: &Path) -> Result<(), Box<dyn std::error::Error
     println!("{loaded}");
     let weights = output.join("model.safetensors");
     detector.model().export_safetensors(&weights)?;
+    export(
+        &detector,
+        &OnnxConfig::default(),
+        &output.join("model.onnx"),
+    )?;
     let black = fcos_burn::data::RgbImage::new(160, 120);
     let found = detector.detect(vec![black])?;
     println!("{} objects in a black image", found[0].len());
@@ -103,5 +125,6 @@ fn it_trains_and_loads() -> Result<(), Box<dyn std::error::Error>> {
     config.data = DataConfig::shapes(shapes.with_train_images(16).with_val_images(2));
     run(config, folder.path())?;
     assert!(folder.path().join("model.safetensors").is_file());
+    assert!(folder.path().join("model.onnx").is_file());
     Ok(())
 }

@@ -27,7 +27,12 @@ impl ImageSizeArgs {
     }
 }
 
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
+/// Parses a size in pixels, such as `256x192`, as width and height.
+///
+/// # Errors
+///
+/// States the form, for a message about the flag.
+pub fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=32_768).contains(side));
     text.split_once('x')
         .and_then(|(width, height)| Some((side(width)?, side(height)?)))

@@ -12,7 +12,7 @@ mod weights;
 pub use data::{DataArgs, SplitArgs, parse_val_share};
 pub use device::{DeviceArgs, DeviceParser, check_devices};
 pub use fraction::{parse_match_iou, parse_precision, parse_score};
-pub use image_size::ImageSizeArgs;
+pub use image_size::{ImageSizeArgs, parse_size};
 pub use named_weights::NamedWeightsArgs;
 pub use preset::Preset;
 pub use training::TrainingArgs;

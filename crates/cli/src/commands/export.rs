@@ -2,32 +2,135 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use fcos_burn::detect::device::{DeviceName, Precision};
+use clap::ValueEnum;
+use fcos_burn::{
+    detect::{
+        Detector,
+        device::{DeviceName, Precision},
+    },
+    onnx::{self, OnnxConfig},
+};
 use fcos_burn_cli::{
     Error,
-    args::WeightsArgs,
+    args::{WeightsArgs, parse_size},
     terminal::{message, print},
 };
 
-/// Export a detector's weights for torchvision's FCOS, as .safetensors.
+/// Export a detector for torchvision, or to ONNX.
 ///
-/// Load them with load_state_dict into a torchvision FCOS with the same ResNet and number of
-/// classes. Fails with a list of differences if torchvision's FCOS cannot compute the same.
+/// With --format torchvision: its weights as .safetensors. Load them with load_state_dict into a
+/// torchvision FCOS with the same ResNet and number of classes. Fails with a list of differences if
+/// torchvision's FCOS cannot compute the same.
+///
+/// With --format onnx: the whole detector, with normalization of the pixels, thresholds and
+/// suppression of overlapping boxes, for ONNX Runtime, OpenVINO and browsers.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
-    /// Write the weights to this file
-    #[arg(long, value_name = "SAFETENSORS")]
+    /// Write this format
+    #[arg(long, value_enum, default_value_t = Format::Torchvision)]
+    format: Format,
+    /// Write to this file
+    #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    #[command(flatten)]
+    onnx: OnnxArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Weights for torchvision's FCOS, as .safetensors
+    Torchvision,
+    /// The detector as an ONNX graph
+    Onnx,
+}
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "With --format onnx")]
+struct OnnxArgs {
+    /// Return these outputs [default: detections]
+    #[arg(long, value_enum)]
+    outputs: Option<Outputs>,
+    /// Take normalized pixels instead of RGB from 0 to 255
+    #[arg(long)]
+    normalized_input: bool,
+    /// Store weights in 16 bits: half the file, rounded weights, computation in 32 bits
+    #[arg(long)]
+    half: bool,
+    /// Take images of this size only, instead of any size
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    image_size: Option<(u32, u32)>,
+    /// Take this number of images only, instead of any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    batch_size: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Outputs {
+    /// The head's logits and distances, as maps
+    Raw,
+    /// Boxes and scores at all locations
+    Boxes,
+    /// The detections after thresholds and suppression
+    Detections,
+}
+
+impl OnnxArgs {
+    /// The first of these flags that was given.
+    fn given(&self) -> Option<&'static str> {
+        let flags = [
+            ("--outputs", self.outputs.is_some()),
+            ("--normalized-input", self.normalized_input),
+            ("--half", self.half),
+            ("--image-size", self.image_size.is_some()),
+            ("--batch-size", self.batch_size.is_some()),
+        ];
+        flags
+            .into_iter()
+            .find_map(|(flag, given)| given.then_some(flag))
+    }
+
+    fn config(&self) -> OnnxConfig {
+        let outputs = match self.outputs {
+            Some(Outputs::Raw) => onnx::Outputs::Raw,
+            Some(Outputs::Boxes) => onnx::Outputs::Boxes,
+            Some(Outputs::Detections) | None => onnx::Outputs::Detections,
+        };
+        let pixels = match self.normalized_input {
+            true => onnx::Pixels::Normalized,
+            false => onnx::Pixels::RgbBytes,
+        };
+        let weights = match self.half {
+            true => onnx::WeightFormat::F16,
+            false => onnx::WeightFormat::F32,
+        };
+        let size = (self.image_size).map(|(width, height)| [height as usize, width as usize]);
+        OnnxConfig::default()
+            .with_outputs(outputs)
+            .with_pixels(pixels)
+            .with_weights(weights)
+            .with_image_size(size)
+            .with_batch(self.batch_size.map(|size| size as usize))
+    }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let file = args.weights.open()?;
-    let device = DeviceName::CPU.open(Precision::F32)?;
-    let (model, loaded) = file.load(&device)?;
-    message(loaded);
-    model.export_torchvision(&args.output)?;
+    match (args.format, args.onnx.given()) {
+        (Format::Torchvision, Some(flag)) => return Err(Error::OnlyOnnx(flag)),
+        (Format::Torchvision, None) => {
+            let device = DeviceName::CPU.open(Precision::F32)?;
+            let (model, loaded) = args.weights.open()?.load(&device)?;
+            message(loaded);
+            model.export_torchvision(&args.output)?;
+        }
+        (Format::Onnx, _) => {
+            let file = args.weights.open()?;
+            let (detector, loaded) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;
+            message(loaded);
+            onnx::export(&detector, &args.onnx.config(), &args.output)?;
+        }
+    }
     print(format_args!("{}\n", args.output.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -468,6 +468,39 @@ fn only_detectors_that_torchvision_can_compute_are_exported() {
 }
 
 #[test]
+fn detectors_are_exported_to_onnx() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_folder = trained(dir.path());
+    let exported = dir.path().join("exported.onnx");
+    let export = |flags: &[&str]| {
+        let args = ["--weights", path(&run_folder), "--output", path(&exported)];
+        let output = run("export", &[&args, flags].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(printed.trim(), path(&exported));
+        fs::read(&exported).unwrap()
+    };
+    let contains = |file: &[u8], text: &str| {
+        let mut windows = file.windows(text.len());
+        windows.any(|window| window == text.as_bytes())
+    };
+    let whole = export(&["--format", "onnx"]);
+    assert!(contains(&whole, "NonMaxSuppression"));
+    assert!(contains(&whole, "circle"));
+    let flags = "--format onnx --outputs raw --half --image-size 64x48 --batch-size 1";
+    let raw = export(&flags.split(' ').collect::<Vec<_>>());
+    assert!(!contains(&raw, "NonMaxSuppression"));
+    assert!(raw.len() < whole.len());
+
+    let weights = ["--weights", path(&run_folder), "--output", path(&exported)];
+    let half = [&weights[..], &["--half"]].concat();
+    assert_fails("export", &half, 1, &["--half", "--format onnx"]);
+    let folder = ["--format", "onnx", "--weights", path(&run_folder)];
+    let unwritable = [&folder[..], &["--output", "/dev/null/model.onnx"]].concat();
+    assert_fails("export", &unwritable, 1, &["/dev/null/model.onnx"]);
+}
+
+#[test]
 fn errors_name_invalid_data() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("run");

@@ -8,6 +8,6 @@ mod sample_reader;
 
 pub use batch::{ImageBatch, stack, stack_resized};
 pub use loader::{Loader, LoaderError};
-pub use normalization::Normalization;
+pub use normalization::{InputChannel, Normalization};
 pub use order::{SampleOrder, epoch_order};
 pub use sample_reader::SampleReader;

@@ -17,12 +17,15 @@ pub enum Normalization {
     Caffe,
 }
 
-/// An output channel: `scale · byte + offset`, for the byte in channel `source` of an RGB pixel.
-#[derive(Clone, Copy)]
-struct Channel {
-    source: usize,
-    scale: f32,
-    offset: f32,
+/// A channel of normalized pixels: `scale · byte + offset`, for the byte in channel `source` of an RGB pixel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InputChannel {
+    /// 0 for red, 1 for green, 2 for blue.
+    pub source: usize,
+    /// The factor of the byte.
+    pub scale: f32,
+    /// The value of byte 0.
+    pub offset: f32,
 }
 
 impl Normalization {
@@ -55,10 +58,11 @@ impl Normalization {
         })
     }
 
-    fn channels(self) -> [Channel; 3] {
+    /// The channels of normalized pixels, in order.
+    pub fn channels(self) -> [InputChannel; 3] {
         match self {
             Self::ImageNet => {
-                let channel = |source, mean: f32, deviation: f32| Channel {
+                let channel = |source, mean: f32, deviation: f32| InputChannel {
                     source,
                     scale: 1.0 / (255.0 * deviation),
                     offset: -mean / deviation,
@@ -70,7 +74,7 @@ impl Normalization {
                 ]
             }
             Self::Caffe => {
-                let channel = |source, mean: f32| Channel {
+                let channel = |source, mean: f32| InputChannel {
                     source,
                     scale: 1.0,
                     offset: -mean,

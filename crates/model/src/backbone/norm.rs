@@ -81,7 +81,7 @@ impl Norm {
 
     /// The scale and shift per channel to which this layer amounts on `device`; `None` if
     /// it uses the statistics of its input.
-    pub(crate) fn scale_and_shift(&self, device: &Device) -> Option<[Tensor<1>; 2]> {
+    pub fn scale_and_shift(&self, device: &Device) -> Option<[Tensor<1>; 2]> {
         match self {
             Self::Batch(norm) if !uses_batch_statistics(norm, device) => {
                 let [mean, variance] = [&norm.running_mean, &norm.running_var]

@@ -272,6 +272,21 @@ impl ResNet {
         differences
     }
 
+    /// The first convolution, which ReLU follows.
+    pub fn stem(&self) -> &ConvNorm {
+        &self.stem
+    }
+
+    /// The pooling after the stem.
+    pub fn pool(&self) -> &MaxPool2d {
+        &self.pool
+    }
+
+    /// The blocks of each of the four stages.
+    pub fn stages(&self) -> [&[Block]; 4] {
+        self.stages.each_ref().map(|stage| stage.blocks.as_slice())
+    }
+
     /// Returns the outputs of all four stages, C2 to C5.
     ///
     /// # Shapes
@@ -312,12 +327,22 @@ impl Stage {
 /// A residual block: two (basic) or three (bottleneck) convolutions and a shortcut, which
 /// is a projection if the shape changes, else the identity.
 #[derive(Module, Debug)]
-struct Block {
+pub struct Block {
     convs: Vec<ConvNorm>,
     shortcut: Option<ConvNorm>,
 }
 
 impl Block {
+    /// The two or three convolutions. ReLU follows each but the last, and the sum with the shortcut.
+    pub fn convs(&self) -> &[ConvNorm] {
+        &self.convs
+    }
+
+    /// The projection of the shortcut, or `None` if it is the identity.
+    pub fn shortcut(&self) -> Option<&ConvNorm> {
+        self.shortcut.as_ref()
+    }
+
     fn new(
         config: &ResNetConfig,
         channels_in: usize,
@@ -365,13 +390,24 @@ impl Block {
     }
 }
 
+/// A convolution and its normalization.
 #[derive(Module, Debug)]
-struct ConvNorm {
+pub struct ConvNorm {
     conv: Conv2d,
     norm: Norm,
 }
 
 impl ConvNorm {
+    /// The convolution.
+    pub fn conv(&self) -> &Conv2d {
+        &self.conv
+    }
+
+    /// The normalization.
+    pub fn norm(&self) -> &Norm {
+        &self.norm
+    }
+
     fn new(
         config: &ResNetConfig,
         channels: [usize; 2],

@@ -1,0 +1,70 @@
+//! What a reader of the file has to know beside the graph.
+
+use fcos_burn_detect::Detector;
+use fcos_burn_model::backbone::Backbone;
+use serde_json::{Value, json};
+
+use crate::{
+    config::{OnnxConfig, Outputs, Pixels},
+    error::OnnxError,
+    proto::StringEntry,
+};
+
+/// The metadata of an exported detector, in a fixed order. Texts are written as they are, all
+/// other values as JSON.
+pub(crate) fn metadata<B: Backbone>(
+    detector: &Detector<B>,
+    config: &OnnxConfig,
+) -> Result<Vec<StringEntry>, OnnxError> {
+    let names = detector.categories().iter().map(|class| &class.name);
+    let ids = detector.categories().iter().map(|class| class.id);
+    let model = detector.model();
+    let (input, postprocess) = (detector.input(), model.postprocess());
+    let outputs = match config.outputs {
+        Outputs::Raw => "raw",
+        Outputs::Boxes => "boxes",
+        Outputs::Detections => "detections",
+    };
+    let pixels = match config.pixels {
+        Pixels::RgbBytes => "rgb-bytes",
+        Pixels::Normalized => "normalized",
+    };
+    let entries = [
+        ("class_names", json!(names.collect::<Vec<_>>())),
+        ("category_ids", json!(ids.collect::<Vec<_>>())),
+        ("outputs", json!(outputs)),
+        ("pixels", json!(pixels)),
+        ("resize", serde_json::to_value(input.resize)?),
+        ("interpolation", serde_json::to_value(input.interpolation)?),
+        ("normalization", serde_json::to_value(input.normalization)?),
+        ("size_multiple", json!(input.size_multiple)),
+        ("strides", json!(model.head().strides())),
+        (
+            "location_rule",
+            serde_json::to_value(model.location_rule())?,
+        ),
+        ("score_threshold", json!(postprocess.score_threshold)),
+        (
+            "score_threshold_on",
+            serde_json::to_value(postprocess.score_threshold_on)?,
+        ),
+        (
+            "candidates_per_level",
+            json!(postprocess.candidates_per_level),
+        ),
+        ("nms_iou_threshold", json!(postprocess.nms_iou_threshold)),
+        (
+            "detections_per_image",
+            json!(postprocess.detections_per_image),
+        ),
+    ];
+    let text = |value: Value| match value {
+        Value::String(text) => text,
+        value => value.to_string(),
+    };
+    let entries = entries.into_iter().map(|(key, value)| StringEntry {
+        key: key.to_owned(),
+        value: text(value),
+    });
+    Ok(entries.collect())
+}
