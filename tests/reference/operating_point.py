@@ -2,7 +2,8 @@
 
 supervision and tidecv know no crowds in the sense of COCO: crowds, and the detections that
 pycocotools ignores because of them, are taken out before. tidecv averages over all classes with
-objects or detections; the fixture divides by the number of classes with objects instead.
+objects or detections; the fixture divides by the number of classes with objects instead. It computes the recalls 0.00, 0.01, … as
+`n / 100`, COCO as `n * 0.01`: where the recall of a detection is one of them, the rounding decides. COCO's are taken.
 """
 
 import json
@@ -11,6 +12,7 @@ from collections import Counter
 import numpy as np
 import supervision
 import tidecv
+import tidecv.ap
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -206,6 +208,17 @@ def confusion(truth, results, threshold, iou):
         by_image(results, True), by_image(truth["annotations"], False), CLASSES, threshold, iou
     )
     return matrix.matrix.tolist()
+
+
+class NumpyWithRecallsOfCoco:
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+    def searchsorted(self, recalls, _, side):
+        return np.searchsorted(recalls, np.linspace(0, 1, 101), side=side)
+
+
+tidecv.ap.np = NumpyWithRecallsOfCoco()
 
 
 def errors(truth, results, iou):

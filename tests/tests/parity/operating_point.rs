@@ -11,10 +11,6 @@ use serde_json::Value;
 
 use crate::evaluation::{json, read};
 
-/// tidecv computes the recalls 0.00, 0.01, … as `n / 100`, COCO as `n * 0.01`. If the recall of a detection is one of
-/// them, the rounding decides whether its precision counts there.
-const GRID: f64 = 1e-5;
-
 /// Calls `check` with the analysis and the expected numbers for each IoU threshold.
 fn for_each_iou(check: impl Fn(&Analysis, &Value)) {
     let (dataset, detections) = read("operating-point");
@@ -32,13 +28,9 @@ fn for_each_iou(check: impl Fn(&Analysis, &Value)) {
 }
 
 fn assert_close(found: f64, expected: &Value, what: &str) {
-    assert_within(1e-9, found, expected, what);
-}
-
-fn assert_within(tolerance: f64, found: f64, expected: &Value, what: &str) {
     let expected = expected.as_f64().unwrap();
     assert!(
-        (found - expected).abs() < tolerance,
+        (found - expected).abs() < 1e-9,
         "{what}: {found}, not {expected}"
     );
 }
@@ -164,18 +156,13 @@ fn errors_match_tidecv() {
                 at_threshold[name]["count"], found.count_at_threshold,
                 "{name}"
             );
-            assert_within(
-                GRID,
-                found.ap_cost,
-                &expected["kinds"][name]["ap_cost"],
-                name,
-            );
+            assert_close(found.ap_cost, &expected["kinds"][name]["ap_cost"], name);
         }
         for (found, name) in [
             (found.false_positives, "false_positives"),
             (found.false_negatives, "false_negatives"),
         ] {
-            assert_within(GRID, found.ap_cost, &expected[name], name);
+            assert_close(found.ap_cost, &expected[name], name);
         }
     });
 }
