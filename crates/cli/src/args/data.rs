@@ -54,7 +54,7 @@ impl DataArgs {
     }
 }
 
-/// Which splits to train and to validate on.
+/// The splits for training and validation.
 #[derive(Args, Clone, Debug)]
 pub struct SplitArgs {
     /// Train on this split [default: train]
@@ -63,7 +63,7 @@ pub struct SplitArgs {
     /// Validate on this split [default: val, or test]
     #[arg(long, value_name = "NAME")]
     val_split: Option<String>,
-    /// Hold this share of the training split out to validate on, even if there is a split for it
+    /// Hold out this share of the training split for validation, even if there is a validation split
     /// [default: 0.2 if there is none]
     #[arg(long, value_name = "SHARE", value_parser = parse_val_share, conflicts_with_all = ["val_split", "val_images"], allow_negative_numbers = true)]
     val_share: Option<f64>,
@@ -86,7 +86,7 @@ impl SplitArgs {
     }
 }
 
-/// Parses the share of a split that is held out to validate on.
+/// Parses the share of the training split that is held out for validation.
 ///
 /// # Errors
 ///

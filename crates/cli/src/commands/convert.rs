@@ -107,7 +107,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
                     Err(Error::Data(error @ DataError::MissingFolder { .. }))
                         if args.split.is_empty() =>
                     {
-                        message(format_args!("split '{name}' is left out: {error}"));
+                        message(format_args!("split '{name}' skipped: {error}"));
                     }
                     Err(error) => return Err(error),
                 }

@@ -327,7 +327,7 @@ impl DataConfig {
         }))
     }
 
-    /// Opens the data to train on and the data to validate on.
+    /// Opens the training data and the validation data.
     ///
     /// # Errors
     ///

@@ -540,7 +540,7 @@ impl Splits {
         }
         if self.shared > 0 {
             lines.push(format!(
-                "{}: {} of {} images are also in the split to train on, so that the validation looks better than it is",
+                "{}: {} of {} images are also in the training split, so the validation results will be too optimistic",
                 self.val.name(),
                 self.shared,
                 self.val.len()
