@@ -485,7 +485,7 @@ fn doubtful_data_is_told() {
     let data = data_set(dir, "shared", &RED_BLUE);
     fs::copy(data.join("train/002.png"), data.join("val/003.png")).unwrap();
     let text = stderr(&trained("shared-run", &data, &[]));
-    let told = "1 of 3 images are also in the split to train on";
+    let told = "1 of 3 images are also in the training split";
     assert!(text.contains("warning: ") && text.contains(told), "{text}");
 
     let data = data_set(dir, "twins", &[(1, "red"), (2, "blue"), (3, "red")]);
