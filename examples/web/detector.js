@@ -30,7 +30,7 @@ export class Detector {
     this.classes = JSON.parse(metadata.class_names);
     this.resize = JSON.parse(metadata.resize);
     this.antialiased = metadata.interpolation === "antialiased";
-    this.scoreThreshold = Number(metadata.score_threshold);
+    this.scoreThreshold = Number(metadata.detect_score_threshold ?? 0.3);
   }
 
   /** Detects objects in `ImageData`. Boxes are left, top, right, bottom in its pixels. */

@@ -24,10 +24,13 @@ async function guarded(work) {
 }
 
 async function loadModel(file) {
+  if (!file) return;
+  detector = null;
+  found = [];
   element("about").textContent = "Loading";
   const providers = new URLSearchParams(location.search).get("providers")?.split(",");
-  const bytes = new Uint8Array(await file.arrayBuffer());
   try {
+    const bytes = new Uint8Array(await file.arrayBuffer());
     detector = await Detector.load(bytes, providers);
   } catch (error) {
     element("about").textContent = "None";
@@ -35,18 +38,30 @@ async function loadModel(file) {
   }
   element("about").textContent = `${file.name}: ${detector.classes.length} classes, ${detector.provider}`;
   element("image").disabled = element("camera").disabled = false;
+  element("threshold").value = detector.scoreThreshold;
+  draw();
   if (picture) await detect(picture);
 }
 
 async function loadImage(file) {
-  const bitmap = await createImageBitmap(file).catch(() => {
+  if (!file) return;
+  stopCamera();
+  // As `detect`, without color profiles.
+  const bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" }).catch(() => {
     throw new Error(`${file.name} is not an image`);
   });
   await detect(bitmap);
 }
 
-/** Detects in an image, a bitmap or the current frame of the video. */
-async function detect(source) {
+/** Detects in an image, a bitmap or the current frame of the video, one after the other. */
+let last = Promise.resolve();
+function detect(source) {
+  const next = last.then(() => detectNow(source));
+  last = next.catch(() => {});
+  return next;
+}
+
+async function detectNow(source) {
   if (!detector) throw new Error("choose a detector first");
   canvas.width = source.videoWidth ?? source.width;
   canvas.height = source.videoHeight ?? source.height;
@@ -55,7 +70,9 @@ async function detect(source) {
   const start = performance.now();
   found = await detector.detect(image);
   const milliseconds = performance.now() - start;
+  const old = picture;
   picture = source === video ? await createImageBitmap(image) : source;
+  if (old && old !== picture) old.close();
   canvas.hidden = false;
   element("hint").hidden = true;
   draw();
@@ -69,6 +86,7 @@ function draw() {
   element("value").textContent = threshold.toFixed(2);
   const shown = found.filter(({ score }) => score >= threshold);
   if (picture) {
+    context.clearRect(0, 0, canvas.width, canvas.height);
     context.drawImage(picture, 0, 0);
     const size = Math.max(12, canvas.width / 50);
     context.lineWidth = size / 6;
@@ -96,19 +114,32 @@ function draw() {
   );
 }
 
+function stopCamera() {
+  for (const track of video.srcObject?.getTracks() ?? []) track.stop();
+  video.srcObject = null;
+  element("camera").textContent = "Start camera";
+}
+
 async function toggleCamera() {
   if (video.srcObject) {
-    for (const track of video.srcObject.getTracks()) track.stop();
-    video.srcObject = null;
-    element("camera").textContent = "Start camera";
+    stopCamera();
     return;
   }
-  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
-  await video.play();
+  element("camera").disabled = true;
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: true });
+    await video.play();
+  } finally {
+    element("camera").disabled = false;
+  }
   element("camera").textContent = "Stop camera";
-  while (video.srcObject) {
-    await detect(video);
-    await new Promise(requestAnimationFrame);
+  try {
+    while (video.srcObject) {
+      await detect(video);
+      await new Promise(requestAnimationFrame);
+    }
+  } finally {
+    stopCamera();
   }
 }
 

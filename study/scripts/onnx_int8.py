@@ -127,11 +127,6 @@ def quantize(source, target, nodes, files, resize, method):
             weight_type=QuantType.QInt8,
             calibrate_method=METHODS[method],
         )
-    # Preparing drops the metadata.
-    model = onnx.load(target)
-    if not model.metadata_props:
-        onnx.helper.set_model_props(model, metadata(source))
-        onnx.save(model, target)
 
 
 def group(name):

@@ -147,10 +147,12 @@ def compare(folder, runtime, threads, rounds):
             rounds_of_image.append(1e3 * (time.perf_counter() - start))
         times.append(statistics.median(rounds_of_image))
         ours.append(image["milliseconds"])
-    # No detection, and two images at once.
-    black = np.zeros((2, 3, 61, 83), np.float32)
-    outputs = run(black)
-    assert outputs["boxes"].shape[0] == 2
+    # A batch gives what its images give alone.
+    mirrored = np.ascontiguousarray(pixels[..., ::-1])
+    both = run(np.concatenate([pixels, mirrored]))
+    for row, alone in enumerate([run(pixels), run(mirrored)]):
+        assert both["counts"][row] == alone["counts"][0], (both["counts"], alone["counts"])
+        assert np.abs(both["boxes"][row] - alone["boxes"][0]).max() <= PIXELS
     count = sum(len(image["detections"]) for image in reference["images"])
     return worst | {"detections": count, "milliseconds": statistics.mean(times), "ours": statistics.mean(ours)}
 

@@ -2,8 +2,9 @@
 
 supervision and tidecv know no crowds in the sense of COCO: crowds, and the detections that
 pycocotools ignores because of them, are taken out before. tidecv averages over all classes with
-objects or detections; the fixture divides by the number of classes with objects instead. It computes the recalls 0.00, 0.01, … as
-`n / 100`, COCO as `n * 0.01`: where the recall of a detection is one of them, the rounding decides. COCO's are taken.
+objects or detections; the fixture divides by the number of classes with objects instead. It
+computes the recalls 0.00, 0.01, … as `n / 100`, COCO as `n * 0.01`: where the recall of a detection
+is one of them, the rounding decides. COCO's are taken.
 """
 
 import json

@@ -33,7 +33,7 @@ pub enum Error {
     /// The weights to start from have another backbone than the one that was chosen.
     #[error(
         "the weights in {} have the backbone {of_weights}, but {flag} chooses {chosen}: \
-         leave it out of {flag}, or choose weights of {chosen}",
+         leave it out, or choose weights of {chosen}",
         weights.display()
     )]
     Backbone {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The detections in an image, in the format of JSON files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ImageDetections {
     /// The image file.
     pub file: String,
@@ -21,6 +22,7 @@ pub struct ImageDetections {
 
 /// A detection with its category.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct CategoryDetection {
     /// Name of the category.
     pub category: String,

@@ -21,6 +21,7 @@ use crate::{
 
 /// A detector on disk: a run folder, or a weights file of another project.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct DetectorFile<C: BackboneConfig = ResNetConfig> {
     /// The weights file.
     pub weights: PathBuf,

@@ -46,8 +46,8 @@ pub fn read_config(path: &Path) -> Result<Value, Error> {
     Ok(config)
 }
 
-/// The score threshold that the evaluation of a run chose, from its evaluation file. `None` if there is no such file, as
-/// in a run that is not finished, or no threshold in it.
+/// The score threshold that the evaluation of a run chose, from its evaluation file. `None` if there is no such file,
+/// as in an unfinished run, or no threshold in it.
 ///
 /// # Errors
 ///

@@ -79,9 +79,10 @@ pub struct ErrorCost {
 ///
 /// # Other definitions
 ///
-/// The numbers are those of [tidecv](https://github.com/dbolya/tide) except in three cases. tidecv counts detections
-/// that find only a crowd as errors and corrects them; here they are ignored, as in COCO's AP. tidecv averages over
-/// the classes of detections without any object, too, whose AP is 0. It also keeps at most 100 detections per image.
+/// The numbers are those of [tidecv](https://github.com/dbolya/tide) except in four cases. tidecv counts detections
+/// that find only a crowd as errors and corrects them; here they are ignored, as in COCO's AP. tidecv also averages
+/// over classes that have detections but no objects, whose AP is 0. It keeps at most 100 detections per image. It
+/// computes the recalls at which precision is read as `n / 100`, COCO as `n * 0.01`; they can differ in the last bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorCosts {

@@ -65,8 +65,8 @@ pub struct ImageMatches {
 /// What became of a detection: correct, ignored, or an error of one of the kinds of TIDE. `object` is the index of
 /// the object concerned in the image.
 ///
-/// The first kind whose condition holds applies, in the order of [tidecv](https://github.com/dbolya/tide): localization,
-/// classification, duplicate, background, both. Crowds are no objects here.
+/// The first kind whose condition holds applies, in the order of [tidecv](https://github.com/dbolya/tide):
+/// localization, classification, duplicate, background, both. Crowds do not count as objects here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
@@ -171,12 +171,14 @@ impl Matching {
         &self.images
     }
 
-    /// The labels that objects or detections have, in order.
+    /// The labels that objects or detections have, in order. Ignored ones do not count.
     pub(crate) fn occurring(&self) -> BTreeSet<usize> {
         let labels = self.images.iter().flat_map(|image| {
             let objects = image.objects.iter().filter(|object| !object.iscrowd);
             let objects = objects.map(|object| object.label);
-            objects.chain(image.detections.iter().map(|detection| detection.label))
+            let found = image.detections.iter().zip(&image.outcomes);
+            let found = found.filter(|(_, outcome)| **outcome != Outcome::Ignored);
+            objects.chain(found.map(|(detection, _)| detection.label))
         });
         labels.collect()
     }

@@ -33,7 +33,7 @@ impl OperatingPoint {
             threshold,
             true_positives,
             false_positives,
-            false_negatives: objects - true_positives,
+            false_negatives: objects.saturating_sub(true_positives),
             precision: fraction(true_positives, detections),
             recall: fraction(true_positives, objects),
             f1: fraction(2 * true_positives, detections + objects),
@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// The threshold that is told must keep exactly the detections that were counted.
+    /// The reported threshold must keep exactly the detections that were counted.
     #[test]
     fn the_chosen_threshold_keeps_the_counted_detections() {
         for seed in 0..200_u32 {

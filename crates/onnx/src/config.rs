@@ -72,7 +72,7 @@ pub enum WeightFormat {
     /// 32 bits.
     #[default]
     F32,
-    /// 16 bits, for a file of half the length. The weights are rounded.
+    /// 16 bits, for a file of half the size. The weights are rounded.
     F16,
 }
 
@@ -112,7 +112,7 @@ impl OnnxConfig {
         let sides = self.image_size.into_iter().flatten();
         let sides = sides.map(|side| ("image_size", side));
         for (field, value) in batch.into_iter().chain(sides) {
-            // ONNX has no larger image, and shapes are multiplied with each other.
+            // Keeps products of lengths far below the range of 64-bit integers.
             let holds = (1..=1 << 15).contains(&value);
             ConfigError::ensure(holds, field, value, "from 1 to 32768")?;
         }

@@ -16,10 +16,8 @@ pub enum OnnxError {
         /// The cause.
         cause: String,
     },
-    /// A backbone wrote another number of feature maps than its pyramid has levels for.
-    #[error(
-        "the backbone's graph has {found} feature maps, but the pyramid is built on {expected}"
-    )]
+    /// A backbone wrote a different number of feature maps than the pyramid takes.
+    #[error("feature maps in the backbone's graph: {found}, but the pyramid takes {expected}")]
     FeatureMaps {
         /// The number of maps in the graph.
         found: usize,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fcos_burn_detect::Detector;
-use fcos_burn_model::{file::write_whole, locations::Locations};
+use fcos_burn_model::{ConfigError, file::write_whole, locations::Locations};
 use prost::Message;
 
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
 
 /// The version of ONNX's file format, the one of [`Graph::OPSET`].
 const IR_VERSION: i64 = 8;
+
+/// The largest number of detections per image.
+const MAX_DETECTIONS: usize = 1 << 16;
 
 /// Writes a detector to an ONNX file, atomically (see [`write_whole`]).
 ///
@@ -92,14 +95,15 @@ fn write<B: OnnxBackbone>(
     config: &OnnxConfig,
 ) -> Result<(), OnnxError> {
     let (model, input) = (detector.model(), detector.input());
-    let axes = Axes::new(config, input.size_multiple);
+    let multiple = input.size_multiple.max(1);
+    let axes = Axes::new(config, multiple);
     let images = graph.input("images", axes.images());
     let padded = graph.within("input", |graph| {
         let values = match config.pixels {
             Pixels::RgbBytes => normalized(graph, input.normalization, &images),
             Pixels::Normalized => images.clone(),
         };
-        padded(graph, input.size_multiple, config.image_size, &values)
+        padded(graph, multiple, config.image_size, &values)
     });
     let levels = network(graph, model, &padded)?;
     let classes = model.head().class_logits().weight.dims()[0];
@@ -118,10 +122,18 @@ fn write<B: OnnxBackbone>(
         boxes(graph, &decoded, classes, locations, &axes);
         return Ok(());
     }
+    let limit = model.postprocess().detections_per_image;
+    // The outputs have this many rows for every image.
+    ConfigError::ensure(
+        (1..=MAX_DETECTIONS).contains(&limit),
+        "postprocess.detections_per_image",
+        limit,
+        "from 1 to 65536",
+    )?;
     let found = graph.within("detections", |graph| {
         detections(graph, &decoded, classes, model.postprocess())
     });
-    let rows = fixed(model.postprocess().detections_per_image);
+    let rows = fixed(limit);
     let per_image = || vec![axes.batch.clone(), rows.clone()];
     let corners = [per_image(), vec![fixed(4)]].concat();
     graph.output("boxes", &found.boxes, ElementType::F32, corners);

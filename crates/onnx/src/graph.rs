@@ -21,7 +21,7 @@ use crate::{
 pub struct Value(String);
 
 impl Value {
-    /// The place of an optional input that a node does not get.
+    /// An omitted optional input.
     pub fn absent() -> Self {
         Self(String::new())
     }
@@ -42,15 +42,15 @@ pub enum Attribute {
     Ints(Vec<i64>),
     /// A number.
     Float(f32),
-    /// A text.
+    /// A string.
     Text(&'static str),
-    /// A tensor of one number.
+    /// A one-element tensor.
     Scalar(f32),
 }
 
 /// An ONNX graph of opset [`Graph::OPSET`] that is being written.
 ///
-/// Its methods add nodes and return their outputs. Names of nodes and weights are made of the
+/// Its methods add nodes and return their outputs. Names of nodes and weights are built from the
 /// names given to [`within`](Self::within). The same calls always give the same file.
 #[derive(Debug)]
 pub struct Graph {
@@ -118,7 +118,7 @@ impl Graph {
         attributes: &[(&str, Attribute)],
     ) -> [Value; N] {
         let name = self.unique(operator);
-        // Some runtimes find nodes and values by one name: they must differ.
+        // Some runtimes keep nodes and values in one namespace: their names must differ.
         let outputs = std::array::from_fn(|index| Value(format!("{name}_{index}")));
         self.push(name, operator, inputs, &outputs, attributes);
         outputs

@@ -175,7 +175,7 @@ impl Graph {
         self.node("Mul", &[a, b], &[])
     }
 
-    /// Values one after the other along an axis.
+    /// Concatenates values along an axis.
     pub fn concat(&mut self, values: &[Value], axis: i64) -> Value {
         let values: Vec<&Value> = values.iter().collect();
         self.node("Concat", &values, &[("axis", Attribute::Int(axis))])

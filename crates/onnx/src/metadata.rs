@@ -1,5 +1,6 @@
-//! What a reader of the file has to know beside the graph.
+//! What a reader of the file needs besides the graph.
 
+use fcos_burn_data::transforms::Resize;
 use fcos_burn_detect::Detector;
 use fcos_burn_model::backbone::Backbone;
 use serde_json::{Value, json};
@@ -10,8 +11,8 @@ use crate::{
     proto::StringEntry,
 };
 
-/// The metadata of an exported detector, in a fixed order. Texts are written as they are, all
-/// other values as JSON.
+/// The metadata of an exported detector, in a fixed order. Strings are written verbatim, all other
+/// values as JSON.
 pub(crate) fn metadata<B: Backbone>(
     detector: &Detector<B>,
     config: &OnnxConfig,
@@ -29,12 +30,21 @@ pub(crate) fn metadata<B: Backbone>(
         Pixels::RgbBytes => "rgb-bytes",
         Pixels::Normalized => "normalized",
     };
+    let resize = match config.image_size {
+        Some([height, width]) => Resize::Fixed {
+            width: u32::try_from(width).unwrap_or(u32::MAX),
+            height: u32::try_from(height).unwrap_or(u32::MAX),
+        },
+        None => input.resize,
+    };
+    // A threshold is a decimal: as JSON, it would be widened to 64 bits.
+    let decimal = |value: f32| Value::String(value.to_string());
     let entries = [
         ("class_names", json!(names.collect::<Vec<_>>())),
         ("category_ids", json!(ids.collect::<Vec<_>>())),
         ("outputs", json!(outputs)),
         ("pixels", json!(pixels)),
-        ("resize", serde_json::to_value(input.resize)?),
+        ("resize", serde_json::to_value(resize)?),
         ("interpolation", serde_json::to_value(input.interpolation)?),
         ("normalization", serde_json::to_value(input.normalization)?),
         ("size_multiple", json!(input.size_multiple)),
@@ -43,7 +53,11 @@ pub(crate) fn metadata<B: Backbone>(
             "location_rule",
             serde_json::to_value(model.location_rule())?,
         ),
-        ("score_threshold", json!(postprocess.score_threshold)),
+        ("score_threshold", decimal(postprocess.score_threshold)),
+        (
+            "detect_score_threshold",
+            decimal(detector.score_threshold()),
+        ),
         (
             "score_threshold_on",
             serde_json::to_value(postprocess.score_threshold_on)?,
@@ -52,7 +66,7 @@ pub(crate) fn metadata<B: Backbone>(
             "candidates_per_level",
             json!(postprocess.candidates_per_level),
         ),
-        ("nms_iou_threshold", json!(postprocess.nms_iou_threshold)),
+        ("nms_iou_threshold", decimal(postprocess.nms_iou_threshold)),
         (
             "detections_per_image",
             json!(postprocess.detections_per_image),

@@ -83,14 +83,10 @@ impl CacheFiles {
                 log::info!("{name}: waiting for another process that is fetching it");
                 file.lock()
             }
-            Err(TryLockError::Error(error)) => Err(error),
-            Ok(()) => Ok(()),
-        };
-        match locked {
             // Some network file systems have no locks. The hash still reveals mixed downloads.
-            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(file),
-            locked => locked.map(|()| file).map_err(error()),
-        }
+            Err(TryLockError::Error(_)) | Ok(()) => Ok(()),
+        };
+        locked.map(|()| file).map_err(error())
     }
 }
 

@@ -47,6 +47,7 @@ impl Client {
         let config = Agent::config_builder()
             .user_agent(concat!("fcos-burn/", env!("CARGO_PKG_VERSION")))
             .http_status_as_error(false)
+            .timeout_resolve(Some(STALLED))
             .timeout_connect(Some(STALLED))
             .timeout_per_read(Some(STALLED));
         let config = match address.scheme_str() {

@@ -108,7 +108,9 @@ fn receive(
     let mut buffer = vec![0; 1 << 16];
     loop {
         let length = match bytes.reader.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) if is_size(weights, *end) => return Ok(()),
+            // A body of unstated length that ends early.
+            Ok(0) => return Err(Broken::Read("the connection was closed".to_owned())),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(Broken::Read(cause(error.into()))),

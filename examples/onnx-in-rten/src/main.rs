@@ -1,5 +1,6 @@
 //! An exported detector in `rten`, without Burn: `cargo run --release -p example-onnx-in-rten -- model.onnx photo.png`.
 //! Export it with `fcos-burn export --format onnx --outputs boxes --weights runs/mine --output model.onnx`.
+//! The image must be upright and have the size that the detector was trained on (`resize` in the metadata).
 
 use std::{env, error::Error};
 

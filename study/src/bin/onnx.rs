@@ -125,7 +125,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         let open = |resize| {
             let mut file = file.clone();
             file.input.resize = resize;
-            Ok(Detector::from_file(file, &DeviceName::CPU, Precision::F32)?.0)
+            let (detector, _) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;
+            // The graph does not apply the threshold of `detect`.
+            Ok(detector.with_score_threshold(0.0))
         };
         write(&cli.output.join(name), resize, &images, cli.rounds, open)?;
     }

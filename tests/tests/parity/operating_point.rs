@@ -181,7 +181,7 @@ fn detections_of_crowds_are_ignored() {
     }
 }
 
-/// On detections of this project: the AP whose errors are told is COCO's AP50.
+/// On detections of this project: the AP of the error analysis is COCO's AP50.
 #[test]
 fn the_ap_is_that_of_coco() {
     let (dataset, detections) = read("evaluation");

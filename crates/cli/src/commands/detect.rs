@@ -24,7 +24,7 @@ use fcos_burn_cli::{
 /// Detect objects in an image, or in all images of a folder.
 ///
 /// Writes a picture with boxes for each image, and one JSON file for all, in pixels of the upright
-/// image. All of them have the same detections: those whose score is at least the score threshold.
+/// image. Both hold the same detections: those whose score is at least the score threshold.
 /// Unreadable images are reported and skipped, and the exit code is then 1. Files in
 /// unsupported formats are counted and skipped.
 #[derive(clap::Args, Debug)]

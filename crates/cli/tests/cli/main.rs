@@ -263,7 +263,7 @@ fn train_evaluate_and_detect_work_together() {
     );
 }
 
-/// The objects that are told, drawn and written are those at the score threshold.
+/// Counts, pictures and JSON hold the detections at the score threshold.
 #[test]
 fn detect_keeps_the_score_threshold_of_the_run() {
     let dir = tempfile::tempdir().unwrap();

@@ -273,6 +273,7 @@ fn enumerate(kind: burn::tensor::DeviceType) -> Vec<Device> {
 
 /// A device that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AvailableDevice {
     /// Its name.
     pub name: DeviceName,
@@ -284,6 +285,7 @@ pub struct AvailableDevice {
 
 /// A backend and its devices on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AvailableBackend {
     /// The name of the backend, with which the names of its devices start.
     pub name: &'static str,

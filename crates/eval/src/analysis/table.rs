@@ -43,7 +43,7 @@ impl Analysis {
     fn points_table(&self) -> String {
         let points = &self.operating_points;
         let all = &points.all;
-        let wanted = format!("precision {}", 100.0 * points.target_precision);
+        let wanted = format!("precision ≥ {}", points.target_precision);
         let mut rows = vec![(wanted.as_str(), all.at_target_precision)];
         rows.insert(0, ("largest F1", all.best_f1));
         if all.best_f1.map(|best| best.threshold) != self.score_threshold {

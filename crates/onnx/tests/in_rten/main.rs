@@ -282,7 +282,8 @@ fn weights_of_shared_layers_are_stored_once() {
 #[test]
 fn metadata_tells_how_to_use_the_file() {
     let config = OnnxConfig::default().with_outputs(Outputs::Boxes);
-    let runtime = Runtime::new(to_bytes(&detector(&tiny(2), [64, 96]), &config).unwrap());
+    let detector = detector(&tiny(2), [64, 96]).with_score_threshold(0.3);
+    let runtime = Runtime::new(to_bytes(&detector, &config).unwrap());
     for (key, value) in [
         ("class_names", r#"["class 0","class 1"]"#),
         ("category_ids", "[1,2]"),
@@ -294,11 +295,19 @@ fn metadata_tells_how_to_use_the_file() {
         ("size_multiple", "32"),
         ("strides", "[8,16,32,64,128]"),
         ("score_threshold", "0.25"),
+        ("nms_iou_threshold", "0.6"),
+        ("detect_score_threshold", "0.3"),
         ("detections_per_image", "100"),
     ] {
         assert_eq!(runtime.metadata(key).as_deref(), Some(value), "{key}");
     }
     assert_eq!(runtime.opset(), 17);
+    let config = config.with_image_size(Some([80, 112]));
+    let runtime = Runtime::new(to_bytes(&detector, &config).unwrap());
+    assert_eq!(
+        runtime.metadata("resize").as_deref(),
+        Some(r#"{"fixed":{"height":80,"width":112}}"#)
+    );
 }
 
 #[test]
@@ -319,7 +328,7 @@ fn what_cannot_be_exported_is_named() {
     let fewer = detector(&tiny(2).with_backbone(fewer), [64, 96]);
     assert_eq!(
         error(&fewer, &OnnxConfig::default()),
-        "the backbone's graph has 1 feature maps, but the pyramid is built on 2"
+        "feature maps in the backbone's graph: 1, but the pyramid takes 2"
     );
     let large = StridedConfig {
         factor: 1e9,

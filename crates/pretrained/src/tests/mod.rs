@@ -151,6 +151,17 @@ fn a_connection_that_breaks_off_is_resumed() {
 }
 
 #[test]
+fn a_download_of_unstated_length_that_breaks_off_is_resumed() {
+    let setup = Setup::new(|index, request| match index {
+        0 => Answer::without_length(&content()).cut_after(1_000_000),
+        _ => Answer::part(request, &content()),
+    });
+    assert_fetched(&setup.fetch().unwrap());
+    let starts = setup.starts();
+    assert!(starts.len() == 2 && starts[1] > 0, "{starts:?}");
+}
+
+#[test]
 fn a_server_that_stalls_is_asked_again() {
     let setup = Setup::new(|index, request| {
         let answer = Answer::part(request, &content());
