@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use fcos_burn::{data::shapes::ShapesConfig, train::config::DataSource};
 
+use super::parse_val_share;
+
 /// The data to train or evaluate on.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
@@ -84,16 +86,4 @@ impl SplitArgs {
     pub fn val_share(&self) -> Option<f64> {
         self.val_share
     }
-}
-
-/// Parses the share of the training split that is held out for validation.
-///
-/// # Errors
-///
-/// Says what is expected.
-pub fn parse_val_share(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|share: &f64| *share > 0.0 && *share < 1.0)
-        .ok_or_else(|| "expected a number above 0 and below 1".to_owned())
 }

@@ -2,18 +2,18 @@
 
 mod data;
 mod device;
-mod fraction;
 mod image_size;
 mod named_weights;
+mod number;
 mod preset;
 mod training;
 mod weights;
 
-pub use data::{DataArgs, SplitArgs, parse_val_share};
+pub use data::{DataArgs, SplitArgs};
 pub use device::{DeviceArgs, DeviceParser, check_devices};
-pub use fraction::{parse_match_iou, parse_precision, parse_score};
 pub use image_size::{ImageSizeArgs, parse_size};
 pub use named_weights::NamedWeightsArgs;
+pub use number::{parse_match_iou, parse_precision, parse_score, parse_val_share};
 pub use preset::Preset;
 pub use training::TrainingArgs;
 pub use weights::WeightsArgs;

@@ -16,7 +16,10 @@ use fcos_burn::{
     },
 };
 
-use super::{DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs};
+use super::{
+    DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs,
+    number::{parse_count, parse_decay, parse_non_negative, parse_positive, parse_share},
+};
 use crate::Error;
 
 /// The configuration of a training run.
@@ -384,39 +387,4 @@ fn backbone_name(backbone: &ResNetConfig) -> String {
         64 => depth.to_owned(),
         width => format!("{depth} of width {width}"),
     }
-}
-
-fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|count| *count > 0)
-        .ok_or_else(|| "expected an integer of at least 1".to_owned())
-}
-
-fn parse_positive(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|value: &f64| value.is_finite() && *value > 0.0)
-        .ok_or_else(|| "expected a number above 0".to_owned())
-}
-
-fn parse_share(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| "expected a number from 0 to 1".to_owned())
-}
-
-fn parse_decay(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|decay| (0.0..1.0).contains(decay))
-        .ok_or_else(|| "expected a number of at least 0 and below 1".to_owned())
-}
-
-fn parse_non_negative(text: &str) -> Result<f64, String> {
-    text.parse()
-        .ok()
-        .filter(|value: &f64| value.is_finite() && *value >= 0.0)
-        .ok_or_else(|| "expected a number of at least 0".to_owned())
 }

@@ -79,6 +79,22 @@ fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// Arguments for an epoch on small images that starts from `weights`.
+fn fine_tuning<'a>(weights: &'a Path, config: &'a Path, output: &'a Path) -> [&'a str; 10] {
+    [
+        "--weights",
+        path(weights),
+        "--config",
+        path(config),
+        "--image-size",
+        "64x64",
+        "--epochs",
+        "1",
+        "--output",
+        path(output),
+    ]
+}
+
 /// A tiny detector that trains in seconds on the built-in set.
 const TINY: &str = r#"{
     "model": {
@@ -412,18 +428,7 @@ fn every_command_accepts_torchvision_weights() {
     )
     .unwrap();
     let run_folder = dir.path().join("run");
-    let train = [
-        "--weights",
-        path(&weights),
-        "--config",
-        path(&config),
-        "--image-size",
-        "64x64",
-        "--epochs",
-        "1",
-        "--output",
-        path(&run_folder),
-    ];
+    let train = fine_tuning(&weights, &config, &run_folder);
     assert_fails(
         "train",
         &train,

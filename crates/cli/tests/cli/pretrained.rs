@@ -11,7 +11,7 @@ use std::{
 use safetensors::{SafeTensors, tensor::TensorView};
 use tempfile::TempDir;
 
-use super::{command, error_line, path, run, stderr, torchvision_weights};
+use super::{command, error_line, fine_tuning, path, run, stderr, torchvision_weights};
 
 /// Runs a command with an empty cache folder, and an address to fetch from that nobody listens at.
 struct Setup {
@@ -188,18 +188,7 @@ fn a_classification_network_sets_the_backbone() {
         fs::write(&config, text).unwrap();
     };
     let run_folder = dir.path().join("run");
-    let args = [
-        "--weights",
-        path(&weights),
-        "--config",
-        path(&config),
-        "--image-size",
-        "64x64",
-        "--epochs",
-        "1",
-        "--output",
-        path(&run_folder),
-    ];
+    let args = fine_tuning(&weights, &config, &run_folder);
 
     write_config("");
     let line = error_line(&run(
