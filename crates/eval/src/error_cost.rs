@@ -102,8 +102,11 @@ impl ErrorCosts {
     pub fn new(matching: &Matching, score_threshold: f32) -> Self {
         let classes = matching.classes().len();
         let images = matching.images();
-        let ap = mean_ap(images, classes, &Correction::None);
-        let cost = |correction: &Correction| mean_ap(images, classes, correction) - ap;
+        let correctable: Vec<_> = (images.iter())
+            .map(|image| (image, best_corrections(image)))
+            .collect();
+        let ap = mean_ap(&correctable, classes, &Correction::None);
+        let cost = |correction: &Correction| mean_ap(&correctable, classes, correction) - ap;
         let errors = |count: &dyn Fn(&ImageMatches, f32) -> usize, ap_cost: f64| {
             let total = |threshold| images.iter().map(|image| count(image, threshold)).sum();
             ErrorCost {
@@ -172,15 +175,19 @@ impl Ranking {
 
 /// AP averaged over the classes with objects, after a correction. A class all of whose objects are removed counts only
 /// if it has detections (its AP is 0), as in tidecv.
-fn mean_ap(images: &[ImageMatches], classes: usize, correction: &Correction) -> f64 {
+fn mean_ap(
+    images: &[(&ImageMatches, BestCorrections)],
+    classes: usize,
+    correction: &Correction,
+) -> f64 {
     let mut rankings = vec![Ranking::default(); classes];
     let mut has_objects = vec![false; classes];
-    for image in images {
+    for (image, corrected) in images {
         for object in image.objects.iter().filter(|object| !object.iscrowd) {
             rankings[object.label].objects += 1;
             has_objects[object.label] = true;
         }
-        correct(image, correction, &mut rankings);
+        correct(image, corrected, correction, &mut rankings);
     }
     let recall = default_rec_thrs();
     let counted = (rankings.iter().zip(has_objects))
@@ -197,8 +204,12 @@ fn mean_ap(images: &[ImageMatches], classes: usize, correction: &Correction) -> 
 }
 
 /// Adds the corrected detections of an image, and removes the objects that the correction removes.
-fn correct(image: &ImageMatches, correction: &Correction, rankings: &mut [Ranking]) {
-    let corrected = best_corrections(image);
+fn correct(
+    image: &ImageMatches,
+    corrected: &BestCorrections,
+    correction: &Correction,
+    rankings: &mut [Ranking],
+) {
     for (row, (detection, outcome)) in image.detections.iter().zip(&image.outcomes).enumerate() {
         let score = detection.score;
         let Some(kind) = ErrorKind::of(*outcome) else {
@@ -226,9 +237,12 @@ fn correct(image: &ImageMatches, correction: &Correction, rankings: &mut [Rankin
     }
 }
 
-/// For each object that is not found, the error with the highest score that would find it if it were corrected.
-fn best_corrections(image: &ImageMatches) -> Vec<Option<usize>> {
-    let mut best: Vec<Option<usize>> = vec![None; image.objects.len()];
+/// For each object of an image that is not found, the error with the highest score that would find it if it were
+/// corrected.
+type BestCorrections = Vec<Option<usize>>;
+
+fn best_corrections(image: &ImageMatches) -> BestCorrections {
+    let mut best: BestCorrections = vec![None; image.objects.len()];
     for row in image.wrong(f32::NEG_INFINITY) {
         let Some(object) = image.outcomes[row].within_reach() else {
             continue;
