@@ -15,6 +15,8 @@ mod metric;
 pub mod operating_point;
 mod results;
 pub mod statistics;
+#[doc(hidden)]
+pub mod text_table;
 
 pub use analysis::{Analysis, AnalysisConfig, ClassPoints, EvaluationReport, OperatingPoints};
 pub use error::EvaluationError;

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use fcos_burn_eval::text_table::aligned;
+
 use crate::{
     ClassCount,
     distribution::Distribution,
@@ -74,28 +76,6 @@ fn heading(inspection: &Inspection) -> String {
     text + "\n"
 }
 
-/// Rows of cells. The first column is left-aligned, the others are right-aligned.
-fn rows(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().enumerate().map(|(column, cell)| {
-            let padding = " ".repeat(width(column) - cell.chars().count());
-            match column {
-                0 => format!("{cell}{padding}"),
-                _ => format!("{padding}{cell}"),
-            }
-        });
-        let line = cells.collect::<Vec<_>>().join("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 /// A header row with these titles.
 fn header<T: Display>(titles: impl IntoIterator<Item = T>) -> Vec<String> {
     titles.into_iter().map(|title| title.to_string()).collect()
@@ -109,7 +89,7 @@ fn splits(inspection: &Inspection) -> String {
         let cells = columns.iter().map(|(_, count)| grouped(count(split)));
         table.push([name(&split.name)].into_iter().chain(cells).collect());
     }
-    let mut text = rows(&table);
+    let mut text = aligned(&table);
     for split in &inspection.unread {
         let _ = writeln!(
             text,
@@ -140,7 +120,7 @@ fn classes(inspection: &Inspection) -> String {
         let cells = class.objects.iter().map(|count| grouped(*count));
         table.push([name(&class.name)].into_iter().chain(cells).collect());
     }
-    let mut text = rows(&table);
+    let mut text = aligned(&table);
     for (concern, classes) in concerns(&inspection.concerns) {
         let _ = writeln!(text, "{concern}: {}", names(classes));
     }
@@ -164,7 +144,7 @@ fn sizes(inspection: &Inspection) -> String {
     );
     row("box width / height", &inspection.box_sizes.aspect_ratio);
     row("objects per image", &inspection.crowding.per_image);
-    let mut text = rows(&table);
+    let mut text = aligned(&table);
     let overlapping = inspection.crowding.overlapping;
     if overlapping > 0 {
         let share = percent(overlapping, inspection.objects);
@@ -199,7 +179,7 @@ fn levels(inspection: &Inspection) -> String {
         line(&sized_objects(inspection)),
         described(levels.resize)
     );
-    for (line, bar) in rows(&cells).lines().zip(bars) {
+    for (line, bar) in aligned(&cells).lines().zip(bars) {
         let _ = writeln!(text, "{}", format!("{line}  {bar}").trim_end());
     }
     if let Some(size) = &inspection.suggestion {
@@ -236,13 +216,6 @@ fn messages(inspection: &Inspection) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn columns_are_aligned_by_characters() {
-        let cells = |cells: [&str; 2]| cells.map(ToOwned::to_owned).to_vec();
-        let text = rows(&[cells(["größe", "1"]), cells(["x", "200"])]);
-        assert_eq!(text, "größe    1\nx      200\n");
-    }
 
     #[test]
     fn names_are_truncated_and_have_no_control_characters() {

@@ -1,12 +1,11 @@
 //! The analysis as text.
 
-use std::fmt::Write as _;
-
 use super::{Analysis, ClassPoints};
 use crate::{
     confusion_matrix::ConfusionMatrix,
     error_cost::{ErrorCost, ErrorKind},
     operating_point::OperatingPoint,
+    text_table::aligned,
 };
 
 /// The matrix is printed for at most this many classes.
@@ -215,30 +214,4 @@ fn shortened(name: &str, width: usize) -> String {
 
 fn cells<'a>(texts: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     texts.into_iter().map(str::to_owned).collect()
-}
-
-/// Rows with aligned columns: the first to the left, the others to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
-    let width = |text: &String| text.chars().count();
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(width)
-                .max()
-        })
-        .map(Option::unwrap_or_default)
-        .collect();
-    let mut text = String::new();
-    for row in rows {
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            let _ = match column {
-                0 => write!(text, "{cell:<width$}"),
-                _ => write!(text, "  {cell:>width$}"),
-            };
-        }
-        text.push('\n');
-    }
-    text
 }
