@@ -1,5 +1,6 @@
 //! What was dropped or repaired.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -7,7 +8,7 @@ use std::path::Path;
 use fcos_burn_data::{ImageRecord, Tally};
 use serde::Serialize;
 
-use crate::{overlap, picture::Picture, splits::Splits};
+use crate::{overlap::Overlap, picture::Picture, splits::Splits};
 
 /// Something that the reader dropped or repaired in a split.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,31 +42,36 @@ impl fmt::Display for FindingCount {
 }
 
 /// The findings of the reader in each split. Findings in an included split are not repeated for the split that includes
-/// it.
-pub(crate) fn count(splits: &Splits) -> Vec<FindingCount> {
+/// it. Of splits with the same files, the first has them.
+pub(crate) fn count(splits: &Splits, overlaps: &[Overlap]) -> Vec<FindingCount> {
+    // In a divided split, the image of a finding may be in the other part.
+    let all = LazyCell::new(|| Places::new(splits.pictures()));
     let mut found = Vec::new();
     for (index, split) in splits.splits().iter().enumerate() {
-        let report = split.dataset.report();
-        if report.findings().next().is_none() {
-            continue;
-        }
-        let (parts, _) = overlap::included(splits, index);
+        let is_same = |part: usize| overlaps[part].parts.contains(&index);
+        let parts = overlaps[index].parts.iter().copied();
+        let parts: Vec<usize> = parts
+            .filter(|&part| part < index || !is_same(part))
+            .collect();
         let in_parts = |finding| -> usize {
             let reports = parts
                 .iter()
                 .map(|part| splits.splits()[*part].dataset.report());
             reports.map(|report| report.tally(finding).count).sum()
         };
-        let findings = report
+        let report = split.dataset.report();
+        let findings: Vec<_> = report
             .findings()
-            .filter(|(finding, tally)| tally.count != in_parts(*finding));
+            .filter(|(finding, tally)| tally.count != in_parts(*finding))
+            .collect();
+        if findings.is_empty() {
+            continue;
+        }
         let own = Places::new(
             splits
                 .pictures()
                 .filter(|(picture, _)| picture.split == index),
         );
-        // In a divided split, the image of a finding may be in the other part.
-        let all = Places::new(splits.pictures());
         for (finding, tally) in findings {
             let mut pictures: Vec<Picture> = Vec::new();
             let of_place = |place: &String| own.find(place).or_else(|| all.find(place));
@@ -175,7 +181,7 @@ mod tests {
         assert_eq!(find("twin.xml line 3"), None);
         assert_eq!(find(""), None);
 
-        let found = count(&splits);
+        let found = count(&splits, &Overlap::of_all(&splits));
         assert_eq!(found.len(), 1);
         assert_eq!(
             (found[0].split.as_str(), found[0].tally.count),

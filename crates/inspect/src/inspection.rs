@@ -11,7 +11,7 @@ use crate::{
     duplicates,
     findings::{self, FindingCount},
     levels::Levels,
-    overlap,
+    overlap::{self, Overlap},
     picture::Picture,
     sheets::{self, Sheet},
     splits::{Purpose, Splits, UnreadSplit},
@@ -101,7 +101,8 @@ impl Inspection {
     /// Computes the statistics of these splits. To find duplicates, reads image files of equal length. Decodes no
     /// images.
     pub fn of(splits: &Splits, options: &InspectionOptions) -> Self {
-        let different = overlap::different_images(splits);
+        let overlaps = Overlap::of_all(splits);
+        let different = overlap::different_images(splits, &overlaps);
         let images: Vec<&ImageRecord> = different.iter().map(|(_, record)| *record).collect();
         let sized = splits.trained_on();
         let trained_on = sized.map(|split| splits.splits()[split].dataset.images());
@@ -118,7 +119,7 @@ impl Inspection {
             name: splits.name().to_owned(),
             layout: splits.layout().map(ToOwned::to_owned),
             evidence: splits.evidence().to_owned(),
-            splits: split_counts(splits, &equal),
+            splits: split_counts(splits, &overlaps, &equal),
             unread: splits.unread().to_vec(),
             images: images.len(),
             objects: images.iter().copied().map(usable).sum(),
@@ -135,7 +136,7 @@ impl Inspection {
                 options.pictures,
             ),
             suggestion: SuggestedSize::of(trained_on, &options.detector),
-            findings: findings::count(splits),
+            findings: findings::count(splits, &overlaps),
             notes,
             remarks,
             sheets: sheets::sheets(&different, &duplicates, options.pictures),
@@ -151,14 +152,14 @@ fn usable(image: &ImageRecord) -> usize {
 }
 
 /// `equal` holds groups of images whose files are the same or have the same content.
-fn split_counts(splits: &Splits, equal: &[Vec<Picture>]) -> Vec<SplitCounts> {
+fn split_counts(splits: &Splits, overlaps: &[Overlap], equal: &[Vec<Picture>]) -> Vec<SplitCounts> {
     let all = splits.splits();
     let is_training = |split: &usize| all[*split].purpose == Purpose::Training;
     let training: Vec<usize> = (0..all.len()).filter(is_training).collect();
-    let counts = all.iter().enumerate().map(|(index, split)| {
+    let counts = all.iter().zip(overlaps).enumerate();
+    let counts = counts.map(|(index, (split, overlap))| {
         let images = split.dataset.images();
-        let (included, own_images) = overlap::included(splits, index);
-        let has_training = included.iter().any(is_training);
+        let has_training = overlap.parts.iter().any(is_training);
         let objects = images.iter().map(usable).sum();
         SplitCounts {
             name: split.name.clone(),
@@ -174,11 +175,10 @@ fn split_counts(splits: &Splits, equal: &[Vec<Picture>]) -> Vec<SplitCounts> {
                 Purpose::Other if has_training => 0,
                 _ => duplicates::shared(equal, index, &training),
             },
-            includes: included
-                .into_iter()
-                .map(|other| all[other].name.clone())
+            includes: (overlap.parts.iter())
+                .map(|other| all[*other].name.clone())
                 .collect(),
-            own_images,
+            own_images: overlap.own_images,
         }
     });
     counts.collect()

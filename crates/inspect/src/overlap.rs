@@ -10,14 +10,51 @@ use crate::{
     splits::{Split, Splits},
 };
 
+/// What a split has of the others.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Overlap {
+    /// The indices of other splits whose image files are all in this one.
+    pub(crate) parts: Vec<usize>,
+    /// The number of images in none of them.
+    pub(crate) own_images: usize,
+}
+
+impl Overlap {
+    /// Of each split.
+    pub(crate) fn of_all(splits: &Splits) -> Vec<Self> {
+        let all = splits.splits();
+        (0..all.len()).map(|split| Self::of(all, split)).collect()
+    }
+
+    fn of(all: &[Split], split: usize) -> Self {
+        let mut own: HashSet<&Path> = files(&all[split]).flatten().collect();
+        let is_part = |other: &usize| {
+            let mut files = files(&all[*other]).peekable();
+            *other != split
+                && files.peek().is_some()
+                && files.all(|file| file.is_some_and(|file| own.contains(file)))
+        };
+        let parts: Vec<usize> = (0..all.len()).filter(is_part).collect();
+        for file in parts.iter().flat_map(|other| files(&all[*other])) {
+            own.remove(file.unwrap_or(Path::new("")));
+        }
+        let without_file = files(&all[split]).filter(Option::is_none).count();
+        Self {
+            parts,
+            own_images: own.len() + without_file,
+        }
+    }
+}
+
 /// The images of all splits, each image file once, preferably from a split that includes no others. Images that are not
 /// in files are all different.
-pub(crate) fn different_images(splits: &Splits) -> Vec<(Picture, &ImageRecord)> {
-    let unions = (0..splits.splits().len()).filter(|split| !included(splits, *split).0.is_empty());
-    let unions: HashSet<usize> = unions.collect();
-    let (last, first): (Vec<_>, Vec<_>) = splits
+pub(crate) fn different_images<'a>(
+    splits: &'a Splits,
+    overlaps: &[Overlap],
+) -> Vec<(Picture, &'a ImageRecord)> {
+    let (first, last): (Vec<_>, Vec<_>) = splits
         .pictures()
-        .partition(|(picture, _)| unions.contains(&picture.split));
+        .partition(|(picture, _)| overlaps[picture.split].parts.is_empty());
     let mut seen: HashSet<&Path> = HashSet::new();
     let is_new = |(picture, _): &(Picture, &ImageRecord)| {
         splits.file(*picture).is_none_or(|file| seen.insert(file))
@@ -32,25 +69,6 @@ pub(crate) fn different_files(splits: &Splits, group: &[Picture]) -> Vec<Picture
     group
         .filter(|picture| seen.insert(splits.file(*picture)))
         .collect()
-}
-
-/// The indices of other splits whose image files are all in `split`, and the number of images of `split` in none of
-/// them.
-pub(crate) fn included(splits: &Splits, split: usize) -> (Vec<usize>, usize) {
-    let all = splits.splits();
-    let mut own: HashSet<&Path> = files(&all[split]).flatten().collect();
-    let is_included = |other: &usize| {
-        let mut files = files(&all[*other]).peekable();
-        *other != split
-            && files.peek().is_some()
-            && files.all(|file| file.is_some_and(|file| own.contains(file)))
-    };
-    let included: Vec<usize> = (0..all.len()).filter(is_included).collect();
-    for file in included.iter().flat_map(|other| files(&all[*other])) {
-        own.remove(file.unwrap_or(Path::new("")));
-    }
-    let without_file = files(&all[split]).filter(Option::is_none).count();
-    (included, own.len() + without_file)
 }
 
 /// The file of each image of a split.
@@ -93,7 +111,11 @@ mod tests {
             &["x", "b", "a", "y"],
             &[],
         ]);
-        let found: Vec<_> = (0..6).map(|split| included(&splits, split)).collect();
+        let overlaps = Overlap::of_all(&splits);
+        let found: Vec<_> = overlaps
+            .iter()
+            .map(|overlap| (overlap.parts.clone(), overlap.own_images))
+            .collect();
         let expected = [
             (vec![], 2),
             (vec![], 1),
@@ -103,7 +125,7 @@ mod tests {
             (vec![], 0),
         ];
         assert_eq!(found, expected);
-        let different = different_images(&splits);
+        let different = different_images(&splits, &overlaps);
         let names = different
             .iter()
             .map(|(_, record)| record.file_name.as_str());
@@ -115,7 +137,7 @@ mod tests {
     #[test]
     fn images_are_shown_in_the_part_rather_than_the_union() {
         let splits = splits(&[&["a", "b", "c"], &["c"], &["b"]]);
-        let different = different_images(&splits);
+        let different = different_images(&splits, &Overlap::of_all(&splits));
         let of = different
             .iter()
             .map(|(picture, record)| (record.file_name.as_str(), picture.split));

@@ -550,3 +550,29 @@ fn a_share_is_held_out_even_if_there_is_a_validation_split() {
         ]
     );
 }
+
+/// Each of two splits with the same files includes the other.
+#[test]
+fn of_splits_with_the_same_files_one_has_the_findings() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write(
+        "Annotations/a.xml",
+        "<annotation><filename>a.png</filename><object><name>cat</name><bndbox><xmin>2</xmin><ymin>2</ymin>\
+         <xmax>2</xmax><ymax>2</ymax></bndbox></object></annotation>",
+    );
+    write("ImageSets/Main/train.txt", "a\n");
+    write("ImageSets/Main/val.txt", "a\n");
+    std::fs::create_dir_all(folder.path().join("JPEGImages")).unwrap();
+    let image = image::RgbImage::new(8, 8);
+    image.save(folder.path().join("JPEGImages/a.png")).unwrap();
+    let found = Inspection::of(&read(&DataFolder::open(folder.path()).unwrap()), &options());
+    let listed: Vec<_> = (found.findings.iter())
+        .map(|found| (found.split.as_str(), found.tally.count))
+        .collect();
+    assert_eq!(listed, [("train", 1)]);
+}
