@@ -81,11 +81,10 @@ fn best(inventory: &Arc<Inventory>, given: Option<&Path>) -> Result<Option<Found
         }
     }
     // Counting may take long, and is only needed to choose between several layouts.
-    let counts: Vec<usize> = match all.len() {
-        0 | 1 => vec![0; all.len()],
-        _ => all.iter().map(Found::annotated).collect(),
-    };
-    let mut all: Vec<(usize, Found)> = counts.into_iter().zip(all).collect();
+    let is_choice = all.len() > 1;
+    let count = |found: &Found| if is_choice { found.annotated() } else { 0 };
+    let counted = all.into_iter().map(|found| (count(&found), found));
+    let mut all: Vec<(usize, Found)> = counted.collect();
     // On a tie, `max_by_key` returns the last.
     let chosen = all.iter().enumerate().rev();
     let Some((chosen, _)) = chosen.max_by_key(|(_, (count, _))| *count) else {
