@@ -100,9 +100,17 @@ pub enum Error {
     /// Standard output could not be written.
     #[error("standard output: {0}")]
     Output(io::Error),
-    /// A folder has no images.
+    /// A folder or pattern has no images.
     #[error("{} has no images", .0.display())]
     NoImages(PathBuf),
+    /// The pattern of an input is malformed, and no file has this name.
+    #[error("{pattern} is not a file, and is not a valid pattern: {cause}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The pictures would overwrite the images.
     #[error("{} contains the images: choose another folder for the pictures (--output)", .0.display())]
     OutputIsInput(PathBuf),

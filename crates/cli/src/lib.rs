@@ -4,6 +4,7 @@
 
 pub mod args;
 mod error;
+pub mod inputs;
 #[cfg(feature = "pretrained")]
 pub mod pretrained;
 mod signals;

@@ -10,6 +10,8 @@ use image::{
     DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits, RgbImage,
 };
 
+use walkdir::{DirEntry, WalkDir};
+
 use crate::files::{entries, open};
 use crate::{DataError, panics};
 
@@ -86,6 +88,8 @@ pub struct ImageListing {
     pub images: Vec<PathBuf>,
     /// Image files in unsupported formats, such as AVIF, HEIC and camera formats, sorted by name.
     pub left_out: Vec<PathBuf>,
+    /// Messages about subfolders that could not be read.
+    pub unreadable: Vec<String>,
 }
 
 impl ImageListing {
@@ -100,15 +104,59 @@ impl ImageListing {
             let path = folder.to_path_buf();
             return Err(DataError::MissingFolder { path });
         }
+        let files = entries(folder)?.into_iter();
+        Ok(Self::among(files.filter(|path| !path.is_dir())))
+    }
+
+    /// The image files among these files, recognized by extension, in their order.
+    pub fn among(files: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut listing = Self::default();
-        for path in entries(folder)? {
-            if is_image(&path) && !path.is_dir() {
-                listing.images.push(path);
-            } else if is_unread_image(&path) && !path.is_dir() {
-                listing.left_out.push(path);
+        for file in files {
+            if is_image(&file) {
+                listing.images.push(file);
+            } else if is_unread_image(&file) {
+                listing.left_out.push(file);
             }
         }
-        Ok(listing)
+        listing
+    }
+
+    /// The image files in `folder` and its subfolders, recognized by extension. Hidden subfolders are not searched. Links
+    /// are followed, except to a folder that contains them. Subfolders that cannot be read are reported in
+    /// [`unreadable`](Self::unreadable).
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::MissingFolder`].
+    pub fn of_tree(folder: impl AsRef<Path>) -> Result<Self, DataError> {
+        let folder = folder.as_ref();
+        if !folder.is_dir() {
+            let path = folder.to_path_buf();
+            return Err(DataError::MissingFolder { path });
+        }
+        let is_shown = |entry: &DirEntry| {
+            let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            entry.depth() == 0 || !(is_hidden && entry.file_type().is_dir())
+        };
+        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
+        let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+        for entry in walk.into_iter().filter_entry(is_shown) {
+            match entry {
+                Ok(entry) if entry.file_type().is_dir() => {}
+                Ok(entry) => files.push(entry.into_path()),
+                // Everything in the folder is found without the link.
+                Err(error) if error.loop_ancestor().is_some() => {}
+                // A broken link is reported when it is read.
+                Err(error) if error.path().is_some_and(Path::is_symlink) => {
+                    files.extend(error.path().map(Path::to_path_buf));
+                }
+                Err(error) => unreadable.push(error.to_string()),
+            }
+        }
+        Ok(Self {
+            unreadable,
+            ..Self::among(files)
+        })
     }
 }
 

@@ -37,4 +37,6 @@ pub use loading::{
 pub use names::{are_nearly_equal, list_names};
 pub use random::{SampleRng, sample_rng};
 pub use report::{Finding, LoadReport, Tally};
+#[doc(hidden)]
+pub use writers::FileNames;
 pub use writers::{DatasetWriter, ImageTransfer, WriteFinding, WriteReport};

@@ -6,11 +6,12 @@ use burn::{
     module::Module,
     tensor::{Device, Tensor},
 };
-use fcos_burn_boxes::Detection;
-use fcos_burn_data::{Category, DetectionDataset, Loader, LoaderError};
+use fcos_burn_boxes::{Detection, Suppression};
+use fcos_burn_data::{Category, DetectionDataset, Loader, LoaderError, transforms::Resize};
 use fcos_burn_model::{
     ConfigError, Fcos,
     backbone::{Backbone, BackboneConfig, resnet::ResNet},
+    postprocess::PostprocessConfig,
     weights::LoadReport,
 };
 use image::RgbImage;
@@ -48,6 +49,7 @@ pub struct Detector<B: Backbone = ResNet> {
     device: Device,
     precision: Precision,
     score_threshold: f32,
+    max_detections: Option<usize>,
 }
 
 impl Detector {
@@ -80,6 +82,7 @@ impl<B: Backbone> Detector<B> {
             device,
             precision,
             score_threshold: 0.0,
+            max_detections: None,
         }
     }
 
@@ -97,8 +100,10 @@ impl<B: Backbone> Detector<B> {
         let device = device.open(precision)?;
         let (model, loaded) = file.load(&device)?;
         let score_threshold = file.score_threshold.unwrap_or(DEFAULT_SCORE_THRESHOLD);
-        let detector = Self::new(&model, file.input, file.categories, device, precision)
-            .with_score_threshold(score_threshold);
+        let detector = Self {
+            score_threshold,
+            ..Self::new(&model, file.input, file.categories, device, precision)
+        };
         Ok((detector, loaded))
     }
 
@@ -122,13 +127,116 @@ impl<B: Backbone> Detector<B> {
         self.score_threshold
     }
 
+    /// The classes that are detected, in the order of the labels: all, or those of
+    /// [`with_classes`](Self::with_classes).
+    pub fn detected_classes(&self) -> Vec<Category> {
+        let labeled = self.categories.iter().enumerate();
+        let detected = labeled.filter(|(label, _)| self.model.postprocess().detects(*label));
+        detected.map(|(_, category)| category.clone()).collect()
+    }
+
+    /// The most detections of an image, if [`with_max_detections`](Self::with_max_detections) has set it.
+    pub fn max_detections(&self) -> Option<usize> {
+        self.max_detections
+    }
+
     /// Sets the [`score_threshold`](Self::score_threshold).
-    #[must_use]
-    pub fn with_score_threshold(self, score_threshold: f32) -> Self {
-        Self {
+    ///
+    /// If the model's own threshold for candidates
+    /// ([`PostprocessConfig::score_threshold`]) is higher, it is lowered to this one, so that all
+    /// detections with such scores are found.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless it is between 0 and 1.
+    pub fn with_score_threshold(self, score_threshold: f32) -> Result<Self, Error> {
+        let holds = (0.0..=1.0).contains(&score_threshold);
+        let field = "score_threshold";
+        ConfigError::ensure(holds, field, score_threshold, "between 0 and 1")?;
+        let detector = self.with_postprocess(|config| {
+            let lowest = config.score_threshold.min(score_threshold);
+            config.with_score_threshold(lowest)
+        })?;
+        Ok(Self {
             score_threshold,
-            ..self
+            ..detector
+        })
+    }
+
+    /// Sets the IoU above which the lower-scored of two boxes is suppressed.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless it is between 0 and 1.
+    pub fn with_iou_threshold(self, iou_threshold: f32) -> Result<Self, Error> {
+        self.with_postprocess(|config| config.with_nms_iou_threshold(iou_threshold))
+    }
+
+    /// Sets which boxes suppress each other.
+    ///
+    /// # Errors
+    ///
+    /// Fails if another setting of the model's decoding is invalid.
+    pub fn with_suppression(self, suppression: Suppression) -> Result<Self, Error> {
+        self.with_postprocess(|config| config.with_suppression(suppression))
+    }
+
+    /// Only detects the classes with these names. Boxes of other classes suppress nothing.
+    ///
+    /// # Errors
+    ///
+    /// Names a class that the detector does not have, or fails if there is no name.
+    pub fn with_classes(self, names: &[impl AsRef<str>]) -> Result<Self, Error> {
+        let mut labels = Vec::new();
+        for name in names {
+            let name = name.as_ref();
+            let labeled = self.categories.iter().enumerate();
+            let found = labeled.filter(|(_, category)| category.name == name);
+            let before = labels.len();
+            labels.extend(found.map(|(label, _)| label));
+            if labels.len() == before {
+                let known = self.categories.iter().map(|category| category.name.clone());
+                return Err(Error::UnknownClass {
+                    name: name.to_owned(),
+                    known: known.collect(),
+                });
+            }
         }
+        self.with_postprocess(|config| config.with_classes(Some(labels)))
+    }
+
+    /// Sets the most detections of an image: those with the highest scores are kept.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is 0.
+    pub fn with_max_detections(self, max_detections: usize) -> Result<Self, Error> {
+        let detector =
+            self.with_postprocess(|config| config.with_detections_per_image(max_detections))?;
+        Ok(Self {
+            max_detections: Some(max_detections),
+            ..detector
+        })
+    }
+
+    /// Sets the size to which images are resized for the network.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a side is not between 1 and 32,768 pixels.
+    pub fn with_resize(self, resize: Resize) -> Result<Self, Error> {
+        let input = self.input.with_resize(resize);
+        input.validate()?;
+        Ok(Self { input, ..self })
+    }
+
+    fn with_postprocess(
+        self,
+        change: impl FnOnce(PostprocessConfig) -> PostprocessConfig,
+    ) -> Result<Self, Error> {
+        let postprocess = change(self.model.postprocess().clone());
+        let model = self.model.with_postprocess(postprocess)?;
+        Ok(Self { model, ..self })
     }
 
     /// Detects objects in images: the detections with at least the
@@ -142,17 +250,31 @@ impl<B: Backbone> Detector<B> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        let mut detections = self.detect_batch(self.input.batch(images)?);
+        Ok(self.detect_inputs(vec![self.input.batch(images)?]))
+    }
+
+    /// The detections with at least the score threshold in batches of inputs of the same shape,
+    /// which go through the network together.
+    pub(crate) fn detect_inputs(&self, batches: Vec<InputBatch>) -> Vec<Vec<Detection>> {
+        let mut detections = self.detect_batches(batches);
         for found in &mut detections {
             found.retain(|detection| detection.score >= self.score_threshold);
         }
-        Ok(detections)
+        detections
     }
 
-    fn detect_batch(&self, batch: InputBatch) -> Vec<Vec<Detection>> {
-        let images = Tensor::from_data(batch.images, &self.device);
-        self.model
-            .detect(self.precision.cast(images), &batch.frames)
+    fn detect_batches(&self, batches: Vec<InputBatch>) -> Vec<Vec<Detection>> {
+        let (mut images, mut frames) = (Vec::with_capacity(batches.len()), Vec::new());
+        for batch in batches {
+            images.push(Tensor::from_data(batch.images, &self.device));
+            frames.extend(batch.frames);
+        }
+        let images = match images.len() {
+            0 => return Vec::new(),
+            1 => images.remove(0),
+            _ => Tensor::cat(images, 0),
+        };
+        self.model.detect(self.precision.cast(images), &frames)
     }
 
     /// Detects objects in all images of a data set, in order, for an evaluation: all detections,
@@ -195,16 +317,19 @@ impl<B: Backbone> Detector<B> {
                 LoaderError::Failed { source, .. } => Error::Data(source),
                 panicked => Error::Workers(panicked.to_string()),
             })?;
-            let found = self.detect_batch(batch).into_iter().map(|detections| {
-                let known = detections.into_iter().filter_map(|detection| {
-                    let label = *labels.get(detection.label)?;
-                    Some(Detection {
-                        label: label?,
-                        ..detection
-                    })
+            let found = self
+                .detect_batches(vec![batch])
+                .into_iter()
+                .map(|detections| {
+                    let known = detections.into_iter().filter_map(|detection| {
+                        let label = *labels.get(detection.label)?;
+                        Some(Detection {
+                            label: label?,
+                            ..detection
+                        })
+                    });
+                    known.collect()
                 });
-                known.collect()
-            });
             detections.extend(indices.zip(found));
             progress(detections.len());
         }
@@ -217,6 +342,74 @@ impl<B: Backbone> Detector<B> {
         match labels.iter().flatten().count() == dataset.categories().len() {
             true => Ok(labels),
             false => Err(Error::classes(&self.categories, dataset)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_model::FcosConfig;
+
+    use super::*;
+
+    fn detector() -> Detector {
+        let device = Device::flex();
+        let mut config = FcosConfig::small(3);
+        config.backbone.width = 8;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        let model = config.init(&device).unwrap();
+        let classes = Category::list(["cat", "dog", "cat"]);
+        Detector::new(&model, InputConfig::fcos(), classes, device, Precision::F32)
+    }
+
+    #[test]
+    fn a_low_score_threshold_lowers_that_of_the_candidates() {
+        let thresholds = |score| {
+            let detector = detector().with_score_threshold(score).unwrap();
+            let config = detector.model().postprocess();
+            (detector.score_threshold(), config.score_threshold)
+        };
+        assert_eq!(thresholds(0.01), (0.01, 0.01));
+        assert_eq!(thresholds(0.7), (0.7, 0.05));
+    }
+
+    #[test]
+    fn classes_are_chosen_by_name() {
+        let chosen = detector().with_classes(&["cat"]).unwrap();
+        assert_eq!(chosen.model().postprocess().classes, Some(vec![0, 2]));
+        let ids = |detector: &Detector| -> Vec<u64> {
+            detector
+                .detected_classes()
+                .iter()
+                .map(|class| class.id)
+                .collect()
+        };
+        assert_eq!(ids(&chosen), [1, 3]);
+        assert_eq!(ids(&detector()), [1, 2, 3]);
+        let error = detector().with_classes(&["dog", "Dog"]).unwrap_err();
+        let expected = "the detector has no class 'Dog' ('dog' is not the same name as 'Dog'); it has cat, dog, cat";
+        assert_eq!(error.to_string(), expected);
+        assert!(detector().with_classes::<&str>(&[]).is_err());
+    }
+
+    #[test]
+    fn invalid_settings_name_the_value() {
+        let side = |width| Resize::Fixed { width, height: 64 };
+        for (result, value) in [
+            (detector().with_score_threshold(f32::NAN), "NaN"),
+            (detector().with_score_threshold(1.5), "1.5"),
+            (detector().with_iou_threshold(-0.5), "-0.5"),
+            (detector().with_max_detections(0), "0"),
+            (detector().with_resize(side(0)), "0"),
+        ] {
+            let error = result.unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("is {value}, but must be")),
+                "{error}"
+            );
         }
     }
 }

@@ -66,8 +66,20 @@ pub enum Error {
         /// The data set.
         data_name: String,
     },
-    /// Images could not be loaded in worker threads.
-    #[error("cannot load images: {0}")]
+    /// The detector does not have a class.
+    #[error(
+        "the detector has no class '{name}'{}; it has {}",
+        near_name(std::slice::from_ref(name), known),
+        known.join(", ")
+    )]
+    UnknownClass {
+        /// The name.
+        name: String,
+        /// The classes of the detector.
+        known: Vec<String>,
+    },
+    /// Images could not be read or written in other threads.
+    #[error("cannot read or write images: {0}")]
     Workers(String),
 }
 

@@ -1,21 +1,32 @@
 #![doc = include_str!("../README.md")]
 
+mod background;
 mod class_names;
 mod coco_classes;
+mod crops;
+mod detection_writer;
 mod detections;
 mod detector;
 mod detector_file;
 pub mod device;
 mod error;
+pub mod formats;
 mod input;
 pub mod json;
 pub mod pictures;
 pub mod run_files;
+mod seams;
+mod stream;
+mod tiling;
 
 pub use class_names::{class_names, known_classes};
+pub use crops::CropFolder;
+pub use detection_writer::{DetectionWriter, OutputConfig};
 pub use detections::{CategoryDetection, ImageDetections};
 pub use detector::{DEFAULT_SCORE_THRESHOLD, Detector};
 pub use detector_file::DetectorFile;
 pub use error::Error;
-pub use fcos_burn_boxes::Detection;
+pub use fcos_burn_boxes::{Detection, Suppression};
 pub use input::{InputBatch, InputConfig};
+pub use stream::DetectionStream;
+pub use tiling::{Tiling, Window};

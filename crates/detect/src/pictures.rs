@@ -1,6 +1,9 @@
 //! Pictures of detections.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
 
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::Category;
@@ -42,19 +45,26 @@ pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Categor
 pub struct PictureNames {
     /// In lower case, because some file systems are case-insensitive.
     taken: HashSet<String>,
+    /// The number to try next, by the lower case of a name.
+    next: HashMap<String, usize>,
 }
 
 impl PictureNames {
     /// The file name of the image with the extension `.png`, numbered if it is already taken.
     pub fn name(&mut self, file: &Path) -> String {
+        self.stem(file) + ".png"
+    }
+
+    /// The [`name`](Self::name) without the extension.
+    pub fn stem(&mut self, file: &Path) -> String {
         let stem = file.file_stem().unwrap_or(file.as_os_str());
         let stem = stem.to_string_lossy();
-        let mut name = format!("{stem}.png");
-        let mut number = 1;
-        while !self.taken.insert(name.to_lowercase()) {
-            number += 1;
-            name = format!("{stem}-{number}.png");
+        let mut unique = stem.clone().into_owned();
+        let next = self.next.entry(unique.to_lowercase()).or_insert(1);
+        while !self.taken.insert(unique.to_lowercase()) {
+            *next += 1;
+            unique = format!("{stem}-{next}");
         }
-        name
+        unique
     }
 }

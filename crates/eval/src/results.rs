@@ -2,25 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+pub use fcos_burn_boxes::CocoResult;
+
 use fcos_burn_boxes::{BoundingBox, Detection};
 use fcos_burn_data::{Category, DetectionDataset};
-use serde::{Deserialize, Serialize};
 
 use crate::EvaluationError;
-
-/// A detection in the [COCO results format](https://cocodataset.org/#format-results).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CocoResult {
-    /// The id of the image in the annotations.
-    pub image_id: u64,
-    /// The id of the category in the annotations.
-    pub category_id: u64,
-    /// Box `[x, y, width, height]` in pixels of the original image, with its top left corner at
-    /// `(x, y)`.
-    pub bbox: [f64; 4],
-    /// Score in [0, 1].
-    pub score: f64,
-}
 
 /// Converts detections to the COCO results format. `detections` pairs the index of an image in
 /// `dataset` with the detections in it, whose boxes are in pixels of the original image.

@@ -230,7 +230,9 @@ impl<C: BackboneConfig> FcosConfig<C> {
         validate_features(&features).map_err(within("backbone"))?;
         self.fpn.validate().map_err(within("fpn"))?;
         self.head.validate().map_err(within("head"))?;
-        self.postprocess.validate().map_err(within("postprocess"))
+        self.postprocess.validate().map_err(within("postprocess"))?;
+        let classes = self.postprocess.validate_classes(self.num_classes);
+        classes.map_err(within("postprocess"))
     }
 }
 

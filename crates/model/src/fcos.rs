@@ -83,6 +83,21 @@ impl<B: Backbone> Fcos<B> {
         &self.postprocess
     }
 
+    /// Changes how predictions are decoded into detections.
+    ///
+    /// # Errors
+    ///
+    /// The first invalid field of `postprocess`.
+    pub fn with_postprocess(self, postprocess: PostprocessConfig) -> Result<Self, ConfigError> {
+        postprocess.validate()?;
+        let [classes, ..] = self.head.class_logits().weight.dims();
+        postprocess.validate_classes(classes)?;
+        Ok(Self {
+            postprocess,
+            ..self
+        })
+    }
+
     /// Whether the head has a center-ness branch.
     pub fn predicts_centerness(&self) -> bool {
         self.head.predicts_centerness()

@@ -1,6 +1,6 @@
 //! Decoding of predictions into detections in the pixels of the original image.
 
-use fcos_burn_boxes::{Detection, batched_nms};
+use fcos_burn_boxes::{Detection, Suppression};
 use serde::{Deserialize, Serialize};
 
 use fcos_burn_loss::ConfigError;
@@ -23,6 +23,17 @@ pub struct PostprocessConfig {
     pub nms_iou_threshold: f32,
     /// The most detections of an image.
     pub detections_per_image: usize,
+    /// Which boxes suppress each other.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suppression: Suppression,
+    /// The labels of the classes to detect; `None` for all. Others are no candidates, so they suppress nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<usize>>,
+}
+
+/// Whether a value is left out of files, which earlier versions can then read.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for PostprocessConfig {
@@ -33,6 +44,8 @@ impl Default for PostprocessConfig {
             candidates_per_level: 1000,
             nms_iou_threshold: 0.6,
             detections_per_image: 100,
+            suppression: Suppression::default(),
+            classes: None,
         }
     }
 }
@@ -83,6 +96,26 @@ impl PostprocessConfig {
         }
     }
 
+    /// Sets [`suppression`](Self::suppression).
+    #[must_use]
+    pub fn with_suppression(self, suppression: Suppression) -> Self {
+        Self {
+            suppression,
+            ..self
+        }
+    }
+
+    /// Sets [`classes`](Self::classes).
+    #[must_use]
+    pub fn with_classes(self, classes: Option<Vec<usize>>) -> Self {
+        Self { classes, ..self }
+    }
+
+    /// Whether the class with this label is detected.
+    pub fn detects(&self, label: usize) -> bool {
+        (self.classes.as_ref()).is_none_or(|classes| classes.contains(&label))
+    }
+
     /// The class logit that a candidate has to exceed, with or without a center-ness. Where the
     /// score is what is compared, it has to exceed the score threshold, too.
     ///
@@ -120,6 +153,16 @@ impl PostprocessConfig {
             )?;
         }
         Ok(())
+    }
+
+    /// Checks the labels of [`classes`](Self::classes) for a detector with this number of classes.
+    pub(crate) fn validate_classes(&self, num_classes: usize) -> Result<(), ConfigError> {
+        let Some(classes) = &self.classes else {
+            return Ok(());
+        };
+        let holds = !classes.is_empty() && classes.iter().all(|label| *label < num_classes);
+        let requirement = format!("labels below {num_classes}, at least one");
+        ConfigError::ensure(holds, "classes", format!("{classes:?}"), requirement)
     }
 }
 
@@ -192,7 +235,7 @@ pub struct LevelValues<'a> {
 /// and in pixels of the original image.
 ///
 /// The score is the class probability p̂, or √(p̂·c) with a center-ness c. Boxes are clipped
-/// to the input image, suppressed within their class, and mapped to the original image.
+/// to the input image, suppressed, and mapped to the original image.
 pub fn detect(
     levels: &[LevelValues<'_>],
     frame: ImageFrame,
@@ -206,7 +249,7 @@ pub fn detect(
             ..candidate
         })
         .collect();
-    batched_nms(candidates, config.nms_iou_threshold)
+    (config.suppression.nms(candidates, config.nms_iou_threshold))
         .take(config.detections_per_image)
         .map(|detection| Detection {
             bbox: frame.to_original(detection.bbox),
@@ -226,7 +269,7 @@ fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<
         .class_logits
         .iter()
         .enumerate()
-        .filter(|(_, logit)| **logit > threshold)
+        .filter(|(index, logit)| **logit > threshold && config.detects(index / count))
         .map(|(index, &class_logit)| {
             let probability = sigmoid(class_logit);
             let score = match &centerness {
@@ -281,6 +324,8 @@ fn logit(probability: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const GRID: LevelGrid = LevelGrid {
@@ -375,6 +420,55 @@ mod tests {
         assert_eq!(columns(&config), [12.0, 20.0]);
         config.score_threshold_on = ScoreThresholdOn::ClassProbability;
         assert_eq!(columns(&config), [12.0, 4.0]);
+    }
+
+    #[test]
+    fn other_classes_are_no_candidates_and_suppress_nothing() {
+        // Two classes at three locations, all with the same box.
+        let distances: Vec<f32> = [
+            4.0, 12.0, 20.0, 4.0, 4.0, 4.0, 20.0, 12.0, 4.0, 4.0, 4.0, 4.0,
+        ]
+        .into();
+        let level = LevelValues {
+            grid: GRID,
+            class_logits: &[0.1, 0.2, 0.3, 1.1, 1.2, 1.3],
+            distances: &distances,
+            centerness_logits: None,
+        };
+        let found = |config: &PostprocessConfig| -> Vec<(usize, f32)> {
+            let found = detect(&[level], ImageFrame::unscaled([8, 24]), config);
+            found.iter().map(|d| (d.label, d.score)).collect()
+        };
+        let config = PostprocessConfig::default();
+        let (first, second) = ((0, sigmoid(0.3)), (1, sigmoid(1.3)));
+        assert_eq!(found(&config), [second, first]);
+        let across = config.with_suppression(Suppression::AcrossClasses);
+        assert_eq!(found(&across), [second]);
+        let only_first = across.clone().with_classes(Some(vec![0]));
+        assert_eq!(found(&only_first), [first]);
+        // The place of a candidate is not taken by another class.
+        assert_eq!(found(&only_first.with_candidates_per_level(1)), [first]);
+        for classes in [vec![], vec![1, 2]] {
+            let config = across.clone().with_classes(Some(classes));
+            assert!(config.validate_classes(2).is_err());
+        }
+    }
+
+    #[test]
+    fn defaults_are_left_out_of_files() {
+        let config = PostprocessConfig::default();
+        let keys = |config: &PostprocessConfig| serde_json::to_value(config).unwrap();
+        let written = keys(&config);
+        assert!(written.get("suppression").is_none() && written.get("classes").is_none());
+        assert_eq!(
+            serde_json::from_value::<PostprocessConfig>(written).unwrap(),
+            config
+        );
+        let config =
+            (config.with_suppression(Suppression::AcrossClasses)).with_classes(Some(vec![1]));
+        assert_eq!(keys(&config)["suppression"], "across-classes");
+        let read = serde_json::from_value::<PostprocessConfig>(keys(&config)).unwrap();
+        assert_eq!(read, config);
     }
 
     #[test]

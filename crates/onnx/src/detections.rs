@@ -1,5 +1,6 @@
 //! From boxes and scores to detections: thresholds, candidates, suppression.
 
+use fcos_burn_detect::Suppression;
 use fcos_burn_model::postprocess::PostprocessConfig;
 
 use crate::{
@@ -75,6 +76,19 @@ fn level_candidates(
     let none = graph.floats(&[1], &[NONE]);
     let likely = graph.node("Greater", &[&level.class_logits, &least], &[]);
     let mut scores = graph.node("Where", &[&likely, &level.scores, &none], &[]);
+    if config.classes.is_some() {
+        // Added to the scores of other classes, this makes them negative.
+        let offset = |label| {
+            if config.detects(label) {
+                0.0
+            } else {
+                2.0 * NONE
+            }
+        };
+        let offsets: Vec<f32> = (0..classes).map(offset).collect();
+        let offsets = graph.floats(&[classes], &offsets);
+        scores = graph.node("Add", &[&scores, &offsets], &[]);
+    }
     if config.score_threshold_on == fcos_burn_model::postprocess::ScoreThresholdOn::Score {
         let least = graph.floats(&[1], &[config.score_threshold]);
         let above = graph.node("Greater", &[&scores, &least], &[]);
@@ -104,15 +118,13 @@ fn suppressed(
     classes: usize,
     config: &PostprocessConfig,
 ) -> Value {
-    // A row of scores for each class, in which only its own candidates count.
-    let numbers: Vec<i64> = (0..classes as i64).collect();
-    let numbers = graph.integers(&[1, classes, 1], &numbers);
-    let axis = graph.integers(&[1], &[1]);
-    let labels = graph.node("Unsqueeze", &[&all.labels, &axis], &[]);
-    let scores = graph.node("Unsqueeze", &[&all.scores, &axis], &[]);
-    let own = graph.node("Equal", &[&labels, &numbers], &[]);
-    let none = graph.floats(&[1], &[NONE]);
-    let by_class = graph.node("Where", &[&own, &scores, &none], &[]);
+    let by_class = match config.suppression {
+        Suppression::AcrossClasses => {
+            let axis = graph.integers(&[1], &[1]);
+            graph.node("Unsqueeze", &[&all.scores, &axis], &[])
+        }
+        _ => scores_by_class(graph, all, classes),
+    };
     // No class can have more of the best detections than there are.
     let most = graph.integers(&[], &[integer(config.detections_per_image)]);
     let most_iou = graph.floats(&[], &[config.nms_iou_threshold]);
@@ -128,6 +140,18 @@ fn suppressed(
     let value = [("value", Attribute::Scalar(NONE))];
     let nothing = graph.node("ConstantOfShape", &[&shape], &value);
     graph.node("ScatterND", &[&nothing, &places, &kept], &[])
+}
+
+/// A row of scores for each class, in which only its own candidates count.
+fn scores_by_class(graph: &mut Graph, all: &Candidates, classes: usize) -> Value {
+    let numbers: Vec<i64> = (0..classes as i64).collect();
+    let numbers = graph.integers(&[1, classes, 1], &numbers);
+    let axis = graph.integers(&[1], &[1]);
+    let labels = graph.node("Unsqueeze", &[&all.labels, &axis], &[]);
+    let scores = graph.node("Unsqueeze", &[&all.scores, &axis], &[]);
+    let own = graph.node("Equal", &[&labels, &numbers], &[]);
+    let none = graph.floats(&[1], &[NONE]);
+    graph.node("Where", &[&own, &scores, &none], &[])
 }
 
 /// The detections with the highest scores, in `most` rows.

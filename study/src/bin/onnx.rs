@@ -125,9 +125,13 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
         let open = |resize| {
             let mut file = file.clone();
             file.input.resize = resize;
-            let (detector, _) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;
-            // The graph does not apply the threshold of `detect`.
-            Ok(detector.with_score_threshold(0.0))
+            // The graph does not apply the threshold of `detect`, and neither does a new detector.
+            let (model, _) = file.load(&device)?;
+            let DetectorFile {
+                input, categories, ..
+            } = file;
+            let (device, precision) = (device.clone(), Precision::F32);
+            Ok(Detector::new(&model, input, categories, device, precision))
         };
         write(&cli.output.join(name), resize, &images, cli.rounds, open)?;
     }

@@ -72,6 +72,14 @@ pub(super) fn parse_decay(text: &str) -> Result<f64, String> {
     parse(text, holds, "a number of at least 0 and below 1")
 }
 
+pub(super) fn parse_overlap(text: &str) -> Result<f32, String> {
+    parse(
+        text,
+        |share| (0.0..=0.9).contains(share),
+        "a number from 0 to 0.9",
+    )
+}
+
 fn parse_above(low: f64, text: &str) -> Result<f64, String> {
     let holds = |value: &f64| *value > low && *value <= 1.0;
     parse(

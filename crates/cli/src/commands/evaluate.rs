@@ -8,13 +8,13 @@ use std::{
 
 use fcos_burn::{
     data::DetectionDataset,
-    detect::{Detector, json::write_json},
+    detect::{Detector, json::write_json, known_classes},
     eval::{Analysis, AnalysisConfig, Evaluation, EvaluationReport, results},
     train::{RunConfig, config::DataConfig},
 };
 use fcos_burn_cli::{
     Error,
-    args::{DataArgs, DeviceArgs, WeightsArgs, parse_match_iou, parse_precision},
+    args::{DataArgs, DetectionArgs, DeviceArgs, WeightsArgs, parse_match_iou, parse_precision},
     terminal::{message, print},
 };
 
@@ -37,6 +37,8 @@ pub struct Args {
     /// projects]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: Option<u16>,
+    #[command(flatten)]
+    detection: DetectionArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Write the detections in COCO's results format
@@ -61,17 +63,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let run = file.run_config.as_deref().map(read_run).transpose()?;
     let (device, precision) = args.device.resolve()?;
     let (file, dataset) = file.match_classes(open_split(args, run.as_ref())?)?;
-    let dataset = Arc::new(dataset);
     let analysis_config = AnalysisConfig::default()
         .with_iou_threshold(args.match_iou)
         .with_target_precision(args.target_precision)
         .with_score_threshold(file.score_threshold);
     let (detector, loaded) = Detector::from_file(file, &device, precision)?;
     message(loaded);
+    let detector = args.detection.apply(detector)?;
     message(&dataset);
     for line in dataset.messages() {
         message(line);
     }
+    let dataset = Arc::new(with_detected_classes(dataset, &detector)?);
     if let Some(path) = &args.ground_truth {
         dataset.write_coco(path)?;
     }
@@ -96,6 +99,25 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     }
     print(report)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The data set with the objects of the classes that are detected.
+fn with_detected_classes(
+    dataset: DetectionDataset,
+    detector: &Detector,
+) -> Result<DetectionDataset, Error> {
+    let detected = detector.detected_classes();
+    if detected.len() == detector.categories().len() {
+        return Ok(dataset);
+    }
+    let names: Vec<&str> = detected.iter().map(|class| class.name.as_str()).collect();
+    let dataset = known_classes(dataset, &detected)?;
+    message(format_args!(
+        "evaluated: {} objects of the classes {}",
+        dataset.object_count(),
+        names.join(", ")
+    ));
+    Ok(dataset)
 }
 
 /// The configuration of a run, which another program may have changed.

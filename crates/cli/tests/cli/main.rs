@@ -3,6 +3,7 @@
 
 mod convert;
 mod data;
+mod detect;
 #[cfg(unix)]
 mod interruption;
 #[cfg(target_os = "linux")]

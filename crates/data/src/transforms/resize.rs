@@ -76,6 +76,20 @@ impl Resize {
         }
     }
 
+    /// A resized copy of an image.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Resize`].
+    pub fn image(
+        &self,
+        image: &RgbImage,
+        interpolation: Interpolation,
+    ) -> Result<RgbImage, DataError> {
+        let size = self.target(image.width(), image.height());
+        resampled(image, size, interpolation)
+    }
+
     /// Resizes the sample.
     ///
     /// # Errors
@@ -169,13 +183,7 @@ fn resize_to(
     if (old_width, old_height) == (width, height) {
         return Ok(sample);
     }
-    let image = resample(sample.image(), (width, height), interpolation).map_err(|source| {
-        DataError::Resize {
-            from: (old_width, old_height),
-            to: (width, height),
-            source: source.into(),
-        }
-    })?;
+    let image = resampled(sample.image(), (width, height), interpolation)?;
     let scale = [
         width as f32 / old_width as f32,
         height as f32 / old_height as f32,
@@ -185,6 +193,18 @@ fn resize_to(
         ..Geometry::IDENTITY
     };
     Ok(sample.map_to(image, geometry))
+}
+
+fn resampled(
+    image: &RgbImage,
+    size: (u32, u32),
+    interpolation: Interpolation,
+) -> Result<RgbImage, DataError> {
+    resample(image, size, interpolation).map_err(|source| DataError::Resize {
+        from: image.dimensions(),
+        to: size,
+        source: source.into(),
+    })
 }
 
 fn resample(

@@ -9,8 +9,8 @@ const MAX_STEM: usize = 200;
 ///
 /// Stems are unique, since label files have the stem of their image. They differ in more than case, since some file
 /// systems are case-insensitive.
-#[derive(Debug, Default)]
-pub(super) struct FileNames {
+#[derive(Debug, Clone, Default)]
+pub struct FileNames {
     taken: HashSet<String>,
     /// The number to try next, by stem.
     next: HashMap<String, usize>,
@@ -26,7 +26,7 @@ impl FileNames {
     }
 
     /// A name for a file with this stem. The stem is unchanged if it is valid and not taken.
-    pub(super) fn give(&mut self, stem: &str, extension: &str) -> String {
+    pub fn give(&mut self, stem: &str, extension: &str) -> String {
         let stem = valid(stem);
         let key = stem.to_lowercase();
         let mut given = stem.clone();

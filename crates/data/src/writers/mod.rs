@@ -12,5 +12,6 @@ mod voc;
 mod yolo;
 
 pub use dataset_writer::DatasetWriter;
+pub use file_names::FileNames;
 pub use image_transfer::ImageTransfer;
 pub use report::{WriteFinding, WriteReport};

@@ -7,7 +7,7 @@ mod runtime;
 use burn::tensor::{Tensor, activation::sigmoid};
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::Normalization;
-use fcos_burn_detect::Detector;
+use fcos_burn_detect::{Detector, Suppression};
 use fcos_burn_model::{
     FcosConfig,
     backbone::{
@@ -247,6 +247,29 @@ fn limits_of_candidates_and_detections_hold() {
 }
 
 #[test]
+fn settings_of_the_detector_are_exported() {
+    let images = [image([64, 64], 5), image([64, 64], 6)];
+    let all = detector(&tiny(3), [64, 64]);
+    let across = all
+        .clone()
+        .with_suppression(Suppression::AcrossClasses)
+        .unwrap();
+    let chosen = across
+        .clone()
+        .with_classes(&["class 2", "class 0"])
+        .unwrap();
+    let mut counts = Vec::new();
+    for detector in [all, across, chosen] {
+        let detector = detector.with_max_detections(1000).unwrap();
+        let runtime = Runtime::new(to_bytes(&detector, &OnnxConfig::default()).unwrap());
+        let expected = detector.detect(images.to_vec()).unwrap();
+        assert_same("settings", &runtime.detections(&rgb(&images)), &expected);
+        counts.push(expected[0].len());
+    }
+    assert!(counts[0] > counts[1] && counts[2] > 0, "{counts:?}");
+}
+
+#[test]
 fn images_without_detections_have_empty_rows() {
     let mut config = tiny(3);
     config.postprocess.score_threshold = 1.0;
@@ -282,7 +305,7 @@ fn weights_of_shared_layers_are_stored_once() {
 #[test]
 fn metadata_tells_how_to_use_the_file() {
     let config = OnnxConfig::default().with_outputs(Outputs::Boxes);
-    let detector = detector(&tiny(2), [64, 96]).with_score_threshold(0.3);
+    let detector = (detector(&tiny(2), [64, 96]).with_score_threshold(0.3)).unwrap();
     let runtime = Runtime::new(to_bytes(&detector, &config).unwrap());
     for (key, value) in [
         ("class_names", r#"["class 0","class 1"]"#),

@@ -1,0 +1,348 @@
+//! Inputs, settings and outputs of `detect`.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fcos_burn::{
+    boxes::CocoResult,
+    data::DetectionDataset,
+    detect::{ImageDetections, json::read_json},
+    eval::detections,
+};
+use image::{Rgb, RgbImage};
+
+use super::{assert_fails, change_config, path, run, stderr, trained};
+
+/// A run whose detections all pass the thresholds, and pictures in two folders.
+fn setup(dir: &Path) -> (PathBuf, PathBuf) {
+    let run_folder = trained(dir);
+    change_config(
+        &run_folder,
+        "\"score_threshold\": 0.05",
+        "\"score_threshold\": 0.0",
+    );
+    let photos = dir.join("photos");
+    for (name, width, height) in [
+        ("a/1.png", 64, 64),
+        ("b/1.png", 90, 40),
+        ("b/deep/2.png", 40, 90),
+        ("b/deep/3.png", 64, 64),
+    ] {
+        let file = photos.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let shade = |x: u32, y: u32| Rgb([(x * 5) as u8, (y * 3) as u8, (x * y + width) as u8]);
+        RgbImage::from_fn(width, height, shade).save(file).unwrap();
+    }
+    (run_folder, photos)
+}
+
+/// Runs `detect` with these flags after those of the weights. Returns the detections and the messages.
+fn detect(weights: &Path, output: &Path, flags: &[&str]) -> (Vec<ImageDetections>, String) {
+    let args = ["--weights", path(weights), "--output", path(output)];
+    let output_of = run("detect", &[&args[..], flags].concat());
+    let text = stderr(&output_of);
+    assert!(output_of.status.success(), "{text}");
+    (read_json(&output.join("detections.json")).unwrap(), text)
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn all_outputs_hold_the_same_detections_in_the_order_of_the_inputs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let out = dir.path().join("out");
+    let place = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let pattern = place("photos/b/dee[p]/*.png");
+    let flags = [
+        "--input",
+        path(&photos.join("b")),
+        path(&photos.join("a")),
+        &pattern,
+        path(&photos.join("a/1.png")),
+        "--max-detections",
+        "3",
+        "--score-threshold",
+        "0",
+        "--batch-size",
+        "3",
+        "--coco",
+        &place("coco"),
+        "--csv",
+        &place("found.csv"),
+        "--yolo",
+        &place("yolo"),
+        "--yolo-scores",
+        "--crops",
+        &place("crops"),
+    ];
+    let (found, text) = detect(&weights, &out, &flags);
+    let files: Vec<&str> = found.iter().map(|image| image.file.as_str()).collect();
+    let expected = ["b/1.png", "a/1.png", "b/deep/2.png", "b/deep/3.png"];
+    assert_eq!(files, expected.map(|file| place(&format!("photos/{file}"))));
+    for (index, image) in found.iter().enumerate() {
+        assert_eq!(image.detections.len(), 3);
+        let told = format!("{}/4 {}: 3 objects\n", index + 1, image.file);
+        assert!(text.contains(&told), "{text}");
+    }
+    let pictures = ["1.png", "1-2.png", "2.png", "3.png", "detections.json"];
+    assert_eq!(names(&out), pictures.map(str::to_owned).into());
+
+    let results: Vec<CocoResult> = read_json(&dir.path().join("coco/results.json")).unwrap();
+    let images = dir.path().join("coco/images.json");
+    let dataset = DetectionDataset::coco(Path::new("/"), &images).unwrap();
+    let read = detections(&dataset, &results).unwrap();
+    assert_eq!(read.len(), 4);
+    for ((index, read), written) in read.iter().zip(&found) {
+        assert_eq!(dataset.images()[*index].file_name, written.file);
+        for (read, written) in read.iter().zip(&written.detections) {
+            assert_eq!(dataset.categories()[read.label].name, written.category);
+            assert_eq!(read.score, written.score);
+        }
+    }
+    let table = fs::read_to_string(dir.path().join("found.csv")).unwrap();
+    assert_eq!(table.lines().count(), 1 + 12);
+    let labels = ["1.txt", "1-2.txt", "2.txt", "3.txt"];
+    assert_eq!(
+        names(&dir.path().join("yolo/labels")),
+        labels.map(str::to_owned).into()
+    );
+    let lines = fs::read_to_string(dir.path().join("yolo/labels/1-2.txt")).unwrap();
+    let scores: Vec<f32> = lines
+        .lines()
+        .map(|line| line.split(' ').nth(5).unwrap().parse().unwrap())
+        .collect();
+    assert!(
+        scores
+            .iter()
+            .eq(found[1].detections.iter().map(|detection| &detection.score))
+    );
+    let crops = dir.path().join("crops");
+    let crops: usize = names(&crops)
+        .iter()
+        .map(|class| names(&crops.join(class)).len())
+        .sum();
+    assert_eq!(crops, 12);
+
+    // In one batch or without, with subfolders, without pictures.
+    let again = dir.path().join("again");
+    let flags = [
+        "--recursive",
+        "--no-pictures",
+        "--score-threshold",
+        "0",
+        "--max-detections",
+        "3",
+        "--batch-size",
+        "1",
+    ];
+    let (alone, _) = detect(&weights, &again, &[&[path(&photos)], &flags[..]].concat());
+    assert_eq!(names(&again).len(), 1);
+    assert_eq!(alone.len(), 4);
+    let of = |file: &str| found.iter().find(|image| image.file == file).unwrap();
+    for image in &alone {
+        for (one, other) in image.detections.iter().zip(&of(&image.file).detections) {
+            assert!((one.score - other.score).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_image_among_others_does_not_stop_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    fs::write(photos.join("b/0.png"), "not an image").unwrap();
+    let out = dir.path().join("out");
+    let flags = [
+        "--weights",
+        path(&weights),
+        "--output",
+        path(&out),
+        "--recursive",
+        path(&photos),
+    ];
+    let output = run("detect", &flags);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(".png")).collect();
+    assert_eq!(lines.len(), 5, "{text}");
+    assert!(
+        lines[1].starts_with("error: ") && lines[1].contains("b/0.png"),
+        "{text}"
+    );
+    assert!(lines[4].starts_with("5/5 "), "{text}");
+    let found: Vec<ImageDetections> = read_json(&out.join("detections.json")).unwrap();
+    assert_eq!(found.len(), 4);
+    for (input, cause) in [("missing.png", "missing.png"), ("no*.png", "has no images")] {
+        let input = dir.path().join(input);
+        let flags = [
+            "--weights",
+            path(&weights),
+            "--output",
+            path(&out),
+            path(&input),
+        ];
+        assert_fails("detect", &flags, 1, &[cause]);
+    }
+    let flags = ["--weights", "x", "--output", "x"];
+    assert_fails("detect", &flags, 2, &["--input"]);
+}
+
+#[test]
+fn only_chosen_classes_are_detected_and_evaluated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let out = dir.path().join("out");
+    let flags = [
+        "--score-threshold",
+        "0",
+        "--classes",
+        "star, ring",
+        "--classes",
+        "circle",
+    ];
+    let (found, _) = detect(
+        &weights,
+        &out,
+        &[&[path(&photos), "--recursive"], &flags[..]].concat(),
+    );
+    let classes: BTreeSet<&str> = found
+        .iter()
+        .flat_map(|image| &image.detections)
+        .map(|detection| detection.category.as_str())
+        .collect();
+    assert_eq!(classes, ["circle", "ring", "star"].into());
+
+    let report = dir.path().join("report.json");
+    let evaluate = ["--weights", path(&weights), "--report", path(&report)];
+    let output = run(
+        "evaluate",
+        &[&evaluate[..], &["--classes", "star,circle"]].concat(),
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report: serde_json::Value = read_json(&report).unwrap();
+    let text = report["class_ap"].to_string();
+    assert!(
+        text.contains("circle") && text.contains("star") && !text.contains("ring"),
+        "{text}"
+    );
+    assert!(stderr(&output).contains("objects of the classes circle, star"));
+
+    let unknown = ["--classes", "Star"];
+    let parts = [
+        "no class 'Star'",
+        "'Star' is not the same name as 'star'",
+        "circle, square, triangle, star, cross, ring",
+    ];
+    assert_fails("evaluate", &[&evaluate[..], &unknown].concat(), 1, &parts);
+    let detect = [
+        "--weights",
+        path(&weights),
+        "--output",
+        path(&out),
+        path(&photos),
+    ];
+    assert_fails("detect", &[&detect[..], &unknown].concat(), 1, &parts);
+}
+
+#[test]
+fn thresholds_below_those_of_the_run_find_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let photo = photos.join("a/1.png");
+    change_config(
+        &weights,
+        "\"score_threshold\": 0.0",
+        "\"score_threshold\": 0.9",
+    );
+    let count = |name: &str, flags: &[&str]| {
+        let (found, _) = detect(
+            &weights,
+            &dir.path().join(name),
+            &[&[path(&photo)], flags].concat(),
+        );
+        found[0].detections.len()
+    };
+    assert_eq!(count("none", &[]), 0);
+    let all = count("all", &["--score-threshold", "0"]);
+    assert_eq!(all, 100);
+    // Any overlap suppresses, across all classes.
+    let low = ["--score-threshold", "0", "--iou-threshold", "0"];
+    let within = count("within", &low);
+    let across = count("across", &[&low[..], &["--class-agnostic"]].concat());
+    assert!(
+        across > 0 && across < within && within < all,
+        "{across} {within}"
+    );
+}
+
+#[test]
+fn tiles_only_matter_for_images_larger_than_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let place = |name: &str| dir.path().join(name);
+    let input = [
+        path(&photos),
+        "--recursive",
+        "--score-threshold",
+        "0",
+        "--batch-size",
+        "1",
+    ];
+    let (plain, _) = detect(&weights, &place("plain"), &input);
+    let tiled = |name: &str, flags: &[&str]| {
+        let (found, _) = detect(&weights, &place(name), &[&input[..], flags].concat());
+        found
+    };
+    assert_eq!(tiled("one", &["--tile", "90"]), plain);
+    let found = tiled("many", &["--tile", "48x32", "--tile-overlap", "0.5"]);
+    assert_eq!(found.len(), 4);
+    assert!(found[0].detections.len() > plain[0].detections.len());
+    let flags = ["--weights", "x", "--input", "x", "--output", "x", "--tile"];
+    assert_fails(
+        "detect",
+        &[&flags[..], &["8"]].concat(),
+        2,
+        &["at least 16 pixels"],
+    );
+    let flags = [
+        "--weights",
+        "x",
+        "--input",
+        "x",
+        "--output",
+        "x",
+        "--tile-overlap",
+        "0.3",
+    ];
+    assert_fails("detect", &flags, 2, &["--tile"]);
+}
+
+#[test]
+fn pictures_of_detections_do_not_overwrite_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let out = dir.path().join("out");
+    let args = [
+        "--weights",
+        path(&weights),
+        "--output",
+        path(&out),
+        "--recursive",
+        path(&photos),
+    ];
+    assert_fails(
+        "detect",
+        &[&args[..], &["--crops", path(&photos)]].concat(),
+        1,
+        &["another folder"],
+    );
+}

@@ -1,0 +1,198 @@
+//! Writing detections as they come: pictures at once, files with all detections at the end.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fcos_burn_boxes::Detection;
+use fcos_burn_data::Category;
+use fcos_burn_plot::save_picture;
+use image::RgbImage;
+
+use crate::{
+    Error, ImageDetections,
+    background::Background,
+    crops::CropFolder,
+    formats::{coco, csv, yolo},
+    json::write_json,
+    pictures::{PictureNames, picture},
+};
+
+/// What to write. By default, nothing.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct OutputConfig {
+    /// The folder for a picture with the boxes in each image.
+    pub pictures: Option<PathBuf>,
+    /// The folder for a picture of each detection, see [`CropFolder`].
+    pub crops: Option<PathBuf>,
+    /// The file for a list of [`ImageDetections`].
+    pub json: Option<PathBuf>,
+    /// The folder for [COCO files](coco::write).
+    pub coco: Option<PathBuf>,
+    /// The file for a [CSV table](csv::write).
+    pub csv: Option<PathBuf>,
+    /// The folder for [YOLO files](yolo::write), and their columns.
+    pub yolo: Option<(PathBuf, yolo::Columns)>,
+}
+
+impl OutputConfig {
+    /// Sets [`pictures`](Self::pictures).
+    #[must_use]
+    pub fn with_pictures(self, pictures: Option<PathBuf>) -> Self {
+        Self { pictures, ..self }
+    }
+
+    /// Sets [`crops`](Self::crops).
+    #[must_use]
+    pub fn with_crops(self, crops: Option<PathBuf>) -> Self {
+        Self { crops, ..self }
+    }
+
+    /// Sets [`json`](Self::json).
+    #[must_use]
+    pub fn with_json(self, json: Option<PathBuf>) -> Self {
+        Self { json, ..self }
+    }
+
+    /// Sets [`coco`](Self::coco).
+    #[must_use]
+    pub fn with_coco(self, coco: Option<PathBuf>) -> Self {
+        Self { coco, ..self }
+    }
+
+    /// Sets [`csv`](Self::csv).
+    #[must_use]
+    pub fn with_csv(self, csv: Option<PathBuf>) -> Self {
+        Self { csv, ..self }
+    }
+
+    /// Sets [`yolo`](Self::yolo).
+    #[must_use]
+    pub fn with_yolo(self, yolo: Option<(PathBuf, yolo::Columns)>) -> Self {
+        Self { yolo, ..self }
+    }
+}
+
+/// Writes the detections of images in the order in which they come.
+///
+/// Pictures are drawn and encoded in other threads while detection goes on. All other files are written by
+/// [`finish`](Self::finish).
+///
+/// ```no_run
+/// use std::path::Path;
+/// use fcos_burn_data::read_image;
+/// use fcos_burn_detect::{DetectionWriter, Detector, OutputConfig, device::{DeviceName, Precision}};
+///
+/// let detector = Detector::load(Path::new("runs/mine"), &DeviceName::CPU, Precision::F32)?;
+/// let config = OutputConfig::default()
+///     .with_pictures(Some("found".into()))
+///     .with_csv(Some("found/detections.csv".into()));
+/// let mut writer = DetectionWriter::start(config, detector.categories(), 2)?;
+/// let file = Path::new("photo.jpg");
+/// let image = read_image(file)?;
+/// let detections = detector.detect(vec![image.clone()])?.concat();
+/// writer.write(file, image, detections)?;
+/// writer.finish()?;
+/// # Ok::<(), fcos_burn_detect::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct DetectionWriter {
+    config: OutputConfig,
+    categories: Arc<[Category]>,
+    crops: Option<Arc<CropFolder>>,
+    names: PictureNames,
+    images: Vec<ImageDetections>,
+    background: Background,
+}
+
+impl DetectionWriter {
+    /// Creates the folders for pictures, and starts `threads` threads that write them, at least one.
+    /// `categories` are those of the detector.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a folder cannot be created or a thread cannot be started.
+    pub fn start(
+        config: OutputConfig,
+        categories: &[Category],
+        threads: usize,
+    ) -> Result<Self, Error> {
+        for folder in [&config.pictures, &config.crops].into_iter().flatten() {
+            fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        }
+        let crops = (config.crops.as_deref()).map(|path| CropFolder::new(path, categories));
+        Ok(Self {
+            crops: crops.map(Arc::new),
+            config,
+            categories: categories.into(),
+            names: PictureNames::default(),
+            images: Vec::new(),
+            background: Background::start(threads)?,
+        })
+    }
+
+    /// Writes the detections in an image. `file` names it in the files, and its pictures are named after it, see
+    /// [`PictureNames`].
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be written, which may be one of an earlier image.
+    pub fn write(
+        &mut self,
+        file: &Path,
+        image: RgbImage,
+        detections: Vec<Detection>,
+    ) -> Result<(), Error> {
+        let size = image.dimensions();
+        let found = ImageDetections::new(file, size, &detections, &self.categories);
+        self.images.push(found);
+        let stem = self.names.stem(file);
+        let picture_file =
+            (self.config.pictures.as_ref()).map(|folder| folder.join(format!("{stem}.png")));
+        let crops = self.crops.clone();
+        if picture_file.is_none() && crops.is_none() {
+            return Ok(());
+        }
+        let categories = Arc::clone(&self.categories);
+        self.background.run(move || {
+            if let Some(file) = picture_file {
+                save_picture(&file, &picture(&image, &detections, &categories))?;
+            }
+            match crops {
+                Some(crops) => crops.save(&stem, &image, &detections),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Waits for the pictures and writes the files with all detections. Returns these files and folders.
+    ///
+    /// # Errors
+    ///
+    /// Names the file that cannot be written.
+    pub fn finish(self) -> Result<Vec<PathBuf>, Error> {
+        self.background.finish()?;
+        let (images, categories) = (&self.images, &self.categories);
+        let mut written = Vec::new();
+        if let Some(path) = self.config.json {
+            write_json(&path, images)?;
+            written.push(path);
+        }
+        if let Some(path) = self.config.csv {
+            csv::write(&path, images)?;
+            written.push(path);
+        }
+        if let Some(folder) = self.config.coco {
+            coco::write(&folder, images, categories)?;
+            written.push(folder);
+        }
+        if let Some((folder, columns)) = self.config.yolo {
+            yolo::write(&folder, images, columns, categories)?;
+            written.push(folder);
+        }
+        Ok(written)
+    }
+}
