@@ -392,7 +392,8 @@ mod tests {
         let error = detector().with_classes(&["dog", "Dog"]).unwrap_err();
         let expected = "the detector has no class 'Dog' ('dog' is not the same name as 'Dog'); it has cat, dog, cat";
         assert_eq!(error.to_string(), expected);
-        assert!(detector().with_classes::<&str>(&[]).is_err());
+        let none: [&str; 0] = [];
+        assert!(detector().with_classes(&none).is_err());
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl<T, E> Entry<T, E> {
     /// The shape of the input, if it waits.
     fn shape(&self) -> Option<&Shape> {
         match self {
-            Self::Waiting(_, input) => Some(&input.images.shape),
+            Self::Waiting(_, input) => Some(input.images.shape()),
             _ => None,
         }
     }
@@ -119,7 +119,7 @@ where
         for (place, entry) in entries.drain(..).enumerate() {
             match entry {
                 Entry::Waiting(value, input)
-                    if input.images.shape == *shape && inputs.len() < self.batch_size =>
+                    if input.images.shape() == shape && inputs.len() < self.batch_size =>
                 {
                     places.push(place);
                     values.push_back(value);

@@ -12,7 +12,7 @@ use fcos_burn::{
     data::{Loader, LoaderError, RgbImage, list_names, read_image},
     detect::{
         DEFAULT_SCORE_THRESHOLD, Detection, DetectionWriter, Detector, Error as DetectError,
-        InputBatch, OutputConfig, Tiling, formats::yolo::Columns,
+        OutputConfig, Tiling, formats::yolo::Columns,
     },
 };
 use fcos_burn_cli::{
@@ -196,11 +196,15 @@ fn detect_tiled<'a>(
 }
 
 /// What `prepare` makes of each image. Both happen in `threads` other threads, or in this one if it is 0.
-fn read<T: Send + 'static>(
+fn read<T, P>(
     files: &Arc<[PathBuf]>,
     threads: usize,
-    prepare: impl Fn(RgbImage) -> Result<T, DetectError> + Send + Sync + 'static,
-) -> Result<impl Iterator<Item = Result<T, DetectError>> + use<T>, Error> {
+    prepare: P,
+) -> Result<impl Iterator<Item = Result<T, DetectError>> + use<T, P>, Error>
+where
+    T: Send + 'static,
+    P: Fn(RgbImage) -> Result<T, DetectError> + Send + Sync + 'static,
+{
     let paths = Arc::clone(files);
     let loader = Loader::new(files.len(), threads, move |index| {
         prepare(read_image(&paths[index])?)
@@ -260,7 +264,10 @@ fn keep_images(files: &[PathBuf], output: &OutputConfig) -> Result<(), Error> {
     };
     let (pictures, crops) = (folder(&output.pictures)?, folder(&output.crops)?);
     for file in files {
-        let file = canonical(file)?;
+        // A file that cannot be found is reported when it is read.
+        let Ok(file) = fs::canonicalize(file) else {
+            continue;
+        };
         let in_pictures = pictures
             .as_deref()
             .filter(|folder| file.parent() == Some(folder));

@@ -61,13 +61,15 @@ fn all_outputs_hold_the_same_detections_in_the_order_of_the_inputs() {
     let (weights, photos) = setup(dir.path());
     let out = dir.path().join("out");
     let place = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let pattern = place("photos/b/dee[p]/*.png");
+    let inputs = ["b", "a", "b/dee[p]/*.png", "a/1.png"];
+    let inputs = inputs.map(|input| place(&format!("photos/{input}")));
+    let outputs = ["coco", "found.csv", "yolo", "crops"].map(place);
     let flags = [
         "--input",
-        path(&photos.join("b")),
-        path(&photos.join("a")),
-        &pattern,
-        path(&photos.join("a/1.png")),
+        &inputs[0],
+        &inputs[1],
+        &inputs[2],
+        &inputs[3],
         "--max-detections",
         "3",
         "--score-threshold",
@@ -75,14 +77,14 @@ fn all_outputs_hold_the_same_detections_in_the_order_of_the_inputs() {
         "--batch-size",
         "3",
         "--coco",
-        &place("coco"),
+        &outputs[0],
         "--csv",
-        &place("found.csv"),
+        &outputs[1],
         "--yolo",
-        &place("yolo"),
+        &outputs[2],
         "--yolo-scores",
         "--crops",
-        &place("crops"),
+        &outputs[3],
     ];
     let (found, text) = detect(&weights, &out, &flags);
     let files: Vec<&str> = found.iter().map(|image| image.file.as_str()).collect();
