@@ -1,6 +1,7 @@
 //! Conversion between RGB and planes of luma and chroma (Y′CbCr of ITU-R BT.601 and BT.709).
 
 use image::RgbImage;
+use rayon::prelude::*;
 
 /// The weights of red and blue in luma. The weight of green is the rest.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,7 +68,7 @@ impl Samples {
 }
 
 /// A stored sample of luma or chroma.
-trait Sample: Copy {
+trait Sample: Copy + Sync {
     fn value(self) -> f32;
 }
 
@@ -132,12 +133,11 @@ impl ToRgb {
     fn fill<S: Sample>(&self, [luma, cb, cr]: [&[S]; 3], image: &mut RgbImage) {
         let width = image.width() as usize;
         let rows = luma
-            .chunks_exact(width)
-            .zip(image.chunks_exact_mut(3 * width));
-        for (row, (luma, pixels)) in rows.enumerate() {
+            .par_chunks_exact(width)
+            .zip(image.par_chunks_exact_mut(3 * width));
+        rows.enumerate().for_each(|(row, (luma, pixels))| {
             let Some((columns, rows)) = self.samples.chroma else {
-                self.fill_pixels(luma, [0.0; 3], pixels);
-                continue;
+                return self.fill_pixels(luma, [0.0; 3], pixels);
             };
             let stride = width.div_ceil(1 << columns);
             let start = (row >> rows) * stride;
@@ -150,7 +150,7 @@ impl ToRgb {
                 let green = self.red[1] * cr + self.blue[1] * cb;
                 self.fill_pixels(luma, [self.red[0] * cr, green, self.blue[0] * cb], pixels);
             }
-        }
+        });
     }
 
     /// Fills pixels of different luma and the same chroma, given as the difference of RGB from gray.
@@ -164,33 +164,34 @@ impl ToRgb {
 }
 
 /// Appends the planes of an image to `planes`: 4:2:0 with 8 bits and limited range. A chroma sample is the mean of four
-/// pixels; at odd borders, of those that exist.
+/// pixels. At odd borders, the last row or column counts twice.
 pub(super) fn append_planes(image: &RgbImage, matrix: Matrix, planes: &mut Vec<u8>) {
     let (width, height) = (image.width() as usize, image.height() as usize);
-    let pixels = image.as_raw().as_chunks::<3>().0;
-    let luma = |pixel: &[u8; 3]| {
-        let luma = matrix.luma(pixel.map(f32::from));
-        (luma * (219.0 / 255.0) + 16.5) as u8
-    };
-    planes.extend(pixels.iter().map(luma));
-    let start = planes.len();
     let (columns, rows) = (width.div_ceil(2), height.div_ceil(2));
-    planes.resize(start + 2 * columns * rows, 0);
-    let (cb, cr) = planes[start..].split_at_mut(columns * rows);
-    let blocks = cb
-        .chunks_exact_mut(columns)
-        .zip(cr.chunks_exact_mut(columns));
-    for (row, (cb, cr)) in blocks.enumerate() {
-        let upper = &pixels[2 * row * width..][..width];
-        let lower = &pixels[(2 * row + 1).min(height - 1) * width..][..width];
-        let columns = upper.chunks(2).zip(lower.chunks(2));
-        for ((cb, cr), (upper, lower)) in cb.iter_mut().zip(cr).zip(columns) {
-            let count = (upper.len() + lower.len()) as f32;
-            let sum = |channel: usize| -> u32 {
-                let pixels = upper.iter().chain(lower);
-                pixels.map(|pixel| u32::from(pixel[channel])).sum()
-            };
-            let mean = [0, 1, 2].map(|channel| sum(channel) as f32 / count);
+    let pixels = image.as_raw().as_chunks::<3>().0;
+    let start = planes.len();
+    planes.resize(start + width * height + 2 * columns * rows, 0);
+    let (luma, chroma) = planes[start..].split_at_mut(width * height);
+    let (cb, cr) = chroma.split_at_mut(columns * rows);
+    let rows = luma
+        .par_chunks_mut(2 * width)
+        .zip(cb.par_chunks_exact_mut(columns))
+        .zip(cr.par_chunks_exact_mut(columns))
+        .zip(pixels.par_chunks(2 * width));
+    rows.for_each(|(((luma, cb), cr), pixels)| {
+        for (luma, pixel) in luma.iter_mut().zip(pixels) {
+            let value = matrix.luma(pixel.map(f32::from));
+            *luma = (value * (219.0 / 255.0) + 16.5) as u8;
+        }
+        let (upper, lower) = (&pixels[..width], &pixels[pixels.len() - width..]);
+        let blocks = upper.chunks(2).zip(lower.chunks(2));
+        for ((cb, cr), (upper, lower)) in cb.iter_mut().zip(cr).zip(blocks) {
+            let last = upper.len() - 1;
+            let mean = [0, 1, 2].map(|channel| {
+                let pixels = [upper[0], upper[last], lower[0], lower[last]];
+                let sum: u16 = pixels.iter().map(|pixel| u16::from(pixel[channel])).sum();
+                f32::from(sum) / 4.0
+            });
             let luma = matrix.luma(mean);
             let scaled = |difference: f32, weight: f32| {
                 (difference / (2.0 - 2.0 * weight) * (224.0 / 255.0) + 128.5) as u8
@@ -198,5 +199,5 @@ pub(super) fn append_planes(image: &RgbImage, matrix: Matrix, planes: &mut Vec<u
             *cb = scaled(mean[2] - luma, matrix.blue);
             *cr = scaled(mean[0] - luma, matrix.red);
         }
-    }
+    });
 }
