@@ -12,7 +12,7 @@ use y4m::{Colorspace, Decoder, Limits};
 use super::MAGIC;
 use super::color::{Matrix, Samples, ToRgb};
 use super::format::{FrameRate, VideoFormat};
-use crate::{DataError, panics};
+use crate::DataError;
 
 /// The most memory that a frame may take, with its RGB pixels. It is the limit for images.
 const MAX_FRAME: usize = 512 << 20;
@@ -75,11 +75,11 @@ impl<R: Read> Y4mReader<R> {
             input: Cursor::new(header).chain(input),
             position: position.clone(),
         };
+        if fields.are_huge() {
+            return Err(malformed(TOO_LARGE.into()));
+        }
         let limits = Limits { bytes: MAX_FRAME };
-        // Sizes may overflow, which panics in debug builds.
-        let decoder = panics::catch(|| Decoder::new_with_limits(input, limits));
-        let decoder = decoder
-            .map_err(|_| malformed(TOO_LARGE.into()))?
+        let decoder = Decoder::new_with_limits(input, limits)
             .map_err(|error| malformed(fields.cause(&error)))?;
         let samples = fields
             .samples(decoder.get_colorspace())
@@ -177,6 +177,15 @@ struct Fields(Vec<u8>);
 impl Fields {
     fn all(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|byte| *byte == b' ')
+    }
+
+    /// Whether the width or the height alone exceeds the limit. The decoder multiplies them without a check.
+    fn are_huge(&self) -> bool {
+        let sizes = self
+            .all()
+            .filter_map(|field| field.strip_prefix(b"W").or(field.strip_prefix(b"H")));
+        let mut sizes = sizes.filter_map(|size| str::from_utf8(size).ok()?.parse::<usize>().ok());
+        sizes.any(|size| size > MAX_FRAME)
     }
 
     fn interlaced(&self) -> bool {
