@@ -62,7 +62,7 @@ impl ImageHeader {
 /// Decodes the image at `path` to 8-bit RGB. The format is detected from the content, not from the extension.
 ///
 /// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors are converted
-/// to RGB. Alpha channels are dropped. Of an animation, the first frame is read.
+/// to RGB. Alpha channels are dropped. Of an animation, the first frame is read; [`Animation`](crate::Animation) reads all.
 ///
 /// # Errors
 ///
@@ -234,7 +234,7 @@ fn header<R: std::io::BufRead + std::io::Seek>(reader: ImageReader<R>) -> ImageR
 }
 
 /// The orientation of an image; no transform if its metadata is malformed.
-fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
+pub(crate) fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
     // Some WebP writers put JPEG's marker before the metadata.
     let exif = decoder.exif_metadata().ok().flatten();
     let marked = exif
@@ -247,7 +247,10 @@ fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
 }
 
 /// Runs a decoder on the file at `path`. Panics become errors.
-fn guarded<T>(path: &Path, decoder: impl FnOnce() -> ImageResult<T>) -> Result<T, DataError> {
+pub(crate) fn guarded<T>(
+    path: &Path,
+    decoder: impl FnOnce() -> ImageResult<T>,
+) -> Result<T, DataError> {
     let decoded = panics::catch(decoder).map_err(|cause| DataError::Decoder {
         path: path.to_path_buf(),
         cause,

@@ -105,6 +105,24 @@ pub enum DataError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A video stream is malformed or not supported.
+    #[error("{}: {cause}", path.display())]
+    Video {
+        /// The file, or the name of the stream.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// A frame of a video or an animation cannot be read or written.
+    #[error("{}: frame {frame}: {source}", path.display())]
+    Frame {
+        /// The file, or the name of the stream.
+        path: PathBuf,
+        /// The frame, from 1.
+        frame: u64,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The records of a data set contradict each other.
     #[error("{name}: {cause}")]
     Dataset {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod animation;
 mod dataset;
 mod decoding;
 mod error;
@@ -13,6 +14,7 @@ mod random;
 mod report;
 pub mod shapes;
 pub mod transforms;
+pub mod video;
 mod writers;
 
 // Crates whose types are part of this API, in the versions that it uses.
@@ -21,6 +23,7 @@ pub use {hotcoco, image, rand, serde_json};
 pub use fcos_burn_boxes::BoundingBox;
 pub use image::RgbImage;
 
+pub use animation::{Animation, AnimationFrame};
 pub use dataset::{
     Category, DetectionDataset, ImageFiles, ImagePlace, ImageRecord, ImageSource, Object,
     equal_images,
