@@ -2,8 +2,8 @@
 
     fcos-burn convert --data shapes --format coco --output DATA
     fcos-burn export --format onnx --weights RUN --output model.onnx
-    venv/bin/python study/scripts/onnx_int8.py model.onnx  --train DATA/train \\
-        --val DATA/val --val-annotations DATA/val.json --output model-int8.onnx
+    venv/bin/python study/scripts/onnx_int8.py model.onnx --train DATA/images/train --val DATA/images/val \\
+        --val-annotations DATA/annotations/instances_val.json --output model-int8.onnx
 
 Static quantization by ONNX Runtime after training: QDQ nodes around the convolutions, weights per
 channel, ranges of activations from training images. The predictors of the head and everything after
