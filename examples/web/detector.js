@@ -16,7 +16,8 @@ export class Detector {
     const available = providers ?? (navigator.gpu ? ["webgpu", "wasm"] : ["wasm"]);
     for (const [index, provider] of available.entries()) {
       try {
-        const session = await ort.InferenceSession.create(bytes, { executionProviders: [provider] });
+        const options = { executionProviders: [provider], logSeverityLevel: 3 };
+        const session = await ort.InferenceSession.create(bytes, options);
         return new Detector(session, metadata, provider);
       } catch (error) {
         if (index + 1 === available.length) throw error;
@@ -56,42 +57,40 @@ function inputSize(resize, width, height) {
   return [width, height].map((side) => Math.max(Math.trunc(side * factor), 1));
 }
 
-/** Resizes bilinearly: red, green and blue plane, from 0 to 255. */
+/**
+ * Resizes bilinearly: red, green and blue plane, from 0 to 255. With antialiasing, the bytes are those of the detector's
+ * own preprocessing: it resizes columns first, rounds after each pass, and has weights of as many bits as fit 16.
+ */
 function resized(image, width, height, antialiased) {
   const columns = filter(image.width, width, antialiased);
   const rows = filter(image.height, height, antialiased);
-  // Antialiased resizing rounds to bytes after each pass, as the detector's own preprocessing does.
-  const round = antialiased ? (value) => Math.min(Math.max(Math.round(value), 0), 255) : (value) => value;
+  const pixel = (sum, { half, shift }) => (antialiased ? Math.min((sum + half) >> shift, 255) : sum);
   const planes = new Float32Array(3 * width * height);
-  const wide = new Float32Array(width * image.height);
+  const row = new Float32Array(image.width);
   for (let channel = 0; channel < 3; channel++) {
-    for (let y = 0; y < image.height; y++) {
-      for (let x = 0; x < width; x++) {
+    for (const [y, { start: top, weights: down }] of rows.windows.entries()) {
+      for (let x = 0; x < image.width; x++) {
         let sum = 0;
-        const { start, weights } = columns[x];
-        for (let i = 0; i < weights.length; i++) {
-          sum += weights[i] * image.data[4 * (y * image.width + start + i) + channel];
+        for (let i = 0; i < down.length; i++) {
+          sum += down[i] * image.data[4 * ((top + i) * image.width + x) + channel];
         }
-        wide[y * width + x] = round(sum);
+        row[x] = pixel(sum, rows);
       }
-    }
-    for (let y = 0; y < height; y++) {
-      const { start, weights } = rows[y];
-      for (let x = 0; x < width; x++) {
+      for (const [x, { start: left, weights: across }] of columns.windows.entries()) {
         let sum = 0;
-        for (let i = 0; i < weights.length; i++) sum += weights[i] * wide[(start + i) * width + x];
-        planes[(channel * height + y) * width + x] = round(sum);
+        for (let i = 0; i < across.length; i++) sum += across[i] * row[left + i];
+        planes[(channel * height + y) * width + x] = pixel(sum, columns);
       }
     }
   }
   return planes;
 }
 
-/** For each new pixel of a row, the first old pixel that it covers and the weights from there on. */
+/** For each new pixel of a row or column, the first old pixel that it covers and the weights from there on. */
 function filter(from, to, antialiased) {
   const scale = from / to;
   const reach = antialiased ? Math.max(scale, 1) : 1;
-  return Array.from({ length: to }, (_, index) => {
+  const windows = Array.from({ length: to }, (_, index) => {
     const center = (index + 0.5) * scale;
     const start = Math.max(Math.floor(center - reach), 0);
     const end = Math.min(Math.ceil(center + reach), from);
@@ -102,6 +101,16 @@ function filter(from, to, antialiased) {
     const sum = weights.reduce((a, b) => a + b, 0);
     return { start, weights: weights.map((weight) => weight / sum) };
   });
+  if (!antialiased) return { windows };
+  const largest = windows.reduce((most, { weights }) => Math.max(most, ...weights), 0);
+  let shift = 0;
+  while (shift < 21 && Math.round(largest * 2 ** (shift + 1)) < 2 ** 15) shift += 1;
+  const whole = (weight) => Math.round(weight * 2 ** shift);
+  return {
+    windows: windows.map(({ start, weights }) => ({ start, weights: weights.map(whole) })),
+    half: 2 ** (shift - 1),
+    shift,
+  };
 }
 
 /** The metadata of an ONNX file, which onnxruntime-web does not give: field 14 of `ModelProto`. */

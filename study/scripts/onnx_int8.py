@@ -2,8 +2,8 @@
 
     fcos-burn convert --data shapes --format coco --output DATA
     fcos-burn export --format onnx --weights RUN --output model.onnx
-    venv/bin/python study/scripts/onnx_int8.py model.onnx  --train DATA/train \\
-        --val DATA/val --val-annotations DATA/val.json --output model-int8.onnx
+    venv/bin/python study/scripts/onnx_int8.py model.onnx --train DATA/images/train --val DATA/images/val \\
+        --val-annotations DATA/annotations/instances_val.json --output model-int8.onnx
 
 Static quantization by ONNX Runtime after training: QDQ nodes around the convolutions, weights per
 channel, ranges of activations from training images. The predictors of the head and everything after
@@ -102,6 +102,23 @@ def evaluate(path, folder, annotations, threads):
     return 100 * evaluation.stats[0], 100 * evaluation.stats[1], statistics.median(times[2:])
 
 
+def ratios(path, reference, image, threads, turns=5, rounds=30):
+    """The time of a detector / that of another, which take turns. The first rounds of a turn do not count."""
+    runs = [session(each, threads) for each in (path, reference)]
+    result = []
+    for _ in range(turns):
+        medians = []
+        for run in runs:
+            times = []
+            for _ in range(rounds):
+                start = time.perf_counter()
+                run.run(None, {"images": image})
+                times.append(time.perf_counter() - start)
+            medians.append(statistics.median(times[5:]))
+        result.append(medians[0] / medians[1])
+    return result
+
+
 def convolutions(path):
     return [node.name for node in onnx.load(path).graph.node if node.op_type == "Conv"]
 
@@ -163,6 +180,8 @@ def main():
     report("32 bits", args.model)
     quantize(args.model, args.output, nodes, files, resize, args.method)
     report("8 bits", args.output)
+    turns = ratios(args.output, args.model, read_image(files[0], resize)[0], args.threads)
+    faster = f"{statistics.median(turns):.2f} ({min(turns):.2f}–{max(turns):.2f})"
     if args.layers:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "part.onnx"
@@ -170,6 +189,7 @@ def main():
                 part = [node for node in convolutions(args.model) if group(node) == name]
                 quantize(args.model, path, part, files, resize, args.method)
                 report(f"only {name}", path)
+    print(f"\ntime, 8 bits / 32 bits: {faster}, median of {len(turns)} turns, smallest and largest")
 
 
 if __name__ == "__main__":

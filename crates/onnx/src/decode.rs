@@ -37,15 +37,12 @@ pub(crate) fn decode(
             let boxes = rows(graph, &boxes);
             let boxes = graph.node("Min", &[&boxes, &limits], &[]);
             let class_logits = rows(graph, &level.class_logits);
-            let probabilities = graph.sigmoid(&class_logits);
             let scores = match &level.centerness_logits {
                 Some(logits) => {
-                    let logits = rows(graph, logits);
-                    let centerness = graph.sigmoid(&logits);
-                    let product = graph.mul(&probabilities, &centerness);
-                    graph.node("Sqrt", &[&product], &[])
+                    let centerness_logits = rows(graph, logits);
+                    joint_scores(graph, &class_logits, &centerness_logits)
                 }
-                None => probabilities,
+                None => graph.sigmoid(&class_logits),
             };
             LevelBoxes {
                 boxes: graph.relu(&boxes),
@@ -56,6 +53,22 @@ pub(crate) fn decode(
         })
     });
     decoded.collect()
+}
+
+/// √(p̂·c) = 1 / √((1 + exp(−class logit)) · (1 + exp(−center-ness logit))).
+///
+/// Not by `Sigmoid`, whose error in ONNX Runtime, some 1e-8, the square root of a product near 0 would raise to
+/// 1e-4.
+fn joint_scores(graph: &mut Graph, class_logits: &Value, centerness_logits: &Value) -> Value {
+    let one = graph.floats(&[], &[1.0]);
+    let [class, centerness] = [class_logits, centerness_logits].map(|logits| {
+        let negative = graph.node("Neg", &[logits], &[]);
+        let exponential = graph.node("Exp", &[&negative], &[]);
+        graph.add(&exponential, &one)
+    });
+    let product = graph.mul(&class, &centerness);
+    let root = graph.node("Sqrt", &[&product], &[]);
+    graph.node("Reciprocal", &[&root], &[])
 }
 
 /// The boxes of a level as a map `[batch, 4, height, width]`.

@@ -7,7 +7,7 @@ use ureq::{
     http::{Response, StatusCode, Uri, header},
 };
 
-use crate::{error::Error, options::Options};
+use crate::{address::Address, error::Error, options::Options};
 
 /// How long a connection may take, and how long a server may send nothing.
 const STALLED: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
@@ -39,7 +39,7 @@ impl Client {
     /// HTTP, others on the network would see what is fetched.
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
         let refused = |cause: &str| Error::Source {
-            address: options.source.clone(),
+            address: Address::new(&options.source).to_string(),
             cause: cause.to_owned(),
         };
         let address: Uri = (options.source.parse()).map_err(|_| refused("not a web address"))?;
@@ -64,14 +64,14 @@ impl Client {
 
     /// Requests the bytes of a file from position `start`. A server that cannot send a part of the
     /// file sends all of it.
-    pub(crate) fn request(&self, address: &str, start: u64) -> Result<Answer, Error> {
-        let request = self.agent.get(address);
+    pub(crate) fn request(&self, address: &Address, start: u64) -> Result<Answer, Error> {
+        let request = self.agent.get(address.as_str());
         let request = match start {
             0 => request,
             _ => request.header(header::RANGE, format!("bytes={start}-")),
         };
         let response = request.call().map_err(|error| Error::Connection {
-            address: address.to_owned(),
+            address: address.to_string(),
             cause: cause(error),
             kept: start,
         })?;
@@ -107,9 +107,9 @@ impl Answer {
     }
 }
 
-fn refused(address: &str, status: StatusCode) -> Error {
+fn refused(address: &Address, status: StatusCode) -> Error {
     Error::Status {
-        address: address.to_owned(),
+        address: address.to_string(),
         status: status.to_string(),
     }
 }

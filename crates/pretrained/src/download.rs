@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    address::Address,
     cache::is_size,
     catalog::PretrainedWeights,
     client::{Answer, Bytes, Client, cause},
@@ -30,7 +31,7 @@ pub struct Progress {
 /// breaks off after some bytes, it is opened again.
 pub(crate) fn download(
     client: &Client,
-    address: &str,
+    address: &Address,
     weights: &PretrainedWeights,
     part: &Path,
     progress: &mut dyn FnMut(Progress),
@@ -62,7 +63,7 @@ pub(crate) fn download(
             }
             Err(Broken::Read(cause)) => {
                 return Err(Error::Connection {
-                    address: address.to_owned(),
+                    address: address.to_string(),
                     cause,
                     kept: end,
                 });
@@ -127,9 +128,9 @@ fn receive(
     }
 }
 
-fn other_size(address: &str, weights: &PretrainedWeights, found: String) -> Error {
+fn other_size(address: &Address, weights: &PretrainedWeights, found: String) -> Error {
     Error::Size {
-        address: address.to_owned(),
+        address: address.to_string(),
         expected: weights.size,
         found,
     }

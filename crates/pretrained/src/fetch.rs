@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use crate::{
+    address::Address,
     cache::{CacheFiles, sha256},
     catalog::{PretrainedWeights, find},
     client::Client,
@@ -44,12 +45,12 @@ pub(crate) fn fetch_weights(
         return Err(match cached {
             None => Error::Offline {
                 name: weights.name,
-                address,
+                address: address.to_string(),
                 folder: options.folder.clone(),
             },
             Some(_) => Error::Corrupt {
                 path: files.file,
-                address,
+                address: address.to_string(),
             },
         });
     }
@@ -88,14 +89,14 @@ pub(crate) fn fetch_weights(
 }
 
 /// Removes the downloaded file if it is not the published one.
-fn check(weights: &PretrainedWeights, address: &str, files: &CacheFiles) -> Result<(), Error> {
+fn check(weights: &PretrainedWeights, address: &Address, files: &CacheFiles) -> Result<(), Error> {
     let found = sha256(&files.part)?;
     if found == weights.sha256 {
         return Ok(());
     }
     fs::remove_file(&files.part).map_err(Error::io(&files.part))?;
     Err(Error::Hash {
-        address: address.to_owned(),
+        address: address.to_string(),
         expected: weights.sha256,
         found,
     })

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 
-use crate::error::Error;
+use crate::{address::Address, error::Error};
 
 /// The environment variable that sets the cache folder. The weights are in its subfolder `weights`.
 pub const CACHE_VARIABLE: &str = "FCOS_BURN_CACHE";
@@ -77,8 +77,8 @@ impl Options {
     }
 
     /// The address of a file.
-    pub(crate) fn address(&self, file: &str) -> String {
-        format!("{}/{file}", self.source.trim_end_matches('/'))
+    pub(crate) fn address(&self, file: &str) -> Address {
+        Address::new(format!("{}/{file}", self.source.trim_end_matches('/')))
     }
 }
 
