@@ -111,6 +111,20 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// Nothing says where the pictures go.
+    #[error("choose a folder for the pictures (--output), or write none (--no-pictures)")]
+    NoOutput,
+    /// Standard input was named beside other inputs.
+    #[error("a video from standard input (-) has to be the only input")]
+    VideoAmongInputs,
+    /// A flag was given that a video has no use for.
+    #[error("{0} is not possible for a video from standard input: its detections go to --json")]
+    NotForVideo(&'static str),
+    /// A video would be written to a terminal.
+    #[error(
+        "standard output is a terminal: pipe the video to a player or a file, or write none (--no-pictures)"
+    )]
+    VideoToTerminal,
     /// The pictures would overwrite the images.
     #[error("{} contains the images: choose another folder for the pictures (--output)", .0.display())]
     OutputIsInput(PathBuf),

@@ -94,7 +94,7 @@ impl OutputConfig {
 /// let file = Path::new("photo.jpg");
 /// let image = read_image(file)?;
 /// let detections = detector.detect(vec![image.clone()])?.concat();
-/// writer.write(file, image, detections)?;
+/// writer.write(file, None, image, detections)?;
 /// writer.finish()?;
 /// # Ok::<(), fcos_burn_detect::Error>(())
 /// ```
@@ -135,7 +135,7 @@ impl DetectionWriter {
     }
 
     /// Writes the detections in an image. `file` names it in the files, and its pictures are named after it, see
-    /// [`PictureNames`].
+    /// [`PictureNames`]. `frame` is the number of a frame of an animation, from 1.
     ///
     /// # Errors
     ///
@@ -143,13 +143,14 @@ impl DetectionWriter {
     pub fn write(
         &mut self,
         file: &Path,
+        frame: Option<u64>,
         image: RgbImage,
         detections: Vec<Detection>,
     ) -> Result<(), Error> {
         let size = image.dimensions();
         let found = ImageDetections::new(file, size, &detections, &self.categories);
-        self.images.push(found);
-        let stem = self.names.stem(file);
+        self.images.push(found.with_frame(frame));
+        let stem = self.names.stem(file, frame);
         let picture_file =
             (self.config.pictures.as_ref()).map(|folder| folder.join(format!("{stem}.png")));
         let crops = self.crops.clone();

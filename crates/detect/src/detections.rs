@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ImageDetections {
-    /// The image file.
+    /// The image file, or the animation or video of the frame.
     pub file: String,
+    /// The number of the frame of an animation or video, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<u64>,
     /// Width of the image in pixels.
     pub width: u32,
     /// Height of the image in pixels.
@@ -57,9 +60,24 @@ impl ImageDetections {
             .collect();
         Self {
             file: file.display().to_string(),
+            frame: None,
             width,
             height,
             detections,
+        }
+    }
+
+    /// Sets [`frame`](Self::frame).
+    #[must_use]
+    pub fn with_frame(self, frame: Option<u64>) -> Self {
+        Self { frame, ..self }
+    }
+
+    /// The name of the image, which no other one has: the file, and for frames their number after `#`.
+    pub fn name(&self) -> String {
+        match self.frame {
+            Some(frame) => format!("{}#{frame}", self.file),
+            None => self.file.clone(),
         }
     }
 }

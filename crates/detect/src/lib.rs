@@ -18,6 +18,7 @@ pub mod run_files;
 mod seams;
 mod stream;
 mod tiling;
+mod video;
 
 pub use class_names::{class_names, known_classes};
 pub use crops::CropFolder;

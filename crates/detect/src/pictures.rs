@@ -7,7 +7,7 @@ use std::{
 
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::Category;
-use fcos_burn_plot::{DrawnBox, annotated};
+use fcos_burn_plot::{DrawnBox, annotated, draw_boxes};
 use image::RgbImage;
 
 /// Smaller pictures are enlarged to this shorter side in pixels, so that labels are legible.
@@ -15,7 +15,16 @@ const PICTURE_SIDE: u32 = 480;
 
 /// Draws the detections on the image, which is enlarged if it is small.
 pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Category]) -> RgbImage {
-    let boxes: Vec<DrawnBox> = detections
+    annotated(image, &drawn_boxes(detections, categories), PICTURE_SIDE)
+}
+
+/// Draws the detections on a frame of a video, which keeps its size.
+pub fn draw(frame: &mut RgbImage, detections: &[Detection], categories: &[Category]) {
+    draw_boxes(frame, &drawn_boxes(detections, categories));
+}
+
+fn drawn_boxes(detections: &[Detection], categories: &[Category]) -> Vec<DrawnBox> {
+    detections
         .iter()
         .map(|detection| {
             let name = categories
@@ -27,8 +36,7 @@ pub fn picture(image: &RgbImage, detections: &[Detection], categories: &[Categor
                 class: detection.label,
             }
         })
-        .collect();
-    annotated(image, &boxes, PICTURE_SIDE)
+        .collect()
 }
 
 /// Derives unique file names for pictures from the names of their images.
@@ -52,14 +60,18 @@ pub struct PictureNames {
 impl PictureNames {
     /// The file name of the image with the extension `.png`, numbered if it is already taken.
     pub fn name(&mut self, file: &Path) -> String {
-        self.stem(file) + ".png"
+        self.stem(file, None) + ".png"
     }
 
-    /// The [`name`](Self::name) without the extension.
-    pub fn stem(&mut self, file: &Path) -> String {
+    /// The [`name`](Self::name) without the extension. `frame` is the number of a frame, which becomes a part of it:
+    /// `street-000007`.
+    pub fn stem(&mut self, file: &Path, frame: Option<u64>) -> String {
         let stem = file.file_stem().unwrap_or(file.as_os_str());
-        let stem = stem.to_string_lossy();
-        let mut unique = stem.clone().into_owned();
+        let stem = match frame {
+            Some(frame) => format!("{}-{frame:06}", stem.to_string_lossy()),
+            None => stem.to_string_lossy().into_owned(),
+        };
+        let mut unique = stem.clone();
         let next = self.next.entry(unique.to_lowercase()).or_insert(1);
         while !self.taken.insert(unique.to_lowercase()) {
             *next += 1;

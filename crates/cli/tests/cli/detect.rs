@@ -3,16 +3,22 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::Write,
     path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    thread,
 };
 
 use fcos_burn::{
     boxes::CocoResult,
-    data::DetectionDataset,
+    data::{
+        DetectionDataset,
+        video::{FrameRate, VideoFormat, Y4mReader, Y4mWriter},
+    },
     detect::{ImageDetections, json::read_json},
     eval::detections,
 };
-use image::{Rgb, RgbImage};
+use image::{Frame, Rgb, RgbImage, Rgba, RgbaImage, codecs::gif::GifEncoder};
 
 use super::{assert_fails, change_config, path, run, stderr, trained};
 
@@ -225,18 +231,21 @@ fn only_chosen_classes_are_detected_and_evaluated() {
 
     let report = dir.path().join("report.json");
     let evaluate = ["--weights", path(&weights), "--report", path(&report)];
-    let output = run(
-        "evaluate",
-        &[&evaluate[..], &["--classes", "star,circle"]].concat(),
-    );
-    assert!(output.status.success(), "{}", stderr(&output));
-    let report: serde_json::Value = read_json(&report).unwrap();
-    let text = report["class_ap"].to_string();
-    assert!(
-        text.contains("circle") && text.contains("star") && !text.contains("ring"),
-        "{text}"
-    );
-    assert!(stderr(&output).contains("objects of the classes circle, star"));
+    let evaluated = |flags: &[&str]| {
+        let output = run("evaluate", &[&evaluate[..], flags].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let report: serde_json::Value = read_json(&report).unwrap();
+        let classes = report["class_ap"].as_object().unwrap().keys().cloned();
+        (classes.collect::<BTreeSet<String>>(), stderr(&output))
+    };
+    let (all, _) = evaluated(&[]);
+    let (chosen, text) = evaluated(&["--classes", "star,circle"]);
+    assert!(all.contains("circle") && all.len() > 1, "{all:?}");
+    let expected = all
+        .iter()
+        .filter(|class| ["star", "circle"].contains(&class.as_str()));
+    assert_eq!(chosen, expected.cloned().collect());
+    assert!(text.contains("objects of the classes circle, star"));
 
     let unknown = ["--classes", "Star"];
     let parts = [
@@ -347,4 +356,151 @@ fn pictures_of_detections_do_not_overwrite_images() {
         1,
         &["another folder"],
     );
+}
+
+/// A video of 12 frames with a moving square.
+fn video() -> Vec<u8> {
+    let rate = FrameRate::new(30_000, 1001).unwrap();
+    let mut stream = Vec::new();
+    let format = VideoFormat::new(66, 49, rate);
+    let mut writer = Y4mWriter::new(&mut stream, "video", format).unwrap();
+    for frame in 0..12 {
+        let pixel = |x, y| match (x / 8 == frame % 8, y / 8 == 2) {
+            (true, true) => Rgb([250, 40, 40]),
+            _ => Rgb([90, 100, 110]),
+        };
+        let image = RgbImage::from_fn(66, 49, pixel);
+        writer.write(&image).unwrap();
+    }
+    stream
+}
+
+/// Runs `detect` on a video in standard input.
+fn detect_video(weights: &Path, video: &[u8], flags: &[&str]) -> Output {
+    let args = ["detect", "--weights", path(weights), "--input", "-"];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_fcos-burn"))
+        .args(args)
+        .args(flags)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = program.stdin.take().unwrap();
+    let video = video.to_vec();
+    // The program may end before it has read everything.
+    let feeder = thread::spawn(move || drop(input.write_all(&video)));
+    let output = program.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    output
+}
+
+#[test]
+fn a_video_comes_out_with_boxes_and_a_line_for_each_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, _) = setup(dir.path());
+    let lines = dir.path().join("found/lines.jsonl");
+    let flags = [
+        "--json",
+        path(&lines),
+        "--max-detections",
+        "2",
+        "--score-threshold",
+        "0",
+    ];
+    let output = detect_video(&weights, &video(), &flags);
+    let text = stderr(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("66x49 pixels, 29.970 frames/s"), "{text}");
+    assert!(text.contains("12 frames, 24 objects, "), "{text}");
+
+    let video = video();
+    let before = Y4mReader::new(video.as_slice(), "before").unwrap();
+    let after = Y4mReader::new(output.stdout.as_slice(), "after").unwrap();
+    assert_eq!(after.format(), before.format());
+    let frames: Vec<RgbImage> = after.collect::<Result<_, _>>().unwrap();
+    assert_eq!(frames.len(), 12);
+    let changed = frames.iter().zip(before).filter(|(after, before)| {
+        let before = before.as_ref().unwrap();
+        let differs = |(a, b): (&u8, &u8)| a.abs_diff(*b) > 8;
+        after.as_raw().iter().zip(before.as_raw()).any(differs)
+    });
+    assert_eq!(changed.count(), 12, "every frame has boxes");
+
+    let text = fs::read_to_string(&lines).unwrap();
+    let found: Vec<ImageDetections> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for (number, found) in (1..).zip(&found) {
+        assert_eq!(
+            (found.frame, found.width, found.height),
+            (Some(number), 66, 49)
+        );
+        assert_eq!(found.detections.len(), 2);
+    }
+    assert_eq!(found.len(), 12);
+}
+
+#[test]
+fn broken_videos_and_flags_without_use_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let lines = dir.path().join("lines.jsonl");
+    let whole = video();
+    let truncated = detect_video(
+        &weights,
+        &whole[..whole.len() - 9],
+        &["--json", path(&lines)],
+    );
+    let text = stderr(&truncated);
+    assert!(!truncated.status.success(), "{text}");
+    assert!(text.contains("standard input: frame 12: "), "{text}");
+    assert_eq!(fs::read_to_string(&lines).unwrap().lines().count(), 11);
+
+    for (stream, flags, cause) in [
+        (&b"RIFF"[..], &[][..], "not a YUV4MPEG2 stream"),
+        (
+            &whole,
+            &["--csv", "found.csv"],
+            "--csv is not possible for a video",
+        ),
+        (&whole, &[path(&photos)], "has to be the only input"),
+    ] {
+        let output = detect_video(&weights, stream, flags);
+        assert!(output.stdout.is_empty());
+        let text = stderr(&output);
+        assert!(!output.status.success() && text.contains(cause), "{text}");
+    }
+}
+
+#[test]
+fn the_frames_of_an_animation_are_images() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let animation = photos.join("a/street.gif");
+    let mut encoder = GifEncoder::new(fs::File::create(&animation).unwrap());
+    for shade in [10, 120, 250] {
+        let frame = RgbaImage::from_pixel(64, 64, Rgba([shade, shade / 2, 90, 255]));
+        encoder.encode_frame(Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    let out = dir.path().join("out");
+    let flags = ["--max-detections", "1", "--score-threshold", "0", "--input"];
+    let folder = photos.join("a");
+    let yolo = dir.path().join("yolo");
+    let flags = [&flags[..], &[path(&folder), "--yolo", path(&yolo)]].concat();
+    let (found, text) = detect(&weights, &out, &flags);
+    assert!(
+        text.contains("2/2 ") && text.contains("street.gif frame 3: 1 object"),
+        "{text}"
+    );
+    let frames: Vec<Option<u64>> = found.iter().map(|image| image.frame).collect();
+    assert_eq!(frames, [None, Some(1), Some(2), Some(3)]);
+    let stems = ["1", "street-000001", "street-000002", "street-000003"];
+    let pictures = stems.map(|stem| format!("{stem}.png"));
+    let written = [&pictures[..], &["detections.json".to_owned()]].concat();
+    assert_eq!(names(&out), written.into_iter().collect());
+    let labels = stems.map(|stem| format!("{stem}.txt"));
+    assert_eq!(names(&yolo.join("labels")), labels.into());
 }

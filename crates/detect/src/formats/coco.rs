@@ -84,10 +84,12 @@ pub fn write(
     categories: &[Category],
 ) -> Result<Vec<PathBuf>, Error> {
     fs::create_dir_all(dir).map_err(Error::io(dir))?;
-    let ids = image_ids(images.iter().map(|image| image.file.as_str()));
-    let records = images.iter().zip(&ids).map(|(image, &id)| Image {
+    let names: Vec<String> = images.iter().map(ImageDetections::name).collect();
+    let ids = image_ids(names.iter().map(String::as_str));
+    let records = images.iter().zip(&names).zip(&ids);
+    let records = records.map(|((image, name), &id)| Image {
         id,
-        file_name: &image.file,
+        file_name: name,
         width: image.width,
         height: image.height,
     });

@@ -12,8 +12,10 @@ use crate::{Error, ImageDetections};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Row {
-    /// The image file.
+    /// The image file, or the animation of the frame.
     pub file: String,
+    /// The number of the frame of an animation, from 1.
+    pub frame: Option<u64>,
     /// Width of the image in pixels.
     pub width: u32,
     /// Height of the image in pixels.
@@ -40,6 +42,7 @@ pub fn rows(image: &ImageDetections) -> impl Iterator<Item = Row> {
         let BoundingBox { x1, y1, x2, y2 } = BoundingBox::from_xywh(detection.bbox);
         Row {
             file: image.file.clone(),
+            frame: image.frame,
             width: image.width,
             height: image.height,
             class: detection.category.clone(),
@@ -66,7 +69,7 @@ pub fn write(path: &Path, images: &[ImageDetections]) -> Result<(), Error> {
         .has_headers(false)
         .from_writer(Vec::new());
     let header = [
-        "file", "width", "height", "class", "class_id", "score", "x1", "y1", "x2", "y2",
+        "file", "frame", "width", "height", "class", "class_id", "score", "x1", "y1", "x2", "y2",
     ];
     writer
         .write_record(header)
@@ -122,7 +125,7 @@ mod tests {
         write(&path, &images[..1]).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(
-            text.starts_with("file,width,") && text.lines().count() == 1,
+            text.starts_with("file,frame,") && text.lines().count() == 1,
             "{text}"
         );
     }

@@ -85,8 +85,8 @@ pub fn write(
     let mut files = vec![list];
     let mut names = PictureNames::default();
     for image in images {
-        let name = names.name(Path::new(&image.file));
-        let file = folder.join(name).with_extension("txt");
+        let stem = names.stem(Path::new(&image.file), image.frame);
+        let file = folder.join(format!("{stem}.txt"));
         let text = labels(image, columns, categories);
         fs::write(&file, text).map_err(Error::io(&file))?;
         files.push(file);

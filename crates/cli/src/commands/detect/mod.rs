@@ -1,5 +1,8 @@
 //! `fcos-burn detect`.
 
+mod images;
+mod video;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,7 +12,7 @@ use std::{
 };
 
 use fcos_burn::{
-    data::{Loader, LoaderError, RgbImage, list_names, read_image},
+    data::{RgbImage, list_names},
     detect::{
         DEFAULT_SCORE_THRESHOLD, Detection, DetectionWriter, Detector, Error as DetectError,
         OutputConfig, Tiling, formats::yolo::Columns,
@@ -22,18 +25,30 @@ use fcos_burn_cli::{
     terminal::{message, print},
 };
 
-/// Detect objects in images.
+use self::{
+    images::{Place, images},
+    video::Video,
+};
+
+/// The input that stands for standard input.
+const STANDARD_INPUT: &str = "-";
+
+/// Detect objects in images or in a video.
 ///
 /// Writes a picture with boxes for each image, and one JSON file for all, in pixels of the upright
 /// images. Everything that is counted, drawn and written is the same set of detections.
 /// Unreadable images are reported and skipped, and the exit code is then 1. Files in
-/// unsupported formats are counted and skipped.
+/// unsupported formats are counted and skipped. The frames of animated GIF, WebP and PNG files are images, too.
+///
+/// A video comes through standard input as a YUV4MPEG2 stream, and goes to standard output with boxes:
+/// ffmpeg -i in.mp4 -f yuv4mpegpipe - | fcos-burn detect --weights RUN --input - | ffplay -
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
     /// Detect objects in these images, in all images of these folders, and in files that match these
-    /// patterns, such as 'photos/*.jpg'. Images that are named twice are taken once
+    /// patterns, such as 'photos/*.jpg'. Images that are named twice are taken once. - is a video from
+    /// standard input
     #[arg(long, value_name = "IMAGE|DIR|PATTERN", num_args = 1.., required_unless_present = "inputs")]
     input: Vec<PathBuf>,
     /// More inputs, as those of --input
@@ -52,9 +67,9 @@ pub struct Args {
     detection: DetectionArgs,
     #[command(flatten)]
     tiling: TilingArgs,
-    /// Let this many images of the same size, or tiles of an image, go through the network at once. The
-    /// detections do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Let this many images of the same size, or tiles of an image, go through the network at once, which
+    /// is faster on a GPU. It changes detections by rounding only
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
     #[command(flatten)]
     device: DeviceArgs,
@@ -64,12 +79,14 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 struct OutputArgs {
     /// Write the pictures and detections.json to this folder
-    #[arg(long, value_name = "DIR", required_unless_present = "no_pictures")]
+    #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Write no pictures of the images, which takes less time
+    /// Write no pictures of the images, and no video, which takes less time
     #[arg(long)]
     no_pictures: bool,
-    /// Write the detections to this file [default: detections.json in the output folder, if there is one]
+    /// Write the detections to this file [default: detections.json in the output folder, if there is one].
+    /// Of a video, the file has a line of JSON for each frame [default: detections.jsonl in the output
+    /// folder]
     #[arg(long, value_name = "JSON")]
     json: Option<PathBuf>,
     /// Also write COCO results to this folder: results.json, and images.json with the ids of
@@ -90,6 +107,12 @@ struct OutputArgs {
     crops: Option<PathBuf>,
 }
 
+impl Args {
+    fn all_inputs(&self) -> impl Iterator<Item = &PathBuf> {
+        self.input.iter().chain(&self.inputs)
+    }
+}
+
 impl OutputArgs {
     fn config(&self) -> OutputConfig {
         let columns = match self.yolo_scores {
@@ -105,6 +128,31 @@ impl OutputArgs {
             .with_yolo(self.yolo.clone().map(|folder| (folder, columns)))
             .with_crops(self.crops.clone())
     }
+
+    /// The outputs of a video.
+    ///
+    /// # Errors
+    ///
+    /// Names a flag that has no use for a video.
+    fn video(&self, tiling: Option<Tiling>, batch_size: usize) -> Result<Video, Error> {
+        for (flag, folder) in [
+            ("--coco", &self.coco),
+            ("--csv", &self.csv),
+            ("--yolo", &self.yolo),
+            ("--crops", &self.crops),
+        ] {
+            if folder.is_some() {
+                return Err(Error::NotForVideo(flag));
+            }
+        }
+        let in_output = |folder: &PathBuf| folder.join("detections.jsonl");
+        Ok(Video {
+            draws: !self.no_pictures,
+            json_lines: self.json.clone().or(self.output.as_ref().map(in_output)),
+            tiling,
+            batch_size,
+        })
+    }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
@@ -118,33 +166,46 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         detector = detector.with_score_threshold(threshold)?;
     }
     message(threshold_line(args.score_threshold, chosen));
+    let batch_size = args.batch_size.into();
+    let tiling = args.tiling.tiling(args.detection.resize(), batch_size);
+    if args
+        .all_inputs()
+        .any(|input| input.as_os_str() == STANDARD_INPUT)
+    {
+        return match args.all_inputs().count() {
+            1 => video::run(&detector, &args.output.video(tiling, batch_size)?),
+            _ => Err(Error::VideoAmongInputs),
+        };
+    }
     let inputs = inputs(args)?;
     let output = args.output.config();
-    if let Some(folder) = &args.output.output {
-        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    match &args.output.output {
+        Some(folder) => fs::create_dir_all(folder).map_err(Error::io(folder))?,
+        None if args.output.no_pictures => {}
+        None => return Err(Error::NoOutput),
     }
     keep_images(&inputs.files, &output)?;
     let threads = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2).min(8));
     let mut writer = DetectionWriter::start(output, detector.categories(), threads)?;
     let files: Arc<[PathBuf]> = inputs.files.into();
-    let batch_size = args.batch_size.into();
-    let found = match args.tiling.tiling(args.detection.resize(), batch_size) {
+    let found = match tiling {
         Some(tiling) => detect_tiled(&detector, &files, tiling)?,
         None => detect(&detector, &files, batch_size, threads)?,
     };
     let mut is_complete = inputs.unreadable.is_empty();
-    for (index, (file, found)) in files.iter().zip(found).enumerate() {
+    for found in found {
         match found {
-            Ok((image, detections)) => {
+            Ok((Place { file, frame }, image, detections)) => {
                 let count = detections.len();
                 message(format_args!(
-                    "{}/{} {}: {count} {}",
-                    index + 1,
+                    "{}/{} {}{}: {count} {}",
+                    file + 1,
                     files.len(),
-                    file.display(),
+                    files[file].display(),
+                    frame.map_or_else(String::new, |frame| format!(" frame {frame}")),
                     if count == 1 { "object" } else { "objects" }
                 ));
-                writer.write(file, image, detections)?;
+                writer.write(&files[file], frame, image, detections)?;
             }
             Err(DetectError::Data(error)) => {
                 is_complete = false;
@@ -163,9 +224,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 /// An image with its detections.
-type Found = Result<(RgbImage, Vec<Detection>), DetectError>;
+type Found = Result<(Place, RgbImage, Vec<Detection>), DetectError>;
 
-/// The detections in each file, in order. Files are read and resized in other threads.
+/// The detections in each image, in order. Images are read and resized in other threads.
 fn detect<'a>(
     detector: &'a Detector,
     files: &Arc<[PathBuf]>,
@@ -173,54 +234,35 @@ fn detect<'a>(
     threads: usize,
 ) -> Result<Box<dyn Iterator<Item = Found> + 'a>, Error> {
     let input = detector.input().clone();
-    let prepared = read(files, threads, move |image| {
+    let prepared = images(files, threads, move |image| {
         let prepared = input.batch(vec![image.clone()])?;
         Ok((image, prepared))
     })?;
-    Ok(Box::new(detector.detect_stream(prepared, batch_size)?))
+    let prepared =
+        prepared.map(|image| image.map(|(place, (image, prepared))| ((place, image), prepared)));
+    let found = detector.detect_stream(prepared, batch_size)?;
+    Ok(Box::new(found.map(|found| {
+        found.map(|((place, image), detections)| (place, image, detections))
+    })))
 }
 
-/// The detections in each file, in order, from tiles. One image is in memory at a time, since tiles are for
+/// The detections in each image, in order, from tiles. One image is in memory at a time, since tiles are for
 /// large ones.
 fn detect_tiled<'a>(
     detector: &'a Detector,
     files: &Arc<[PathBuf]>,
     tiling: Tiling,
 ) -> Result<Box<dyn Iterator<Item = Found> + 'a>, Error> {
-    let images = read(files, 0, Ok)?;
-    Ok(Box::new(images.map(move |image| {
-        let image = image?;
+    Ok(Box::new(images(files, 0, Ok)?.map(move |image| {
+        let (place, image) = image?;
         let detections = detector.detect_tiled(&image, &tiling)?;
-        Ok((image, detections))
+        Ok((place, image, detections))
     })))
-}
-
-/// What `prepare` makes of each image. Both happen in `threads` other threads, or in this one if it is 0.
-fn read<T, P>(
-    files: &Arc<[PathBuf]>,
-    threads: usize,
-    prepare: P,
-) -> Result<impl Iterator<Item = Result<T, DetectError>> + use<T, P>, Error>
-where
-    T: Send + 'static,
-    P: Fn(RgbImage) -> Result<T, DetectError> + Send + Sync + 'static,
-{
-    let paths = Arc::clone(files);
-    let loader = Loader::new(files.len(), threads, move |index| {
-        prepare(read_image(&paths[index])?)
-    });
-    let loader = loader.map_err(|error| DetectError::Workers(error.to_string()))?;
-    Ok(loader.map(|image| {
-        image.map_err(|error| match error {
-            LoaderError::Failed { source, .. } => source,
-            panicked => DetectError::Workers(panicked.to_string()),
-        })
-    }))
 }
 
 /// The files to detect in. What is skipped is reported.
 fn inputs(args: &Args) -> Result<InputFiles, Error> {
-    let named: Vec<PathBuf> = args.input.iter().chain(&args.inputs).cloned().collect();
+    let named: Vec<PathBuf> = args.all_inputs().cloned().collect();
     let inputs = InputFiles::collect(&named, args.recursive)?;
     for cause in &inputs.unreadable {
         message(format_args!("error: {cause}"));
