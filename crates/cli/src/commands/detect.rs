@@ -52,9 +52,9 @@ pub struct Args {
     detection: DetectionArgs,
     #[command(flatten)]
     tiling: TilingArgs,
-    /// Let this many images of the same size, or tiles of an image, go through the network at once. The
-    /// detections do not depend on it
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Let this many images of the same size, or tiles of an image, go through the network at once, which
+    /// is faster on a GPU. It changes detections by rounding only
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     batch_size: u16,
     #[command(flatten)]
     device: DeviceArgs,
