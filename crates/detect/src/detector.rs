@@ -390,7 +390,7 @@ mod tests {
         assert_eq!(ids(&chosen), [1, 3]);
         assert_eq!(ids(&detector()), [1, 2, 3]);
         let error = detector().with_classes(&["dog", "Dog"]).unwrap_err();
-        let expected = "the detector has no class 'Dog' ('dog' is not the same name as 'Dog'); it has cat, dog, cat";
+        let expected = "the detector has no class 'Dog' ('Dog' is not the same name as 'dog'); it has cat, dog, cat";
         assert_eq!(error.to_string(), expected);
         let none: [&str; 0] = [];
         assert!(detector().with_classes(&none).is_err());

@@ -69,7 +69,7 @@ pub enum Error {
     /// The detector does not have a class.
     #[error(
         "the detector has no class '{name}'{}; it has {}",
-        near_name(std::slice::from_ref(name), known),
+        near_name(known, std::slice::from_ref(name)),
         known.join(", ")
     )]
     UnknownClass {

@@ -39,7 +39,7 @@ pub(crate) fn merged(found: Vec<(Detection, View)>, config: &PostprocessConfig) 
     let pieces = found
         .into_iter()
         .map(|(detection, view)| Piece::new(detection, view));
-    let (whole, cut): (Vec<Piece>, Vec<Piece>) = pieces.partition(|piece| piece.cuts() == 0);
+    let (whole, mut cut): (Vec<Piece>, Vec<Piece>) = pieces.partition(|piece| piece.cuts() == 0);
     let whole = whole.into_iter().map(|piece| piece.detection).collect();
     let suppression = config.suppression;
     let mut kept: Vec<Detection> = suppression.nms(whole, config.nms_iou_threshold).collect();
@@ -47,7 +47,6 @@ pub(crate) fn merged(found: Vec<(Detection, View)>, config: &PostprocessConfig) 
     let is_part = |part: &Detection, of: &Detection| {
         related(part, of) && share_inside(&part.bbox, &of.bbox) > COVERED
     };
-    let mut cut = cut;
     cut.retain(|piece| !kept.iter().any(|other| is_part(&piece.detection, other)));
     let mut cut = joined(cut, suppression);
     cut.sort_by(|a, b| {
