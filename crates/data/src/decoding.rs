@@ -62,7 +62,8 @@ impl ImageHeader {
 /// Decodes the image at `path` to 8-bit RGB. The format is detected from the content, not from the extension.
 ///
 /// The pixels are upright: an EXIF orientation is applied. Gray levels, palettes, 16-bit and CMYK colors are converted
-/// to RGB. Alpha channels are dropped. Of an animation, the first frame is read; [`Animation`](crate::Animation) reads all.
+/// to RGB. Alpha channels are dropped. Of an animation, the first frame is read; [`Animation`](crate::Animation) reads
+/// all.
 ///
 /// # Errors
 ///

@@ -180,7 +180,7 @@ fn every_kind_of_color_and_odd_size_agrees_with_the_textbook() {
                     let chroma = width * height + y / down * columns + x / across;
                     let cr = chroma + columns * rows;
                     let pixel = [samples[y * width + x], samples[chroma], samples[cr]];
-                    Rgb(textbook(pixel, depth as i32, full, weights))
+                    Rgb(textbook(pixel, depth, full, weights))
                 });
                 // Numbers that are halves up to rounding may go either way.
                 assert!(largest_difference(&image, &expected) <= 1, "{header}");
