@@ -501,7 +501,7 @@ fn peak() -> u64 {
 /// `cargo test --release -p fcos-burn-data --test video -- --ignored --nocapture` prints memory and speed.
 #[cfg(target_os = "linux")]
 #[test]
-#[ignore = "takes a minute; measures the memory of the process, so that it must run alone"]
+#[ignore = "takes minutes; measures the memory of the process, so that it must run alone"]
 fn memory_is_flat_over_ten_thousand_frames() {
     let (width, height) = (1280, 720);
     let format = VideoFormat::new(width, height, FrameRate::default());
