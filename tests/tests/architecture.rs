@@ -20,8 +20,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     (
         "crates/fcos-burn",
         &[
-            "boxes", "data", "detect", "eval", "inspect", "loss", "model", "onnx", "plot", "report",
-            "train",
+            "boxes", "data", "detect", "eval", "inspect", "loss", "model", "onnx", "plot",
+            "report", "train",
         ],
     ),
     (

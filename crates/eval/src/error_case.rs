@@ -188,7 +188,11 @@ impl Ranking {
             let found = correct[place + 1] as f64;
             let precision = found / rank;
             // Nothing is before the first place.
-            let shorter = if place == 0 { precision } else { found / (rank - 1.0) };
+            let shorter = if place == 0 {
+                precision
+            } else {
+                found / (rank - 1.0)
+            };
             let rises = [
                 shorter - precision,
                 1.0 / rank,
@@ -379,7 +383,10 @@ mod tests {
                 (0, Some(0)) => 0.0,
                 _ => 1.0 / objects(case.label) as f64,
             };
-            assert!((case.cost - share / present as f64).abs() < 1e-12, "{case:?}");
+            assert!(
+                (case.cost - share / present as f64).abs() < 1e-12,
+                "{case:?}"
+            );
         }
     }
 }

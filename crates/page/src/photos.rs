@@ -137,9 +137,8 @@ mod tests {
 
     #[test]
     fn the_longer_side_is_scaled() {
-        let sizes = [(10, 40), (100, 30), (1, 900)].map(|(width, height)| {
-            scaled(&RgbImage::new(width, height), 50).dimensions()
-        });
+        let sizes = [(10, 40), (100, 30), (1, 900)]
+            .map(|(width, height)| scaled(&RgbImage::new(width, height), 50).dimensions());
         assert_eq!(sizes, [(12, 50), (50, 15), (1, 50)]);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_eval::{
-    CocoMetric, CocoMetrics,
+    CocoMetric,
     bootstrap::{paired_differences, resampled_metrics},
     statistics::percentile_interval,
 };
@@ -42,7 +42,6 @@ impl<'a> Comparison<'a> {
     /// Fails if the data of a run is missing or differs from that of the first, or if detections cannot be evaluated.
     pub fn new(reports: Vec<Report<'a>>, resamples: usize) -> Result<Self, ReportError> {
         let mut runs = Vec::with_capacity(reports.len());
-        let mut baseline: Option<Vec<CocoMetrics>> = None;
         for report in reports {
             let examined = match &report.examined {
                 Ok(examined) => examined.clone(),
@@ -56,25 +55,27 @@ impl<'a> Comparison<'a> {
             if let Some(first) = runs.first() {
                 check_same_data(first, &report, &examined)?;
             }
-            let Examined {
-                dataset, results, ..
-            } = &examined;
-            let resampled = resampled_metrics(dataset, results, resamples, SEED)?;
-            let differences = match &baseline {
-                Some(baseline) => paired_differences(&resampled, baseline),
-                None => BTreeMap::new(),
-            };
-            baseline.get_or_insert(resampled);
-            let intervals = differences.into_iter();
             runs.push(Examinee {
-                intervals: intervals
-                    .filter_map(|(metric, list)| {
-                        Some((metric, percentile_interval(&list, CONFIDENCE)?))
-                    })
-                    .collect(),
                 report,
                 examined,
+                intervals: BTreeMap::new(),
             });
+        }
+        let resampled = |run: &Examinee<'_>| {
+            let Examined {
+                dataset, results, ..
+            } = &run.examined;
+            resampled_metrics(dataset, results, resamples, SEED)
+        };
+        if let Some((first, others)) = runs.split_first_mut() {
+            let baseline = resampled(first)?;
+            for run in others {
+                let lists = paired_differences(&resampled(run)?, &baseline).into_iter();
+                let interval = |(metric, list): (CocoMetric, Vec<f64>)| {
+                    Some((metric, percentile_interval(&list, CONFIDENCE)?))
+                };
+                run.intervals = lists.filter_map(interval).collect();
+            }
         }
         Ok(Self { runs, resamples })
     }

@@ -36,7 +36,10 @@ impl BoxPictures {
         let drawn = |picture: Picture| {
             let split = splits.splits().get(picture.split)?;
             let positions = classes.positions.get(picture.split)?;
-            Some((picture, drawn_jpeg(split, picture.image, classes, positions)))
+            Some((
+                picture,
+                drawn_jpeg(split, picture.image, classes, positions),
+            ))
         };
         let read: Vec<_> = pictures.into_par_iter().filter_map(drawn).collect();
         let mut photos = Photos::default();

@@ -1,5 +1,6 @@
 //! Charts as SVG, which the script of the page lets a pointer or the arrow keys read.
 
+use fcos_burn_page::text::{counted, grouped};
 use fcos_burn_plot::{Axis, LineChart, ScatterChart, Series};
 use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 const SIZE: [f64; 2] = [480.0, 270.0];
 
 /// The space to the left, at the top, on the right and at the bottom.
-const MARGIN: [f64; 4] = [58.0, 10.0, 14.0, 40.0];
+const MARGIN: [f64; 4] = [76.0, 10.0, 14.0, 44.0];
 
 /// The number of looks of lines in the style.
 const LOOKS: usize = 8;
@@ -54,7 +55,10 @@ pub(super) enum Mark<'a> {
     /// At a value, with a label.
     At(f64, &'a str),
     /// At the score threshold of a run, which a slider sets.
-    Threshold { run: usize, start: f32 },
+    Threshold {
+        run: usize,
+        start: f32,
+    },
 }
 
 impl Charts {
@@ -125,8 +129,12 @@ impl Charts {
             path.dots d=(PreEscaped(dots.concat())) {}
         };
         let of = match step {
-            1 => format!("{} detections", chart.points.len()),
-            _ => format!("{} of {} detections", shown.len(), chart.points.len()),
+            1 => counted(shown.len(), "detection"),
+            _ => format!(
+                "{} of {}",
+                grouped(shown.len()),
+                counted(chart.points.len(), "detection")
+            ),
         };
         let of = match &chart.diagonal {
             Some(diagonal) => format!("{of}. The line is {diagonal}."),
@@ -270,10 +278,10 @@ impl Frame {
                 } }
                 @for tick in &self.x.ticks { @if let Some(x) = self.left(tick.value) {
                     line x1=(x) y1=(base) x2=(x) y2=(base + 4.0) {}
-                    text x=(x) y=(base + 16.0) text-anchor="middle" { (tick.label) }
+                    text x=(x) y=(base + 17.0) text-anchor="middle" { (tick.label) }
                 } }
                 text x=((left + end) / 2.0) y=(SIZE[1] - 6.0) text-anchor="middle" { (x_label) }
-                text x="12" y=(middle) text-anchor="middle" transform=(format!("rotate(-90 12 {middle})")) { (y_label) }
+                text x="14" y=(middle) text-anchor="middle" transform=(format!("rotate(-90 14 {middle})")) { (y_label) }
                 (content)
             }
         }

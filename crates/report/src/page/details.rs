@@ -105,8 +105,16 @@ fn duration(seconds: f64) -> String {
     match seconds {
         short if short < 10.0 => format!("{short:.1} s"),
         short if short < 120.0 => format!("{short:.0} s"),
-        long if long < 7200.0 => format!("{:.0} min {:02.0} s", (long / 60.0).floor(), (long % 60.0).floor()),
-        long => format!("{:.0} h {:02.0} min", (long / 3600.0).floor(), (long % 3600.0 / 60.0).floor()),
+        long if long < 7200.0 => format!(
+            "{:.0} min {:02.0} s",
+            (long / 60.0).floor(),
+            (long % 60.0).floor()
+        ),
+        long => format!(
+            "{:.0} h {:02.0} min",
+            (long / 3600.0).floor(),
+            (long % 3600.0 / 60.0).floor()
+        ),
     }
 }
 
@@ -136,7 +144,14 @@ mod tests {
     #[test]
     fn durations_have_two_units_at_most() {
         let texts = [1.25, 59.6, 119.9, 125.0, 7199.0, 7300.0].map(duration);
-        let expected = ["1.2 s", "60 s", "120 s", "2 min 05 s", "119 min 59 s", "2 h 01 min"];
+        let expected = [
+            "1.2 s",
+            "60 s",
+            "120 s",
+            "2 min 05 s",
+            "119 min 59 s",
+            "2 h 01 min",
+        ];
         assert_eq!(texts, expected);
     }
 }

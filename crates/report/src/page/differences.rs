@@ -121,7 +121,11 @@ fn flatten(path: &str, value: &Value, add: &mut impl FnMut(String, String)) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
                 flatten(&path, value, add);
             }
         }
@@ -145,8 +149,12 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
         runs.iter().map(of_run).collect()
     };
     let spread = |image: usize| {
-        let totals = counts(image).into_iter().map(|[wrong, missed]| wrong + missed);
-        let (low, high) = totals.fold((usize::MAX, 0), |(low, high), total| (low.min(total), high.max(total)));
+        let totals = counts(image)
+            .into_iter()
+            .map(|[wrong, missed]| wrong + missed);
+        let (low, high) = totals.fold((usize::MAX, 0), |(low, high), total| {
+            (low.min(total), high.max(total))
+        });
         high.saturating_sub(low)
     };
     let mut images: Vec<(usize, usize)> = (0..dataset.len())

@@ -96,8 +96,7 @@ impl<'a> Gallery<'a> {
     pub fn markup(&self) -> Markup {
         let classes = self.examined.matching.classes();
         let shown = self.kinds.iter().flat_map(|kind| &kind.shown);
-        let labels: std::collections::BTreeSet<usize> =
-            shown.map(|(case, _)| case.label).collect();
+        let labels: std::collections::BTreeSet<usize> = shown.map(|(case, _)| case.label).collect();
         html! {
             (legend())
             div.filters {
@@ -142,7 +141,9 @@ impl<'a> Gallery<'a> {
         let score = case.detection.map(|row| matches.detections[row].score);
         // A missed object is found once the slider is at or below the score of the detection that finds it.
         let found_at = match (case.detection, case.object) {
-            (None, Some(object)) => matches.found_by[object].map(|row| matches.detections[row].score),
+            (None, Some(object)) => {
+                matches.found_by[object].map(|row| matches.detections[row].score)
+            }
             _ => None,
         };
         let overlay = Overlay {
@@ -177,7 +178,10 @@ impl<'a> Gallery<'a> {
         let Some(row) = case.detection else {
             let found = case.object.and_then(|object| matches.found_by[object]);
             return match found {
-                Some(row) => format!("{of_object} found only with {:.2}", matches.detections[row].score),
+                Some(row) => format!(
+                    "{of_object} found only with {:.2}",
+                    matches.detections[row].score
+                ),
                 None => format!("{of_object} missed"),
             };
         };
@@ -196,7 +200,9 @@ impl<'a> Gallery<'a> {
 
 fn request(examined: &Examined<'_>, case: &ErrorCase) -> Request {
     let matches = &examined.matching.images()[case.image];
-    let object = case.object.map(|object| matches.objects[object].bbox.to_xyxy());
+    let object = case
+        .object
+        .map(|object| matches.objects[object].bbox.to_xyxy());
     let detection = case.detection.map(|row| matches.detections[row].bbox);
     Request {
         image: case.image,

@@ -44,8 +44,7 @@ impl Report<'_> {
         let mut charts = Charts::default();
         let threshold = self.score_threshold();
         let examined = self.examined.as_ref().ok();
-        let thresholds =
-            examined.map(|examined| Thresholds::new(0, &examined.matching, threshold));
+        let thresholds = examined.map(|examined| Thresholds::new(0, &examined.matching, threshold));
         let name = line(&self.run.name);
         let training = self.training(&mut charts);
         let detections = self.detections(&mut charts);
@@ -55,10 +54,7 @@ impl Report<'_> {
         });
         let body = html! {
             (photos.definitions())
-            (header(&name, &self.overview(), &[
-                ("results", "Results"), ("training", "Training"), ("detections", "Detections"), ("classes", "Classes"),
-                ("errors", "Errors"), ("data", "Data"), ("run", "Run"),
-            ]))
+            (header(&name, &self.overview(), &self.sections()))
             main {
                 (self.results())
                 (training)
@@ -73,6 +69,23 @@ impl Report<'_> {
             (page_data(&charts, thresholds.as_slice())?)
         };
         Ok(document(&format!("Report of {name}"), body))
+    }
+
+    /// The ids and titles of the sections.
+    fn sections(&self) -> Vec<(&'static str, &'static str)> {
+        let (is_examined, is_analyzed) = (self.examined.is_ok(), self.analysis.is_some());
+        let sections = [
+            (true, ("results", "Results")),
+            (true, ("training", "Training")),
+            (is_examined, ("detections", "Detections")),
+            (is_analyzed, ("classes", "Classes")),
+            (is_analyzed, ("errors", "Errors")),
+            (is_examined, ("gallery", "Gallery")),
+            (true, ("data", "Data")),
+            (true, ("run", "Run")),
+        ];
+        let shown = sections.into_iter().filter(|(is_shown, _)| *is_shown);
+        shown.map(|(_, section)| section).collect()
     }
 
     /// The most important numbers in a sentence.

@@ -30,9 +30,21 @@ pub(super) fn metrics(evaluation: &Evaluation) -> Markup {
     });
     let correlation = &evaluation.correlation;
     let others = [
-        ("PCC", "Pearson's correlation of score and IoU", correlation.pearson),
-        ("SCC", "Spearman's correlation of score and IoU", correlation.spearman),
-        ("KCC", "Kendall's correlation of score and IoU", correlation.kendall),
+        (
+            "PCC",
+            "Pearson's correlation of score and IoU",
+            correlation.pearson,
+        ),
+        (
+            "SCC",
+            "Spearman's correlation of score and IoU",
+            correlation.spearman,
+        ),
+        (
+            "KCC",
+            "Kendall's correlation of score and IoU",
+            correlation.kendall,
+        ),
         (
             "ECE",
             "calibration error of the scores as predictions of the IoU",
@@ -109,7 +121,11 @@ fn row(matrix: &ConfusionMatrix, class: &str) -> String {
         .filter(|cell| cell.object.as_deref() == Some(class))
         .collect();
     counts.sort_by_key(|cell| std::cmp::Reverse(cell.count));
-    let rest: usize = counts.iter().skip(MAX_CONFUSIONS).map(|cell| cell.count).sum();
+    let rest: usize = counts
+        .iter()
+        .skip(MAX_CONFUSIONS)
+        .map(|cell| cell.count)
+        .sum();
     let cells = counts.iter().take(MAX_CONFUSIONS).map(|cell| {
         let detected = cell.detected.as_deref().map_or("missed".to_owned(), line);
         format!("{detected} {}", grouped(cell.count))
@@ -124,7 +140,11 @@ fn row(matrix: &ConfusionMatrix, class: &str) -> String {
 /// The confusion matrix, if it is neither trivial nor too large.
 pub(super) fn confusions(analysis: &Analysis) -> Markup {
     let matrix = &analysis.confusion_matrix;
-    let classes: Vec<Option<&str>> = matrix.classes.iter().map(|class| Some(class.as_str())).collect();
+    let classes: Vec<Option<&str>> = matrix
+        .classes
+        .iter()
+        .map(|class| Some(class.as_str()))
+        .collect();
     if !(2..=MAX_MATRIX).contains(&classes.len()) {
         return html! {};
     }

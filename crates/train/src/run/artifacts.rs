@@ -128,10 +128,7 @@ fn losses(rows: &[EpochRow]) -> LineChart {
     let added: BTreeSet<&String> = recorded
         .filter(|name| !built_in.contains(name) && !StepMetric::is_reserved(name))
         .collect();
-    let losses = built_in
-        .iter()
-        .chain(added)
-        .map(|name| trained(rows, name));
+    let losses = built_in.iter().chain(added).map(|name| trained(rows, name));
     LineChart {
         title: "Training losses".to_owned(),
         x_label: "Epoch".to_owned(),

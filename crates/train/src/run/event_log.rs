@@ -112,7 +112,10 @@ impl EventLog {
     pub fn step(&mut self, step: usize, output: &StepOutput, rate: f64) -> Result<(), Error> {
         let metrics = output.metrics().iter();
         let values = metrics.map(|(metric, value)| (format!("step/{}", metric.name()), *value));
-        self.scalars(step, values.chain([("step/Learning rate".to_owned(), rate)]))
+        self.scalars(
+            step,
+            values.chain([("step/Learning rate".to_owned(), rate)]),
+        )
     }
 
     /// The values of an epoch that ends with `step`.
@@ -158,9 +161,7 @@ impl EventLog {
             what: Some(what),
         };
         let record = record(&event.encode_to_vec());
-        self.file
-            .write_all(&record)
-            .map_err(Error::io(&self.path))
+        self.file.write_all(&record).map_err(Error::io(&self.path))
     }
 }
 
@@ -175,7 +176,11 @@ fn event_files(folder: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let name = entry.map_err(Error::io(folder))?.file_name();
-        names.extend(name.into_string().ok().filter(|name| name.starts_with(PREFIX)));
+        names.extend(
+            name.into_string()
+                .ok()
+                .filter(|name| name.starts_with(PREFIX)),
+        );
     }
     names.sort();
     Ok(names)
@@ -282,7 +287,10 @@ mod tests {
             }
             _ => None,
         };
-        let losses: Vec<_> = first[1..].iter().map(|event| (event.step, loss(event))).collect();
+        let losses: Vec<_> = first[1..]
+            .iter()
+            .map(|event| (event.step, loss(event)))
+            .collect();
         assert_eq!(losses, [(10, Some(1.0)), (20, Some(0.5))]);
         let start = Some(What::SessionLog(SessionLog { status: START }));
         assert_eq!((second.len(), second[1].step), (2, 13));

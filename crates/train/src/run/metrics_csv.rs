@@ -1,7 +1,5 @@
 //! `metrics.csv`: the metrics of all epochs as a table.
 
-use std::collections::BTreeSet;
-
 use fcos_burn_eval::{CocoMetric, Evaluation};
 use fcos_burn_model::file::write_whole;
 
@@ -22,77 +20,69 @@ pub(crate) fn write_metrics_csv(folder: &RunFolder, rows: &[EpochRow]) -> Result
     write_whole(&path, &table).map_err(Error::io(&path))
 }
 
-/// The value of an epoch as text.
-type Cell<'a> = Box<dyn Fn(&EpochRow) -> String + 'a>;
-
 fn table(rows: &[EpochRow]) -> csv::Result<Vec<u8>> {
-    let columns = columns(rows);
+    let rows: Vec<Vec<(String, String)>> = rows.iter().map(values).collect();
+    let mut columns = Vec::<&str>::new();
+    for (name, _) in rows.iter().flatten() {
+        if !columns.contains(&name.as_str()) {
+            columns.push(name);
+        }
+    }
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns.iter().map(|(name, _)| name))?;
-    for row in rows {
-        writer.write_record(columns.iter().map(|(_, cell)| cell(row)))?;
+    writer.write_record(&columns)?;
+    for row in &rows {
+        let value = |column: &&str| row.iter().find(|(name, _)| name == column);
+        let cells = columns.iter().map(value);
+        writer.write_record(cells.map(|cell| cell.map_or("", |(_, text)| text)))?;
     }
-    writer.into_inner().map_err(|error| error.into_error().into())
+    writer
+        .into_inner()
+        .map_err(|error| error.into_error().into())
 }
 
-/// The columns, with the names of `metrics.json`.
-fn columns(rows: &[EpochRow]) -> Vec<(String, Cell<'_>)> {
-    let evaluations = || rows.iter().filter_map(|row| row.validation.as_ref());
-    let trained: BTreeSet<&String> = rows.iter().flat_map(|row| row.train.keys()).collect();
-    let classes: BTreeSet<&String> = evaluations().flat_map(|of| of.class_ap.keys()).collect();
-    let mut columns: Vec<(String, Cell<'_>)> = vec![
-        ("epoch".to_owned(), Box::new(|row| row.epoch.to_string())),
-        ("seconds".to_owned(), Box::new(|row| row.seconds.to_string())),
-        (
-            "learning_rate".to_owned(),
-            Box::new(|row| row.learning_rate.to_string()),
-        ),
+/// The values of an epoch with the names of `metrics.json`, as the shortest texts that give the same numbers when they
+/// are read.
+fn values(row: &EpochRow) -> Vec<(String, String)> {
+    let mut values = vec![
+        ("epoch".to_owned(), row.epoch.to_string()),
+        ("seconds".to_owned(), row.seconds.to_string()),
+        ("learning_rate".to_owned(), row.learning_rate.to_string()),
     ];
-    columns.extend(trained.into_iter().map(|name| {
-        let cell: Cell<'_> = Box::new(|row| text(row.train.get(name).copied()));
-        (format!("train/{name}"), cell)
-    }));
-    columns.extend([
-        (
-            "clipped_steps".to_owned(),
-            Box::new(|row: &EpochRow| row.clipped_steps.to_string()) as Cell<'_>,
-        ),
-        (
-            "unreadable_images".to_owned(),
-            Box::new(|row: &EpochRow| row.unreadable_images.to_string()),
-        ),
-    ]);
-    let mut validated = |name: String, value: Box<dyn Fn(&Evaluation) -> Option<f64> + '_>| {
-        let cell: Cell<'_> = Box::new(move |row| text(row.validation.as_ref().and_then(&value)));
-        columns.push((format!("validation/{name}"), cell));
-    };
-    for &metric in CocoMetric::ALL {
-        validated(metric.name().to_owned(), Box::new(move |of| of.metric(metric)));
-    }
-    for name in classes {
-        validated(
-            format!("class_ap/{name}"),
-            Box::new(|of| of.class_ap.get(name).copied()),
-        );
-    }
-    validated("PCC".to_owned(), Box::new(|of| of.correlation.pearson));
-    validated("SCC".to_owned(), Box::new(|of| of.correlation.spearman));
-    validated("KCC".to_owned(), Box::new(|of| of.correlation.kendall));
-    validated(
-        "calibration_error".to_owned(),
-        Box::new(|of| of.calibration_error),
-    );
-    validated("images".to_owned(), Box::new(|of| Some(of.images as f64)));
-    validated(
-        "detections".to_owned(),
-        Box::new(|of| Some(of.detections as f64)),
-    );
-    columns
+    let trained = row.train.iter();
+    values.extend(trained.map(|(name, value)| (format!("train/{name}"), value.to_string())));
+    values.push(("clipped_steps".to_owned(), row.clipped_steps.to_string()));
+    values.push((
+        "unreadable_images".to_owned(),
+        row.unreadable_images.to_string(),
+    ));
+    values.extend(row.validation.iter().flat_map(validated));
+    values
 }
 
-/// The shortest text that gives the same number when it is read.
-fn text(value: Option<f64>) -> String {
-    value.map_or_else(String::new, |value| value.to_string())
+fn validated(evaluation: &Evaluation) -> Vec<(String, String)> {
+    let text = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let metrics = CocoMetric::ALL.iter();
+    let mut values: Vec<(String, String)> = metrics
+        .map(|&metric| (metric.name().to_owned(), text(evaluation.metric(metric))))
+        .collect();
+    let classes = evaluation.class_ap.iter();
+    values.extend(classes.map(|(name, ap)| (format!("class_ap/{name}"), ap.to_string())));
+    let correlation = &evaluation.correlation;
+    values.extend(
+        [
+            ("PCC", text(correlation.pearson)),
+            ("SCC", text(correlation.spearman)),
+            ("KCC", text(correlation.kendall)),
+            ("calibration_error", text(evaluation.calibration_error)),
+            ("images", evaluation.images.to_string()),
+            ("detections", evaluation.detections.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let named = values.into_iter();
+    named
+        .map(|(name, value)| (format!("validation/{name}"), value))
+        .collect()
 }
 
 #[cfg(test)]

@@ -37,12 +37,12 @@ use fcos_burn_eval::{
     class_confusion::ClassConfusion, results,
 };
 use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
-use fcos_burn_report::{Provenance, Session, SplitCounts};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
     backbone::{BackboneConfig, resnet::ResNetConfig},
 };
+use fcos_burn_report::{Provenance, Session, SplitCounts};
 
 use self::{
     burn_metrics::{TrainingMetric, ValidationMetric},
