@@ -13,6 +13,9 @@ use rayon::prelude::*;
 /// The longer side of a picture in pixels.
 const SIDE: u32 = 360;
 
+/// The color of objects.
+pub(super) const TRUTH: &str = "#ffffff";
+
 /// How much larger than its boxes a part of an image is.
 const CONTEXT: f32 = 3.0;
 
@@ -173,7 +176,7 @@ impl Overlay<'_> {
         let class = if is_subject { "truth subject" } else { "truth" };
         html! {
             @if let Some(place) = view.place(object.bbox.to_xyxy()) {
-                g class=(class) { (rectangle(place, "#ffffff")) title { (title) } }
+                g class=(class) { (rectangle(place, TRUTH)) title { (title) } }
             }
         }
     }

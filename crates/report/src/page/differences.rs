@@ -174,9 +174,9 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
             "The number of errors differs on " (grouped(differing)) " of " (grouped(dataset.len())) " images."
             @if differing > images.len() { " Those with the largest differences:" }
         }
-        @for ((_, image), picture) in images.iter().zip(&pictures) {
+        div.groups { @for ((_, image), picture) in images.iter().zip(&pictures) {
             @let file = line(&dataset.images()[*image].file_name);
-            div.group {
+            div {
                 h3 { (file) }
                 div.pictures { @for (place, (run, [wrong, missed])) in runs.iter().zip(counts(*image)).enumerate() {
                     @let name = line(&run.report.run.name);
@@ -196,7 +196,7 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
                     }
                 } }
             }
-        }
+        } }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The costliest errors as pictures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fcos_burn_boxes::iou;
 use fcos_burn_eval::{
@@ -9,11 +9,12 @@ use fcos_burn_eval::{
 };
 use fcos_burn_page::{
     Photos,
+    markup::color,
     text::{counted, grouped, line},
 };
 use maud::{Markup, html};
 
-use super::boxes::{Overlay, Picture, Request, read};
+use super::boxes::{Overlay, Picture, Request, TRUTH, read};
 use crate::examined::Examined;
 
 /// The largest number of pictures of a kind.
@@ -57,6 +58,8 @@ const KINDS: [(ErrorKind, &str, &str); 6] = [
 pub(super) struct Gallery<'a> {
     examined: &'a Examined<'a>,
     threshold: f32,
+    /// The number of images with errors.
+    images: usize,
     kinds: Vec<Kind>,
 }
 
@@ -71,7 +74,9 @@ struct Kind {
 impl<'a> Gallery<'a> {
     pub fn new(examined: &'a Examined<'a>, threshold: f32, photos: &mut Photos) -> Self {
         let mut cases = BTreeMap::<ErrorKind, Vec<ErrorCase>>::new();
+        let mut images = BTreeSet::new();
         for case in error_cases(&examined.matching, threshold) {
+            images.insert(case.image);
             cases.entry(case.kind).or_default().push(case);
         }
         let of_kind = |(kind, title, meaning)| {
@@ -89,6 +94,7 @@ impl<'a> Gallery<'a> {
         Self {
             examined,
             threshold,
+            images: images.len(),
             kinds: KINDS.map(of_kind).into(),
         }
     }
@@ -96,9 +102,14 @@ impl<'a> Gallery<'a> {
     pub fn markup(&self) -> Markup {
         let classes = self.examined.matching.classes();
         let shown = self.kinds.iter().flat_map(|kind| &kind.shown);
-        let labels: std::collections::BTreeSet<usize> = shown.map(|(case, _)| case.label).collect();
+        let labels: BTreeSet<usize> = shown.map(|(case, _)| case.label).collect();
         html! {
-            (legend())
+            p {
+                (grouped(self.images)) " of " (counted(self.examined.dataset.len(), "image"))
+                " have errors. Errors are those at the run's score threshold, ordered by cost: by how much AP would rise if this \
+                 error alone were corrected, in points. The slider hides and shows detections."
+            }
+            (legend(&[LINES[0], LINES[1], SUBJECT]))
             div.filters {
                 label { "Kind " select id="kind" {
                     option value="" { "all" }
@@ -210,27 +221,31 @@ fn request(examined: &Examined<'_>, case: &ErrorCase) -> Request {
     }
 }
 
-/// What the lines on the pictures mean.
-pub(super) fn legend() -> Markup {
-    let line = |class: &str, stroke: &str, meaning: &str| {
-        html! {
-            li {
-                svg.key.photo viewBox="0 0 36 20" aria-hidden="true" {
-                    g class=(class) {
-                        rect.under x="3" y="3" width="30" height="14" {}
-                        rect.over x="3" y="3" width="30" height="14" stroke=(stroke) {}
-                    }
-                }
-                (meaning)
-            }
-        }
+/// What the lines on pictures mean.
+pub(super) const LINES: [(&str, &str); 2] = [
+    ("truth", "ground truth, dashed"),
+    ("found", "detection, in the color of its class"),
+];
+
+/// What further lines in the gallery mean.
+const SUBJECT: (&str, &str) = ("found subject", "thick: the box concerned");
+
+/// The legend of lines, each with the class of its boxes.
+pub(super) fn legend(lines: &[(&str, &str)]) -> Markup {
+    let stroke = |class: &str| match class {
+        "truth" => TRUTH.to_owned(),
+        _ => color(1),
     };
     html! {
-        ul.legend {
-            (line("truth", "#ffffff", "ground truth, dashed"))
-            (line("found", &fcos_burn_page::markup::color(1), "detection, in the color of its class"))
-            (line("found subject", &fcos_burn_page::markup::color(1), "thick: the box concerned"))
-        }
+        ul.legend { @for (class, meaning) in lines { li {
+            svg.key.photo viewBox="0 0 36 20" aria-hidden="true" {
+                g class=(class) {
+                    rect.under x="3" y="3" width="30" height="14" {}
+                    rect.over x="3" y="3" width="30" height="14" stroke=(stroke(class)) {}
+                }
+            }
+            (meaning)
+        } } }
     }
 }
 
@@ -239,16 +254,4 @@ fn cost(cost: f64) -> String {
         points if points >= 0.005 => format!("{points:.2} AP"),
         _ => "less than 0.01 AP".to_owned(),
     }
-}
-
-/// How many images have errors, for the text above the gallery.
-pub(super) fn images_with_errors(examined: &Examined<'_>, threshold: f32) -> String {
-    let mut images: Vec<usize> = error_cases(&examined.matching, threshold)
-        .into_iter()
-        .map(|case| case.image)
-        .collect();
-    images.sort_unstable();
-    images.dedup();
-    let all = counted(examined.dataset.len(), "image");
-    format!("{} of {all} have errors.", grouped(images.len()))
 }

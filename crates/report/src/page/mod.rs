@@ -50,7 +50,7 @@ impl Report<'_> {
         let detections = self.detections(&mut charts);
         let gallery = examined.map(|examined| {
             let gallery = Gallery::new(examined, threshold, &mut photos);
-            self.gallery(&gallery, &gallery::images_with_errors(examined, threshold))
+            html! { section id="gallery" { h2 { "The costliest errors" } (gallery.markup()) } }
         });
         let body = html! {
             (photos.definitions())
@@ -196,20 +196,6 @@ impl Report<'_> {
             }
         }
     }
-
-    fn gallery(&self, gallery: &Gallery<'_>, images: &str) -> Markup {
-        html! {
-            section id="gallery" {
-                h2 { "The costliest errors" }
-                p {
-                    (images)
-                    " Errors are those at the run's score threshold, ordered by cost: by how much AP would rise if this error \
-                     alone were corrected, in points. The slider hides and shows detections."
-                }
-                (gallery.markup())
-            }
-        }
-    }
 }
 
 impl Comparison<'_> {
@@ -260,7 +246,7 @@ impl Comparison<'_> {
                 (controls(html! { @for (thresholds, name) in thresholds.iter().zip(&names) { (thresholds.slider(name)) } }))
                 section id="images" {
                     h2 { "Images that differ most" }
-                    (gallery::legend())
+                    (gallery::legend(&gallery::LINES))
                     (images)
                 }
                 section id="configurations" {
@@ -301,7 +287,10 @@ impl Comparison<'_> {
                 let Some(first) = chart.series.into_iter().next() else {
                     continue;
                 };
-                let title = format!("{}: {}", chart.title, first.name);
+                let title = match first.name == chart.title {
+                    true => chart.title.clone(),
+                    false => format!("{}: {}", chart.title, first.name),
+                };
                 let series = Series {
                     name: line(&run.report.run.name),
                     ..first
