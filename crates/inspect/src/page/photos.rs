@@ -33,7 +33,7 @@ impl BoxPictures {
         let mut pictures = pictures.to_vec();
         pictures.sort_unstable();
         pictures.dedup();
-        let drawn = |picture: Picture| {
+        let read = |picture: Picture| {
             let split = splits.splits().get(picture.split)?;
             let positions = classes.positions.get(picture.split)?;
             Some((
@@ -41,7 +41,7 @@ impl BoxPictures {
                 drawn_jpeg(split, picture.image, classes, positions),
             ))
         };
-        let read: Vec<_> = pictures.into_par_iter().filter_map(drawn).collect();
+        let read: Vec<_> = pictures.into_par_iter().filter_map(read).collect();
         let mut photos = Photos::default();
         let pictures = read.into_iter();
         Self {
