@@ -223,7 +223,7 @@ mod tests {
 
     fn unmasked(bytes: &[u8]) -> u32 {
         let masked = u32::from_le_bytes(bytes.try_into().unwrap()).wrapping_sub(0xa282_ead8);
-        (masked >> 17) | (masked << 15)
+        masked.rotate_left(15)
     }
 
     /// The events of a file. Fails if a checksum is wrong or bytes are left over.
