@@ -15,43 +15,47 @@ use syn::{
 
 /// The crates of the workspace, each with the crates that it may depend on. Dependencies point
 /// down.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("crates/cli", &["fcos-burn", "pretrained"]),
     (
         "crates/fcos-burn",
         &[
-            "boxes", "data", "detect", "eval", "inspect", "loss", "model", "onnx", "plot", "train",
+            "boxes", "data", "detect", "eval", "inspect", "loss", "model", "onnx", "plot",
+            "report", "train",
         ],
     ),
     (
         "crates/inspect",
-        &["boxes", "data", "eval", "model", "plot"],
+        &["boxes", "data", "eval", "model", "page", "plot"],
     ),
     (
         "crates/train",
         &[
-            "boxes", "cpu", "data", "detect", "eval", "loss", "model", "plot",
+            "boxes", "cpu", "data", "detect", "eval", "loss", "model", "plot", "report",
         ],
     ),
     ("crates/onnx", &["data", "detect", "model"]),
     ("crates/detect", &["boxes", "data", "model", "plot"]),
+    ("crates/report", &["boxes", "data", "eval", "page", "plot"]),
     ("crates/model", &["boxes", "cpu", "loss"]),
     ("crates/eval", &["boxes", "data"]),
     ("crates/data", &["boxes"]),
     ("crates/boxes", &[]),
     ("crates/cpu", &[]),
     ("crates/loss", &[]),
+    ("crates/page", &["plot"]),
     ("crates/plot", &[]),
     ("crates/pretrained", &[]),
 ];
 
 /// The foreign crates whose types may appear in the public API of each crate.
-const MAY_SHOW: [(&str, &[&str]); 13] = [
+const MAY_SHOW: [(&str, &[&str]); 15] = [
     ("crates/fcos-burn", &[]),
     ("crates/train", &["burn", "serde", "serde_json"]),
     ("crates/onnx", &["burn", "serde_json"]),
     ("crates/detect", &["burn", "image", "serde", "serde_json"]),
     ("crates/inspect", &["serde", "serde_json"]),
+    ("crates/report", &["serde", "serde_json"]),
     ("crates/model", &["burn", "serde"]),
     ("crates/eval", &["serde"]),
     (
@@ -61,6 +65,7 @@ const MAY_SHOW: [(&str, &[&str]); 13] = [
     ("crates/boxes", &["serde"]),
     ("crates/cpu", &["burn"]),
     ("crates/loss", &["burn", "serde"]),
+    ("crates/page", &["image", "maud", "serde", "serde_json"]),
     ("crates/plot", &["image"]),
     ("crates/pretrained", &[]),
 ];
@@ -116,8 +121,10 @@ fn evaluation_and_plots_do_not_depend_on_burn() {
         "crates/boxes",
         "crates/data",
         "crates/eval",
+        "crates/page",
         "crates/plot",
         "crates/pretrained",
+        "crates/report",
     ] {
         let found = keys(&manifest(folder), "dependencies");
         assert!(!found.contains("burn"), "{folder} must not depend on burn");

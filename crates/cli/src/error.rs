@@ -64,6 +64,12 @@ pub enum Error {
     /// The detections could not be evaluated.
     #[error(transparent)]
     Evaluation(#[from] fcos_burn::eval::EvaluationError),
+    /// A report could not be made.
+    #[error(transparent)]
+    Report(#[from] fcos_burn::report::ReportError),
+    /// No file was given for the comparison of runs.
+    #[error("several runs are compared in a file of their own: choose it with --output")]
+    NoReportFile,
     /// A device is unavailable.
     #[error(transparent)]
     Device(#[from] fcos_burn::detect::device::DeviceError),

@@ -24,6 +24,7 @@ enum Command {
     #[cfg(feature = "inspect")]
     Inspect(commands::inspect::Args),
     Evaluate(commands::evaluate::Args),
+    Report(commands::report::Args),
     Detect(commands::detect::Args),
     Export(commands::export::Args),
     Convert(commands::convert::Args),
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "inspect")]
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),
+        Command::Report(args) => commands::report::run(&args),
         Command::Detect(args) => commands::detect::run(&args),
         Command::Export(args) => commands::export::run(&args),
         Command::Convert(args) => commands::convert::run(&args),

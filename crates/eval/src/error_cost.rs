@@ -39,7 +39,7 @@ impl ErrorKind {
         Self::Missed,
     ];
 
-    fn of(outcome: Outcome) -> Option<Self> {
+    pub(crate) fn of(outcome: Outcome) -> Option<Self> {
         match outcome {
             Outcome::Correct { .. } | Outcome::Ignored => None,
             Outcome::Classification { .. } => Some(Self::Classification),
@@ -148,7 +148,7 @@ enum Correction {
 }
 
 /// The objects that are not found, and that no error with at least this score would find if it were corrected.
-fn missed(image: &ImageMatches, score_threshold: f32) -> impl Iterator<Item = usize> {
+pub(crate) fn missed(image: &ImageMatches, score_threshold: f32) -> impl Iterator<Item = usize> {
     let mut within_reach = vec![false; image.objects.len()];
     for row in image.wrong(score_threshold) {
         if let Some(object) = image.outcomes[row].within_reach() {

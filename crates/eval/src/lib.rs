@@ -8,6 +8,7 @@ mod coco;
 pub mod confusion_matrix;
 pub mod correlation;
 mod error;
+pub mod error_case;
 pub mod error_cost;
 mod evaluation;
 pub mod matching;

@@ -105,6 +105,21 @@ impl Outcome {
         !matches!(self, Self::Correct { .. } | Self::Ignored)
     }
 
+    pub(crate) fn is_ignored(self) -> bool {
+        self == Self::Ignored
+    }
+
+    /// The object concerned.
+    pub fn object(self) -> Option<usize> {
+        match self {
+            Self::Correct { object }
+            | Self::Localization { object }
+            | Self::Classification { object }
+            | Self::Duplicate { object } => Some(object),
+            Self::Ignored | Self::Background | Self::Both => None,
+        }
+    }
+
     /// The object that the detection would find if its box or its class were corrected.
     pub(crate) fn within_reach(self) -> Option<usize> {
         match self {

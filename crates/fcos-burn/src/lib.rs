@@ -15,6 +15,8 @@ pub use fcos_burn_model as model;
 pub use fcos_burn_onnx as onnx;
 pub use fcos_burn_plot as plot;
 #[cfg(feature = "train")]
+pub use fcos_burn_report as report;
+#[cfg(feature = "train")]
 pub use fcos_burn_train as train;
 
 pub mod prelude;

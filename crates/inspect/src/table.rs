@@ -3,14 +3,14 @@
 use std::fmt::{Display, Write};
 
 use fcos_burn_eval::text_table::aligned;
+use fcos_burn_page::text::{grouped, line, percent, rounded};
 
 use crate::{
     ClassCount,
     distribution::Distribution,
     inspection::Inspection,
     wording::{
-        concerns, described, grouped, leaks, line, percent, reason, rounded, sized_objects,
-        split_columns, unions, unread_name,
+        concerns, described, leaks, reason, sized_objects, split_columns, unions, unread_name,
     },
 };
 

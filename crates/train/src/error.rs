@@ -8,6 +8,7 @@ use fcos_burn_eval::EvaluationError;
 use fcos_burn_loss::{ConfigError, TermNameError};
 use fcos_burn_model::{WeightsError, assignment::AssignmentError};
 use fcos_burn_plot::PlotError;
+use fcos_burn_report::ReportError;
 
 /// Why training, evaluation or detection failed.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,9 @@ pub enum Error {
         /// The folder in which the step is saved.
         kept: PathBuf,
     },
+    /// A report could not be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// The evaluation failed.
     #[error(transparent)]
     Evaluation(#[from] EvaluationError),

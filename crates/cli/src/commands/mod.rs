@@ -9,6 +9,7 @@ pub mod export;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 pub mod man;
+pub mod report;
 #[cfg(feature = "remote")]
 pub mod serve;
 pub mod train;

@@ -40,7 +40,11 @@ pub struct Args {
     /// Write the run to this folder [default: runs/NAME, named after the data]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Resume the run in this folder; only --device or --devices can be changed
+    /// Also write event files for TensorBoard, to `tensorboard` in the run folder. A resumed run that has some writes
+    /// them in any case
+    #[arg(long)]
+    tensorboard: bool,
+    /// Resume the run in this folder; only --device or --devices can be changed, and --tensorboard added
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config", "backbone", "association",
         "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
@@ -59,20 +63,24 @@ enum KeptEpoch {
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let ((folder, outcome), signal) = match &args.resume {
         Some(folder) => {
-            let (trainer, signal) = trainer();
+            let (trainer, signal) = trainer(args);
             ((folder.clone(), resume(args, trainer, folder)?), signal)
         }
         None => {
             // While weights are fetched, Ctrl-C ends the program.
             let (config, weights) = configure(args)?;
-            let (trainer, signal) = trainer();
+            let (trainer, signal) = trainer(args);
             (train(args, trainer, config, weights)?, signal)
         }
     };
     match outcome {
         Outcome::Finished(evaluation) => {
             message(format_args!("run folder: {}", folder.display()));
-            match RunFolder::open(&folder)?.read_analysis()? {
+            let folder = RunFolder::open(&folder)?;
+            if folder.report_path().exists() {
+                message(format_args!("report: {}", folder.report_path().display()));
+            }
+            match folder.read_analysis()? {
                 Some(analysis) => print(EvaluationReport::new(&evaluation, &analysis))?,
                 None => print(evaluation.table())?,
             }
@@ -87,11 +95,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 /// A trainer that stops at signals.
-fn trainer() -> (Trainer, StopSignal) {
+fn trainer(args: &Args) -> (Trainer, StopSignal) {
     let interrupter = Interrupter::new();
     let signal = StopSignal::watch(interrupter.clone());
-    let trainer = Trainer::new().with_interrupter(interrupter);
-    (with_display(trainer), signal)
+    let trainer = with_display(Trainer::new().with_interrupter(interrupter));
+    match args.tensorboard {
+        true => (trainer.with_tensorboard(), signal),
+        false => (trainer, signal),
+    }
 }
 
 /// Shows progress on burn-train's dashboard on a terminal, as lines of text elsewhere.

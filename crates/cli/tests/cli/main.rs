@@ -174,6 +174,9 @@ fn train_evaluate_and_detect_work_together() {
         "config.json",
         "model.bpk",
         "metrics.json",
+        "metrics.csv",
+        "provenance.json",
+        "report.html",
         "results.json",
         "train.log",
         "checkpoint/2/model.bpk",
@@ -281,6 +284,98 @@ fn train_evaluate_and_detect_work_together() {
 }
 
 /// Counts, pictures and JSON hold the detections at the score threshold.
+#[test]
+fn reports_are_made_again_and_runs_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_folder = trained(dir.path());
+    let own = run_folder.join("report.html");
+    let html = fs::read_to_string(&own).unwrap();
+    assert!(html.contains("data:image/jpeg;base64,"));
+
+    // The same bytes, beside the run and elsewhere.
+    let page = dir.path().join("page.html");
+    let report = |args: &[&str]| {
+        let output = run("report", args);
+        assert!(output.status.success(), "{}", stderr(&output));
+    };
+    report(&[path(&run_folder), "--output", path(&page)]);
+    assert!(fs::read_to_string(&page).unwrap() == html);
+    fs::remove_file(&own).unwrap();
+    report(&[path(&run_folder)]);
+    assert!(fs::read_to_string(&own).unwrap() == html);
+
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for file in [
+        "config.json",
+        "evaluation.json",
+        "metrics.json",
+        "results.json",
+    ] {
+        fs::copy(run_folder.join(file), copy.join(file)).unwrap();
+    }
+    let runs = [path(&run_folder), path(&copy)];
+    assert_fails("report", &runs, 1, &["--output"]);
+    report(&[&runs[..], &["--output", path(&page), "--resamples", "10"]].concat());
+    let compared = fs::read_to_string(&page).unwrap();
+    assert!(compared.contains("+0.0 [+0.0, +0.0]") && compared.contains("copy"));
+
+    // Other data, and no data.
+    let config = copy.join("config.json");
+    let mut changed: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+    changed["data"]["source"]["shapes"]["seed"] = 77.into();
+    fs::write(&config, changed.to_string()).unwrap();
+    let args = [&runs[..], &["--output", path(&page)]].concat();
+    assert_fails("report", &args, 1, &["run and copy cannot be compared"]);
+    changed["data"]["source"] = serde_json::json!({ "folder": "/nowhere" });
+    fs::write(&config, changed.to_string()).unwrap();
+    report(&[path(&copy)]);
+    let html = fs::read_to_string(copy.join("report.html")).unwrap();
+    assert!(html.contains("the data of the run cannot be examined") && html.contains("/nowhere"));
+    assert!(!html.contains("data:image/jpeg;base64,"));
+    assert_fails("report", &args, 1, &["copy cannot be compared", "/nowhere"]);
+
+    fs::remove_file(copy.join("evaluation.json")).unwrap();
+    assert_fails("report", &[path(&copy)], 1, &["is not finished"]);
+}
+
+#[test]
+fn event_files_are_written_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("tiny.json");
+    fs::write(&config, TINY).unwrap();
+    let folder = dir.path().join("run");
+    let output = run(
+        "train",
+        &[
+            "--config",
+            path(&config),
+            "--epochs",
+            "1",
+            "--output",
+            path(&folder),
+            "--tensorboard",
+        ],
+    );
+    assert!(output.status.success(), "{}", stderr(&output));
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(folder.join("tensorboard")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    };
+    let written = names();
+    assert_eq!(written.len(), 1);
+    assert!(
+        written[0].starts_with("events.out.tfevents."),
+        "{written:?}"
+    );
+    // A complete run has no further events.
+    let output = run("train", &["--resume", path(&folder)]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(names(), written);
+}
+
 #[test]
 fn detect_keeps_the_score_threshold_of_the_run() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,11 +1,9 @@
 //! Histograms as SVG.
 
+use fcos_burn_page::text::{grouped, rounded};
 use maud::{Markup, html};
 
-use crate::{
-    distribution::{Bin, Distribution},
-    wording::{grouped, rounded},
-};
+use crate::distribution::{Bin, Distribution};
 
 /// The size of a chart in SVG units, which are about pixels on most screens.
 const SIZE: [f64; 2] = [400.0, 150.0];

@@ -3,10 +3,14 @@
 mod charts;
 mod photos;
 
-use fcos_burn_plot::class_color;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use fcos_burn_page::{
+    Document,
+    markup::{bar, list, swatch},
+    text::{capitalized, counted, grouped, line, percent, rounded},
+};
+use maud::{Markup, html};
 
-use self::{charts::histogram, photos::Photos};
+use self::{charts::histogram, photos::BoxPictures};
 use crate::{
     classes::ClassIndex,
     distribution::Distribution,
@@ -14,8 +18,7 @@ use crate::{
     picture::Picture,
     splits::Splits,
     wording::{
-        concerns, counted, described, grouped, leaks, line, percent, reason, rounded,
-        sized_objects, split_columns, unions, unread_name,
+        concerns, described, leaks, reason, sized_objects, split_columns, unions, unread_name,
     },
 };
 
@@ -27,17 +30,14 @@ const MAX_CLASSES: usize = 200;
 /// The largest number of groups of duplicate images.
 const MAX_GROUPS: usize = 6;
 
-/// The largest number of messages in a list.
-const MAX_MESSAGES: usize = 50;
-
 /// The self-contained page.
 pub(crate) fn html(inspection: &Inspection, splits: &Splits) -> String {
     let page = Page {
         inspection,
         splits,
-        photos: Photos::read(splits, &shown(inspection), &ClassIndex::of(splits)),
+        photos: BoxPictures::read(splits, &shown(inspection), &ClassIndex::of(splits)),
     };
-    page.markup().into_string()
+    page.document()
 }
 
 /// All images on the page.
@@ -79,40 +79,35 @@ fn groups(inspection: &Inspection) -> Vec<Vec<Picture>> {
 struct Page<'a> {
     inspection: &'a Inspection,
     splits: &'a Splits,
-    photos: Photos,
+    photos: BoxPictures,
 }
 
 impl Page<'_> {
-    fn markup(&self) -> Markup {
+    fn document(&self) -> String {
         let title = line(&self.inspection.name);
-        html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    title { "Inspection of " (title) }
-                    style { (PreEscaped(STYLE)) }
-                }
-                body {
-                    (self.photos.definitions())
-                    header {
-                        h1 { (title) }
-                        p.quiet { (self.origin()) }
-                    }
-                    main {
-                        (self.overview())
-                        (self.problems())
-                        (self.classes())
-                        (self.levels())
-                        (self.distributions())
-                        (self.duplicates())
-                        (self.sheets())
-                    }
-                    footer { p.quiet { "Written by fcos-burn " (env!("CARGO_PKG_VERSION")) "." } }
-                }
+        let body = html! {
+            (self.photos.definitions())
+            header {
+                h1 { (title) }
+                p.quiet { (self.origin()) }
             }
-        }
+            main {
+                (self.overview())
+                (self.problems())
+                (self.classes())
+                (self.levels())
+                (self.distributions())
+                (self.duplicates())
+                (self.sheets())
+            }
+        };
+        let document = Document {
+            title: &format!("Inspection of {title}"),
+            style: STYLE,
+            script: None,
+            body,
+        };
+        document.html()
     }
 
     fn origin(&self) -> String {
@@ -199,7 +194,7 @@ impl Page<'_> {
                     } }
                     tbody { @for (index, class) in classes.iter().enumerate().take(MAX_CLASSES) {
                         tr {
-                            td.name { span.swatch style=(format!("background:{}", color(index))) {} (line(&class.name)) }
+                            td.name { (swatch(index)) (line(&class.name)) }
                             @for count in &class.objects { td { (grouped(*count)) } }
                             td { (grouped(class.total_objects)) }
                             td { (grouped(class.total_images)) }
@@ -342,9 +337,7 @@ impl Page<'_> {
         html! {
             figure {
                 @match photo {
-                    Ok(photo) => svg viewBox=(format!("0 0 {} {}", photo.width, photo.height)) role="img" aria-label=(name) {
-                        use href=(format!("#{}", photo.name())) {}
-                    },
+                    Ok(photo) => svg viewBox=(photo.view_box()) role="img" aria-label=(name) { (photo.markup()) },
                     Err(cause) => div.gone { (line(cause)) },
                 }
                 figcaption {
@@ -370,32 +363,4 @@ fn chart(title: &str, distribution: &Distribution) -> Markup {
             p.quiet { "Median " (median) "; 80% lie between " (tenth) " and " (ninetieth) }
         }
     }
-}
-
-fn list(messages: &[String]) -> Markup {
-    html! {
-        @if !messages.is_empty() {
-            ul {
-                @for message in messages.iter().take(MAX_MESSAGES) { li { (line(message)) } }
-                @if messages.len() > MAX_MESSAGES { li { "… " (grouped(messages.len() - MAX_MESSAGES)) " more" } }
-            }
-        }
-    }
-}
-
-fn bar(count: usize, whole: usize) -> Markup {
-    let width = 100.0 * count as f64 / whole.max(1) as f64;
-    html! { span style=(format!("width:{width:.1}%")) {} }
-}
-
-/// The box color of a class, as in `#e6194b`.
-fn color(class: usize) -> String {
-    let [red, green, blue] = class_color(class).0;
-    format!("#{red:02x}{green:02x}{blue:02x}")
-}
-
-fn capitalized(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().into_iter().flat_map(char::to_uppercase);
-    first.chain(letters).collect()
 }

@@ -6,16 +6,21 @@ const TICKS: f64 = 8.0;
 /// Larger values count as infinite, so that the length of a range cannot overflow.
 const LARGEST: f64 = 1e300;
 
+/// A tick of an [`Axis`].
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tick {
+pub struct Tick {
+    /// The value at which it stands.
     pub value: f64,
+    /// The value as text.
     pub label: String,
 }
 
-#[derive(Clone, Debug)]
-pub(super) struct Axis {
+/// One axis of a chart: the range it covers, and its ticks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
     low: f64,
     high: f64,
+    /// The ticks, about eight.
     pub ticks: Vec<Tick>,
 }
 
@@ -58,7 +63,7 @@ impl Axis {
     }
 
     /// The position of a value: 0 at the low end, 1 at the high end, below 0 or above 1
-    /// outside the range, and `None` for a value that is not [finite](is_finite).
+    /// outside the range, and `None` for a value that is not finite.
     pub fn position(&self, value: f64) -> Option<f64> {
         is_finite(value).then(|| (value - self.low) / (self.high - self.low))
     }

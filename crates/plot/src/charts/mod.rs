@@ -1,5 +1,6 @@
 //! Charts as SVG and PNG files.
 
+pub use axis::{Axis, Tick};
 pub use heat_map::HeatMap;
 pub use line_chart::LineChart;
 pub use scatter_chart::ScatterChart;

@@ -52,7 +52,8 @@ impl SplitDigest {
         }
     }
 
-    fn difference(&self, found: &Self) -> Option<String> {
+    /// How `found`, the digest of the current data, differs from this one of a run.
+    pub(crate) fn difference(&self, found: &Self) -> Option<String> {
         let count = |what: &str, then: usize, now: usize| {
             (then != now).then(|| format!("has {now} {what}, but had {then} when the run started"))
         };

@@ -10,7 +10,8 @@ use fcos_burn_detect::{
     pictures::{PictureNames, picture},
 };
 use fcos_burn_eval::{Analysis, CocoMetric, CocoResult, Evaluation};
-use fcos_burn_plot::{LineChart, ScatterChart, Series, contact_sheet, save_picture};
+use fcos_burn_plot::{LineChart, Series, contact_sheet, save_picture};
+use fcos_burn_report::{operating_points, precision_recall, score_iou};
 use image::{RgbImage, imageops};
 
 use super::{EpochRow, RunFolder};
@@ -40,9 +41,14 @@ pub(crate) fn write_artifacts(
     analysis: &Analysis,
 ) -> Result<(), Error> {
     write_json(&folder.results_path(), results)?;
-    write_training_plots(folder, &folder.read_metrics()?)?;
-    write_evaluation_plots(&folder.plots_path(), evaluation)?;
-    write_operating_points(&folder.plots_path(), analysis)?;
+    let plots = folder.plots_path();
+    let rows = folder.read_metrics()?;
+    losses(&rows).save(&plots.join("losses"))?;
+    positives(&rows).save(&plots.join("positives"))?;
+    validation(&rows).save(&plots.join("ap"))?;
+    precision_recall(evaluation).save(&plots.join("precision-recall"))?;
+    score_iou(evaluation).save(&plots.join("score-iou"))?;
+    operating_points(analysis).save(&plots.join("operating-points"))?;
     // Spread evenly over the data set, which may be sorted.
     let step = detections.len().div_ceil(PICTURES).max(1);
     let score_threshold = analysis.score_threshold.unwrap_or(DEFAULT_SCORE_THRESHOLD);
@@ -61,7 +67,7 @@ pub(crate) fn write_artifacts(
     }
     if !pictures.is_empty() {
         let sheet = contact_sheet(&pictures, SHEET_COLUMNS, SHEET_GAP);
-        save_picture(&folder.plots_path().join("detections.png"), &sheet)?;
+        save_picture(&plots.join("detections.png"), &sheet)?;
     }
     Ok(())
 }
@@ -79,22 +85,50 @@ fn shrunk(picture: RgbImage) -> RgbImage {
     imageops::thumbnail(&picture, side(width), side(height))
 }
 
-fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Error> {
-    let curve = |name: &str, value: &dyn Fn(&EpochRow) -> Option<f64>| Series {
-        name: name.to_owned(),
-        points: rows
-            .iter()
-            .filter_map(|row| Some((row.epoch as f64, value(row)?)))
-            .collect(),
+/// The curves of a training: those that are plotted, the learning rate, and the gradient norm.
+pub(super) fn curves(rows: &[EpochRow]) -> Vec<LineChart> {
+    let single = |title: &str, value: &dyn Fn(&EpochRow) -> Option<f64>| LineChart {
+        title: title.to_owned(),
+        x_label: "Epoch".to_owned(),
+        y_label: title.to_owned(),
+        series: vec![curve(rows, title, value)],
+        y_range: None,
     };
-    let trained = |name: &str| curve(name, &|row| row.train.get(name).copied());
+    let norm = StepMetric::GradientNorm;
+    let charts = [
+        validation(rows),
+        losses(rows),
+        positives(rows),
+        single("Learning rate", &|row| Some(row.learning_rate)),
+        single(norm.name(), &|row| row.train.get(norm.name()).copied()),
+    ];
+    let has_points = |chart: &LineChart| chart.series.iter().any(|of| !of.points.is_empty());
+    charts.into_iter().filter(has_points).collect()
+}
+
+fn curve(rows: &[EpochRow], name: &str, value: &dyn Fn(&EpochRow) -> Option<f64>) -> Series {
+    let points = rows
+        .iter()
+        .filter_map(|row| Some((row.epoch as f64, value(row)?)));
+    Series {
+        name: name.to_owned(),
+        points: points.collect(),
+    }
+}
+
+/// The mean of a step metric by epoch.
+fn trained(rows: &[EpochRow], name: &str) -> Series {
+    curve(rows, name, &|row| row.train.get(name).copied())
+}
+
+fn losses(rows: &[EpochRow]) -> LineChart {
     let built_in = [StepMetric::Loss].into_iter().chain(StepMetric::TERMS);
     let built_in: Vec<String> = built_in.map(|metric| metric.name().to_owned()).collect();
     let recorded = rows.iter().flat_map(|row| row.train.keys());
     let added: BTreeSet<&String> = recorded
         .filter(|name| !built_in.contains(name) && !StepMetric::is_reserved(name))
         .collect();
-    let losses = built_in.iter().chain(added).map(|name| trained(name));
+    let losses = built_in.iter().chain(added).map(|name| trained(rows, name));
     LineChart {
         title: "Training losses".to_owned(),
         x_label: "Epoch".to_owned(),
@@ -102,16 +136,20 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         series: losses.filter(|series| !series.points.is_empty()).collect(),
         y_range: None,
     }
-    .save(&folder.plots_path().join("losses"))?;
+}
+
+fn positives(rows: &[EpochRow]) -> LineChart {
     let shares = [StepMetric::ClassAccuracy, StepMetric::MeanIou];
     LineChart {
         title: "Positive locations in training".to_owned(),
         x_label: "Epoch".to_owned(),
         y_label: "Share or IoU".to_owned(),
-        series: shares.map(|metric| trained(metric.name())).into(),
+        series: shares.map(|metric| trained(rows, metric.name())).into(),
         y_range: Some((0.0, 1.0)),
     }
-    .save(&folder.plots_path().join("positives"))?;
+}
+
+fn validation(rows: &[EpochRow]) -> LineChart {
     let metrics = [
         CocoMetric::AP,
         CocoMetric::AP50,
@@ -124,71 +162,11 @@ fn write_training_plots(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Err
         y_label: "Average precision (%)".to_owned(),
         series: metrics
             .map(|metric| {
-                curve(metric.name(), &|row| {
+                curve(rows, metric.name(), &|row| {
                     Some(100.0 * row.validation.as_ref()?.metric(metric)?)
                 })
             })
             .into(),
         y_range: Some((0.0, 100.0)),
     }
-    .save(&folder.plots_path().join("ap"))?;
-    Ok(())
-}
-
-fn write_evaluation_plots(dir: &Path, evaluation: &Evaluation) -> Result<(), Error> {
-    LineChart {
-        title: "Precision and recall".to_owned(),
-        x_label: "Recall".to_owned(),
-        y_label: "Precision".to_owned(),
-        series: evaluation
-            .precision
-            .iter()
-            .map(|(threshold, precision)| Series {
-                name: format!("IoU {threshold}"),
-                points: evaluation
-                    .recall
-                    .iter()
-                    .copied()
-                    .zip(precision.iter().copied())
-                    .collect(),
-            })
-            .collect(),
-        y_range: Some((0.0, 1.0)),
-    }
-    .save(&dir.join("precision-recall"))?;
-    ScatterChart {
-        title: "Score and IoU of the detections".to_owned(),
-        x_label: "Score".to_owned(),
-        y_label: "IoU with the ground truth".to_owned(),
-        x_range: (0.0, 1.0),
-        y_range: (0.0, 1.0),
-        points: evaluation.score_iou.clone(),
-        marked: Series::default(),
-        diagonal: Some("score = IoU".to_owned()),
-    }
-    .save(&dir.join("score-iou"))?;
-    Ok(())
-}
-
-fn write_operating_points(dir: &Path, analysis: &Analysis) -> Result<(), Error> {
-    let points = &analysis.operating_points;
-    let curve = |name: &str, values: &[Option<f64>]| Series {
-        name: name.to_owned(),
-        points: (points.thresholds.iter().zip(values))
-            .filter_map(|(threshold, value)| Some((f64::from(*threshold), (*value)?)))
-            .collect(),
-    };
-    LineChart {
-        title: "Operating points".to_owned(),
-        x_label: "Score threshold".to_owned(),
-        y_label: format!("Of all classes, at IoU {}", analysis.iou_threshold),
-        series: vec![
-            curve("Precision", &points.all.precision),
-            curve("Recall", &points.all.recall),
-            curve("F1", &points.all.f1),
-        ],
-        y_range: Some((0.0, 1.0)),
-    }
-    .save(&dir.join("operating-points"))?;
-    Ok(())
 }

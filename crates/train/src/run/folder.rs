@@ -121,13 +121,33 @@ impl RunFolder {
         self.path.join("metrics.json")
     }
 
+    /// The metrics of all epochs as a table.
+    pub fn metrics_csv_path(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+
+    /// The event files for TensorBoard, if the run writes them.
+    pub fn tensorboard_path(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
+    /// The programs and machines that trained, and the counts of the data.
+    pub fn provenance_path(&self) -> PathBuf {
+        self.path.join("provenance.json")
+    }
+
+    /// The report.
+    pub fn report_path(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
     /// The detections on the validation split, in COCO's results format.
     pub fn results_path(&self) -> PathBuf {
         self.path.join("results.json")
     }
 
-    /// The evaluation of the kept weights, [`model_path`](Self::model_path). It is the last file
-    /// that a run writes.
+    /// The evaluation of the kept weights, [`model_path`](Self::model_path). A run that has it is
+    /// finished; only the report follows.
     pub fn evaluation_path(&self) -> PathBuf {
         self.path.join(run_files::EVALUATION)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::Write,
+    io::{Read, Seek, SeekFrom, Write},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -47,6 +47,35 @@ impl TrainLog {
         let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(file, "{line}")
     }
+
+    /// The whole log. Where locks are mandatory, only this handle can read it.
+    pub(super) fn read(&self) -> std::io::Result<String> {
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = Vec::new();
+        // Lines are appended wherever the file was read.
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// What a line with a warning starts with.
+const WARNING: &str = "warning: ";
+
+/// A line with a warning.
+pub(crate) fn warning_line(warning: &str) -> String {
+    format!("{WARNING}{warning}")
+}
+
+/// The warnings in a log, without repetitions.
+pub(super) fn warnings(log: &str) -> Vec<String> {
+    let mut warnings = Vec::<String>::new();
+    for warning in log.lines().filter_map(|line| line.strip_prefix(WARNING)) {
+        if !warnings.iter().any(|other| other == warning) {
+            warnings.push(warning.to_owned());
+        }
+    }
+    warnings
 }
 
 /// The line of an epoch in the log.

@@ -34,7 +34,10 @@ use crate::{
     Error,
     config::Keep,
     data::TrainBatch,
-    run::{EpochRow, Position, RunFolder, TrainLog, epoch_line, save_model},
+    run::{
+        EpochRow, EventLog, Position, RunFolder, TrainLog, epoch_line, save_model,
+        write_metrics_csv,
+    },
     step::{StepMetric, StepOutput, TrainableDetector, ValidationOutput, WeightAverage},
 };
 
@@ -94,6 +97,8 @@ pub(crate) struct Start<B: Backbone> {
     pub(crate) scheduler: ModuleLrScheduler,
     /// The averaged weights, if the training keeps an average.
     pub(crate) average: Option<WeightAverage<B>>,
+    /// Writes event files, if the training writes them.
+    pub(crate) events: Option<EventLog>,
 }
 
 type Processor<B> = SupervisedTrainingEventProcessor<TrainableDetector<B>>;
@@ -117,6 +122,7 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
             optimizer: start.optimizer,
             scheduler: start.scheduler,
             average: start.average,
+            events: start.events,
             position: start.position,
             rows: start.rows,
             train,
@@ -146,6 +152,7 @@ struct Course<'a, B: Backbone> {
     optimizer: ModuleOptimizer,
     scheduler: ModuleLrScheduler,
     average: Option<WeightAverage<B>>,
+    events: Option<EventLog>,
     position: Position,
     rows: Vec<EpochRow>,
     train: TrainLoader<TrainableDetector<B>>,
@@ -255,6 +262,9 @@ impl<B: Backbone> Course<'_, B> {
             let mean = sofar.means.entry(metric.name().to_owned()).or_default();
             mean.add(*value, metric.weight(positives));
         }
+        if let Some(events) = &mut self.events {
+            events.step(iteration, &output, rate.base())?;
+        }
         let norm = output.metric(&StepMetric::GradientNorm);
         let limit = self.learner.max_gradient_norm();
         if limit.is_some_and(|limit| norm > Some(limit.into())) {
@@ -333,7 +343,12 @@ impl<B: Backbone> Course<'_, B> {
             }
         }
         self.rows.push(row);
-        Ok(write_json(&self.of.folder.metrics_path(), &self.rows)?)
+        write_json(&self.of.folder.metrics_path(), &self.rows)?;
+        write_metrics_csv(&self.of.folder, &self.rows)?;
+        if let (Some(events), Some(row)) = (&mut self.events, self.rows.last()) {
+            events.epoch(self.position.iteration, row)?;
+        }
+        Ok(())
     }
 
     /// The number of completed steps of an epoch.
@@ -342,6 +357,10 @@ impl<B: Backbone> Course<'_, B> {
     }
 
     fn save(&mut self) -> Result<(), Error> {
+        // A resumed run does not repeat the steps before its checkpoint.
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         // Burn buffers the running statistics of the last step per thread. Deriving an
         // inference module writes them to the parameters.
         drop(self.learner.valid());

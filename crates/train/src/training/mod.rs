@@ -42,6 +42,7 @@ use fcos_burn_model::{
     assignment::{AssignmentRule, PredictionAssignmentRule},
     backbone::{BackboneConfig, resnet::ResNetConfig},
 };
+use fcos_burn_report::{Provenance, Session, SplitCounts};
 
 use self::{
     burn_metrics::{TrainingMetric, ValidationMetric},
@@ -58,7 +59,10 @@ use crate::{
         check::{Unreadable, check},
         digest::{DataDigest, SplitDigest},
     },
-    run::{Checkpoint, EpochProgress, Position, RunFolder, TrainLog, write_artifacts},
+    run::{
+        Checkpoint, EpochProgress, EpochRow, EventLog, Position, RunFolder, TrainLog, warning_line,
+        write_artifacts, write_metrics_csv,
+    },
     step::{StepMetric, TrainableDetector, WeightAverage},
 };
 
@@ -107,6 +111,7 @@ pub struct Trainer {
     assigner: Option<Assigner>,
     augmentations: Augmentations,
     data: Option<(DetectionDataset, DetectionDataset)>,
+    tensorboard: bool,
 }
 
 impl Default for Trainer {
@@ -127,6 +132,16 @@ impl Trainer {
             assigner: None,
             augmentations: Augmentations::default(),
             data: None,
+            tensorboard: false,
+        }
+    }
+
+    /// Writes event files for TensorBoard to the run folder. A resumed run that has such files writes them in any case.
+    #[must_use]
+    pub fn with_tensorboard(self) -> Self {
+        Self {
+            tensorboard: true,
+            ..self
         }
     }
 
@@ -426,6 +441,7 @@ impl Trainer {
             devices,
             interrupter: self.interrupter,
             display: self.display,
+            tensorboard: self.tensorboard,
         }
     }
 }
@@ -576,6 +592,7 @@ struct Run<C: BackboneConfig> {
     devices: Vec<Device>,
     interrupter: Interrupter,
     display: Display,
+    tensorboard: bool,
 }
 
 impl<C: BackboneConfig> Run<C> {
@@ -625,7 +642,7 @@ impl<C: BackboneConfig> Run<C> {
             note(&line)?;
         }
         for line in self.data.warnings() {
-            note(&format!("warning: {line}"))?;
+            note(&warning_line(&line))?;
         }
         let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
         note(&format!(
@@ -635,8 +652,10 @@ impl<C: BackboneConfig> Run<C> {
             steps.total,
             devices.join(", "),
         ))?;
+        self.record_session(devices, position.iteration)?;
         if epoch <= steps.epochs() {
             let mut start = Start {
+                events: self.open_events(position.iteration, &rows, steps)?,
                 position,
                 rows,
                 optimizer,
@@ -652,6 +671,38 @@ impl<C: BackboneConfig> Run<C> {
             }
         }
         self.finish(model, &note)
+    }
+
+    /// Adds this start of the program to the provenance of the run.
+    fn record_session(&self, devices: Vec<String>, steps_before: usize) -> Result<(), Error> {
+        // Nothing but the report depends on it.
+        let mut provenance = self.folder.read_provenance().unwrap_or_else(|error| {
+            log::warn!("{error}; starting a new file");
+            None
+        });
+        let recorded = provenance.get_or_insert_with(Provenance::default);
+        recorded.splits = vec![
+            SplitCounts::of("training", &self.data.train),
+            SplitCounts::of("validation", &self.data.val),
+        ];
+        recorded.sessions.push(Session::here(devices, steps_before));
+        Ok(write_json(&self.folder.provenance_path(), recorded)?)
+    }
+
+    /// Event files, if they are wanted or the run has some already.
+    fn open_events(
+        &self,
+        steps_done: usize,
+        rows: &[EpochRow],
+        steps: Steps,
+    ) -> Result<Option<EventLog>, Error> {
+        let folder = self.folder.tensorboard_path();
+        if !self.tensorboard && !folder.exists() {
+            return Ok(None);
+        }
+        let rows = rows.iter().map(|row| (steps.until_end_of(row.epoch), row));
+        let rows: Vec<_> = rows.collect();
+        EventLog::open(&folder, steps_done, &rows).map(Some)
     }
 
     /// Trains the remaining epochs. Returns whether they were completed.
@@ -779,7 +830,7 @@ impl<C: BackboneConfig> Run<C> {
         ))
     }
 
-    /// Evaluates the kept epoch, and writes the evaluation, plots and pictures.
+    /// Evaluates the kept epoch, and writes the evaluation, plots, pictures and the report.
     fn finish(
         self,
         model: Fcos<C::Backbone>,
@@ -801,6 +852,7 @@ impl<C: BackboneConfig> Run<C> {
         let evaluation = Evaluation::new(&self.data.val, &detections)?;
         let analysis = Analysis::new(&self.data.val, &detections, &AnalysisConfig::default())?;
         let results = results(&self.data.val, &detections)?;
+        write_metrics_csv(&self.folder, &self.folder.read_metrics()?)?;
         write_artifacts(
             &self.folder,
             &self.data.val,
@@ -822,7 +874,7 @@ impl<C: BackboneConfig> Run<C> {
             Err(error) => Some(format!("cannot check for class confusion: {error}")),
         };
         if let Some(warning) = warning {
-            note(&format!("warning: {warning}"))?;
+            note(&warning_line(&warning))?;
             log::warn!("{warning}");
         }
         let report = EvaluationReport::new(&evaluation, &analysis);
@@ -832,6 +884,12 @@ impl<C: BackboneConfig> Run<C> {
             Keep::Last => "last",
         };
         note(&format!("{kept} epoch:\n{report}"))?;
+        // The run is complete without its report.
+        if let Err(error) = self.folder.write_report(&self.data.val, &self.log) {
+            let warning = format!("the report was not written: {error}");
+            note(&warning_line(&warning))?;
+            log::warn!("{warning}");
+        }
         Ok(Outcome::Finished(Box::new(evaluation)))
     }
 

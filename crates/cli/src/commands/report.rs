@@ -1,0 +1,88 @@
+//! `fcos-burn report`.
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use fcos_burn::{
+    data::DetectionDataset,
+    model::file::write_whole,
+    report::{Comparison, Report},
+    train::RunFolder,
+};
+use fcos_burn_cli::{Error, terminal::message};
+
+/// Make the report of a run again, or compare several runs on the same data.
+///
+/// A report is one HTML file that loads nothing: curves, the table, classes, and the costliest errors as pictures. Every
+/// run ends with its own. Several runs are compared with the first, with intervals of a paired bootstrap over the images.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The run folders
+    #[arg(value_name = "RUN", required = true)]
+    runs: Vec<PathBuf>,
+    /// Write the page to this file [default: report.html in the run folder; required for several runs]
+    #[arg(long, value_name = "HTML")]
+    output: Option<PathBuf>,
+    /// Draw this many bootstrap samples for the intervals between runs
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    resamples: u32,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let runs = args.runs.iter().map(|path| Run::open(path));
+    let runs = runs.collect::<Result<Vec<Run>, Error>>()?;
+    let (html, output) = match (&runs[..], &args.output) {
+        ([run], output) => {
+            let output = output.clone().unwrap_or_else(|| run.folder.report_path());
+            (run.report()?.html()?, output)
+        }
+        (_, None) => return Err(Error::NoReportFile),
+        (runs, Some(output)) => (compare(runs, args.resamples)?, output.clone()),
+    };
+    write_whole(&output, html.as_bytes()).map_err(Error::io(&output))?;
+    message(format_args!("report: {}", output.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A run folder with the data that it was validated on, or why that cannot be opened.
+struct Run {
+    folder: RunFolder,
+    dataset: Result<DetectionDataset, String>,
+}
+
+impl Run {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let folder = RunFolder::open(path)?;
+        let dataset = folder.open_validation().map_err(|error| error.to_string());
+        if let Err(cause) = &dataset {
+            message(format_args!(
+                "{}: no pictures, since the data cannot be opened: {cause}",
+                path.display()
+            ));
+        }
+        Ok(Self { folder, dataset })
+    }
+
+    fn report(&self) -> Result<Report<'_>, Error> {
+        let dataset = self.dataset.as_ref().map_err(Clone::clone);
+        Ok(self.folder.report(dataset)?)
+    }
+}
+
+fn compare(runs: &[Run], resamples: u32) -> Result<String, Error> {
+    let reports = runs.iter().map(Run::report);
+    let mut reports = reports.collect::<Result<Vec<Report<'_>>, Error>>()?;
+    let names: Vec<String> = (reports.iter())
+        .map(|report| report.run().name.clone())
+        .collect();
+    // Folders with the same name are told apart by their paths.
+    for (index, run) in runs.iter().enumerate() {
+        if names.iter().filter(|name| **name == names[index]).count() > 1 {
+            let name = run.folder.path().display().to_string();
+            reports[index] = reports[index].clone().with_name(name);
+        }
+    }
+    Ok(Comparison::new(reports, resamples as usize)?.html()?)
+}

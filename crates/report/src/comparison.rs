@@ -1,0 +1,121 @@
+//! Several runs side by side.
+
+use std::collections::BTreeMap;
+
+use fcos_burn_data::DetectionDataset;
+use fcos_burn_eval::{
+    CocoMetric,
+    bootstrap::{paired_differences, resampled_metrics},
+    statistics::percentile_interval,
+};
+
+use crate::{ReportError, examined::Examined, report::Report};
+
+/// The confidence level of the intervals.
+pub const CONFIDENCE: f64 = 0.95;
+
+/// The seed of the bootstrap samples.
+const SEED: u64 = 0;
+
+/// Several runs on the same data, compared with the first.
+#[derive(Clone, Debug)]
+pub struct Comparison<'a> {
+    pub(crate) runs: Vec<Examinee<'a>>,
+    pub(crate) resamples: usize,
+}
+
+/// A run of a comparison.
+#[derive(Clone, Debug)]
+pub(crate) struct Examinee<'a> {
+    pub report: Report<'a>,
+    pub examined: Examined<'a>,
+    /// The interval of the difference of each metric from the first run; empty for the first run.
+    pub intervals: BTreeMap<CocoMetric, [f64; 2]>,
+}
+
+impl<'a> Comparison<'a> {
+    /// Compares runs with the first. The intervals are those of a [paired bootstrap](fcos_burn_eval::bootstrap) with
+    /// this many samples of the images. They cover the choice of images, not the random seed of the training.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the data of a run is missing or differs from that of the first, or if detections cannot be evaluated.
+    pub fn new(reports: Vec<Report<'a>>, resamples: usize) -> Result<Self, ReportError> {
+        let mut runs = Vec::with_capacity(reports.len());
+        for report in reports {
+            let examined = match &report.examined {
+                Ok(examined) => examined.clone(),
+                Err(cause) => {
+                    return Err(ReportError::NoData {
+                        run: report.run.name,
+                        cause: cause.clone(),
+                    });
+                }
+            };
+            if let Some(first) = runs.first() {
+                check_same_data(first, &report, &examined)?;
+            }
+            runs.push(Examinee {
+                report,
+                examined,
+                intervals: BTreeMap::new(),
+            });
+        }
+        let resampled = |run: &Examinee<'_>| {
+            let Examined {
+                dataset, results, ..
+            } = &run.examined;
+            resampled_metrics(dataset, results, resamples, SEED)
+        };
+        if let Some((first, others)) = runs.split_first_mut() {
+            let baseline = resampled(first)?;
+            for run in others {
+                let lists = paired_differences(&resampled(run)?, &baseline).into_iter();
+                let interval = |(metric, list): (CocoMetric, Vec<f64>)| {
+                    Some((metric, percentile_interval(&list, CONFIDENCE)?))
+                };
+                run.intervals = lists.filter_map(interval).collect();
+            }
+        }
+        Ok(Self { runs, resamples })
+    }
+}
+
+/// Fails if a run was evaluated on other data than the first.
+fn check_same_data(
+    first: &Examinee<'_>,
+    report: &Report<'_>,
+    examined: &Examined<'_>,
+) -> Result<(), ReportError> {
+    let [one, other] = [first.examined.dataset, examined.dataset];
+    let cause = difference(one, other);
+    cause.map_or(Ok(()), |cause| {
+        Err(ReportError::NotComparable {
+            first: first.report.run.name.clone(),
+            other: report.run.name.clone(),
+            cause: format!(
+                "one was evaluated on {}, the other on {}: {cause}",
+                one.name(),
+                other.name()
+            ),
+        })
+    })
+}
+
+fn difference(one: &DetectionDataset, other: &DetectionDataset) -> Option<String> {
+    let [images, other_images] = [one, other].map(DetectionDataset::len);
+    let names = |dataset: &DetectionDataset| -> Vec<String> {
+        let categories = dataset.categories().iter();
+        categories.map(|category| category.name.clone()).collect()
+    };
+    if images != other_images {
+        Some(format!("{images} and {other_images} images"))
+    } else if names(one) != names(other) {
+        let [one, other] = [one, other].map(|dataset| names(dataset).join(", "));
+        Some(format!("the classes {one} and {other}"))
+    } else if one.images() != other.images() || one.categories() != other.categories() {
+        Some("other images, objects or ids".to_owned())
+    } else {
+        None
+    }
+}

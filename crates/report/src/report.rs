@@ -1,0 +1,67 @@
+//! The report of a run.
+
+use fcos_burn_data::DetectionDataset;
+use fcos_burn_eval::{Analysis, AnalysisConfig, CocoResult, EvaluationError};
+
+use crate::{ReportError, examined::Examined, run::RunSummary};
+
+/// The report of a run.
+#[derive(Clone, Debug)]
+pub struct Report<'a> {
+    pub(crate) run: RunSummary,
+    /// The run's analysis, or one with the default thresholds.
+    pub(crate) analysis: Option<Analysis>,
+    /// The detections beside the data, or why they could not be examined.
+    pub(crate) examined: Result<Examined<'a>, String>,
+}
+
+impl<'a> Report<'a> {
+    /// A report of a run. `dataset` is the split that `results` were computed on, or why it cannot be opened. Without
+    /// it, or if results and data do not belong together, the page has no pictures and no curves of the detections, and
+    /// says why.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the detections cannot be evaluated.
+    pub fn new(
+        run: RunSummary,
+        dataset: Result<&'a DetectionDataset, String>,
+        results: Vec<CocoResult>,
+    ) -> Result<Self, ReportError> {
+        let examined = match dataset {
+            Ok(dataset) => match Examined::new(dataset, results, run.analysis.as_ref()) {
+                Err(error @ EvaluationError::UnknownId { .. }) => Err(error.to_string()),
+                examined => Ok(examined?),
+            },
+            Err(cause) => Err(cause),
+        };
+        let computed = || {
+            let matching = &examined.as_ref().ok()?.matching;
+            Some(Analysis::of(matching, &AnalysisConfig::default()))
+        };
+        Ok(Self {
+            analysis: run.analysis.clone().or_else(computed),
+            run,
+            examined,
+        })
+    }
+
+    /// What the run has recorded.
+    pub fn run(&self) -> &RunSummary {
+        &self.run
+    }
+
+    /// Names the run differently.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.run.name = name.into();
+        self
+    }
+
+    /// The score threshold from which detections count.
+    pub(crate) fn score_threshold(&self) -> f32 {
+        let analysis = self.analysis.as_ref();
+        let threshold = analysis.and_then(|analysis| analysis.score_threshold);
+        threshold.unwrap_or(0.0)
+    }
+}

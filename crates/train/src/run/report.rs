@@ -1,0 +1,193 @@
+//! The report of a run folder.
+
+use std::{fs, path::PathBuf};
+
+use fcos_burn_data::DetectionDataset;
+use fcos_burn_detect::{json::read_json, known_classes, run_files};
+use fcos_burn_eval::CocoResult;
+use fcos_burn_model::file::write_whole;
+use fcos_burn_report::{Epoch, Provenance, Report, RunSummary};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{EpochRow, RunFolder, TrainLog, artifacts::curves, log::warnings};
+use crate::{
+    Error,
+    config::{DataConfig, Keep},
+    data::digest::{DataDigest, SplitDigest},
+};
+
+/// The parts of a configuration that a report needs, whatever the backbone.
+#[derive(Deserialize)]
+struct Settings {
+    data: DataConfig,
+    #[serde(default)]
+    keep: Keep,
+}
+
+impl RunFolder {
+    /// Opens the data that the run was validated on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the data cannot be opened, or is not the data of the run.
+    pub fn open_validation(&self) -> Result<DetectionDataset, Error> {
+        let data = self.settings()?.1.data;
+        let dataset = known_classes(data.open(&data.val_split)?, &data.categories)?;
+        let path = self.checkpoints().data_path();
+        if path.exists() {
+            let digest: DataDigest = read_json(&path)?;
+            if let Some(cause) = digest.val.difference(&SplitDigest::of(&dataset)) {
+                return Err(Error::Run {
+                    path: self.path().to_owned(),
+                    cause: format!("the validation split {cause}"),
+                });
+            }
+        }
+        Ok(dataset)
+    }
+
+    /// The report of a finished run. `dataset` is the data that it was validated on, or why it cannot be opened.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the run is not finished, or one of its files cannot be read.
+    pub fn report<'a>(
+        &self,
+        dataset: Result<&'a DetectionDataset, String>,
+    ) -> Result<Report<'a>, Error> {
+        // A report without the warnings of a log that cannot be read is better than none.
+        let log = fs::read(self.log_path()).unwrap_or_default();
+        self.report_with_log(dataset, &String::from_utf8_lossy(&log))
+    }
+
+    fn report_with_log<'a>(
+        &self,
+        dataset: Result<&'a DetectionDataset, String>,
+        log: &str,
+    ) -> Result<Report<'a>, Error> {
+        let Some(evaluation) = self.read_evaluation()? else {
+            return Err(Error::Run {
+                path: self.path().to_owned(),
+                cause: "is not finished: it has no evaluation.json".to_owned(),
+            });
+        };
+        let (config, settings) = self.settings()?;
+        let rows = self.read_metrics()?;
+        let epoch = |row: &EpochRow| Epoch {
+            epoch: row.epoch,
+            seconds: row.seconds,
+            ap: row.ap(),
+        };
+        let run = RunSummary::new(self.name(), evaluation)
+            .with_analysis(self.read_analysis()?)
+            .with_epochs(
+                rows.iter().map(epoch).collect(),
+                kept_epoch(&rows, settings.keep),
+            )
+            .with_curves(curves(&rows))
+            .with_config(config)
+            .with_provenance(self.read_provenance()?)
+            .with_warnings(warnings(log));
+        let results: Vec<CocoResult> = read_json(&self.results_path())?;
+        Ok(Report::new(run, dataset, results)?)
+    }
+
+    /// Writes the report of a finished run, and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`report`](Self::report) does, and if the file cannot be written.
+    pub(crate) fn write_report(
+        &self,
+        dataset: &DetectionDataset,
+        log: &TrainLog,
+    ) -> Result<PathBuf, Error> {
+        let path = self.report_path();
+        let log = log.read().map_err(Error::io(&self.log_path()))?;
+        let html = self.report_with_log(Ok(dataset), &log)?.html()?;
+        write_whole(&path, html.as_bytes()).map_err(Error::io(&path))?;
+        Ok(path)
+    }
+
+    /// Programs, machines and data of the run; `None` for runs that did not record them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the file exists, but cannot be read.
+    pub fn read_provenance(&self) -> Result<Option<Provenance>, Error> {
+        let path = self.provenance_path();
+        match path.exists() {
+            true => Ok(Some(read_json(&path)?)),
+            false => Ok(None),
+        }
+    }
+
+    /// The whole configuration, and the parts for the report.
+    fn settings(&self) -> Result<(Value, Settings), Error> {
+        let path = self.config_path();
+        let config = run_files::read_config(&path)?;
+        let settings = Settings::deserialize(&config);
+        let settings = settings.map_err(fcos_burn_detect::Error::json(&path))?;
+        Ok((config, settings))
+    }
+
+    /// The name of the folder, however its path is written.
+    fn name(&self) -> String {
+        let path = fs::canonicalize(self.path()).unwrap_or_else(|_| self.path().to_owned());
+        let name = path.file_name().unwrap_or(path.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// The epoch whose weights the run kept. The same rule chooses it during training.
+fn kept_epoch(rows: &[EpochRow], keep: Keep) -> Option<usize> {
+    let last = rows.last()?.epoch;
+    let best = rows.iter().filter(|row| row.ap().is_some());
+    let best = best.reduce(|best, row| if row.ap() > best.ap() { row } else { best });
+    match (keep, best) {
+        (Keep::Best, Some(best)) => Some(best.epoch),
+        _ => Some(last),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
+    use fcos_burn_eval::{CocoMetric, Evaluation};
+
+    use super::*;
+
+    fn rows(aps: &[Option<f64>]) -> Vec<EpochRow> {
+        let shapes = ShapesConfig::default().with_val_images(1);
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let evaluation = Evaluation::new(&dataset, &[]).unwrap();
+        let row = |(ap, epoch): (&Option<f64>, usize)| {
+            let mut validation = evaluation.clone();
+            validation.metrics.insert(CocoMetric::AP, *ap);
+            EpochRow {
+                epoch,
+                seconds: 0.0,
+                learning_rate: 0.0,
+                train: BTreeMap::new(),
+                clipped_steps: 0,
+                unreadable_images: 0,
+                validation: Some(validation),
+            }
+        };
+        aps.iter().zip(1..).map(row).collect()
+    }
+
+    #[test]
+    fn the_first_of_the_best_epochs_is_kept_or_else_the_last() {
+        let aps = rows(&[None, Some(0.2), Some(0.5), Some(0.5), Some(0.1)]);
+        assert_eq!(kept_epoch(&aps, Keep::Best), Some(3));
+        assert_eq!(kept_epoch(&aps, Keep::Last), Some(5));
+        assert_eq!(kept_epoch(&rows(&[None, None]), Keep::Best), Some(2));
+        assert_eq!(kept_epoch(&[], Keep::Best), None);
+    }
+}
