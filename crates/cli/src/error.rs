@@ -107,8 +107,13 @@ pub enum Error {
     #[error("standard output: {0}")]
     Output(io::Error),
     /// A folder or pattern has no images.
-    #[error("{} has no images", .0.display())]
-    NoImages(PathBuf),
+    #[error("{} has no images{left_out}", input.display())]
+    NoImages {
+        /// The folder or pattern.
+        input: PathBuf,
+        /// Which images in unsupported formats it has, as the rest of the message.
+        left_out: String,
+    },
     /// The pattern of an input is malformed, and no file has this name.
     #[error("{pattern} is not a file, and is not a valid pattern: {cause}")]
     Pattern {
@@ -124,7 +129,7 @@ pub enum Error {
     #[error("a video from standard input (-) has to be the only input")]
     VideoAmongInputs,
     /// A flag was given that a video has no use for.
-    #[error("{0} is not possible for a video from standard input: its detections go to --json")]
+    #[error("{0} is not possible for a video from standard input")]
     NotForVideo(&'static str),
     /// A video would be written to a terminal.
     #[error(
@@ -132,8 +137,13 @@ pub enum Error {
     )]
     VideoToTerminal,
     /// The pictures would overwrite the images.
-    #[error("{} contains the images: choose another folder for the pictures (--output)", .0.display())]
-    OutputIsInput(PathBuf),
+    #[error("{} is among the images, or contains them: choose another place for {flag}", path.display())]
+    OutputIsInput {
+        /// The output.
+        path: PathBuf,
+        /// The flag that chose it.
+        flag: &'static str,
+    },
     /// A share of several splits was asked for.
     #[error("--val-share divides one split, but {data} has {splits}: choose it with --split")]
     SeveralSplits {

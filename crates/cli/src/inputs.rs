@@ -1,13 +1,14 @@
 //! The image files that a user names: files, folders and patterns.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
-use fcos_burn::data::ImageListing;
-use glob::{MatchOptions, glob_with};
+use fcos_burn::data::{ImageListing, list_names};
+use glob::{MatchOptions, Pattern};
+use walkdir::WalkDir;
 
 use crate::Error;
 
@@ -28,15 +29,16 @@ pub struct InputFiles {
 }
 
 impl InputFiles {
-    /// Collects the files that `inputs` name. Each is a file, which is taken whatever its name; a folder, of
-    /// which the image files are taken, with those of its subfolders if `recursive`; or a pattern with `*`, `?`, `[…]`
-    /// or `**` for the names of image files and folders. If a file or folder has the very name of a pattern, it is taken instead.
+    /// Collects the files that `inputs` name. Each is a file, which is taken whatever its name; a folder, of which the
+    /// image files are taken, with those of its subfolders if `recursive`; or a pattern with `*`, `?`, `[…]` or `**` for
+    /// the names of image files and folders. If a file or folder has the very name of a pattern, it is taken instead.
     ///
     /// A file that several inputs name is taken once, even through links.
     ///
     /// # Errors
     ///
-    /// Fails if an input does not exist, if a pattern is malformed, or if there is no image file in a folder or for a pattern.
+    /// Fails if an input does not exist, if a pattern is malformed, or if there is no image file in a folder or for a
+    /// pattern.
     pub fn collect(inputs: &[PathBuf], recursive: bool) -> Result<Self, Error> {
         let mut collected = Self::default();
         let mut seen = HashSet::new();
@@ -54,7 +56,15 @@ impl InputFiles {
                 },
             };
             if listing.images.is_empty() && listing.unreadable.is_empty() {
-                return Err(Error::NoImages(input.clone()));
+                let left_out = listing.left_out.iter().map(|file| file_name(file));
+                let left_out: Vec<String> = left_out.collect();
+                return Err(Error::NoImages {
+                    input: input.clone(),
+                    left_out: match left_out.len() {
+                        0 => String::new(),
+                        _ => format!(" in a supported format: {}", list_names(&left_out)),
+                    },
+                });
             }
             collected.left_out.extend(listing.left_out);
             collected.unreadable.extend(listing.unreadable);
@@ -65,14 +75,16 @@ impl InputFiles {
 
     /// The names of the files in unsupported formats, by their folder.
     pub fn left_out_by_folder(&self) -> BTreeMap<&Path, Vec<String>> {
-        let mut names: BTreeMap<&Path, Vec<String>> = BTreeMap::new();
+        let mut names: BTreeMap<&Path, BTreeSet<String>> = BTreeMap::new();
         for file in &self.left_out {
-            if let (Some(folder), Some(name)) = (file.parent(), file.file_name()) {
-                let names = names.entry(folder).or_default();
-                names.push(name.to_string_lossy().into_owned());
-            }
+            let folder = file
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            names.entry(folder).or_default().insert(file_name(file));
         }
-        names
+        let list = |(folder, names): (_, BTreeSet<String>)| (folder, names.into_iter().collect());
+        names.into_iter().map(list).collect()
     }
 
     /// Adds the files that were not seen before.
@@ -87,6 +99,11 @@ impl InputFiles {
     }
 }
 
+fn file_name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or(file.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
 fn listing(folder: &Path, recursive: bool) -> Result<ImageListing, Error> {
     Ok(match recursive {
         true => ImageListing::of_tree(folder)?,
@@ -99,26 +116,53 @@ fn pattern(input: &Path) -> Option<&str> {
     input.to_str().filter(|text| text.contains(WILDCARDS))
 }
 
-/// The images that match a pattern, or are in folders that match.
+/// The images that match a pattern, or are in folders that match. Links are followed, except to a folder that contains
+/// them.
 fn matching(pattern: &str, recursive: bool) -> Result<ImageListing, Error> {
     let options = MatchOptions {
         require_literal_separator: true,
         require_literal_leading_dot: true,
         ..MatchOptions::new()
     };
-    let found = glob_with(pattern, options).map_err(|error| Error::Pattern {
+    // Without repeated separators.
+    let path: PathBuf = Path::new(pattern).components().collect();
+    let compiled = Pattern::new(&path.to_string_lossy()).map_err(|error| Error::Pattern {
         pattern: pattern.to_owned(),
         cause: error.to_string(),
     })?;
+    let is_literal = |part: &Component| !part.as_os_str().to_string_lossy().contains(WILDCARDS);
+    let base: PathBuf = path.components().take_while(is_literal).collect();
+    let depth = match pattern.contains("**") {
+        true => usize::MAX,
+        false => path.components().count() - base.components().count(),
+    };
+    let root = match base.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => &base,
+    };
     let mut all = ImageListing::default();
-    for path in found {
-        let listing = match path {
-            Ok(path) if path.is_dir() => listing(&path, recursive)?,
-            Ok(path) => ImageListing::among([path]),
+    if !root.is_dir() {
+        return Ok(all);
+    }
+    let walk = WalkDir::new(root).follow_links(true).sort_by_file_name();
+    for entry in walk.min_depth(1).max_depth(depth) {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // Everything in the folder is found without the link.
+            Err(error) if error.loop_ancestor().is_some() => continue,
             Err(error) => {
                 all.unreadable.push(error.to_string());
                 continue;
             }
+        };
+        let path = entry.path();
+        let path = path.strip_prefix(".").unwrap_or(path);
+        if !compiled.matches_with(&path.to_string_lossy(), options) {
+            continue;
+        }
+        let listing = match entry.file_type().is_dir() {
+            true => listing(path, recursive)?,
+            false => ImageListing::among([path.to_owned()]),
         };
         all.images.extend(listing.images);
         all.left_out.extend(listing.left_out);
@@ -204,7 +248,7 @@ mod tests {
         let dir = folder(&["b/note.txt", "b/photo.heic"]);
         for (input, cause) in [
             ("missing.jpg", "missing.jpg"),
-            ("b", "has no images"),
+            ("b", "has no images in a supported format: photo.heic"),
             ("b/*.jpg", "has no images"),
             ("b/[", "is not a valid pattern"),
         ] {
@@ -227,6 +271,28 @@ mod tests {
             files(dir.path(), &["a"], true),
             ["a/1.jpg", "a/linked/2.jpg"]
         );
-        assert_eq!(files(dir.path(), &["a/**/*.jpg"], false)[0], "a/1.jpg");
+        symlink(&root, dir.path().join("elsewhere/loop")).unwrap();
+        assert_eq!(
+            files(dir.path(), &["a/**/*.jpg"], false),
+            ["a/1.jpg", "a/linked/2.jpg"]
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn names_that_are_not_unicode_match_patterns() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+        let dir = folder(&["a.jpg"]);
+        let name = OsStr::from_bytes(b"b\xff.jpg");
+        fs::write(dir.path().join(name), "").unwrap();
+        let pattern = dir.path().join("*.jpg");
+        let collected = InputFiles::collect(&[pattern], false).unwrap();
+        let found: Vec<&OsStr> = collected
+            .files
+            .iter()
+            .filter_map(|file| file.file_name())
+            .collect();
+        assert_eq!(found, [OsStr::new("a.jpg"), name]);
     }
 }

@@ -132,9 +132,10 @@ fn frames(file: BufReader<File>) -> ImageResult<Option<(Frames<'static>, Orienta
             let mut first = GifDecoder::new(&mut file)?;
             limit(&mut first)?;
             let mut first = first.into_frames();
-            if first.next().transpose()?.is_none() || first.next().is_none() {
+            // Many still pictures lack the end of the file, which then fails as if it were a frame.
+            let (Some(_), Some(Ok(_))) = (first.next().transpose()?, first.next()) else {
                 return Ok(None);
-            }
+            };
             drop(first);
             file.rewind()?;
             animated(GifDecoder::new(file)?, |decoder| Ok(decoder.into_frames()))

@@ -1,7 +1,7 @@
 //! Image files: extensions, headers and pixels.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use image::error::{DecodingError, ImageFormatHint, UnsupportedError, UnsupportedErrorKind};
@@ -148,7 +148,11 @@ impl ImageListing {
                 // Everything in the folder is found without the link.
                 Err(error) if error.loop_ancestor().is_some() => {}
                 // A broken link is reported when it is read.
-                Err(error) if error.path().is_some_and(Path::is_symlink) => {
+                Err(error)
+                    if (error.io_error())
+                        .is_some_and(|error| error.kind() == ErrorKind::NotFound)
+                        && error.path().is_some_and(Path::is_symlink) =>
+                {
                     files.extend(error.path().map(Path::to_path_buf));
                 }
                 Err(error) => unreadable.push(error.to_string()),

@@ -155,6 +155,22 @@ fn errors_name_the_file_and_the_frame_and_end_the_iteration() {
 }
 
 #[test]
+fn a_still_gif_without_its_end_is_still() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("still.gif");
+    let mut bytes = gif(RgbaImage::from_pixel(9, 7, [200, 10, 30, 255].into()));
+    assert_eq!(bytes.pop(), Some(0x3b));
+    fs::write(&path, bytes).unwrap();
+    let mut animation = Animation::open(&path).unwrap();
+    assert!(!animation.is_animated());
+    assert_eq!(
+        animation.next().unwrap().unwrap().image,
+        read_image(&path).unwrap()
+    );
+    assert!(animation.next().is_none());
+}
+
+#[test]
 fn large_canvases_are_refused() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("large.gif");

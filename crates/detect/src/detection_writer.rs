@@ -109,19 +109,30 @@ pub struct DetectionWriter {
 }
 
 impl DetectionWriter {
-    /// Creates the folders for pictures, and starts `threads` threads that write them, at least one.
-    /// `categories` are those of the detector.
+    /// Creates the folders, and starts `threads` threads that write pictures, at least one. `categories` are those of
+    /// the detector.
     ///
     /// # Errors
     ///
-    /// Fails if a folder cannot be created or a thread cannot be started.
+    /// Fails if a folder cannot be created, a thread cannot be started, or YOLO files cannot list the classes.
     pub fn start(
         config: OutputConfig,
         categories: &[Category],
         threads: usize,
     ) -> Result<Self, Error> {
-        for folder in [&config.pictures, &config.crops].into_iter().flatten() {
+        let yolo = config.yolo.as_ref().map(|(folder, _)| folder);
+        let folders = [&config.pictures, &config.crops, &config.coco];
+        let folders = folders
+            .into_iter()
+            .flatten()
+            .chain(yolo)
+            .map(PathBuf::as_path);
+        let files = [&config.json, &config.csv].into_iter().flatten();
+        for folder in folders.chain(files.filter_map(|file| file.parent())) {
             fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        }
+        if let Some(folder) = yolo {
+            yolo::class_list(folder, categories)?;
         }
         let crops = (config.crops.as_deref()).map(|path| CropFolder::new(path, categories));
         Ok(Self {

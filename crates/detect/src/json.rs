@@ -27,3 +27,13 @@ pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), E
     text.push(b'\n');
     write_whole(path, &text).map_err(Error::io(path))
 }
+
+/// A line of a [JSON Lines](https://jsonlines.org) file, with its line break. `path` names the file in errors.
+///
+/// # Errors
+///
+/// Fails if the value cannot be written as JSON.
+pub fn json_line<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<String, Error> {
+    let line = serde_json::to_string(value).map_err(Error::json(path))?;
+    Ok(line + "\n")
+}

@@ -42,8 +42,8 @@ impl<B: Backbone> Detector<B> {
     /// Detects objects in a stream of images, `batch_size` at a time. Yields the detections of
     /// each image, as those of [`detect`](Self::detect), in the order of the stream.
     ///
-    /// Every input is prepared by [`InputConfig::batch`](crate::InputConfig::batch), which other threads can do
-    /// (`fcos_burn_data::Loader`), and comes with a value that is passed through, such as the image itself. An
+    /// Every input has one image. It is prepared by [`InputConfig::batch`](crate::InputConfig::batch), which other threads
+    /// can do (`fcos_burn_data::Loader`), and comes with a value that is passed through, such as the image itself. An
     /// error in the stream is passed on in its place; the images after it are not affected.
     ///
     /// Images only share a batch if their inputs are padded to the same size alone, so that no image is padded for
@@ -128,8 +128,10 @@ where
                 other => self.entries.push_back(other),
             }
         }
-        let found = self.detector.detect_inputs(inputs);
-        for ((place, value), detections) in places.into_iter().zip(values).zip(found) {
+        let counts: Vec<usize> = inputs.iter().map(|input| input.frames.len()).collect();
+        let mut found = self.detector.detect_inputs(inputs).into_iter();
+        for ((place, value), count) in places.into_iter().zip(values).zip(counts) {
+            let detections = found.by_ref().take(count).flatten().collect();
             self.entries.insert(place, Entry::Done(value, detections));
         }
     }

@@ -1,7 +1,7 @@
 //! Detection in large images, window by window.
 
 use fcos_burn_boxes::Detection;
-use fcos_burn_data::transforms::{Interpolation, Resize};
+use fcos_burn_data::transforms::Resize;
 use fcos_burn_model::{ConfigError, backbone::Backbone};
 use image::{RgbImage, imageops};
 
@@ -173,7 +173,7 @@ impl<B: Backbone> Detector<B> {
     /// cut ones, a box is dropped if more than half of it lies in a box that is not cut. Cut boxes that continue
     /// each other across a seam are then joined, and take the higher of their scores: both reach into
     /// the overlap, from opposite sides, and their extents along the seam have an IoU of at
-    /// least 0.5. What is left is suppressed by IoU and by the same half,
+    /// least 0.5. What is left is suppressed by IoU, and dropped if more than half of it lies in another box,
     /// boxes with fewer cut edges first. All this happens within the classes that can suppress each other.
     ///
     /// The limit of detections holds for each window. The image may have more, unless
@@ -236,10 +236,8 @@ impl<B: Backbone> Detector<B> {
     ) -> Result<Vec<(Detection, View)>, Error> {
         let (width, height) = image.dimensions();
         // Resized from the borrowed image: a copy of it would double the memory.
-        let shrunk = self
-            .input()
-            .resize
-            .image(image, Interpolation::Antialiased)?;
+        let input = self.input();
+        let shrunk = input.resize.image(image, input.interpolation)?;
         let fixed = Resize::Fixed {
             width: shrunk.width(),
             height: shrunk.height(),

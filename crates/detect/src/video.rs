@@ -40,8 +40,8 @@ impl<B: Backbone> Detector<B> {
     ///
     /// # Errors
     ///
-    /// Fails if `tiling` has an invalid value or `batch_size` is 0. The first error of `frames` or `sink` ends the video;
-    /// the frames before it are passed on.
+    /// Fails if `tiling` has an invalid value or `batch_size` is 0. The first error of `frames` or `sink` ends the video.
+    /// The frames before an error of `frames` are passed on. After an error of `sink`, one more frame may be read.
     pub fn detect_video(
         &self,
         frames: impl IntoIterator<Item = Result<RgbImage, DataError>, IntoIter: Send>,
@@ -115,7 +115,11 @@ where
         drop(done);
         let written = joined(writer);
         joined(reader)?;
-        written.and(detected)
+        match (written, detected) {
+            // The error of the sink is the cause.
+            (Err(error), Err(Error::Workers(_)) | Ok(())) => Err(error),
+            (_, detected) => detected,
+        }
     })
 }
 
@@ -165,10 +169,14 @@ mod tests {
         Detector::new(&model, input, classes, device, Precision::F32)
     }
 
-    /// A frame whose first pixel is its number.
+    /// Frames that differ a lot.
     fn frame(number: u8) -> RgbImage {
         RgbImage::from_fn(60, 40, |x, y| {
-            Rgb([number, (x * 3 + y) as u8, (x * y) as u8 ^ number])
+            Rgb([
+                25 * number,
+                (x * 3 + y) as u8,
+                (x * y) as u8 ^ (number * 23),
+            ])
         })
     }
 
@@ -203,6 +211,9 @@ mod tests {
                 assert_eq!(detections.len(), expected.len());
                 for (one, other) in detections.iter().zip(&expected) {
                     assert!((one.score - other.score).abs() < 1e-5, "{one:?} {other:?}");
+                    for (one, other) in one.bbox.iter().zip(other.bbox) {
+                        assert!((one - other).abs() < 1e-3, "{one} {other}");
+                    }
                 }
             }
         }

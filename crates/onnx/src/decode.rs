@@ -57,8 +57,8 @@ pub(crate) fn decode(
 
 /// √(p̂·c) = 1 / √((1 + exp(−class logit)) · (1 + exp(−center-ness logit))).
 ///
-/// Not by `Sigmoid`, whose error in ONNX Runtime, some 1e-8, the square root of a product near 0 would raise to
-/// 1e-4.
+/// ONNX Runtime's `Sigmoid` has an absolute error of about 1e-8, which the square root of a product near 0 would amplify
+/// to 1e-4.
 fn joint_scores(graph: &mut Graph, class_logits: &Value, centerness_logits: &Value) -> Value {
     let one = graph.floats(&[], &[1.0]);
     let [class, centerness] = [class_logits, centerness_logits].map(|logits| {

@@ -19,6 +19,10 @@ pub(crate) fn metadata<B: Backbone>(
 ) -> Result<Vec<StringEntry>, OnnxError> {
     let names = detector.categories().iter().map(|class| &class.name);
     let ids = detector.categories().iter().map(|class| class.id);
+    let detected = detector
+        .detected_classes()
+        .into_iter()
+        .map(|class| class.name);
     let model = detector.model();
     let (input, postprocess) = (detector.input(), model.postprocess());
     let outputs = match config.outputs {
@@ -71,6 +75,11 @@ pub(crate) fn metadata<B: Backbone>(
             "detections_per_image",
             json!(postprocess.detections_per_image),
         ),
+        (
+            "suppression",
+            serde_json::to_value(postprocess.suppression)?,
+        ),
+        ("detected_classes", json!(detected.collect::<Vec<_>>())),
     ];
     let text = |value: Value| match value {
         Value::String(text) => text,

@@ -4,15 +4,15 @@ use clap::Args;
 use fcos_burn::{boxes::Suppression, data::Category, data::transforms::Resize, detect::Detector};
 
 use super::{
+    ImageSizeArgs,
     number::{parse_count, parse_score},
-    parse_size,
 };
 use crate::Error;
 
 /// Settings of a detector.
 #[derive(Args, Clone, Debug)]
 pub struct DetectionArgs {
-    /// Only detect these classes, by name. Of boxes that overlap, those of other classes do not count.
+    /// Only detect these classes, by name. Boxes of other classes suppress nothing.
     /// Separate names by commas, or repeat the flag
     #[arg(long, value_name = "NAME,…")]
     classes: Vec<String>,
@@ -28,21 +28,7 @@ pub struct DetectionArgs {
     #[arg(long, value_name = "N", value_parser = parse_count)]
     max_detections: Option<usize>,
     #[command(flatten)]
-    size: InputSizeArgs,
-}
-
-/// The size of the network's input in inference.
-#[derive(Args, Clone, Debug)]
-struct InputSizeArgs {
-    /// Resize images to this size for the network [default: as in training]
-    #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with_all = ["short_side", "long_side"])]
-    image_size: Option<(u32, u32)>,
-    /// Resize images to this shorter side for the network
-    #[arg(long, value_name = "PIXELS", requires = "long_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
-    short_side: Option<u32>,
-    /// Limit the longer side to this length
-    #[arg(long, value_name = "PIXELS", requires = "short_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
-    long_side: Option<u32>,
+    size: ImageSizeArgs,
 }
 
 impl DetectionArgs {
@@ -73,14 +59,7 @@ impl DetectionArgs {
 
     /// The size of the network's input, if one was given.
     pub fn resize(&self) -> Option<Resize> {
-        let InputSizeArgs {
-            image_size,
-            short_side,
-            long_side,
-        } = self.size;
-        let fixed = image_size.map(|(width, height)| Resize::Fixed { width, height });
-        let sides = short_side.zip(long_side);
-        fixed.or(sides.map(|(short, long)| Resize::ShortSide { short, long }))
+        self.size.resize()
     }
 
     /// The names of the classes to detect, if some were given.

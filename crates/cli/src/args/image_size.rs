@@ -6,11 +6,11 @@ use fcos_burn::data::transforms::Resize;
 /// The size of the network's input.
 #[derive(Args, Clone, Debug)]
 pub struct ImageSizeArgs {
-    /// Use images of this size, to which the network's input is resized [default: small: 160x120,
-    /// paper: shorter side 800, longer side at most 1333]
+    /// Resize images to this size for the network [default: that of the weights; in training, that of the
+    /// preset: small: 160x120, paper: shorter side 800, longer side at most 1333]
     #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with_all = ["short_side", "long_side"])]
     image_size: Option<(u32, u32)>,
-    /// Use images whose shorter side is resized to this length
+    /// Resize images so that their shorter side has this length
     #[arg(long, value_name = "PIXELS", requires = "long_side", value_parser = clap::value_parser!(u32).range(1..=32_768))]
     short_side: Option<u32>,
     /// Limit the longer side to this length

@@ -40,7 +40,7 @@ fn parse_tile(text: &str) -> Result<(u32, u32), String> {
     };
     size.filter(|(width, height)| *width.min(height) >= 16)
         .ok_or_else(|| {
-            "expected a side or WIDTHxHEIGHT of at least 16 pixels, such as 640 or 640x480"
+            "expected a side or WIDTHxHEIGHT from 16 to 32768 pixels, such as 640 or 640x480"
                 .to_owned()
         })
 }

@@ -475,6 +475,60 @@ fn broken_videos_and_flags_without_use_are_errors() {
 }
 
 #[test]
+fn a_closed_player_ends_the_video_without_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, _) = setup(dir.path());
+    let mut program = Command::new(env!("CARGO_BIN_EXE_fcos-burn"))
+        .args(["detect", "--weights", path(&weights), "--input", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(program.stdout.take());
+    let mut input = program.stdin.take().unwrap();
+    let _ = input.write_all(&video());
+    drop(input);
+    let output = program.wait_with_output().unwrap();
+    let text = stderr(&output);
+    assert!(output.status.success() && !text.contains("error"), "{text}");
+}
+
+#[test]
+fn outputs_do_not_overwrite_images_by_links_or_as_labels() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let image = photos.join("a/1.png");
+    let link = dir.path().join("found/1.png");
+    fs::create_dir(dir.path().join("found")).unwrap();
+    let out = path(link.parent().unwrap()).to_owned();
+    let cases: &[(&Path, &[&str], &str)] = &[
+        (&image, &["--yolo", path(&photos)], "--yolo"),
+        (&image, &["--csv", path(&image)], "--csv"),
+        (&image, &["--crops", path(&photos)], "--crops"),
+        #[cfg(unix)]
+        (&link, &[], "--output"),
+    ];
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&image, &link).unwrap();
+    let before = fs::read(&image).unwrap();
+    for (input, flags, flag) in cases {
+        let args = [
+            "--weights",
+            path(&weights),
+            "--output",
+            &out,
+            "--input",
+            path(input),
+        ];
+        let output = run("detect", &[&args[..], flags].concat());
+        let text = stderr(&output);
+        assert!(!output.status.success() && text.contains(flag), "{text}");
+        assert_eq!(fs::read(&image).unwrap(), before);
+    }
+}
+
+#[test]
 fn the_frames_of_an_animation_are_images() {
     let dir = tempfile::tempdir().unwrap();
     let (weights, photos) = setup(dir.path());

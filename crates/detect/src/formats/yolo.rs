@@ -71,17 +71,8 @@ pub fn write(
 ) -> Result<Vec<PathBuf>, Error> {
     let folder = dir.join(LABELS);
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-    let mut classes = String::new();
     let list = dir.join(CLASSES);
-    for Category { name, .. } in categories {
-        if name.contains(['\n', '\r']) {
-            let cause = format!("the class name {name:?} has a line break");
-            return Err(Error::io(&list)(std::io::Error::other(cause)));
-        }
-        classes.push_str(name);
-        classes.push('\n');
-    }
-    write_whole(&list, classes.as_bytes()).map_err(Error::io(&list))?;
+    write_whole(&list, class_list(dir, categories)?.as_bytes()).map_err(Error::io(&list))?;
     let mut files = vec![list];
     let mut names = PictureNames::default();
     for image in images {
@@ -92,6 +83,24 @@ pub fn write(
         files.push(file);
     }
     Ok(files)
+}
+
+/// The content of [`CLASSES`] in the folder `dir`.
+///
+/// # Errors
+///
+/// Fails if a class name has a line break.
+pub(crate) fn class_list(dir: &Path, categories: &[Category]) -> Result<String, Error> {
+    let mut list = String::new();
+    for Category { name, .. } in categories {
+        if name.contains(['\n', '\r']) {
+            let cause = format!("the class name {name:?} has a line break");
+            return Err(Error::io(&dir.join(CLASSES))(std::io::Error::other(cause)));
+        }
+        list.push_str(name);
+        list.push('\n');
+    }
+    Ok(list)
 }
 
 #[cfg(test)]

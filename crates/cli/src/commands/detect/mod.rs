@@ -35,8 +35,8 @@ const STANDARD_INPUT: &str = "-";
 
 /// Detect objects in images or in a video.
 ///
-/// Writes a picture with boxes for each image, and one JSON file for all, in pixels of the upright
-/// images. Everything that is counted, drawn and written is the same set of detections.
+/// Writes a picture with boxes for each image, and one JSON file for all. Boxes are in pixels of the
+/// upright images. Everything that is counted, drawn and written is the same set of detections.
 /// Unreadable images are reported and skipped, and the exit code is then 1. Files in
 /// unsupported formats are counted and skipped. The frames of animated GIF, WebP and PNG files are images, too.
 ///
@@ -111,6 +111,34 @@ impl Args {
     fn all_inputs(&self) -> impl Iterator<Item = &PathBuf> {
         self.input.iter().chain(&self.inputs)
     }
+
+    /// What to do with a video.
+    ///
+    /// # Errors
+    ///
+    /// Names a flag that has no use for a video.
+    fn video(&self, tiling: Option<Tiling>, batch_size: usize) -> Result<Video, Error> {
+        let output = &self.output;
+        for (flag, is_given) in [
+            ("--coco", output.coco.is_some()),
+            ("--csv", output.csv.is_some()),
+            ("--yolo", output.yolo.is_some()),
+            ("--crops", output.crops.is_some()),
+            ("--recursive", self.recursive),
+        ] {
+            if is_given {
+                return Err(Error::NotForVideo(flag));
+            }
+        }
+        let in_folder = |folder: &PathBuf| folder.join("detections.jsonl");
+        let in_folder = output.output.as_ref().map(in_folder);
+        Ok(Video {
+            draws: !output.no_pictures,
+            json_lines: output.json.clone().or(in_folder),
+            tiling,
+            batch_size,
+        })
+    }
 }
 
 impl OutputArgs {
@@ -128,65 +156,29 @@ impl OutputArgs {
             .with_yolo(self.yolo.clone().map(|folder| (folder, columns)))
             .with_crops(self.crops.clone())
     }
-
-    /// The outputs of a video.
-    ///
-    /// # Errors
-    ///
-    /// Names a flag that has no use for a video.
-    fn video(&self, tiling: Option<Tiling>, batch_size: usize) -> Result<Video, Error> {
-        for (flag, folder) in [
-            ("--coco", &self.coco),
-            ("--csv", &self.csv),
-            ("--yolo", &self.yolo),
-            ("--crops", &self.crops),
-        ] {
-            if folder.is_some() {
-                return Err(Error::NotForVideo(flag));
-            }
-        }
-        let in_output = |folder: &PathBuf| folder.join("detections.jsonl");
-        Ok(Video {
-            draws: !self.no_pictures,
-            json_lines: self.json.clone().or(self.output.as_ref().map(in_output)),
-            tiling,
-            batch_size,
-        })
-    }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let (device, precision) = args.device.resolve()?;
-    let file = args.weights.open()?;
-    let chosen = file.score_threshold;
-    let (detector, loaded) = Detector::from_file(file, &device, precision)?;
-    message(loaded);
-    let mut detector = args.detection.apply(detector)?;
-    if let Some(threshold) = args.score_threshold {
-        detector = detector.with_score_threshold(threshold)?;
-    }
-    message(threshold_line(args.score_threshold, chosen));
     let batch_size = args.batch_size.into();
     let tiling = args.tiling.tiling(args.detection.resize(), batch_size);
     if args
         .all_inputs()
         .any(|input| input.as_os_str() == STANDARD_INPUT)
     {
-        return match args.all_inputs().count() {
-            1 => video::run(&detector, &args.output.video(tiling, batch_size)?),
-            _ => Err(Error::VideoAmongInputs),
-        };
+        if args.all_inputs().count() > 1 {
+            return Err(Error::VideoAmongInputs);
+        }
+        let video = args.video(tiling, batch_size)?;
+        return video::run(&detector(args)?, &video);
+    }
+    if args.output.output.is_none() && !args.output.no_pictures {
+        return Err(Error::NoOutput);
     }
     let inputs = inputs(args)?;
-    let output = args.output.config();
-    match &args.output.output {
-        Some(folder) => fs::create_dir_all(folder).map_err(Error::io(folder))?,
-        None if args.output.no_pictures => {}
-        None => return Err(Error::NoOutput),
-    }
-    keep_images(&inputs.files, &output)?;
+    keep_images(&inputs.files, &args.output)?;
+    let detector = detector(args)?;
     let threads = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2).min(8));
-    let mut writer = DetectionWriter::start(output, detector.categories(), threads)?;
+    let mut writer = DetectionWriter::start(args.output.config(), detector.categories(), threads)?;
     let files: Arc<[PathBuf]> = inputs.files.into();
     let found = match tiling {
         Some(tiling) => detect_tiled(&detector, &files, tiling)?,
@@ -221,6 +213,21 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
+}
+
+/// The detector with the settings of the flags.
+fn detector(args: &Args) -> Result<Detector, Error> {
+    let (device, precision) = args.device.resolve()?;
+    let file = args.weights.open()?;
+    let chosen = file.score_threshold;
+    let (detector, loaded) = Detector::from_file(file, &device, precision)?;
+    message(loaded);
+    let mut detector = args.detection.apply(detector)?;
+    if let Some(threshold) = args.score_threshold {
+        detector = detector.with_score_threshold(threshold)?;
+    }
+    message(threshold_line(args.score_threshold, chosen));
+    Ok(detector)
 }
 
 /// An image with its detections.
@@ -293,29 +300,49 @@ fn threshold_line(given: Option<f32>, chosen: Option<f32>) -> String {
     }
 }
 
-/// Fails if pictures could overwrite the images: if an image is in the folder of the pictures, or anywhere in that
-/// of the crops. Creates the folders.
-fn keep_images(files: &[PathBuf], output: &OutputConfig) -> Result<(), Error> {
-    let canonical = |path: &Path| fs::canonicalize(path).map_err(Error::io(path));
-    let folder = |path: &Option<PathBuf>| {
-        let created = path.as_ref().map(|path| {
-            fs::create_dir_all(path).map_err(Error::io(path))?;
-            canonical(path)
-        });
-        created.transpose()
-    };
-    let (pictures, crops) = (folder(&output.pictures)?, folder(&output.crops)?);
+/// Fails if outputs could overwrite the images: if an image is in the folder of the pictures, in or below that of the
+/// crops or labels, or is itself the place of a file.
+fn keep_images(files: &[PathBuf], args: &OutputArgs) -> Result<(), Error> {
+    let output = args.config();
+    let yolo = output.yolo.as_ref().map(|(folder, _)| folder);
+    // An output that does not exist has no images.
+    let canonical = |path: Option<&PathBuf>| fs::canonicalize(path?).ok();
+    let [pictures, crops, yolo, json, csv] = [
+        output.pictures.as_ref(),
+        output.crops.as_ref(),
+        yolo,
+        output.json.as_ref(),
+        output.csv.as_ref(),
+    ]
+    .map(canonical);
     for file in files {
         // A file that cannot be found is reported when it is read.
-        let Ok(file) = fs::canonicalize(file) else {
+        let Ok(target) = fs::canonicalize(file) else {
             continue;
         };
-        let in_pictures = pictures
-            .as_deref()
-            .filter(|folder| file.parent() == Some(folder));
-        let in_crops = crops.as_deref().filter(|folder| file.starts_with(folder));
-        if let Some(folder) = in_pictures.or(in_crops) {
-            return Err(Error::OutputIsInput(folder.to_owned()));
+        let folder = file
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok();
+        // A picture would replace the image by its link, too.
+        let is_in =
+            |output: &Path| target.parent() == Some(output) || folder.as_deref() == Some(output);
+        let is_below = |output: &Path| {
+            let folder = folder.as_deref();
+            target.starts_with(output) || folder.is_some_and(|folder| folder.starts_with(output))
+        };
+        let is_it = |output: &Path| target == output;
+        for (place, holds, flag) in [
+            (&pictures, &is_in as &dyn Fn(&Path) -> bool, "--output"),
+            (&crops, &is_below, "--crops"),
+            (&yolo, &is_below, "--yolo"),
+            (&json, &is_it, "--json"),
+            (&csv, &is_it, "--csv"),
+        ] {
+            if let Some(path) = place.as_ref().filter(|path| holds(path)) {
+                let path = path.clone();
+                return Err(Error::OutputIsInput { path, flag });
+            }
         }
     }
     Ok(())

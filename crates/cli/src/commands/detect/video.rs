@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, ErrorKind, IsTerminal, Write},
+    io::{self, ErrorKind, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -13,11 +13,16 @@ use fcos_burn::{
         DataError, RgbImage,
         video::{VideoFormat, Y4mReader, Y4mWriter},
     },
-    detect::{Detection, Detector, Error as DetectError, ImageDetections, Tiling, pictures::draw},
+    detect::{
+        Detection, Detector, Error as DetectError, ImageDetections, Tiling, json::json_line,
+        pictures::draw,
+    },
 };
 use fcos_burn_cli::{Error, terminal::message};
 
-/// The name of the video in messages and detections.
+use super::STANDARD_INPUT;
+
+/// The name of the video in messages.
 const INPUT: &str = "standard input";
 
 /// How often the progress is reported.
@@ -51,31 +56,31 @@ pub fn run(detector: &Detector, video: &Video) -> Result<ExitCode, Error> {
             "warning: {INPUT}: frames are interlaced, which blurs what moves; ffmpeg deinterlaces with -vf bwdif"
         ));
     }
-    let mut output = Output::open(detector, video, format)?;
+    let mut output = match Output::open(detector, video, format) {
+        Err(Error::Data(error)) if is_broken_pipe(&error) => return Ok(ExitCode::SUCCESS),
+        output => output?,
+    };
     let tiling = video.tiling.as_ref();
     let result = detector.detect_video(reader, tiling, video.batch_size, |frame, detections| {
         output.write(frame, detections)
     });
     output.report();
     match result {
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(DetectError::Data(error)) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
         result => Ok(result.map(|()| ExitCode::SUCCESS)?),
     }
 }
 
 /// The program that reads the video has ended, for instance because its window was closed.
-fn is_broken_pipe(error: &DetectError) -> bool {
-    let DetectError::Data(DataError::Io { source, .. }) = error else {
-        return false;
-    };
-    source.kind() == ErrorKind::BrokenPipe
+fn is_broken_pipe(error: &DataError) -> bool {
+    matches!(error, DataError::Io { source, .. } if source.kind() == ErrorKind::BrokenPipe)
 }
 
 /// The outputs, and how far they are.
 struct Output<'a> {
     detector: &'a Detector,
     frames: Option<Y4mWriter<io::Stdout>>,
-    lines: Option<(BufWriter<File>, &'a Path)>,
+    lines: Option<(File, &'a Path)>,
     count: u64,
     objects: usize,
     start: Instant,
@@ -92,7 +97,7 @@ impl<'a> Output<'a> {
                 fs::create_dir_all(folder).map_err(Error::io(folder))?;
             }
             let file = File::create(path).map_err(Error::io(path))?;
-            Ok::<_, Error>((BufWriter::new(file), path))
+            Ok::<_, Error>((file, path))
         });
         let now = Instant::now();
         Ok(Self {
@@ -116,10 +121,11 @@ impl<'a> Output<'a> {
         let categories = self.detector.categories();
         if let Some((lines, path)) = &mut self.lines {
             let size = frame.dimensions();
-            let found = ImageDetections::new(Path::new("-"), size, &detections, categories)
-                .with_frame(Some(self.count));
-            let line = serde_json::to_string(&found).map_err(DetectError::json(path))?;
-            let written = writeln!(lines, "{line}").and_then(|()| lines.flush());
+            let found =
+                ImageDetections::new(Path::new(STANDARD_INPUT), size, &detections, categories)
+                    .with_frame(Some(self.count));
+            let line = json_line(path, &found)?;
+            let written = lines.write_all(line.as_bytes());
             written.map_err(DetectError::io(path))?;
         }
         if let Some(frames) = &mut self.frames {
