@@ -137,7 +137,7 @@ pub enum Error {
     )]
     VideoToTerminal,
     /// The pictures would overwrite the images.
-    #[error("{} is among the images, or contains them: choose another place for {flag}", path.display())]
+    #[error("{} is among the images, or contains them: choose another folder or file for {flag}", path.display())]
     OutputIsInput {
         /// The output.
         path: PathBuf,

@@ -259,6 +259,7 @@ fn only_chosen_classes_are_detected_and_evaluated() {
         path(&weights),
         "--output",
         path(&out),
+        "--recursive",
         path(&photos),
     ];
     assert_fails("detect", &[&detect[..], &unknown].concat(), 1, &parts);
@@ -322,7 +323,7 @@ fn tiles_only_matter_for_images_larger_than_one() {
         "detect",
         &[&flags[..], &["8"]].concat(),
         2,
-        &["at least 16 pixels"],
+        &["from 16 to 32768 pixels"],
     );
     let flags = [
         "--weights",

@@ -40,6 +40,7 @@ impl Setup {
 
     /// `detect` with these weights.
     fn detect(&self, weights: &str, more: &[&str]) -> Output {
+        fs::write(self.cache.path().join("a.jpg"), "").unwrap();
         let args = ["--weights", weights, "--input", "a.jpg", "--output", "out"];
         self.run("detect", &[&args[..], more].concat())
     }
