@@ -21,7 +21,7 @@ pub struct ErrorCase {
     pub detection: Option<usize>,
     /// The index of the object concerned in the image; `None` if there is none.
     pub object: Option<usize>,
-    /// By how much AP would rise if this error alone were corrected, as a fraction.
+    /// The rise in AP if this error alone were corrected, as a fraction.
     pub cost: f64,
 }
 

@@ -92,7 +92,7 @@ fn run(
         .with_curves(vec![curve])
         .with_config(serde_json::json!({ HOSTILE: HOSTILE }))
         .with_provenance(Some(provenance))
-        .with_warnings(vec![HOSTILE.to_owned()]);
+        .with_warnings(Ok(vec![HOSTILE.to_owned()]));
     (summary, results(dataset, found).unwrap())
 }
 
@@ -294,7 +294,7 @@ fn runs_are_compared_on_the_same_data_only() {
     assert_eq!(error.to_string(), "gone cannot be compared: no folder");
 }
 
-/// A run that is compared with itself differs in nothing.
+/// A run that is compared with itself shows no difference.
 #[test]
 fn a_run_does_not_differ_from_itself() {
     let dataset = hostile();
