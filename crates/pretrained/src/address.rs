@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A web address. Displayed without its user name and password, and not at all if it is malformed: any part of it may be
-/// a password.
+/// A web address. Displayed without its user name and password, and not at all if it is malformed: any part of it may
+/// be a password.
 #[derive(Clone)]
 pub(crate) struct Address(String);
 
@@ -19,8 +19,8 @@ impl Address {
 }
 
 impl Address {
-    /// The address without credentials; `None` if it is malformed, or has an `@` after the host, where a password with a
-    /// slash would end.
+    /// The address without credentials; `None` if it is malformed, or has an `@` after the host, where a password with
+    /// a slash would end.
     fn shown(&self) -> Option<String> {
         let (scheme, rest) = match self.0.split_once("://") {
             Some((scheme, rest)) => (Some(scheme), rest),

@@ -888,7 +888,8 @@ impl<C: BackboneConfig> Run<C> {
             Keep::Last => "last",
         };
         note(&format!("{kept} epoch:\n{report}"))?;
-        // The run is complete without its report. The failure is not a warning of the run, which a later report would show.
+        // The run is complete without its report. The failure is not a warning of the run, which a later report would
+        // show.
         if let Err(error) = self.folder.write_report(&self.data.val, &self.log) {
             // An earlier report may show other results.
             let _ = fs::remove_file(self.folder.report_path());
