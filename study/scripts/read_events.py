@@ -3,7 +3,8 @@
     pip install tensorboard
     python study/scripts/read_events.py RUN
 
-Fails if a value is missing, differs from metrics.json, or is there twice.
+Fails if a value is missing, differs from metrics.json, or is there twice. The steps may begin late, as those of a run that was
+resumed with --tensorboard do.
 """
 
 import csv
@@ -25,20 +26,24 @@ def main() -> None:
         steps = [value.step for value in values]
         assert steps == sorted(set(steps)), f"{tag}: steps {steps}"
         if tag.startswith("step/"):
-            assert steps == list(range(1, steps[-1] + 1)), f"{tag}: steps are missing"
-    compared = 0
-    for index, row in enumerate(rows):
+            assert steps == list(range(steps[0], steps[-1] + 1)), f"{tag}: steps are missing"
+    # By tag: the epochs with a value, and the values.
+    values_of: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
         expected = {f"epoch/{name}": value for name, value in row["train"].items()}
         expected["epoch/Seconds"] = row["seconds"]
         validation = row["validation"] or {"figures": {}}
         expected |= {f"validation/{name}": value for name, value in validation["figures"].items() if value is not None}
         for tag, value in expected.items():
-            found = scalars[tag][index].value
-            assert abs(found - value) <= 1e-6 * abs(value), f"{tag}, epoch {row['epoch']}: {found}, not {value}"
+            values_of.setdefault(tag, []).append((row["epoch"], value))
+    of_epochs = {tag for tag in scalars if not tag.startswith("step/")}
+    assert of_epochs == set(values_of), f"tags {sorted(of_epochs ^ set(values_of))}"
+    compared = 0
+    for tag, values in values_of.items():
+        assert len(scalars[tag]) == len(values), f"{tag}: {len(scalars[tag])} values, not {len(values)}"
+        for event, (epoch, value) in zip(scalars[tag], values):
+            assert abs(event.value - value) <= 1e-6 * abs(value), f"{tag}, epoch {epoch}: {event.value}, not {value}"
             compared += 1
-    for tag in scalars:
-        if not tag.startswith("step/"):
-            assert len(scalars[tag]) == len(rows), f"{tag}: {len(scalars[tag])} values for {len(rows)} epochs"
 
     with (run / "metrics.csv").open(newline="") as file:
         table = list(csv.DictReader(file))

@@ -21,7 +21,7 @@ pub struct ErrorCase {
     pub detection: Option<usize>,
     /// The index of the object concerned in the image; `None` if there is none.
     pub object: Option<usize>,
-    /// By how much AP would rise if this error alone were corrected, as a fraction.
+    /// The rise in AP if this error alone were corrected, as a fraction.
     pub cost: f64,
 }
 
@@ -331,13 +331,39 @@ mod tests {
             }
             list
         };
+        // The terms of the AP of a class: the precision at each correct detection.
+        let terms = |label: usize| {
+            let all = without(None);
+            let mut terms = BTreeMap::new();
+            for (index, image) in matching.images().iter().enumerate() {
+                for (row, own) in image.detections.iter().enumerate() {
+                    if own.label == label && !image.outcomes[row].is_error() {
+                        let first = all.iter().filter(|of| of.0 == label && of.1 >= own.score);
+                        let first: Vec<bool> = first.map(|of| of.2).collect();
+                        let correct = first.iter().filter(|is_correct| **is_correct).count();
+                        terms.insert([index, row], correct as f64 / first.len() as f64);
+                    }
+                }
+            }
+            terms
+        };
         let ap = mean_ap(&without(None), &objects);
         let cases = error_cases(&matching, 0.2);
         let mut kinds = BTreeMap::<ErrorKind, usize>::new();
+        let mut found_late = 0;
         for case in &cases {
             *kinds.entry(case.kind).or_default() += 1;
             let image = &matching.images()[case.image];
             let Some(row) = case.detection else {
+                // The object has the precision 1, instead of that of the detection that finds it.
+                let mut terms = terms(case.label);
+                let before: f64 = terms.values().sum();
+                let finder = image.found_by[case.object.unwrap()];
+                let own = finder.and_then(|row| terms.remove(&[case.image, row]));
+                found_late += usize::from(own.is_some_and(|own| 0.0 < own && own < 1.0));
+                let after = terms.values().sum::<f64>() + 1.0;
+                let rise = (after - before) / objects[&case.label] as f64 / objects.len() as f64;
+                assert!((case.cost - rise).abs() < 1e-12, "{case:?}: {rise}");
                 continue;
             };
             let mut corrected = without(Some([case.image, row]));
@@ -355,6 +381,7 @@ mod tests {
             assert!((case.cost - rise).abs() < 1e-12, "{case:?}: {rise}");
         }
         assert_eq!(kinds.len(), ErrorKind::ALL.len(), "{kinds:?}");
+        assert!(found_late > 0);
         assert!(cases.is_sorted_by(|a, b| a.cost >= b.cost));
     }
 

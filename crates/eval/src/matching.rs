@@ -295,15 +295,15 @@ impl ImageMatches {
         self.found_by[object].is_some_and(|row| self.detections[row].score >= score_threshold)
     }
 
-    /// The objects that no detection with at least this score finds, without crowds.
-    pub(crate) fn not_found(&self, score_threshold: f32) -> impl Iterator<Item = usize> {
+    /// The indices of the objects that no detection with at least this score finds, without crowds.
+    pub fn not_found(&self, score_threshold: f32) -> impl Iterator<Item = usize> {
         (0..self.objects.len()).filter(move |&object| {
             !self.objects[object].iscrowd && !self.is_found(object, score_threshold)
         })
     }
 
-    /// The wrong detections with at least this score.
-    pub(crate) fn wrong(&self, score_threshold: f32) -> impl Iterator<Item = usize> {
+    /// The indices of the wrong detections with at least this score.
+    pub fn wrong(&self, score_threshold: f32) -> impl Iterator<Item = usize> {
         (0..self.detections.len()).filter(move |&row| {
             self.outcomes[row].is_error() && self.detections[row].score >= score_threshold
         })

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// A web address. Displayed without its user name and password.
-#[derive(Clone, Debug)]
+/// A web address. Displayed without its user name and password, and not at all if it is malformed: any part of it may
+/// be a password.
+#[derive(Clone)]
 pub(crate) struct Address(String);
 
 impl Address {
@@ -17,18 +18,54 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Address {
+    /// The address without credentials; `None` if it is malformed, or has an `@` after the host, where a password with
+    /// a slash would end.
+    fn shown(&self) -> Option<String> {
         let (scheme, rest) = match self.0.split_once("://") {
             Some((scheme, rest)) => (Some(scheme), rest),
             None => (None, self.0.as_str()),
         };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let credentials = authority.rfind('@').map_or(0, |at| at + 1);
-        if let Some(scheme) = scheme {
-            write!(f, "{scheme}://")?;
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(end);
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let is_scheme = |scheme: &str| scheme.chars().all(|c| c.is_ascii_alphanumeric());
+        if !scheme.is_none_or(is_scheme) || !is_host(host) || path.contains('@') {
+            return None;
         }
-        f.write_str(rest.get(credentials..).unwrap_or_default())
+        Some(match scheme {
+            Some(scheme) => format!("{scheme}://{host}{path}"),
+            None => format!("{host}{path}"),
+        })
+    }
+}
+
+/// Whether this is the name or the number of a host, with or without a port.
+fn is_host(text: &str) -> bool {
+    let (name, port) = match text.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (text, None),
+    };
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let is_number = |c: char| c.is_ascii_hexdigit() || matches!(c, ':' | '.');
+    let inner = name.strip_prefix('[').and_then(|of| of.strip_suffix(']'));
+    let is_valid = match inner {
+        Some(inner) => inner.chars().all(is_number),
+        None => name.chars().all(is_name),
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    is_valid && !name.is_empty() && port.is_none_or(is_port)
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.shown().as_deref().unwrap_or("the address"))
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -39,13 +76,46 @@ mod tests {
     #[test]
     fn credentials_are_hidden() {
         for (address, shown) in [
-            ("https://me:se@cret@host:8/a@b", "https://host:8/a@b"),
+            ("https://me:se@cret@host:8/a", "https://host:8/a"),
             ("https://me@host", "https://host"),
-            ("https://host/a?b=c@d", "https://host/a?b=c@d"),
+            ("https://host/a?b=c", "https://host/a?b=c"),
+            ("http://me@[::1]:80/a", "http://[::1]:80/a"),
+            ("http://[::1]/a", "http://[::1]/a"),
             ("me:secret@host/a", "host/a"),
-            ("", ""),
         ] {
-            assert_eq!(Address::new(address).to_string(), shown);
+            let address = Address::new(address);
+            assert_eq!(address.to_string(), shown);
+            assert_eq!(format!("{address:?}"), shown);
         }
+    }
+
+    #[test]
+    fn a_malformed_address_is_not_shown() {
+        for address in [
+            "",
+            "https://",
+            "https:/me:secret@host",
+            "https://me:se/cret@host",
+            "https://me:12/cret@host",
+            "https://me:secret",
+            "me:secret@host://a",
+            "https://host/a@b",
+        ] {
+            assert_eq!(
+                Address::new(address).to_string(),
+                "the address",
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
+    fn options_are_debugged_without_credentials() {
+        let options = crate::Options::new("folder".into()).with_source("https://me:secret@host/a");
+        let text = format!("{options:?}");
+        assert!(
+            text.contains("https://host/a") && !text.contains("secret"),
+            "{text}"
+        );
     }
 }

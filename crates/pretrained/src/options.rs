@@ -1,6 +1,6 @@
 //! Where weights are fetched from, and where they are kept.
 
-use std::{env, path::PathBuf};
+use std::{env, fmt, path::PathBuf};
 
 use etcetera::{BaseStrategy, choose_base_strategy};
 
@@ -15,8 +15,8 @@ pub const MIRROR_VARIABLE: &str = "FCOS_BURN_MIRROR";
 /// PyTorch's folder of weights.
 const PYTORCH: &str = "https://download.pytorch.org/models";
 
-/// Where weights are fetched from, and where they are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where weights are fetched from, and where they are kept. The debug output has no credentials.
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
     /// The folder that the files are kept in.
@@ -79,6 +79,16 @@ impl Options {
     /// The address of a file.
     pub(crate) fn address(&self, file: &str) -> Address {
         Address::new(format!("{}/{file}", self.source.trim_end_matches('/')))
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("folder", &self.folder)
+            .field("source", &Address::new(&self.source))
+            .field("offline", &self.offline)
+            .finish()
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Session {
     pub system: String,
     /// The processor's architecture, such as `x86_64`.
     pub architecture: String,
-    /// The processor's model, where the system tells it.
+    /// The processor's model, if known.
     pub processor: Option<String>,
     /// The number of threads that the program may use.
     pub threads: usize,
@@ -50,7 +50,7 @@ impl Session {
     }
 }
 
-/// The processor's model. Only Linux tells it in a file.
+/// The processor's model. Read from `/proc/cpuinfo`, so Linux only.
 fn processor() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;

@@ -26,8 +26,8 @@ pub struct RunSummary {
     pub config: Value,
     /// Programs, machines and data; `None` for runs that did not record them.
     pub provenance: Option<Provenance>,
-    /// The warnings of the run.
-    pub warnings: Vec<String>,
+    /// The warnings of the run, or why they are unknown.
+    pub warnings: Result<Vec<String>, String>,
 }
 
 /// An epoch.
@@ -53,7 +53,7 @@ impl RunSummary {
             curves: Vec::new(),
             config: Value::Null,
             provenance: None,
-            warnings: Vec::new(),
+            warnings: Ok(Vec::new()),
         }
     }
 
@@ -93,7 +93,7 @@ impl RunSummary {
 
     /// Sets [`warnings`](Self::warnings).
     #[must_use]
-    pub fn with_warnings(self, warnings: Vec<String>) -> Self {
+    pub fn with_warnings(self, warnings: Result<Vec<String>, String>) -> Self {
         Self { warnings, ..self }
     }
 }

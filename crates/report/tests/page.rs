@@ -92,7 +92,7 @@ fn run(
         .with_curves(vec![curve])
         .with_config(serde_json::json!({ HOSTILE: HOSTILE }))
         .with_provenance(Some(provenance))
-        .with_warnings(vec![HOSTILE.to_owned()]);
+        .with_warnings(Ok(vec![HOSTILE.to_owned()]));
     (summary, results(dataset, found).unwrap())
 }
 
@@ -186,7 +186,10 @@ fn checked(html: &str) -> Vec<Element> {
     let scripts: Vec<_> = found.iter().filter(|of| of.name == "script").collect();
     assert_eq!(scripts.len(), 2);
     let _: serde_json::Value = serde_json::from_str(&scripts[0].text).unwrap();
-    assert!(!scripts[1].text.contains("alert"));
+    assert_eq!(
+        scripts[1].text.trim(),
+        include_str!("../src/page/script.js").trim()
+    );
     found
 }
 
@@ -294,7 +297,7 @@ fn runs_are_compared_on_the_same_data_only() {
     assert_eq!(error.to_string(), "gone cannot be compared: no folder");
 }
 
-/// A run that is compared with itself differs in nothing.
+/// A run that is compared with itself shows no difference.
 #[test]
 fn a_run_does_not_differ_from_itself() {
     let dataset = hostile();
@@ -306,4 +309,76 @@ fn a_run_does_not_differ_from_itself() {
     assert!(html.contains("+0.0 [+0.0, +0.0]"));
     assert!(!html.contains("better<") && !html.contains("worse<"));
     assert!(html.contains("The number of errors differs on 0 of 3 images."));
+}
+
+#[test]
+fn a_crowded_picture_shows_the_box_concerned() {
+    let dataset = hostile();
+    let detection = |label, score| Detection {
+        bbox: [10.0, 10.0, 40.0, 40.0],
+        label,
+        score,
+    };
+    let scores = (0..100_u8).map(|index| 0.9 - 0.001 * f32::from(index));
+    let mut crowd: Vec<Detection> = scores.map(|score| detection(0, score)).collect();
+    crowd.push(detection(1, 0.5));
+    let html = report("run", &dataset, &[(0, crowd)]).html().unwrap();
+    let elements = checked(&html);
+    let cases = elements.iter().filter(|of| of.has_class("case"));
+    let wrong = cases.clone().filter(|of| of.get("data-score").is_some());
+    let boxes = elements.iter().filter(|of| of.has_class("found"));
+    let boxes: Vec<_> = boxes.filter(|of| of.get("data-score").is_some()).collect();
+    let subjects: Vec<_> = boxes.iter().filter(|of| of.has_class("subject")).collect();
+    assert_eq!(subjects.len(), wrong.count());
+    assert!(
+        subjects
+            .iter()
+            .any(|of| of.get("data-score") == Some("0.5"))
+    );
+    assert!(boxes.len() <= 60 * cases.count());
+}
+
+#[test]
+fn a_page_of_many_classes_objects_and_warnings_is_bounded() {
+    let bbox = BoundingBox::new(10.0, 10.0, 40.0, 40.0);
+    let objects = (0..250).map(|label| Object::new(0, bbox, label)).collect();
+    let image = ImageRecord::new(1, "image", 120, 90).with_objects(objects);
+    let classes = Category::list((0..250).map(|label| format!("class {label}")));
+    let source = Gray(vec![(120, 90)]);
+    let dataset = DetectionDataset::new("many", classes, vec![image], source).unwrap();
+    let warnings = (0..300).map(|index| format!("warning {index}")).collect();
+    let (summary, results) = run("run", &dataset, &[]);
+    let summary = summary.with_warnings(Ok(warnings));
+    let report = || Report::new(summary.clone(), Ok(&dataset), results.clone()).unwrap();
+    let html = report().html().unwrap();
+    let elements = checked(&html);
+    let data = |elements: &[Element]| -> serde_json::Value {
+        let data = elements.iter().find(|of| of.get("id") == Some("page-data"));
+        serde_json::from_str(&data.unwrap().text).unwrap()
+    };
+    let classes = |data: &serde_json::Value| data["runs"][0]["classes"].as_object().unwrap().len();
+    assert_eq!(classes(&data(&elements)), 200);
+    let cells = elements.iter().filter(|of| of.name == "td");
+    let cells = cells.filter(|of| of.get("data-label").is_some());
+    assert_eq!(cells.count(), 6 * 200);
+    assert!(html.contains("… 50 more") && html.contains("… 250 more"));
+    assert_eq!(html.matches("warning 49<").count(), 1);
+    assert!(!html.contains("warning 50<"));
+    let truth = elements.iter().filter(|of| of.has_class("truth")).count();
+    assert!(truth <= 12 * 200 + 1, "{truth}");
+
+    let html = Comparison::new(vec![report(), report()], 20).unwrap();
+    let elements = checked(&html.html().unwrap());
+    assert_eq!(classes(&data(&elements)), 0);
+}
+
+#[test]
+fn unknown_warnings_are_not_reported_as_none() {
+    let dataset = hostile();
+    let (summary, results) = run("run", &dataset, &found());
+    let unknown = summary.with_warnings(Err("train.log cannot be read".to_owned()));
+    let report = Report::new(unknown, Ok(&dataset), results).unwrap();
+    let html = report.html().unwrap();
+    assert!(html.contains("The warnings of the run are unknown: train.log cannot be read"));
+    assert!(!html.contains("No warnings."));
 }

@@ -15,8 +15,9 @@ use fcos_burn_cli::{Error, terminal::message};
 
 /// Make the report of a run again, or compare several runs on the same data.
 ///
-/// A report is one HTML file that loads nothing: curves, the table, classes, and the costliest errors as pictures. Every
-/// run ends with its own. Several runs are compared with the first, with intervals of a paired bootstrap over the images.
+/// A report is a single self-contained HTML file: curves, the table, classes, and the costliest errors as pictures.
+/// Every run ends with its own. Several runs are compared with the first, with intervals of a paired bootstrap over the
+/// images.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The run folders
@@ -31,15 +32,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let output = match (&args.runs[..], &args.output) {
+        (_, Some(output)) => output.clone(),
+        ([run], None) => RunFolder::open(run)?.report_path(),
+        (_, None) => return Err(Error::NoReportFile),
+    };
     let runs = args.runs.iter().map(|path| Run::open(path));
     let runs = runs.collect::<Result<Vec<Run>, Error>>()?;
-    let (html, output) = match (&runs[..], &args.output) {
-        ([run], output) => {
-            let output = output.clone().unwrap_or_else(|| run.folder.report_path());
-            (run.report()?.html()?, output)
-        }
-        (_, None) => return Err(Error::NoReportFile),
-        (runs, Some(output)) => (compare(runs, args.resamples)?, output.clone()),
+    let html = match &runs[..] {
+        [run] => run.report()?.html()?,
+        runs => compare(runs, args.resamples)?,
     };
     write_whole(&output, html.as_bytes()).map_err(Error::io(&output))?;
     message(format_args!("report: {}", output.display()));
@@ -73,16 +75,18 @@ impl Run {
 
 fn compare(runs: &[Run], resamples: u32) -> Result<String, Error> {
     let reports = runs.iter().map(Run::report);
-    let mut reports = reports.collect::<Result<Vec<Report<'_>>, Error>>()?;
+    let reports = reports.collect::<Result<Vec<Report<'_>>, Error>>()?;
     let names: Vec<String> = (reports.iter())
         .map(|report| report.run().name.clone())
         .collect();
     // Folders with the same name are told apart by their paths.
-    for (index, run) in runs.iter().enumerate() {
-        if names.iter().filter(|name| **name == names[index]).count() > 1 {
-            let name = run.folder.path().display().to_string();
-            reports[index] = reports[index].clone().with_name(name);
+    let named = reports.into_iter().zip(runs).map(|(report, run)| {
+        let same = names.iter().filter(|name| **name == report.run().name);
+        let is_unique = same.count() == 1;
+        match is_unique {
+            true => report,
+            false => report.with_name(run.folder.path().display().to_string()),
         }
-    }
-    Ok(Comparison::new(reports, resamples as usize)?.html()?)
+    });
+    Ok(Comparison::new(named.collect(), resamples as usize)?.html()?)
 }

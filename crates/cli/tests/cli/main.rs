@@ -283,7 +283,6 @@ fn train_evaluate_and_detect_work_together() {
     );
 }
 
-/// Counts, pictures and JSON hold the detections at the score threshold.
 #[test]
 fn reports_are_made_again_and_runs_are_compared() {
     let dir = tempfile::tempdir().unwrap();
@@ -374,8 +373,14 @@ fn event_files_are_written_on_request() {
     let output = run("train", &["--resume", path(&folder)]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(names(), written);
+    // Without any, it writes its epochs if they are asked for.
+    fs::remove_dir_all(folder.join("tensorboard")).unwrap();
+    let output = run("train", &["--resume", path(&folder), "--tensorboard"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(names().len(), 1);
 }
 
+/// Counts, pictures and JSON hold the detections at the score threshold.
 #[test]
 fn detect_keeps_the_score_threshold_of_the_run() {
     let dir = tempfile::tempdir().unwrap();

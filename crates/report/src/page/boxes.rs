@@ -22,8 +22,18 @@ const CONTEXT: f32 = 3.0;
 /// The smallest part of an image that is shown, as a fraction of its longer side.
 const MIN_PART: f32 = 0.3;
 
-/// The largest number of detections over a picture, those with the highest scores.
+/// The largest number of detections over a picture: those concerned, then those with the highest scores.
 const MAX_DETECTIONS: usize = 60;
+
+/// The largest number of objects over a picture.
+const MAX_OBJECTS: usize = 200;
+
+/// What a picture leaves out, in words.
+pub(super) fn limits() -> String {
+    format!(
+        "A picture shows at most {MAX_DETECTIONS} detections, those with the highest scores, and {MAX_OBJECTS} objects."
+    )
+}
 
 /// An image, or the part of it around some boxes.
 #[derive(Clone, Debug)]
@@ -151,23 +161,51 @@ impl Overlay<'_> {
     pub fn svg(&self, picture: &Picture, description: &str) -> Markup {
         let Picture { photo, view } = picture;
         let [subject_object, subject_detection] = self.subject;
-        let objects = self.matches.objects.iter().enumerate();
-        let mut rows: Vec<usize> = (0..self.matches.detections.len()).collect();
-        let score = |row: usize| self.matches.detections[row].score;
-        rows.retain(|&row| view.place(self.matches.detections[row].bbox).is_some());
-        rows.sort_by(|&a, &b| score(b).total_cmp(&score(a)));
-        rows.truncate(MAX_DETECTIONS);
-        // The box concerned is drawn last, over the others.
-        rows.sort_by_key(|&row| subject_detection == Some(row));
         html! {
             svg viewBox=(photo.view_box()) role="img" aria-label=(description) {
                 (photo.markup())
-                @for (index, object) in objects { (self.object(view, object, subject_object == Some(index))) }
-                @for row in rows {
+                @for index in self.objects(view) {
+                    (self.object(view, &self.matches.objects[index], subject_object == Some(index)))
+                }
+                @for row in self.detections(view) {
                     (self.detection(view, &self.matches.detections[row], subject_detection == Some(row)))
                 }
             }
         }
+    }
+
+    /// The objects to draw. The one concerned is last, over the others.
+    fn objects(&self, view: &View) -> Vec<usize> {
+        let objects = self.matches.objects.iter().enumerate();
+        let inside = objects.filter(|(_, object)| view.place(object.bbox.to_xyxy()).is_some());
+        let mut shown: Vec<usize> = inside.map(|(index, _)| index).collect();
+        let is_concerned = |&index: &usize| self.subject[0] == Some(index);
+        shown.sort_by_key(|index| !is_concerned(index));
+        shown.truncate(MAX_OBJECTS);
+        shown.sort_by_key(is_concerned);
+        shown
+    }
+
+    /// The detections to draw. Those concerned are last, over the others.
+    fn detections(&self, view: &View) -> Vec<usize> {
+        let [object, detection] = self.subject;
+        let finder = object.and_then(|object| self.matches.found_by[object]);
+        let concern = |row: usize| match Some(row) {
+            row if row == detection => 2,
+            row if row == finder => 1,
+            _ => 0,
+        };
+        let score = |row: usize| self.matches.detections[row].score;
+        let detections = self.matches.detections.iter().enumerate();
+        let inside = detections.filter(|(_, detection)| view.place(detection.bbox).is_some());
+        let mut shown: Vec<usize> = inside.map(|(row, _)| row).collect();
+        shown.sort_by(|&a, &b| {
+            let by_concern = concern(b).cmp(&concern(a));
+            by_concern.then(score(b).total_cmp(&score(a)))
+        });
+        shown.truncate(MAX_DETECTIONS);
+        shown.sort_by_key(|&row| concern(row));
+        shown
     }
 
     fn object(&self, view: &View, object: &Object, is_subject: bool) -> Markup {

@@ -12,7 +12,7 @@ const SIZE: [f64; 2] = [480.0, 270.0];
 const MARGIN: [f64; 4] = [76.0, 10.0, 14.0, 44.0];
 
 /// The number of looks of lines in the style.
-const LOOKS: usize = 8;
+pub(super) const LOOKS: usize = 8;
 
 /// The largest number of dots.
 const MAX_DOTS: usize = 2000;
@@ -268,7 +268,7 @@ impl Frame {
         let (end, base) = (SIZE[0] - right, SIZE[1] - bottom);
         let middle = (top + base) / 2.0;
         html! {
-            svg id=(id) viewBox=(format!("0 0 {} {}", SIZE[0], SIZE[1])) role="img" tabindex="0"
+            svg id=(id) viewBox=(format!("0 0 {} {}", SIZE[0], SIZE[1])) role="img"
                 aria-labelledby=(format!("{id}-title {id}-text")) {
                 title id=(format!("{id}-title")) { (title) }
                 desc id=(format!("{id}-text")) { (description) " The arrow keys read its values." }
@@ -339,14 +339,14 @@ fn table(chart: &LineChart) -> Markup {
     };
     html! {
         details {
-            summary { "Values" }
-            div.scroll { table {
+            summary { "Values of " (chart.title) }
+            div.scroll tabindex="0" role="region" aria-label=(chart.title) { table {
                 thead { tr {
-                    th { (chart.x_label) }
-                    @for series in &chart.series { th { (series.name) } }
+                    th scope="col" { (chart.x_label) }
+                    @for series in &chart.series { th scope="col" { (series.name) } }
                 } }
                 tbody { @for (_, &x) in kept { tr {
-                    td { (short(x)) }
+                    th scope="row" { (short(x)) }
                     @for series in &chart.series { td { (value(series, x)) } }
                 } } }
             } }

@@ -6,15 +6,24 @@ use fcos_burn_page::{
 };
 use maud::{Markup, html};
 
+use super::MAX_CLASSES;
 use crate::{
     provenance::{Provenance, Session},
     run::RunSummary,
 };
 
-/// The largest number of classes in the table.
-const MAX_CLASSES: usize = 200;
+/// The warnings of a run, or why they are unknown.
+pub(super) fn warnings(run: &RunSummary) -> Markup {
+    html! {
+        @match &run.warnings {
+            Ok(warnings) if warnings.is_empty() => p.quiet { "No warnings." },
+            Ok(warnings) => div.alarm { (list(warnings)) },
+            Err(cause) => p.alarm { "The warnings of the run are unknown: " (line(cause)) },
+        }
+    }
+}
 
-/// The counts of the data, what its readers dropped or repaired, and the warnings.
+/// The counts of the data, and what its readers dropped or repaired.
 pub(super) fn data(run: &RunSummary) -> Markup {
     html! {
         section id="data" {
@@ -23,8 +32,6 @@ pub(super) fn data(run: &RunSummary) -> Markup {
                 Some(provenance) => (splits(provenance)),
                 None => p.quiet { "The counts of the data were not recorded." },
             }
-            @if run.warnings.is_empty() { p.quiet { "No warnings." } }
-            @else { h3 { "Warnings" } (list(&run.warnings)) }
         }
     }
 }
@@ -35,7 +42,7 @@ fn splits(provenance: &Provenance) -> Markup {
     let classes = splits.iter().max_by_key(|split| split.classes.len());
     let classes = classes.map_or(&[][..], |split| &split.classes);
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="region" aria-label="Splits" { table {
             thead { tr {
                 th scope="col" { "Split" } th scope="col" { "Images" } th scope="col" { "Empty" } th scope="col" { "Objects" }
             } }
@@ -48,7 +55,7 @@ fn splits(provenance: &Provenance) -> Markup {
         } }
         details open[classes.len() <= 20] {
             summary { "Objects by class" }
-            div.scroll { table {
+            div.scroll tabindex="0" role="region" aria-label="Objects by class" { table {
                 thead { tr {
                     th scope="col" { "Class" }
                     @for split in splits { th scope="col" { (capitalized(&line(&split.purpose))) } }
@@ -73,7 +80,7 @@ pub(super) fn run(run: &RunSummary) -> Markup {
     html! {
         section id="run" {
             h2 { "Run" }
-            p { (time(run)) }
+            @if let Some(time) = time(run) { p { (time) } }
             @match &run.provenance {
                 Some(provenance) => ul { @for session in &provenance.sessions { li { (line(&described(session))) } } },
                 None => p.quiet { "Program and machine were not recorded." },
@@ -81,24 +88,26 @@ pub(super) fn run(run: &RunSummary) -> Markup {
             @if !run.config.is_null() {
                 details {
                     summary { "Configuration" }
-                    pre tabindex="0" { (config) }
+                    pre tabindex="0" role="region" aria-label="Configuration" { (config) }
                 }
             }
         }
     }
 }
 
-/// The time that the epochs took.
-pub(super) fn time(run: &RunSummary) -> String {
+/// The time that the epochs took; `None` without epochs.
+pub(super) fn time(run: &RunSummary) -> Option<String> {
+    if run.epochs.is_empty() {
+        return None;
+    }
     let seconds: f64 = run.epochs.iter().map(|epoch| epoch.seconds).sum();
     let epochs = run.epochs.len();
-    let each = seconds / epochs.max(1) as f64;
-    format!(
+    Some(format!(
         "{} of training and validation took {}, {} each.",
         capitalized(&counted(epochs, "epoch")),
         duration(seconds),
-        duration(each)
-    )
+        duration(seconds / epochs as f64)
+    ))
 }
 
 fn duration(seconds: f64) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fcos_burn_eval::{CocoMetric, matching::ImageMatches};
+use fcos_burn_eval::CocoMetric;
 use fcos_burn_page::{
     Photos,
     text::{grouped, line},
@@ -11,7 +11,8 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{
-    boxes::{Overlay, Request, read},
+    MAX_CLASSES,
+    boxes::{Overlay, Request, limits, read},
     tables::{meaning, percent},
 };
 use crate::comparison::{Comparison, Examinee};
@@ -31,7 +32,7 @@ pub(super) fn metrics(comparison: &Comparison<'_>) -> Markup {
     };
     let value = |run: &Examinee<'_>, metric| run.report.run.evaluation.metric(metric);
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="region" aria-label="Metrics" { table {
             thead { tr {
                 th scope="col" { "Metric" }
                 th scope="col" { (line(&first.report.run.name)) }
@@ -77,16 +78,17 @@ pub(super) fn classes(comparison: &Comparison<'_>) -> Markup {
         .flat_map(|run| run.report.run.evaluation.class_ap.keys())
         .collect();
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="region" aria-label="AP of the classes" { table {
             thead { tr {
                 th scope="col" { "Class" }
                 @for run in runs { th scope="col" { (line(&run.report.run.name)) } }
             } }
-            tbody { @for name in names { tr {
+            tbody { @for name in names.iter().take(MAX_CLASSES) { tr {
                 th.name scope="row" { (line(name)) }
-                @for run in runs { td { (percent(run.report.run.evaluation.class_ap.get(name).copied())) } }
+                @for run in runs { td { (percent(run.report.run.evaluation.class_ap.get(*name).copied())) } }
             } } }
         } }
+        @if names.len() > MAX_CLASSES { p.quiet { "… " (grouped(names.len() - MAX_CLASSES)) " more" } }
     }
 }
 
@@ -102,7 +104,7 @@ pub(super) fn configurations(comparison: &Comparison<'_>) -> Markup {
     values.retain(|_, values| values.iter().any(|value| *value != values[0]));
     html! {
         @if values.is_empty() { p.quiet { "The configurations are equal." } }
-        @else { div.scroll { table {
+        @else { div.scroll tabindex="0" role="region" aria-label="Configurations" { table {
             thead { tr {
                 th scope="col" { "Value" }
                 @for run in runs { th scope="col" { (line(&run.report.run.name)) } }
@@ -141,17 +143,22 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
         return html! {};
     };
     let dataset = first.examined.dataset;
+    // Wrong detections and objects that are not found.
     let counts = |image: usize| -> Vec<[usize; 2]> {
         let of_run = |run: &Examinee<'_>| {
             let matches = &run.examined.matching.images()[image];
-            errors(matches, run.report.score_threshold())
+            let threshold = run.report.score_threshold();
+            [
+                matches.wrong(threshold).count(),
+                matches.not_found(threshold).count(),
+            ]
         };
         runs.iter().map(of_run).collect()
     };
     let spread = |image: usize| {
         let totals = counts(image)
             .into_iter()
-            .map(|[wrong, missed]| wrong + missed);
+            .map(|[wrong, not_found]| wrong + not_found);
         let (low, high) = totals.fold((usize::MAX, 0), |(low, high), total| {
             (low.min(total), high.max(total))
         });
@@ -172,13 +179,14 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
     html! {
         p {
             "The number of errors differs on " (grouped(differing)) " of " (grouped(dataset.len())) " images."
+            @if !images.is_empty() { " " (limits()) }
             @if differing > images.len() { " Those with the largest differences:" }
         }
         div.groups { @for ((_, image), picture) in images.iter().zip(&pictures) {
             @let file = line(&dataset.images()[*image].file_name);
             div {
                 h3 { (file) }
-                div.pictures { @for (place, (run, [wrong, missed])) in runs.iter().zip(counts(*image)).enumerate() {
+                div.pictures { @for (place, (run, [wrong, not_found])) in runs.iter().zip(counts(*image)).enumerate() {
                     @let name = line(&run.report.run.name);
                     @let overlay = Overlay {
                         matches: &run.examined.matching.images()[*image],
@@ -192,24 +200,10 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
                             Ok(picture) => (overlay.svg(picture, &format!("{file} with the boxes of {name}"))),
                             Err(cause) => div.gone { (line(cause)) },
                         }
-                        figcaption { (name) br; span.quiet { (wrong) " wrong, " (missed) " missed at its own threshold" } }
+                        figcaption { (name) br; span.quiet { (wrong) " wrong, " (not_found) " not found at its own threshold" } }
                     }
                 } }
             }
         } }
     }
-}
-
-/// The number of wrong detections and of missed objects at a score threshold.
-fn errors(matches: &ImageMatches, threshold: f32) -> [usize; 2] {
-    let is_wrong = |row: &usize| {
-        matches.outcomes[*row].is_error() && matches.detections[*row].score >= threshold
-    };
-    let wrong = (0..matches.detections.len()).filter(is_wrong).count();
-    let is_found = |found_by: &Option<usize>| {
-        found_by.is_some_and(|row| matches.detections[row].score >= threshold)
-    };
-    let objects = matches.objects.iter().zip(&matches.found_by);
-    let missed = objects.filter(|(object, found_by)| !object.iscrowd && !is_found(found_by));
-    [wrong, missed.count()]
 }

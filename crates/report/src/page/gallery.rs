@@ -14,7 +14,7 @@ use fcos_burn_page::{
 };
 use maud::{Markup, html};
 
-use super::boxes::{Overlay, Picture, Request, TRUTH, read};
+use super::boxes::{Overlay, Picture, Request, TRUTH, limits, read};
 use crate::examined::Examined;
 
 /// The largest number of pictures of a kind.
@@ -106,11 +106,11 @@ impl<'a> Gallery<'a> {
         html! {
             p {
                 (grouped(self.images)) " of " (counted(self.examined.dataset.len(), "image"))
-                " have errors. Errors are those at the run's score threshold, ordered by cost: by how much AP would rise if this \
-                 error alone were corrected, in points. The slider hides and shows detections."
+                " have errors. Errors are those at the run's score threshold, ordered by cost: the rise in AP if this error alone \
+                 were corrected, in points. The slider hides and shows detections. " (limits())
             }
             (legend(&[LINES[0], LINES[1], SUBJECT]))
-            div.filters {
+            div.filters hidden {
                 label { "Kind " select id="kind" {
                     option value="" { "all" }
                     @for (index, kind) in self.kinds.iter().enumerate().filter(|(_, kind)| kind.count > 0) {

@@ -11,7 +11,6 @@ mod threshold;
 use fcos_burn_eval::CocoMetric;
 use fcos_burn_page::{
     Data, Document, Photos,
-    markup::list,
     text::{counted, grouped, line},
 };
 use fcos_burn_plot::{LineChart, Series};
@@ -19,7 +18,7 @@ use maud::{Markup, html};
 use serde::Serialize;
 
 use self::{
-    chart::{Charts, Mark},
+    chart::{Charts, LOOKS, Mark},
     gallery::Gallery,
     tables::percent,
     threshold::Thresholds,
@@ -29,6 +28,9 @@ use crate::{
     comparison::{Comparison, Examinee},
     report::Report,
 };
+
+/// The largest number of classes in a table.
+const MAX_CLASSES: usize = 200;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -44,7 +46,10 @@ impl Report<'_> {
         let mut charts = Charts::default();
         let threshold = self.score_threshold();
         let examined = self.examined.as_ref().ok();
-        let thresholds = examined.map(|examined| Thresholds::new(0, &examined.matching, threshold));
+        let thresholds = examined.map(|examined| {
+            let thresholds = Thresholds::new(0, &examined.matching, threshold);
+            thresholds.with_classes(&examined.matching, &self.labels())
+        });
         let name = line(&self.run.name);
         let training = self.training(&mut charts);
         let detections = self.detections(&mut charts);
@@ -69,6 +74,23 @@ impl Report<'_> {
             (page_data(&charts, thresholds.as_slice())?)
         };
         Ok(document(&format!("Report of {name}"), body))
+    }
+
+    /// The labels of the classes in the table.
+    fn labels(&self) -> Vec<usize> {
+        let names = self.class_names();
+        let analysis = self.analysis.as_ref();
+        let rows = analysis.map(|analysis| tables::class_rows(analysis, names));
+        let rows = rows.into_iter().flatten();
+        rows.filter_map(|(_, label)| label).collect()
+    }
+
+    /// The names of the labels; none without the data.
+    fn class_names(&self) -> &[String] {
+        match &self.examined {
+            Ok(examined) => examined.matching.classes(),
+            Err(_) => &[],
+        }
     }
 
     /// The ids and titles of the sections.
@@ -97,8 +119,9 @@ impl Report<'_> {
         ];
         let metrics = [CocoMetric::AP, CocoMetric::AP50, CocoMetric::AP75]
             .map(|metric| format!("{} {}", metric.name(), percent(evaluation.metric(metric))));
-        let threshold = match self.analysis.as_ref().and_then(|of| of.score_threshold) {
-            Some(threshold) => format!(" Score threshold {threshold}."),
+        let threshold = match self.analysis.as_ref().map(|of| of.score_threshold) {
+            Some(Some(threshold)) => format!(" Score threshold {threshold}."),
+            Some(None) => " The run has no score threshold; all detections count.".to_owned(),
             None => String::new(),
         };
         format!("{}. {}.{threshold}", metrics.join(", "), counts.join(", "))
@@ -109,7 +132,7 @@ impl Report<'_> {
         html! {
             section id="results" {
                 h2 { "Results" }
-                @for warning in &run.warnings { p.alarm { (line(warning)) } }
+                (details::warnings(run))
                 @if let Err(cause) = &self.examined {
                     p.alarm {
                         "No pictures, no curves of the detections and no slider: the data of the run cannot be examined. "
@@ -132,8 +155,10 @@ impl Report<'_> {
         html! {
             section id="training" {
                 h2 { "Training" }
-                p.quiet { (details::time(&self.run)) }
-                @if self.run.curves.is_empty() { p.quiet { "No epochs were recorded." } }
+                @match details::time(&self.run) {
+                    Some(time) => p.quiet { (time) },
+                    None => p.quiet { "No epochs were recorded." },
+                }
                 div.charts { @for curve in &self.run.curves { (charts.lines(curve, &mark)) } }
             }
         }
@@ -166,10 +191,6 @@ impl Report<'_> {
         let Some(analysis) = &self.analysis else {
             return html! {};
         };
-        let names = match &self.examined {
-            Ok(examined) => examined.matching.classes(),
-            Err(_) => &[],
-        };
         html! {
             section id="classes" {
                 h2 { "Classes" }
@@ -178,7 +199,7 @@ impl Report<'_> {
                     @if thresholds.is_some() { "Found to F1: at the threshold of the slider. " }
                     "Detected as: at the threshold of the run."
                 }
-                (tables::classes(&self.run.evaluation, analysis, thresholds, names))
+                (tables::classes(&self.run.evaluation, analysis, thresholds, self.class_names()))
                 (tables::confusions(analysis))
             }
         }
@@ -191,7 +212,7 @@ impl Report<'_> {
         html! {
             section id="errors" {
                 h2 { "Errors" }
-                p.quiet { "Cost: by how much AP at IoU " (analysis.iou_threshold) " would rise if these errors alone were corrected, in points." }
+                p.quiet { "Cost: the rise in AP at IoU " (analysis.iou_threshold) " if these errors alone were corrected, in points." }
                 (tables::errors(analysis))
             }
         }
@@ -234,10 +255,10 @@ impl Comparison<'_> {
                     (differences::metrics(self))
                     h3 { "AP of the classes" }
                     (differences::classes(self))
-                    @for run in &self.runs { @if !run.report.run.warnings.is_empty() {
+                    @for run in &self.runs {
                         h3 { "Warnings of " (line(&run.report.run.name)) }
-                        (list(&run.report.run.warnings))
-                    } }
+                        (details::warnings(&run.report.run))
+                    }
                 }
                 section id="curves" {
                     h2 { "Curves" }
@@ -251,7 +272,9 @@ impl Comparison<'_> {
                 }
                 section id="configurations" {
                     h2 { "Configurations" }
-                    @for run in &self.runs { p { (line(&run.report.run.name)) ": " (details::time(&run.report.run)) } }
+                    @for run in &self.runs { @if let Some(time) = details::time(&run.report.run) {
+                        p { (line(&run.report.run.name)) ": " (time) }
+                    } }
                     (differences::configurations(self))
                 }
             }
@@ -320,20 +343,25 @@ fn header(title: &str, overview: &str, links: &[(&str, &str)]) -> Markup {
     }
 }
 
-/// The sliders, which stay in view.
+/// The sliders, which stay in view. The script reveals them.
 fn controls(sliders: Markup) -> Markup {
-    html! { div.controls role="group" aria-label="Score thresholds" { (sliders) } }
+    html! { div.controls role="group" aria-label="Score thresholds" hidden { (sliders) } }
 }
 
 fn page_data(charts: &Charts, thresholds: &[Thresholds]) -> serde_json::Result<Data> {
     #[derive(Serialize)]
     struct PageData<'a, C: Serialize> {
         charts: C,
+        /// The number of looks of lines in the style.
+        looks: usize,
         runs: &'a [Thresholds],
     }
-    let charts = charts.data();
-    let runs = thresholds;
-    Data::new("page-data", &PageData { charts, runs })
+    let data = PageData {
+        charts: charts.data(),
+        looks: LOOKS,
+        runs: thresholds,
+    };
+    Data::new("page-data", &data)
 }
 
 fn document(title: &str, body: Markup) -> String {

@@ -3,9 +3,18 @@
 const data = JSON.parse(document.getElementById("page-data").textContent);
 const SVG = "http://www.w3.org/2000/svg";
 
+// What needs this script.
+
+for (const part of document.querySelectorAll(".controls, .filters")) part.hidden = false;
+
 // Sliders for the score thresholds.
 
-const percent = (part, whole) => (whole === 0 ? "–" : `${((100 * part) / whole).toFixed(1)}%`);
+// With one decimal, rounded in integers as on the page without this script.
+const percent = (part, whole) => {
+  if (whole === 0) return "–";
+  const tenths = Math.floor((2000 * part + whole) / (2 * whole));
+  return `${Math.floor(tenths / 10)}.${tenths % 10}%`;
+};
 
 // One of the counts of all objects or of a class, as on the page without this script.
 const count = (name, { objects, correct, wrong }, index) => {
@@ -102,6 +111,8 @@ for (const chart of data.charts) {
   // Where the arrow keys stop.
   const stops = dots ? [...points].sort((a, b) => a[0] - b[0]) : [...new Set(points.map(([x]) => x))].sort((a, b) => a - b);
   let current = null;
+  svg.setAttribute("role", "application");
+  svg.setAttribute("tabindex", "0");
 
   const clear = () => {
     overlay.replaceChildren();
@@ -120,7 +131,7 @@ for (const chart of data.charts) {
       const point = dots ? stops[current] : series.points.find(([other]) => other === x);
       if (!point) return;
       const [cx, cy] = place(chart, ...point);
-      element(overlay, "circle", { class: `dot look-${index % 8}`, cx, cy, r: 4 });
+      element(overlay, "circle", { class: `dot look-${index % data.looks}`, cx, cy, r: 4 });
       texts.push(`${series.name} ${point[1]}`);
     });
     readout.textContent = texts.join(" · ");

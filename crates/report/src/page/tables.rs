@@ -1,7 +1,7 @@
 //! Tables of metrics, classes, confusions and kinds of errors.
 
 use fcos_burn_eval::{
-    Analysis, CocoMetric, Evaluation,
+    Analysis, ClassPoints, CocoMetric, Evaluation,
     confusion_matrix::ConfusionMatrix,
     error_cost::{ErrorCost, ErrorKind},
 };
@@ -11,10 +11,10 @@ use fcos_burn_page::{
 };
 use maud::{Markup, html};
 
-use super::threshold::{COUNTS, Thresholds};
-
-/// The largest number of classes in the table.
-const MAX_CLASSES: usize = 200;
+use super::{
+    MAX_CLASSES,
+    threshold::{COUNTS, Thresholds},
+};
 
 /// The largest number of classes of a confusion matrix.
 const MAX_MATRIX: usize = 20;
@@ -79,6 +79,20 @@ pub(super) fn meaning(metric: CocoMetric) -> &'static str {
     }
 }
 
+/// The classes of the table, each with its label if it has one. `names` are those of the labels.
+pub(super) fn class_rows<'a>(
+    analysis: &'a Analysis,
+    names: &'a [String],
+) -> impl Iterator<Item = (&'a ClassPoints, Option<usize>)> {
+    let classes = analysis.operating_points.classes.iter().take(MAX_CLASSES);
+    classes.map(|class| {
+        let label = names
+            .iter()
+            .position(|name| Some(name) == class.class.as_ref());
+        (class, label)
+    })
+}
+
 /// The classes: AP, the threshold with the largest F1, what its objects are detected as, and the counts at the slider's
 /// threshold. `names` are those of the labels.
 pub(super) fn classes(
@@ -87,30 +101,29 @@ pub(super) fn classes(
     thresholds: Option<&Thresholds>,
     names: &[String],
 ) -> Markup {
-    let classes = &analysis.operating_points.classes;
+    let left_out = (analysis.operating_points.classes.len()).saturating_sub(MAX_CLASSES);
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="region" aria-label="Classes" { table {
             thead { tr {
                 th scope="col" { "Class" } th scope="col" { "Objects" } th scope="col" { "AP" }
                 th scope="col" { "Best score ≥" } th scope="col" { "Best F1" }
                 @if thresholds.is_some() { @for count in COUNTS { th scope="col" { (capitalized(count)) } } }
                 th.text scope="col" { "Detected as" }
             } }
-            tbody { @for class in classes.iter().take(MAX_CLASSES) {
+            tbody { @for (class, label) in class_rows(analysis, names) {
                 @let name = class.class.as_deref().unwrap_or_default();
-                @let label = names.iter().position(|other| other == name);
                 tr {
                     th.name scope="row" { @if let Some(label) = label { (swatch(label)) } (line(name)) }
                     td { (grouped(class.objects)) }
                     td { (percent(evaluation.class_ap.get(name).copied())) }
                     td { @match class.best_f1 { Some(best) => (best.threshold), None => "–" } }
                     td { (percent(class.best_f1.and_then(|best| best.f1))) }
-                    @if let (Some(thresholds), Some(label)) = (thresholds, label) { (thresholds.cells(label)) }
+                    @if let Some(thresholds) = thresholds { (thresholds.cells(label)) }
                     td.text { (row(&analysis.confusion_matrix, name)) }
                 }
             } }
         } }
-        @if classes.len() > MAX_CLASSES { p.quiet { "… " (grouped(classes.len() - MAX_CLASSES)) " more" } }
+        @if left_out > 0 { p.quiet { "… " (grouped(left_out)) " more" } }
     }
 }
 
@@ -160,7 +173,7 @@ pub(super) fn confusions(analysis: &Analysis) -> Markup {
     html! {
         h3 { "Confusion matrix" }
         p.quiet { "Objects by row, detections by column" (at_threshold(analysis)) ". The shade is the share of the row's largest count." }
-        div.scroll { table.matrix {
+        div.scroll tabindex="0" role="region" aria-label="Confusion matrix" { table.matrix {
             thead { tr {
                 th scope="col" { "Object" }
                 @for class in &classes { th scope="col" { (line(class.unwrap_or_default())) } }
@@ -192,7 +205,7 @@ pub(super) fn errors(analysis: &Analysis) -> Markup {
         }
     };
     html! {
-        div.scroll { table {
+        div.scroll tabindex="0" role="region" aria-label="Errors" { table {
             thead { tr {
                 th scope="col" { "Errors" }
                 th scope="col" { "Score ≥ " (analysis.score_threshold.unwrap_or(0.0)) }

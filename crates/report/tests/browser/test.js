@@ -60,7 +60,7 @@ for (const file of files) {
         const all = await page.$$eval(`.found[data-run="${run}"]`, (boxes) => boxes.length);
         const most = await hidden(page, run);
         check(all === 0 || most > before, `${what}: at the highest threshold, ${most} of ${all} boxes are hidden, ${before} before`);
-        check((await counts())[0] <= first[0], `${what}: a higher threshold finds more`);
+        check(Number((await counts())[0]) <= Number(first[0]), `${what}: a higher threshold finds more`);
         await page.keyboard.press("Home");
         check((await hidden(page, run)) === 0, `${what}: boxes are hidden at the threshold 0`);
         check((await slider.getAttribute("aria-valuetext")).startsWith("0:"), `${what}: no value for screen readers`);

@@ -33,4 +33,11 @@ impl EpochRow {
     pub fn ap(&self) -> Option<f64> {
         self.validation.as_ref()?.metric(CocoMetric::AP)
     }
+
+    /// Whether AP is higher than in all epochs before. If AP is undefined in all of them, as without objects, each
+    /// epoch counts as better than those before, so that the last one is kept.
+    pub(crate) fn is_best(&self, before: &[Self]) -> bool {
+        let best = before.iter().filter_map(Self::ap).reduce(f64::max);
+        best.is_none_or(|best| self.ap().is_some_and(|ap| ap > best))
+    }
 }

@@ -1,7 +1,7 @@
 //! Event files for TensorBoard.
 //!
-//! An event file is a sequence of records, as in a [TFRecord file], each with an [`Event`] message. Only the fields that
-//! are written are declared.
+//! An event file is a sequence of records, as in a [TFRecord file], each with an [`Event`] message. Only the fields
+//! that are written are declared.
 //!
 //! [TFRecord file]: https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 
@@ -202,7 +202,7 @@ fn record(data: &[u8]) -> Vec<u8> {
     parts.concat()
 }
 
-/// CRC-32C, rotated and with a constant added, so that a checksum of data with checksums differs.
+/// CRC-32C, masked as in TFRecord.
 fn checksum(data: &[u8]) -> [u8; 4] {
     let crc = crc32c::crc32c(data);
     crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// The check value of the catalog of parametrised CRC algorithms.
+    /// The check value of the catalog of parameterized CRC algorithms.
     #[test]
     fn the_checksum_of_the_tests_is_crc_32c() {
         assert_eq!(crc(b"123456789"), 0xe306_9283);

@@ -1,6 +1,7 @@
 //! The training log, `train.log`.
 
 use std::{
+    collections::HashSet,
     fs::{File, OpenOptions, TryLockError},
     io::{Read, Seek, SeekFrom, Write},
     path::Path,
@@ -62,20 +63,17 @@ impl TrainLog {
 /// What a line with a warning starts with.
 const WARNING: &str = "warning: ";
 
-/// A line with a warning.
+/// A warning as a single line.
 pub(crate) fn warning_line(warning: &str) -> String {
-    format!("{WARNING}{warning}")
+    format!("{WARNING}{}", warning.replace(['\r', '\n'], " "))
 }
 
 /// The warnings in a log, without repetitions.
 pub(super) fn warnings(log: &str) -> Vec<String> {
-    let mut warnings = Vec::<String>::new();
-    for warning in log.lines().filter_map(|line| line.strip_prefix(WARNING)) {
-        if !warnings.iter().any(|other| other == warning) {
-            warnings.push(warning.to_owned());
-        }
-    }
-    warnings
+    let mut seen = HashSet::<&str>::new();
+    let warnings = log.lines().filter_map(|line| line.strip_prefix(WARNING));
+    let distinct = warnings.filter(|&warning| seen.insert(warning));
+    distinct.map(str::to_owned).collect()
 }
 
 /// The line of an epoch in the log.
@@ -103,4 +101,16 @@ pub(crate) fn epoch_line(row: &EpochRow) -> String {
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_of_several_lines_is_found_again_as_one() {
+        let lines = ["one\ntwo", "three", "one\ntwo"].map(warning_line);
+        let log = format!("epoch 1: 3 s\n{}\ninterrupted\n", lines.join("\n"));
+        assert_eq!(warnings(&log), ["one two", "three"]);
+    }
 }

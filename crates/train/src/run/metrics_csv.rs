@@ -1,47 +1,48 @@
 //! `metrics.csv`: the metrics of all epochs as a table.
 
+use std::collections::{HashMap, HashSet};
+
 use fcos_burn_eval::{CocoMetric, Evaluation};
 use fcos_burn_model::file::write_whole;
 
 use super::{EpochRow, RunFolder};
-use crate::Error;
 
 /// Writes the values of `metrics.json` as a table with a row per epoch. Values that are undefined are empty.
 ///
-/// # Errors
-///
-/// Names the file if it cannot be written.
-pub(crate) fn write_metrics_csv(folder: &RunFolder, rows: &[EpochRow]) -> Result<(), Error> {
+/// A table that another program holds open does not end a training: `metrics.json` has the same values. The failure is
+/// logged.
+pub(crate) fn write_metrics_csv(folder: &RunFolder, rows: &[EpochRow]) {
     let path = folder.metrics_csv_path();
-    let table = table(rows).map_err(|error| Error::Run {
-        path: path.clone(),
-        cause: error.to_string(),
-    })?;
-    write_whole(&path, &table).map_err(Error::io(&path))
+    let table = table(rows).map_err(|error| error.to_string());
+    let written =
+        table.and_then(|table| write_whole(&path, &table).map_err(|error| error.to_string()));
+    if let Err(cause) = written {
+        log::warn!("{} was not written: {cause}", path.display());
+    }
 }
 
 fn table(rows: &[EpochRow]) -> csv::Result<Vec<u8>> {
     let rows: Vec<Vec<(String, String)>> = rows.iter().map(values).collect();
-    let mut columns = Vec::<&str>::new();
-    for (name, _) in rows.iter().flatten() {
-        if !columns.contains(&name.as_str()) {
-            columns.push(name);
-        }
-    }
+    let mut seen = HashSet::<&str>::new();
+    let names = rows.iter().flatten().map(|(name, _)| name.as_str());
+    let columns: Vec<&str> = names.filter(|&name| seen.insert(name)).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(&columns)?;
     for row in &rows {
-        let value = |column: &&str| row.iter().find(|(name, _)| name == column);
-        let cells = columns.iter().map(value);
-        writer.write_record(cells.map(|cell| cell.map_or("", |(_, text)| text)))?;
+        let cells = row
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()));
+        let cells: HashMap<&str, &str> = cells.collect();
+        let cell = |column: &&str| cells.get(column).copied().unwrap_or_default();
+        writer.write_record(columns.iter().map(cell))?;
     }
     writer
         .into_inner()
         .map_err(|error| error.into_error().into())
 }
 
-/// The values of an epoch with the names of `metrics.json`, as the shortest texts that give the same numbers when they
-/// are read.
+/// The values of an epoch by their paths in `metrics.json`, without `figures` and `correlation`, as the shortest texts
+/// that give the same numbers when they are read.
 fn values(row: &EpochRow) -> Vec<(String, String)> {
     let mut values = vec![
         ("epoch".to_owned(), row.epoch.to_string()),

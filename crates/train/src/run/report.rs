@@ -1,6 +1,6 @@
 //! The report of a run folder.
 
-use std::{fs, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_detect::{json::read_json, known_classes, run_files};
@@ -56,15 +56,17 @@ impl RunFolder {
         &self,
         dataset: Result<&'a DetectionDataset, String>,
     ) -> Result<Report<'a>, Error> {
-        // A report without the warnings of a log that cannot be read is better than none.
-        let log = fs::read(self.log_path()).unwrap_or_default();
-        self.report_with_log(dataset, &String::from_utf8_lossy(&log))
+        let log = fs::read(self.log_path());
+        self.report_with_log(
+            dataset,
+            log.map(|log| String::from_utf8_lossy(&log).into_owned()),
+        )
     }
 
     fn report_with_log<'a>(
         &self,
         dataset: Result<&'a DetectionDataset, String>,
-        log: &str,
+        log: io::Result<String>,
     ) -> Result<Report<'a>, Error> {
         let Some(evaluation) = self.read_evaluation()? else {
             return Err(Error::Run {
@@ -88,7 +90,11 @@ impl RunFolder {
             .with_curves(curves(&rows))
             .with_config(config)
             .with_provenance(self.read_provenance()?)
-            .with_warnings(warnings(log));
+            // A report without the warnings of a log that cannot be read is better than none.
+            .with_warnings(match log {
+                Ok(log) => Ok(warnings(&log)),
+                Err(error) => Err(format!("train.log cannot be read: {error}")),
+            });
         let results: Vec<CocoResult> = read_json(&self.results_path())?;
         Ok(Report::new(run, dataset, results)?)
     }
@@ -104,8 +110,7 @@ impl RunFolder {
         log: &TrainLog,
     ) -> Result<PathBuf, Error> {
         let path = self.report_path();
-        let log = log.read().map_err(Error::io(&self.log_path()))?;
-        let html = self.report_with_log(Ok(dataset), &log)?.html()?;
+        let html = self.report_with_log(Ok(dataset), log.read())?.html()?;
         write_whole(&path, html.as_bytes()).map_err(Error::io(&path))?;
         Ok(path)
     }
@@ -140,15 +145,11 @@ impl RunFolder {
     }
 }
 
-/// The epoch whose weights the run kept. The same rule chooses it during training.
+/// The epoch whose weights the run kept.
 fn kept_epoch(rows: &[EpochRow], keep: Keep) -> Option<usize> {
-    let last = rows.last()?.epoch;
-    let best = rows.iter().filter(|row| row.ap().is_some());
-    let best = best.reduce(|best, row| if row.ap() > best.ap() { row } else { best });
-    match (keep, best) {
-        (Keep::Best, Some(best)) => Some(best.epoch),
-        _ => Some(last),
-    }
+    let is_kept = |place: usize| keep == Keep::Last || rows[place].is_best(&rows[..place]);
+    let last_kept = (0..rows.len()).rev().find(|&place| is_kept(place))?;
+    Some(rows[last_kept].epoch)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ use crate::{
     config::Keep,
     data::TrainBatch,
     run::{
-        EpochRow, EventLog, Position, RunFolder, TrainLog, epoch_line, save_model,
+        EpochRow, EventLog, Position, RunFolder, TrainLog, epoch_line, save_model, warning_line,
         write_metrics_csv,
     },
     step::{StepMetric, StepOutput, TrainableDetector, ValidationOutput, WeightAverage},
@@ -325,10 +325,7 @@ impl<B: Backbone> Course<'_, B> {
             unreadable_images: self.of.reader.unreadable().len(),
             validation: Some(self.of.evaluator.evaluation()?),
         };
-        let best = self.rows.iter().filter_map(EpochRow::ap).reduce(f64::max);
-        // If AP is undefined, as without objects, the last epoch is kept.
-        let better = best.is_none_or(|best| row.ap().is_some_and(|ap| ap > best));
-        if self.of.keep == Keep::Last || better {
+        if self.of.keep == Keep::Last || row.is_best(&self.rows) {
             let average = self.average.as_ref().map(WeightAverage::model);
             let model = average.unwrap_or(self.learner.detector());
             save_model(model, &self.of.folder.model_path())?;
@@ -339,15 +336,16 @@ impl<B: Backbone> Course<'_, B> {
         if row.unreadable_images > self.unreadable_told {
             self.unreadable_told = row.unreadable_images;
             for cause in self.of.reader.unreadable() {
-                tell(&format!("replaced an unreadable image: {cause}"))?;
+                let warning = format!("replaced an unreadable image: {cause}");
+                tell(&warning_line(&warning))?;
             }
         }
         self.rows.push(row);
         write_json(&self.of.folder.metrics_path(), &self.rows)?;
-        write_metrics_csv(&self.of.folder, &self.rows)?;
         if let (Some(events), Some(row)) = (&mut self.events, self.rows.last()) {
             events.epoch(self.position.iteration, row)?;
         }
+        write_metrics_csv(&self.of.folder, &self.rows);
         Ok(())
     }
 

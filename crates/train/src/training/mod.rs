@@ -11,6 +11,7 @@ mod log_renderer;
 mod setup;
 
 use std::{
+    fs,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -669,6 +670,9 @@ impl<C: BackboneConfig> Run<C> {
                 note("interrupted")?;
                 return Ok(Outcome::Interrupted);
             }
+        } else if self.tensorboard && !self.folder.tensorboard_path().exists() {
+            // A new event file begins with the epochs so far.
+            drop(self.open_events(position.iteration, &rows, steps)?);
         }
         self.finish(model, &note)
     }
@@ -852,7 +856,7 @@ impl<C: BackboneConfig> Run<C> {
         let evaluation = Evaluation::new(&self.data.val, &detections)?;
         let analysis = Analysis::new(&self.data.val, &detections, &AnalysisConfig::default())?;
         let results = results(&self.data.val, &detections)?;
-        write_metrics_csv(&self.folder, &self.folder.read_metrics()?)?;
+        write_metrics_csv(&self.folder, &self.folder.read_metrics()?);
         write_artifacts(
             &self.folder,
             &self.data.val,
@@ -884,11 +888,14 @@ impl<C: BackboneConfig> Run<C> {
             Keep::Last => "last",
         };
         note(&format!("{kept} epoch:\n{report}"))?;
-        // The run is complete without its report.
+        // The run is complete without its report. The failure is not a warning of the run, which a later report would
+        // show.
         if let Err(error) = self.folder.write_report(&self.data.val, &self.log) {
-            let warning = format!("the report was not written: {error}");
-            note(&warning_line(&warning))?;
-            log::warn!("{warning}");
+            // An earlier report may show other results.
+            let _ = fs::remove_file(self.folder.report_path());
+            let failure = format!("the report was not written: {error}");
+            note(&failure)?;
+            log::warn!("{failure}");
         }
         Ok(Outcome::Finished(Box::new(evaluation)))
     }
