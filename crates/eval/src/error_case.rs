@@ -348,7 +348,7 @@ mod tests {
             terms
         };
         let ap = mean_ap(&without(None), &objects);
-        let cases = error_cases(&matching, 0.2);
+        let cases = error_cases(&matching, 0.5);
         let mut kinds = BTreeMap::<ErrorKind, usize>::new();
         let mut found_late = 0;
         for case in &cases {
