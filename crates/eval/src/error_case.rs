@@ -349,9 +349,11 @@ mod tests {
         };
         let ap = mean_ap(&without(None), &objects);
         let cases = error_cases(&matching, 0.2);
+        // With a higher threshold, more objects are found too late.
+        let further = error_cases(&matching, 0.5);
         let mut kinds = BTreeMap::<ErrorKind, usize>::new();
         let mut found_late = 0;
-        for case in &cases {
+        for case in cases.iter().chain(&further) {
             *kinds.entry(case.kind).or_default() += 1;
             let image = &matching.images()[case.image];
             let Some(row) = case.detection else {
