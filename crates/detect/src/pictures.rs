@@ -1,12 +1,9 @@
 //! Pictures of detections.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::Path,
-};
+use std::path::Path;
 
 use fcos_burn_boxes::Detection;
-use fcos_burn_data::Category;
+use fcos_burn_data::{Category, FileNames};
 use fcos_burn_plot::{DrawnBox, annotated, draw_boxes};
 use image::RgbImage;
 
@@ -50,12 +47,7 @@ fn drawn_boxes(detections: &[Detection], categories: &[Category]) -> Vec<DrawnBo
 /// assert_eq!(names.name(Path::new("harbor/1.jpg")), "1-2.png");
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct PictureNames {
-    /// In lower case, because some file systems are case-insensitive.
-    taken: HashSet<String>,
-    /// The number to try next, by the lower case of a name.
-    next: HashMap<String, usize>,
-}
+pub struct PictureNames(FileNames);
 
 impl PictureNames {
     /// The file name of the image with the extension `.png`, numbered if it is already taken.
@@ -71,12 +63,6 @@ impl PictureNames {
             Some(frame) => format!("{}-{frame:06}", stem.to_string_lossy()),
             None => stem.to_string_lossy().into_owned(),
         };
-        let mut unique = stem.clone();
-        let next = self.next.entry(unique.to_lowercase()).or_insert(1);
-        while !self.taken.insert(unique.to_lowercase()) {
-            *next += 1;
-            unique = format!("{stem}-{next}");
-        }
-        unique
+        self.0.unique(&stem)
     }
 }

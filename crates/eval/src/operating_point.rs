@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::matching::{Matching, Outcome};
 
+/// The score thresholds of curves: 0.00, 0.01, … 1.00.
+pub fn score_thresholds() -> Vec<f32> {
+    let percents = 0..=100_u8;
+    percents.map(|percent| f32::from(percent) / 100.0).collect()
+}
+
 /// The detections whose score is at least a threshold, and how good they are.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]

@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_eval::{
-    CocoMetric,
+    Analysis, CocoMetric,
     bootstrap::{paired_differences, resampled_metrics},
     statistics::percentile_interval,
 };
 
-use crate::{ReportError, examined::Examined, report::Report};
+use crate::{
+    ReportError,
+    examined::Examined,
+    report::{Report, score_threshold},
+    run::RunSummary,
+};
 
 /// The confidence level of the intervals.
 pub const CONFIDENCE: f64 = 0.95;
@@ -27,10 +32,18 @@ pub struct Comparison<'a> {
 /// A run of a comparison.
 #[derive(Clone, Debug)]
 pub(crate) struct Examinee<'a> {
-    pub report: Report<'a>,
+    pub run: RunSummary,
+    pub analysis: Option<Analysis>,
     pub examined: Examined<'a>,
     /// The interval of the difference of each metric from the first run; empty for the first run.
     pub intervals: BTreeMap<CocoMetric, [f64; 2]>,
+}
+
+impl Examinee<'_> {
+    /// The score threshold from which detections count.
+    pub fn score_threshold(&self) -> f32 {
+        score_threshold(self.analysis.as_ref())
+    }
 }
 
 impl<'a> Comparison<'a> {
@@ -43,23 +56,30 @@ impl<'a> Comparison<'a> {
     pub fn new(reports: Vec<Report<'a>>, resamples: usize) -> Result<Self, ReportError> {
         let mut runs = Vec::with_capacity(reports.len());
         for report in reports {
-            let examined = match &report.examined {
-                Ok(examined) => examined.clone(),
+            let Report {
+                run,
+                analysis,
+                examined,
+            } = report;
+            let examined = match examined {
+                Ok(examined) => examined,
                 Err(cause) => {
                     return Err(ReportError::NoData {
-                        run: report.run.name,
-                        cause: cause.clone(),
+                        run: run.name,
+                        cause,
                     });
                 }
             };
-            if let Some(first) = runs.first() {
-                check_same_data(first, &report, &examined)?;
-            }
-            runs.push(Examinee {
-                report,
+            let run = Examinee {
+                run,
+                analysis,
                 examined,
                 intervals: BTreeMap::new(),
-            });
+            };
+            if let Some(first) = runs.first() {
+                check_same_data(first, &run)?;
+            }
+            runs.push(run);
         }
         let resampled = |run: &Examinee<'_>| {
             let Examined {
@@ -82,17 +102,13 @@ impl<'a> Comparison<'a> {
 }
 
 /// Fails if a run was evaluated on other data than the first.
-fn check_same_data(
-    first: &Examinee<'_>,
-    report: &Report<'_>,
-    examined: &Examined<'_>,
-) -> Result<(), ReportError> {
-    let [one, other] = [first.examined.dataset, examined.dataset];
+fn check_same_data(first: &Examinee<'_>, run: &Examinee<'_>) -> Result<(), ReportError> {
+    let [one, other] = [first.examined.dataset, run.examined.dataset];
     let cause = difference(one, other);
     cause.map_or(Ok(()), |cause| {
         Err(ReportError::NotComparable {
-            first: first.report.run.name.clone(),
-            other: report.run.name.clone(),
+            first: first.run.name.clone(),
+            other: run.run.name.clone(),
             cause: format!(
                 "one was evaluated on {}, the other on {}: {cause}",
                 one.name(),

@@ -60,8 +60,12 @@ impl<'a> Report<'a> {
 
     /// The score threshold from which detections count.
     pub(crate) fn score_threshold(&self) -> f32 {
-        let analysis = self.analysis.as_ref();
-        let threshold = analysis.and_then(|analysis| analysis.score_threshold);
-        threshold.unwrap_or(0.0)
+        score_threshold(self.analysis.as_ref())
     }
+}
+
+/// The chosen score threshold, or 0, from which all detections count.
+pub(crate) fn score_threshold(analysis: Option<&Analysis>) -> f32 {
+    let threshold = analysis.and_then(|analysis| analysis.score_threshold);
+    threshold.unwrap_or(0.0)
 }

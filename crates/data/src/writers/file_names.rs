@@ -27,23 +27,28 @@ impl FileNames {
 
     /// A name for a file with this stem. The stem is unchanged if it is valid and not taken.
     pub fn give(&mut self, stem: &str, extension: &str) -> String {
-        let stem = valid(stem);
-        let key = stem.to_lowercase();
-        let mut given = stem.clone();
-        if !self.taken.insert(key.clone()) {
-            let next = self.next.entry(key).or_insert(2);
-            loop {
-                given = format!("{stem}-{next}");
-                *next += 1;
-                if self.taken.insert(given.to_lowercase()) {
-                    break;
-                }
-            }
-        }
+        let given = self.unique(&valid(stem));
         match extension {
             "" => given,
             extension => format!("{given}.{extension}"),
         }
+    }
+
+    /// The stem, numbered if it is taken.
+    pub fn unique(&mut self, stem: &str) -> String {
+        let key = stem.to_lowercase();
+        let mut unique = stem.to_owned();
+        if !self.taken.insert(key.clone()) {
+            let next = self.next.entry(key).or_insert(2);
+            loop {
+                unique = format!("{stem}-{next}");
+                *next += 1;
+                if self.taken.insert(unique.to_lowercase()) {
+                    break;
+                }
+            }
+        }
+        unique
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     confusion_matrix::ConfusionMatrix,
     error_cost::ErrorCosts,
     matching::Matching,
-    operating_point::{OperatingPoint, ScoreCurve},
+    operating_point::{OperatingPoint, ScoreCurve, score_thresholds},
 };
 
 /// The thresholds of an [`Analysis`].
@@ -90,7 +90,7 @@ pub struct Analysis {
 pub struct OperatingPoints {
     /// The wanted precision.
     pub target_precision: f64,
-    /// The score thresholds of the curves: 0.00, 0.01, … 1.00.
+    /// The [score thresholds](score_thresholds) of the curves.
     pub thresholds: Vec<f32>,
     /// All classes together: the detections and objects of all of them are counted.
     pub all: ClassPoints,
@@ -184,9 +184,7 @@ impl Analysis {
         let best = || all.best_f1().map(|best| best.threshold);
         let score_threshold = config.score_threshold.or_else(best);
         let kept = score_threshold.unwrap_or(0.0);
-        let thresholds: Vec<f32> = (0..=100_u8)
-            .map(|percent| f32::from(percent) / 100.0)
-            .collect();
+        let thresholds = score_thresholds();
         let points = |class: Option<&str>, curve: &ScoreCurve| {
             let points: Vec<OperatingPoint> = thresholds.iter().map(|&t| curve.at(t)).collect();
             ClassPoints {

@@ -30,14 +30,14 @@ pub(super) fn metrics(comparison: &Comparison<'_>) -> Markup {
         Some(split) => split,
         None => return html! {},
     };
-    let value = |run: &Examinee<'_>, metric| run.report.run.evaluation.metric(metric);
+    let value = |run: &Examinee<'_>, metric| run.run.evaluation.metric(metric);
     html! {
         div.scroll tabindex="0" role="region" aria-label="Metrics" { table {
             thead { tr {
                 th scope="col" { "Metric" }
-                th scope="col" { (line(&first.report.run.name)) }
+                th scope="col" { (line(&first.run.name)) }
                 @for run in others {
-                    th scope="col" { (line(&run.report.run.name)) }
+                    th scope="col" { (line(&run.run.name)) }
                     th.text scope="col" { "difference" }
                 }
             } }
@@ -75,17 +75,17 @@ fn difference(value: Option<f64>, base: Option<f64>, interval: Option<&[f64; 2]>
 pub(super) fn classes(comparison: &Comparison<'_>) -> Markup {
     let runs = &comparison.runs;
     let names: BTreeSet<&String> = (runs.iter())
-        .flat_map(|run| run.report.run.evaluation.class_ap.keys())
+        .flat_map(|run| run.run.evaluation.class_ap.keys())
         .collect();
     html! {
         div.scroll tabindex="0" role="region" aria-label="AP of the classes" { table {
             thead { tr {
                 th scope="col" { "Class" }
-                @for run in runs { th scope="col" { (line(&run.report.run.name)) } }
+                @for run in runs { th scope="col" { (line(&run.run.name)) } }
             } }
             tbody { @for name in names.iter().take(MAX_CLASSES) { tr {
                 th.name scope="row" { (line(name)) }
-                @for run in runs { td { (percent(run.report.run.evaluation.class_ap.get(*name).copied())) } }
+                @for run in runs { td { (percent(run.run.evaluation.class_ap.get(*name).copied())) } }
             } } }
         } }
         @if names.len() > MAX_CLASSES { p.quiet { "… " (grouped(names.len() - MAX_CLASSES)) " more" } }
@@ -97,7 +97,7 @@ pub(super) fn configurations(comparison: &Comparison<'_>) -> Markup {
     let runs = &comparison.runs;
     let mut values = BTreeMap::<String, Vec<Option<String>>>::new();
     for (place, run) in runs.iter().enumerate() {
-        flatten("", &run.report.run.config, &mut |path, value| {
+        flatten("", &run.run.config, &mut |path, value| {
             values.entry(path).or_insert_with(|| vec![None; runs.len()])[place] = Some(value);
         });
     }
@@ -107,7 +107,7 @@ pub(super) fn configurations(comparison: &Comparison<'_>) -> Markup {
         @else { div.scroll tabindex="0" role="region" aria-label="Configurations" { table {
             thead { tr {
                 th scope="col" { "Value" }
-                @for run in runs { th scope="col" { (line(&run.report.run.name)) } }
+                @for run in runs { th scope="col" { (line(&run.run.name)) } }
             } }
             tbody { @for (path, values) in values.iter().take(MAX_VALUES) { tr {
                 th.name scope="row" { (line(path)) }
@@ -147,7 +147,7 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
     let counts = |image: usize| -> Vec<[usize; 2]> {
         let of_run = |run: &Examinee<'_>| {
             let matches = &run.examined.matching.images()[image];
-            let threshold = run.report.score_threshold();
+            let threshold = run.score_threshold();
             [
                 matches.wrong(threshold).count(),
                 matches.not_found(threshold).count(),
@@ -187,12 +187,12 @@ pub(super) fn images(comparison: &Comparison<'_>, photos: &mut Photos) -> Markup
             div {
                 h3 { (file) }
                 div.pictures { @for (place, (run, [wrong, not_found])) in runs.iter().zip(counts(*image)).enumerate() {
-                    @let name = line(&run.report.run.name);
+                    @let name = line(&run.run.name);
                     @let overlay = Overlay {
                         matches: &run.examined.matching.images()[*image],
                         classes: run.examined.matching.classes(),
                         run: place,
-                        threshold: run.report.score_threshold(),
+                        threshold: run.score_threshold(),
                         subject: [None; 2],
                     };
                     figure {

@@ -228,11 +228,9 @@ impl Comparison<'_> {
     pub fn html(&self) -> Result<String, ReportError> {
         let mut photos = Photos::default();
         let mut charts = Charts::default();
-        let names: Vec<String> = (self.runs.iter())
-            .map(|run| line(&run.report.run.name))
-            .collect();
+        let names: Vec<String> = (self.runs.iter()).map(|run| line(&run.run.name)).collect();
         let of_run = |(place, run): (usize, &Examinee<'_>)| {
-            Thresholds::new(place, &run.examined.matching, run.report.score_threshold())
+            Thresholds::new(place, &run.examined.matching, run.score_threshold())
         };
         let thresholds: Vec<Thresholds> = self.runs.iter().enumerate().map(of_run).collect();
         let overlaid = self.overlaid();
@@ -256,8 +254,8 @@ impl Comparison<'_> {
                     h3 { "AP of the classes" }
                     (differences::classes(self))
                     @for run in &self.runs {
-                        h3 { "Warnings of " (line(&run.report.run.name)) }
-                        (details::warnings(&run.report.run))
+                        h3 { "Warnings of " (line(&run.run.name)) }
+                        (details::warnings(&run.run))
                     }
                 }
                 section id="curves" {
@@ -272,8 +270,8 @@ impl Comparison<'_> {
                 }
                 section id="configurations" {
                     h2 { "Configurations" }
-                    @for run in &self.runs { @if let Some(time) = details::time(&run.report.run) {
-                        p { (line(&run.report.run.name)) ": " (time) }
+                    @for run in &self.runs { @if let Some(time) = details::time(&run.run) {
+                        p { (line(&run.run.name)) ": " (time) }
                     } }
                     (differences::configurations(self))
                 }
@@ -298,9 +296,9 @@ impl Comparison<'_> {
     fn overlaid(&self) -> Vec<LineChart> {
         let mut charts = Vec::<LineChart>::new();
         for run in &self.runs {
-            let mut own = run.report.run.curves.clone();
+            let mut own = run.run.curves.clone();
             own.push(charts::precision_recall(&run.examined.evaluation));
-            let points = run.report.analysis.as_ref().map(charts::operating_points);
+            let points = run.analysis.as_ref().map(charts::operating_points);
             // F1 is the last of its lines.
             own.extend(points.map(|mut chart| {
                 chart.series.reverse();
@@ -315,7 +313,7 @@ impl Comparison<'_> {
                     false => format!("{}: {}", chart.title, first.name),
                 };
                 let series = Series {
-                    name: line(&run.report.run.name),
+                    name: line(&run.run.name),
                     ..first
                 };
                 match charts.iter_mut().find(|other| other.title == title) {

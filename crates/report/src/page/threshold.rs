@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use fcos_burn_eval::{matching::Matching, operating_point::ScoreCurve};
+use fcos_burn_eval::{
+    matching::Matching,
+    operating_point::{ScoreCurve, score_thresholds},
+};
 use maud::{Markup, html};
 use serde::Serialize;
 
@@ -32,9 +35,7 @@ struct Counts {
 
 impl Thresholds {
     pub fn new(run: usize, matching: &Matching, score_threshold: f32) -> Self {
-        let mut thresholds: Vec<f32> = (0..=100_u8)
-            .map(|percent| f32::from(percent) / 100.0)
-            .collect();
+        let mut thresholds = score_thresholds();
         let start = thresholds.partition_point(|&threshold| threshold < score_threshold);
         if thresholds.get(start) != Some(&score_threshold) {
             thresholds.insert(start, score_threshold);
