@@ -17,6 +17,8 @@ pub mod pictures;
 pub mod run_files;
 mod seams;
 mod stream;
+#[cfg(test)]
+mod test_detector;
 mod tiling;
 mod video;
 

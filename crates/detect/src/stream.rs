@@ -171,30 +171,18 @@ where
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use burn::tensor::Device;
-    use fcos_burn_data::{Category, transforms::Resize};
-    use fcos_burn_model::FcosConfig;
+    use fcos_burn_data::transforms::Resize;
     use image::{Rgb, RgbImage};
 
     use super::*;
-    use crate::{InputConfig, device::Precision};
+    use crate::test_detector::untrained;
 
     fn detector() -> Detector {
-        let device = Device::flex();
-        device.seed(7);
-        let mut config = FcosConfig::small(2);
-        config.backbone.width = 8;
-        config.fpn.channels = 8;
-        config.head.tower_depth = 1;
-        config.postprocess.score_threshold = 0.0;
-        config.postprocess.detections_per_image = 5;
-        let model = config.init(&device).unwrap();
-        let input = InputConfig::fcos().with_resize(Resize::ShortSide {
+        let resize = Resize::ShortSide {
             short: 48,
             long: 200,
-        });
-        let classes = Category::list(["cat", "dog"]);
-        Detector::new(&model, input, classes, device, Precision::F32)
+        };
+        untrained(7, resize, 5)
     }
 
     /// Images of three sizes that need different inputs, in a mixed order.

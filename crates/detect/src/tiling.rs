@@ -276,13 +276,10 @@ impl<B: Backbone> Detector<B> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use burn::tensor::Device;
-    use fcos_burn_data::Category;
-    use fcos_burn_model::FcosConfig;
     use image::Rgb;
 
     use super::*;
-    use crate::{InputConfig, device::Precision};
+    use crate::test_detector::untrained;
 
     #[test]
     fn windows_cover_every_pixel_and_have_the_full_size() {
@@ -336,20 +333,11 @@ mod tests {
     }
 
     fn detector() -> Detector {
-        let device = Device::flex();
-        device.seed(4);
-        let mut config = FcosConfig::small(2);
-        config.backbone.width = 8;
-        config.fpn.channels = 8;
-        config.head.tower_depth = 1;
-        config.postprocess.score_threshold = 0.0;
-        let model = config.init(&device).unwrap();
-        let input = InputConfig::fcos().with_resize(Resize::Fixed {
+        let resize = Resize::Fixed {
             width: 64,
             height: 64,
-        });
-        let classes = Category::list(["cat", "dog"]);
-        Detector::new(&model, input, classes, device, Precision::F32)
+        };
+        untrained(4, resize, 100)
     }
 
     fn picture(width: u32, height: u32) -> RgbImage {

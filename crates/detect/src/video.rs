@@ -142,31 +142,18 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
-    use burn::tensor::Device;
-    use fcos_burn_data::{Category, transforms::Resize};
-    use fcos_burn_model::FcosConfig;
+    use fcos_burn_data::transforms::Resize;
     use image::Rgb;
 
     use super::*;
-    use crate::{InputConfig, device::Precision};
+    use crate::test_detector::untrained;
 
     fn detector() -> Detector {
-        let device = Device::flex();
-        device.seed(3);
-        let mut config = FcosConfig::small(2);
-        config.backbone.width = 8;
-        config.fpn.channels = 8;
-        config.head.tower_depth = 1;
-        config.postprocess.score_threshold = 0.0;
-        config.postprocess.detections_per_image = 3;
-        let model = config.init(&device).unwrap();
         let resize = Resize::Fixed {
             width: 48,
             height: 32,
         };
-        let input = InputConfig::fcos().with_resize(resize);
-        let classes = Category::list(["cat", "dog"]);
-        Detector::new(&model, input, classes, device, Precision::F32)
+        untrained(3, resize, 3)
     }
 
     /// Frames that differ a lot.

@@ -1,0 +1,24 @@
+//! A small detector for tests.
+#![allow(clippy::unwrap_used)]
+
+use burn::tensor::Device;
+use fcos_burn_data::{Category, transforms::Resize};
+use fcos_burn_model::FcosConfig;
+
+use crate::{Detector, InputConfig, device::Precision};
+
+/// An untrained detector of the classes `cat` and `dog`. Every location gives candidates.
+pub(crate) fn untrained(seed: u64, resize: Resize, detections_per_image: usize) -> Detector {
+    let device = Device::flex();
+    device.seed(seed);
+    let mut config = FcosConfig::small(2);
+    config.backbone.width = 8;
+    config.fpn.channels = 8;
+    config.head.tower_depth = 1;
+    config.postprocess.score_threshold = 0.0;
+    config.postprocess.detections_per_image = detections_per_image;
+    let model = config.init(&device).unwrap();
+    let input = InputConfig::fcos().with_resize(resize);
+    let classes = Category::list(["cat", "dog"]);
+    Detector::new(&model, input, classes, device, Precision::F32)
+}
