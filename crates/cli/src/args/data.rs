@@ -99,3 +99,16 @@ impl SplitArgs {
         self.val_share
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_names_of_built_in_sets_are_taken_for_one() {
+        let named = |name: &str| generated(OsStr::new(name)).map(|source| source.name());
+        assert_eq!(named("shapes").as_deref(), Some("shapes"));
+        assert_eq!(named("synthetic").as_deref(), Some("synthetic"));
+        assert_eq!(named("./synthetic"), None);
+    }
+}

@@ -1,27 +1,30 @@
-//! From the painted scene to an image: light, blur, exposure and noise.
+//! From the painted scene to an image: light, blur, exposure, noise and compression.
 
 use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt};
 
 use super::canvas::Canvas;
+use super::compression::compress;
 use super::curve::{chance, direction};
 use super::palette::brightness;
 use crate::SampleRng;
 
-/// The light over the whole image.
+/// The light over the whole image: it falls off from one side to the other, and towards the corners.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Falloff {
-    /// Brightening per half side.
-    slope: [f32; 2],
+    /// Direction to the light.
+    direction: [f32; 2],
+    /// Darkening per half side.
+    slope: f32,
     /// Darkening of the corners.
     vignette: f32,
 }
 
 impl Falloff {
     pub(super) fn draw(rng: &mut impl Rng) -> Self {
-        let strength = rng.random_range(0.0..0.3);
         Self {
-            slope: direction(rng.random()).map(|part| part * strength),
+            direction: direction(rng.random()),
+            slope: rng.random_range(0.0..0.3),
             vignette: if chance(0.4, rng) {
                 rng.random_range(0.05..0.4)
             } else {
@@ -36,8 +39,9 @@ impl Falloff {
             let v = (y as f32 + 0.5) / half_height - 1.0;
             for (x, pixel) in line.iter_mut().enumerate() {
                 let u = (x as f32 + 0.5) / half_width - 1.0;
-                let gain = (1.0 + self.slope[0] * u + self.slope[1] * v)
-                    * (1.0 - self.vignette * 0.5 * (u * u + v * v));
+                let along = self.direction[0] * u + self.direction[1] * v;
+                let gain = (1.0 + self.slope * (along - 1.0))
+                    * (1.0 - 0.5 * self.vignette * (u * u + v * v));
                 *pixel = pixel.map(|value| value * gain);
             }
         }
@@ -49,22 +53,24 @@ impl Falloff {
 pub(super) struct Camera {
     /// How often neighbors are averaged with weights 1/4, 1/2, 1/4 in both directions.
     blur: u32,
-    contrast: f32,
-    brightness: f32,
+    /// Contrast, and what is added to the mean brightness.
+    exposure: Option<[f32; 2]>,
     deviation: f32,
+    /// The quantization step of the lowest frequency, if the image is compressed.
+    compression: Option<f32>,
     /// Whether all channels of a pixel have the same noise.
     is_gray: bool,
     rng: SampleRng,
 }
 
 impl Camera {
-    /// No blur and no noise.
+    /// Changes nothing.
     pub(super) fn ideal(rng: &SampleRng) -> Self {
         Self {
             blur: 0,
-            contrast: 1.0,
-            brightness: 0.0,
+            exposure: None,
             deviation: 0.0,
+            compression: None,
             is_gray: true,
             rng: rng.clone(),
         }
@@ -78,13 +84,13 @@ impl Camera {
                 8 => 2,
                 _ => rng.random_range(3..=6),
             },
-            contrast: rng.random_range(0.6..1.25),
-            brightness: rng.random_range(-25.0..25.0),
+            exposure: Some([rng.random_range(0.6..1.25), rng.random_range(-25.0..25.0)]),
             deviation: if chance(0.7, rng) {
                 rng.random_range(0.5..9.0)
             } else {
                 0.0
             },
+            compression: chance(0.3, rng).then(|| rng.random_range(3.0..16.0)),
             is_gray: is_gray || chance(0.3, rng),
             rng: rng.clone(),
         }
@@ -95,24 +101,28 @@ impl Camera {
         for _ in 0..self.blur {
             blur(&mut canvas);
         }
-        // Exposure keeps the mean within the range.
-        let mean = canvas
-            .pixels
-            .iter()
-            .map(|color| brightness(*color))
-            .sum::<f32>()
-            / canvas.pixels.len() as f32;
-        let target = (mean + self.brightness).clamp(20.0, 235.0);
-        let mut bytes = Vec::with_capacity(3 * canvas.pixels.len());
-        for color in &canvas.pixels {
+        let [contrast, shift] = self.exposure.map_or([1.0, 0.0], |[contrast, change]| {
+            let sum: f32 = canvas.pixels.iter().map(|color| brightness(*color)).sum();
+            let mean = sum / canvas.pixels.len() as f32;
+            // The mean stays well within the range.
+            [
+                contrast,
+                (mean + change).clamp(20.0, 235.0) - contrast * mean,
+            ]
+        });
+        for color in &mut canvas.pixels {
             let shared = if self.is_gray { self.noise() } else { 0.0 };
             for value in color {
                 let noise = if self.is_gray { shared } else { self.noise() };
-                let value = (value - mean) * self.contrast + target;
-                // The cast saturates.
-                bytes.push((value + noise + 0.5) as u8);
+                let exposed = *value * contrast + shift;
+                *value = (exposed + noise).clamp(0.0, 255.0);
             }
         }
+        if let Some(step) = self.compression {
+            compress(&mut canvas, step);
+        }
+        let values = canvas.pixels.iter().flatten();
+        let bytes = values.map(|value| (value + 0.5) as u8).collect();
         let (width, height) = (canvas.width as u32, canvas.height as u32);
         RgbImage::from_raw(width, height, bytes)
             .unwrap_or_else(|| RgbImage::from_pixel(width, height, Rgb([0; 3])))

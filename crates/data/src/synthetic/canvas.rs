@@ -1,7 +1,8 @@
 //! The picture while it is painted.
 
 use super::mask::Coverage;
-use super::material::Paint;
+use super::paint::Paint;
+use super::palette::brightness;
 use crate::drawing::{Color, mix};
 
 /// Colors of all pixels, by rows.
@@ -56,22 +57,40 @@ impl Canvas {
         }
     }
 
-    /// The mean color of the covered pixels; gray if there are none.
-    pub(super) fn mean(&self, coverage: &Coverage) -> Color {
-        let (mut sum, mut weight) = ([0.0; 3], 0.0);
+    /// The colors of the covered pixels; gray if there are none.
+    pub(super) fn below(&self, coverage: &Coverage) -> Below {
+        let (mut sum, mut squares, mut weight) = ([0.0; 3], 0.0, 0.0);
         for (y, line) in coverage.rows() {
             let start = y * self.width + coverage.x;
             for (pixel, alpha) in self.pixels[start..start + line.len()].iter().zip(line) {
                 if *alpha > 0.0 {
+                    let tone = brightness(*pixel);
                     weight += alpha;
+                    squares += alpha * tone * tone;
                     sum = std::array::from_fn(|channel| sum[channel] + alpha * pixel[channel]);
                 }
             }
         }
-        if weight > 0.0 {
-            sum.map(|part: f32| part / weight)
-        } else {
-            [127.0; 3]
+        if weight == 0.0 {
+            return Below {
+                color: [127.0; 3],
+                deviation: 0.0,
+            };
+        }
+        let color: Color = sum.map(|part: f32| part / weight);
+        let tone = brightness(color);
+        Below {
+            color,
+            deviation: (squares / weight - tone * tone).max(0.0).sqrt(),
         }
     }
+}
+
+/// What an object is painted on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Below {
+    /// The mean color.
+    pub color: Color,
+    /// The standard deviation of the brightness.
+    pub deviation: f32,
 }

@@ -15,6 +15,7 @@ use crate::random::keyed_rng;
 #[derive(Debug, Clone)]
 pub(super) struct Class {
     pub name: String,
+    pub family: Family,
     form: Form,
     pub material: Material,
     orientation: Orientation,
@@ -36,6 +37,7 @@ impl Class {
         let rng = &mut keyed_rng(*b"synclass", 0, index as u64, 0);
         Self {
             name: format!("{}-{}", family.name(), member + 1),
+            family,
             form: Form::design(family, rng),
             material: Material::design(family, rng),
             orientation: match family {
@@ -105,5 +107,88 @@ impl Shape {
         }
         let inner = self.figure.inner_mask(&pose, &mask);
         (pose, mask, inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample_rng;
+
+    /// Area in relation to the longest possible square, aspect ratio and area of the inner part.
+    fn descriptor(class: &Class, index: usize) -> [f64; 3] {
+        let shape = class.object(60.0, &mut sample_rng(1, 0, index));
+        let (_, mask, inner) = shape.at([64.0, 64.0]);
+        let sum = |mask: &Mask| f64::from(mask.coverage(128, 128).alpha.iter().sum::<f32>());
+        let (a, b) = (shape.pose.half[0], shape.pose.half[1]);
+        let area = sum(&mask) / f64::from(4.0 * a * b);
+        let edge = {
+            let coverage = mask.coverage(128, 128);
+            let edges = coverage
+                .alpha
+                .iter()
+                .filter(|alpha| (0.01..0.99).contains(*alpha));
+            edges.count() as f64 / (sum(&mask) + 1.0)
+        };
+        [
+            area,
+            edge,
+            inner.map_or(0.0, |inner| sum(&inner) / sum(&mask)),
+        ]
+    }
+
+    fn mean(values: &[f64]) -> f64 {
+        values.iter().sum::<f64>() / values.len() as f64
+    }
+
+    fn variance(values: &[f64]) -> f64 {
+        let center = mean(values);
+        mean(
+            &values
+                .iter()
+                .map(|value| (value - center) * (value - center))
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn objects_of_a_class_are_more_alike_than_classes_are() {
+        let classes: Vec<Vec<[f64; 3]>> = (0..112)
+            .map(|index| {
+                let class = Class::new(index);
+                (0..8).map(|object| descriptor(&class, object)).collect()
+            })
+            .collect();
+        for part in 0..3 {
+            let of = |objects: &Vec<[f64; 3]>| {
+                objects
+                    .iter()
+                    .map(|object| object[part])
+                    .collect::<Vec<_>>()
+            };
+            let within: Vec<f64> = classes
+                .iter()
+                .map(|objects| variance(&of(objects)))
+                .collect();
+            let means: Vec<f64> = classes.iter().map(|objects| mean(&of(objects))).collect();
+            let ratio = variance(&means) / mean(&within);
+            assert!(ratio > 4.0, "descriptor {part}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn a_class_depends_only_on_its_index() {
+        for index in [0, 17, 111] {
+            assert_eq!(
+                format!("{:?}", Class::new(index)),
+                format!("{:?}", Class::new(index))
+            );
+        }
+        assert_ne!(
+            format!("{:?}", Class::new(0).form),
+            format!("{:?}", Class::new(14).form)
+        );
+        assert_eq!(Class::new(0).family, Class::new(14).family);
+        assert_eq!(Class::new(14).name, "blob-2");
     }
 }

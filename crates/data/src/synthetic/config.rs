@@ -44,7 +44,7 @@ pub struct SyntheticConfig {
     pub texture: f32,
     /// Fraction of images with shaded objects, shadows, and light that changes over the image.
     pub lighting: f32,
-    /// Fraction of images with blur, noise, and changed contrast and brightness.
+    /// Fraction of images with blur, noise, changed contrast and brightness, and compression.
     pub degradation: f32,
 }
 
@@ -154,7 +154,7 @@ impl SyntheticConfig {
         self
     }
 
-    /// Sets the [fraction of images with blur and noise](Self::degradation).
+    /// Sets the [fraction of degraded images](Self::degradation).
     #[must_use]
     pub fn with_degradation(mut self, degradation: f32) -> Self {
         self.degradation = degradation;

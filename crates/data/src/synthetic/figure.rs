@@ -22,14 +22,60 @@ pub(super) enum Mark {
 }
 
 impl Mark {
-    fn points_mut(&mut self) -> Box<dyn Iterator<Item = (&mut f32, &mut f32)> + '_> {
+    fn move_points(&mut self, place: impl Fn(Point) -> Point) {
         match self {
             Self::Fill(points) | Self::Cut(points) | Self::Dots(points, _) => {
-                Box::new(points.iter_mut().map(|[x, y]| (x, y)))
+                points.iter_mut().for_each(|point| *point = place(*point));
             }
-            Self::Line(points) => Box::new(points.iter_mut().map(|[x, y, _]| (x, y))),
+            Self::Line(points) => {
+                for [x, y, _] in points {
+                    [*x, *y] = place([*x, *y]);
+                }
+            }
         }
     }
+
+    /// Multiplies the radii of a line.
+    fn thicken(&mut self, factor: f32) {
+        if let Self::Line(points) = self {
+            points.iter_mut().for_each(|point| point[2] *= factor);
+        }
+    }
+
+    /// Left, top, right and bottom bounds of what the mark adds.
+    fn extent(&self) -> [f32; 4] {
+        let around = |points: &[Point]| {
+            points
+                .iter()
+                .fold(NOTHING, |bounds, &[x, y]| union(bounds, [x, y, x, y]))
+        };
+        match self {
+            // Dots have their size in pixels, whatever the frame.
+            Self::Fill(points) | Self::Dots(points, _) => around(points),
+            Self::Line(points) => points.iter().fold(NOTHING, |bounds, &[x, y, radius]| {
+                union(bounds, [x - radius, y - radius, x + radius, y + radius])
+            }),
+            Self::Cut(_) => NOTHING,
+        }
+    }
+}
+
+/// The bounds of nothing.
+const NOTHING: [f32; 4] = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
+
+/// The bounds of two rectangles together.
+fn union([x1, y1, x2, y2]: [f32; 4], other: [f32; 4]) -> [f32; 4] {
+    [
+        x1.min(other[0]),
+        y1.min(other[1]),
+        x2.max(other[2]),
+        y2.max(other[3]),
+    ]
+}
+
+/// The bounds of all marks.
+fn extent(marks: &[Mark]) -> [f32; 4] {
+    marks.iter().map(Mark::extent).fold(NOTHING, union)
 }
 
 /// The outline of an object, and a part of it in another tone.
@@ -87,21 +133,7 @@ impl Figure {
 
     /// Moves every point.
     pub(super) fn moved(mut self, place: impl Fn(Point) -> Point) -> Self {
-        for mark in self.marks_mut() {
-            for (x, y) in mark.points_mut() {
-                [*x, *y] = place([*x, *y]);
-            }
-        }
-        self
-    }
-
-    /// Multiplies the radii of lines.
-    pub(super) fn thickened(mut self, factor: f32) -> Self {
-        for mark in self.marks_mut() {
-            if let Mark::Line(points) = mark {
-                points.iter_mut().for_each(|point| point[2] *= factor);
-            }
-        }
+        self.marks_mut().for_each(|mark| mark.move_points(&place));
         self
     }
 
@@ -115,37 +147,14 @@ impl Figure {
         })
     }
 
-    /// Left, top, right and bottom bounds of the body.
-    fn extent(&self) -> [f32; 4] {
-        let mut extent = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
-        let mut add = |x: f32, y: f32, reach: f32| {
-            let [x1, y1, x2, y2] = extent;
-            extent = [
-                x1.min(x - reach),
-                y1.min(y - reach),
-                x2.max(x + reach),
-                y2.max(y + reach),
-            ];
-        };
-        for mark in &self.body {
-            match mark {
-                Mark::Fill(points) | Mark::Dots(points, _) => {
-                    points.iter().for_each(|&[x, y]| add(x, y, 0.0))
-                }
-                Mark::Line(points) => points.iter().for_each(|&[x, y, radius]| add(x, y, radius)),
-                Mark::Cut(_) => {}
-            }
-        }
-        extent
-    }
-
     /// The figure, moved and scaled so that it is centered and its longer side is from -1 to 1.
     pub(super) fn normalized(self) -> Self {
-        let [x1, y1, x2, y2] = self.extent();
+        let [x1, y1, x2, y2] = extent(&self.body);
         let scale = 2.0 / (x2 - x1).max(y2 - y1).max(1e-6);
         let (cx, cy) = (0.5 * (x1 + x2), 0.5 * (y1 + y2));
-        self.moved(|[x, y]| [(x - cx) * scale, (y - cy) * scale])
-            .thickened(scale)
+        let mut figure = self.moved(|[x, y]| [(x - cx) * scale, (y - cy) * scale]);
+        figure.marks_mut().for_each(|mark| mark.thicken(scale));
+        figure
     }
 
     /// The grid points of the body.
@@ -165,41 +174,24 @@ fn rasterize(marks: &[Mark], pose: &Pose) -> Mask {
     let unit = pose.half[0].min(pose.half[1]);
     let placed: Vec<Mark> = marks
         .iter()
-        .cloned()
-        .map(|mut mark| {
-            for (x, y) in mark.points_mut() {
-                [*x, *y] = pose.image([*x, *y]);
-            }
+        .map(|mark| {
+            let mut mark = mark.clone();
+            mark.move_points(|point| pose.image(point));
+            mark.thicken(unit);
             if let Mark::Line(points) = &mut mark {
                 points
                     .iter_mut()
-                    .for_each(|point| point[2] = (point[2] * unit).max(MIN_RADIUS));
+                    .for_each(|point| point[2] = point[2].max(MIN_RADIUS));
             }
             mark
         })
         .collect();
-    let mut bounds = [f32::MAX, f32::MAX, f32::MIN, f32::MIN];
-    let mut reach = 0.0_f32;
-    for mark in &placed {
-        let mut add = |x: f32, y: f32| {
-            let [x1, y1, x2, y2] = bounds;
-            bounds = [x1.min(x), y1.min(y), x2.max(x), y2.max(y)];
-        };
-        match mark {
-            Mark::Fill(points) | Mark::Cut(points) => points.iter().for_each(|&[x, y]| add(x, y)),
-            Mark::Dots(points, radius) => {
-                reach = reach.max(*radius);
-                points.iter().for_each(|&[x, y]| add(x, y));
-            }
-            Mark::Line(points) => {
-                for &[x, y, radius] in points {
-                    reach = reach.max(radius);
-                    add(x, y);
-                }
-            }
-        }
-    }
-    let [x1, y1, x2, y2] = bounds;
+    let dots = placed.iter().map(|mark| match mark {
+        Mark::Dots(_, radius) => *radius,
+        _ => 0.0,
+    });
+    let reach = dots.fold(0.0, f32::max);
+    let [x1, y1, x2, y2] = extent(&placed);
     let mut mask = Mask::within([x1 - reach, y1 - reach, x2 + reach, y2 + reach]);
     for mark in &placed {
         match mark {

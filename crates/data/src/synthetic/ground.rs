@@ -6,7 +6,8 @@ use super::canvas::Canvas;
 use super::curve::{chance, choose, direction, log_uniform};
 use super::figure::{Figure, Mark, Point, Pose, disc};
 use super::layout::Setting;
-use super::material::{Field, Paint, offset};
+use super::material::{offset, turn};
+use super::paint::{Field, Paint};
 use super::palette::{Palette, brightness};
 use super::texture::{Frame, Texture};
 use crate::drawing::Color;
@@ -103,7 +104,7 @@ impl Ground<'_> {
             rng,
         ));
         let (smallest, largest) = (
-            0.05 * self.short_side(),
+            0.07 * self.short_side(),
             rng.random_range(0.3..0.8) * self.short_side(),
         );
         let ratio = (smallest / largest) * (smallest / largest);
@@ -310,11 +311,11 @@ impl Ground<'_> {
         );
         let accent = std::array::from_fn(|channel| 0.5 * (other[channel] - base[channel]));
         let period = log_uniform(4.0..=30.0, rng);
-        let field = match rng.random_range(0..6_u32) {
-            0 | 1 => Field::Flat,
-            2 | 3 => Field::Gradient(direction(rng.random())),
+        let field = match rng.random_range(0..8_u32) {
+            0..3 => Field::Flat,
+            3..6 => Field::Gradient(direction(rng.random())),
             _ if !self.is_textured => Field::Flat,
-            4 => Field::Stripes(Frame::new(1.0 / period, turn(rng), rng)),
+            6 => Field::Stripes(Frame::new(1.0 / period, turn(rng), rng)),
             _ => Field::Checks(Frame::new(0.5 / period, turn(rng), rng)),
         };
         let mut paint = Paint {
@@ -349,14 +350,5 @@ impl Ground<'_> {
                 *pixel = pixel.map(|value| value * gain);
             }
         }
-    }
-}
-
-/// A direction of a texture: often along an axis of the image.
-fn turn(rng: &mut impl Rng) -> f32 {
-    match rng.random_range(0..3_u32) {
-        0 => 0.0,
-        1 => 0.25,
-        _ => rng.random(),
     }
 }

@@ -8,6 +8,7 @@ use super::class::Class;
 use super::config::SyntheticConfig;
 use super::curve::{chance, choose, log_uniform, power};
 use super::figure::{Figure, Mark, Point, Pose};
+use super::form::Family;
 use super::mask::{Covered, Mask};
 use super::material::Material;
 use crate::drawing::{MIN_VISIBLE, Visible};
@@ -153,7 +154,7 @@ fn objects(
     );
     let (count, sizes) = crowd_of(crowd, config, rng);
     let kinds: Vec<usize> = (0..rng.random_range(1..=4_u32))
-        .map(|_| rng.random_range(0..classes.len()))
+        .map(|_| kind_for(setting, classes, rng))
         .collect();
     // Cells and parts lie against each other, and partly over each other.
     let overlap = if setting == Setting::Slide || chance(0.2, rng) {
@@ -163,7 +164,11 @@ fn objects(
     };
     let mut taken: Vec<BoundingBox> = Vec::new();
     let image = Covered::new(config.width, config.height);
-    for _ in 0..count {
+    // A few more tries than objects: some find no place.
+    for _ in 0..count + 6 {
+        if taken.len() == count {
+            break;
+        }
         let class = kinds[rng.random_range(0..kinds.len())];
         let length = log_uniform(sizes.clone(), rng);
         let shape = classes[class].object(length, rng);
@@ -203,6 +208,34 @@ fn objects(
     }
 }
 
+/// A random class, often one that suits the setting.
+fn kind_for(setting: Setting, classes: &[Class], rng: &mut impl Rng) -> usize {
+    const TRIES: usize = 3;
+    let suits = |family| match setting {
+        Setting::Scene | Setting::Plain => true,
+        Setting::Surface => matches!(
+            family,
+            Family::Thread | Family::Mesh | Family::Patch | Family::Cluster | Family::Blob
+        ),
+        Setting::Slide => matches!(
+            family,
+            Family::Cell | Family::Blob | Family::Round | Family::Cluster | Family::Thread
+        ),
+        Setting::Board => matches!(
+            family,
+            Family::Circuit | Family::Array | Family::Patch | Family::Polygon | Family::Glyph
+        ),
+    };
+    let mut class = 0;
+    for _ in 0..TRIES {
+        class = rng.random_range(0..classes.len());
+        if suits(classes[class].family) || chance(0.4, rng) {
+            break;
+        }
+    }
+    class
+}
+
 /// The number of objects and the range of their lengths in pixels.
 fn crowd_of(
     crowd: Crowd,
@@ -217,7 +250,7 @@ fn crowd_of(
         Crowd::Mixed => (rng.random_range(1..=most.min(9)), smallest..=largest),
         Crowd::Many => {
             // Objects of similar size.
-            let middle = rng.random_range(0.1..0.6);
+            let middle = rng.random_range(0.1..0.65);
             let sizes = at(middle - 0.1)..=at(middle + 0.15);
             (rng.random_range(most.min(5)..=most), sizes)
         }
@@ -263,7 +296,7 @@ fn stray(config: &SyntheticConfig, rng: &mut SampleRng) -> Layer {
     }
     let mut point = || size.map(|side| rng.random_range(-0.1 * side..=1.1 * side));
     let [start, control, end] = [point(), point(), point()];
-    let radius = rng.random_range(0.6..1.8);
+    let radius = rng.random_range(0.6..1.3);
     let at = |t: f32| {
         let weights = [(1.0 - t) * (1.0 - t), 2.0 * t * (1.0 - t), t * t];
         let [x, y] = [0, 1].map(|axis| {

@@ -361,3 +361,130 @@ impl Covered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::BoundingBox;
+
+    const SQUARE: [[f32; 2]; 4] = [[10.0, 12.0], [26.0, 12.0], [26.0, 20.0], [10.0, 20.0]];
+
+    fn filled(polygon: &[[f32; 2]]) -> Mask {
+        let xs = || polygon.iter().map(|point| point[0]);
+        let ys = || polygon.iter().map(|point| point[1]);
+        let (low, high) = (f32::MAX, f32::MIN);
+        let mut mask = Mask::within([
+            xs().fold(low, f32::min),
+            ys().fold(low, f32::min),
+            xs().fold(high, f32::max),
+            ys().fold(high, f32::max),
+        ]);
+        mask.fill(polygon, true);
+        mask
+    }
+
+    fn area(mask: &Mask) -> f32 {
+        mask.count() as f32 / POINTS as f32
+    }
+
+    #[test]
+    fn areas_match_their_closed_forms() {
+        assert_eq!(area(&filled(&SQUARE)), 128.0);
+        let triangle = filled(&[[3.0, 3.0], [33.0, 3.0], [3.0, 23.0]]);
+        assert!((area(&triangle) - 300.0).abs() < 2.0);
+        // Far outside the image, in the negative quadrant.
+        let moved = SQUARE.map(|[x, y]| [x - 333.25, y - 217.5]);
+        assert_eq!(area(&filled(&moved)), 128.0);
+        let mut frame = filled(&SQUARE);
+        frame.fill(
+            &[[12.0, 14.0], [24.0, 14.0], [24.0, 18.0], [12.0, 18.0]],
+            false,
+        );
+        assert_eq!(area(&frame), 80.0);
+        let mut dot = Mask::within([3.0, 3.0, 9.0, 9.0]);
+        dot.dot([5.0, 6.0], 1.5);
+        assert_eq!(area(&dot), 9.0);
+    }
+
+    #[test]
+    fn hollow_shapes_keep_a_border_of_the_given_width() {
+        let mut mask = filled(&SQUARE);
+        // Two pixels are eight grid points.
+        mask.hollow(8);
+        assert_eq!(area(&mask), 128.0 - 12.0 * 4.0);
+    }
+
+    #[test]
+    fn coverage_is_the_fraction_of_each_pixel_within_the_image() {
+        let coverage =
+            filled(&[[-4.0, 2.0], [2.25, 2.0], [2.25, 3.5], [-4.0, 3.5]]).coverage(40, 30);
+        let at = |x: usize, y: usize| {
+            let (row, column) = (y - coverage.y, x - coverage.x);
+            coverage.alpha[row * coverage.width + column]
+        };
+        assert_eq!(
+            [at(0, 2), at(1, 2), at(2, 2), at(3, 2)],
+            [1.0, 1.0, 0.25, 0.0]
+        );
+        assert_eq!([at(0, 3), at(2, 3)], [0.5, 0.125]);
+        assert_eq!(coverage.alpha.iter().sum::<f32>(), 2.25 * 1.5);
+    }
+
+    #[test]
+    fn softening_keeps_the_sum_and_moves() {
+        let coverage = filled(&SQUARE).coverage(64, 48);
+        let soft = coverage.softened([3, -2], 2, [64, 48]);
+        assert!((soft.alpha.iter().sum::<f32>() - 128.0).abs() < 1e-2);
+        let center = |coverage: &Coverage| {
+            let weighted = coverage.rows().flat_map(|(y, line)| {
+                let columns = line.iter().enumerate();
+                columns.map(move |(x, alpha)| [alpha * (x + coverage.x) as f32, alpha * y as f32])
+            });
+            weighted.fold([0.0, 0.0], |[x, y], [dx, dy]| {
+                [x + dx / 128.0, y + dy / 128.0]
+            })
+        };
+        let ([x, y], [u, v]) = (center(&coverage), center(&soft));
+        assert!((u - x - 3.0).abs() < 1e-3 && (v - y + 2.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn visible_parts_are_what_no_layer_covers_within_the_image() {
+        let mut covered = Covered::new(30, 40);
+        let mask = filled(&SQUARE);
+        let whole = covered.visible(&mask).unwrap_or_else(|| panic!("visible"));
+        assert_eq!(whole.bbox, BoundingBox::new(10.0, 12.0, 26.0, 20.0));
+        assert_eq!((whole.area, whole.fraction), (128.0, 1.0));
+        covered.cover(&filled(&[
+            [0.0, 0.0],
+            [20.0, 0.0],
+            [20.0, 40.0],
+            [0.0, 40.0],
+        ]));
+        let part = covered.visible(&mask).unwrap_or_else(|| panic!("visible"));
+        assert_eq!(part.bbox, BoundingBox::new(20.0, 12.0, 26.0, 20.0));
+        assert_eq!(part.fraction, 0.375);
+        // Half of this one is outside the image.
+        let truncated = filled(&SQUARE.map(|[x, y]| [x + 12.0, y]));
+        let visible = covered
+            .visible(&truncated)
+            .unwrap_or_else(|| panic!("visible"));
+        assert_eq!(visible.bbox, BoundingBox::new(22.0, 12.0, 30.0, 20.0));
+        assert_eq!(visible.fraction, 0.5);
+        assert!(
+            covered
+                .visible(&filled(&SQUARE.map(|[x, y]| [x - 10.0, y])))
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn intersections_are_common_points() {
+        let mut mask = filled(&SQUARE);
+        mask.intersect(&filled(&SQUARE.map(|[x, y]| [x + 70.0, y])));
+        assert_eq!(mask.count(), 0);
+        let mut mask = filled(&SQUARE);
+        mask.intersect(&filled(&SQUARE.map(|[x, y]| [x - 4.0, y - 3.0])));
+        assert_eq!(area(&mask), 60.0);
+    }
+}

@@ -2,12 +2,13 @@
 
 use rand::{Rng, RngExt};
 
+use super::canvas::Below;
 use super::curve::{chance, choose, direction, log_uniform, vary};
 use super::figure::{Point, Pose};
 use super::form::Family;
+use super::paint::{Field, Paint};
 use super::palette::{Palette, brightness};
-use super::texture::{Frame, Sampler, Texture};
-use crate::drawing::Color;
+use super::texture::{Frame, Texture};
 
 /// What the objects of a class are made of.
 #[derive(Debug, Clone)]
@@ -49,7 +50,12 @@ enum Pattern {
 impl Material {
     pub(super) fn design(family: Family, rng: &mut impl Rng) -> Self {
         let texture = Texture::ALL[rng.random_range(0..Texture::ALL.len())];
-        let is_ground = matches!(family, Family::Patch | Family::Mesh);
+        // Soft edges would wash out thin lines.
+        let softness = match family {
+            Family::Patch => 0.6,
+            _ if family.is_solid() => 0.15,
+            _ => 0.0,
+        };
         let pattern = match family {
             // Their own lines are the pattern.
             Family::Thread | Family::Mesh | Family::Rings | Family::Cluster => choose(
@@ -72,7 +78,7 @@ impl Material {
                     (Pattern::Radial, 1.0),
                     (Pattern::Rim, 1.0),
                     (Pattern::Stripes, 1.5),
-                    (Pattern::Checks, 1.0),
+                    (Pattern::Checks, 0.5),
                     (Pattern::Texture(texture), 4.5),
                 ],
                 rng,
@@ -96,7 +102,7 @@ impl Material {
             } else {
                 1.0
             },
-            feather: match is_ground || chance(0.12, rng) {
+            feather: match chance(softness, rng) {
                 true => rng.random_range(0.01..0.12),
                 false => 0.0,
             },
@@ -130,11 +136,11 @@ impl Material {
         }
     }
 
-    /// The paint of an object on a ground of this color, and that of its inner part.
+    /// The paint of an object on what is below it, and that of its inner part.
     pub(super) fn paint(
         &self,
         style: &Style,
-        ground: Color,
+        below: Below,
         pose: &Pose,
         rng: &mut impl Rng,
     ) -> (Paint, Paint) {
@@ -146,29 +152,25 @@ impl Material {
             ),
             false => (rng.random(), rng.random()),
         };
-        let tone = brightness(ground);
-        let pattern = if style.is_textured {
-            self.pattern
-        } else {
-            Pattern::Flat
-        };
-        let is_camouflaged = self.is_camouflaged && style.is_textured;
-        let contrast = vary(style.contrast, 0.3, rng);
         let any = rng.random();
         let is_brighter = self.polarity.filter(|_| is_typical).unwrap_or(any);
-        let target = offset(tone, contrast / self.opacity.max(0.5), is_brighter);
+        // Enough to stand out from a textured ground.
+        let contrast = vary(style.contrast, 0.3, rng).max(12.0 + 0.9 * below.deviation)
+            / self.opacity.max(0.5);
+        let is_camouflaged = self.is_camouflaged && style.is_textured;
         let base = match is_camouflaged {
-            true => ground,
-            false => style.palette.color(target, hue, strength),
+            true => below.color,
+            false => style.palette.color(
+                offset(brightness(below.color), contrast, is_brighter),
+                hue,
+                strength,
+            ),
         };
-        // Towards the side with more room.
-        let depth = self.pattern_contrast
-            * if is_camouflaged {
-                60.0
-            } else {
-                contrast.clamp(25.0, 90.0)
-            };
-        let accent = match chance(0.5, rng) || is_camouflaged {
+        let depth = match is_camouflaged {
+            true => self.pattern_contrast * (30.0 + 1.5 * below.deviation),
+            false => self.pattern_contrast * contrast.clamp(25.0, 90.0),
+        };
+        let accent = match is_camouflaged || chance(0.5, rng) {
             true => {
                 [if brightness(base) > 127.5 {
                     -depth
@@ -177,19 +179,38 @@ impl Material {
                 }; 3]
             }
             false => {
-                let other = style
-                    .palette
-                    .any(offset(brightness(base), depth, rng.random()), rng);
+                let other = offset(brightness(base), depth, rng.random());
+                let other = style.palette.any(other, rng);
                 std::array::from_fn(|channel| other[channel] - base[channel])
             }
         };
-        let turn = match rng.random_range(0..3_u32) {
-            0 => 0.0,
-            1 => 0.25,
-            _ => rng.random(),
+        let light = style.light.filter(|_| self.roundness > 0.0);
+        let body = Paint {
+            base,
+            accent,
+            field: if style.is_textured {
+                self.field(rng)
+            } else {
+                Field::Flat
+            },
+            grain: None,
+            light: light.map(|light| light.map(|part| part * self.roundness)),
+            pose: *pose,
         };
+        let inner = offset(brightness(base), contrast.max(30.0), is_brighter);
+        let inner = Paint {
+            base: style.palette.color(inner, hue + 0.12, 1.3 * strength),
+            accent: accent.map(|part| 0.6 * part),
+            ..body
+        };
+        (body, inner)
+    }
+
+    /// The pattern at a random place.
+    fn field(&self, rng: &mut impl Rng) -> Field {
+        let turn = turn(rng);
         let zoom = vary(self.zoom, 0.2, rng);
-        let field = match pattern {
+        match self.pattern {
             Pattern::Flat => Field::Flat,
             Pattern::Gradient => Field::Gradient(direction(turn)),
             Pattern::Radial => Field::Radial(rng.random_range(0.0..0.5)),
@@ -197,38 +218,28 @@ impl Material {
             Pattern::Stripes => Field::Stripes(Frame::new(zoom, turn, rng)),
             Pattern::Checks => Field::Checks(Frame::new(0.5 * zoom, turn, rng)),
             Pattern::Texture(texture) => Field::Texture(texture.placed(zoom, turn, rng)),
-        };
-        let light = style.light.filter(|_| self.roundness > 0.0);
-        let light = light.map(|light| light.map(|part| part * self.roundness));
-        let paint = Paint {
-            base,
-            accent,
-            field,
-            grain: None,
-            light,
-            pose: *pose,
-        };
-        let inner_target = offset(brightness(base), contrast.max(30.0), is_brighter);
-        let inner = Paint {
-            base: style
-                .palette
-                .color(inner_target, hue + 0.12, 1.3 * strength),
-            accent: accent.map(|part| 0.6 * part),
-            ..paint
-        };
-        (paint, inner)
+        }
     }
 }
 
-/// A brightness that differs by `distance` in the given direction, or in the other one if there is no room.
+/// The direction of a pattern in turns: often along an axis of the image.
+pub(super) fn turn(rng: &mut impl Rng) -> f32 {
+    match rng.random_range(0..3_u32) {
+        0 => 0.0,
+        1 => 0.25,
+        _ => rng.random(),
+    }
+}
+
+/// A brightness that differs by `distance` in the given direction, or in the other one if there is more room.
 pub(super) fn offset(brightness: f32, distance: f32, up: bool) -> f32 {
     let (high, low) = (brightness + distance, brightness - distance);
-    match up {
-        true if high <= 250.0 || low < 5.0 => high.min(252.0),
-        false if low >= 5.0 || high > 250.0 => low.max(3.0),
-        true => low,
-        false => high,
-    }
+    let up = match (high <= 250.0, low >= 5.0) {
+        (true, true) => up,
+        (false, false) => brightness < 127.5,
+        (fits_above, _) => fits_above,
+    };
+    if up { high.min(252.0) } else { low.max(3.0) }
 }
 
 /// What the objects of an image have in common.
@@ -241,85 +252,4 @@ pub(super) struct Style {
     pub typical_color: f32,
     /// Direction to the light, if objects are shaded.
     pub light: Option<Point>,
-}
-
-/// Colors at the pixels of an object or of the ground.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Paint {
-    pub base: Color,
-    /// What is added to the base where the field is 1.
-    pub accent: Color,
-    pub field: Field,
-    /// A second texture and its amplitude.
-    pub grain: Option<(Sampler, f32)>,
-    /// Brightening towards the light, at the edge of the object.
-    pub light: Option<Point>,
-    pub pose: Pose,
-}
-
-/// Values from about -1 to 1.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Field {
-    Flat,
-    Gradient(Point),
-    /// From this relative distance from the center to the edge.
-    Radial(f32),
-    Stripes(Frame),
-    Checks(Frame),
-    Texture(Sampler),
-}
-
-impl Paint {
-    pub(super) fn flat(base: Color) -> Self {
-        Self {
-            base,
-            accent: [0.0; 3],
-            field: Field::Flat,
-            grain: None,
-            light: None,
-            pose: Pose {
-                center: [0.0; 2],
-                half: [1.0; 2],
-                rotation: [1.0, 0.0],
-            },
-        }
-    }
-
-    pub(super) fn color(&self, x: usize, y: usize) -> Color {
-        let own = || self.pose.own([x as f32 + 0.5, y as f32 + 0.5]);
-        let (column, row) = (x as i32, y as i32);
-        let value = match &self.field {
-            Field::Flat => 0.0,
-            Field::Gradient([dx, dy]) => {
-                let [u, v] = own();
-                (dx * u + dy * v).clamp(-1.0, 1.0)
-            }
-            Field::Radial(start) => {
-                let [u, v] = own();
-                let distance = (u * u + v * v).sqrt();
-                (2.0 * (distance - start) / (1.0 - start) - 1.0).clamp(-1.0, 1.0)
-            }
-            Field::Stripes(frame) => {
-                let phase = (frame.at(column, row)[0] & 0xFFFF) as f32 / 65536.0;
-                // A triangle wave, made steeper for bands with soft edges.
-                ((4.0 * (phase - 0.5).abs() - 1.0) * 2.5).clamp(-1.0, 1.0)
-            }
-            Field::Checks(frame) => {
-                let [u, v] = frame.at(column, row);
-                1.0 - 2.0 * (((u ^ v) >> 15) & 1) as f32
-            }
-            Field::Texture(sampler) => sampler.at(column, row),
-        };
-        let mut gain = 1.0;
-        if let Some([lx, ly]) = self.light {
-            let [u, v] = self.pose.image_vector(own());
-            gain += (lx * u + ly * v).clamp(-0.5, 0.5);
-        }
-        let shift = self.grain.map_or(0.0, |(sampler, amplitude)| {
-            amplitude * sampler.at(column, row)
-        });
-        std::array::from_fn(|channel| {
-            (self.base[channel] + self.accent[channel] * value + shift) * gain
-        })
-    }
 }

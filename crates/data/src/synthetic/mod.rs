@@ -9,9 +9,9 @@
 //! A class is a form and a material, both with parameters drawn from the index of the class, and with variation from
 //! object to object. Forms are blobs, polygons, rings, threads, fractals, glyphs, nested contours, parts joined together,
 //! cells with a nucleus, clusters, circuits, meshes, ragged patches and arrays. Materials are flat, striped, checked or
-//! noisy, translucent, with soft edges, or differ from the ground only in texture. Images are photographs-like scenes,
+//! noisy, translucent, with soft edges, or differ from the ground only in texture. Images are scenes like those of photographs,
 //! worked surfaces, microscope slides, circuit boards and plain grounds, in gray, tinted or vivid colors, with light and
-//! shadow, occlusion, clutter, blur and noise.
+//! shadow, occlusion, clutter, blur, noise and compression.
 //!
 //! As in [`shapes`](crate::shapes), nothing is stored, only operations that IEEE 754 rounds exactly are used, so the same
 //! configuration gives the same bytes on every machine, and boxes enclose the visible part of an object. A translucent
@@ -20,6 +20,7 @@
 mod camera;
 mod canvas;
 mod class;
+mod compression;
 mod config;
 mod curve;
 mod dataset;
@@ -29,6 +30,7 @@ mod ground;
 mod layout;
 mod mask;
 mod material;
+mod paint;
 mod palette;
 mod picture;
 mod texture;
