@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(digest(annotations), ANNOTATIONS, "annotations");
     }
 
-    const PIXELS: u64 = 6_751_533_524_362_744_324;
+    const PIXELS: u64 = 10_979_848_847_305_670_989;
     const ANNOTATIONS: u64 = 18_046_972_272_999_662_170;
 
     #[test]

@@ -110,7 +110,8 @@ impl Material {
             polarity: choose(&[(Some(true), 0.35), (Some(false), 0.4), (None, 0.25)], rng),
             hue: rng.random(),
             strength: rng.random_range(0.4..1.0),
-            is_camouflaged: is_textured && chance(0.2, rng),
+            // Thin lines would be invisible.
+            is_camouflaged: is_textured && chance(0.2, rng) && family.is_solid(),
             roundness: if chance(0.5, rng) {
                 rng.random_range(0.1..0.5)
             } else {
