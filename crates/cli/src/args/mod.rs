@@ -11,7 +11,7 @@ mod tiling;
 mod training;
 mod weights;
 
-pub use data::{DataArgs, SplitArgs};
+pub use data::{DataArgs, SplitArgs, generated};
 pub use detection::DetectionArgs;
 pub use device::{DeviceArgs, DeviceParser, check_devices};
 pub use image_size::{ImageSizeArgs, parse_size};

@@ -199,7 +199,7 @@ impl TrainingArgs {
         if let Some(source) = self.data.source() {
             // The share of the file holds for any data that can be divided.
             if val_split.is_none()
-                && matches!(source, DataSource::Folder(_) | DataSource::Shapes(_))
+                && (source.is_generated() || matches!(source, DataSource::Folder(_)))
             {
                 val_share = val_share.or(config.data.val_share);
             }

@@ -14,8 +14,7 @@ use clap::ValueEnum;
 use fcos_burn::{
     eval::EvaluationReport,
     train::{
-        InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer,
-        config::{DataSource, Keep},
+        InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep,
         training::LineRenderer,
     },
 };
@@ -135,7 +134,7 @@ fn configure(args: &Args) -> Result<(RunConfig, Option<InitialWeights>), Error> 
         Some(KeptEpoch::Last) => config.keep = Keep::Last,
         None => {}
     }
-    if weights.is_none() && !matches!(config.data.source, DataSource::Shapes(_)) {
+    if weights.is_none() && !config.data.source.is_generated() {
         message(format_args!("starting from random weights; {PRETRAINED}"));
     }
     Ok((config, weights))
