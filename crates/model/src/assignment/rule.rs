@@ -51,6 +51,15 @@ impl LocationWeights {
         }
     }
 
+    /// Appends the weights of another image.
+    pub fn append(&mut self, other: Self) {
+        self.positive.extend(other.positive);
+        self.negative.extend(other.negative);
+        self.boxes.extend(other.boxes);
+        self.positive_divisor += other.positive_divisor;
+        self.negative_divisor += other.negative_divisor;
+    }
+
     /// The weights that locations with these `labels` have without any: 1 for positives, whose
     /// number is the divisor.
     pub fn plain(labels: &[i32]) -> Self {
@@ -140,6 +149,33 @@ impl Assignment {
             }
         }
         self.check_columns(count).map_err(broken)
+    }
+
+    /// [Checks](Self::check) the assignments of several images with these `objects`, and that all
+    /// with positive locations have a quality if one has.
+    ///
+    /// # Errors
+    ///
+    /// Names the rule and what it broke.
+    pub fn check_all(
+        assignments: &[Self],
+        rule: &dyn fmt::Debug,
+        objects: &[Vec<LabeledBox>],
+        count: usize,
+    ) -> Result<(), AssignmentError> {
+        for (assignment, objects) in assignments.iter().zip(objects) {
+            assignment.check(rule, objects, count)?;
+        }
+        let lacks_quality =
+            |it: &Self| it.quality.is_none() && it.labels.iter().any(|label| *label >= 0);
+        let some = assignments.iter().any(|it| it.quality.is_some());
+        match some && assignments.iter().any(lacks_quality) {
+            true => Err(AssignmentError {
+                rule: format!("{rule:?}"),
+                cause: "a quality for one image, but not for another".to_owned(),
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Checks quality and weights; the error is what is wrong with them.

@@ -164,7 +164,7 @@ impl PredictionAssignmentRule for TalConfig {
             for (location, index, Aligned { alignment, .. }) in positives() {
                 let best = best[index];
                 let share = alignment / (best.alignment + EPSILON);
-                quality[location] = (share * f64::from(best.iou)) as f32;
+                quality[location] = (share * f64::from(best.iou)).min(1.0) as f32;
             }
             let sum = quality.iter().sum();
             assignment.weights = Some(LocationWeights {
