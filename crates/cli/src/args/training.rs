@@ -1,12 +1,13 @@
 //! Arguments for training.
 
-use std::path::PathBuf;
+use std::{mem::discriminant, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
     detect::{DetectorFile, device::DeviceName},
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, ConfigError},
     model::{
+        assignment::AssignerConfig,
         backbone::resnet::{ResNetConfig, ResNetDepth},
         head::CenternessBranch,
     },
@@ -44,6 +45,11 @@ pub struct TrainingArgs {
     /// resnet50]
     #[arg(long, value_enum)]
     backbone: Option<Backbone>,
+    /// Assign locations to objects by this rule; tal and dw also set the classification loss that
+    /// they were published with and disable the association loss, unless flags set these
+    /// [default: fcos]
+    #[arg(long, value_enum, value_name = "RULE")]
+    assignment: Option<Assignment>,
     /// Add this association loss [default: small: pse, paper: none]
     #[arg(long, value_enum)]
     association: Option<Association>,
@@ -144,6 +150,29 @@ enum Backbone {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+enum Assignment {
+    Fcos,
+    Atss,
+    Tal,
+    SimOta,
+    Dw,
+}
+
+impl Assignment {
+    /// The rule with its published parameters.
+    fn rule(self) -> AssignerConfig {
+        match self {
+            Self::Fcos => AssignerConfig::Fcos,
+            Self::Atss => AssignerConfig::Atss(Default::default()),
+            Self::Tal => AssignerConfig::Tal(Default::default()),
+            Self::SimOta => AssignerConfig::SimOta(Default::default()),
+            Self::Dw => AssignerConfig::Dw(Default::default()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Association {
     None,
     Pse,
@@ -228,6 +257,13 @@ impl TrainingArgs {
         }
         if let Some(of_weights) = &of_weights {
             self.check_backbone(of_weights, &config.model.backbone)?;
+        }
+        if let Some(assignment) = self.assignment {
+            let (rule, of_file) = (assignment.rule(), config.model.assigner.clone());
+            config = config.with_assigner(match discriminant(&rule) == discriminant(&of_file) {
+                true => of_file,
+                false => rule,
+            });
         }
         self.set_objective(&mut config)
             .map_err(train::Error::from)?;

@@ -14,6 +14,7 @@ use fcos_burn_detect::{
 use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjective, FcosObjectiveConfig};
 use fcos_burn_model::{
     ConfigError, FcosConfig,
+    assignment::AssignerConfig,
     backbone::{
         BackboneConfig,
         resnet::{ResNetConfig, StrideIn},
@@ -232,6 +233,19 @@ impl<C: BackboneConfig> RunConfig<C> {
         }
     }
 
+    /// Sets the rule that assigns locations to objects, `model.assigner`. For a rule with soft labels
+    /// or weights, it also sets the [classification loss](AssignerConfig::classification) that they
+    /// are made for and removes the association loss: they already tie scores to the IoU.
+    #[must_use]
+    pub fn with_assigner(mut self, assigner: AssignerConfig) -> Self {
+        if let Some(loss) = assigner.classification() {
+            self.objective.classification = loss;
+            self.objective.association = None;
+        }
+        self.model.assigner = assigner;
+        self
+    }
+
     /// Sets [`data`](Self::data).
     #[must_use]
     pub fn with_data(self, data: DataConfig) -> Self {
@@ -371,6 +385,8 @@ impl<C: BackboneConfig> RunConfig<C> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use fcos_burn_loss::ClassificationLoss;
+    use fcos_burn_model::assignment::{AtssConfig, TalConfig};
     use serde_json::json;
 
     use super::*;
@@ -407,6 +423,29 @@ mod tests {
         expected.optimization.learning_rate = 0.5;
         expected.duration = TrainingLength::Iterations(7);
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn rules_with_soft_labels_have_the_losses_that_they_are_made_for() {
+        let small = RunConfig::small();
+        let atss = small
+            .clone()
+            .with_assigner(AssignerConfig::Atss(AtssConfig::default()));
+        assert_eq!(atss.objective, small.objective);
+        let tal = AssignerConfig::Tal(TalConfig::default());
+        let objective = small.clone().with_assigner(tal).objective;
+        let without_association = small.objective.with_association(None);
+        let loss = ClassificationLoss::QUALITY_FOCAL;
+        assert_eq!(objective, without_association.with_classification(loss));
+    }
+
+    #[test]
+    fn files_select_a_rule_and_change_its_parameters() {
+        let config = merged(r#"{"model": {"assigner": {"tal": {"top_k": 9}}}}"#).unwrap();
+        let expected = AssignerConfig::Tal(TalConfig::default().with_top_k(9));
+        assert_eq!(config.model.assigner, expected);
+        let error = merged(r#"{"model": {"assigner": {"tal": {"k": 9}}}}"#).unwrap_err();
+        assert!(error.contains("unknown field `k`"), "{error}");
     }
 
     /// Configurations older than `decay` have these keys.

@@ -1,7 +1,5 @@
 //! Collation of samples into batches.
 
-use std::sync::Arc;
-
 use burn::tensor::{Device, Tensor, TensorData};
 use fcos_burn_data::{
     DataError, DetectionDataset, SampleReader, sample_rng, stack,
@@ -9,7 +7,7 @@ use fcos_burn_data::{
 };
 use fcos_burn_detect::{InputBatch, InputConfig};
 use fcos_burn_model::{
-    assignment::{AssignmentRule, PredictionAssignmentRule},
+    assignment::Assigner,
     backbone::BackboneConfig,
     locations::{LocationRule, Locations},
 };
@@ -50,22 +48,10 @@ pub trait Collate: Clone + Send + Sync + 'static {
     fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
 }
 
-/// The rule that assigns locations to objects.
-#[derive(Clone, Debug)]
-pub enum Assigner {
-    /// Uses the objects alone; runs on the data loading workers.
-    Static(Arc<dyn AssignmentRule>),
-    /// Uses the predictions of the step.
-    ByPrediction(Arc<dyn PredictionAssignmentRule>),
-}
-
-impl Assigner {
-    /// FCOS's rule, as it is configured.
-    pub(crate) fn of<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        let rule = config.model.assignment_rule();
-        let rule = rule.map_err(|error| error.within("model"))?;
-        Ok(Self::Static(Arc::new(rule)))
-    }
+/// The rule that `config` selects.
+pub(crate) fn assigner<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Assigner, Error> {
+    let rule = config.model.assignment_rule();
+    Ok(rule.map_err(|error| error.within("model"))?)
 }
 
 /// Augmented images with the targets of their locations.
@@ -96,7 +82,7 @@ impl TrainCollate {
     ///
     /// Names the invalid transform, or the invalid field of the model.
     pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        let assigner = Assigner::of(config)?;
+        let assigner = assigner(config)?;
         Ok(Self::with_extensions(
             config,
             &Augmentations::default(),

@@ -202,7 +202,7 @@ impl Trainer {
         self
     }
 
-    /// Replaces FCOS's assignment rule.
+    /// Replaces the assignment rule of the configuration.
     #[must_use]
     pub fn with_assignment(self, rule: Arc<dyn AssignmentRule>) -> Self {
         Self {
@@ -211,8 +211,9 @@ impl Trainer {
         }
     }
 
-    /// Assigns locations to objects by the predictions of each step. These are predictions in
-    /// inference mode before the step, which cost an additional forward pass.
+    /// Replaces the assignment rule of the configuration by one that uses the predictions of each
+    /// step. If gradients are accumulated, these are predictions in inference mode before the step,
+    /// which cost an additional forward pass.
     #[must_use]
     pub fn with_prediction_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
         Self {

@@ -1,138 +1,14 @@
-//! Target assignment: which locations are trained to predict which object.
-//!
-//! Assignment runs on the host. An [`AssignmentRule`] depends on the objects and the
-//! locations alone, so that data loading workers can apply it ahead of time;
-//! [`AssignmentConfig`] is that of FCOS. A [`PredictionAssignmentRule`] also looks at what
-//! the step predicts.
-
-use std::{fmt, ops::Range};
+//! The rule of FCOS.
 
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    locations::{LevelGrid, Locations},
-    predictions::ImagePredictions,
+use super::{
+    geometry::{cells_inside, center_region},
+    rule::{Assignment, AssignmentRule},
 };
-
-/// The label of a location that no object is assigned to.
-pub const BACKGROUND: i32 = -1;
-
-/// The object that each location is assigned to, in the order of [`Locations`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Assignment {
-    /// Class index of the object, from 0, or [`BACKGROUND`].
-    pub labels: Vec<i32>,
-    /// Box of the object, `[x1, y1, x2, y2]` in input pixels; zeros for background.
-    pub boxes: Vec<[f32; 4]>,
-}
-
-impl Assignment {
-    /// All of `count` locations as background.
-    pub fn background(count: usize) -> Self {
-        Self {
-            labels: vec![BACKGROUND; count],
-            boxes: vec![[0.0; 4]; count],
-        }
-    }
-
-    /// Assigns a location to an object.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such location.
-    pub fn set(&mut self, location: usize, object: &LabeledBox) {
-        self.labels[location] = object.label as i32;
-        self.boxes[location] = object.bbox;
-    }
-
-    /// Checks what a `rule` owes for these `objects` at `count` locations, see
-    /// [`AssignmentRule`].
-    ///
-    /// # Errors
-    ///
-    /// Names the rule and what it broke.
-    pub fn check(
-        &self,
-        rule: &dyn fmt::Debug,
-        objects: &[LabeledBox],
-        count: usize,
-    ) -> Result<(), AssignmentError> {
-        let broken = |cause: String| AssignmentError {
-            rule: format!("{rule:?}"),
-            cause,
-        };
-        let (labels, boxes) = (self.labels.len(), self.boxes.len());
-        if labels != count || boxes != count {
-            return Err(broken(format!(
-                "{labels} labels and {boxes} boxes for {count} locations"
-            )));
-        }
-        let mut known: Vec<i32> = objects.iter().map(|object| object.label as i32).collect();
-        known.sort_unstable();
-        let positives = self.labels.iter().zip(&self.boxes).enumerate();
-        for (location, (label, bbox)) in positives.filter(|(_, (label, _))| **label != BACKGROUND) {
-            if known.binary_search(label).is_err() {
-                return Err(broken(format!(
-                    "location {location} the label {label}, which no object has"
-                )));
-            }
-            let [x1, y1, x2, y2] = *bbox;
-            if !(bbox.iter().all(|side| side.is_finite()) && x2 > x1 && y2 > y1) {
-                return Err(broken(format!(
-                    "location {location} the box {bbox:?}, whose width and height must be \
-                     positive"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// An assignment that breaks what its rule owes, see [`AssignmentRule`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the assignment rule {rule} gave {cause}")]
-#[non_exhaustive]
-pub struct AssignmentError {
-    /// The `Debug` form of the rule.
-    pub rule: String,
-    /// What it gave.
-    pub cause: String,
-}
-
-/// Assigns locations to the objects of an image before anything is predicted.
-///
-/// An implementation owes, for every set of objects (a training
-/// [checks](Assignment::check) it and stops otherwise):
-///
-/// - labels and boxes for all of `locations`, in their order;
-/// - labels that are those of the objects, or [`BACKGROUND`];
-/// - at every location that is not background, the box of its object, whose width and
-///   height are positive and finite: the objective divides by its area. Objects may be degenerate.
-pub trait AssignmentRule: fmt::Debug + Send + Sync {
-    /// Assigns the locations of one image.
-    ///
-    /// `objects` are the image's objects, boxes in input pixels; there may be none.
-    fn assign(&self, objects: &[LabeledBox], locations: &Locations) -> Assignment;
-}
-
-/// Assigns locations to the objects of an image by what the step predicts for it, as
-/// SimOTA (Ge et al., 2021) or TOOD (Feng et al., 2021) do.
-///
-/// An implementation owes what an [`AssignmentRule`] owes, for predictions of any value:
-/// they may be infinite or NaN when a training diverges.
-pub trait PredictionAssignmentRule: fmt::Debug + Send + Sync {
-    /// Assigns the locations of one image.
-    ///
-    /// `predictions` are those of the step for this image, one for each of `locations`.
-    fn assign(
-        &self,
-        objects: &[LabeledBox],
-        locations: &Locations,
-        predictions: &ImagePredictions<'_>,
-    ) -> Assignment;
-}
+use crate::locations::Locations;
 
 /// FCOS's rule (Tian et al., 2019, section 3.1, and center sampling of the original code).
 ///
@@ -278,41 +154,6 @@ impl AssignmentRule for AssignmentConfig {
     }
 }
 
-/// The square with half side `reach` around the center of `bbox`, clipped to `bbox`.
-fn center_region([x1, y1, x2, y2]: [f32; 4], reach: f32) -> [f32; 4] {
-    let center_x = (x1 + x2) / 2.0;
-    let center_y = (y1 + y2) / 2.0;
-    [
-        (center_x - reach).max(x1),
-        (center_y - reach).max(y1),
-        (center_x + reach).min(x2),
-        (center_y + reach).min(y2),
-    ]
-}
-
-/// Indices of the cells of `grid` whose location lies strictly inside `region`.
-fn cells_inside(
-    grid: &LevelGrid,
-    [x1, y1, x2, y2]: [f32; 4],
-) -> impl Iterator<Item = usize> + use<> {
-    let columns = strictly_between(x1, x2, grid.width, |index| grid.column(index));
-    let width = grid.width;
-    strictly_between(y1, y2, grid.height, |index| grid.row(index))
-        .flat_map(move |row| columns.clone().map(move |column| row * width + column))
-}
-
-/// Indices below `count` whose ascending positions lie strictly between `low` and `high`.
-fn strictly_between(
-    low: f32,
-    high: f32,
-    count: usize,
-    position: impl Fn(usize) -> f32,
-) -> Range<usize> {
-    let start = (0..count).take_while(|&i| position(i) <= low).count();
-    let end = (0..count).take_while(|&i| position(i) < high).count();
-    start..end
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -368,39 +209,6 @@ mod tests {
         assert_eq!(positives(&assignment, &locations, 1), [(8, [4.0, 4.0])]);
         assert!(positives(&assignment, &locations, 2).is_empty());
         assert_eq!(positives(&assignment, &locations, 0).len(), 15);
-    }
-
-    #[test]
-    fn broken_assignments_are_named() {
-        let (objects, count) = ([object([0.0, 0.0, 8.0, 8.0], 2)], 3);
-        let check = |change: &dyn Fn(&mut Assignment)| {
-            let mut assignment = Assignment::background(count);
-            assignment.set(1, &objects[0]);
-            change(&mut assignment);
-            let checked = assignment.check(&"Mine", &objects, count);
-            checked.map_err(|error| error.to_string())
-        };
-        assert_eq!(check(&|_| ()), Ok(()));
-        type Change = fn(&mut Assignment);
-        let broken: [(Change, &str); 4] = [
-            (
-                |a| a.labels.truncate(2),
-                "2 labels and 3 boxes for 3 locations",
-            ),
-            (|a| a.labels[0] = 1, "location 0 the label 1"),
-            (
-                |a| a.boxes[1][2] = 0.0,
-                "location 1 the box [0.0, 0.0, 0.0, 8.0]",
-            ),
-            (|a| a.boxes[1][3] = f32::NAN, "location 1 the box"),
-        ];
-        for (change, part) in broken {
-            let error = check(&change).err().unwrap_or_default();
-            assert!(
-                error.contains("rule \"Mine\" gave") && error.contains(part),
-                "{error}"
-            );
-        }
     }
 
     #[test]
@@ -494,41 +302,5 @@ mod tests {
             let rule = AssignmentConfig::new(bounds.to_vec());
             assert!(rule.validate(3).is_err(), "{bounds:?}");
         }
-    }
-
-    /// Assigns each object to the location whose predicted score for its class is highest.
-    #[derive(Debug)]
-    struct HighestScore;
-
-    impl PredictionAssignmentRule for HighestScore {
-        fn assign(
-            &self,
-            objects: &[LabeledBox],
-            locations: &Locations,
-            predictions: &ImagePredictions<'_>,
-        ) -> Assignment {
-            let mut assignment = Assignment::background(locations.len());
-            for object in objects {
-                let logit = |location: usize| predictions.class_logits(location)[object.label];
-                let best = (0..locations.len()).max_by(|&a, &b| logit(a).total_cmp(&logit(b)));
-                if let Some(best) = best {
-                    assignment.set(best, object);
-                }
-            }
-            assignment
-        }
-    }
-
-    #[test]
-    fn rules_may_depend_on_predictions() {
-        let locations = Locations::new([16, 16], &[8], LocationRule::HalfStride);
-        let logits = [0.0, 1.0, 0.0, 3.0, 9.0, 2.0, 0.0, 0.0];
-        let boxes = [[0.0, 0.0, 8.0, 8.0]; 4];
-        let predictions = ImagePredictions::new(2, &logits, &boxes);
-        let rule: &dyn PredictionAssignmentRule = &HighestScore;
-        let object = object([0.0, 0.0, 5.0, 5.0], 1);
-        let assignment = rule.assign(&[object], &locations, &predictions);
-        assert_eq!(assignment.labels, [BACKGROUND, 1, BACKGROUND, BACKGROUND]);
-        assert_eq!(assignment.boxes[1], object.bbox);
     }
 }
