@@ -72,12 +72,12 @@ fn large(bencher: Bencher, json: &str) {
 
 #[divan::bench(args = [(160, 120), (640, 480)])]
 fn medium_strength(bencher: Bencher, size: (u32, u32)) {
-    let pipeline = Pipeline::new(AugmentationStrength::Medium.steps()).unwrap();
+    let pipeline = Pipeline::new(AugmentationStrength::Medium.steps(1000)).unwrap();
     time(bencher, &pipeline, size);
 }
 
 #[divan::bench(args = [(160, 120), (640, 480)])]
 fn all_strong(bencher: Bencher, size: (u32, u32)) {
-    let pipeline = Pipeline::new(AugmentationStrength::Strong.steps()).unwrap();
+    let pipeline = Pipeline::new(AugmentationStrength::Strong.steps(1000)).unwrap();
     time(bencher, &pipeline, size);
 }

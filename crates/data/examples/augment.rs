@@ -31,13 +31,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [data, split, steps, output] = &arguments[..] else {
         return Err("expected the folder of a data set, a split, a strength and a PNG file".into());
     };
-    let steps: Vec<Transform> =
-        match serde_json::from_value::<AugmentationStrength>(steps.as_str().into()) {
-            Ok(strength) => strength.steps(),
-            Err(_) => serde_json::from_str(&std::fs::read_to_string(steps)?)?,
-        };
-    let pipeline = Pipeline::new(steps)?;
     let dataset = DetectionDataset::open(data, Some(split))?;
+    let strength = serde_json::from_value::<AugmentationStrength>(steps.as_str().into());
+    let steps: Vec<Transform> = match strength {
+        Ok(strength) => strength.steps(dataset.len()),
+        Err(_) => serde_json::from_str(&std::fs::read_to_string(steps)?)?,
+    };
+    let pipeline = Pipeline::new(steps)?;
     let (reader, resize) = (
         SampleReader::new(0),
         Resize::Fixed {

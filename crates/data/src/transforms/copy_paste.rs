@@ -241,7 +241,7 @@ impl Cutout {
                 let opacity = by_row * by_column;
                 for (value, own) in pixel.iter_mut().zip(own) {
                     let difference = f32::from(*own) - f32::from(*value);
-                    *value = (f32::from(*value) + opacity * difference).round() as u8;
+                    *value = (f32::from(*value) + opacity * difference + 0.5) as u8;
                 }
             }
         }

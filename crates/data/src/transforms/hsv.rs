@@ -93,8 +93,9 @@ fn changed([r, g, b]: [u8; 3], sixths: f32, saturation: f32, value: f32) -> [u8;
     let saturation = (saturation * chroma / f32::from(max)).min(1.0);
     // Without a case for each sector of the hue: how far a channel is from the highest one is a trapezoidal wave.
     [5.0_f32, 3.0, 1.0].map(|offset| {
-        let k = offset + hue;
-        let k = k - 6.0 * (k * (1.0 / 6.0)).floor();
+        // At least 3, so that the cast rounds down.
+        let k = offset + 6.0 + hue;
+        let k = k - 6.0 * f32::from((k * (1.0 / 6.0)) as u8);
         let distance = k.min(4.0 - k).clamp(0.0, 1.0);
         (max_value - max_value * saturation * distance + 0.5) as u8
     })

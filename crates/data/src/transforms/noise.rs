@@ -59,8 +59,8 @@ impl Augmentation for GaussianNoise {
         Ok(sample.recolor(|color| {
             color.map(|channel| {
                 let noise: f32 = StandardNormal.sample(&mut rng);
-                // The cast clamps to the range of a byte.
-                (f32::from(channel) + deviation * noise).round() as u8
+                // The cast rounds down and clamps to the range of a byte.
+                (f32::from(channel) + deviation * noise + 0.5) as u8
             })
         }))
     }

@@ -20,26 +20,30 @@ pub enum AugmentationStrength {
     None,
     /// Horizontal flips and small changes of color.
     Light,
-    /// As [`Light`](Self::Light), with more color, and half of the images are mosaics; small shifts and changes of scale.
+    /// As [`Light`](Self::Light), with larger changes of color; half of the images are mosaics; shifts and changes of scale.
     Medium,
-    /// As [`Medium`](Self::Medium), but all images are mosaics, with pasted objects; also small rotations and shears, large
-    /// changes of scale, blended images, and some blur, noise, compression and erasing.
+    /// As [`Medium`](Self::Medium), with more mosaics; pasted objects, blended images, small rotations and shears, and in some
+    /// images blur, noise, compression and erasing.
     Strong,
+    /// By the number of training images: strong below 1,000, medium below 10,000, otherwise light. The fewer images there
+    /// are, the sooner a network learns them by heart.
+    Auto,
 }
 
 impl AugmentationStrength {
-    /// The strength for this number of training images: strong for less than 1,000, medium for less than 10,000, else
-    /// light. The fewer images there are, the sooner a network learns them by heart.
-    pub fn for_images(images: usize) -> Self {
-        match images {
-            0..1_000 => Self::Strong,
-            1_000..10_000 => Self::Medium,
-            _ => Self::Light,
+    /// The strength that [`Auto`](Self::Auto) stands for with this number of training images; others stand for themselves.
+    #[must_use]
+    pub fn resolved(self, images: usize) -> Self {
+        match (self, images) {
+            (Self::Auto, 0..1_000) => Self::Strong,
+            (Self::Auto, 1_000..10_000) => Self::Medium,
+            (Self::Auto, _) => Self::Light,
+            (named, _) => named,
         }
     }
 
-    /// The steps, in order. None of them changes the size of the image.
-    pub fn steps(self) -> Vec<Transform> {
+    /// The steps, in order, for this number of training images. None of them changes the size of the image.
+    pub fn steps(self, images: usize) -> Vec<Transform> {
         let flip = Transform::HorizontalFlip(HorizontalFlip::default());
         let color = Transform::HsvJitter(HsvJitter::default());
         match self {
@@ -50,18 +54,23 @@ impl AugmentationStrength {
             ],
             Self::Medium => vec![
                 Transform::Mosaic(Mosaic::default().with_probability(0.5)),
-                Transform::RandomAffine(RandomAffine::default().with_scale(0.75, 1.25)),
+                Transform::RandomAffine(RandomAffine::default().with_scale(0.8, 1.25)),
                 flip,
                 color,
             ],
             Self::Strong => vec![
                 Transform::CopyPaste(CopyPaste::default()),
-                Transform::Mosaic(Mosaic::default()),
+                Transform::Mosaic(
+                    Mosaic::default()
+                        .with_probability(0.75)
+                        .with_scale(0.5, 1.5),
+                ),
+                // The mosaic already changes the scale. Smaller factors would mostly add a gray border.
                 Transform::RandomAffine(
                     RandomAffine::default()
                         .with_degrees(5.0)
                         .with_shear(2.0)
-                        .with_scale(0.5, 1.5),
+                        .with_scale(0.8, 1.25),
                 ),
                 Transform::Mixup(Mixup::default()),
                 flip,
@@ -71,6 +80,7 @@ impl AugmentationStrength {
                 Transform::JpegArtifacts(JpegArtifacts::default()),
                 Transform::RandomErasing(RandomErasing::default()),
             ],
+            Self::Auto => self.resolved(images).steps(images),
         }
     }
 }
@@ -83,6 +93,7 @@ impl fmt::Display for AugmentationStrength {
             Self::Light => "light",
             Self::Medium => "medium",
             Self::Strong => "strong",
+            Self::Auto => "auto",
         })
     }
 }
@@ -96,13 +107,25 @@ mod tests {
 
     #[test]
     fn all_steps_are_valid_and_fewer_images_have_more() {
-        let strengths =
-            [100_000, 10_000, 9_999, 1_000, 999, 1].map(AugmentationStrength::for_images);
-        let counts = strengths.map(|strength| {
-            Pipeline::new(strength.steps()).unwrap();
-            strength.steps().len()
+        let counts = [100_000, 10_000, 9_999, 1_000, 999, 1].map(|images| {
+            let steps = AugmentationStrength::Auto.steps(images);
+            Pipeline::new(steps.clone()).unwrap();
+            steps.len()
         });
         assert_eq!(counts, [2, 2, 4, 4, 10, 10]);
+        assert!(AugmentationStrength::None.steps(1).is_empty());
+    }
+
+    #[test]
+    fn only_flips_and_colors_are_plain() {
+        let plain = Pipeline::new(AugmentationStrength::Strong.steps(1))
+            .unwrap()
+            .plain();
+        let light = Pipeline::new(vec![
+            Transform::HorizontalFlip(HorizontalFlip::default()),
+            Transform::HsvJitter(HsvJitter::default()),
+        ]);
+        assert_eq!(format!("{plain:?}"), format!("{:?}", light.unwrap()));
     }
 
     #[test]
@@ -112,6 +135,7 @@ mod tests {
             AugmentationStrength::Light,
             AugmentationStrength::Medium,
             AugmentationStrength::Strong,
+            AugmentationStrength::Auto,
         ] {
             assert_eq!(
                 serde_json::to_value(strength).unwrap(),

@@ -40,7 +40,7 @@ macro_rules! transform {
             pub(super) const NAMES: &'static [&'static str] = &[$($name),+];
 
             /// The name of the step.
-            pub(super) fn name(&self) -> &str {
+            pub fn name(&self) -> &str {
                 match self {
                     $(Self::$step(_) => $name,)+
                     Self::Custom { name, .. } => name,
