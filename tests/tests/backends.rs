@@ -81,6 +81,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     let collate = TrainCollate {
         input: RunConfig::small().input,
         augmentation: Pipeline::new(Vec::new()).unwrap(),
+        plain_epochs: 0,
         assigner: Assigner::Static(Arc::new(config.assignment.clone())),
         strides: config.strides(),
         location_rule: config.location_rule,
@@ -90,6 +91,8 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     let indices: Vec<usize> = (0..IMAGES).collect();
     let first = BatchPlace {
         epoch: 1,
+        batch: 0,
+        epochs_left: None,
         progress: 0.0,
     };
     collate.collate(&dataset, &indices, first).unwrap()

@@ -3,7 +3,7 @@
 use burn::tensor::TensorData;
 use fcos_burn_data::{
     DataError, Normalization, stack, stack_resized,
-    transforms::{HorizontalFlip, Interpolation, Pipeline, Resize, Sample, Transform},
+    transforms::{HorizontalFlip, Interpolation, MultiScale, Pipeline, Resize, Sample, Transform},
 };
 use fcos_burn_model::{ConfigError, ImageFrame};
 use image::RgbImage;
@@ -21,6 +21,9 @@ pub struct InputConfig {
     /// The interpolation of resized images.
     #[serde(default)]
     pub interpolation: Interpolation,
+    /// A random factor of the size of each batch, in training only.
+    #[serde(default)]
+    pub multi_scale: Option<MultiScale>,
     /// Random transforms of the resized image, in training only.
     pub augmentation: Vec<Transform>,
     /// Normalization of the pixel values.
@@ -49,6 +52,7 @@ impl InputConfig {
                 long: 1333,
             },
             interpolation: Interpolation::Antialiased,
+            multi_scale: None,
             augmentation: vec![Transform::HorizontalFlip(HorizontalFlip::default())],
             normalization: Normalization::Caffe,
             size_multiple: 32,
@@ -76,6 +80,15 @@ impl InputConfig {
     pub fn with_interpolation(self, interpolation: Interpolation) -> Self {
         Self {
             interpolation,
+            ..self
+        }
+    }
+
+    /// Sets [`multi_scale`](Self::multi_scale).
+    #[must_use]
+    pub fn with_multi_scale(self, multi_scale: Option<MultiScale>) -> Self {
+        Self {
+            multi_scale,
             ..self
         }
     }
@@ -121,6 +134,9 @@ impl InputConfig {
             )));
         }
         Pipeline::new(vec![Transform::Resize(self.resize)])?;
+        if let Some(multi_scale) = self.multi_scale {
+            multi_scale.validate()?;
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use fcos_burn::{
 };
 
 use super::{
-    DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs,
+    AugmentationArgs, DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs,
     number::{parse_count, parse_decay, parse_non_negative, parse_positive, parse_share},
 };
 use crate::Error;
@@ -80,6 +80,8 @@ pub struct TrainingArgs {
     box_loss: Option<BoxLoss>,
     #[command(flatten)]
     image_size: ImageSizeArgs,
+    #[command(flatten)]
+    augmentation: AugmentationArgs,
     /// Train for this many passes over the training split [default: small: 4, paper: 90,000
     /// iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
@@ -279,6 +281,7 @@ impl TrainingArgs {
         if let Some(resize) = self.image_size.resize() {
             config.input.resize = resize;
         }
+        self.augmentation.set(&mut config);
         if let Some(epochs) = self.epochs {
             config.duration = TrainingLength::Epochs(epochs);
         }

@@ -1,12 +1,17 @@
 //! The configuration of a training run: everything needed to repeat it.
 
+mod augmentation;
 mod data;
 mod file;
 mod optimization;
 
 use std::{ops::RangeInclusive, path::Path};
 
-use fcos_burn_data::{Normalization, shapes::ShapesConfig, transforms::Resize};
+use fcos_burn_data::{
+    Normalization,
+    shapes::ShapesConfig,
+    transforms::{AugmentationStrength, Resize},
+};
 use fcos_burn_detect::{
     DetectorFile, InputConfig,
     device::{DeviceName, Precision},
@@ -80,6 +85,15 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     pub objective: FcosObjectiveConfig,
     /// The network's input.
     pub input: InputConfig,
+    /// A named augmentation. When the training starts, its steps replace those of `input`, and this
+    /// is none: the configuration of a run has the steps.
+    #[serde(default)]
+    pub augment: Option<AugmentationStrength>,
+    /// The number of last epochs without multi-scale training and without augmentations whose
+    /// images differ from those of inference (see
+    /// [`Pipeline::plain`](fcos_burn_data::transforms::Pipeline::plain)).
+    #[serde(default)]
+    pub plain_epochs: usize,
     /// The optimizer.
     pub optimization: OptimizationConfig,
     /// The length of the training.
@@ -122,6 +136,8 @@ impl RunConfig {
             model: FcosConfig::paper(1),
             objective: FcosObjectiveConfig::new(),
             input: InputConfig::fcos(),
+            augment: None,
+            plain_epochs: 0,
             optimization: OptimizationConfig::new(OptimizerConfig::Sgd { momentum: 0.9 }, 0.01)
                 .with_weight_decay(1e-4)
                 .with_bias_learning_rate_factor(2.0)
@@ -203,12 +219,14 @@ impl RunConfig {
 }
 
 impl<C: BackboneConfig> RunConfig<C> {
-    /// Takes the model and the input from `file`, but keeps the augmentation.
+    /// Takes the model and the input from `file`, but keeps what concerns only training: the
+    /// augmentation and the scales.
     #[must_use]
     pub fn with_model(self, file: DetectorFile<C>) -> Self {
+        let input = file.input.with_multi_scale(self.input.multi_scale);
         Self {
             model: file.model,
-            input: file.input.with_augmentation(self.input.augmentation),
+            input: input.with_augmentation(self.input.augmentation),
             ..self
         }
     }
@@ -220,6 +238,8 @@ impl<C: BackboneConfig> RunConfig<C> {
             model: self.model.with_backbone(backbone),
             objective: self.objective,
             input: self.input,
+            augment: self.augment,
+            plain_epochs: self.plain_epochs,
             optimization: self.optimization,
             duration: self.duration,
             batch_size: self.batch_size,
@@ -262,6 +282,21 @@ impl<C: BackboneConfig> RunConfig<C> {
     #[must_use]
     pub fn with_input(self, input: InputConfig) -> Self {
         Self { input, ..self }
+    }
+
+    /// Sets [`augment`](Self::augment).
+    #[must_use]
+    pub fn with_augment(self, augment: Option<AugmentationStrength>) -> Self {
+        Self { augment, ..self }
+    }
+
+    /// Sets [`plain_epochs`](Self::plain_epochs).
+    #[must_use]
+    pub fn with_plain_epochs(self, plain_epochs: usize) -> Self {
+        Self {
+            plain_epochs,
+            ..self
+        }
     }
 
     /// Sets [`optimization`](Self::optimization).

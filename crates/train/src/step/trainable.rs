@@ -452,6 +452,7 @@ mod tests {
         let collate = TrainCollate {
             input: RunConfig::small().input,
             augmentation: Pipeline::new(Vec::new()).unwrap(),
+            plain_epochs: 0,
             assigner,
             strides: config.strides(),
             location_rule: config.location_rule,
@@ -461,6 +462,8 @@ mod tests {
         let indices: Vec<usize> = (0..images).collect();
         let first = BatchPlace {
             epoch: 1,
+            batch: 0,
+            epochs_left: None,
             progress: 0.0,
         };
         collate.collate(&dataset, &indices, first).unwrap()
