@@ -32,7 +32,7 @@ mod transform;
 pub use augmentation::Augmentation;
 pub use color::ColorJitter;
 pub use crop::RandomCrop;
-pub use flip::{HorizontalFlip, VerticalFlip};
+pub use flip::{Flip, HorizontalFlip, VerticalFlip};
 pub use geometry::Geometry;
 pub use pipeline::{Augmentations, Pipeline};
 pub use resize::{Interpolation, Resize, ScaleJitter};
