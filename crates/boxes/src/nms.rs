@@ -1,6 +1,6 @@
 //! Non-maximum suppression on the host.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,17 @@ impl NmsMethod {
         match self {
             Self::Diou => diou(a, b),
             _ => iou(a, b),
+        }
+    }
+}
+
+impl fmt::Display for NmsMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Greedy => f.write_str("greedy NMS"),
+            Self::Diou => f.write_str("DIoU-NMS"),
+            Self::SoftLinear => f.write_str("linear Soft-NMS"),
+            Self::SoftGaussian { sigma } => write!(f, "Gaussian Soft-NMS with σ = {sigma}"),
         }
     }
 }
