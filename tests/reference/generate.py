@@ -1,7 +1,7 @@
 """Writes the fixtures of the parity tests.
 
     python -m venv venv && venv/bin/pip install torch torchvision numpy pillow safetensors pycocotools scipy \
-        supervision tidecv
+        supervision tidecv ensemble-boxes
     git clone https://github.com/tianzhi0549/FCOS fcos
     venv/bin/python tests/reference/generate.py --fcos fcos
 
@@ -24,6 +24,7 @@ import assignment
 import checkpoints
 import evaluation
 import losses
+import merging
 import network
 import nms
 import operating_point
@@ -52,6 +53,7 @@ def main():
         "network": lambda: network.write(save, FIXTURES),
         "checkpoints": lambda: checkpoints.write(FIXTURES),
         "nms": lambda: nms.write(save),
+        "merging": lambda: merging.write(save),
         "losses": lambda: losses.write(save),
         "assignment": lambda: assignment.write(save, arguments.fcos),
         "evaluation": lambda: evaluation.write(FIXTURES),

@@ -1,10 +1,135 @@
 //! Non-maximum suppression on the host.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Detection;
+use crate::{
+    Detection, diou, iou,
+    soft_nms::{gaussian, linear, soft_nms},
+};
+
+/// Non-maximum suppression: how detections of the same object become one.
+///
+/// ```
+/// use fcos_burn_boxes::{Detection, Nms, NmsMethod};
+///
+/// let detection = |x, score| Detection { bbox: [x, 0.0, x + 10.0, 10.0], label: 0, score };
+/// let detections = vec![detection(0.0, 0.75), detection(2.0, 0.5)];
+/// let nms = Nms::new(0.5);
+/// assert_eq!(nms.apply(detections.clone(), usize::MAX), [detection(0.0, 0.75)]);
+/// // The IoU is 8/12. Soft-NMS keeps the second box with a third of its score.
+/// let kept = nms.with_method(NmsMethod::SoftLinear).apply(detections, usize::MAX);
+/// assert!((kept[1].score - 0.5 / 3.0).abs() < 1e-6);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Nms {
+    /// What overlap does to the lower-scored of two detections.
+    pub method: NmsMethod,
+    /// The overlap above which it does so.
+    pub iou_threshold: f32,
+    /// Which detections suppress each other.
+    pub suppression: Suppression,
+}
+
+/// What overlap does to the lower-scored of two detections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum NmsMethod {
+    /// It is dropped if the IoU exceeds the threshold (FCOS, torchvision).
+    #[default]
+    Greedy,
+    /// It is dropped if the [DIoU](diou) exceeds the threshold, so that boxes with distant centers stay (DIoU-NMS; Zheng
+    /// et al., [Distance-IoU Loss](https://arxiv.org/abs/1911.08287), AAAI 2020).
+    Diou,
+    /// Its score is multiplied by 1 − IoU if the IoU exceeds the threshold (Bodla et al.,
+    /// [Soft-NMS](https://arxiv.org/abs/1704.04503), ICCV 2017).
+    SoftLinear,
+    /// Its score is multiplied by exp(−IoU² / σ), whatever the threshold (Bodla et al., 2017).
+    SoftGaussian {
+        /// The width σ of the Gaussian, above 0. The authors use 0.5.
+        sigma: f32,
+    },
+}
+
+impl NmsMethod {
+    /// The overlap of two boxes `[x1, y1, x2, y2]` that is compared with the threshold: IoU or DIoU.
+    pub fn overlap(self, a: &[f32; 4], b: &[f32; 4]) -> f32 {
+        match self {
+            Self::Diou => diou(a, b),
+            _ => iou(a, b),
+        }
+    }
+}
+
+impl fmt::Display for NmsMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Greedy => f.write_str("greedy NMS"),
+            Self::Diou => f.write_str("DIoU-NMS"),
+            Self::SoftLinear => f.write_str("linear Soft-NMS"),
+            Self::SoftGaussian { sigma } => write!(f, "Gaussian Soft-NMS with σ = {sigma}"),
+        }
+    }
+}
+
+impl Nms {
+    /// Greedy suppression within each class.
+    pub fn new(iou_threshold: f32) -> Self {
+        Self {
+            method: NmsMethod::Greedy,
+            iou_threshold,
+            suppression: Suppression::WithinClass,
+        }
+    }
+
+    /// Sets [`method`](Self::method).
+    #[must_use]
+    pub fn with_method(self, method: NmsMethod) -> Self {
+        Self { method, ..self }
+    }
+
+    /// Sets [`suppression`](Self::suppression).
+    #[must_use]
+    pub fn with_suppression(self, suppression: Suppression) -> Self {
+        Self {
+            suppression,
+            ..self
+        }
+    }
+
+    /// The `limit` best detections after suppression, by descending score. Equal scores keep their order in
+    /// `detections`.
+    ///
+    /// The soft methods decay a score by the overlap with every better detection, one after the other. A detection is
+    /// dropped if its decayed score is below [`MIN_DECAYED_SCORE`](Self::MIN_DECAYED_SCORE).
+    pub fn apply(&self, detections: Vec<Detection>, limit: usize) -> Vec<Detection> {
+        let (suppression, threshold) = (self.suppression, self.iou_threshold);
+        match self.method {
+            NmsMethod::Greedy => (suppression.nms(detections, threshold))
+                .take(limit)
+                .collect(),
+            NmsMethod::Diou => (suppression.greedy(detections, move |a, b| diou(a, b) > threshold))
+                .take(limit)
+                .collect(),
+            NmsMethod::SoftLinear => {
+                (soft_nms(detections, suppression, move |iou| linear(iou, threshold)))
+                    .take(limit)
+                    .collect()
+            }
+            NmsMethod::SoftGaussian { sigma } => {
+                (soft_nms(detections, suppression, move |iou| gaussian(iou, sigma)))
+                    .take(limit)
+                    .collect()
+            }
+        }
+    }
+
+    /// The least score of a detection that a soft method has decayed; that of the authors.
+    pub const MIN_DECAYED_SCORE: f32 = 0.001;
+}
 
 /// Which detections can suppress each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,16 +153,25 @@ impl Suppression {
     /// uncompared.
     pub fn nms(
         self,
-        mut detections: Vec<Detection>,
+        detections: Vec<Detection>,
         iou_threshold: f32,
+    ) -> impl Iterator<Item = Detection> {
+        self.greedy(detections, move |better, bbox| {
+            iou(better, bbox) > iou_threshold
+        })
+    }
+
+    /// The detections that no better one suppresses.
+    fn greedy(
+        self,
+        mut detections: Vec<Detection>,
+        suppresses: impl Fn(&[f32; 4], &[f32; 4]) -> bool,
     ) -> impl Iterator<Item = Detection> {
         detections.sort_by(|a, b| b.score.total_cmp(&a.score));
         let mut kept: HashMap<usize, Vec<[f32; 4]>> = HashMap::new();
         detections.into_iter().filter(move |candidate| {
             let better = kept.entry(self.group(candidate.label)).or_default();
-            let suppressed = better
-                .iter()
-                .any(|better| iou(better, &candidate.bbox) > iou_threshold);
+            let suppressed = (better.iter()).any(|better| suppresses(better, &candidate.bbox));
             if !suppressed {
                 better.push(candidate.bbox);
             }
@@ -68,47 +202,10 @@ pub fn batched_nms(
     Suppression::WithinClass.nms(detections, iou_threshold)
 }
 
-/// Intersection over union of two boxes `[x1, y1, x2, y2]`; 0 if the union has no area.
-pub fn iou(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let intersection = intersection(a, b);
-    let union = area(a) + area(b) - intersection;
-    if union > 0.0 {
-        intersection / union
-    } else {
-        0.0
-    }
-}
-
-/// The share of the area of `part` that lies in `whole`, from 0 to 1; 0 if `part` has no area.
-/// Both are `[x1, y1, x2, y2]`.
-///
-/// ```
-/// use fcos_burn_boxes::share_inside;
-///
-/// let (half, whole) = ([0.0, 0.0, 4.0, 8.0], [2.0, 0.0, 99.0, 99.0]);
-/// assert_eq!(share_inside(&half, &whole), 0.5);
-/// ```
-pub fn share_inside(part: &[f32; 4], whole: &[f32; 4]) -> f32 {
-    let area = area(part);
-    if area > 0.0 {
-        intersection(part, whole) / area
-    } else {
-        0.0
-    }
-}
-
-fn intersection(a: &[f32; 4], b: &[f32; 4]) -> f32 {
-    let width = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
-    let height = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
-    width * height
-}
-
-fn area(bbox: &[f32; 4]) -> f32 {
-    (bbox[2] - bbox[0]) * (bbox[3] - bbox[1])
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn kept(detections: &[Detection], iou_threshold: f32) -> Vec<Detection> {
@@ -159,11 +256,29 @@ mod tests {
     }
 
     #[test]
-    fn the_share_inside_is_that_of_the_first_box() {
-        let (small, large) = ([8.0, 0.0, 12.0, 5.0], [0.0, 0.0, 10.0, 10.0]);
-        assert_eq!(share_inside(&small, &large), 0.5);
-        assert_eq!(share_inside(&large, &small), 0.1);
-        assert_eq!(share_inside(&[3.0, 3.0, 3.0, 9.0], &large), 0.0);
+    fn diou_keeps_a_box_whose_center_is_far() {
+        // Both have an IoU of 1/2 with the first box; the second has its center.
+        let first = detection([0.0, 0.0, 12.0, 12.0], 0, 0.9);
+        let centered = detection([0.0, 3.0, 12.0, 9.0], 0, 0.8);
+        let aside = detection([0.0, 0.0, 12.0, 6.0], 0, 0.7);
+        let nms = Nms::new(0.49);
+        let all = vec![first, centered, aside];
+        assert_eq!(nms.apply(all.clone(), 9), [first]);
+        let kept = nms.with_method(NmsMethod::Diou).apply(all, 9);
+        assert_eq!(kept, [first, aside]);
+    }
+
+    #[test]
+    fn methods_have_short_names_in_files() {
+        let gaussian = NmsMethod::SoftGaussian { sigma: 0.5 };
+        for (method, json) in [
+            (NmsMethod::Greedy, r#""greedy""#),
+            (NmsMethod::SoftLinear, r#""soft-linear""#),
+            (gaussian, r#"{"soft-gaussian":{"sigma":0.5}}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&method).unwrap(), json);
+            assert_eq!(serde_json::from_str::<NmsMethod>(json).unwrap(), method);
+        }
     }
 
     #[test]

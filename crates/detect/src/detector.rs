@@ -2,11 +2,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor},
-};
-use fcos_burn_boxes::{Detection, Suppression};
+use burn::{module::Module, tensor::Device};
+use fcos_burn_boxes::{Detection, NmsMethod, Suppression};
 use fcos_burn_data::{Category, DetectionDataset, Loader, LoaderError, transforms::Resize};
 use fcos_burn_model::{
     ConfigError, Fcos,
@@ -21,6 +18,7 @@ use crate::{
     device::{DeviceName, Precision},
     error::Error,
     input::{InputBatch, InputConfig},
+    test_time::TestTimeAugmentation,
 };
 
 /// The [score threshold](Detector::score_threshold) of weights for which no validation has chosen
@@ -122,6 +120,14 @@ impl<B: Backbone> Detector<B> {
         &self.categories
     }
 
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// The score that the detections of [`detect`](Self::detect) have at least.
     pub fn score_threshold(&self) -> f32 {
         self.score_threshold
@@ -181,6 +187,15 @@ impl<B: Backbone> Detector<B> {
         self.with_postprocess(|config| config.with_suppression(suppression))
     }
 
+    /// Sets what suppression does to the lower-scored of two boxes.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the method has an invalid value.
+    pub fn with_nms_method(self, method: NmsMethod) -> Result<Self, Error> {
+        self.with_postprocess(|config| config.with_nms_method(method))
+    }
+
     /// Only detects the classes with these names. Boxes of other classes suppress nothing.
     ///
     /// # Errors
@@ -230,6 +245,20 @@ impl<B: Backbone> Detector<B> {
         Ok(Self { input, ..self })
     }
 
+    /// Sets the views in which each image is detected.
+    ///
+    /// # Errors
+    ///
+    /// Names the invalid value.
+    pub fn with_test_time_augmentation(
+        self,
+        augmentation: TestTimeAugmentation,
+    ) -> Result<Self, Error> {
+        let input = self.input.with_test_time_augmentation(augmentation);
+        input.validate()?;
+        Ok(Self { input, ..self })
+    }
+
     fn with_postprocess(
         self,
         change: impl FnOnce(PostprocessConfig) -> PostprocessConfig,
@@ -261,20 +290,6 @@ impl<B: Backbone> Detector<B> {
             found.retain(|detection| detection.score >= self.score_threshold);
         }
         detections
-    }
-
-    fn detect_batches(&self, batches: Vec<InputBatch>) -> Vec<Vec<Detection>> {
-        let (mut images, mut frames) = (Vec::with_capacity(batches.len()), Vec::new());
-        for batch in batches {
-            images.push(Tensor::from_data(batch.images, &self.device));
-            frames.extend(batch.frames);
-        }
-        let images = match images.len() {
-            0 => return Vec::new(),
-            1 => images.remove(0),
-            _ => Tensor::cat(images, 0),
-        };
-        self.model.detect(self.precision.cast(images), &frames)
     }
 
     /// Detects objects in all images of a data set, in order, for an evaluation: all detections,

@@ -2,14 +2,16 @@
 
 use burn::tensor::TensorData;
 use fcos_burn_data::{
-    DataError, Normalization, stack, stack_resized,
-    transforms::{HorizontalFlip, Interpolation, MultiScale, Pipeline, Resize, Sample, Transform},
+    DataError, ImageBatch, Normalization, stack, stack_resized,
+    transforms::{
+        Flip, HorizontalFlip, Interpolation, MultiScale, Pipeline, Resize, Sample, Transform,
+    },
 };
 use fcos_burn_model::{ConfigError, ImageFrame};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::{Error, TestTimeAugmentation};
 
 /// The preprocessing of images: resizing, augmentation, normalization, padding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,11 +32,23 @@ pub struct InputConfig {
     pub normalization: Normalization,
     /// Height and width are padded to a multiple of this.
     pub size_multiple: usize,
+    /// The views of each image in inference. The validation after each epoch of a training has one view.
+    #[serde(default, skip_serializing_if = "TestTimeAugmentation::is_default")]
+    pub test_time_augmentation: TestTimeAugmentation,
 }
 
-/// Resized and normalized images on the host.
+/// Resized and normalized images on the host, in all their views.
 #[derive(Clone, Debug)]
 pub struct InputBatch {
+    /// The views of [`InputConfig::test_time_augmentation`], each of the same images.
+    pub views: Vec<InputView>,
+}
+
+/// A view of some images.
+#[derive(Clone, Debug)]
+pub struct InputView {
+    /// How the images are mirrored, if they are.
+    pub flip: Option<Flip>,
     /// `[images, 3, height, width]`; smaller images are padded with zeros at the right and the
     /// bottom.
     pub images: TensorData,
@@ -56,6 +70,7 @@ impl InputConfig {
             augmentation: vec![Transform::HorizontalFlip(HorizontalFlip::default())],
             normalization: Normalization::Caffe,
             size_multiple: 32,
+            test_time_augmentation: TestTimeAugmentation::default(),
         }
     }
 
@@ -120,6 +135,15 @@ impl InputConfig {
         }
     }
 
+    /// Sets [`test_time_augmentation`](Self::test_time_augmentation).
+    #[must_use]
+    pub fn with_test_time_augmentation(self, augmentation: TestTimeAugmentation) -> Self {
+        Self {
+            test_time_augmentation: augmentation,
+            ..self
+        }
+    }
+
     /// Checks every value except the augmentation, which inference ignores.
     ///
     /// # Errors
@@ -133,48 +157,131 @@ impl InputConfig {
                 "between 1 and 4096",
             )));
         }
-        Pipeline::new(vec![Transform::Resize(self.resize)])?;
+        let checked = |resize| Pipeline::new(vec![Transform::Resize(resize)]);
+        checked(self.resize)?;
         if let Some(multi_scale) = self.multi_scale {
             multi_scale.validate()?;
+        }
+        let views = &self.test_time_augmentation;
+        let within = |error: ConfigError| error.within("input.test_time_augmentation");
+        views.validate().map_err(within)?;
+        for &scale in &views.scales {
+            if let Err(cause) = checked(self.resize.scaled(scale)) {
+                let requirement = format!("such that sides are possible: {cause}");
+                return Err(within(ConfigError::new("scales", scale, requirement)).into());
+            }
         }
         Ok(())
     }
 
-    /// Resizes, normalizes and stacks images for inference, without augmentation.
+    /// Resizes, normalizes and stacks images for inference, without augmentation: all views of them.
     ///
     /// # Errors
     ///
     /// Fails if an image cannot be resized.
-    pub fn batch(&self, images: Vec<RgbImage>) -> Result<InputBatch, DataError> {
-        let original_sizes: Vec<_> = images.iter().map(|image| image.dimensions()).collect();
-        let batch = match self.interpolation {
+    pub fn batch(&self, mut images: Vec<RgbImage>) -> Result<InputBatch, DataError> {
+        let originals = sizes(&images);
+        let mut left = self.test_time_augmentation.scales.len();
+        self.views(&originals, |resize| {
+            left -= 1;
+            let images = match left {
+                0 => std::mem::take(&mut images),
+                _ => images.clone(),
+            };
+            self.stacked(resize, images)
+        })
+    }
+
+    /// Like [`batch`](Self::batch), for an image that is too large to be copied.
+    pub(crate) fn batch_of_large(&self, image: &RgbImage) -> Result<InputBatch, DataError> {
+        self.views(&sizes(std::slice::from_ref(image)), |resize| {
+            let shrunk = resize.image(image, self.interpolation)?;
+            let own = Resize::Fixed {
+                width: shrunk.width(),
+                height: shrunk.height(),
+            };
+            self.stacked(own, vec![shrunk])
+        })
+    }
+
+    /// Like [`batch`](Self::batch), with one view, whatever the test-time augmentation: the images at
+    /// [`resize`](Self::resize), not mirrored.
+    ///
+    /// # Errors
+    ///
+    /// Fails if an image cannot be resized.
+    pub fn single_view(&self, images: Vec<RgbImage>) -> Result<InputView, DataError> {
+        let originals = sizes(&images);
+        let batch = self.stacked(self.resize, images)?;
+        Ok(InputView::new(batch, None, &originals))
+    }
+
+    /// All views of images of these sizes, `[height, width]`. `stacked` resizes them.
+    fn views(
+        &self,
+        originals: &[[usize; 2]],
+        mut stacked: impl FnMut(Resize) -> Result<ImageBatch, DataError>,
+    ) -> Result<InputBatch, DataError> {
+        let TestTimeAugmentation { scales, flips, .. } = &self.test_time_augmentation;
+        let mut views = Vec::with_capacity(self.test_time_augmentation.views());
+        for &scale in scales {
+            let upright = stacked(self.resize.scaled(scale))?;
+            let flipped: Vec<InputView> = (flips.iter())
+                .map(|&flip| InputView::new(upright.clone().flipped(flip), Some(flip), originals))
+                .collect();
+            views.push(InputView::new(upright, None, originals));
+            views.extend(flipped);
+        }
+        Ok(InputBatch { views })
+    }
+
+    fn stacked(&self, resize: Resize, images: Vec<RgbImage>) -> Result<ImageBatch, DataError> {
+        let (normalization, multiple) = (self.normalization, self.size_multiple);
+        match self.interpolation {
             Interpolation::Antialiased => {
                 let samples = images
                     .into_iter()
-                    .map(|image| {
-                        let sample = Sample::new(image, []);
-                        self.resize.resize(sample, self.interpolation)
-                    })
+                    .map(|image| resize.resize(Sample::new(image, []), self.interpolation))
                     .collect::<Result<Vec<Sample>, DataError>>()?;
-                stack(&samples, self.normalization, self.size_multiple)
+                Ok(stack(&samples, normalization, multiple))
             }
-            Interpolation::Pointwise => {
-                stack_resized(&images, self.resize, self.normalization, self.size_multiple)?
-            }
-        };
-        let side = |[width, height]: [u32; 2]| [height as usize, width as usize];
-        let frames = batch
-            .sizes
-            .iter()
-            .zip(original_sizes)
-            .map(|(&size, original)| ImageFrame {
-                input_size: side(size),
-                original_size: side(original.into()),
+            Interpolation::Pointwise => stack_resized(&images, resize, normalization, multiple),
+        }
+    }
+}
+
+impl InputBatch {
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.views.first().map_or(0, |view| view.frames.len())
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// `[height, width]` of each image.
+fn sizes(images: &[RgbImage]) -> Vec<[usize; 2]> {
+    (images.iter())
+        .map(|image| [image.height(), image.width()].map(|side| side as usize))
+        .collect()
+}
+
+impl InputView {
+    /// A view of images of these sizes, `[height, width]`.
+    fn new(batch: ImageBatch, flip: Option<Flip>, originals: &[[usize; 2]]) -> Self {
+        let frames = (batch.sizes.iter().zip(originals))
+            .map(|(&[width, height], &original_size)| ImageFrame {
+                input_size: [height as usize, width as usize],
+                original_size,
             })
             .collect();
-        Ok(InputBatch {
+        Self {
+            flip,
             images: TensorData::new(batch.data, batch.shape),
             frames,
-        })
+        }
     }
 }

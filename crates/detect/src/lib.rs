@@ -19,6 +19,7 @@ mod seams;
 mod stream;
 #[cfg(test)]
 mod test_detector;
+mod test_time;
 mod tiling;
 mod video;
 
@@ -29,7 +30,8 @@ pub use detections::{CategoryDetection, ImageDetections};
 pub use detector::{DEFAULT_SCORE_THRESHOLD, Detector};
 pub use detector_file::DetectorFile;
 pub use error::Error;
-pub use fcos_burn_boxes::{Detection, Suppression};
-pub use input::{InputBatch, InputConfig};
+pub use fcos_burn_boxes::{Detection, NmsMethod, Suppression, WeightedBoxesFusion};
+pub use input::{InputBatch, InputConfig, InputView};
 pub use stream::DetectionStream;
+pub use test_time::{TestTimeAugmentation, ViewMerging};
 pub use tiling::{Tiling, Window};

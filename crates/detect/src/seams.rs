@@ -36,14 +36,30 @@ struct Piece {
 /// The detections of several views of an image, without repetitions, by descending score. See
 /// [`Detector::detect_tiled`](crate::Detector::detect_tiled) for the rule.
 pub(crate) fn merged(found: Vec<(Detection, View)>, config: &PostprocessConfig) -> Vec<Detection> {
-    let pieces = found
-        .into_iter()
-        .map(|(detection, view)| Piece::new(detection, view));
-    let (whole, mut cut): (Vec<Piece>, Vec<Piece>) = pieces.partition(|piece| piece.cuts() == 0);
-    let whole = whole.into_iter().map(|piece| piece.detection).collect();
     let suppression = config.suppression;
-    let mut kept: Vec<Detection> = suppression.nms(whole, config.nms_iou_threshold).collect();
     let related = |a: &Detection, b: &Detection| suppression.relates(a, b);
+    let repeats = |a: &Detection, b: &Detection| {
+        related(a, b) && config.nms_method.overlap(&a.bbox, &b.bbox) > config.nms_iou_threshold
+    };
+    let (mut whole, mut cut) = (Vec::new(), Vec::new());
+    for (detection, view) in found {
+        let piece = Piece::new(detection, view);
+        match piece.cuts() {
+            0 => whole.push((detection, view)),
+            _ => cut.push(piece),
+        }
+    }
+    whole.sort_by(|(a, _), (b, _)| by_score(a, b));
+    // What a view shows was already suppressed.
+    let mut unrepeated: Vec<(Detection, View)> = Vec::with_capacity(whole.len());
+    for (detection, view) in whole {
+        let seen = (unrepeated.iter())
+            .any(|(better, other)| *other != view && repeats(&detection, better));
+        if !seen {
+            unrepeated.push((detection, view));
+        }
+    }
+    let mut kept: Vec<Detection> = unrepeated.into_iter().map(|(kept, _)| kept).collect();
     let is_part = |part: &Detection, of: &Detection| {
         related(part, of) && share_inside(&part.bbox, &of.bbox) > COVERED
     };
@@ -53,13 +69,9 @@ pub(crate) fn merged(found: Vec<(Detection, View)>, config: &PostprocessConfig) 
         (a.cuts().cmp(&b.cuts())).then_with(|| by_score(&a.detection, &b.detection))
     });
     for Piece { detection, .. } in cut {
-        let repeats = |other: &Detection| {
-            related(&detection, other)
-                && iou(&detection.bbox, &other.bbox) > config.nms_iou_threshold
-        };
         if !kept
             .iter()
-            .any(|other| is_part(&detection, other) || repeats(other))
+            .any(|other| is_part(&detection, other) || repeats(&detection, other))
         {
             kept.push(detection);
         }
@@ -263,6 +275,19 @@ mod tests {
             seen(shifted, window(1, 0), 0.7),
         ];
         assert_eq!(boxes(found), [object]);
+    }
+
+    /// A soft method has kept both; the other window shows the first one again.
+    #[test]
+    fn overlapping_boxes_of_a_window_stay_and_count_once() {
+        let object = [82.0, 10.0, 98.0, 30.0];
+        let near = [82.0, 12.0, 98.0, 32.0];
+        let found = vec![
+            seen(object, window(0, 0), 0.8),
+            seen(near, window(0, 0), 0.3),
+            seen(object, window(1, 0), 0.7),
+        ];
+        assert_eq!(boxes(found), [object, near]);
     }
 
     #[test]

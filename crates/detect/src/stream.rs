@@ -29,13 +29,18 @@ enum Entry<T, E> {
 }
 
 impl<T, E> Entry<T, E> {
-    /// The shape of the input, if it waits.
-    fn shape(&self) -> Option<&Shape> {
+    /// The shapes of the input's views, if it waits.
+    fn shapes(&self) -> Option<Vec<Shape>> {
         match self {
-            Self::Waiting(_, input) => Some(input.images.shape()),
+            Self::Waiting(_, input) => Some(shapes(input)),
             _ => None,
         }
     }
+}
+
+fn shapes(input: &InputBatch) -> Vec<Shape> {
+    let views = input.views.iter();
+    views.map(|view| view.images.shape().clone()).collect()
 }
 
 impl<B: Backbone> Detector<B> {
@@ -105,21 +110,21 @@ where
         true
     }
 
-    /// The number of inputs of this shape that wait.
-    fn waiting(&self, shape: &Shape) -> usize {
-        let shapes = self.entries.iter().filter_map(Entry::shape);
-        shapes.filter(|other| *other == shape).count()
+    /// The number of inputs of these shapes that wait.
+    fn waiting(&self, shapes: &[Shape]) -> usize {
+        let waiting = self.entries.iter().filter_map(Entry::shapes);
+        waiting.filter(|other| other == shapes).count()
     }
 
-    /// Detects in the first inputs of this shape that wait, at most a batch of them.
-    fn detect(&mut self, shape: &Shape) {
+    /// Detects in the first inputs of these shapes that wait, at most a batch of them.
+    fn detect(&mut self, shapes_of_batch: &[Shape]) {
         let (mut values, mut inputs) = (VecDeque::new(), Vec::new());
         let mut places = Vec::new();
         let mut entries = std::mem::take(&mut self.entries);
         for (place, entry) in entries.drain(..).enumerate() {
             match entry {
                 Entry::Waiting(value, input)
-                    if input.images.shape() == shape && inputs.len() < self.batch_size =>
+                    if inputs.len() < self.batch_size && shapes(&input) == shapes_of_batch =>
                 {
                     places.push(place);
                     values.push_back(value);
@@ -128,7 +133,7 @@ where
                 other => self.entries.push_back(other),
             }
         }
-        let counts: Vec<usize> = inputs.iter().map(|input| input.frames.len()).collect();
+        let counts: Vec<usize> = inputs.iter().map(InputBatch::len).collect();
         let mut found = self.detector.detect_inputs(inputs).into_iter();
         for ((place, value), count) in places.into_iter().zip(values).zip(counts) {
             let detections = found.by_ref().take(count).flatten().collect();
@@ -155,13 +160,13 @@ where
                     false => return None,
                 },
             };
-            let shape = first.shape().cloned();
+            let shapes = first.shapes();
             self.entries.push_front(first);
-            let Some(shape) = shape else { continue };
-            let is_full = self.waiting(&shape) >= self.batch_size
+            let Some(shapes) = shapes else { continue };
+            let is_full = self.waiting(&shapes) >= self.batch_size
                 || self.entries.len() >= BATCHES_AHEAD * self.batch_size;
             if is_full || !self.take() {
-                self.detect(&shape);
+                self.detect(&shapes);
             }
         }
     }

@@ -169,12 +169,15 @@ impl<B: Backbone> Detector<B> {
     /// all others whole, and larger.
     ///
     /// Every object is to be detected once. A box of a window is *cut* if it touches an edge of the window that is
-    /// inside the image (to 1 pixel, or 5% of the box). First, boxes that are not cut suppress each other as in a single image. Of the
-    /// cut ones, a box is dropped if more than half of it lies in a box that is not cut. Cut boxes that continue
+    /// inside the image (to 1 pixel, or 5% of the box). First, boxes of different windows that are not cut suppress each
+    /// other by their overlap, as greedy suppression does. Of the cut ones, a box is dropped if more than half of it lies in a box that is not cut. Cut boxes that continue
     /// each other across a seam are then joined, and take the higher of their scores: both reach into
     /// the overlap, from opposite sides, and their extents along the seam have an IoU of at
     /// least 0.5. What is left is suppressed by IoU, and dropped if more than half of it lies in another box,
     /// boxes with fewer cut edges first. All this happens within the classes that can suppress each other.
+    ///
+    /// A window is detected as an image is: with [test-time augmentation](crate::TestTimeAugmentation), in all views, which
+    /// are merged in the window.
     ///
     /// The limit of detections holds for each window. The image may have more, unless
     /// [`with_max_detections`](Self::with_max_detections) sets a limit for it.
@@ -235,21 +238,6 @@ impl<B: Backbone> Detector<B> {
         tiling: &Tiling,
     ) -> Result<Vec<(Detection, View)>, Error> {
         let (width, height) = image.dimensions();
-        // Resized from the borrowed image: a copy of it would double the memory.
-        let input = self.input();
-        let shrunk = input.resize.image(image, input.interpolation)?;
-        let fixed = Resize::Fixed {
-            width: shrunk.width(),
-            height: shrunk.height(),
-        };
-        let mut batch = self
-            .input()
-            .clone()
-            .with_resize(fixed)
-            .batch(vec![shrunk])?;
-        for frame in &mut batch.frames {
-            frame.original_size = [height as usize, width as usize];
-        }
         let view = Window {
             x: 0,
             y: 0,
@@ -263,6 +251,7 @@ impl<B: Backbone> Detector<B> {
                  bbox: [x1, y1, x2, y2],
                  ..
              }: &Detection| { x2 - x1 > most_width || y2 - y1 > most_height };
+        let batch = self.input().batch_of_large(image)?;
         let found = self.detect_inputs(vec![batch]).concat();
         Ok(found
             .into_iter()

@@ -154,6 +154,18 @@ impl<B: Backbone> Fcos<B> {
     pub fn detect(&self, images: Tensor<4>, frames: &[ImageFrame]) -> Vec<Vec<Detection>> {
         self.forward(images).detect(frames, &self.postprocess)
     }
+
+    /// The candidates in a batch of normalized images, from which [`detect`](Self::detect) selects by suppression.
+    ///
+    /// Returns the candidates of each image, boxes in pixels of the original image. They are for views of the same
+    /// image, which are suppressed together. Use it on a model without autodiff ([`Module::valid`]).
+    ///
+    /// # Shapes
+    ///
+    /// Those of [`detect`](Self::detect).
+    pub fn candidates(&self, images: Tensor<4>, frames: &[ImageFrame]) -> Vec<Vec<Detection>> {
+        self.forward(images).candidates(frames, &self.postprocess)
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use fcos_burn_loss::Predictions;
 use crate::{
     head::LevelPrediction,
     locations::Locations,
-    postprocess::{ImageFrame, LevelValues, PostprocessConfig, detect},
+    postprocess::{ImageFrame, LevelValues, PostprocessConfig, candidates, detect},
 };
 
 /// The head's predictions for a batch, level by level.
@@ -79,6 +79,29 @@ impl FcosOutput {
     ///
     /// If there are more `frames` than images.
     pub fn detect(self, frames: &[ImageFrame], config: &PostprocessConfig) -> Vec<Vec<Detection>> {
+        self.decode(frames, |levels, frame| detect(levels, frame, config))
+    }
+
+    /// Decodes the predictions into candidates before suppression, on the host: for each image level by level, boxes in
+    /// pixels of the original image (see [`candidates`]).
+    ///
+    /// # Panics
+    ///
+    /// If there are more `frames` than images.
+    pub fn candidates(
+        self,
+        frames: &[ImageFrame],
+        config: &PostprocessConfig,
+    ) -> Vec<Vec<Detection>> {
+        self.decode(frames, |levels, frame| candidates(levels, frame, config))
+    }
+
+    /// What `decode` makes of the predictions for each image.
+    fn decode(
+        self,
+        frames: &[ImageFrame],
+        decode: impl Fn(&[LevelValues<'_>], ImageFrame) -> Vec<Detection>,
+    ) -> Vec<Vec<Detection>> {
         let levels: Vec<HostLevel> = self.levels.into_iter().map(HostLevel::from).collect();
         frames
             .iter()
@@ -97,7 +120,7 @@ impl FcosOutput {
                             .map(|map| map.image(image)),
                     })
                     .collect();
-                detect(&values, frame, config)
+                decode(&values, frame)
             })
             .collect()
     }

@@ -1,6 +1,6 @@
 //! Decoding of predictions into detections in the pixels of the original image.
 
-use fcos_burn_boxes::{Detection, Suppression};
+use fcos_burn_boxes::{Detection, Nms, NmsMethod, Suppression};
 use serde::{Deserialize, Serialize};
 
 use fcos_burn_loss::ConfigError;
@@ -21,6 +21,9 @@ pub struct PostprocessConfig {
     pub candidates_per_level: usize,
     /// IoU above which the lower-scored of two boxes of a class is suppressed.
     pub nms_iou_threshold: f32,
+    /// What suppression does to the lower-scored box.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub nms_method: NmsMethod,
     /// The most detections of an image.
     pub detections_per_image: usize,
     /// Which boxes suppress each other.
@@ -43,6 +46,7 @@ impl Default for PostprocessConfig {
             score_threshold_on: ScoreThresholdOn::ClassProbability,
             candidates_per_level: 1000,
             nms_iou_threshold: 0.6,
+            nms_method: NmsMethod::default(),
             detections_per_image: 100,
             suppression: Suppression::default(),
             classes: None,
@@ -87,6 +91,12 @@ impl PostprocessConfig {
         }
     }
 
+    /// Sets [`nms_method`](Self::nms_method).
+    #[must_use]
+    pub fn with_nms_method(self, nms_method: NmsMethod) -> Self {
+        Self { nms_method, ..self }
+    }
+
     /// Sets [`detections_per_image`](Self::detections_per_image).
     #[must_use]
     pub fn with_detections_per_image(self, detections_per_image: usize) -> Self {
@@ -109,6 +119,13 @@ impl PostprocessConfig {
     #[must_use]
     pub fn with_classes(self, classes: Option<Vec<usize>>) -> Self {
         Self { classes, ..self }
+    }
+
+    /// The configured non-maximum suppression.
+    pub fn nms(&self) -> Nms {
+        Nms::new(self.nms_iou_threshold)
+            .with_method(self.nms_method)
+            .with_suppression(self.suppression)
     }
 
     /// Whether the class with this label is detected.
@@ -151,6 +168,10 @@ impl PostprocessConfig {
                 value,
                 "between 0 and 1",
             )?;
+        }
+        if let NmsMethod::SoftGaussian { sigma } = self.nms_method {
+            let holds = sigma > 0.0 && sigma.is_finite();
+            ConfigError::ensure(holds, "nms_method.soft-gaussian.sigma", sigma, "above 0")?;
         }
         Ok(())
     }
@@ -241,21 +262,44 @@ pub fn detect(
     frame: ImageFrame,
     config: &PostprocessConfig,
 ) -> Vec<Detection> {
-    let candidates = levels
+    let candidates = clipped_candidates(levels, frame, config).collect();
+    let kept = config.nms().apply(candidates, config.detections_per_image);
+    in_original_pixels(kept, frame).collect()
+}
+
+/// The candidates from which [`detect`] selects the detections of an image: those of all levels before suppression, in
+/// pixels of the original image. The views of an image are suppressed together.
+pub fn candidates(
+    levels: &[LevelValues<'_>],
+    frame: ImageFrame,
+    config: &PostprocessConfig,
+) -> Vec<Detection> {
+    in_original_pixels(clipped_candidates(levels, frame, config), frame).collect()
+}
+
+/// The candidates of all levels, boxes in input pixels, clipped to the image.
+fn clipped_candidates(
+    levels: &[LevelValues<'_>],
+    frame: ImageFrame,
+    config: &PostprocessConfig,
+) -> impl Iterator<Item = Detection> {
+    levels
         .iter()
         .flat_map(|level| level_candidates(level, config))
-        .map(|candidate| Detection {
+        .map(move |candidate| Detection {
             bbox: frame.clip(candidate.bbox),
             ..candidate
         })
-        .collect();
-    (config.suppression.nms(candidates, config.nms_iou_threshold))
-        .take(config.detections_per_image)
-        .map(|detection| Detection {
-            bbox: frame.to_original(detection.bbox),
-            ..detection
-        })
-        .collect()
+}
+
+fn in_original_pixels(
+    detections: impl IntoIterator<Item = Detection>,
+    frame: ImageFrame,
+) -> impl Iterator<Item = Detection> {
+    (detections.into_iter()).map(move |detection| Detection {
+        bbox: frame.to_original(detection.bbox),
+        ..detection
+    })
 }
 
 /// The level's candidates with the highest scores, boxes in input pixels.
@@ -455,11 +499,51 @@ mod tests {
     }
 
     #[test]
+    fn candidates_are_what_suppression_selects_from() {
+        // Locations at 4, 12 and 20; the boxes of the first two are the same.
+        let distances = [4.0, 12.0, 2.0, 4.0, 4.0, 2.0, 8.0, 0.0, 2.0, 4.0, 4.0, 2.0];
+        let level = LevelValues {
+            grid: GRID,
+            class_logits: &[0.3, 0.2, 0.1],
+            distances: &distances,
+            centerness_logits: None,
+        };
+        let frame = ImageFrame {
+            input_size: [8, 24],
+            original_size: [16, 48],
+        };
+        let config = PostprocessConfig::default();
+        let all = candidates(&[level], frame, &config);
+        let boxes: Vec<[f32; 4]> = all.iter().map(|candidate| candidate.bbox).collect();
+        let same = [0.0, 0.0, 24.0, 16.0];
+        assert_eq!(boxes, [same, same, [36.0, 4.0, 44.0, 12.0]]);
+        assert_eq!(detect(&[level], frame, &config), [all[0], all[2]]);
+        let soft = config.with_nms_method(NmsMethod::SoftGaussian { sigma: 0.5 });
+        let found = detect(&[level], frame, &soft);
+        assert_eq!(found[..2], [all[0], all[2]]);
+        assert_eq!(found[2].bbox, same);
+        let decayed = all[1].score * (-2.0f32).exp();
+        assert!((found[2].score - decayed).abs() < 1e-6);
+    }
+
+    #[test]
+    fn invalid_widths_of_the_gaussian_are_refused() {
+        for sigma in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            let method = NmsMethod::SoftGaussian { sigma };
+            let config = PostprocessConfig::default().with_nms_method(method);
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains("nms_method.soft-gaussian.sigma"), "{error}");
+        }
+    }
+
+    #[test]
     fn defaults_are_left_out_of_files() {
         let config = PostprocessConfig::default();
         let keys = |config: &PostprocessConfig| serde_json::to_value(config).unwrap();
         let written = keys(&config);
-        assert!(written.get("suppression").is_none() && written.get("classes").is_none());
+        for key in ["suppression", "classes", "nms_method"] {
+            assert!(written.get(key).is_none(), "{key}");
+        }
         assert_eq!(
             serde_json::from_value::<PostprocessConfig>(written).unwrap(),
             config

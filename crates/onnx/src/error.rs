@@ -24,6 +24,19 @@ pub enum OnnxError {
         /// The number of maps that the pyramid takes.
         expected: usize,
     },
+    /// The detections depend on a setting that a graph cannot express.
+    #[error(
+        "{field} is {value}, which cannot be exported with detections as outputs: export boxes and scores, or \
+         choose {alternative}"
+    )]
+    Setting {
+        /// The field of the configuration.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What can be exported.
+        alternative: &'static str,
+    },
     /// A configuration has an invalid value.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fcos_burn_detect::Detector;
+use fcos_burn_detect::{Detector, NmsMethod};
 use fcos_burn_model::{ConfigError, file::write_whole, locations::Locations};
 use prost::Message;
 
@@ -122,6 +122,7 @@ fn write<B: OnnxBackbone>(
         boxes(graph, &decoded, classes, locations, &axes);
         return Ok(());
     }
+    check_settings(detector)?;
     let limit = model.postprocess().detections_per_image;
     // The outputs have this many rows for every image.
     ConfigError::ensure(
@@ -141,6 +142,27 @@ fn write<B: OnnxBackbone>(
     graph.output("labels", &found.labels, ElementType::I64, per_image());
     let batch = vec![axes.batch.clone()];
     graph.output("counts", &found.counts, ElementType::I64, batch);
+    Ok(())
+}
+
+/// Whether a graph can compute the same detections: from one view, with ONNX's greedy suppression.
+fn check_settings<B: OnnxBackbone>(detector: &Detector<B>) -> Result<(), OnnxError> {
+    let method = detector.model().postprocess().nms_method;
+    if method != NmsMethod::Greedy {
+        return Err(OnnxError::Setting {
+            field: "postprocess.nms_method",
+            value: method.to_string(),
+            alternative: "greedy NMS",
+        });
+    }
+    let views = &detector.input().test_time_augmentation;
+    if views.scales != [1.0] || !views.flips.is_empty() {
+        return Err(OnnxError::Setting {
+            field: "input.test_time_augmentation",
+            value: format!("scales {:?}, flips {:?}", views.scales, views.flips),
+            alternative: "one view, the image as it is",
+        });
+    }
     Ok(())
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn metadata<B: Backbone>(
             json!(postprocess.candidates_per_level),
         ),
         ("nms_iou_threshold", decimal(postprocess.nms_iou_threshold)),
+        ("nms_method", serde_json::to_value(postprocess.nms_method)?),
         (
             "detections_per_image",
             json!(postprocess.detections_per_image),

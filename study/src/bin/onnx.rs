@@ -280,11 +280,11 @@ fn write(
 
 /// All boxes, `[locations, 4]`, and then all scores, `[locations, classes]`.
 fn all_locations(detector: &Detector, image: &RgbImage) -> Result<Vec<f32>, Error> {
-    let batch = detector.input().batch(vec![image.clone()])?;
+    let input = detector.input().single_view(vec![image.clone()])?;
     let device = DeviceName::CPU.open(Precision::F32)?;
     let output = detector
         .model()
-        .forward(Tensor::from_data(batch.images, &device));
+        .forward(Tensor::from_data(input.images, &device));
     let predictions = output.into_predictions();
     let limits = [image.width(), image.height()].map(|side| side as f32);
     let corners = floats(predictions.boxes);

@@ -8,6 +8,7 @@ mod evaluation;
 mod fixture;
 mod formula;
 mod losses;
+mod merging;
 mod network;
 mod nms;
 mod operating_point;

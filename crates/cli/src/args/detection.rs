@@ -1,11 +1,16 @@
 //! Arguments for what is detected.
 
-use clap::Args;
-use fcos_burn::{boxes::Suppression, data::Category, data::transforms::Resize, detect::Detector};
+use clap::{Args, ValueEnum};
+use fcos_burn::{
+    boxes::{NmsMethod, Suppression},
+    data::{Category, transforms::Resize},
+    detect::Detector,
+    loss::ConfigError,
+};
 
 use super::{
-    ImageSizeArgs,
-    number::{parse_count, parse_score},
+    ImageSizeArgs, TestTimeArgs,
+    number::{parse_count, parse_positive, parse_score},
 };
 use crate::Error;
 
@@ -20,6 +25,14 @@ pub struct DetectionArgs {
     /// [default: that of the run, normally 0.6]
     #[arg(long, value_name = "IOU", value_parser = parse_score)]
     iou_threshold: Option<f32>,
+    /// Suppress by this method: greedy drops boxes by their IoU with a better one, diou by their DIoU,
+    /// which keeps boxes with distant centers; soft-linear and soft-gaussian lower their scores
+    /// instead (Soft-NMS) [default: that of the run, normally greedy]
+    #[arg(long, value_enum)]
+    nms: Option<Nms>,
+    /// Lower scores by exp(-IoU²/SIGMA) with soft-gaussian [default: 0.5]
+    #[arg(long, value_name = "SIGMA", value_parser = parse_positive, allow_negative_numbers = true)]
+    nms_sigma: Option<f64>,
     /// Let boxes of all classes suppress each other, so that each object has one class
     #[arg(long)]
     class_agnostic: bool,
@@ -29,6 +42,16 @@ pub struct DetectionArgs {
     max_detections: Option<usize>,
     #[command(flatten)]
     size: ImageSizeArgs,
+    #[command(flatten)]
+    views: TestTimeArgs,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Nms {
+    Greedy,
+    Diou,
+    SoftLinear,
+    SoftGaussian,
 }
 
 impl DetectionArgs {
@@ -36,7 +59,7 @@ impl DetectionArgs {
     ///
     /// # Errors
     ///
-    /// Fails if the detector does not have a class.
+    /// Fails if the detector does not have a class, or if settings contradict each other.
     pub fn apply(&self, detector: Detector) -> Result<Detector, Error> {
         let mut detector = detector;
         if let Some(classes) = self.classes(detector.categories()) {
@@ -44,6 +67,9 @@ impl DetectionArgs {
         }
         if let Some(iou) = self.iou_threshold {
             detector = detector.with_iou_threshold(iou)?;
+        }
+        if let Some(method) = self.nms_method(detector.model().postprocess().nms_method)? {
+            detector = detector.with_nms_method(method)?;
         }
         if self.class_agnostic {
             detector = detector.with_suppression(Suppression::AcrossClasses)?;
@@ -54,7 +80,31 @@ impl DetectionArgs {
         if let Some(resize) = self.resize() {
             detector = detector.with_resize(resize)?;
         }
-        Ok(detector)
+        self.views.apply(detector)
+    }
+
+    /// The method of suppression, if one was given.
+    fn nms_method(&self, current: NmsMethod) -> Result<Option<NmsMethod>, Error> {
+        let mut method = match self.nms {
+            Some(Nms::Greedy) => NmsMethod::Greedy,
+            Some(Nms::Diou) => NmsMethod::Diou,
+            Some(Nms::SoftLinear) => NmsMethod::SoftLinear,
+            Some(Nms::SoftGaussian) => NmsMethod::SoftGaussian { sigma: 0.5 },
+            None if self.nms_sigma.is_none() => return Ok(None),
+            None => current,
+        };
+        if let Some(given) = self.nms_sigma {
+            let NmsMethod::SoftGaussian { sigma } = &mut method else {
+                return Err(fcos_burn::detect::Error::from(ConfigError::new(
+                    "postprocess.nms_method",
+                    method,
+                    "soft-gaussian where the width of the Gaussian is given",
+                ))
+                .into());
+            };
+            *sigma = given as f32;
+        }
+        Ok(Some(method))
     }
 
     /// The size of the network's input, if one was given.

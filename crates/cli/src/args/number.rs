@@ -59,6 +59,11 @@ pub(super) fn parse_non_negative(text: &str) -> Result<f64, String> {
     parse(text, holds, "a number of at least 0")
 }
 
+pub(super) fn parse_factor(text: &str) -> Result<f32, String> {
+    let holds = |factor: &f32| (0.1..=10.0).contains(factor);
+    parse(text, holds, "a factor from 0.1 to 10")
+}
+
 pub(super) fn parse_share(text: &str) -> Result<f64, String> {
     parse(
         text,

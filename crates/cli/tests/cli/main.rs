@@ -10,6 +10,7 @@ mod interruption;
 mod long_run;
 #[cfg(feature = "pretrained")]
 mod pretrained;
+mod test_time;
 
 use std::{
     fs,

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::Normalization;
 use crate::DataError;
-use crate::transforms::{Interpolation, Resize, Sample};
+use crate::transforms::{Flip, Interpolation, Resize, Sample};
 
 /// Normalized images, padded to the same size.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +94,34 @@ fn resized(
 }
 
 impl ImageBatch {
+    /// The mirrored images. The padding stays on the right and at the bottom.
+    #[must_use]
+    pub fn flipped(mut self, flip: Flip) -> Self {
+        let [horizontal, vertical] = flip.axes();
+        let sizes = self.sizes.clone();
+        for ((planes, plane_width), [width, height]) in self.images().zip(sizes) {
+            let (width, height) = (width as usize, height as usize);
+            let plane_len = planes.len() / 3;
+            for plane in planes.chunks_exact_mut(plane_len.max(1)) {
+                let rows = &mut plane[..height * plane_width];
+                if horizontal {
+                    for row in rows.chunks_exact_mut(plane_width) {
+                        row[..width].reverse();
+                    }
+                }
+                if vertical {
+                    for upper in 0..height / 2 {
+                        let lower = (height - 1 - upper) * plane_width;
+                        let (above, below) = rows.split_at_mut(lower);
+                        let upper = upper * plane_width;
+                        above[upper..upper + width].swap_with_slice(&mut below[..width]);
+                    }
+                }
+            }
+        }
+        self
+    }
+
     /// A batch of zeros for images of these sizes, `(width, height)`.
     fn zeros(sizes: impl Iterator<Item = (u32, u32)>, multiple: usize) -> Self {
         let sizes: Vec<[u32; 2]> = sizes.map(Into::into).collect();
@@ -122,7 +150,7 @@ impl ImageBatch {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use image::Rgb;
+    use image::{Rgb, imageops};
 
     use super::*;
 
@@ -175,6 +203,31 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// The batch of flipped images is the flipped batch, whatever the padding.
+    #[test]
+    fn flipped_images_keep_their_padding() {
+        let image = |width, height| {
+            RgbImage::from_fn(width, height, |x, y| {
+                Rgb([(50 * x) as u8, (40 * y) as u8, (x * y) as u8])
+            })
+        };
+        let images = [image(5, 3), image(2, 4), image(4, 4), image(1, 1)];
+        let stacked = |flip: &dyn Fn(&RgbImage) -> RgbImage| {
+            let samples = images.iter().map(|image| Sample::new(flip(image), []));
+            stack(&samples.collect::<Vec<_>>(), Normalization::Caffe, 3)
+        };
+        let batch = stacked(&RgbImage::clone);
+        let horizontal = stacked(&imageops::flip_horizontal);
+        assert_eq!(batch.clone().flipped(Flip::Horizontal), horizontal);
+        let vertical = stacked(&imageops::flip_vertical);
+        assert_eq!(batch.clone().flipped(Flip::Vertical), vertical);
+        let both = stacked(&imageops::rotate180);
+        assert_eq!(batch.clone().flipped(Flip::Both), both);
+        assert_ne!(batch, horizontal);
+        let empty = stack(&[], Normalization::ImageNet, 32);
+        assert_eq!(empty.clone().flipped(Flip::Both), empty);
     }
 
     #[test]

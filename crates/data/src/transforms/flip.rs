@@ -7,6 +7,44 @@ use serde::{Deserialize, Serialize};
 use super::{Augmentation, Geometry, Sample};
 use crate::DataError;
 
+/// A way to mirror an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flip {
+    /// Swaps left and right.
+    Horizontal,
+    /// Swaps top and bottom.
+    Vertical,
+    /// Swaps both, a rotation by 180°.
+    Both,
+}
+
+impl Flip {
+    /// Whether left and right are swapped, and whether top and bottom are.
+    pub fn axes(self) -> [bool; 2] {
+        [self != Self::Vertical, self != Self::Horizontal]
+    }
+
+    /// The box `[x1, y1, x2, y2]` in the mirrored image, of which `size` is `[width, height]`. A second flip gives the
+    /// first box again.
+    ///
+    /// ```
+    /// use fcos_burn_data::transforms::Flip;
+    /// let flipped = Flip::Horizontal.bbox([1.0, 2.0, 4.0, 8.0], [10.0, 20.0]);
+    /// assert_eq!(flipped, [6.0, 2.0, 9.0, 8.0]);
+    /// ```
+    pub fn bbox(self, bbox: [f32; 4], size: [f32; 2]) -> [f32; 4] {
+        let mut flipped = bbox;
+        for (axis, length) in size.into_iter().enumerate() {
+            if self.axes()[axis] {
+                flipped[axis] = length - bbox[axis + 2];
+                flipped[axis + 2] = length - bbox[axis];
+            }
+        }
+        flipped
+    }
+}
+
 /// Swaps left and right with some probability.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,5 +153,29 @@ mod tests {
         assert_eq!(flipped.image().get_pixel(0, 1), &Rgb([0, 0, 0]));
         assert_eq!(flipped.boxes(), [BoundingBox::new(0.0, 1.0, 1.0, 2.0)]);
         assert_eq!(apply(&HorizontalFlip { probability: 0.0 }), sample);
+    }
+
+    /// The boxes of the views of an image are mapped as those of a training image are.
+    #[test]
+    fn boxes_move_as_in_training() {
+        let bbox = BoundingBox::new(1.0, 0.5, 3.0, 2.0);
+        let sample = || Sample::new(RgbImage::new(10, 4), [(bbox, 0)]);
+        let mut rng = sample_rng(0, 0, 0);
+        let horizontal = HorizontalFlip { probability: 1.0 };
+        let vertical = VerticalFlip { probability: 1.0 };
+        let mut boxes = |steps: &[&dyn Augmentation]| {
+            let mut apply = |sample, step: &&dyn Augmentation| step.apply(sample, &mut rng);
+            let sample = steps.iter().try_fold(sample(), &mut apply).unwrap();
+            sample.boxes()[0].to_xyxy()
+        };
+        for (flip, steps) in [
+            (Flip::Horizontal, &[&horizontal as &dyn Augmentation][..]),
+            (Flip::Vertical, &[&vertical]),
+            (Flip::Both, &[&horizontal, &vertical]),
+        ] {
+            let flipped = flip.bbox(bbox.to_xyxy(), [10.0, 4.0]);
+            assert_eq!(flipped, boxes(steps), "{flip:?}");
+            assert_eq!(flip.bbox(flipped, [10.0, 4.0]), bbox.to_xyxy());
+        }
     }
 }

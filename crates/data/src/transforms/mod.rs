@@ -52,7 +52,7 @@ pub use companions::Companions;
 pub use copy_paste::CopyPaste;
 pub use crop::RandomCrop;
 pub use erasing::RandomErasing;
-pub use flip::{HorizontalFlip, VerticalFlip};
+pub use flip::{Flip, HorizontalFlip, VerticalFlip};
 pub use geometry::Geometry;
 pub use hsv::HsvJitter;
 pub use jpeg::JpegArtifacts;

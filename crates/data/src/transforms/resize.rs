@@ -76,6 +76,29 @@ impl Resize {
         }
     }
 
+    /// The same rule with all sides multiplied by `factor`, rounded to whole pixels and at least 1.
+    ///
+    /// ```
+    /// use fcos_burn_data::transforms::Resize;
+    /// let resize = Resize::ShortSide { short: 800, long: 1333 };
+    /// assert_eq!(resize.scaled(0.5), Resize::ShortSide { short: 400, long: 667 });
+    /// assert_eq!(resize.scaled(1.0), resize);
+    /// ```
+    #[must_use]
+    pub fn scaled(&self, factor: f32) -> Self {
+        let side = |side: u32| ((f64::from(side) * f64::from(factor)).round() as u32).max(1);
+        match *self {
+            Self::Fixed { width, height } => Self::Fixed {
+                width: side(width),
+                height: side(height),
+            },
+            Self::ShortSide { short, long } => Self::ShortSide {
+                short: side(short),
+                long: side(long),
+            },
+        }
+    }
+
     /// A resized copy of an image.
     ///
     /// # Errors

@@ -6,8 +6,8 @@ mod runtime;
 
 use burn::tensor::{Tensor, activation::sigmoid};
 use fcos_burn_boxes::Detection;
-use fcos_burn_data::Normalization;
-use fcos_burn_detect::{Detector, Suppression};
+use fcos_burn_data::{Normalization, transforms::Flip};
+use fcos_burn_detect::{Detector, NmsMethod, Suppression, TestTimeAugmentation};
 use fcos_burn_model::{
     FcosConfig,
     backbone::{
@@ -319,6 +319,7 @@ fn metadata_tells_how_to_use_the_file() {
         ("strides", "[8,16,32,64,128]"),
         ("score_threshold", "0.25"),
         ("nms_iou_threshold", "0.6"),
+        ("nms_method", "greedy"),
         ("detect_score_threshold", "0.3"),
         ("detections_per_image", "100"),
     ] {
@@ -372,6 +373,31 @@ fn what_cannot_be_exported_is_named() {
     );
 }
 
+/// Settings that change detections in a way that a graph cannot, and none of the other outputs.
+#[test]
+fn settings_that_a_graph_cannot_express_are_named() {
+    let plain = || detector(&tiny(2), [64, 96]);
+    let gaussian = NmsMethod::SoftGaussian { sigma: 0.5 };
+    let soft = plain().with_nms_method(gaussian).unwrap();
+    let flips = TestTimeAugmentation::default().with_flips([Flip::Horizontal]);
+    let flipped = plain().with_test_time_augmentation(flips).unwrap();
+    for (detector, part) in [
+        (
+            soft,
+            "postprocess.nms_method is Gaussian Soft-NMS with σ = 0.5",
+        ),
+        (
+            flipped,
+            "input.test_time_augmentation is scales [1.0], flips [Horizontal]",
+        ),
+    ] {
+        let error = error(&detector, &OnnxConfig::default());
+        assert!(error.contains(part), "{error}");
+        let boxes = OnnxConfig::default().with_outputs(Outputs::Boxes);
+        assert!(to_bytes(&detector, &boxes).is_ok());
+    }
+}
+
 fn error<B: OnnxBackbone>(detector: &Detector<B>, config: &OnnxConfig) -> String {
     let error: OnnxError = to_bytes(detector, config).unwrap_err();
     error.to_string()
@@ -379,8 +405,8 @@ fn error<B: OnnxBackbone>(detector: &Detector<B>, config: &OnnxConfig) -> String
 
 /// The images as the detector gives them to its network.
 fn network_input<B: Backbone>(detector: &Detector<B>, images: &[RgbImage]) -> Tensor<4> {
-    let batch = detector.input().batch(images.to_vec()).unwrap();
-    Tensor::from_data(batch.images, &burn::tensor::Device::flex())
+    let input = detector.input().single_view(images.to_vec()).unwrap();
+    Tensor::from_data(input.images, &burn::tensor::Device::flex())
 }
 
 fn runtime_of(config: &FcosConfig) -> Runtime {

@@ -5,7 +5,7 @@ use fcos_burn_data::{
     DataError, DetectionDataset, SampleReader, sample_rng, stack,
     transforms::{Augmentations, Pipeline, Resize, Sample},
 };
-use fcos_burn_detect::{InputBatch, InputConfig};
+use fcos_burn_detect::{InputConfig, InputView};
 use fcos_burn_model::{
     assignment::Assigner,
     backbone::BackboneConfig,
@@ -200,13 +200,13 @@ impl Collate for TrainCollate {
 /// Resized images without augmentation.
 #[derive(Clone, Debug)]
 pub(crate) struct ValidationCollate {
-    /// Size and normalization; its augmentation is ignored.
+    /// Size and normalization; augmentation, also that of inference, is ignored.
     pub(crate) input: InputConfig,
 }
 
 /// A [`ValidationBatch`] on the host.
 pub(crate) struct HostValidationBatch {
-    input: InputBatch,
+    input: InputView,
     indices: Vec<usize>,
 }
 
@@ -225,7 +225,7 @@ impl Collate for ValidationCollate {
             .map(|&index| dataset.image(index))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(HostValidationBatch {
-            input: (self.input.batch(images))
+            input: (self.input.single_view(images))
                 .map_err(|error| Error::images(dataset, indices, error))?,
             indices: indices.to_vec(),
         })
