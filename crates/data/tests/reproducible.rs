@@ -99,18 +99,6 @@ fn augmented_samples_are_stable() {
             ]"#,
             0x9477_d835_d771_a335,
         ),
-        (
-            r#"[{"random_affine": {"degrees": 10, "shear": 5, "perspective": 0.1}}]"#,
-            0,
-        ),
-        (r#"[{"hsv_jitter": {}}]"#, 0),
-        (r#"[{"gaussian_blur": {"probability": 1}}]"#, 0),
-        (r#"[{"gaussian_noise": {"probability": 1}}]"#, 0),
-        (r#"[{"jpeg_artifacts": {"probability": 1}}]"#, 0),
-        (r#"[{"random_erasing": {"probability": 1}}]"#, 0),
-        (r#"[{"mosaic": {}}]"#, 0),
-        (r#"[{"mixup": {"probability": 1}}]"#, 0),
-        (r#"[{"copy_paste": {"probability": 1}}]"#, 0),
     ] {
         let transforms: Vec<Transform> = serde_json::from_str(steps).unwrap();
         let pipeline = Pipeline::new(transforms).unwrap();
