@@ -263,6 +263,11 @@ impl Tuner {
         }
     }
 
+    /// The configuration that the trials vary.
+    pub fn base(&self) -> &RunConfig {
+        &self.base
+    }
+
     /// The trials that have ended, in order.
     pub fn results(&self) -> &[TrialResult] {
         &self.record.results
