@@ -69,7 +69,7 @@ impl SearchSpace {
         let optimization = &base.optimization;
         let rate = optimization.learning_rate;
         space.insert("optimization.learning_rate", around(rate, 4.0));
-        let decay = f64::from(optimization.weight_decay);
+        let decay = optimization.weight_decay;
         if decay > 0.0 {
             space.insert("optimization.weight_decay", around(decay, 4.0));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{TrialEnd, TrialResult, search::Record};
+use super::{TrialResult, search::Record, trial::percent};
 
 /// A summary, the trials by rank, and the AP of their epochs.
 impl Display for Record {
@@ -25,12 +25,7 @@ impl Display for Record {
         }
         writeln!(f, "\n|{}", "---|".repeat(5 + paths.len()))?;
         for result in &ranked {
-            let (ap, epochs) = (percent(result.ap()), result.epochs.len());
-            let end = match result.end {
-                TrialEnd::Completed => "completed",
-                TrialEnd::Stopped => "stopped",
-                TrialEnd::Diverged => "diverged",
-            };
+            let (ap, epochs, end) = (percent(result.ap()), result.epochs.len(), result.end);
             let seconds = result.seconds();
             write!(
                 f,
@@ -61,10 +56,6 @@ impl Display for Record {
         }
         Ok(())
     }
-}
-
-fn percent(ap: Option<f64>) -> String {
-    ap.map_or("–".to_owned(), |ap| format!("{:.1}", 100.0 * ap))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What is known of a trial.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::TrialValues;
@@ -40,6 +42,16 @@ pub enum TrialEnd {
     Diverged,
 }
 
+impl fmt::Display for TrialEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Completed => "completed",
+            Self::Stopped => "stopped",
+            Self::Diverged => "diverged",
+        })
+    }
+}
+
 /// A trial that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -71,4 +83,9 @@ impl TrialResult {
         let ap = self.ap().unwrap_or(f64::NEG_INFINITY);
         (self.end == TrialEnd::Completed, ap)
     }
+}
+
+/// AP for people.
+pub(super) fn percent(ap: Option<f64>) -> String {
+    ap.map_or("–".to_owned(), |ap| format!("{:.1}", 100.0 * ap))
 }
