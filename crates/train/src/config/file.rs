@@ -6,9 +6,9 @@ use fcos_burn_detect::{
     json::write_json,
     run_files::{CONFIG_VERSION, read_config},
 };
-use fcos_burn_model::backbone::BackboneConfig;
+use fcos_burn_model::{ConfigError, backbone::BackboneConfig};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Error, RunConfig};
 
@@ -66,6 +66,78 @@ impl<C: BackboneConfig> RunConfig<C> {
             Some(key) => Err(invalid(path, format!("unknown field `{key}`")).into()),
         }
     }
+}
+
+impl<C: BackboneConfig> RunConfig<C> {
+    /// Sets values by their paths, such as `optimization.learning_rate`. A path names fields, and elements of lists by
+    /// their index.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use fcos_burn_train::RunConfig;
+    ///
+    /// let rate = BTreeMap::from([("optimization.learning_rate".to_owned(), 0.003.into())]);
+    /// let config = RunConfig::small().with_values(&rate)?;
+    /// assert_eq!(config.optimization.learning_rate, 0.003);
+    /// # Ok::<(), fcos_burn_model::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Names a path that is not in the configuration, or whose value has the wrong type.
+    pub fn with_values<'a>(
+        &self,
+        values: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = self.clone();
+        for (path, value) in values {
+            config = config.with_value(path, value)?;
+        }
+        Ok(config)
+    }
+
+    fn with_value(&self, path: &str, value: &Value) -> Result<Self, ConfigError> {
+        let invalid = |cause: &str| {
+            let requirement = format!("a value of the configuration: {cause}");
+            ConfigError::new(path.to_owned(), value, requirement)
+        };
+        let malformed = |error: serde_json::Error| invalid(&error.to_string());
+        let mut whole = serde_json::to_value(self).map_err(malformed)?;
+        *at(&mut whole, path).map_err(|cause| invalid(&cause))? = value.clone();
+        let config = Self::deserialize(&whole).map_err(malformed)?;
+        let read = serde_json::to_value(&config).map_err(malformed)?;
+        if unread_key(&whole, &read).is_some() {
+            // A default is left out of files. A field that takes anything is none.
+            *at(&mut whole, path).map_err(|cause| invalid(&cause))? = json!([[["anything"]]]);
+            if Self::deserialize(&whole).is_ok() {
+                return Err(invalid("there is no such field"));
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// The value at a path. The last field may be missing.
+fn at<'a>(whole: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
+    let mut value = whole;
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let missing = || format!("there is no `{part}` in it");
+        value = match value {
+            Value::Object(fields) if parts.peek().is_none() => {
+                fields.entry(part).or_insert(Value::Null)
+            }
+            Value::Object(fields) => fields.get_mut(part).ok_or_else(missing)?,
+            Value::Array(list) => {
+                let index = part.parse::<usize>().ok();
+                index
+                    .and_then(|index| list.get_mut(index))
+                    .ok_or_else(missing)?
+            }
+            _ => return Err(missing()),
+        };
+    }
+    Ok(value)
 }
 
 fn malformed(path: &Path) -> impl FnOnce(serde_json::Error) -> fcos_burn_detect::Error + use<> {
