@@ -244,6 +244,8 @@ impl Collate for ValidationCollate {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
 
+    use std::sync::Arc;
+
     use burn::data::dataloader::DataLoader;
     use fcos_burn_data::{
         shapes::{ShapesConfig, ShapesSplit},
