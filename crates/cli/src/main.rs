@@ -21,6 +21,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Train(Box<commands::train::Args>),
+    Tune(Box<commands::tune::Args>),
     #[cfg(feature = "inspect")]
     Inspect(commands::inspect::Args),
     Evaluate(commands::evaluate::Args),
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     terminal::install_logger();
     let result = match Cli::parse().command {
         Command::Train(args) => commands::train::run(&args),
+        Command::Tune(args) => commands::tune::run(&args),
         #[cfg(feature = "inspect")]
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Evaluate(args) => commands::evaluate::run(&args),

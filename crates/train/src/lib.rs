@@ -6,6 +6,7 @@ mod error;
 pub mod run;
 pub mod step;
 pub mod training;
+pub mod tuning;
 
 pub use burn::{self, train::Interrupter};
 pub use config::RunConfig;

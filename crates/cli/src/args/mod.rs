@@ -19,7 +19,9 @@ pub use detection::DetectionArgs;
 pub use device::{DeviceArgs, DeviceParser, check_devices};
 pub use image_size::{ImageSizeArgs, parse_size};
 pub use named_weights::NamedWeightsArgs;
-pub use number::{parse_match_iou, parse_precision, parse_score, parse_val_share};
+pub use number::{
+    parse_count, parse_match_iou, parse_precision, parse_score, parse_seconds, parse_val_share,
+};
 pub use preset::Preset;
 pub use test_time::TestTimeArgs;
 pub use tiling::TilingArgs;

@@ -45,8 +45,22 @@ pub fn parse_val_share(text: &str) -> Result<f64, String> {
     parse(text, holds, "a number above 0 and below 1")
 }
 
-pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+/// Parses a count.
+///
+/// # Errors
+///
+/// Fails for anything but an integer above 0.
+pub fn parse_count(text: &str) -> Result<usize, String> {
     parse(text, |count| *count > 0, "an integer of at least 1")
+}
+
+/// Parses a time in seconds.
+///
+/// # Errors
+///
+/// Fails for anything but a number above 0.
+pub fn parse_seconds(text: &str) -> Result<f64, String> {
+    parse_positive(text)
 }
 
 pub(super) fn parse_positive(text: &str) -> Result<f64, String> {

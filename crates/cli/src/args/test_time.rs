@@ -25,7 +25,8 @@ pub struct TestTimeArgs {
     /// (wbf, weighted boxes fusion) [default: nms]
     #[arg(long, value_enum)]
     merge: Option<Merge>,
-    /// Average boxes whose IoU with their mean is greater than this, from 0 to 1 [default: 0.55]
+    /// Average boxes whose IoU with their mean is greater than this, from 0 to 1. Choose
+    /// it above --iou-threshold [default: 0.7]
     #[arg(long, value_name = "IOU", value_parser = parse_score)]
     merge_iou: Option<f32>,
 }

@@ -13,5 +13,6 @@ pub mod report;
 #[cfg(feature = "remote")]
 pub mod serve;
 pub mod train;
+pub mod tune;
 #[cfg(feature = "pretrained")]
 pub mod weights;

@@ -11,6 +11,7 @@ mod long_run;
 #[cfg(feature = "pretrained")]
 mod pretrained;
 mod test_time;
+mod tune;
 
 use std::{
     fs,

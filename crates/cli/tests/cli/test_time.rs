@@ -12,7 +12,7 @@ use fcos_burn::{
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 
-use super::{assert_fails, path, run, stderr, trained};
+use super::{assert_fails, change_config, path, run, stderr, trained};
 
 /// What `detect` finds with these flags.
 fn detect(weights: &Path, photo: &Path, flags: &[&str]) -> Vec<ImageDetections> {
@@ -46,6 +46,8 @@ fn evaluate(weights: &Path, flags: &[&str]) -> Vec<CocoResult> {
 fn flags_and_the_run_set_the_views() {
     let dir = tempfile::tempdir().unwrap();
     let weights = trained(dir.path());
+    let everything = "\"score_threshold\": 0.0";
+    change_config(&weights, "\"score_threshold\": 0.05", everything);
     let photo = dir.path().join("photo.png");
     let color = |x: u32, y: u32| Rgb([(x * 5) as u8, (y * 3) as u8, (x * y) as u8]);
     RgbImage::from_fn(90, 70, color).save(&photo).unwrap();

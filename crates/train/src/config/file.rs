@@ -6,9 +6,9 @@ use fcos_burn_detect::{
     json::write_json,
     run_files::{CONFIG_VERSION, read_config},
 };
-use fcos_burn_model::backbone::BackboneConfig;
+use fcos_burn_model::{ConfigError, backbone::BackboneConfig};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Error, RunConfig};
 
@@ -65,6 +65,78 @@ impl<C: BackboneConfig> RunConfig<C> {
             None => Ok(config),
             Some(key) => Err(invalid(path, format!("unknown field `{key}`")).into()),
         }
+    }
+}
+
+impl<C: BackboneConfig> RunConfig<C> {
+    /// Sets values by their paths, such as `optimization.learning_rate`. A path names fields, and elements of lists by
+    /// their index.
+    ///
+    /// ```
+    /// use std::collections::BTreeMap;
+    /// use fcos_burn_train::RunConfig;
+    ///
+    /// let rate = BTreeMap::from([("optimization.learning_rate".to_owned(), 0.003.into())]);
+    /// let config = RunConfig::small().with_values(&rate)?;
+    /// assert_eq!(config.optimization.learning_rate, 0.003);
+    /// # Ok::<(), fcos_burn_model::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Names a path that is not in the configuration, or whose value has the wrong type.
+    pub fn with_values<'a>(
+        &self,
+        values: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = self.clone();
+        for (path, value) in values {
+            config = config.with_value(path, value)?;
+        }
+        Ok(config)
+    }
+
+    fn with_value(&self, path: &str, value: &Value) -> Result<Self, ConfigError> {
+        let invalid = |cause: &str| {
+            let requirement = format!("a value of the configuration: {cause}");
+            ConfigError::new(path.to_owned(), value, requirement)
+        };
+        let malformed = |error: serde_json::Error| invalid(&error.to_string());
+        let mut whole = serde_json::to_value(self).map_err(malformed)?;
+        *at(&mut whole, path).map_err(|cause| invalid(&cause))? = value.clone();
+        let config = Self::deserialize(&whole).map_err(malformed)?;
+        let read = serde_json::to_value(&config).map_err(malformed)?;
+        if unread_key(&whole, &read).is_some() {
+            // A default is left out of files. A field that takes anything is none.
+            *at(&mut whole, path).map_err(|cause| invalid(&cause))? = json!([[["anything"]]]);
+            if Self::deserialize(&whole).is_ok() {
+                return Err(invalid("there is no such field"));
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// The value at a path. The last field may be missing.
+fn at<'a>(whole: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
+    let mut value = whole;
+    let mut parts = path.split('.').peekable();
+    while let Some(part) = parts.next() {
+        let is_last = parts.peek().is_none();
+        value = child(value, part, is_last).ok_or_else(|| format!("there is no `{part}` in it"))?;
+    }
+    Ok(value)
+}
+
+/// A field of an object, which is added if it `may_be_new`, or an element of a list.
+fn child<'a>(value: &'a mut Value, part: &str, may_be_new: bool) -> Option<&'a mut Value> {
+    match value {
+        Value::Object(fields) => match may_be_new {
+            true => Some(fields.entry(part).or_insert(Value::Null)),
+            false => fields.get_mut(part),
+        },
+        Value::Array(list) => list.get_mut(part.parse::<usize>().ok()?),
+        _ => None,
     }
 }
 

@@ -282,7 +282,9 @@ mod tests {
         let collate = TrainCollate::new(config).unwrap();
         let loader = BatchLoader::new(images(), collate, plan, device, first);
         let epochs = (first.epoch..=4).flat_map(|_| loader.iter().collect::<Vec<_>>());
-        epochs.map(|batch| format!("{:?}", batch.unwrap())).collect()
+        epochs
+            .map(|batch| format!("{:?}", batch.unwrap()))
+            .collect()
     }
 
     #[test]
@@ -347,10 +349,14 @@ mod tests {
         plain.input.augmentation = AugmentationStrength::Light.steps(10);
         // Strong steps, but for the color.
         let mut strong = config();
-        strong.input.augmentation.retain(|step| step.name() != "hsv_jitter");
+        strong
+            .input
+            .augmentation
+            .retain(|step| step.name() != "hsv_jitter");
         let color = plain.input.augmentation[1].clone();
         strong.input.augmentation.push(color);
-        let text = |config: &RunConfig, left| format!("{:?}", batch(config, &[1, 5], place(0, left)));
+        let text =
+            |config: &RunConfig, left| format!("{:?}", batch(config, &[1, 5], place(0, left)));
         for left in [0, 1] {
             assert!(text(&strong, left) == text(&plain, left));
         }

@@ -1,10 +1,30 @@
 //! How a training is stopped, and how it ended.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use burn::train::{Interrupter, TrainingError};
 
-use crate::Error;
+use crate::{Error, run::EpochRow};
+
+/// Decides after each epoch, from the rows of all epochs so far, whether a training continues. Clones share its state.
+#[derive(Clone)]
+pub(crate) struct StopRule(Arc<Mutex<Rule>>);
+
+type Rule = dyn FnMut(&[EpochRow]) -> ControlFlow<()> + Send;
+
+impl StopRule {
+    pub(crate) fn new(rule: impl FnMut(&[EpochRow]) -> ControlFlow<()> + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(rule)))
+    }
+
+    pub(crate) fn apply(&self, rows: &[EpochRow]) -> ControlFlow<()> {
+        let mut rule = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rule(rows)
+    }
+}
 
 /// How the training loop ended.
 pub(crate) enum Ending {

@@ -27,7 +27,7 @@ use fcos_burn_model::backbone::{Backbone, BackboneConfig};
 
 use super::{
     FailedImage, FailedStep,
-    ending::{Ending, EndingSlot, Interrupters},
+    ending::{Ending, EndingSlot, Interrupters, StopRule},
     evaluator::SharedEvaluator,
 };
 use crate::{
@@ -61,6 +61,8 @@ pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) reader: SampleReader,
     /// The caller's.
     pub(crate) interrupter: Interrupter,
+    /// The caller's, if there is one.
+    pub(crate) stop_rule: Option<StopRule>,
     /// Set when the loop ends.
     pub(crate) ending: EndingSlot,
     /// Taken when training begins.
@@ -194,11 +196,16 @@ impl<B: Backbone> Course<'_, B> {
     fn run(&mut self) -> Flow {
         for epoch in self.rows.len() + 1..=self.of.steps.epochs() {
             let stopped = self.train_epoch(epoch)?.is_break() || self.validate(epoch)?.is_break();
-            if stopped {
+            if stopped || self.rule_stops() {
                 return Ok(ControlFlow::Break(()));
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn rule_stops(&self) -> bool {
+        let rule = self.of.stop_rule.as_ref();
+        rule.is_some_and(|rule| rule.apply(&self.rows).is_break())
     }
 
     fn train_epoch(&mut self, epoch: usize) -> Flow {

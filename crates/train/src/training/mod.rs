@@ -12,6 +12,7 @@ mod setup;
 
 use std::{
     fs,
+    ops::ControlFlow,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -47,7 +48,7 @@ use fcos_burn_report::{Provenance, Session, SplitCounts};
 
 use self::{
     burn_metrics::{TrainingMetric, ValidationMetric},
-    ending::{Ending, EndingSlot},
+    ending::{Ending, EndingSlot, StopRule},
     epoch_loop::{EpochLoop, NoMetricLog, Start, Steps},
     evaluator::SharedEvaluator,
     extensions::Extensions,
@@ -76,7 +77,7 @@ pub use setup::{InitialWeights, initial_model, open_devices, trainable};
 pub enum Outcome {
     /// All epochs are complete; the evaluation is that of the kept epoch.
     Finished(Box<Evaluation>),
-    /// The interrupter stopped it; [`Trainer::resume`] continues from there.
+    /// The interrupter or the [stop rule](Trainer::with_stop_rule) stopped it; [`Trainer::resume`] continues from there.
     Interrupted,
 }
 
@@ -105,6 +106,7 @@ pub enum Outcome {
 /// [`train_backbone`](Self::train_backbone), which are compiled for each backbone.
 pub struct Trainer {
     interrupter: Interrupter,
+    stop_rule: Option<StopRule>,
     display: Display,
     initial_weights: Option<InitialWeights>,
     devices: Option<Vec<DeviceName>>,
@@ -126,6 +128,7 @@ impl Trainer {
     pub fn new() -> Self {
         Self {
             interrupter: Interrupter::new(),
+            stop_rule: None,
             display: Display::Log,
             initial_weights: None,
             devices: None,
@@ -151,6 +154,35 @@ impl Trainer {
     pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
         Self {
             interrupter,
+            ..self
+        }
+    }
+
+    /// Asks `rule` after each epoch, with the rows of all epochs so far, whether to stop. A training that it stops is not
+    /// evaluated, also after the last epoch.
+    ///
+    /// ```no_run
+    /// use std::{ops::ControlFlow, path::Path};
+    /// use fcos_burn_train::{RunConfig, Trainer, run::EpochRow};
+    ///
+    /// // Stops when AP has not risen for three epochs.
+    /// let rule = |rows: &[EpochRow]| {
+    ///     let best = rows.iter().rev().max_by(|a, b| a.ap().partial_cmp(&b.ap()).unwrap());
+    ///     match best.is_some_and(|best| rows.len() - best.epoch >= 3) {
+    ///         true => ControlFlow::Break(()),
+    ///         false => ControlFlow::Continue(()),
+    ///     }
+    /// };
+    /// Trainer::new().with_stop_rule(rule).train(RunConfig::small(), Path::new("runs/short"))?;
+    /// # Ok::<(), fcos_burn_train::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_stop_rule(
+        self,
+        rule: impl FnMut(&[EpochRow]) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
+        Self {
+            stop_rule: Some(StopRule::new(rule)),
             ..self
         }
     }
@@ -442,6 +474,7 @@ impl Trainer {
             data,
             devices,
             interrupter: self.interrupter,
+            stop_rule: self.stop_rule,
             display: self.display,
             tensorboard: self.tensorboard,
         }
@@ -594,6 +627,7 @@ struct Run<C: BackboneConfig> {
     data: Splits,
     devices: Vec<Device>,
     interrupter: Interrupter,
+    stop_rule: Option<StopRule>,
     display: Display,
     tensorboard: bool,
 }
@@ -766,6 +800,7 @@ impl<C: BackboneConfig> Run<C> {
             keep: config.keep,
             reader,
             interrupter: self.interrupter.clone(),
+            stop_rule: self.stop_rule.clone(),
             ending: ending.clone(),
             start: Mutex::new(Some(start)),
         };

@@ -30,7 +30,7 @@ use crate::{
 
 /// The weights that a training starts from: a run folder, or a weights file in any format that
 /// [`WeightsFile`] supports.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum InitialWeights {

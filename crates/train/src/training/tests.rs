@@ -128,6 +128,38 @@ fn a_stopped_training_is_interrupted_even_if_the_renderer_resets_the_interrupter
     );
 }
 
+/// The weights of the same step are those of a training that was not stopped.
+#[test]
+fn a_stop_rule_stops_after_an_epoch_and_the_run_can_be_resumed() {
+    let (dir, run) = folder();
+    let config = || tiny().with_duration(TrainingLength::Epochs(3));
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let rule = {
+        let seen = seen.clone();
+        move |rows: &[EpochRow]| {
+            seen.lock().unwrap().push(rows.len());
+            match rows.len() {
+                2 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    };
+    let outcome = Trainer::new().with_stop_rule(rule).train(config(), &run);
+    assert!(matches!(outcome.unwrap(), Outcome::Interrupted));
+    assert_eq!(*seen.lock().unwrap(), [1, 2]);
+    let opened = RunFolder::open(&run).unwrap();
+    assert_eq!(opened.read_metrics().unwrap().len(), 2);
+    let outcome = Trainer::new().resume(&run).unwrap();
+    assert!(matches!(outcome, Outcome::Finished(_)));
+    let whole = dir.path().join("whole");
+    Trainer::new().train(config(), &whole).unwrap();
+    let losses = |folder: &Path| -> Vec<f64> {
+        let rows = RunFolder::open(folder).unwrap().read_metrics().unwrap();
+        rows.iter().map(|row| row.train["Loss"]).collect()
+    };
+    assert_eq!(losses(&run), losses(&whole));
+}
+
 #[test]
 fn a_failed_training_leaves_the_interrupter_usable() {
     let (_dir, run) = folder();

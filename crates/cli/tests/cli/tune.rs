@@ -1,0 +1,68 @@
+//! The search for hyperparameters.
+
+use std::fs;
+
+use fcos_burn::train::RunConfig;
+use serde_json::Value;
+
+use super::{TINY, assert_fails, path, run, stderr};
+
+#[test]
+fn a_search_ends_with_a_configuration_for_training() {
+    let dir = tempfile::tempdir().unwrap();
+    let [config, space, search, output] =
+        ["tiny.json", "space.json", "search", "run"].map(|name| dir.path().join(name));
+    fs::write(&config, TINY).unwrap();
+    let rates = r#"{"optimization.learning_rate": {"log_uniform": [0.0001, 0.01]}}"#;
+    fs::write(&space, rates).unwrap();
+    let args = [
+        "--config",
+        path(&config),
+        "--space",
+        path(&space),
+        "--epochs",
+        "2",
+        "--batch-size",
+        "2",
+        "--output",
+        path(&search),
+    ];
+    // The time is over after the first epoch.
+    let first = run(
+        "tune",
+        &[&args[..], &["--trials", "1", "--seconds", "0.000001"]].concat(),
+    );
+    let text = stderr(&first);
+    assert!(first.status.success(), "{text}");
+    assert!(text.contains("the time is over"), "{text}");
+    assert_fails("tune", &args, 1, &["already holds a search"]);
+
+    let second = run("tune", &["--resume", path(&search), "--trials", "2"]);
+    let text = stderr(&second);
+    assert!(second.status.success(), "{text}");
+    assert!(text.contains("trial 0 epoch 2: AP "), "{text}");
+    assert!(!text.contains("trial 0 epoch 1: AP "), "{text}");
+    let table = String::from_utf8(second.stdout).unwrap();
+    assert!(table.starts_with("# 2 of 2 trials"), "{table}");
+    assert_eq!(table, fs::read_to_string(search.join("tuning.md")).unwrap());
+    let results: Value =
+        serde_json::from_str(&fs::read_to_string(search.join("tuning.json")).unwrap()).unwrap();
+    assert_eq!(results["results"].as_array().unwrap().len(), 2);
+
+    let best = search.join("config.json");
+    let trained = run(
+        "train",
+        &["--config", path(&best), "--output", path(&output)],
+    );
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    let [of_best, of_run]: [RunConfig; 2] =
+        [best, output.join("config.json")].map(|p| RunConfig::read(&p).unwrap());
+    assert_eq!(of_best, of_run);
+
+    fs::write(&space, r#"{"optimization.rate": {"uniform": [0, 1]}}"#).unwrap();
+    let other = dir.path().join("other");
+    let args = [&args[..8], &["--output", path(&other)]].concat();
+    assert_fails("tune", &args, 1, &["optimization.rate"]);
+    assert_fails("tune", &args[..8], 2, &["--output <DIR>"]);
+    assert_fails("tune", &["--resume", path(&other)], 1, &["tuning.json"]);
+}

@@ -1,0 +1,332 @@
+//! From which values trials draw.
+
+use std::{collections::BTreeMap, path::Path};
+
+use fcos_burn_data::{
+    rand::RngExt,
+    sample_rng,
+    transforms::{ColorJitter, ScaleJitter, Transform},
+};
+use fcos_burn_detect::json::read_json;
+use fcos_burn_loss::AssociationLoss;
+use fcos_burn_model::{ConfigError, backbone::BackboneConfig};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{Error, RunConfig};
+
+/// Modifies the seed so that trials share no random numbers with trainings.
+const TRIALS: u64 = 0x5472_6961_6c73_0000;
+
+/// The values of a trial, by their path in the configuration, such as `optimization.learning_rate`.
+pub type TrialValues = BTreeMap<String, Value>;
+
+/// The distribution of each value that a search varies, by its path in the configuration.
+///
+/// A path names fields, and elements of lists by their index. In a JSON file:
+///
+/// ```json
+/// {
+///   "optimization.learning_rate": {"log_uniform": [0.0005, 0.01]},
+///   "objective.association.pse.beta": {"uniform": [0.25, 2]},
+///   "input.augmentation.0.horizontal_flip.probability": {"uniform": [0, 0.5]},
+///   "batch_size": {"choice": [4, 8, 16]}
+/// }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SearchSpace(BTreeMap<String, Distribution>);
+
+/// From where a value is drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Distribution {
+    /// Numbers between two bounds.
+    Uniform([f64; 2]),
+    /// Numbers between two bounds above 0, whose logarithm is uniform.
+    LogUniform([f64; 2]),
+    /// One of these values, each with the same probability.
+    Choice(Vec<Value>),
+}
+
+impl SearchSpace {
+    /// A space around `base`:
+    ///
+    /// | Value | Distribution |
+    /// |---|---|
+    /// | learning rate | log-uniform, from a quarter to four times |
+    /// | weight decay, if there is one | log-uniform, from a quarter to four times |
+    /// | β and k of an association loss, if there is one | log-uniform, from a quarter (k: half) to four times (k: twice) |
+    /// | image size | 0.8, 1 or 1.25 times |
+    /// | augmentation | that of `base`; or with mild or strong jitter of color and scale, where it has none |
+    pub fn around<C: BackboneConfig>(base: &RunConfig<C>) -> Self {
+        let around = |value: f64, factor: f64| {
+            let bounds = [value / factor, value * factor].map(rounded);
+            Distribution::LogUniform(bounds)
+        };
+        let mut space = Self::default();
+        let optimization = &base.optimization;
+        let rate = optimization.learning_rate;
+        space.insert("optimization.learning_rate", around(rate, 4.0));
+        let decay = optimization.weight_decay;
+        if decay > 0.0 {
+            space.insert("optimization.weight_decay", around(decay, 4.0));
+        }
+        let (name, beta, k) = match base.objective.association {
+            Some(AssociationLoss::Pse { beta, k }) => ("pse", beta, k),
+            Some(AssociationLoss::Pce { beta, k }) => ("pce", beta, k),
+            _ => ("", 0.0, 0.0),
+        };
+        for (field, value, factor) in [("beta", beta, 4.0), ("k", k, 2.0)] {
+            if value > 0.0 {
+                let path = format!("objective.association.{name}.{field}");
+                space.insert(path, around(value, factor));
+            }
+        }
+        let mut sizes: Vec<Value> = Vec::new();
+        for factor in [0.8, 1.0, 1.25] {
+            let size = json!(base.input.resize.scaled(factor));
+            if !sizes.contains(&size) {
+                sizes.push(size);
+            }
+        }
+        space.insert("input.resize", Distribution::Choice(sizes));
+        let augmentations = augmentations(&base.input.augmentation);
+        if augmentations.len() > 1 {
+            space.insert("input.augmentation", Distribution::Choice(augmentations));
+        }
+        space
+    }
+
+    /// Reads a space from a JSON file.
+    ///
+    /// # Errors
+    ///
+    /// Names the file and what is malformed in it.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Ok(read_json(path)?)
+    }
+
+    /// Adds a value, or replaces its distribution.
+    pub fn insert(&mut self, path: impl Into<String>, distribution: Distribution) {
+        self.0.insert(path.into(), distribution);
+    }
+
+    /// The varied values, by path.
+    pub fn distributions(&self) -> &BTreeMap<String, Distribution> {
+        &self.0
+    }
+
+    /// Checks every distribution.
+    ///
+    /// # Errors
+    ///
+    /// Names the first invalid one, or fails if there is none.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        ConfigError::ensure(!self.0.is_empty(), "space", "empty", "a list of values")?;
+        for (path, distribution) in &self.0 {
+            let (holds, requirement) = match distribution {
+                Distribution::Uniform([low, high]) => (
+                    low.is_finite() && high.is_finite() && low <= high,
+                    "two finite bounds, the lower one first",
+                ),
+                Distribution::LogUniform([low, high]) => (
+                    *low > 0.0 && high.is_finite() && low <= high,
+                    "two finite bounds above 0, the lower one first",
+                ),
+                Distribution::Choice(values) => (!values.is_empty(), "at least one value"),
+            };
+            let value = serde_json::to_string(distribution).unwrap_or_default();
+            ConfigError::ensure(holds, format!("space.{path}"), value, requirement)?;
+        }
+        Ok(())
+    }
+
+    /// The values of a trial, which depend only on the seed and the number of the trial. Drawn numbers have three
+    /// significant digits.
+    pub fn sample(&self, seed: u64, trial: usize) -> TrialValues {
+        let values = self.0.iter().zip(0..).map(|((path, distribution), place)| {
+            let mut rng = sample_rng(seed ^ TRIALS, trial as u64, place);
+            let value = match distribution {
+                Distribution::Uniform([low, high]) => {
+                    json!(rounded(low + (high - low) * rng.random::<f64>()))
+                }
+                Distribution::LogUniform([low, high]) => {
+                    let power = low.ln() + (high.ln() - low.ln()) * rng.random::<f64>();
+                    json!(rounded(power.exp()))
+                }
+                Distribution::Choice(values) => values[rng.random_range(0..values.len())].clone(),
+            };
+            (path.clone(), value)
+        });
+        values.collect()
+    }
+}
+
+/// A number with three significant digits.
+fn rounded(value: f64) -> f64 {
+    format!("{value:.2e}").parse().unwrap_or(value)
+}
+
+/// The steps of a training, and these with mild and with strong jitter, where they have none.
+fn augmentations(own: &[Transform]) -> Vec<Value> {
+    let has = |found: fn(&Transform) -> bool| own.iter().any(found);
+    let has_color = has(|step| matches!(step, Transform::ColorJitter(_)));
+    let has_scale = has(|step| matches!(step, Transform::ScaleJitter(_)));
+    let with = |color: f32, scale: f32| {
+        let mut steps = own.to_vec();
+        if !has_color {
+            let jitter = ColorJitter::default()
+                .with_brightness(color)
+                .with_contrast(color)
+                .with_saturation(color)
+                .with_hue(color / 10.0);
+            steps.push(Transform::ColorJitter(jitter));
+        }
+        if !has_scale {
+            let jitter = ScaleJitter::default().with_range(1.0 - scale, 1.0 + scale);
+            steps.push(Transform::ScaleJitter(jitter));
+        }
+        steps
+    };
+    let mut all = vec![json!(own)];
+    if !(has_color && has_scale) {
+        all.extend([json!(with(0.2, 0.125)), json!(with(0.4, 0.375))]);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn space() -> SearchSpace {
+        serde_json::from_value(json!({
+            "optimization.learning_rate": {"log_uniform": [0.001, 0.1]},
+            "objective.association.pse.beta": {"uniform": [-1, 3]},
+            "batch_size": {"choice": [4, 8, 16]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_trial_depends_on_seed_and_number_only() {
+        let space = space();
+        assert_eq!(space.sample(3, 5), space.sample(3, 5));
+        assert_ne!(space.sample(3, 5), space.sample(3, 6));
+        assert_ne!(space.sample(3, 5), space.sample(4, 5));
+    }
+
+    /// Means and bounds of many draws; the mean of a log-uniform variable is that of its logarithm.
+    #[test]
+    fn values_have_their_distributions() {
+        const TRIALS: usize = 4000;
+        let space = space();
+        let trials: Vec<TrialValues> = (0..TRIALS).map(|trial| space.sample(1, trial)).collect();
+        let numbers = |path: &str| -> Vec<f64> {
+            let value = |trial: &TrialValues| trial[path].as_f64().unwrap();
+            trials.iter().map(value).collect()
+        };
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / TRIALS as f64;
+        let rates = numbers("optimization.learning_rate");
+        assert!(rates.iter().all(|rate| (0.001..=0.1).contains(rate)));
+        let logs: Vec<f64> = rates.iter().map(|rate| rate.log10()).collect();
+        // The standard deviation of the mean is 2 / √(12 · 4000), about 0.01.
+        assert!((mean(&logs) + 2.0).abs() < 0.05, "{}", mean(&logs));
+        let betas = numbers("objective.association.pse.beta");
+        assert!(betas.iter().all(|beta| (-1.0..=3.0).contains(beta)));
+        assert!((mean(&betas) - 1.0).abs() < 0.1, "{}", mean(&betas));
+        for size in [4.0, 8.0, 16.0] {
+            let count = numbers("batch_size").iter().filter(|v| **v == size).count();
+            assert!(count.abs_diff(TRIALS / 3) < 150, "{count}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        assert_eq!(rounded(0.001_234_56), 0.001_23);
+        assert_eq!(rounded(-98_765.0), -98_800.0);
+        assert_eq!(rounded(0.0), 0.0);
+    }
+
+    #[test]
+    fn invalid_distributions_are_named() {
+        for (distribution, part) in [
+            (json!({"uniform": [2, 1]}), "lower one first"),
+            (json!({"log_uniform": [0, 1]}), "above 0"),
+            (json!({"choice": []}), "at least one value"),
+        ] {
+            let space: SearchSpace = serde_json::from_value(json!({ "k": distribution })).unwrap();
+            let error = space.validate().unwrap_err().to_string();
+            assert!(error.contains("space.k") && error.contains(part), "{error}");
+        }
+        assert!(SearchSpace::default().validate().is_err());
+        assert!(serde_json::from_value::<SearchSpace>(json!({"k": {"normal": [0, 1]}})).is_err());
+    }
+
+    /// Every value of the default space makes a valid configuration, also of presets without an association.
+    #[test]
+    fn the_space_around_a_preset_is_valid() {
+        let mut own = RunConfig::small();
+        own.input.augmentation = vec![
+            Transform::ColorJitter(ColorJitter::default()),
+            Transform::ScaleJitter(ScaleJitter::default()),
+        ];
+        for (base, values) in [(RunConfig::small(), 6), (RunConfig::paper(), 4), (own, 5)] {
+            let space = SearchSpace::around(&base);
+            space.validate().unwrap();
+            assert_eq!(space.distributions().len(), values);
+            for trial in 0..50 {
+                let config = base.with_values(&space.sample(7, trial)).unwrap();
+                config.validate().unwrap();
+                assert_ne!(config, base);
+            }
+        }
+    }
+
+    #[test]
+    fn unusable_paths_and_values_are_named() {
+        let base = RunConfig::small();
+        for (path, value, part) in [
+            ("optimization.rate", json!(1), "optimization.rate"),
+            (
+                "optimization.learning_rate.x",
+                json!(1),
+                "optimization.learning_rate.x",
+            ),
+            (
+                "input.augmentation.7.horizontal_flip",
+                json!({}),
+                "input.augmentation.7",
+            ),
+            ("batch_size", json!("many"), "batch_size"),
+        ] {
+            let values = TrialValues::from([(path.to_owned(), value)]);
+            let error = base.with_values(&values).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        // A field with a default that is left out of files, and an element of a list.
+        let values = TrialValues::from([
+            (
+                "model.postprocess.suppression".to_owned(),
+                json!("across-classes"),
+            ),
+            (
+                "input.augmentation.0.horizontal_flip.probability".to_owned(),
+                json!(0.25),
+            ),
+        ]);
+        let config = base.with_values(&values).unwrap();
+        assert_eq!(
+            json!(config.model.postprocess.suppression),
+            "across-classes"
+        );
+        assert_eq!(
+            json!(config.input.augmentation)[0]["horizontal_flip"]["probability"],
+            0.25
+        );
+    }
+}

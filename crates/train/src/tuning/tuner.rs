@@ -1,0 +1,639 @@
+//! The folder of a search.
+
+use std::{
+    fmt, fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use burn::train::Interrupter;
+use fcos_burn_detect::{
+    device::DeviceName,
+    json::{read_json, write_json},
+    run_files,
+};
+use fcos_burn_model::{ConfigError, file::write_whole};
+
+use super::{
+    SearchSpace, SuccessiveHalving, TrialEpoch, TrialResult, TrialValues, TuningOutcome,
+    search::{Judge, Record, TrainTrial, Trained, lacks_ap, search},
+    trial::percent,
+};
+use crate::{
+    Error, InitialWeights, RunConfig, RunFolder, Trainer, config::TrainingLength, run::EpochRow,
+    training::LineRenderer,
+};
+
+/// The files that a trial keeps after its end.
+const KEPT: [&str; 2] = [run_files::CONFIG, "metrics.json"];
+
+/// What a search is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TuningConfig {
+    /// The number of trials.
+    pub trials: usize,
+    /// From which values they draw.
+    pub space: SearchSpace,
+    /// Which of them are stopped early.
+    pub halving: SuccessiveHalving,
+}
+
+impl TuningConfig {
+    /// 20 trials in the [space around](SearchSpace::around) a configuration, of which the best third continues after 1, 3,
+    /// 9, … epochs.
+    pub fn around(base: &RunConfig) -> Self {
+        Self {
+            trials: 20,
+            space: SearchSpace::around(base),
+            halving: SuccessiveHalving::default(),
+        }
+    }
+
+    /// Sets [`trials`](Self::trials).
+    #[must_use]
+    pub fn with_trials(self, trials: usize) -> Self {
+        Self { trials, ..self }
+    }
+
+    /// Sets [`space`](Self::space).
+    #[must_use]
+    pub fn with_space(self, space: SearchSpace) -> Self {
+        Self { space, ..self }
+    }
+
+    /// Sets [`halving`](Self::halving).
+    #[must_use]
+    pub fn with_halving(self, halving: SuccessiveHalving) -> Self {
+        Self { halving, ..self }
+    }
+}
+
+/// What happens in a search. Its text is a line for people.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum TuningEvent {
+    /// A trial starts, or continues in a resumed search.
+    Started {
+        /// Its number, counted from 0.
+        trial: usize,
+        /// The values of its configuration that differ from the base.
+        values: TrialValues,
+    },
+    /// A trial has trained an epoch.
+    Epoch {
+        /// The number of the trial.
+        trial: usize,
+        /// The epoch.
+        epoch: TrialEpoch,
+    },
+    /// A trial has ended.
+    Ended(TrialResult),
+}
+
+impl fmt::Display for TuningEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { trial, values } => {
+                write!(f, "trial {trial}:")?;
+                for (path, value) in values {
+                    write!(f, " {path} {value}")?;
+                }
+                Ok(())
+            }
+            Self::Epoch { trial, epoch } => {
+                let (number, seconds) = (epoch.epoch, epoch.seconds);
+                let ap = percent(epoch.ap);
+                write!(f, "trial {trial} epoch {number}: AP {ap}, {seconds:.0} s")
+            }
+            Self::Ended(result) => {
+                let (trial, end, epochs) = (result.trial, result.end, result.epochs.len());
+                let ap = percent(result.ap());
+                write!(f, "trial {trial} {end} after {epochs} epochs: AP {ap}")
+            }
+        }
+    }
+}
+
+/// A search and its folder:
+///
+/// | File | Contents |
+/// |---|---|
+/// | `config.json` | the configuration of the best trial, for a training |
+/// | `tuning.md` | all trials by rank, and the AP of their epochs |
+/// | `tuning.json` | the search and its results |
+/// | `base.json` | the configuration that the trials vary |
+/// | `trials/NNN` | a run folder for each trial: after its end, `config.json` and `metrics.json`, and the weights of the best one |
+pub struct Tuner {
+    folder: PathBuf,
+    base: RunConfig,
+    record: Record,
+    seconds: Option<f64>,
+    interrupter: Interrupter,
+    devices: Option<Vec<DeviceName>>,
+    trainer: Box<dyn FnMut() -> Trainer>,
+}
+
+impl Tuner {
+    /// A new search in `folder`. Trials train with `base` but for the values that they draw, and with its seed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder has a search or cannot be written, if a value is invalid, or if the length of the training is
+    /// not given in epochs. Names the value of a trial with which the configuration would be invalid.
+    pub fn create(folder: &Path, mut base: RunConfig, search: TuningConfig) -> Result<Self, Error> {
+        let TrainingLength::Epochs(epochs) = base.duration else {
+            let value = format!("{:?}", base.duration);
+            return Err(ConfigError::new("duration", value, "a number of epochs").into());
+        };
+        search.space.validate()?;
+        let within = |error: ConfigError| error.within("halving");
+        search.halving.validate().map_err(within)?;
+        base.validate()?;
+        base.data.source = base.data.source.absolute();
+        let tuner = Self {
+            folder: folder.to_owned(),
+            record: Record {
+                trials: search.trials,
+                seed: base.seed,
+                epochs,
+                halving: search.halving,
+                space: search.space,
+                initial_weights: None,
+                results: Vec::new(),
+            },
+            base,
+            seconds: None,
+            interrupter: Interrupter::new(),
+            devices: None,
+            trainer: Box::new(default_trainer),
+        }
+        .with_trials(search.trials)?;
+        if tuner.record_path().exists() {
+            return Err(Error::Run {
+                path: folder.to_owned(),
+                cause: "already holds a search: resume it, or choose another folder".to_owned(),
+            });
+        }
+        fs::create_dir_all(folder).map_err(Error::io(folder))?;
+        tuner.base.write(&folder.join("base.json"))?;
+        Ok(tuner)
+    }
+
+    /// The search in `folder`, to continue it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the folder has no search, or its files are malformed.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let record: Record = read_json(&folder.join("tuning.json"))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            base: RunConfig::read(&folder.join("base.json"))?,
+            record,
+            seconds: None,
+            interrupter: Interrupter::new(),
+            devices: None,
+            trainer: Box::new(default_trainer),
+        })
+    }
+
+    /// Sets the number of trials, which can be raised when a search is continued.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is 0, or if a trial would have an invalid configuration.
+    pub fn with_trials(mut self, trials: usize) -> Result<Self, Error> {
+        let holds = (1..=100_000).contains(&trials);
+        ConfigError::ensure(holds, "trials", trials, "from 1 to 100,000")?;
+        for trial in self.record.results.len()..trials {
+            self.base
+                .with_values(&self.record.values(trial))?
+                .validate()?;
+        }
+        self.record.trials = trials;
+        Ok(self)
+    }
+
+    /// Starts every trial from these weights.
+    #[must_use]
+    pub fn with_initial_weights(mut self, weights: InitialWeights) -> Self {
+        self.record.initial_weights = Some(weights);
+        self
+    }
+
+    /// Stops after the epoch in which the epochs of all trials together have taken this time, those before a search was
+    /// continued included.
+    #[must_use]
+    pub fn with_seconds(self, seconds: f64) -> Self {
+        Self {
+            seconds: Some(seconds),
+            ..self
+        }
+    }
+
+    /// Stops after the current step when `interrupter` requests it.
+    #[must_use]
+    pub fn with_interrupter(self, interrupter: Interrupter) -> Self {
+        Self {
+            interrupter,
+            ..self
+        }
+    }
+
+    /// Overrides the devices of the configuration.
+    #[must_use]
+    pub fn with_devices(self, devices: Vec<DeviceName>) -> Self {
+        Self {
+            devices: Some(devices),
+            ..self
+        }
+    }
+
+    /// Trains every trial with a trainer that `trainer` returns, for instance one with other terms or data. Its
+    /// interrupter and stop rule are replaced.
+    #[must_use]
+    pub fn with_trainer(self, trainer: impl FnMut() -> Trainer + 'static) -> Self {
+        Self {
+            trainer: Box::new(trainer),
+            ..self
+        }
+    }
+
+    /// The configuration that the trials vary.
+    pub fn base(&self) -> &RunConfig {
+        &self.base
+    }
+
+    /// The trials that have ended, in order.
+    pub fn results(&self) -> &[TrialResult] {
+        &self.record.results
+    }
+
+    /// The best trial: of the completed ones, if there are any, the one with the highest AP.
+    pub fn best(&self) -> Option<&TrialResult> {
+        self.record.best()
+    }
+
+    /// The results as Markdown: all trials by rank, and the AP of their epochs.
+    pub fn table(&self) -> String {
+        self.record.to_string()
+    }
+
+    /// Trains the trials that are left. `progress` gets what happens.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Trainer::train`] does, except that a trial whose loss or gradient is not finite has diverged. Fails if
+    /// the validation split has no objects, by which trials are compared.
+    pub fn run(
+        &mut self,
+        progress: impl FnMut(TuningEvent) + Send + 'static,
+    ) -> Result<TuningOutcome, Error> {
+        let mut record = self.record.clone();
+        let mut trials = Trials {
+            tuner: self,
+            progress: Progress(Arc::new(Mutex::new(progress))),
+        };
+        // Also removes what a search that was killed has left of ended trials.
+        trials.save(&record)?;
+        let seconds = trials.tuner.seconds;
+        search(&mut record, seconds, &mut trials)
+    }
+
+    fn record_path(&self) -> PathBuf {
+        self.folder.join("tuning.json")
+    }
+
+    fn trial_path(&self, trial: usize) -> PathBuf {
+        self.folder.join("trials").join(format!("{trial:03}"))
+    }
+}
+
+fn default_trainer() -> Trainer {
+    // Progress is that of the search.
+    Trainer::new().with_renderer(Box::new(LineRenderer::new(|_| {})))
+}
+
+/// Tells what happens, from the thread of a training, too.
+#[derive(Clone)]
+struct Progress(Arc<Mutex<dyn FnMut(TuningEvent) + Send>>);
+
+impl Progress {
+    fn tell(&self, event: TuningEvent) {
+        (self.0.lock().unwrap_or_else(PoisonError::into_inner))(event);
+    }
+}
+
+/// Trains trials in the folder of a search.
+struct Trials<'a> {
+    tuner: &'a mut Tuner,
+    progress: Progress,
+}
+
+impl TrainTrial for Trials<'_> {
+    fn train(
+        &mut self,
+        trial: usize,
+        values: &TrialValues,
+        judge: &Judge,
+    ) -> Result<Trained, Error> {
+        let path = self.tuner.trial_path(trial);
+        let epochs = |path: &Path| -> Result<(bool, Vec<TrialEpoch>), Error> {
+            match RunFolder::open(path) {
+                Ok(folder) => Ok((true, TrialEpoch::of(&folder.read_metrics()?))),
+                // It has not begun.
+                Err(_) => Ok((false, Vec::new())),
+            }
+        };
+        let (has_begun, so_far) = epochs(&path)?;
+        let mut diverged = false;
+        if judge.continues(&so_far) && !self.tuner.interrupter.should_stop() {
+            let values = values.clone();
+            self.progress.tell(TuningEvent::Started {
+                trial,
+                values: values.clone(),
+            });
+            let (judge, progress) = (judge.clone(), self.progress.clone());
+            let rule = move |rows: &[EpochRow]| {
+                let epochs = TrialEpoch::of(rows);
+                if let Some(&epoch) = epochs.last() {
+                    progress.tell(TuningEvent::Epoch { trial, epoch });
+                }
+                match judge.continues(&epochs) {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            };
+            let tuner = &mut self.tuner;
+            let mut trainer = (tuner.trainer)()
+                .with_interrupter(tuner.interrupter.clone())
+                .with_stop_rule(rule);
+            if let Some(devices) = &tuner.devices {
+                trainer = trainer.with_devices(devices.clone());
+            }
+            let trained = match (has_begun, &tuner.record.initial_weights) {
+                (true, _) => trainer.resume(&path),
+                (false, Some(weights)) => trainer
+                    .with_initial_weights(weights.clone())
+                    .train(tuner.base.with_values(&values)?, &path),
+                (false, None) => trainer.train(tuner.base.with_values(&values)?, &path),
+            };
+            diverged = match trained {
+                Err(Error::NotFinite { .. }) => true,
+                trained => trained.map(|_| false)?,
+            };
+        }
+        let (_, epochs) = epochs(&path)?;
+        if lacks_ap(&epochs) {
+            return Err(Error::Run {
+                path,
+                cause: "the validation split has no objects, so that trials cannot be compared"
+                    .to_owned(),
+            });
+        }
+        Ok(Trained { epochs, diverged })
+    }
+
+    fn save(&mut self, record: &Record) -> Result<(), Error> {
+        let tuner = &mut self.tuner;
+        let is_new = record.results.len() > tuner.record.results.len();
+        tuner.record = record.clone();
+        write_json(&tuner.record_path(), record)?;
+        let table = tuner.folder.join("tuning.md");
+        write_whole(&table, tuner.table().as_bytes()).map_err(Error::io(&table))?;
+        let best = record.best().map(|best| best.trial);
+        if let Some(best) = best {
+            let config: RunConfig = RunFolder::open(&tuner.trial_path(best))?.read_config()?;
+            config.write(&tuner.folder.join(run_files::CONFIG))?;
+        }
+        for result in &record.results {
+            let keeps_weights = best == Some(result.trial);
+            shrink(&tuner.trial_path(result.trial), keeps_weights)?;
+        }
+        if let Some(result) = record.results.last().filter(|_| is_new) {
+            self.progress.tell(TuningEvent::Ended(result.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Removes what a trial that has ended no longer needs.
+fn shrink(folder: &Path, keeps_weights: bool) -> Result<(), Error> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io(folder))?;
+        let (name, path) = (entry.file_name(), entry.path());
+        if KEPT.iter().any(|kept| name == *kept) || (keeps_weights && name == run_files::WEIGHTS) {
+            continue;
+        }
+        let removed = match path.is_dir() {
+            true => fs::remove_dir_all(&path),
+            false => fs::remove_file(&path),
+        };
+        removed.map_err(Error::io(&path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_data::{shapes::ShapesConfig, transforms::Resize};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{config::DataConfig, tuning::TrialEnd};
+
+    /// Trainings of a few seconds.
+    fn tiny() -> RunConfig {
+        let shapes = ShapesConfig::default()
+            .with_train_images(4)
+            .with_val_images(2)
+            .with_size(32, 32);
+        let mut config = RunConfig::small().with_data(DataConfig::shapes(shapes));
+        config.input.resize = Resize::Fixed {
+            width: 32,
+            height: 32,
+        };
+        config.model.backbone.width = 8;
+        config.model.fpn.channels = 8;
+        config.model.head.tower_depth = 1;
+        config.optimization.warmup.iterations = 0;
+        config
+            .with_duration(TrainingLength::Epochs(3))
+            .with_batch_size(2)
+            .with_workers(0)
+    }
+
+    fn search_of(trials: usize) -> TuningConfig {
+        let space = json!({
+            "optimization.learning_rate": {"log_uniform": [0.001, 0.1]},
+            "input.resize": {"choice": [
+                {"fixed": {"width": 32, "height": 32}}, {"fixed": {"width": 64, "height": 32}},
+            ]},
+        });
+        TuningConfig::around(&tiny())
+            .with_trials(trials)
+            .with_space(serde_json::from_value(space).unwrap())
+    }
+
+    /// What a trial has found, without its time.
+    fn found(tuner: &Tuner) -> Vec<(TrialValues, Vec<Option<f64>>, TrialEnd)> {
+        let aps = |result: &TrialResult| result.epochs.iter().map(|epoch| epoch.ap).collect();
+        (tuner.results().iter())
+            .map(|result| (result.values.clone(), aps(result), result.end))
+            .collect()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_search_finds_a_configuration_and_continues_to_the_same_result() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = dir.path().join("whole");
+        let mut tuner = Tuner::create(&whole, tiny(), search_of(3)).unwrap();
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let told = events.clone();
+        let outcome = tuner.run(move |event| told.lock().unwrap().push(event.to_string()));
+        assert_eq!(outcome.unwrap(), TuningOutcome::Finished);
+        let events = events.lock().unwrap();
+        assert!(
+            events[0].starts_with("trial 0: input.resize {"),
+            "{events:?}"
+        );
+        assert!(events[1].starts_with("trial 0 epoch 1: AP "), "{events:?}");
+        let ended = format!("trial 2 {} after", tuner.results()[2].end);
+        assert!(events.last().unwrap().starts_with(&ended), "{events:?}");
+
+        // The folders are small, and the configuration is that of the best trial.
+        let best = tuner.best().unwrap();
+        assert_eq!(best.end, TrialEnd::Completed);
+        for trial in 0..3 {
+            let kept = names(&whole.join(format!("trials/00{trial}")));
+            let with_weights = ["config.json", "metrics.json", "model.bpk"];
+            let expected = &with_weights[..if trial == best.trial { 3 } else { 2 }];
+            assert_eq!(kept, expected, "{trial}");
+        }
+        let config = RunConfig::read(&whole.join("config.json")).unwrap();
+        assert_eq!(json!(config.input.resize), best.values["input.resize"]);
+        assert_eq!(
+            json!(config.optimization.learning_rate),
+            best.values["optimization.learning_rate"]
+        );
+        config.validate().unwrap();
+        let table = fs::read_to_string(whole.join("tuning.md")).unwrap();
+        assert!(table.starts_with("# 3 of 3 trials"), "{table}");
+
+        // A search that stops after every epoch.
+        let parts = dir.path().join("parts");
+        drop(
+            Tuner::create(&parts, tiny(), search_of(2))
+                .unwrap()
+                .with_seconds(0.0)
+                .run(|_| {}),
+        );
+        let mut rounds = 0;
+        let tuner_of_parts = loop {
+            let mut tuner = Tuner::open(&parts).unwrap().with_trials(3).unwrap();
+            let seconds = tuner
+                .results()
+                .iter()
+                .map(TrialResult::seconds)
+                .sum::<f64>();
+            let running = parts.join(format!("trials/00{}/metrics.json", tuner.results().len()));
+            let rows: Vec<EpochRow> = read_json(&running).unwrap_or_default();
+            let so_far = seconds + rows.iter().map(|row| row.seconds).sum::<f64>();
+            tuner = tuner.with_seconds(so_far + 1e-9);
+            match tuner.run(|_| {}).unwrap() {
+                TuningOutcome::Finished => break tuner,
+                outcome => assert_eq!(outcome, TuningOutcome::OutOfTime),
+            }
+            rounds += 1;
+            assert!(rounds < 20);
+        };
+        assert!(rounds >= 3, "{rounds}");
+        assert_eq!(found(&tuner_of_parts), found(&tuner));
+    }
+
+    #[test]
+    fn an_interrupted_trial_continues_and_a_diverged_one_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut search = search_of(2);
+        let rates = json!({"choice": [1e38]});
+        let rates = serde_json::from_value(rates).unwrap();
+        search.space.insert("optimization.learning_rate", rates);
+        let interrupter = Interrupter::new();
+        interrupter.stop(Some("a signal"));
+        let folder = dir.path().join("search");
+        let tuner = Tuner::create(&folder, tiny(), search.clone()).unwrap();
+        let mut tuner = tuner.with_interrupter(interrupter);
+        assert_eq!(tuner.run(|_| {}).unwrap(), TuningOutcome::Interrupted);
+        assert!(tuner.best().is_none());
+
+        let mut tuner = Tuner::open(&folder).unwrap();
+        assert_eq!(tuner.run(|_| {}).unwrap(), TuningOutcome::Finished);
+        assert!(
+            tuner
+                .results()
+                .iter()
+                .all(|result| result.end == TrialEnd::Diverged)
+        );
+        assert_eq!(names(&folder.join("trials/001")), ["config.json"]);
+        let error = Tuner::create(&folder, tiny(), search).err().unwrap();
+        assert!(
+            error.to_string().contains("already holds a search"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn searches_that_cannot_be_are_refused_before_a_trial() {
+        let dir = tempfile::tempdir().unwrap();
+        let create = |base: RunConfig, search: TuningConfig| {
+            let created = Tuner::create(dir.path(), base, search);
+            created.err().unwrap().to_string()
+        };
+        let space = |space: serde_json::Value| {
+            search_of(3).with_space(serde_json::from_value(space).unwrap())
+        };
+        let iterations = tiny().with_duration(TrainingLength::Iterations(7));
+        for (error, part) in [
+            (
+                create(iterations, search_of(3)),
+                "duration is Iterations(7)",
+            ),
+            (create(tiny(), search_of(0)), "trials is 0"),
+            (create(tiny(), space(json!({}))), "space is empty"),
+            (
+                create(tiny(), space(json!({"no.such": {"uniform": [0, 1]}}))),
+                "no.such",
+            ),
+            (
+                create(tiny(), space(json!({"batch_size": {"choice": [0]}}))),
+                "batch_size is 0",
+            ),
+            (
+                create(
+                    tiny(),
+                    search_of(3).with_halving(SuccessiveHalving::default().with_factor(0)),
+                ),
+                "halving.factor is 0",
+            ),
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+        assert!(names(dir.path()).is_empty());
+    }
+}
