@@ -7,6 +7,7 @@ use burn::tensor::{FloatDType, Tensor};
 use crate::association::{AssociationLoss, AssociationScore};
 use crate::box_loss::BoxLoss;
 use crate::centerness::centerness_loss;
+use crate::class_balance::ClassBalance;
 use crate::classification::ClassificationLoss;
 use crate::config_error::{ConfigError, fraction, non_negative};
 use crate::locations::{Predictions, Targets};
@@ -46,6 +47,11 @@ pub struct FcosObjectiveConfig {
     /// scores down.
     #[config(default = 0.0)]
     pub association_ramp: f64,
+    /// Label smoothing of the focal loss ([Szegedy et al.,
+    /// 2016](https://arxiv.org/abs/1512.00567), for independent classes): labels are wrong with
+    /// this probability `ε`, in `[0, 0.5]`, so that the loss of an element with label p is
+    /// `(1 − ε) L(p̂, p) + ε L(p̂, 1 − p)`. `None` is the same as 0.
+    pub label_smoothing: Option<f64>,
 }
 
 impl FcosObjectiveConfig {
@@ -65,8 +71,15 @@ impl FcosObjectiveConfig {
             .validate()
             .map_err(|error| error.within("classification"))?;
         fraction("association_ramp", self.association_ramp)?;
+        if let Some(smoothing) = self.label_smoothing {
+            let is_focal = matches!(self.classification, ClassificationLoss::Focal { .. });
+            let holds = smoothing == 0.0 || is_focal && (0.0..=0.5).contains(&smoothing);
+            let requirement = "between 0 and 0.5, and 0 for losses other than focal";
+            ConfigError::ensure(holds, "label_smoothing", smoothing, requirement)?;
+        }
         Ok(FcosObjective {
             config: self.clone(),
+            class_balance: ClassBalance::default(),
             added_terms: Vec::new(),
             progress: 1.0,
         })
@@ -95,6 +108,7 @@ impl FcosObjectiveConfig {
 #[derive(Clone, Debug)]
 pub struct FcosObjective {
     config: FcosObjectiveConfig,
+    class_balance: ClassBalance,
     added_terms: Vec<Arc<dyn LossTerm>>,
     progress: f64,
 }
@@ -108,6 +122,19 @@ impl FcosObjective {
     pub const ASSOCIATION: &'static str = "Association loss";
     /// Name of the binary cross-entropy of the center-ness branch over the positive locations.
     pub const CENTERNESS: &'static str = "Centerness loss";
+
+    /// Weighs the classes in the classification loss.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of range.
+    pub fn with_class_balance(self, class_balance: ClassBalance) -> Result<Self, ConfigError> {
+        class_balance.validate(&self.config.classification)?;
+        Ok(Self {
+            class_balance,
+            ..self
+        })
+    }
 
     /// Adds a term, after those that were added before.
     ///
@@ -178,8 +205,8 @@ impl FcosObjective {
     /// # Panics
     ///
     /// If the tensors differ in their number of rows, if there are center-ness logits but the
-    /// targets or the normalizer lack center-ness, or if the sum of an added term has more than one
-    /// element.
+    /// targets or the normalizer lack center-ness, if the class balance does not have one value per
+    /// class, or if the sum of an added term has more than one element.
     pub fn forward_normalized(
         &self,
         predictions: Predictions,
@@ -198,11 +225,9 @@ impl FcosObjective {
             (logits, targets, target_sum.clamp_min(CENTERNESS_SUM_FLOOR))
         });
 
-        let classification = self.config.classification.forward(
-            input.class_logits.clone(),
-            input.labels.clone(),
-            input.ious.clone(),
-        );
+        let smoothing = self.config.label_smoothing.unwrap_or(0.0);
+        let classification =
+            (self.class_balance).forward(&self.config.classification, smoothing, &input);
         let box_losses = self
             .config
             .box_loss
@@ -893,6 +918,13 @@ mod tests {
                 "classification.quality-focal.beta",
             ),
             (paper().with_association_ramp(1.5), "association_ramp"),
+            (paper().with_label_smoothing(Some(0.6)), "label_smoothing"),
+            (
+                paper()
+                    .with_classification(ClassificationLoss::VARIFOCAL)
+                    .with_label_smoothing(Some(0.1)),
+                "label_smoothing",
+            ),
         ] {
             assert_eq!(config.init().unwrap_err().field, field);
         }
