@@ -91,6 +91,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     let first = BatchPlace {
         epoch: 1,
         progress: 0.0,
+        draws: None,
     };
     collate.collate(&dataset, &indices, first).unwrap()
 }
@@ -145,8 +146,8 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         .unwrap();
     let mut optimization = RunConfig::paper().optimization;
     optimization.warmup.iterations = 0;
-    let mut optimizer = optimization.optimizer();
-    let mut scheduler = optimization.scheduler(STEPS);
+    let mut optimizer = optimization.optimizer(&model).unwrap();
+    let mut scheduler = optimization.scheduler(&model, STEPS).unwrap();
     let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
     let mut learner = TrainableDetector::new(model, objective, devices)
         .unwrap()

@@ -25,7 +25,7 @@ use fcos_burn::{
     model::weights::{TensorNaming, WeightsFile},
     model::{Fcos, FcosConfig},
     train::RunConfig,
-    train::data::{BatchPart, TrainBatch},
+    train::data::{BatchPart, BatchPlace, TrainBatch},
     train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
 
@@ -163,7 +163,11 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     TrainBatch {
         indices: (0..objects.len()).collect(),
         parts: vec![part],
-        progress: 0.0,
+        place: BatchPlace {
+            epoch: 1,
+            progress: 0.0,
+            draws: None,
+        },
     }
 }
 
@@ -184,8 +188,8 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
 
     let mut optimization = RunConfig::paper().optimization;
     optimization.warmup.iterations = 0;
-    let mut optimizer = optimization.optimizer();
-    let mut scheduler = optimization.scheduler(90_000);
+    let mut optimizer = optimization.optimizer(&model).unwrap();
+    let mut scheduler = optimization.scheduler(&model, 90_000).unwrap();
     let devices = DeviceGroup::new(vec![Device::flex().autodiff()]).unwrap();
     let mut learner = TrainableDetector::new(model, objective.init().unwrap(), devices).unwrap();
     for step in 0..2 {

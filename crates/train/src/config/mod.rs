@@ -1,17 +1,26 @@
 //! The configuration of a training run: everything needed to repeat it.
 
+pub(crate) mod class_weights;
 mod data;
+mod early_stopping;
 mod file;
+mod ignore;
 mod optimization;
+mod optimizer;
+pub(crate) mod parameter_group;
+mod sampling;
+mod schedule;
 
-use std::{ops::RangeInclusive, path::Path};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
 
 use fcos_burn_data::{Normalization, shapes::ShapesConfig, transforms::Resize};
 use fcos_burn_detect::{
     DetectorFile, InputConfig,
     device::{DeviceName, Precision},
 };
-use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjective, FcosObjectiveConfig};
+use fcos_burn_loss::{
+    AssociationScore, BoxLoss, ClassificationLoss, FcosObjective, FcosObjectiveConfig,
+};
 use fcos_burn_model::{
     ConfigError, FcosConfig,
     backbone::{
@@ -24,10 +33,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+pub use class_weights::ClassWeights;
 pub use data::{DataConfig, DataSource};
-pub use optimization::{
-    Decay, Milestones, OptimizationConfig, OptimizerConfig, Warmup, WarmupShape,
-};
+pub use early_stopping::EarlyStopping;
+pub use ignore::IgnoreRule;
+pub use optimization::OptimizationConfig;
+pub use optimizer::OptimizerConfig;
+pub use parameter_group::ParameterGroup;
+pub use sampling::Sampling;
+pub use schedule::{Decay, Milestones, Warmup, WarmupShape};
 
 /// The length of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +119,29 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     /// Which epoch's weights the run keeps.
     #[serde(default)]
     pub keep: Keep,
+    /// Validates after every Nth epoch, and after the last one. At least 1.
+    #[serde(default = "every_epoch")]
+    pub validate_every: usize,
+    /// Ends the training when it no longer improves.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Which training images an epoch shows.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// The weights of the classes in the classification loss. `None` is the same as 1 for all.
+    #[serde(default)]
+    pub class_weights: Option<ClassWeights>,
+    /// The weight α of the positive locations in the focal loss for single classes, by name, in
+    /// `[0, 1]`. The others have that of the objective.
+    #[serde(default)]
+    pub focal_alpha: BTreeMap<String, f64>,
+    /// Which objects are neither learned nor unlearned.
+    #[serde(default)]
+    pub ignore: IgnoreRule,
+}
+
+fn every_epoch() -> usize {
+    1
 }
 
 impl RunConfig {
@@ -121,7 +158,7 @@ impl RunConfig {
             model: FcosConfig::paper(1),
             objective: FcosObjectiveConfig::new(),
             input: InputConfig::fcos(),
-            optimization: OptimizationConfig::new(OptimizerConfig::Sgd { momentum: 0.9 }, 0.01)
+            optimization: OptimizationConfig::new(OptimizerConfig::sgd(0.9), 0.01)
                 .with_weight_decay(1e-4)
                 .with_bias_learning_rate_factor(2.0)
                 .with_warmup(Warmup::constant(500, 1.0 / 3.0))
@@ -138,6 +175,12 @@ impl RunConfig {
             precision: Precision::F32,
             gradient_checkpointing: false,
             keep: Keep::Best,
+            validate_every: every_epoch(),
+            early_stopping: None,
+            sampling: Sampling::Uniform,
+            class_weights: None,
+            focal_alpha: BTreeMap::new(),
+            ignore: IgnoreRule::default(),
         }
     }
 
@@ -161,7 +204,7 @@ impl RunConfig {
                     height: 120,
                 })
                 .with_normalization(Normalization::ImageNet),
-            optimization: OptimizationConfig::new(OptimizerConfig::AdamW, 2e-3)
+            optimization: OptimizationConfig::new(OptimizerConfig::adam_w(), 2e-3)
                 .with_weight_decay(0.05)
                 .with_warmup(Warmup::linear(50, 0.01))
                 .with_decay(Decay::Cosine { end: 0.0 })
@@ -229,6 +272,12 @@ impl<C: BackboneConfig> RunConfig<C> {
             precision: self.precision,
             gradient_checkpointing: self.gradient_checkpointing,
             keep: self.keep,
+            validate_every: self.validate_every,
+            early_stopping: self.early_stopping,
+            sampling: self.sampling,
+            class_weights: self.class_weights,
+            focal_alpha: self.focal_alpha,
+            ignore: self.ignore,
         }
     }
 
@@ -316,7 +365,55 @@ impl<C: BackboneConfig> RunConfig<C> {
         Self { keep, ..self }
     }
 
-    /// Builds the objective.
+    /// Sets [`validate_every`](Self::validate_every).
+    #[must_use]
+    pub fn with_validate_every(self, validate_every: usize) -> Self {
+        Self {
+            validate_every,
+            ..self
+        }
+    }
+
+    /// Sets [`early_stopping`](Self::early_stopping).
+    #[must_use]
+    pub fn with_early_stopping(self, early_stopping: Option<EarlyStopping>) -> Self {
+        Self {
+            early_stopping,
+            ..self
+        }
+    }
+
+    /// Sets [`sampling`](Self::sampling).
+    #[must_use]
+    pub fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// Sets [`class_weights`](Self::class_weights).
+    #[must_use]
+    pub fn with_class_weights(self, class_weights: Option<ClassWeights>) -> Self {
+        Self {
+            class_weights,
+            ..self
+        }
+    }
+
+    /// Sets [`focal_alpha`](Self::focal_alpha).
+    #[must_use]
+    pub fn with_focal_alpha(self, focal_alpha: BTreeMap<String, f64>) -> Self {
+        Self {
+            focal_alpha,
+            ..self
+        }
+    }
+
+    /// Sets [`ignore`](Self::ignore).
+    #[must_use]
+    pub fn with_ignore(self, ignore: IgnoreRule) -> Self {
+        Self { ignore, ..self }
+    }
+
+    /// Builds the objective, without the weights of the classes, which depend on the data.
     ///
     /// # Errors
     ///
@@ -348,12 +445,35 @@ impl<C: BackboneConfig> RunConfig<C> {
         within("batch_size", self.batch_size, 1..=65_536, many)?;
         within("accumulate", self.accumulate, 1..=65_536, many)?;
         within("workers", self.workers, 0..=1024, "at most 1024")?;
+        let every = self.validate_every;
+        within("validate_every", every, 1..=1_000_000_000, billion)?;
         within(
             "devices",
             self.devices.len(),
             1..=1024,
             "a list of 1 to 1024 devices",
         )?;
+        if let Some(stopping) = &self.early_stopping {
+            stopping
+                .validate()
+                .map_err(|error| error.within("early_stopping"))?;
+        }
+        self.sampling.validate()?;
+        if let Some(weights) = &self.class_weights {
+            weights.validate()?;
+        }
+        for (class, alpha) in &self.focal_alpha {
+            let is_focal = matches!(
+                self.objective.classification,
+                ClassificationLoss::Focal { .. }
+            );
+            let holds = is_focal && (0.0..=1.0).contains(alpha);
+            let requirement = "between 0 and 1, and is only for the focal loss";
+            ConfigError::ensure(holds, format!("focal_alpha.{class}"), alpha, requirement)?;
+        }
+        self.ignore
+            .validate()
+            .map_err(|error| error.within("ignore"))?;
         self.data.validate()?;
         self.input.validate()?;
         self.optimization
@@ -485,7 +605,7 @@ mod tests {
             "duration is 0, but must be between 1 and 1,000,000,000"
         );
         let mut config = RunConfig::small();
-        config.optimization.optimizer = OptimizerConfig::Sgd { momentum: 1.0 };
+        config.optimization.optimizer = OptimizerConfig::sgd(1.0);
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("momentum is 1, but must be"), "{error}");
         for (changes, field) in [

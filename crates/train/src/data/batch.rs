@@ -11,6 +11,19 @@ use fcos_burn_model::{
     locations::Locations,
 };
 
+/// The position of a batch in the training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchPlace {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The fraction of the training completed before the batch, in `[0, 1]`. Without a fixed
+    /// length it is 1: the objective has its final weights.
+    pub progress: f64,
+    /// If an epoch can show an image several times: how many images it showed before the batch. The
+    /// random numbers of a sample then depend on its place in the epoch, not on the image.
+    pub draws: Option<usize>,
+}
+
 /// Images and their targets, on the host.
 ///
 /// The devices of a [`TrainableDetector`](crate::step::TrainableDetector) compute the parts in
@@ -23,9 +36,8 @@ pub struct TrainBatch {
     pub parts: Vec<BatchPart>,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,
-    /// The fraction of the training completed before the batch, in `[0, 1]`. It sets the ramp of
-    /// the association loss.
-    pub progress: f64,
+    /// Its position in the training. The progress sets the ramp of the association loss.
+    pub place: BatchPlace,
 }
 
 /// Some images of a batch and their targets.

@@ -15,12 +15,14 @@ use burn::{
     },
     tensor::Device,
 };
-use fcos_burn_data::{DetectionDataset, Loader, LoaderError, SampleOrder, epoch_order};
+use fcos_burn_data::{
+    DetectionDataset, Loader, LoaderError, RepeatFactors, SampleOrder, epoch_order,
+};
 
 use fcos_burn_model::{ConfigError, backbone::BackboneConfig};
 
 use super::{BatchPlace, Collate};
-use crate::{Error, RunConfig};
+use crate::{Error, RunConfig, config::Sampling};
 
 /// A burn-train data loader for a detection data set.
 ///
@@ -42,6 +44,7 @@ pub struct EpochPlan {
     batch_size: usize,
     workers: usize,
     order: SampleOrder,
+    sampling: Sampling,
     seed: u64,
     /// The number of images in an epoch, if not all.
     images: Option<usize>,
@@ -63,14 +66,14 @@ impl FirstBatch {
 }
 
 impl EpochPlan {
-    /// All images in another random order in each epoch, for training: batch size, workers and
-    /// seed are those of the configuration.
+    /// Images in another random order in each epoch, for training: sampling, batch size, workers
+    /// and seed are those of the configuration.
     ///
     /// # Errors
     ///
     /// Fails if the batch size is 0.
     pub fn training<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        Self::new(config, SampleOrder::Shuffled)
+        Self::new(config, SampleOrder::Shuffled, config.sampling)
     }
 
     /// All images in the order of the data set, for validation.
@@ -79,16 +82,21 @@ impl EpochPlan {
     ///
     /// Fails if the batch size is 0.
     pub fn validation<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        Self::new(config, SampleOrder::Sequential)
+        Self::new(config, SampleOrder::Sequential, Sampling::Uniform)
     }
 
-    fn new<C: BackboneConfig>(config: &RunConfig<C>, order: SampleOrder) -> Result<Self, Error> {
+    fn new<C: BackboneConfig>(
+        config: &RunConfig<C>,
+        order: SampleOrder,
+        sampling: Sampling,
+    ) -> Result<Self, Error> {
         let batch_size = config.batch_size;
         ConfigError::ensure(batch_size > 0, "batch_size", batch_size, "at least 1")?;
         Ok(Self {
             batch_size,
             workers: config.workers,
             order,
+            sampling,
             seed: config.seed,
             images: None,
             max_batches: None,
@@ -124,6 +132,16 @@ impl EpochPlan {
     fn range(&self, len: usize) -> Range<usize> {
         0..self.images.map_or(len, |images| images.min(len))
     }
+
+    /// The repeat factors of the images of `dataset`, if they have some.
+    fn repeat_factors(&self, dataset: &DetectionDataset) -> Option<Arc<RepeatFactors>> {
+        match self.sampling {
+            Sampling::Uniform => None,
+            Sampling::RepeatFactor { threshold } => {
+                Some(Arc::new(RepeatFactors::new(dataset, threshold)))
+            }
+        }
+    }
 }
 
 /// The part of each epoch that a loader takes; burn-train may divide epochs among devices.
@@ -132,12 +150,16 @@ struct Part {
     plan: EpochPlan,
     /// Of the order of an epoch; within the data set.
     range: Range<usize>,
+    repeat_factors: Option<Arc<RepeatFactors>>,
 }
 
 impl Part {
     /// The batches of an epoch, counted from 1, over a data set of `len` images.
     fn batches(&self, len: usize, epoch: u64) -> Vec<Vec<usize>> {
-        let order = epoch_order(len, self.plan.seed, epoch, self.plan.order);
+        let order = match &self.repeat_factors {
+            Some(factors) => factors.epoch_order(self.plan.seed, epoch),
+            None => epoch_order(len, self.plan.seed, epoch, self.plan.order),
+        };
         let mut batches: Vec<Vec<usize>> = order[self.range.clone()]
             .chunks(self.plan.batch_size)
             .map(<[usize]>::to_vec)
@@ -156,9 +178,11 @@ impl Part {
 
     fn place(&self, epoch: u64, batch: usize) -> BatchPlace {
         let done = (self.batches_before(epoch) + batch) as f64;
+        let images_before = self.range.start + batch * self.plan.batch_size;
         BatchPlace {
             epoch,
             progress: self.plan.max_batches.map_or(1.0, |all| done / all as f64),
+            draws: self.repeat_factors.is_some().then_some(images_before),
         }
     }
 }
@@ -172,11 +196,15 @@ impl<C: Collate> BatchLoader<C> {
         device: Device,
         first: FirstBatch,
     ) -> Self {
-        let range = plan.range(dataset.len());
+        let part = Part {
+            range: plan.range(dataset.len()),
+            repeat_factors: plan.repeat_factors(&dataset),
+            plan,
+        };
         Self {
             dataset,
             collate,
-            part: Part { plan, range },
+            part,
             device,
             first,
             next_epoch: AtomicU64::new(first.epoch),
@@ -188,8 +216,8 @@ impl<C: Collate> BatchLoader<C> {
             dataset: self.dataset.clone(),
             collate: self.collate.clone(),
             part: Part {
-                plan: self.part.plan.clone(),
                 range,
+                ..self.part.clone()
             },
             device,
             first: self.first,
@@ -371,7 +399,11 @@ mod tests {
     fn progress_rises_to_the_last_batch_and_is_complete_without_one() {
         let plan = EpochPlan::training(&RunConfig::small().with_batch_size(2)).unwrap();
         let progress = |plan: EpochPlan| {
-            let part = Part { plan, range: 0..5 };
+            let part = Part {
+                plan,
+                range: 0..5,
+                repeat_factors: None,
+            };
             [(1, 0), (1, 2), (2, 0)].map(|(epoch, batch)| part.place(epoch, batch).progress)
         };
         assert_eq!(progress(plan.clone().with_max_batches(4)), [0.0, 0.5, 0.75]);

@@ -14,18 +14,8 @@ use fcos_burn_model::{
     locations::{LocationRule, Locations},
 };
 
-use super::{BatchPart, PartTargets, TrainBatch, ValidationBatch};
+use super::{BatchPart, BatchPlace, PartTargets, TrainBatch, ValidationBatch};
 use crate::{Error, RunConfig};
-
-/// The position of a batch in the training.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchPlace {
-    /// The epoch, counted from 1.
-    pub epoch: u64,
-    /// The fraction of the training completed before the batch, in `[0, 1]`. Without a fixed
-    /// length it is 1: the objective has its final weights.
-    pub progress: f64,
-}
 
 /// Collates samples into a batch, first on a worker thread, then on the device.
 pub trait Collate: Clone + Send + Sync + 'static {
@@ -138,9 +128,10 @@ impl Collate for TrainCollate {
     ) -> Result<TrainBatch, Error> {
         let mut samples = Vec::with_capacity(indices.len());
         let mut read = Vec::with_capacity(indices.len());
-        for &index in indices {
+        for (offset, &index) in indices.iter().enumerate() {
             let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
-            let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
+            let key = place.draws.map_or(index, |draws| draws + offset);
+            let mut rng = sample_rng(self.reader.seed(), place.epoch, key);
             let prepared = (self.input.resize)
                 .resize(sample, self.input.interpolation)
                 .and_then(|sample| self.augmentation.apply(sample, &mut rng));
@@ -179,7 +170,7 @@ impl Collate for TrainCollate {
         Ok(TrainBatch {
             parts,
             indices: read,
-            progress: place.progress,
+            place,
         })
     }
 

@@ -6,7 +6,9 @@ pub(crate) mod check;
 mod collate;
 pub(crate) mod digest;
 
-pub use batch::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
+pub use batch::{
+    AssignedTargets, BatchPart, BatchPlace, PartTargets, TrainBatch, ValidationBatch,
+};
 pub use batch_loader::{BatchLoader, EpochPlan, FirstBatch};
 pub(crate) use collate::ValidationCollate;
-pub use collate::{Assigner, BatchPlace, Collate, TrainCollate};
+pub use collate::{Assigner, Collate, TrainCollate};

@@ -288,7 +288,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             }
         };
         let normalizer = self.normalizer(&parts, main);
-        let objective = self.objective.at(batch.progress);
+        let objective = self.objective.at(batch.place.progress);
         let mut gradients = GradientsAccumulator::new();
         let mut output: Option<StepOutput> = None;
         let mut parts = parts.into_iter();
@@ -403,6 +403,7 @@ mod tests {
         let first = BatchPlace {
             epoch: 1,
             progress: 0.0,
+            draws: None,
         };
         collate.collate(&dataset, &indices, first).unwrap()
     }
