@@ -51,7 +51,12 @@ impl ClassBalance {
         let is_focal = matches!(loss, ClassificationLoss::Focal { .. });
         let alphas = format!("{:?}", self.focal_alphas);
         let holds = is_focal || self.focal_alphas.is_none();
-        ConfigError::ensure(holds, "focal_alphas", alphas, "given only for the focal loss")
+        ConfigError::ensure(
+            holds,
+            "focal_alphas",
+            alphas,
+            "given only for the focal loss",
+        )
     }
 
     /// The classification loss of every element, `[num_locations, num_classes]`, with labels that
@@ -180,7 +185,8 @@ mod tests {
                         [0, 1, 2].map(|class| {
                             let own = label == class as i64;
                             let loss = |own| focal(logits[class] + shift, own, alphas[class], 2.0);
-                            weights[class] * ((1.0 - smoothing) * loss(own) + smoothing * loss(!own))
+                            weights[class]
+                                * ((1.0 - smoothing) * loss(own) + smoothing * loss(!own))
                         })
                     })
                     .collect()
@@ -239,12 +245,20 @@ mod tests {
         assert_eq!(weights(0.0).validate(&focal), Ok(()));
         assert_eq!(alphas(0.5).validate(&focal), Ok(()));
         for weight in [-1.0, f64::NAN, f64::INFINITY] {
-            assert_eq!(weights(weight).validate(&focal).unwrap_err().field, "weights");
+            assert_eq!(
+                weights(weight).validate(&focal).unwrap_err().field,
+                "weights"
+            );
         }
         for alpha in [-0.1, 1.1, f64::NAN] {
-            assert_eq!(alphas(alpha).validate(&focal).unwrap_err().field, "focal_alphas");
+            assert_eq!(
+                alphas(alpha).validate(&focal).unwrap_err().field,
+                "focal_alphas"
+            );
         }
-        let error = alphas(0.5).validate(&ClassificationLoss::VARIFOCAL).unwrap_err();
+        let error = alphas(0.5)
+            .validate(&ClassificationLoss::VARIFOCAL)
+            .unwrap_err();
         assert_eq!(error.requirement, "given only for the focal loss");
     }
 }

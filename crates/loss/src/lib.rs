@@ -52,4 +52,5 @@ pub use locations::{Predictions, Targets};
 pub use loss_term::{LossTerm, TermInput, TermNameError};
 pub use normalizer::Normalizer;
 pub use objective::{FcosObjective, FcosObjectiveConfig, LossValue, ObjectiveOutput};
+pub use positives::IGNORED;
 pub use unknown_name::UnknownName;

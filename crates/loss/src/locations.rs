@@ -17,11 +17,12 @@ pub struct Predictions {
 /// The targets of the locations, in the rows of [`Predictions`].
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; −1 for background.
+    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; −1 for background;
+    /// [`IGNORED`](crate::IGNORED) for a location that enters no term.
     pub labels: Tensor<1, Int>,
-    /// `[num_locations, 4]`, `xyxy` in pixels. Rows of background may hold any value.
+    /// `[num_locations, 4]`, `xyxy` in pixels. Rows of other locations may hold any value.
     pub boxes: Tensor<2>,
-    /// `[num_locations]`, in `[0, 1]`. Rows of background may hold any value. Required if the
+    /// `[num_locations]`, in `[0, 1]`. Rows of other locations may hold any value. Required if the
     /// detector has a center-ness branch.
     pub centerness: Option<Tensor<1>>,
 }

@@ -101,7 +101,8 @@ impl FcosObjectiveConfig {
 ///
 /// Background rows are masked rather than dropped, so that shapes do not depend on the data and
 /// nothing is read back to the host. Predicted and target boxes of background affect neither value
-/// nor gradient, even if they are NaN.
+/// nor gradient, even if they are NaN. Rows with the
+/// label [`IGNORED`](crate::IGNORED) enter no term.
 ///
 /// Apart from the center-ness branch, nothing is specific to FCOS: the rows can be the anchors of
 /// an anchor-based detector.
@@ -228,6 +229,7 @@ impl FcosObjective {
         let smoothing = self.config.label_smoothing.unwrap_or(0.0);
         let classification =
             (self.class_balance).forward(&self.config.classification, smoothing, &input);
+        let classification = input.positives.mask_ignored(classification);
         let box_losses = self
             .config
             .box_loss
@@ -660,6 +662,28 @@ mod tests {
             assert_eq!(gradient.iter().all(|&g| g == 0.0), background(&row));
             let centerness = spoiled.centerness_gradient.as_ref().unwrap()[row];
             assert_eq!(centerness == 0.0, background(&row));
+        }
+    }
+
+    /// As if the ignored rows were not there.
+    #[test]
+    fn ignored_rows_affect_nothing() {
+        let all = Scene::random(12, |row| if row < 3 { -2 } else { mixed(row) });
+        for config in [
+            paper().with_label_smoothing(Some(0.1)),
+            paper().with_classification(ClassificationLoss::VARIFOCAL),
+        ] {
+            let (found, without) = (all.evaluate(&config), all.rows(3..12).evaluate(&config));
+            let expected = columns(&without.output);
+            assert!(expected[..5].iter().all(|value| *value > 0.0));
+            assert_close(&columns(&found.output), &expected, 1e-6);
+            for (found, expected, columns) in [
+                (&found.class_gradient, &without.class_gradient, CLASSES),
+                (&found.box_gradient, &without.box_gradient, 4),
+            ] {
+                assert_eq!(found[..3 * columns], vec![0.0; 3 * columns]);
+                assert_close(&found[3 * columns..], expected, 1e-6);
+            }
         }
     }
 

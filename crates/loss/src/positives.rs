@@ -1,12 +1,18 @@
-//! The positive locations of a batch.
+//! The positive locations of a batch, and those that are ignored.
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
+
+/// The label of a location that enters no term of the objective, neither as a positive nor as
+/// background.
+pub const IGNORED: i32 = -2;
 
 /// The indicator `𝟙` of eq. (6): which locations are positive.
 #[derive(Clone, Debug)]
 pub(crate) struct Positives {
     /// Its complement, `[num_locations]`.
     background: Tensor<1, Bool>,
+    /// Which locations enter no term, `[num_locations]`. None of them is positive.
+    ignored: Tensor<1, Bool>,
     /// Its sum, one element.
     pub(crate) count: Tensor<1>,
 }
@@ -18,6 +24,7 @@ impl Positives {
         Self {
             count: background.clone().bool_not().cast(FloatDType::F32).sum(),
             background,
+            ignored: labels.clone().equal_scalar(IGNORED),
         }
     }
 
@@ -29,6 +36,13 @@ impl Positives {
     /// The values of positive locations; 0 for background, even where a value is NaN.
     pub(crate) fn mask(&self, values: Tensor<1>) -> Tensor<1> {
         values.mask_fill(self.background.clone(), 0.0)
+    }
+
+    /// The losses of all classes, `[num_locations, num_classes]`, but 0 for ignored locations.
+    pub(crate) fn mask_ignored(&self, losses: Tensor<2>) -> Tensor<2> {
+        let ignored = self.ignored.clone().unsqueeze_dim::<2>(1);
+        let shape = losses.shape();
+        losses.mask_fill(ignored.expand(shape), 0.0)
     }
 
     /// The boxes of positive locations; an empty box for background, even where a box is NaN. Every

@@ -9,6 +9,7 @@ use std::{fmt, ops::Range};
 
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_loss::ConfigError;
+pub use fcos_burn_loss::IGNORED;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,7 +23,7 @@ pub const BACKGROUND: i32 = -1;
 /// The object that each location is assigned to, in the order of [`Locations`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
-    /// Class index of the object, from 0, or [`BACKGROUND`].
+    /// Class index of the object, from 0, [`BACKGROUND`] or [`IGNORED`].
     pub labels: Vec<i32>,
     /// Box of the object, `[x1, y1, x2, y2]` in input pixels; zeros for background.
     pub boxes: Vec<[f32; 4]>,
@@ -72,7 +73,8 @@ impl Assignment {
         let mut known: Vec<i32> = objects.iter().map(|object| object.label as i32).collect();
         known.sort_unstable();
         let positives = self.labels.iter().zip(&self.boxes).enumerate();
-        for (location, (label, bbox)) in positives.filter(|(_, (label, _))| **label != BACKGROUND) {
+        let other = |label: i32| matches!(label, BACKGROUND | IGNORED);
+        for (location, (label, bbox)) in positives.filter(|(_, (label, _))| !other(**label)) {
             if known.binary_search(label).is_err() {
                 return Err(broken(format!(
                     "location {location} the label {label}, which no object has"
@@ -107,8 +109,8 @@ pub struct AssignmentError {
 /// [checks](Assignment::check) it and stops otherwise):
 ///
 /// - labels and boxes for all of `locations`, in their order;
-/// - labels that are those of the objects, or [`BACKGROUND`];
-/// - at every location that is not background, the box of its object, whose width and
+/// - labels that are those of the objects, [`BACKGROUND`] or [`IGNORED`];
+/// - at every other location, the box of its object, whose width and
 ///   height are positive and finite: the objective divides by its area. Objects may be degenerate.
 pub trait AssignmentRule: fmt::Debug + Send + Sync {
     /// Assigns the locations of one image.
