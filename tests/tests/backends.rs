@@ -28,6 +28,7 @@ use fcos_burn::{
     model::head::CenternessBranch,
     model::{Fcos, FcosConfig, ImageFrame},
     train::RunConfig,
+    train::config::IgnoreRule,
     train::data::{Assigner, BatchPlace, Collate, TrainBatch, TrainCollate},
     train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
@@ -84,6 +85,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         assigner: Assigner::Static(Arc::new(config.assignment.clone())),
         strides: config.strides(),
         location_rule: config.location_rule,
+        ignore: IgnoreRule::default(),
         reader: SampleReader::new(0),
         parts: 1,
     };

@@ -25,7 +25,7 @@ use fcos_burn::{
     model::weights::{TensorNaming, WeightsFile},
     model::{Fcos, FcosConfig},
     train::RunConfig,
-    train::data::{BatchPart, BatchPlace, TrainBatch},
+    train::data::{BatchPart, BatchPlace, ImageObjects, TrainBatch},
     train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
 
@@ -147,15 +147,14 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         .flat_map(|index| formula::image(&format!("step.{index}"), height, width))
         .collect();
     let images = TensorData::new(pixels, [objects.len(), 3, height, width]);
-    let objects: Vec<Vec<_>> = objects
+    let objects: Vec<ImageObjects> = objects
         .into_iter()
         .map(|rows| {
-            rows.into_iter()
-                .map(|[x1, y1, x2, y2, label]| LabeledBox {
-                    bbox: [x1, y1, x2, y2],
-                    label: label as usize,
-                })
-                .collect()
+            let objects = rows.into_iter().map(|[x1, y1, x2, y2, label]| LabeledBox {
+                bbox: [x1, y1, x2, y2],
+                label: label as usize,
+            });
+            objects.collect::<Vec<_>>().into()
         })
         .collect();
     let locations = Locations::new(size, &config.strides(), config.location_rule);

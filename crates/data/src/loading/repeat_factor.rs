@@ -112,7 +112,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        BoundingBox, Category, DataError, ImageRecord, ImageSource, Object, SampleOrder, epoch_order,
+        BoundingBox, Category, DataError, ImageRecord, ImageSource, Object, SampleOrder,
+        epoch_order,
     };
 
     #[derive(Debug)]

@@ -85,5 +85,8 @@ pub(crate) fn by_class(
         let requirement = format!("named after classes of the data: {}", list_names(&names));
         return Err(ConfigError::new(field, unknown, requirement));
     }
-    Ok(names.iter().map(|&name| values.get(name).copied()).collect())
+    Ok(names
+        .iter()
+        .map(|&name| values.get(name).copied())
+        .collect())
 }

@@ -508,11 +508,84 @@ mod tests {
     fn presets_are_valid_and_round_trip() {
         let mut held_out = RunConfig::small();
         held_out.data = held_out.data.with_val_share(0.25);
-        for config in [RunConfig::paper(), RunConfig::small(), held_out] {
+        for config in [RunConfig::paper(), RunConfig::small(), held_out, recipe()] {
             config.validate().unwrap();
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<RunConfig>(&json).unwrap(), config);
         }
+    }
+
+    /// A training with every option.
+    fn recipe() -> RunConfig {
+        let mut config = RunConfig::small()
+            .with_validate_every(2)
+            .with_early_stopping(Some(EarlyStopping::new(3).with_min_improvement(0.01)))
+            .with_sampling(Sampling::RepeatFactor { threshold: 0.5 })
+            .with_class_weights(Some(ClassWeights::Given([("a".to_owned(), 2.0)].into())))
+            .with_focal_alpha([("b".to_owned(), 0.5)].into());
+        config.objective.label_smoothing = Some(0.01);
+        config.ignore = IgnoreRule::default()
+            .with_min_side(Some(4.0))
+            .with_min_area(Some(32.0))
+            .with_truncated(true);
+        let group = ParameterGroup::new("^head").with_weight_decay(Some(0.0));
+        config.optimization = config
+            .optimization
+            .with_optimizer(OptimizerConfig::AdamW {
+                betas: [0.8, 0.99],
+                epsilon: 1e-6,
+            })
+            .with_norm_weight_decay(Some(0.0))
+            .with_layer_decay(Some(0.75))
+            .with_groups(vec![group.with_learning_rate_factor(0.1)])
+            .with_freeze(vec![r"^backbone\.stem".to_owned()])
+            .with_warmup(Warmup::none())
+            .with_decay(Decay::one_cycle());
+        config
+    }
+
+    /// Every option under the name and in the form that the documentation gives.
+    #[test]
+    fn a_file_has_every_option() {
+        let json = r#"{
+            "optimization": {
+                "optimizer": {"adamw": {"betas": [0.8, 0.99], "epsilon": 1e-6}},
+                "norm_weight_decay": 0.0,
+                "layer_decay": 0.75,
+                "groups": [{"pattern": "^head", "learning_rate_factor": 0.1, "weight_decay": 0.0}],
+                "freeze": ["^backbone\\.stem"],
+                "warmup": {"iterations": 0, "factor": 1.0, "shape": "constant"},
+                "decay": {"one-cycle": {}}
+            },
+            "objective": {"label_smoothing": 0.01},
+            "validate_every": 2,
+            "early_stopping": {"patience": 3, "min_improvement": 0.01},
+            "sampling": {"repeat-factor": {"threshold": 0.5}},
+            "class_weights": {"given": {"a": 2}},
+            "focal_alpha": {"b": 0.5},
+            "ignore": {"min_side": 4, "min_area": 32, "truncated": true}
+        }"#;
+        assert_eq!(merged(json).unwrap(), recipe());
+        let named = merged(r#"{"optimization": {"optimizer": "adamw"}}"#).unwrap();
+        assert_eq!(named, RunConfig::small());
+    }
+
+    #[test]
+    fn single_fields_are_set_by_their_path() {
+        let config = RunConfig::small();
+        let set = config.with_field("optimization.decay.linear.end", json!(0.5));
+        assert_eq!(set.unwrap().optimization.decay, Decay::Linear { end: 0.5 });
+        let set = config.with_field("sampling", json!({"repeat-factor": {}}));
+        assert_eq!(set.unwrap().sampling, Sampling::repeat_factor());
+        let error = |field, value| {
+            let error = config.with_field(field, value).unwrap_err();
+            error.to_string()
+        };
+        let unknown = error("batch_sise", json!(2));
+        let start = "batch_sise is 2, but must be valid (unknown field `batch_sise`";
+        assert!(unknown.starts_with(start), "{unknown}");
+        let wrong = error("optimization.learning_rate", json!("fast"));
+        assert!(wrong.starts_with("optimization.learning_rate is \"fast\", but must be valid ("));
     }
 
     #[test]
@@ -562,15 +635,38 @@ mod tests {
         };
         let mut whole = serde_json::to_value(&config).unwrap();
         let optimization = whole["optimization"].as_object_mut().unwrap();
-        for key in ["decay", "average_decay"] {
-            optimization.remove(key);
+        for key in [
+            "decay",
+            "average_decay",
+            "norm_weight_decay",
+            "layer_decay",
+            "groups",
+            "freeze",
+        ] {
+            assert!(optimization.remove(key).is_some(), "{key}");
         }
+        optimization.insert("optimizer".into(), json!({"sgd": {"momentum": 0.9}}));
         optimization.insert("milestones".into(), json!({"fractions": [0.5]}));
         optimization.insert("milestone_factor".into(), json!(0.2));
         let head = whole["model"]["head"].as_object_mut().unwrap();
         head.remove("tower_init");
         let data = whole["data"].as_object_mut().unwrap();
         data.remove("val_share");
+        let objective = whole["objective"].as_object_mut().unwrap();
+        assert!(objective.remove("label_smoothing").is_some());
+        for key in [
+            "validate_every",
+            "early_stopping",
+            "sampling",
+            "class_weights",
+            "focal_alpha",
+            "ignore",
+        ] {
+            assert!(
+                whole.as_object_mut().unwrap().remove(key).is_some(),
+                "{key}"
+            );
+        }
         std::fs::write(&path, whole.to_string()).unwrap();
         assert_eq!(RunConfig::read(&path).unwrap(), config);
         assert_eq!(RunConfig::small().merge_file(&path).unwrap(), config);
@@ -617,12 +713,66 @@ mod tests {
                 r#"{"decay": {"steps": {"milestones": {"fractions": [0.5, 1.5]}}}}"#,
                 "optimization.decay.steps.milestones.fractions is 1.5",
             ),
+            (
+                r#"{"decay": {"linear": {"end": -1}}}"#,
+                "optimization.decay.linear.end is -1",
+            ),
+            (
+                r#"{"decay": {"one-cycle": {"pct_start": 1.5}}}"#,
+                "optimization.decay.one-cycle.pct_start is 1.5",
+            ),
+            (
+                r#"{"decay": {"one-cycle": {"div_factor": 0.5}}}"#,
+                "optimization.decay.one-cycle.div_factor is 0.5",
+            ),
+            (
+                r#"{"decay": {"one-cycle": {}}}"#,
+                "optimization.warmup.iterations is 50, but must be 0 with a one-cycle",
+            ),
+            (r#"{"layer_decay": 0}"#, "layer_decay is 0"),
+            (r#"{"norm_weight_decay": -1}"#, "norm_weight_decay is -1"),
+            (
+                r#"{"groups": [{"pattern": "a", "learning_rate_factor": -1}]}"#,
+                "optimization.groups.learning_rate_factor is -1",
+            ),
+            (
+                r#"{"freeze": ["a", "("]}"#,
+                "optimization.freeze is (, but must be a regular expression",
+            ),
             (r#"{"average_decay": 0}"#, "average_decay is 0"),
             (r#"{"average_decay": 1}"#, "average_decay is 1"),
         ] {
             let config = merged(&format!(r#"{{"optimization": {changes}}}"#)).unwrap();
             let error = config.validate().unwrap_err().to_string();
             assert!(error.contains(field), "{error}");
+        }
+        for (changes, field) in [
+            (r#"{"validate_every": 0}"#, "validate_every is 0"),
+            (
+                r#"{"early_stopping": {"patience": 0}}"#,
+                "early_stopping.patience is 0",
+            ),
+            (
+                r#"{"early_stopping": {"patience": 1, "min_improvement": 2}}"#,
+                "early_stopping.min_improvement is 2",
+            ),
+            (
+                r#"{"sampling": {"repeat-factor": {"threshold": 0}}}"#,
+                "sampling.repeat-factor.threshold is 0",
+            ),
+            (
+                r#"{"class_weights": {"effective-number": {"beta": 1}}}"#,
+                "class_weights.effective-number.beta is 1",
+            ),
+            (
+                r#"{"class_weights": {"given": {"a": -1}}}"#,
+                "class_weights.given.a is -1",
+            ),
+            (r#"{"focal_alpha": {"a": 2}}"#, "focal_alpha.a is 2"),
+            (r#"{"ignore": {"min_side": 0}}"#, "ignore.min_side is 0"),
+        ] {
+            let error = merged(changes).unwrap().validate().unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
         }
     }
 }

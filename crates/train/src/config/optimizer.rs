@@ -91,7 +91,12 @@ impl OptimizerConfig {
                 }
                 // Below, it would be 0 in 32 bits.
                 let holds = epsilon.is_finite() && epsilon >= f64::from(f32::MIN_POSITIVE);
-                ConfigError::ensure(holds, "adamw.epsilon", epsilon, "at least 1.2e-38 and finite")
+                ConfigError::ensure(
+                    holds,
+                    "adamw.epsilon",
+                    epsilon,
+                    "at least 1.2e-38 and finite",
+                )
             }
         }
     }
@@ -126,7 +131,11 @@ mod tests {
             nesterov,
         };
         let adam_w = |betas, epsilon| OptimizerConfig::AdamW { betas, epsilon };
-        for valid in [sgd(0.0, 1.0, false), sgd(0.9, 0.0, true), adam_w([0.0; 2], 1.0)] {
+        for valid in [
+            sgd(0.0, 1.0, false),
+            sgd(0.9, 0.0, true),
+            adam_w([0.0; 2], 1.0),
+        ] {
             assert_eq!(valid.validate(), Ok(()));
         }
         for (invalid, start) in [

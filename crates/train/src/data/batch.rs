@@ -11,6 +11,8 @@ use fcos_burn_model::{
     locations::Locations,
 };
 
+use super::ImageObjects;
+
 /// The position of a batch in the training.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchPlace {
@@ -56,8 +58,8 @@ pub enum PartTargets {
     Assigned(Box<AssignedTargets>),
     /// To be assigned by the step's predictions.
     Objects {
-        /// The objects of each image, boxes in input pixels.
-        objects: Vec<Vec<LabeledBox>>,
+        /// The objects of each image.
+        objects: Vec<ImageObjects>,
         /// The rule that assigns them.
         rule: Arc<dyn PredictionAssignmentRule>,
     },
@@ -76,7 +78,7 @@ impl PartTargets {
 /// The targets of assigned locations, image by image.
 #[derive(Clone, Debug)]
 pub struct AssignedTargets {
-    /// Class of each location, −1 for background, `[images · locations]`.
+    /// Class of each location, −1 for background, −2 if it is ignored, `[images · locations]`.
     labels: TensorData,
     /// Box of each location in input pixels, xyxy, `[images · locations, 4]`.
     boxes: TensorData,
@@ -93,7 +95,7 @@ impl AssignedTargets {
     ///
     /// Fails if an assignment breaks what a rule owes.
     pub(crate) fn new(
-        objects: &[Vec<LabeledBox>],
+        objects: &[ImageObjects],
         locations: &Locations,
         rule: &dyn fmt::Debug,
         assign: impl Fn(usize, &[LabeledBox]) -> Assignment,
@@ -103,8 +105,8 @@ impl AssignedTargets {
         let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
         let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
         for (image, objects) in objects.iter().enumerate() {
-            let assignment = assign(image, objects);
-            assignment.check(rule, objects, locations.len())?;
+            let assign = |objects: &[LabeledBox]| assign(image, objects);
+            let assignment = objects.assign(locations, rule, assign)?;
             for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);
                 distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
@@ -138,7 +140,7 @@ impl BatchPart {
     /// Fails if an assignment breaks what a rule owes.
     pub fn new(
         images: TensorData,
-        objects: &[Vec<LabeledBox>],
+        objects: &[ImageObjects],
         locations: &Locations,
         rule: &dyn AssignmentRule,
     ) -> Result<Self, AssignmentError> {

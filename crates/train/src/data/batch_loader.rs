@@ -346,6 +346,68 @@ mod tests {
         }
     }
 
+    /// The images of a batch, and how many the epoch showed before it.
+    #[derive(Clone)]
+    struct Drawn;
+
+    impl Collate for Drawn {
+        type Host = (Vec<usize>, Option<usize>);
+        type Batch = Self::Host;
+
+        fn collate(
+            &self,
+            _dataset: &DetectionDataset,
+            indices: &[usize],
+            place: BatchPlace,
+        ) -> Result<Self::Host, Error> {
+            Ok((indices.to_vec(), place.draws))
+        }
+
+        fn to_device(host: Self::Host, _device: &Device) -> Self::Batch {
+            host
+        }
+    }
+
+    /// A later batch of a later epoch is the same if the loader starts there.
+    #[test]
+    fn repeated_images_come_in_epochs_of_the_usual_length() {
+        let shapes = ShapesConfig::default().with_train_images(21);
+        let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap());
+        let device = DeviceName::CPU.open(Precision::F32).unwrap();
+        let loader = |sampling, first| {
+            let config = RunConfig::small()
+                .with_batch_size(4)
+                .with_workers(0)
+                .with_sampling(sampling);
+            let plan = EpochPlan::training(&config).unwrap();
+            BatchLoader::new(dataset.clone(), Drawn, plan, device.clone(), first)
+        };
+        let batches = |loader: &BatchLoader<Drawn>| -> Vec<(Vec<usize>, Option<usize>)> {
+            loader.iter().map(Result::unwrap).collect()
+        };
+        let all = Sampling::RepeatFactor { threshold: 1.0 };
+        let repeated = loader(all, FirstBatch::START);
+        let uniform = loader(Sampling::Uniform, FirstBatch::START);
+        let mut repeats = 0;
+        for epoch in 1..=3 {
+            let (found, usual) = (batches(&repeated), batches(&uniform));
+            let draws: Vec<Option<usize>> = found.iter().map(|(_, draws)| *draws).collect();
+            assert_eq!(draws, [0, 4, 8, 12, 16, 20].map(Some));
+            assert!(usual.iter().all(|(_, draws)| draws.is_none()));
+            let mut images: Vec<usize> = found
+                .iter()
+                .flat_map(|(images, _)| images.clone())
+                .collect();
+            assert_eq!(images.len(), 21);
+            images.sort_unstable();
+            images.dedup();
+            repeats += 21 - images.len();
+            let there = loader(all, FirstBatch { epoch, batch: 4 });
+            assert_eq!(batches(&there), found[4..]);
+        }
+        assert!(repeats > 0);
+    }
+
     #[derive(Clone)]
     struct PanicsAtTheSecond;
 

@@ -14,8 +14,8 @@ use fcos_burn_model::{
     locations::{LocationRule, Locations},
 };
 
-use super::{BatchPart, BatchPlace, PartTargets, TrainBatch, ValidationBatch};
-use crate::{Error, RunConfig};
+use super::{BatchPart, BatchPlace, ImageObjects, PartTargets, TrainBatch, ValidationBatch};
+use crate::{Error, RunConfig, config::IgnoreRule};
 
 /// Collates samples into a batch, first on a worker thread, then on the device.
 pub trait Collate: Clone + Send + Sync + 'static {
@@ -71,6 +71,8 @@ pub struct TrainCollate {
     pub strides: Vec<usize>,
     /// The position of each location in its grid cell.
     pub location_rule: LocationRule,
+    /// Which objects are ignored.
+    pub ignore: IgnoreRule,
     /// Reads the images and replaces unreadable ones; the augmentation uses its seed too.
     pub reader: SampleReader,
     /// Number of parts of about equal size into which a batch is divided, at least 1. A batch of
@@ -110,9 +112,20 @@ impl TrainCollate {
             assigner,
             strides: config.model.strides(),
             location_rule: config.model.location_rule,
+            ignore: config.ignore,
             reader: SampleReader::new(config.seed),
             parts: config.devices.len() * config.accumulate,
         })
+    }
+}
+
+impl TrainCollate {
+    /// The objects of a sample, divided by the rule for ignored ones.
+    fn objects(&self, sample: &Sample) -> ImageObjects {
+        let size = sample.image().dimensions().into();
+        let objects = sample.objects().into_iter();
+        let (ignored, learned) = objects.partition(|object| self.ignore.ignores(object, size));
+        ImageObjects { learned, ignored }
     }
 }
 
@@ -151,7 +164,8 @@ impl Collate for TrainCollate {
             .zip(read.chunks(part_len))
             .map(|((samples, pixels), indices)| {
                 let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
-                let objects: Vec<Vec<_>> = samples.iter().map(Sample::objects).collect();
+                let objects: Vec<ImageObjects> =
+                    samples.iter().map(|sample| self.objects(sample)).collect();
                 match &self.assigner {
                     Assigner::Static(rule) => {
                         BatchPart::new(images, &objects, &locations, rule.as_ref())

@@ -258,3 +258,285 @@ impl ModuleVisitor for Values {
         self.flags.push(value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use burn::{
+        optim::GradientsParams,
+        tensor::{Device, Distribution},
+    };
+    use fcos_burn_model::FcosConfig;
+
+    use super::*;
+    use crate::config::{OptimizerConfig, ParameterGroup, RunConfig};
+
+    /// The small detector, which has trained batch norm in the backbone and group norm in the head.
+    fn model() -> Fcos {
+        let mut config = FcosConfig::small(2);
+        config.backbone.width = 4;
+        config.fpn.channels = 8;
+        config.head.tower_depth = 1;
+        config.init(&Device::flex().autodiff()).unwrap()
+    }
+
+    /// A rate of 1 without weight decay.
+    fn plain() -> OptimizationConfig {
+        OptimizationConfig::new(OptimizerConfig::sgd(0.0), 1.0)
+    }
+
+    fn settings(config: &OptimizationConfig) -> BTreeMap<String, ParameterSettings> {
+        let settings = config.parameters(&model()).unwrap().into_iter();
+        settings.map(|of| (of.name.clone(), of)).collect()
+    }
+
+    fn error(config: &OptimizationConfig) -> String {
+        config.parameters(&model()).unwrap_err().to_string()
+    }
+
+    /// The values of a model by name, running statistics included.
+    #[derive(Default)]
+    struct Weights {
+        names: Vec<String>,
+        found: BTreeMap<String, Vec<f32>>,
+    }
+
+    impl ModuleVisitor for Weights {
+        fn enter_module(&mut self, name: &str, container_type: &str) {
+            if !container_type.starts_with("Enum:") {
+                self.names.push(name.to_owned());
+            }
+        }
+
+        fn exit_module(&mut self, _name: &str, container_type: &str) {
+            if !container_type.starts_with("Enum:") {
+                self.names.pop();
+            }
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let values = param.val().into_data().iter::<f32>().collect();
+            self.found.insert(self.names.join("."), values);
+        }
+    }
+
+    fn weights(model: &Fcos) -> BTreeMap<String, Vec<f32>> {
+        let mut weights = Weights::default();
+        // `valid` includes the last step in the running statistics.
+        model.valid().visit(&mut weights);
+        weights.found
+    }
+
+    /// Gradients of 1 for the parameters that have gradients.
+    #[derive(Default)]
+    struct Ones(GradientsParams);
+
+    impl ModuleVisitor for Ones {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if value.is_require_grad() {
+                self.0.register(param.id, value.inner().ones_like());
+            }
+        }
+    }
+
+    /// By how much the first value of each parameter falls in a step with gradients of 1.
+    fn falls(config: &OptimizationConfig) -> BTreeMap<String, f32> {
+        let model = config.frozen(model()).unwrap();
+        let before = weights(&model);
+        let mut ones = Ones::default();
+        model.visit(&mut ones);
+        let rates = config.scheduler(&model, 10).unwrap().step();
+        let model = (config.optimizer(&model).unwrap()).step(rates, model, ones.0);
+        let after = weights(&model);
+        let fall = |(name, values): (String, Vec<f32>)| {
+            let fall = values[0] - after[&name][0];
+            (name, fall)
+        };
+        before.into_iter().map(fall).collect()
+    }
+
+    /// Biases and the rest, by the last part of the name.
+    #[test]
+    fn the_presets_distinguish_only_biases() {
+        for optimization in [
+            RunConfig::paper().optimization,
+            RunConfig::small().optimization,
+        ] {
+            let settings = settings(&optimization);
+            assert!(settings.len() > 60);
+            for (name, found) in settings {
+                let (factor, decay) = match name.ends_with(".bias") || name.ends_with(".beta") {
+                    true => (optimization.bias_learning_rate_factor, 0.0),
+                    false => (1.0, optimization.weight_decay),
+                };
+                assert_eq!(found.learning_rate_factor, factor, "{name}");
+                assert_eq!(found.weight_decay, decay, "{name}");
+                assert!(!found.is_frozen);
+            }
+        }
+    }
+
+    #[test]
+    fn groups_biases_norms_and_stages_compose() {
+        let groups = vec![
+            ParameterGroup::new(r"^head\.class").with_learning_rate_factor(10.0),
+            ParameterGroup::new(r"^head|stages\.3\..*convs\.0\.conv")
+                .with_learning_rate_factor(3.0)
+                .with_weight_decay(Some(0.25)),
+        ];
+        let config = plain()
+            .with_weight_decay(0.5)
+            .with_bias_weight_decay(0.125)
+            .with_norm_weight_decay(Some(0.0))
+            .with_bias_learning_rate_factor(2.0)
+            .with_layer_decay(Some(0.5))
+            .with_groups(groups);
+        let settings = settings(&config);
+        for (name, factor, decay) in [
+            // The stem is five stages below the pyramid.
+            ("backbone.stem.conv.weight", 1.0 / 32.0, 0.5),
+            ("backbone.stem.norm.gamma", 1.0 / 32.0, 0.0),
+            ("backbone.stem.norm.beta", 2.0 / 32.0, 0.125),
+            (
+                "backbone.stages.0.blocks.1.convs.0.conv.weight",
+                1.0 / 16.0,
+                0.5,
+            ),
+            (
+                "backbone.stages.3.blocks.1.convs.0.conv.weight",
+                3.0 / 2.0,
+                0.25,
+            ),
+            (
+                "backbone.stages.3.blocks.1.convs.1.norm.beta",
+                2.0 / 2.0,
+                0.125,
+            ),
+            ("fpn.lateral.0.weight", 1.0, 0.5),
+            ("fpn.lateral.0.bias", 2.0, 0.125),
+            // The first group whose pattern matches.
+            ("head.class_logits.weight", 10.0, 0.5),
+            ("head.class_logits.bias", 20.0, 0.125),
+            ("head.distances.weight", 3.0, 0.25),
+        ] {
+            let found = settings
+                .get(name)
+                .unwrap_or_else(|| panic!("{name}: {:?}", settings.keys()));
+            assert_eq!(found.learning_rate_factor, factor, "{name}");
+            assert_eq!(found.weight_decay, decay, "{name}");
+        }
+        // With gradients of 1 and weights w, a step is rate · (1 + decay · w).
+        let before = weights(&model());
+        for (name, fall) in falls(&config) {
+            let Some(of) = settings.get(&name) else {
+                assert_eq!(fall, 0.0, "{name}");
+                continue;
+            };
+            // Random weights differ from model to model; those of normalization layers do not.
+            if of.weight_decay == 0.0 || name.ends_with("beta") {
+                let decay = of.weight_decay * f64::from(before[&name][0]);
+                let expected = of.learning_rate_factor * (1.0 + decay);
+                assert!((f64::from(fall) - expected).abs() < 1e-6, "{name}: {fall}");
+            }
+        }
+    }
+
+    #[test]
+    fn exactly_the_named_parameters_are_frozen() {
+        let patterns = [r"^backbone\.stem", r"stages\.[01]\.", r"^fpn\..*bias$"];
+        let config = plain()
+            .with_weight_decay(0.5)
+            .with_freeze(patterns.map(str::to_owned).into());
+        let named = |name: &str| {
+            let in_backbone = ["backbone.stem.", "backbone.stages.0.", "backbone.stages.1."];
+            in_backbone.iter().any(|start| name.starts_with(start))
+                || name.starts_with("fpn.") && name.ends_with("bias")
+        };
+        let mut frozen = 0;
+        for (name, fall) in falls(&config) {
+            let is_statistic = name.contains("running");
+            assert_eq!(fall == 0.0, named(&name) || is_statistic, "{name}: {fall}");
+            frozen += usize::from(named(&name) && !is_statistic);
+        }
+        let settings = settings(&config);
+        assert_eq!(settings.values().filter(|of| of.is_frozen).count(), frozen);
+
+        // A backward pass finds no gradient for them, and running statistics stay as they are.
+        let device = Device::flex().autodiff();
+        let model = config.frozen(model()).unwrap();
+        let before = weights(&model);
+        let images = Tensor::random([2, 3, 64, 64], Distribution::Normal(1.0, 2.0), &device);
+        let predictions = model.forward(images).into_predictions();
+        let loss = predictions.class_logits.sum() + predictions.boxes.sum();
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        assert_eq!(gradients.len(), settings.len() - frozen);
+        for (name, values) in weights(&model) {
+            let is_updated = name.contains("running") && !named(&name);
+            assert_eq!(values != before[&name], is_updated, "{name}");
+        }
+    }
+
+    /// As long as a parameter of a batch normalization is trained, so are its statistics.
+    #[test]
+    fn a_batch_normalization_is_frozen_with_all_of_its_parameters() {
+        let is_updated = |patterns: &[&str]| {
+            let freeze = patterns.iter().map(|&text| text.to_owned()).collect();
+            let model = plain().with_freeze(freeze).frozen(model()).unwrap();
+            let device = Device::flex().autodiff();
+            model.forward(Tensor::ones([1, 3, 64, 64], &device));
+            weights(&model)["backbone.stem.norm.running_mean"]
+                .iter()
+                .any(|mean| *mean != 0.0)
+        };
+        assert!(is_updated(&["stem.*weight$"]));
+        assert!(is_updated(&["stem.*gamma$"]));
+        assert!(!is_updated(&["stem.*gamma$", "stem.*beta$"]));
+        assert!(!is_updated(&["stem.norm"]));
+    }
+
+    #[test]
+    fn a_frozen_model_stays_frozen_when_weights_are_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("model.bpk");
+        model().save(&file).unwrap();
+        let config = plain().with_freeze(vec!["^backbone".to_owned()]);
+        let loaded = config.frozen(model()).unwrap().load(&file).unwrap();
+        let trained = Values::of(&loaded).parameters.into_iter();
+        let trained = trained.filter(|value| value.is_trained);
+        let names: Vec<String> = trained.map(|value| value.name).collect();
+        assert!(!names.is_empty());
+        assert!(
+            names.iter().all(|name| !name.starts_with("backbone")),
+            "{names:?}"
+        );
+    }
+
+    #[test]
+    fn patterns_without_parameters_are_refused_with_similar_names() {
+        let freeze = |text: &str| plain().with_freeze(vec![text.to_owned()]);
+        let found = error(&freeze(r"^backbone\.stages\.4"));
+        let start =
+            r"optimization.freeze is ^backbone\.stages\.4, but must be a pattern that matches";
+        assert!(found.starts_with(start), "{found}");
+        assert!(
+            found.contains("similar are backbone.stages.0.blocks"),
+            "{found}"
+        );
+        assert!(error(&freeze("clas_logits")).contains("head.class_logits.weight"));
+        // Running statistics are no parameters.
+        error(&freeze("running_mean"));
+
+        let group = |text: &str| plain().with_groups(vec![ParameterGroup::new(text)]);
+        assert!(error(&group("hed")).starts_with("optimization.groups.pattern is hed"));
+        let groups = ["^head", "class_logits"].map(ParameterGroup::new);
+        let found = error(&plain().with_groups(groups.into()));
+        assert!(found.contains("is class_logits, but must be a pattern that matches a parameter of no group before it"), "{found}");
+
+        let all = freeze(".").frozen(model()).unwrap_err().to_string();
+        assert!(all.contains("leave a parameter to train"), "{all}");
+    }
+}

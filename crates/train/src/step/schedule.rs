@@ -118,9 +118,7 @@ impl LearningRateSchedule {
                 let share = self.share_done(iteration, *total);
                 half_cosine(1.0, *end, share)
             }
-            Course::Linear { end, total } => {
-                1.0 - (1.0 - end) * self.share_done(iteration, *total)
-            }
+            Course::Linear { end, total } => 1.0 - (1.0 - end) * self.share_done(iteration, *total),
             Course::OneCycle {
                 peak,
                 last,
@@ -308,7 +306,11 @@ mod tests {
                 0.0025,
             ],
         ),
-        ([1.0, 2.0, 3.0], 4, &[0.005, 0.00625, 0.008749999999999999, 0.01]),
+        (
+            [1.0, 2.0, 3.0],
+            4,
+            &[0.005, 0.00625, 0.008749999999999999, 0.01],
+        ),
     ];
 
     #[test]

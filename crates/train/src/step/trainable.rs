@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch},
+    data::{AssignedTargets, BatchPart, ImageObjects, PartTargets, TrainBatch, ValidationBatch},
 };
 
 /// A detector with its objective and devices.
@@ -238,7 +238,7 @@ impl<B: Backbone> TrainableDetector<B> {
     fn assign(
         &self,
         images: TensorData,
-        objects: &[Vec<LabeledBox>],
+        objects: &[ImageObjects],
         rule: &dyn PredictionAssignmentRule,
         device: &Device,
     ) -> Result<AssignedTargets, TargetError> {
@@ -370,7 +370,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::RunConfig,
+        config::{IgnoreRule, RunConfig},
         data::{Assigner, BatchPlace, Collate, TrainCollate},
     };
 
@@ -396,6 +396,7 @@ mod tests {
             assigner,
             strides: config.strides(),
             location_rule: config.location_rule,
+            ignore: IgnoreRule::default(),
             reader: SampleReader::new(0),
             parts,
         };
