@@ -29,7 +29,7 @@ impl From<Vec<LabeledBox>> for ImageObjects {
 
 impl ImageObjects {
     /// Assigns both kinds of objects by `assign`, which follows the `rule`.
-    pub(super) fn assign(
+    pub(crate) fn assign(
         &self,
         locations: &Locations,
         rule: &dyn fmt::Debug,

@@ -8,7 +8,6 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
     train::{InferenceStep, TrainOutput, TrainStep},
 };
-use fcos_burn_boxes::LabeledBox;
 use fcos_burn_detect::device::Precision;
 use fcos_burn_loss::{FcosObjective, Normalizer, Predictions};
 use fcos_burn_model::{
@@ -406,6 +405,7 @@ mod tests {
     use std::sync::Arc;
 
     use burn::{module::Param, train::ItemLazy};
+    use fcos_burn_boxes::LabeledBox;
     use fcos_burn_data::{
         DetectionDataset, SampleReader,
         shapes::{ShapesConfig, ShapesSplit},
