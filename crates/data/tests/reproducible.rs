@@ -101,16 +101,31 @@ fn augmented_samples_are_stable() {
         ),
         (
             r#"[{"random_affine": {"degrees": 10, "shear": 5, "perspective": 0.1}}]"#,
-            0,
+            0x7bd1_9b08_e3ed_9629,
         ),
-        (r#"[{"hsv_jitter": {}}]"#, 0),
-        (r#"[{"gaussian_blur": {"probability": 1}}]"#, 0),
-        (r#"[{"gaussian_noise": {"probability": 1}}]"#, 0),
-        (r#"[{"jpeg_artifacts": {"probability": 1}}]"#, 0),
-        (r#"[{"random_erasing": {"probability": 1}}]"#, 0),
-        (r#"[{"mosaic": {}}]"#, 0),
-        (r#"[{"mixup": {"probability": 1}}]"#, 0),
-        (r#"[{"copy_paste": {"probability": 1}}]"#, 0),
+        (r#"[{"hsv_jitter": {}}]"#, 0x3eb2_6e16_06b9_9636),
+        (
+            r#"[{"gaussian_blur": {"probability": 1}}]"#,
+            0xd815_8e5e_0aa6_2bdf,
+        ),
+        (
+            r#"[{"gaussian_noise": {"probability": 1}}]"#,
+            0xd168_9098_400f_b4e7,
+        ),
+        (
+            r#"[{"jpeg_artifacts": {"probability": 1}}]"#,
+            0x880a_61d5_1d1c_b561,
+        ),
+        (
+            r#"[{"random_erasing": {"probability": 1}}]"#,
+            0xdc65_1aed_2836_8bdd,
+        ),
+        (r#"[{"mosaic": {}}]"#, 0x152d_7109_1a1b_8f53),
+        (r#"[{"mixup": {"probability": 1}}]"#, 0x9831_63d0_50c5_b14e),
+        (
+            r#"[{"copy_paste": {"probability": 1}}]"#,
+            0x67b2_a8ff_5396_e808,
+        ),
     ] {
         let transforms: Vec<Transform> = serde_json::from_str(steps).unwrap();
         let pipeline = Pipeline::new(transforms).unwrap();

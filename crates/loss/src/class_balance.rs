@@ -156,13 +156,17 @@ mod tests {
             boxes: Tensor::zeros([4, 4], &device),
             centerness_logits: None,
         };
-        let targets = Targets {
-            labels: Tensor::<1, Int>::from_ints(LABELS, &device),
-            boxes: Tensor::zeros([4, 4], &device),
-            centerness: None,
-        };
+        let targets = Targets::new(
+            Tensor::<1, Int>::from_ints(LABELS, &device),
+            Tensor::zeros([4, 4], &device),
+        );
         let input = TermInput::new(predictions, targets, 1.0);
-        balance.forward(&ClassificationLoss::FOCAL, smoothing, &input)
+        balance.forward(
+            &ClassificationLoss::FOCAL,
+            smoothing,
+            &input,
+            input.labels.clone(),
+        )
     }
 
     /// Labels are wrong with the probability ε: the loss is its expectation. Each class has its own

@@ -164,6 +164,8 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         parts: vec![part],
         place: BatchPlace {
             epoch: 1,
+            batch: 0,
+            epochs_left: None,
             progress: 0.0,
             draws: None,
         },

@@ -303,6 +303,7 @@ mod tests {
             batch,
             epochs_left: Some(epochs_left),
             progress: 0.0,
+            draws: None,
         }
     }
 
