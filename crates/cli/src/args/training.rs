@@ -418,3 +418,60 @@ fn backbone_name(backbone: &ResNetConfig) -> String {
         width => format!("{depth} of width {width}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        training: TrainingArgs,
+    }
+
+    fn config(flags: &[&str]) -> RunConfig {
+        let flags = ["train"].iter().chain(flags);
+        Flags::parse_from(flags).training.config().unwrap().0
+    }
+
+    #[test]
+    fn an_assignment_rule_sets_its_loss_unless_flags_do() {
+        let small = RunConfig::small();
+        let tal = config(&["--assignment", "tal"]);
+        assert_eq!(tal, small.clone().with_assigner(Assignment::Tal.rule()));
+        assert_eq!(
+            tal.objective.classification,
+            ClassificationLoss::QUALITY_FOCAL
+        );
+        assert_eq!(tal.objective.association, None);
+        let others = ["--classification-loss", "focal", "--association", "pse"];
+        let mut flags = vec!["--assignment", "tal"];
+        flags.extend(others);
+        assert_eq!(config(&flags).objective, small.objective);
+        let simota = config(&["--assignment", "simota"]);
+        assert_eq!(simota.model.assigner, Assignment::SimOta.rule());
+        assert_eq!(simota.objective, small.objective);
+    }
+
+    #[test]
+    fn an_assignment_rule_keeps_its_parameters_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let changes = r#"{"model": {"assigner": {"tal": {"top_k": 9}}}}"#;
+        std::fs::write(file.path(), changes).unwrap();
+        let path = file.path().to_str().unwrap();
+        let rule = |name| {
+            config(&["--config", path, "--assignment", name])
+                .model
+                .assigner
+        };
+        let AssignerConfig::Tal(tal) = rule("tal") else {
+            panic!("{:?}", rule("tal"));
+        };
+        assert_eq!(tal.top_k, 9);
+        assert_eq!(rule("dw"), Assignment::Dw.rule());
+    }
+}
