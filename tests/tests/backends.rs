@@ -81,6 +81,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     let collate = TrainCollate {
         input: RunConfig::small().input,
         augmentation: Pipeline::new(Vec::new()).unwrap(),
+        plain_epochs: 0,
         assigner: Assigner::Static(Arc::new(config.assignment.clone())),
         strides: config.strides(),
         location_rule: config.location_rule,
@@ -90,6 +91,8 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     let indices: Vec<usize> = (0..IMAGES).collect();
     let first = BatchPlace {
         epoch: 1,
+        batch: 0,
+        epochs_left: None,
         progress: 0.0,
     };
     collate.collate(&dataset, &indices, first).unwrap()
@@ -358,12 +361,14 @@ fn extreme_inputs_give_finite_and_equal_losses_on_every_device() {
                 centerness_logits: Some(centerness),
             },
             Targets {
-                labels: Tensor::<1, Int>::from_ints([label; 8], &device),
-                boxes: matrix(&target_boxes, 4),
                 centerness: Some(Tensor::from_floats(
                     [0.0, 1.0].repeat(4).as_slice(),
                     &device,
                 )),
+                ..Targets::new(
+                    Tensor::<1, Int>::from_ints([label; 8], &device),
+                    matrix(&target_boxes, 4),
+                )
             },
         );
         let gradients = parts.total.backward();

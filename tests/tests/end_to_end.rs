@@ -16,6 +16,7 @@ use fcos_burn::{
     detect::device::{DeviceName, Precision},
     eval::{CocoMetric, Evaluation},
     loss::AssociationLoss,
+    model::assignment::AssignerConfig,
     train::config::DataConfig,
     train::run::{EpochRow, RunFolder},
     train::{Interrupter, Outcome, RunConfig, Trainer, config},
@@ -101,6 +102,42 @@ fn resuming_an_interrupted_run_gives_the_same_result() {
         let mut config = tiny();
         config.optimization.average_decay = average_decay;
         assert_resuming_gives_the_same_result(&config);
+    }
+}
+
+#[test]
+fn resuming_gives_the_same_result_if_locations_are_assigned_by_predictions() {
+    for assigner in [
+        AssignerConfig::Tal(Default::default()),
+        AssignerConfig::Dw(Default::default()),
+    ] {
+        assert_resuming_gives_the_same_result(&tiny().with_assigner(assigner));
+    }
+}
+
+/// Takes minutes: a detector learns twelve images by heart with every rule.
+#[test]
+#[ignore = "takes minutes"]
+fn every_assignment_rule_learns() {
+    for assigner in [
+        AssignerConfig::Fcos,
+        AssignerConfig::Atss(Default::default()),
+        AssignerConfig::Tal(Default::default()),
+        AssignerConfig::SimOta(Default::default()),
+        AssignerConfig::Dw(Default::default()),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = tiny()
+            .with_assigner(assigner.clone())
+            .with_duration(config::TrainingLength::Epochs(80));
+        config.model.backbone.width = 16;
+        config.model.fpn.channels = 32;
+        let train = config.data.source.open("train").unwrap();
+        let trainer = Trainer::new().with_data(train.clone(), train);
+        let evaluation = finished(trainer.train(config, &dir.path().join("run")).unwrap());
+        let ap50 = evaluation.metric(CocoMetric::AP50).unwrap_or(0.0);
+        println!("{assigner:?}: AP50 {ap50}");
+        assert!(ap50 > 0.5, "{assigner:?}: {ap50}");
     }
 }
 

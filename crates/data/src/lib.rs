@@ -3,6 +3,7 @@
 mod animation;
 mod dataset;
 mod decoding;
+mod drawing;
 mod error;
 mod files;
 mod formats;
@@ -13,6 +14,7 @@ mod panics;
 mod random;
 mod report;
 pub mod shapes;
+pub mod synthetic;
 pub mod transforms;
 pub mod video;
 mod writers;

@@ -105,8 +105,9 @@ fn errors_for_unknown_names_list_the_known_names() {
     let error = pipeline(json!([{"random_grey": {}}])).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "unknown augmentation 'random_grey'; known augmentations: resize, scale_jitter, random_crop, horizontal_flip, \
-         vertical_flip, color_jitter, random_gray, transpose"
+        "unknown augmentation 'random_grey'; known augmentations: resize, scale_jitter, random_crop, random_affine, \
+         horizontal_flip, vertical_flip, color_jitter, hsv_jitter, gaussian_blur, gaussian_noise, jpeg_artifacts, \
+         random_erasing, mosaic, mixup, copy_paste, random_gray, transpose"
     );
     let gray = Transform::Custom {
         name: "random_gray".into(),

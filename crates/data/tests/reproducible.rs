@@ -2,8 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
-use fcos_burn_data::transforms::{Pipeline, Transform};
-use fcos_burn_data::{DetectionDataset, SampleOrder, epoch_order, sample_rng};
+use fcos_burn_data::transforms::{Interpolation, Pipeline, Resize, Transform};
+use fcos_burn_data::{DetectionDataset, SampleOrder, SampleReader, epoch_order, sample_rng};
 use rand::Rng;
 
 /// FNV-1a.
@@ -58,6 +58,12 @@ fn generated_annotations_are_stable() {
 #[test]
 fn augmented_samples_are_stable() {
     let dataset = shapes();
+    let reader = SampleReader::new(5);
+    let resize = Resize::Fixed {
+        width: 64,
+        height: 48,
+    };
+    let companions = reader.companions(&dataset, 1, resize, Interpolation::Antialiased);
     for (steps, expected) in [
         (
             r#"[{"horizontal_flip": {"probability": 0.5}}]"#,
@@ -93,6 +99,18 @@ fn augmented_samples_are_stable() {
             ]"#,
             0x9477_d835_d771_a335,
         ),
+        (
+            r#"[{"random_affine": {"degrees": 10, "shear": 5, "perspective": 0.1}}]"#,
+            0,
+        ),
+        (r#"[{"hsv_jitter": {}}]"#, 0),
+        (r#"[{"gaussian_blur": {"probability": 1}}]"#, 0),
+        (r#"[{"gaussian_noise": {"probability": 1}}]"#, 0),
+        (r#"[{"jpeg_artifacts": {"probability": 1}}]"#, 0),
+        (r#"[{"random_erasing": {"probability": 1}}]"#, 0),
+        (r#"[{"mosaic": {}}]"#, 0),
+        (r#"[{"mixup": {"probability": 1}}]"#, 0),
+        (r#"[{"copy_paste": {"probability": 1}}]"#, 0),
     ] {
         let transforms: Vec<Transform> = serde_json::from_str(steps).unwrap();
         let pipeline = Pipeline::new(transforms).unwrap();
@@ -100,7 +118,7 @@ fn augmented_samples_are_stable() {
         for index in 0..dataset.len() {
             let sample = dataset.sample(index).unwrap();
             let sample = pipeline
-                .apply(sample, &mut sample_rng(5, 1, index))
+                .apply_among(sample, &companions, &mut sample_rng(5, 1, index))
                 .unwrap();
             bytes.extend(sample.image().as_raw());
             let sides = sample.boxes().iter().flat_map(|bbox| bbox.to_xyxy());

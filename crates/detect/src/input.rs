@@ -3,7 +3,9 @@
 use burn::tensor::TensorData;
 use fcos_burn_data::{
     DataError, ImageBatch, Normalization, stack, stack_resized,
-    transforms::{Flip, HorizontalFlip, Interpolation, Pipeline, Resize, Sample, Transform},
+    transforms::{
+        Flip, HorizontalFlip, Interpolation, MultiScale, Pipeline, Resize, Sample, Transform,
+    },
 };
 use fcos_burn_model::{ConfigError, ImageFrame};
 use image::RgbImage;
@@ -21,6 +23,9 @@ pub struct InputConfig {
     /// The interpolation of resized images.
     #[serde(default)]
     pub interpolation: Interpolation,
+    /// A random factor of the size of each batch, in training only.
+    #[serde(default)]
+    pub multi_scale: Option<MultiScale>,
     /// Random transforms of the resized image, in training only.
     pub augmentation: Vec<Transform>,
     /// Normalization of the pixel values.
@@ -61,6 +66,7 @@ impl InputConfig {
                 long: 1333,
             },
             interpolation: Interpolation::Antialiased,
+            multi_scale: None,
             augmentation: vec![Transform::HorizontalFlip(HorizontalFlip::default())],
             normalization: Normalization::Caffe,
             size_multiple: 32,
@@ -89,6 +95,15 @@ impl InputConfig {
     pub fn with_interpolation(self, interpolation: Interpolation) -> Self {
         Self {
             interpolation,
+            ..self
+        }
+    }
+
+    /// Sets [`multi_scale`](Self::multi_scale).
+    #[must_use]
+    pub fn with_multi_scale(self, multi_scale: Option<MultiScale>) -> Self {
+        Self {
+            multi_scale,
             ..self
         }
     }
@@ -144,6 +159,9 @@ impl InputConfig {
         }
         let checked = |resize| Pipeline::new(vec![Transform::Resize(resize)]);
         checked(self.resize)?;
+        if let Some(multi_scale) = self.multi_scale {
+            multi_scale.validate()?;
+        }
         let views = &self.test_time_augmentation;
         let within = |error: ConfigError| error.within("input.test_time_augmentation");
         views.validate().map_err(within)?;

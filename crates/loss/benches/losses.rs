@@ -97,11 +97,7 @@ fn objective(bencher: Bencher) {
         boxes: boxes(ROWS).require_grad(),
         centerness_logits: None,
     };
-    let targets = Targets {
-        labels: labels(ROWS),
-        boxes: boxes(ROWS),
-        centerness: None,
-    };
+    let targets = Targets::new(labels(ROWS), boxes(ROWS));
     bencher.bench_local(|| {
         let output = objective.forward(predictions.clone(), targets.clone());
         black_box(output.total.backward())

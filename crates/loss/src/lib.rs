@@ -35,6 +35,7 @@ mod positives;
 #[cfg(test)]
 mod test_tensors;
 mod unknown_name;
+mod weights;
 
 // The tensors in this interface, in the version that it uses.
 pub use burn;
@@ -50,4 +51,6 @@ pub use locations::{Predictions, Targets};
 pub use loss_term::{LossTerm, TermInput, TermNameError};
 pub use normalizer::Normalizer;
 pub use objective::{FcosObjective, FcosObjectiveConfig, LossValue, ObjectiveOutput};
+pub use positives::{BACKGROUND, IGNORED};
 pub use unknown_name::UnknownName;
+pub use weights::{Divisors, TargetWeights};

@@ -2,6 +2,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::normalizer::Normalizer;
 use crate::positives::Positives;
+use crate::weights::TargetWeights;
 
 /// The predictions of a detector: one row per location, over all levels of all images of a batch.
 #[derive(Clone, Debug)]
@@ -17,16 +18,33 @@ pub struct Predictions {
 /// The targets of the locations, in the rows of [`Predictions`].
 #[derive(Clone, Debug)]
 pub struct Targets {
-    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; −1 for background.
+    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; [`BACKGROUND`](crate::BACKGROUND)
+    /// or [`IGNORED`](crate::IGNORED) for the others.
     pub labels: Tensor<1, Int>,
-    /// `[num_locations, 4]`, `xyxy` in pixels. Rows of background may hold any value.
+    /// `[num_locations, 4]`, `xyxy` in pixels. Rows that are not positive may hold any value.
     pub boxes: Tensor<2>,
-    /// `[num_locations]`, in `[0, 1]`. Rows of background may hold any value. Required if the
-    /// detector has a center-ness branch.
+    /// `[num_locations]`, in `[0, 1]`. Rows that are not positive may hold any value. Required if
+    /// the detector has a center-ness branch.
     pub centerness: Option<Tensor<1>>,
+    /// `[num_locations]`, in `[0, 1]`: the label `q` that classification losses with soft labels
+    /// have in place of the IoU. Rows that are not positive may hold any value.
+    pub quality: Option<Tensor<1>>,
+    /// Weights of the losses; without them, all weights are 1.
+    pub weights: Option<TargetWeights>,
 }
 
 impl Targets {
+    /// Targets with these labels and boxes, without center-ness, quality and weights.
+    pub fn new(labels: Tensor<1, Int>, boxes: Tensor<2>) -> Self {
+        Self {
+            labels,
+            boxes,
+            centerness: None,
+            quality: None,
+            weights: None,
+        }
+    }
+
     /// The normalizer of these targets, for losses over a batch that consists of them.
     pub fn normalizer(&self) -> Normalizer {
         let positives = Positives::of(&self.labels);
@@ -36,6 +54,7 @@ impl Targets {
                 .clone()
                 .map(|centerness| positives.sum(centerness)),
             num_positives: positives.count,
+            divisors: self.weights.clone().map(|weights| weights.divisors),
         }
     }
 }

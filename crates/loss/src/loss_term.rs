@@ -7,6 +7,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use crate::iou::aligned_iou;
 use crate::locations::{Predictions, Targets};
 use crate::positives::Positives;
+use crate::weights::TargetWeights;
 
 /// A term that is added to the [objective](crate::FcosObjective) by
 /// [`FcosObjective::with_term`](crate::FcosObjective::with_term).
@@ -53,11 +54,10 @@ use crate::positives::Positives;
 ///         boxes: Tensor::from_floats(boxes, &device),
 ///         centerness_logits: None,
 ///     },
-///     Targets {
-///         labels: Tensor::<1, Int>::from_ints([0, 1, -1], &device),
-///         boxes: Tensor::from_floats(targets, &device),
-///         centerness: None,
-///     },
+///     Targets::new(
+///         Tensor::<1, Int>::from_ints([0, 1, -1], &device),
+///         Tensor::from_floats(targets, &device),
+///     ),
 /// );
 /// let value: f32 = output.term("L1 loss").unwrap().clone().into_scalar();
 /// assert!((value - 0.1 * (3.0 + 5.0) / 2.0).abs() < 1e-6);
@@ -71,7 +71,8 @@ pub trait LossTerm: fmt::Debug + Send + Sync {
     fn name(&self) -> &str;
 
     /// The sum of the term over the locations of `input`, one element, weighted as it enters the
-    /// objective but not divided by the number of positive locations.
+    /// objective but not divided by the number of positive locations, or by `N⁺` if the targets
+    /// have [weights](crate::TargetWeights).
     ///
     /// Value and gradient must be finite, also without positive locations or without any rows. The
     /// boxes of background are empty: a function that has no finite gradient there, such as the
@@ -81,13 +82,15 @@ pub trait LossTerm: fmt::Debug + Send + Sync {
 
 /// The input of a [`LossTerm`]: predictions and targets of locations, one per row.
 ///
-/// Boxes, IoUs and center-ness targets of background are 0, whatever the detector predicted.
+/// Boxes, IoUs, qualities and center-ness targets of background are 0, whatever the detector
+/// predicted. So are those of ignored locations.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TermInput {
     /// `[num_locations, num_classes]`.
     pub class_logits: Tensor<2>,
-    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; −1 for background.
+    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; −1 for background,
+    /// −2 for ignored locations.
     pub labels: Tensor<1, Int>,
     /// `[num_locations, 4]`, `xyxy` in pixels; 0 for background.
     pub predicted_boxes: Tensor<2>,
@@ -96,10 +99,15 @@ pub struct TermInput {
     /// `[num_locations]`: the IoU of predicted and target boxes, in `[0, 1]`; 0 for background.
     /// Detached: no gradient flows through it.
     pub ious: Tensor<1>,
+    /// `[num_locations]`: the label `q` of classification losses with soft labels, in `[0, 1]`: the
+    /// quality if the targets have one, else the IoU; 0 for background. Detached.
+    pub quality: Tensor<1>,
     /// `[num_locations]`, if the detector has a center-ness branch; any value for background.
     pub centerness_logits: Option<Tensor<1>>,
     /// `[num_locations]`, in `[0, 1]`, if the targets have center-ness; 0 for background.
     pub centerness_targets: Option<Tensor<1>>,
+    /// The weights of the locations, if the targets have some.
+    pub weights: Option<TargetWeights>,
     /// The share of the training that is done, in `[0, 1]`: the argument of
     /// [`FcosObjective::at`](crate::FcosObjective::at), or 1.
     pub progress: f64,
@@ -123,20 +131,30 @@ impl TermInput {
         if let Some(centerness) = &targets.centerness {
             assert_rows("targets.centerness", centerness.dims()[0], rows);
         }
+        if let Some(quality) = &targets.quality {
+            assert_rows("targets.quality", quality.dims()[0], rows);
+        }
+        if let Some(weights) = &targets.weights {
+            assert_rows("targets.weights", weights.positive.dims()[0], rows);
+        }
 
         let positives = Positives::of(&targets.labels);
         let predicted_boxes = positives.mask_boxes(predictions.boxes);
         let target_boxes = positives.mask_boxes(targets.boxes);
+        let ious = aligned_iou(predicted_boxes.clone().detach(), target_boxes.clone());
+        let quality = targets.quality.map(|quality| positives.mask(quality));
         Self {
             class_logits: predictions.class_logits,
             labels: targets.labels,
-            ious: aligned_iou(predicted_boxes.clone().detach(), target_boxes.clone()),
+            quality: quality.unwrap_or_else(|| ious.clone()),
+            ious,
             predicted_boxes,
             target_boxes,
             centerness_logits: predictions.centerness_logits,
             centerness_targets: targets
                 .centerness
                 .map(|centerness| positives.mask(centerness)),
+            weights: targets.weights,
             progress,
             positives,
         }
@@ -147,10 +165,17 @@ impl TermInput {
         self.positives.indicator()
     }
 
-    /// The sum of `values`, `[num_locations]`, over the positive locations, one element. Values of
-    /// background may be NaN, but their gradients must be finite.
+    /// The sum of `values`, `[num_locations]`, over the positive locations, one element, with the
+    /// weights of boxes if the targets have [weights](Self::weights). Values of background may be
+    /// NaN, but their gradients must be finite.
     pub fn sum_over_positives(&self, values: Tensor<1>) -> Tensor<1> {
-        self.positives.sum(values)
+        match &self.weights {
+            None => self.positives.sum(values),
+            Some(weights) => {
+                let weights = self.positives.mask(weights.boxes.clone());
+                (self.positives.mask(values) * weights).sum()
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::config::Config;
-use burn::tensor::{FloatDType, Tensor};
+use burn::tensor::{FloatDType, Int, Tensor};
 
 use crate::association::{AssociationLoss, AssociationScore};
 use crate::box_loss::BoxLoss;
@@ -13,6 +13,8 @@ use crate::locations::{Predictions, Targets};
 use crate::loss_term::{LossTerm, TermInput, TermNameError};
 use crate::normalizer::Normalizer;
 use crate::own_class::class_is_correct;
+use crate::positives::BACKGROUND;
+use crate::weights::{Divisors, weighted_classification};
 
 /// The least sum of center-ness targets that the localization loss is divided by.
 const CENTERNESS_SUM_FLOOR: f64 = 1e-6;
@@ -85,6 +87,11 @@ impl FcosObjectiveConfig {
 /// branch is added, divided by `N_pos`.
 ///
 /// [`with_term`](Self::with_term) adds other terms.
+///
+/// Targets can have a quality, which takes the place of the IoU in classification losses with soft
+/// labels, and [weights](crate::TargetWeights), which also take the place of the center-ness target
+/// as the weight of a box loss. Rows with the label [`IGNORED`](crate::IGNORED) enter no term: value
+/// and gradient are as without them, if their logits are finite.
 ///
 /// Background rows are masked rather than dropped, so that shapes do not depend on the data and
 /// nothing is read back to the host. Predicted and target boxes of background affect neither value
@@ -187,8 +194,8 @@ impl FcosObjective {
         normalizer: Normalizer,
     ) -> ObjectiveOutput {
         let input = TermInput::new(predictions, targets, self.progress);
-        let num_positives = normalizer.num_positives.clamp_min(1.0);
-        let per_positive = |sum: Tensor<1>| sum / num_positives.clone();
+        let divisors = normalizer.own_divisors().at_least_1();
+        let per_positive = |sum: Tensor<1>| sum / divisors.positive.clone();
         let centerness = input.centerness_logits.clone().map(|logits| {
             let (Some(targets), Some(target_sum)) =
                 (input.centerness_targets.clone(), normalizer.centerness_sum)
@@ -198,23 +205,22 @@ impl FcosObjective {
             (logits, targets, target_sum.clamp_min(CENTERNESS_SUM_FLOOR))
         });
 
-        let classification = self.config.classification.forward(
-            input.class_logits.clone(),
-            input.labels.clone(),
-            input.ious.clone(),
-        );
+        let classification = match (&input.weights, &normalizer.divisors) {
+            (None, None) => per_positive(self.classification(&input, &input.labels).sum()),
+            _ => self.weighted_classification(&input, &divisors),
+        };
         let box_losses = self
             .config
             .box_loss
             .forward(input.predicted_boxes.clone(), input.target_boxes.clone());
-        let localization = match &centerness {
-            Some((_, weights, weight_sum)) => {
+        let localization = match (&centerness, &input.weights) {
+            (Some((_, weights, weight_sum)), None) => {
                 (box_losses * weights.clone()).sum() / weight_sum.clone()
             }
-            None => per_positive(input.sum_over_positives(box_losses)),
+            _ => per_positive(input.sum_over_positives(box_losses)),
         };
         let mut terms = vec![
-            LossValue::new(Self::CLASSIFICATION, per_positive(classification.sum())),
+            LossValue::new(Self::CLASSIFICATION, classification),
             LossValue::new(
                 Self::LOCALIZATION,
                 localization.mul_scalar(self.config.lambda),
@@ -244,6 +250,25 @@ impl FcosObjective {
             terms.push(LossValue::new(term.name().to_owned(), per_positive(sum)));
         }
         ObjectiveOutput::new(terms, &input)
+    }
+
+    /// The classification losses of all classes for these labels, 0 for ignored locations.
+    fn classification(&self, input: &TermInput, labels: &Tensor<1, Int>) -> Tensor<2> {
+        let logits = input.class_logits.clone();
+        let quality = input.quality.clone();
+        let losses = (self.config.classification).forward(logits, labels.clone(), quality);
+        input.positives.mask_ignored(losses)
+    }
+
+    fn weighted_classification(&self, input: &TermInput, divisors: &Divisors) -> Tensor<1> {
+        weighted_classification(
+            self.classification(input, &input.labels),
+            || self.classification(input, &input.labels.full_like(BACKGROUND)),
+            input.labels.clone(),
+            &input.positives,
+            input.weights.as_ref(),
+            divisors,
+        )
     }
 }
 
@@ -289,7 +314,7 @@ pub struct ObjectiveOutput {
 impl ObjectiveOutput {
     fn new(terms: Vec<LossValue>, input: &TermInput) -> Self {
         let num_positives = input.positives.count.clone();
-        let mean = |values| input.sum_over_positives(values) / num_positives.clone().clamp_min(1.0);
+        let mean = |values| input.positives.sum(values) / num_positives.clone().clamp_min(1.0);
         let correct = class_is_correct(input.class_logits.clone().detach(), input.labels.clone());
         let total = terms[1..]
             .iter()
@@ -390,12 +415,14 @@ mod tests {
             // Targets come from a loader, on a device without autodiff.
             let device = Device::flex();
             Targets {
-                labels: Tensor::from_ints(self.labels.as_slice(), &device),
-                boxes: tensor2(&self.target, &device),
                 centerness: self
                     .centerness
                     .as_ref()
                     .map(|[_, targets]| tensor1(targets, &device)),
+                ..Targets::new(
+                    Tensor::from_ints(self.labels.as_slice(), &device),
+                    tensor2(&self.target, &device),
+                )
             }
         }
 

@@ -1,6 +1,13 @@
-//! The positive locations of a batch.
+//! The positive locations of a batch, and those that are ignored.
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
+
+/// The label of a location that belongs to no object.
+pub const BACKGROUND: i32 = -1;
+
+/// The label of a location that enters no term of the objective, neither as a positive nor as
+/// background.
+pub const IGNORED: i32 = -2;
 
 /// The indicator `𝟙` of eq. (6): which locations are positive.
 #[derive(Clone, Debug)]
@@ -9,6 +16,8 @@ pub(crate) struct Positives {
     background: Tensor<1, Bool>,
     /// Its sum, one element.
     pub(crate) count: Tensor<1>,
+    /// Which locations enter no term, `[num_locations]`. None of them is positive.
+    ignored: Tensor<1, Bool>,
 }
 
 impl Positives {
@@ -17,6 +26,7 @@ impl Positives {
         let background = labels.clone().lower_scalar(0);
         Self {
             count: background.clone().bool_not().cast(FloatDType::F32).sum(),
+            ignored: labels.clone().equal_scalar(IGNORED),
             background,
         }
     }
@@ -37,6 +47,13 @@ impl Positives {
         let background = self.background.clone().unsqueeze_dim::<2>(1);
         let shape = boxes.shape();
         boxes.mask_fill(background.expand(shape), 0.0)
+    }
+
+    /// The losses of all classes, `[num_locations, num_classes]`, but 0 for ignored locations.
+    pub(crate) fn mask_ignored(&self, losses: Tensor<2>) -> Tensor<2> {
+        let ignored = self.ignored.clone().unsqueeze_dim::<2>(1);
+        let shape = losses.shape();
+        losses.mask_fill(ignored.expand(shape), 0.0)
     }
 
     /// The sum over the values of positive locations, one element.

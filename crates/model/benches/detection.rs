@@ -5,8 +5,10 @@ use burn::tensor::{Device, Distribution, Tensor};
 use divan::{Bencher, black_box};
 use fcos_burn_boxes::{Detection, LabeledBox, batched_nms};
 use fcos_burn_model::{
-    FcosConfig,
-    assignment::AssignmentRule,
+    FcosConfig, ImagePredictions,
+    assignment::{
+        AssignmentRule, AtssConfig, DwConfig, PredictionAssignmentRule, SimOtaConfig, TalConfig,
+    },
     locations::Locations,
     postprocess::{ImageFrame, LevelValues, detect},
 };
@@ -44,19 +46,56 @@ fn boxes(count: usize) -> Vec<[f32; 4]> {
         .collect()
 }
 
+fn objects(count: usize) -> Vec<LabeledBox> {
+    let boxes = boxes(count).into_iter().enumerate();
+    let labeled = boxes.map(|(index, bbox)| LabeledBox {
+        bbox,
+        label: index % CLASSES,
+    });
+    labeled.collect()
+}
+
 #[divan::bench(args = [1, 10, 100, 1000])]
-fn assignment(bencher: Bencher, objects: usize) {
-    let objects: Vec<_> = boxes(objects)
-        .into_iter()
-        .enumerate()
-        .map(|(index, bbox)| LabeledBox {
-            bbox,
-            label: index % CLASSES,
-        })
-        .collect();
-    let locations = locations();
-    let rule = FcosConfig::paper(CLASSES).assignment;
+fn assignment(bencher: Bencher, count: usize) {
+    by_objects(bencher, count, &FcosConfig::paper(CLASSES).assignment);
+}
+
+#[divan::bench(args = [1, 10, 100, 1000])]
+fn assignment_atss(bencher: Bencher, count: usize) {
+    by_objects(bencher, count, &AtssConfig::default());
+}
+
+#[divan::bench(args = [1, 10, 100, 1000])]
+fn assignment_tal(bencher: Bencher, count: usize) {
+    by_predictions(bencher, count, &TalConfig::default());
+}
+
+#[divan::bench(args = [1, 10, 100, 1000])]
+fn assignment_simota(bencher: Bencher, count: usize) {
+    by_predictions(bencher, count, &SimOtaConfig::default());
+}
+
+#[divan::bench(args = [1, 10, 100, 1000])]
+fn assignment_dw(bencher: Bencher, count: usize) {
+    by_predictions(bencher, count, &DwConfig::default());
+}
+
+fn by_objects(bencher: Bencher, count: usize, rule: &dyn AssignmentRule) {
+    let (objects, locations) = (objects(count), locations());
     bencher.bench_local(|| black_box(rule.assign(&objects, &locations)));
+}
+
+/// Each location predicts a box with sides of up to 200 pixels around it.
+fn by_predictions(bencher: Bencher, count: usize, rule: &dyn PredictionAssignmentRule) {
+    let (objects, locations) = (objects(count), locations());
+    let logits = random(CLASSES * locations.len(), [-7.0, 1.0]);
+    let distances = random(4 * locations.len(), [1.0, 100.0]);
+    let (distances, _) = distances.as_chunks::<4>();
+    let predicted: Vec<[f32; 4]> = (locations.iter().zip(distances))
+        .map(|([x, y], [l, t, r, b])| [x - l, y - t, x + r, y + b])
+        .collect();
+    let predictions = ImagePredictions::new(CLASSES, &logits, &predicted);
+    bencher.bench_local(|| black_box(rule.assign(&objects, &locations, &predictions)));
 }
 
 #[divan::bench(args = [100, 1000, 5000])]

@@ -1,10 +1,12 @@
 //! Configuration of the detector, with presets.
 
+use std::sync::Arc;
+
 use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    assignment::AssignmentConfig,
+    assignment::{Assigner, AssignerConfig, AssignmentConfig},
     backbone::{
         BackboneConfig,
         norm::NormKind,
@@ -43,7 +45,10 @@ pub struct FcosConfig<C: BackboneConfig = ResNetConfig> {
     pub head: FcosHeadConfig,
     /// Where on the input the locations are.
     pub location_rule: LocationRule,
-    /// Which locations are assigned to which object in training.
+    /// Which rule assigns locations to objects in training.
+    #[serde(default)]
+    pub assigner: AssignerConfig,
+    /// The parameters of FCOS's rule, if it is the [`assigner`](Self::assigner).
     pub assignment: AssignmentConfig,
     /// How predictions are decoded into detections.
     pub postprocess: PostprocessConfig,
@@ -66,6 +71,7 @@ impl FcosConfig {
             fpn: FpnConfig::new(256),
             head: FcosHeadConfig::default(),
             location_rule: LocationRule::HalfStride,
+            assigner: AssignerConfig::Fcos,
             assignment: AssignmentConfig::new(vec![64.0, 128.0, 256.0, 512.0]),
             postprocess: PostprocessConfig::default(),
         }
@@ -138,7 +144,7 @@ impl<C: BackboneConfig> FcosConfig<C> {
     ///
     /// If it has another number of feature maps, the
     /// [`range_bounds`](AssignmentConfig::range_bounds) have to be adapted, unless the training
-    /// replaces FCOS's assignment rule.
+    /// uses another rule than that of FCOS.
     #[must_use]
     pub fn with_backbone<D: BackboneConfig>(self, backbone: D) -> FcosConfig<D> {
         FcosConfig {
@@ -147,6 +153,7 @@ impl<C: BackboneConfig> FcosConfig<C> {
             fpn: self.fpn,
             head: self.head,
             location_rule: self.location_rule,
+            assigner: self.assigner,
             assignment: self.assignment,
             postprocess: self.postprocess,
         }
@@ -173,6 +180,12 @@ impl<C: BackboneConfig> FcosConfig<C> {
         }
     }
 
+    /// Sets [`assigner`](Self::assigner).
+    #[must_use]
+    pub fn with_assigner(self, assigner: AssignerConfig) -> Self {
+        Self { assigner, ..self }
+    }
+
     /// Sets [`assignment`](Self::assignment).
     #[must_use]
     pub fn with_assignment(self, assignment: AssignmentConfig) -> Self {
@@ -196,22 +209,31 @@ impl<C: BackboneConfig> FcosConfig<C> {
         self.fpn.strides(&self.backbone.features())
     }
 
-    /// FCOS's assignment rule, for a training that does not replace it.
+    /// The rule that assigns locations to objects, for a training that does not replace it.
     ///
     /// # Errors
     ///
-    /// Names the invalid field of [`assignment`](Self::assignment), or of the configuration of the
-    /// levels.
-    pub fn assignment_rule(&self) -> Result<AssignmentConfig, ConfigError> {
+    /// Names the invalid field of the rule's parameters, or of the configuration of the levels.
+    pub fn assignment_rule(&self) -> Result<Assigner, ConfigError> {
         self.validate()?;
-        let checked = self.assignment.validate(self.strides().len());
-        checked.map_err(|error| error.within("assignment"))?;
-        Ok(self.assignment.clone())
+        let checked = self.assigner.validate();
+        checked.map_err(|error| error.within("assigner"))?;
+        Ok(match &self.assigner {
+            AssignerConfig::Fcos => {
+                let checked = self.assignment.validate(self.strides().len());
+                checked.map_err(|error| error.within("assignment"))?;
+                Assigner::Static(Arc::new(self.assignment.clone()))
+            }
+            AssignerConfig::Atss(rule) => Assigner::Static(Arc::new(rule.clone())),
+            AssignerConfig::Tal(rule) => Assigner::ByPrediction(Arc::new(rule.clone())),
+            AssignerConfig::SimOta(rule) => Assigner::ByPrediction(Arc::new(rule.clone())),
+            AssignerConfig::Dw(rule) => Assigner::ByPrediction(Arc::new(rule.clone())),
+        })
     }
 
     /// Checks every value on which building or running the detector depends. The
-    /// [`assignment`](Self::assignment) is checked where it is used, by
-    /// [`assignment_rule`](Self::assignment_rule).
+    /// [`assigner`](Self::assigner) and the [`assignment`](Self::assignment) are checked where they
+    /// are used, by [`assignment_rule`](Self::assignment_rule).
     ///
     /// # Errors
     ///
@@ -241,8 +263,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::assignment::{AtssConfig, DwConfig, SimOtaConfig, TalConfig};
 
-    /// `FcosConfig::small(3)` without `fpn.extra_levels`, which older files lack.
+    /// `FcosConfig::small(3)` without `fpn.extra_levels` and `assigner`, which older files lack.
     const WITHOUT_DEFAULTS: &str = r#"{
         "num_classes": 3,
         "backbone": {
@@ -292,7 +315,11 @@ mod tests {
         ] {
             let config = preset(80);
             assert_eq!(config.validate(), Ok(()));
-            assert_eq!(config.assignment_rule().as_ref(), Ok(&config.assignment));
+            let rule = config.assignment_rule().unwrap();
+            let Assigner::Static(rule) = rule else {
+                panic!("{rule:?}");
+            };
+            assert_eq!(format!("{rule:?}"), format!("{:?}", config.assignment));
             assert_eq!(config.strides(), [8, 16, 32, 64, 128]);
         }
     }
@@ -311,7 +338,7 @@ mod tests {
     #[test]
     fn invalid_fields_are_named_by_their_paths() {
         type Change = fn(&mut FcosConfig);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 12] = [
             ("num_classes", |config| config.num_classes = 0),
             ("backbone.width", |config| config.backbone.width = 0),
             ("backbone.norm_epsilon", |config| {
@@ -326,6 +353,19 @@ mod tests {
             }),
             ("assignment.range_bounds", |config| {
                 config.fpn.extra_levels = 1
+            }),
+            ("assigner.atss.top_k", |config| {
+                config.assigner = AssignerConfig::Atss(AtssConfig::default().with_top_k(0));
+            }),
+            ("assigner.tal.beta", |config| {
+                config.assigner = AssignerConfig::Tal(TalConfig::default().with_beta(-1.0));
+            }),
+            ("assigner.simota.center_radius", |config| {
+                let rule = SimOtaConfig::default().with_center_radius(f32::NAN);
+                config.assigner = AssignerConfig::SimOta(rule);
+            }),
+            ("assigner.dw.mu", |config| {
+                config.assigner = AssignerConfig::Dw(DwConfig::default().with_mu(1e9));
             }),
             ("postprocess.score_threshold", |config| {
                 config.postprocess.score_threshold = 1.5;
@@ -342,6 +382,36 @@ mod tests {
     fn missing_fields_get_their_defaults() {
         let config: FcosConfig = serde_json::from_str(WITHOUT_DEFAULTS).unwrap();
         assert_eq!(config, FcosConfig::small(3));
+    }
+
+    #[test]
+    fn rules_have_the_published_parameters_where_a_file_lacks_them() {
+        let rule = |json: &str| serde_json::from_str::<AssignerConfig>(json).unwrap();
+        assert_eq!(rule(r#""fcos""#), AssignerConfig::Fcos);
+        let atss = AtssConfig::default();
+        assert_eq!(rule(r#"{"atss": {}}"#), AssignerConfig::Atss(atss));
+        let tal = TalConfig::default().with_top_k(10);
+        assert_eq!(rule(r#"{"tal": {"top_k": 10}}"#), AssignerConfig::Tal(tal));
+        let simota = SimOtaConfig::default().with_iou_weight(1.0);
+        assert_eq!(
+            rule(r#"{"simota": {"iou_weight": 1.0}}"#),
+            AssignerConfig::SimOta(simota)
+        );
+        assert_eq!(
+            rule(r#"{"dw": {}}"#),
+            AssignerConfig::Dw(DwConfig::default())
+        );
+        let unknown = serde_json::from_str::<AssignerConfig>(r#"{"dw": {"tau": 1}}"#);
+        assert!(unknown.is_err());
+    }
+
+    #[test]
+    fn rules_other_than_that_of_fcos_need_no_ranges() {
+        let mut config = FcosConfig::small(3);
+        config.assignment.range_bounds.clear();
+        assert!(config.assignment_rule().is_err());
+        config.assigner = AssignerConfig::Atss(AtssConfig::default());
+        assert!(config.assignment_rule().is_ok());
     }
 
     #[test]

@@ -54,16 +54,18 @@ pub fn measure(
     for _ in 0..rounds.warm_up + rounds.measured {
         let originals = images.clone();
         let host = stopwatch.time("preprocessing", || config.input.batch(originals))??;
-        let frames = host.frames;
-        let batch = stopwatch.time("transfer", || Tensor::<4>::from_data(host.images, &device))?;
-        input = batch.dims();
-        let output = stopwatch.time("forward", || {
-            detector.model().forward(config.precision.cast(batch))
-        })?;
-        let postprocess = detector.model().postprocess();
-        stopwatch.time("detections", || {
-            black_box(output.detect(&frames, postprocess))
-        })?;
+        for view in host.views {
+            let pixels = || Tensor::<4>::from_data(view.images, &device);
+            let batch = stopwatch.time("transfer", pixels)?;
+            input = batch.dims();
+            let output = stopwatch.time("forward", || {
+                detector.model().forward(config.precision.cast(batch))
+            })?;
+            let postprocess = detector.model().postprocess();
+            stopwatch.time("detections", || {
+                black_box(output.detect(&view.frames, postprocess))
+            })?;
+        }
         let originals = images.clone();
         let found = stopwatch.time("detect", || detector.detect(originals))??;
         detections = found.iter().map(Vec::len).sum();

@@ -52,6 +52,8 @@ pub struct TrainingReport {
 
 const FIRST: BatchPlace = BatchPlace {
     epoch: 1,
+    batch: 0,
+    epochs_left: None,
     progress: 0.0,
 };
 
@@ -117,20 +119,18 @@ fn host_stages(
 ) -> Result<Vec<Stage>, Error> {
     let device = config.devices[0].open(config.precision)?;
     let mut stopwatch = Stopwatch::new(&device);
+    let (resize, interpolation) = (config.input.resize, config.input.interpolation);
+    let companions = (collate.reader).companions(dataset, FIRST.epoch, resize, interpolation);
     for _ in 0..rounds.warm_up + rounds.measured {
         let mut image_times = Stopwatch::new(&device);
         let mut samples = Vec::with_capacity(indices.len());
         for &index in indices {
             let sample = image_times.time("decode", || dataset.sample(index))??;
-            let sample = image_times.time("resize", || {
-                config
-                    .input
-                    .resize
-                    .resize(sample, config.input.interpolation)
-            })??;
+            let sample = image_times.time("resize", || resize.resize(sample, interpolation))??;
             let mut rng = sample_rng(config.seed, FIRST.epoch, index);
-            let sample =
-                image_times.time("augment", || collate.augmentation.apply(sample, &mut rng))??;
+            let sample = image_times.time("augment", || {
+                (collate.augmentation).apply_among(sample, &companions, &mut rng)
+            })??;
             let objects = sample.objects();
             image_times.time("assignment", || {
                 black_box(config.model.assignment.assign(&objects, locations))

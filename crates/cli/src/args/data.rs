@@ -1,18 +1,22 @@
 //! Arguments for data.
 
-use std::path::PathBuf;
+use std::{ffi::OsStr, path::PathBuf};
 
 use clap::Args;
-use fcos_burn::{data::shapes::ShapesConfig, train::config::DataSource};
+use fcos_burn::{
+    data::{shapes::ShapesConfig, synthetic::SyntheticConfig},
+    train::config::DataSource,
+};
 
 use super::parse_val_share;
 
 /// The data to train or evaluate on.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// Use the built-in `shapes`, or a data set in any known layout: its folder, or the file that
-    /// describes it, such as data.yaml or a COCO file [default: shapes; in `evaluate`, the data of the run]
-    #[arg(long, value_name = "shapes|DIR|FILE")]
+    /// Use the built-in `shapes` or `synthetic` (for pretraining), or a data set in any known layout: its
+    /// folder, or the file that describes it, such as data.yaml or a COCO file [default: shapes; in
+    /// `evaluate`, the data of the run]
+    #[arg(long, value_name = "shapes|synthetic|DIR|FILE")]
     data: Option<PathBuf>,
     /// Read the training images from this folder, with annotations in a COCO file
     #[arg(long, value_name = "DIR", conflicts_with = "data", requires_all = ["train_annotations", "val_images", "val_annotations"])]
@@ -49,10 +53,18 @@ impl DataArgs {
                 val_annotations: val_annotations.clone(),
             });
         }
-        self.data.as_ref().map(|data| match data.as_os_str() {
-            name if name == "shapes" => DataSource::Shapes(ShapesConfig::default()),
-            _ => DataSource::Folder(data.clone()),
+        self.data.as_ref().map(|data| {
+            generated(data.as_os_str()).unwrap_or_else(|| DataSource::Folder(data.clone()))
         })
+    }
+}
+
+/// The built-in set of this name.
+pub fn generated(name: &OsStr) -> Option<DataSource> {
+    match name.to_str()? {
+        "shapes" => Some(DataSource::Shapes(ShapesConfig::default())),
+        "synthetic" => Some(DataSource::Synthetic(SyntheticConfig::default())),
+        _ => None,
     }
 }
 
@@ -85,5 +97,18 @@ impl SplitArgs {
     /// The share to hold out, if one was given.
     pub fn val_share(&self) -> Option<f64> {
         self.val_share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_names_of_built_in_sets_are_taken_for_one() {
+        let named = |name: &str| generated(OsStr::new(name)).map(|source| source.name());
+        assert_eq!(named("shapes").as_deref(), Some("shapes"));
+        assert_eq!(named("synthetic").as_deref(), Some("synthetic"));
+        assert_eq!(named("./synthetic"), None);
     }
 }

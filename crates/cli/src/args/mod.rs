@@ -1,5 +1,6 @@
 //! Arguments shared by commands.
 
+mod augmentation;
 mod data;
 mod detection;
 mod device;
@@ -12,7 +13,8 @@ mod tiling;
 mod training;
 mod weights;
 
-pub use data::{DataArgs, SplitArgs};
+pub use augmentation::AugmentationArgs;
+pub use data::{DataArgs, SplitArgs, generated};
 pub use detection::DetectionArgs;
 pub use device::{DeviceArgs, DeviceParser, check_devices};
 pub use image_size::{ImageSizeArgs, parse_size};

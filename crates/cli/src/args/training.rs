@@ -1,12 +1,13 @@
 //! Arguments for training.
 
-use std::path::PathBuf;
+use std::{mem::discriminant, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
     detect::{DetectorFile, device::DeviceName},
     loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, ConfigError},
     model::{
+        assignment::AssignerConfig,
         backbone::resnet::{ResNetConfig, ResNetDepth},
         head::CenternessBranch,
     },
@@ -17,7 +18,7 @@ use fcos_burn::{
 };
 
 use super::{
-    DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs,
+    AugmentationArgs, DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs,
     number::{parse_count, parse_decay, parse_non_negative, parse_positive, parse_share},
 };
 use crate::Error;
@@ -44,6 +45,11 @@ pub struct TrainingArgs {
     /// resnet50]
     #[arg(long, value_enum)]
     backbone: Option<Backbone>,
+    /// Assign locations to objects by this rule; tal and dw also set the classification loss that
+    /// they were published with and disable the association loss, unless flags set these
+    /// [default: fcos]
+    #[arg(long, value_enum, value_name = "RULE")]
+    assignment: Option<Assignment>,
     /// Add this association loss [default: small: pse, paper: none]
     #[arg(long, value_enum)]
     association: Option<Association>,
@@ -74,6 +80,8 @@ pub struct TrainingArgs {
     box_loss: Option<BoxLoss>,
     #[command(flatten)]
     image_size: ImageSizeArgs,
+    #[command(flatten)]
+    augmentation: AugmentationArgs,
     /// Train for this many passes over the training split [default: small: 4, paper: 90,000
     /// iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
@@ -144,6 +152,29 @@ enum Backbone {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
+#[value(rename_all = "lower")]
+enum Assignment {
+    Fcos,
+    Atss,
+    Tal,
+    SimOta,
+    Dw,
+}
+
+impl Assignment {
+    /// The rule with its published parameters.
+    fn rule(self) -> AssignerConfig {
+        match self {
+            Self::Fcos => AssignerConfig::Fcos,
+            Self::Atss => AssignerConfig::Atss(Default::default()),
+            Self::Tal => AssignerConfig::Tal(Default::default()),
+            Self::SimOta => AssignerConfig::SimOta(Default::default()),
+            Self::Dw => AssignerConfig::Dw(Default::default()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
 enum Association {
     None,
     Pse,
@@ -199,7 +230,7 @@ impl TrainingArgs {
         if let Some(source) = self.data.source() {
             // The share of the file holds for any data that can be divided.
             if val_split.is_none()
-                && matches!(source, DataSource::Folder(_) | DataSource::Shapes(_))
+                && (source.is_generated() || matches!(source, DataSource::Folder(_)))
             {
                 val_share = val_share.or(config.data.val_share);
             }
@@ -229,6 +260,13 @@ impl TrainingArgs {
         if let Some(of_weights) = &of_weights {
             self.check_backbone(of_weights, &config.model.backbone)?;
         }
+        if let Some(assignment) = self.assignment {
+            let (rule, of_file) = (assignment.rule(), config.model.assigner.clone());
+            config = config.with_assigner(match discriminant(&rule) == discriminant(&of_file) {
+                true => of_file,
+                false => rule,
+            });
+        }
         self.set_objective(&mut config)
             .map_err(train::Error::from)?;
         if let Some(branch) = self.centerness {
@@ -243,6 +281,7 @@ impl TrainingArgs {
         if let Some(resize) = self.image_size.resize() {
             config.input.resize = resize;
         }
+        self.augmentation.set(&mut config);
         if let Some(epochs) = self.epochs {
             config.duration = TrainingLength::Epochs(epochs);
         }

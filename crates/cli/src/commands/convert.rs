@@ -9,13 +9,12 @@ use clap::ValueEnum;
 use fcos_burn::{
     data::{
         DataError, DataFolder, DatasetWriter, DetectionDataset, ImageTransfer, Layout, list_names,
-        shapes::ShapesConfig,
     },
     train::config::DataSource,
 };
 use fcos_burn_cli::{
     Error,
-    args::parse_val_share,
+    args::{generated, parse_val_share},
     terminal::{message, print},
 };
 
@@ -25,9 +24,9 @@ use fcos_burn_cli::{
 /// the folder to standard output.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// Read the built-in `shapes`, or a data set in any known layout: its folder, or the file that
-    /// describes it
-    #[arg(long, value_name = "shapes|DIR|FILE")]
+    /// Read the built-in `shapes` or `synthetic`, or a data set in any known layout: its folder, or the
+    /// file that describes it
+    #[arg(long, value_name = "shapes|synthetic|DIR|FILE")]
     data: PathBuf,
     /// Layout to write
     #[arg(long, value_enum)]
@@ -89,9 +88,9 @@ impl From<&TransferArgs> for ImageTransfer {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let source = match args.data.as_os_str() {
-        name if name == "shapes" => Source::Shapes,
-        _ => Source::Folder(DataFolder::open(&args.data)?),
+    let source = match generated(args.data.as_os_str()) {
+        Some(source) => Source::Generated(source),
+        None => Source::Folder(DataFolder::open(&args.data)?),
     };
     if let Source::Folder(folder) = &source {
         check_output(folder.path(), &args.output)?;
@@ -159,7 +158,7 @@ fn check_output(data: &Path, output: &Path) -> Result<(), Error> {
 
 /// What is read.
 enum Source {
-    Shapes,
+    Generated(DataSource),
     Folder(DataFolder),
 }
 
@@ -167,7 +166,7 @@ impl Source {
     /// The names of the chosen splits, each once, or of all.
     fn names(&self, chosen: &[String]) -> Result<Vec<String>, Error> {
         let all = match self {
-            Self::Shapes => vec!["train".to_owned(), "val".to_owned()],
+            Self::Generated(_) => vec!["train".to_owned(), "val".to_owned()],
             Self::Folder(folder) => folder.splits().to_vec(),
         };
         if chosen.is_empty() {
@@ -176,7 +175,7 @@ impl Source {
         let mut names = Vec::new();
         for name in chosen {
             let name = match self {
-                Self::Shapes => name,
+                Self::Generated(_) => name,
                 Self::Folder(folder) => folder.split(name)?,
             };
             if !names.iter().any(|known| known == name) {
@@ -188,7 +187,7 @@ impl Source {
 
     fn read(&self, split: &str) -> Result<DetectionDataset, Error> {
         Ok(match self {
-            Self::Shapes => DataSource::Shapes(ShapesConfig::default()).open(split)?,
+            Self::Generated(source) => source.open(split)?,
             Self::Folder(folder) => folder.read(split)?,
         })
     }

@@ -14,8 +14,7 @@ use clap::ValueEnum;
 use fcos_burn::{
     eval::EvaluationReport,
     train::{
-        InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer,
-        config::{DataSource, Keep},
+        InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep,
         training::LineRenderer,
     },
 };
@@ -48,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config", "backbone", "association",
         "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
-        "box_loss", "image_size", "short_side", "epochs", "batch_size", "lr", "lr_decay", "average_decay", "workers", "seed", "weights", "improved_fcos",
+        "box_loss", "image_size", "short_side", "augment", "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "lr_decay", "average_decay", "workers", "seed", "weights", "improved_fcos",
         "new_classifier", "accumulate", "gradient_checkpointing", "precision", "keep", "output",
     ])]
     resume: Option<PathBuf>,
@@ -135,7 +134,7 @@ fn configure(args: &Args) -> Result<(RunConfig, Option<InitialWeights>), Error> 
         Some(KeptEpoch::Last) => config.keep = Keep::Last,
         None => {}
     }
-    if weights.is_none() && !matches!(config.data.source, DataSource::Shapes(_)) {
+    if weights.is_none() && !config.data.source.is_generated() {
         message(format_args!("starting from random weights; {PRETRAINED}"));
     }
     Ok((config, weights))

@@ -22,13 +22,19 @@ use super::{
     *,
 };
 
-/// Three epochs of eight steps.
+/// Three epochs of eight steps. Batches have different sizes, and images are combined, except in the
+/// last epoch.
 const SHORT: &str = r#"{
     "model": {"backbone": {"width": 8}, "fpn": {"channels": 8}, "head": {"tower_depth": 1}},
     "data": {"source": {"shapes": {
         "train_images": 16, "val_images": 3, "width": 64, "height": 64, "max_objects": 2
     }}},
-    "input": {"resize": {"fixed": {"width": 64, "height": 64}}},
+    "input": {
+        "resize": {"fixed": {"width": 64, "height": 64}},
+        "multi_scale": {"min": 0.5, "max": 1.5}
+    },
+    "augment": "auto",
+    "plain_epochs": 1,
     "optimization": {"decay": {"cosine": {"end": 0.1}}, "average_decay": 0.9},
     "duration": {"epochs": 3},
     "batch_size": 2,

@@ -55,7 +55,7 @@ fn a_search_ends_with_a_configuration_for_training() {
         &["--config", path(&best), "--output", path(&output)],
     );
     assert!(trained.status.success(), "{}", stderr(&trained));
-    let [of_best, of_run] =
+    let [of_best, of_run]: [RunConfig; 2] =
         [best, output.join("config.json")].map(|p| RunConfig::read(&p).unwrap());
     assert_eq!(of_best, of_run);
 

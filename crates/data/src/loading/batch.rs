@@ -2,7 +2,7 @@
 
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::F32x3;
-use fast_image_resize::{ImageError, ResizeError, ResizeOptions, Resizer};
+use fast_image_resize::{ImageError, ResizeError, Resizer};
 use image::RgbImage;
 
 use super::Normalization;
@@ -89,8 +89,7 @@ fn resized(
     let source = TypedImageRef::new(image.width(), image.height(), &pixels)
         .map_err(|_| ImageError::UnsupportedPixelType)?;
     let mut target = TypedImage::new(width, height);
-    let options = ResizeOptions::new().resize_alg(Interpolation::Pointwise.algorithm());
-    Resizer::new().resize_typed(&source, &mut target, &options)?;
+    Resizer::new().resize_typed(&source, &mut target, &Interpolation::Pointwise.options())?;
     Ok(target)
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rand::RngExt;
+use rand::{Rng, RngExt};
 
-use crate::transforms::Sample;
+use crate::transforms::{Companions, Interpolation, Resize, Sample};
 use crate::{DataError, DetectionDataset, sample_rng};
 
 /// Modifies the seed so that the choice of a replacement and the augmentation of the sample share no random numbers.
@@ -78,6 +78,25 @@ impl SampleReader {
                 Err(error) => return Err(error),
             }
             index = draws.random_range(0..dataset.len());
+        }
+    }
+
+    /// The images that steps which combine several draw from: all those of `dataset`, with the same probability, read
+    /// like [samples](Self::sample) of `epoch` and resized.
+    pub fn companions(
+        &self,
+        dataset: &DetectionDataset,
+        epoch: u64,
+        resize: Resize,
+        interpolation: Interpolation,
+    ) -> impl Companions {
+        move |rng: &mut dyn Rng| {
+            let len = dataset.len();
+            if len == 0 {
+                return Err(DataError::IndexOutOfRange { index: 0, len });
+            }
+            let (_, sample) = self.sample(dataset, epoch, rng.random_range(0..len))?;
+            resize.resize(sample, interpolation)
         }
     }
 

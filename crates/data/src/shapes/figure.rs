@@ -1,6 +1,6 @@
 //! Outlines of objects and strokes, as sets of points in the plane.
 
-use super::paint::Color;
+use crate::drawing::Color;
 
 /// The classes, in the order of the labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,7 @@
 
 use rand::{Rng, RngExt};
 
-/// Red, green and blue, each from 0 to 255.
-pub(super) type Color = [f32; 3];
+use crate::drawing::{Color, mix, unit_vector};
 
 /// A texture of two colors.
 #[derive(Debug, Clone, Copy)]
@@ -138,21 +137,6 @@ impl Paint {
     }
 }
 
-pub(super) fn mix(a: Color, b: Color, fraction: f32) -> Color {
-    std::array::from_fn(|channel| a[channel] + (b[channel] - a[channel]) * fraction)
-}
-
-/// A vector of length 1 in a random direction, by the rational parametrization of the circle.
-pub(super) fn unit_vector(rng: &mut impl Rng) -> [f32; 2] {
-    let t: f32 = rng.random_range(-1.0..=1.0);
-    let (cos, sin) = ((1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t));
-    if rng.random() {
-        [cos, sin]
-    } else {
-        [-cos, -sin]
-    }
-}
-
 /// Random values from 0 to 1 on a unit grid, interpolated smoothly.
 fn spots(x: f32, y: f32, key: u32) -> f32 {
     let (column, row) = (x.floor(), y.floor());
@@ -175,25 +159,6 @@ fn hash(x: i32, y: i32, key: u32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample_rng;
-
-    #[test]
-    fn unit_vectors_have_length_one_in_all_quadrants() {
-        let mut rng = sample_rng(0, 0, 0);
-        let vectors: Vec<[f32; 2]> = (0..400).map(|_| unit_vector(&mut rng)).collect();
-        assert!(
-            vectors
-                .iter()
-                .all(|[x, y]| (x * x + y * y - 1.0).abs() < 1e-6)
-        );
-        for (x_sign, y_sign) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
-            let quadrant = vectors
-                .iter()
-                .filter(|[x, y]| x * x_sign > 0.0 && y * y_sign > 0.0)
-                .count();
-            assert!(quadrant > 60, "{quadrant} of 400");
-        }
-    }
 
     #[test]
     fn spots_fill_the_range_and_are_smooth() {

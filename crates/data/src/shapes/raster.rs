@@ -1,24 +1,7 @@
 //! Which layer is on top at each point of a fine grid over the image.
 
 use super::figure::Region;
-use crate::BoundingBox;
-
-/// Grid points along each side of a pixel.
-const GRID: usize = 4;
-
-/// Grid points in a pixel.
-const POINTS: usize = GRID * GRID;
-
-/// The visible part of a layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Visible {
-    /// Encloses the visible grid points. Edges are multiples of a quarter pixel.
-    pub bbox: BoundingBox,
-    /// Visible area in square pixels.
-    pub area: f64,
-    /// Visible fraction of the whole area, including the area outside the image.
-    pub fraction: f64,
-}
+use crate::drawing::{Edges, GRID, POINTS, Visible};
 
 /// The topmost layer at every grid point. Layer 0 is the background.
 pub(super) struct Raster {
@@ -69,30 +52,18 @@ impl Raster {
 
     /// The visible part of each layer from 1 on; `None` for hidden layers.
     pub(super) fn visible(&self) -> Vec<Option<Visible>> {
-        let mut found = vec![(0_usize, [usize::MAX, usize::MAX, 0, 0]); self.totals.len()];
+        let mut found = vec![Edges::NONE; self.totals.len()];
         let columns = self.width * GRID;
         for (row, line) in self.top.chunks_exact(columns).enumerate() {
             let mut start = 0;
             for run in line.chunk_by(|a, b| a == b) {
                 let end = start + run.len();
-                let (count, [x1, y1, x2, y2]) = &mut found[usize::from(run[0])];
-                *count += run.len();
-                (*x1, *y1) = ((*x1).min(start), (*y1).min(row));
-                (*x2, *y2) = ((*x2).max(end), (*y2).max(row + 1));
+                found[usize::from(run[0])].add(row, start, end, run.len());
                 start = end;
             }
         }
         let layers = found.into_iter().zip(&self.totals).skip(1);
-        layers
-            .map(|((count, edges), total)| {
-                let [x1, y1, x2, y2] = edges.map(|edge| edge as f32 / GRID as f32);
-                (count > 0).then(|| Visible {
-                    bbox: BoundingBox::new(x1, y1, x2, y2),
-                    area: count as f64 / POINTS as f64,
-                    fraction: count as f64 / *total as f64,
-                })
-            })
-            .collect()
+        layers.map(|(edges, total)| edges.visible(*total)).collect()
     }
 
     /// The topmost layers in a pixel with their fractions of the pixel. A layer may occur several times.

@@ -5,12 +5,10 @@ use rand::{Rng, RngExt};
 
 use super::config::ShapesConfig;
 use super::figure::{Figure, Segment, ShapeKind};
-use super::paint::{Color, Paint, mix, unit_vector};
-use super::raster::{Raster, Visible};
+use super::paint::Paint;
+use super::raster::Raster;
 use crate::SampleRng;
-
-/// The smallest visible fraction of an annotated object.
-const MIN_VISIBLE: f64 = 0.25;
+use crate::drawing::{Color, MIN_VISIBLE, Visible, mix, nearby, shifted, unit_vector};
 
 /// Everything in an image, including the generator of its noise, so that rendering is reproducible.
 #[derive(Debug, Clone)]
@@ -274,23 +272,6 @@ fn point(size: [f32; 2], rng: &mut impl Rng) -> [f32; 2] {
 
 fn color(rng: &mut impl Rng, range: std::ops::Range<f32>) -> Color {
     [(); 3].map(|()| rng.random_range(range.clone()))
-}
-
-/// A color at most `distance` away in each channel.
-fn nearby(color: Color, distance: f32, rng: &mut impl Rng) -> Color {
-    color.map(|value| value + rng.random_range(-distance..=distance))
-}
-
-/// A color that is brighter or darker by `distance`, whichever stays in range.
-fn shifted(color: Color, distance: f32, rng: &mut impl Rng) -> Color {
-    let brightness = color.iter().sum::<f32>() / 3.0;
-    let up = if (distance..=255.0 - distance).contains(&brightness) {
-        rng.random()
-    } else {
-        brightness < 127.5
-    };
-    let shift = if up { distance } else { -distance };
-    color.map(|value| value + shift)
 }
 
 /// A color far from `other`.

@@ -4,6 +4,7 @@ use image::imageops;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use super::visibility::visible_part;
 use super::{Augmentation, Geometry, Sample};
 use crate::{BoundingBox, DataError};
 
@@ -74,9 +75,9 @@ impl Augmentation for RandomCrop {
             offset: [-(left as f32), -(top as f32)],
             ..Geometry::IDENTITY
         };
+        let size = (crop_width, crop_height);
         let visible = |bbox: BoundingBox, _| {
-            let inside = shift.map(bbox).clip(crop_width, crop_height);
-            !inside.is_degenerate() && inside.area() >= self.min_visible * bbox.area()
+            visible_part(shift.map(bbox), size, self.min_visible * bbox.area()).is_some()
         };
         let image =
             imageops::crop_imm(sample.image(), left, top, crop_width, crop_height).to_image();

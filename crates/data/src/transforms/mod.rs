@@ -19,22 +19,49 @@
 //!
 //! [`Augmentations`] adds steps of your own.
 
+mod affine;
 mod augmentation;
+mod blur;
 mod color;
+mod companions;
+mod copy_paste;
 mod crop;
+mod erasing;
 mod flip;
 mod geometry;
+mod hsv;
+mod jpeg;
+mod mixup;
+mod mosaic;
+mod multi_scale;
+mod noise;
 mod pipeline;
+mod projection;
 mod resize;
 mod sample;
+mod strength;
 mod transform;
+mod visibility;
+mod warp;
 
+pub use affine::RandomAffine;
 pub use augmentation::Augmentation;
+pub use blur::GaussianBlur;
 pub use color::ColorJitter;
+pub use companions::Companions;
+pub use copy_paste::CopyPaste;
 pub use crop::RandomCrop;
+pub use erasing::RandomErasing;
 pub use flip::{Flip, HorizontalFlip, VerticalFlip};
 pub use geometry::Geometry;
+pub use hsv::HsvJitter;
+pub use jpeg::JpegArtifacts;
+pub use mixup::Mixup;
+pub use mosaic::Mosaic;
+pub use multi_scale::MultiScale;
+pub use noise::GaussianNoise;
 pub use pipeline::{Augmentations, Pipeline};
 pub use resize::{Interpolation, Resize, ScaleJitter};
 pub use sample::Sample;
+pub use strength::AugmentationStrength;
 pub use transform::Transform;

@@ -8,7 +8,8 @@ use rand::Rng;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Augmentation, Sample, Transform};
+use super::companions::no_companions;
+use super::{Augmentation, Companions, Sample, Transform};
 use crate::DataError;
 
 /// Augmentations in the order in which they apply.
@@ -38,15 +39,39 @@ impl Pipeline {
         Ok(self)
     }
 
+    /// The steps that [stay in the last epochs](Augmentation::is_plain): without those that combine images, distort them
+    /// or hide parts of them.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        let steps = self.steps.iter().filter(|step| step.is_plain());
+        Self {
+            steps: steps.cloned().collect(),
+        }
+    }
+
     /// Applies all steps in order, drawing random choices from `rng`.
     ///
     /// # Errors
     ///
     /// The error of a step: [`DataError::Resize`], or the error of a custom step. [`DataError::Augmentation`] if a step
-    /// returns an image without pixels.
+    /// returns an image without pixels, or if it needs other images, which [`apply_among`](Self::apply_among) gives.
     pub fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
+        self.apply_among(sample, &no_companions, rng)
+    }
+
+    /// [`apply`](Self::apply) with other images, for steps that combine several.
+    ///
+    /// # Errors
+    ///
+    /// The error of a step or of [`Companions::draw`].
+    pub fn apply_among(
+        &self,
+        sample: Sample,
+        companions: &dyn Companions,
+        rng: &mut dyn Rng,
+    ) -> Result<Sample, DataError> {
         self.steps.iter().try_fold(sample, |sample, step| {
-            let sample = step.apply(sample, rng)?;
+            let sample = step.apply_among(sample, companions, rng)?;
             match sample.image().is_empty() {
                 true => Err(DataError::augmentation(
                     format!("{step:?}"),
@@ -177,7 +202,7 @@ impl Augmentations {
     /// All names. The steps of this crate come first.
     fn names(&self) -> impl Iterator<Item = &str> {
         let registered = self.registered.keys().map(String::as_str);
-        Transform::NAMES.into_iter().chain(registered)
+        Transform::NAMES.iter().copied().chain(registered)
     }
 }
 

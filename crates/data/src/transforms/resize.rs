@@ -10,7 +10,7 @@ use super::{Augmentation, Geometry, Sample};
 use crate::DataError;
 
 /// The largest side of a resized image, in pixels.
-const MAX_SIDE: u32 = 1 << 15;
+pub(super) const MAX_SIDE: u32 = 1 << 15;
 
 /// How the pixels of a resized image are computed. Both variants are bilinear and give the same result when enlarging.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,11 +24,11 @@ pub enum Interpolation {
 }
 
 impl Interpolation {
-    pub(crate) fn algorithm(self) -> ResizeAlg {
-        match self {
+    pub(crate) fn options(self) -> ResizeOptions {
+        ResizeOptions::new().resize_alg(match self {
             Self::Antialiased => ResizeAlg::Convolution(FilterType::Bilinear),
             Self::Pointwise => ResizeAlg::Interpolation(FilterType::Bilinear),
-        }
+        })
     }
 }
 
@@ -110,7 +110,7 @@ impl Resize {
         interpolation: Interpolation,
     ) -> Result<RgbImage, DataError> {
         let size = self.target(image.width(), image.height());
-        resampled(image, size, interpolation)
+        resampled(image, size, &interpolation.options())
     }
 
     /// Resizes the sample.
@@ -206,7 +206,7 @@ fn resize_to(
     if (old_width, old_height) == (width, height) {
         return Ok(sample);
     }
-    let image = resampled(sample.image(), (width, height), interpolation)?;
+    let image = resampled(sample.image(), (width, height), &interpolation.options())?;
     let scale = [
         width as f32 / old_width as f32,
         height as f32 / old_height as f32,
@@ -218,12 +218,22 @@ fn resize_to(
     Ok(sample.map_to(image, geometry))
 }
 
+/// The part of an image with this left and top edge, width and height, resized to `size` with antialiasing.
+pub(super) fn resized_part(
+    image: &RgbImage,
+    [left, top, width, height]: [f64; 4],
+    size: (u32, u32),
+) -> Result<RgbImage, DataError> {
+    let options = Interpolation::Antialiased.options();
+    resampled(image, size, &options.crop(left, top, width, height))
+}
+
 fn resampled(
     image: &RgbImage,
     size: (u32, u32),
-    interpolation: Interpolation,
+    options: &ResizeOptions,
 ) -> Result<RgbImage, DataError> {
-    resample(image, size, interpolation).map_err(|source| DataError::Resize {
+    resample(image, size, options).map_err(|source| DataError::Resize {
         from: image.dimensions(),
         to: size,
         source: source.into(),
@@ -233,7 +243,7 @@ fn resampled(
 fn resample(
     image: &RgbImage,
     (width, height): (u32, u32),
-    interpolation: Interpolation,
+    options: &ResizeOptions,
 ) -> Result<RgbImage, fast_image_resize::ResizeError> {
     let unsupported = fast_image_resize::ImageError::UnsupportedPixelType;
     let source = ImageRef::new(
@@ -244,8 +254,7 @@ fn resample(
     )
     .map_err(|_| unsupported)?;
     let mut target = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(interpolation.algorithm());
-    Resizer::new().resize(&source, &mut target, &options)?;
+    Resizer::new().resize(&source, &mut target, options)?;
     RgbImage::from_raw(width, height, target.into_vec()).ok_or(unsupported.into())
 }
 
@@ -262,7 +271,9 @@ mod tests {
         let stripes = RgbImage::from_fn(64, 8, |x, _| {
             Rgb(if x % 2 == 0 { [0; 3] } else { [200; 3] })
         });
-        let halve = |interpolation| resample(&stripes, (32, 4), interpolation).unwrap();
+        let halve = |interpolation: Interpolation| {
+            resample(&stripes, (32, 4), &interpolation.options()).unwrap()
+        };
         let halved = halve(Interpolation::Antialiased);
         // Without antialiasing, columns would be 0 or 200.
         assert!(
@@ -273,7 +284,7 @@ mod tests {
         );
         let flat = RgbImage::from_pixel(33, 17, Rgb([7, 99, 201]));
         assert!(
-            resample(&flat, (50, 9), Interpolation::Antialiased)
+            resample(&flat, (50, 9), &Interpolation::Antialiased.options())
                 .unwrap()
                 .pixels()
                 .all(|pixel| *pixel == Rgb([7, 99, 201]))

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use fcos_burn_data::{
     Category, DataError, DataFolder, DetectionDataset, Division, Layout,
     shapes::{ShapesConfig, ShapesSplit},
+    synthetic::{SyntheticConfig, SyntheticSplit},
 };
 use fcos_burn_model::ConfigError;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,8 @@ use crate::Error;
 pub enum DataSource {
     /// The built-in shapes, generated from a seed.
     Shapes(ShapesConfig),
+    /// The built-in set for pretraining, generated from a seed.
+    Synthetic(SyntheticConfig),
     /// A data set on disk in any layout that [`DataFolder`] recognizes: a folder, or a file that
     /// describes a data set.
     Folder(PathBuf),
@@ -42,6 +45,7 @@ impl DataSource {
     pub fn name(&self) -> String {
         let stem = match self {
             Self::Shapes(_) => return "shapes".to_owned(),
+            Self::Synthetic(_) => return "synthetic".to_owned(),
             Self::Custom(name) => return name.clone(),
             Self::Folder(path) => path.canonicalize().ok().and_then(|path| {
                 let named = match path.is_file() {
@@ -93,8 +97,13 @@ impl DataSource {
                 val_images: absolute(val_images),
                 val_annotations: absolute(val_annotations),
             },
-            Self::Shapes(_) | Self::Custom(_) => self,
+            Self::Shapes(_) | Self::Synthetic(_) | Self::Custom(_) => self,
         }
+    }
+
+    /// Whether the images are generated, so that no files are needed.
+    pub fn is_generated(&self) -> bool {
+        matches!(self, Self::Shapes(_) | Self::Synthetic(_))
     }
 
     /// The split to evaluate a detector on: the one for validation, or the only one.
@@ -109,7 +118,7 @@ impl DataSource {
         }
     }
 
-    /// Opens a split by name. The built-in set and individually given COCO files have the
+    /// Opens a split by name. The built-in sets and individually given COCO files have the
     /// splits `train` and `val`.
     ///
     /// # Errors
@@ -155,6 +164,12 @@ impl<'a> OpenSource<'a> {
             }
             (DataSource::Shapes(config), "val") => {
                 DetectionDataset::shapes(config, ShapesSplit::Val)?
+            }
+            (DataSource::Synthetic(config), "train") => {
+                DetectionDataset::synthetic(config, SyntheticSplit::Train)?
+            }
+            (DataSource::Synthetic(config), "val") => {
+                DetectionDataset::synthetic(config, SyntheticSplit::Val)?
             }
             (
                 DataSource::Coco {
@@ -463,6 +478,27 @@ mod tests {
     fn names(dataset: &DetectionDataset) -> Vec<&str> {
         let images = dataset.images().iter();
         images.map(|image| image.file_name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_generated_sets_have_names_and_two_splits() {
+        let synthetic = SyntheticConfig::default()
+            .with_train_images(3)
+            .with_val_images(2);
+        let source: DataSource =
+            serde_json::from_str(r#"{"synthetic": {"train_images": 3, "val_images": 2}}"#).unwrap();
+        assert_eq!(source, DataSource::Synthetic(synthetic));
+        assert!(source.is_generated());
+        assert_eq!(source.name(), "synthetic");
+        assert_eq!(source.open("train").unwrap().len(), 3);
+        assert_eq!(
+            source
+                .open(&source.evaluation_split().unwrap())
+                .unwrap()
+                .len(),
+            2
+        );
+        assert!(source.open("test").is_err());
     }
 
     #[test]

@@ -122,22 +122,22 @@ fn at<'a>(whole: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
     let mut value = whole;
     let mut parts = path.split('.').peekable();
     while let Some(part) = parts.next() {
-        let missing = || format!("there is no `{part}` in it");
-        value = match value {
-            Value::Object(fields) if parts.peek().is_none() => {
-                fields.entry(part).or_insert(Value::Null)
-            }
-            Value::Object(fields) => fields.get_mut(part).ok_or_else(missing)?,
-            Value::Array(list) => {
-                let index = part.parse::<usize>().ok();
-                index
-                    .and_then(|index| list.get_mut(index))
-                    .ok_or_else(missing)?
-            }
-            _ => return Err(missing()),
-        };
+        let is_last = parts.peek().is_none();
+        value = child(value, part, is_last).ok_or_else(|| format!("there is no `{part}` in it"))?;
     }
     Ok(value)
+}
+
+/// A field of an object, which is added if it `may_be_new`, or an element of a list.
+fn child<'a>(value: &'a mut Value, part: &str, may_be_new: bool) -> Option<&'a mut Value> {
+    match value {
+        Value::Object(fields) => match may_be_new {
+            true => Some(fields.entry(part).or_insert(Value::Null)),
+            false => fields.get_mut(part),
+        },
+        Value::Array(list) => list.get_mut(part.parse::<usize>().ok()?),
+        _ => None,
+    }
 }
 
 fn malformed(path: &Path) -> impl FnOnce(serde_json::Error) -> fcos_burn_detect::Error + use<> {

@@ -1,12 +1,17 @@
 //! The configuration of a training run: everything needed to repeat it.
 
+mod augmentation;
 mod data;
 mod file;
 mod optimization;
 
 use std::{ops::RangeInclusive, path::Path};
 
-use fcos_burn_data::{Normalization, shapes::ShapesConfig, transforms::Resize};
+use fcos_burn_data::{
+    Normalization,
+    shapes::ShapesConfig,
+    transforms::{AugmentationStrength, Resize},
+};
 use fcos_burn_detect::{
     DetectorFile, InputConfig,
     device::{DeviceName, Precision},
@@ -14,6 +19,7 @@ use fcos_burn_detect::{
 use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjective, FcosObjectiveConfig};
 use fcos_burn_model::{
     ConfigError, FcosConfig,
+    assignment::AssignerConfig,
     backbone::{
         BackboneConfig,
         resnet::{ResNetConfig, StrideIn},
@@ -79,6 +85,15 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     pub objective: FcosObjectiveConfig,
     /// The network's input.
     pub input: InputConfig,
+    /// A named augmentation. When the training starts, its steps replace those of `input`, and this
+    /// is none: the configuration of a run has the steps.
+    #[serde(default)]
+    pub augment: Option<AugmentationStrength>,
+    /// The number of last epochs without multi-scale training and without augmentations whose
+    /// images differ from those of inference (see
+    /// [`Pipeline::plain`](fcos_burn_data::transforms::Pipeline::plain)).
+    #[serde(default)]
+    pub plain_epochs: usize,
     /// The optimizer.
     pub optimization: OptimizationConfig,
     /// The length of the training.
@@ -121,6 +136,8 @@ impl RunConfig {
             model: FcosConfig::paper(1),
             objective: FcosObjectiveConfig::new(),
             input: InputConfig::fcos(),
+            augment: None,
+            plain_epochs: 0,
             optimization: OptimizationConfig::new(OptimizerConfig::Sgd { momentum: 0.9 }, 0.01)
                 .with_weight_decay(1e-4)
                 .with_bias_learning_rate_factor(2.0)
@@ -202,12 +219,14 @@ impl RunConfig {
 }
 
 impl<C: BackboneConfig> RunConfig<C> {
-    /// Takes the model and the input from `file`, but keeps the augmentation.
+    /// Takes the model and the input from `file`, but keeps what concerns only training: the
+    /// augmentation and the scales.
     #[must_use]
     pub fn with_model(self, file: DetectorFile<C>) -> Self {
+        let input = file.input.with_multi_scale(self.input.multi_scale);
         Self {
             model: file.model,
-            input: file.input.with_augmentation(self.input.augmentation),
+            input: input.with_augmentation(self.input.augmentation),
             ..self
         }
     }
@@ -219,6 +238,8 @@ impl<C: BackboneConfig> RunConfig<C> {
             model: self.model.with_backbone(backbone),
             objective: self.objective,
             input: self.input,
+            augment: self.augment,
+            plain_epochs: self.plain_epochs,
             optimization: self.optimization,
             duration: self.duration,
             batch_size: self.batch_size,
@@ -230,6 +251,19 @@ impl<C: BackboneConfig> RunConfig<C> {
             gradient_checkpointing: self.gradient_checkpointing,
             keep: self.keep,
         }
+    }
+
+    /// Sets the rule that assigns locations to objects, `model.assigner`. For a rule with soft labels
+    /// or weights, it also sets the [classification loss](AssignerConfig::classification) that they
+    /// are made for and removes the association loss: they already tie scores to the IoU.
+    #[must_use]
+    pub fn with_assigner(mut self, assigner: AssignerConfig) -> Self {
+        if let Some(loss) = assigner.classification() {
+            self.objective.classification = loss;
+            self.objective.association = None;
+        }
+        self.model.assigner = assigner;
+        self
     }
 
     /// Sets [`data`](Self::data).
@@ -248,6 +282,21 @@ impl<C: BackboneConfig> RunConfig<C> {
     #[must_use]
     pub fn with_input(self, input: InputConfig) -> Self {
         Self { input, ..self }
+    }
+
+    /// Sets [`augment`](Self::augment).
+    #[must_use]
+    pub fn with_augment(self, augment: Option<AugmentationStrength>) -> Self {
+        Self { augment, ..self }
+    }
+
+    /// Sets [`plain_epochs`](Self::plain_epochs).
+    #[must_use]
+    pub fn with_plain_epochs(self, plain_epochs: usize) -> Self {
+        Self {
+            plain_epochs,
+            ..self
+        }
     }
 
     /// Sets [`optimization`](Self::optimization).
@@ -371,6 +420,8 @@ impl<C: BackboneConfig> RunConfig<C> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use fcos_burn_loss::ClassificationLoss;
+    use fcos_burn_model::assignment::{AtssConfig, TalConfig};
     use serde_json::json;
 
     use super::*;
@@ -407,6 +458,29 @@ mod tests {
         expected.optimization.learning_rate = 0.5;
         expected.duration = TrainingLength::Iterations(7);
         assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn rules_with_soft_labels_have_the_losses_that_they_are_made_for() {
+        let small = RunConfig::small();
+        let atss = small
+            .clone()
+            .with_assigner(AssignerConfig::Atss(AtssConfig::default()));
+        assert_eq!(atss.objective, small.objective);
+        let tal = AssignerConfig::Tal(TalConfig::default());
+        let objective = small.clone().with_assigner(tal).objective;
+        let without_association = small.objective.with_association(None);
+        let loss = ClassificationLoss::QUALITY_FOCAL;
+        assert_eq!(objective, without_association.with_classification(loss));
+    }
+
+    #[test]
+    fn files_select_a_rule_and_change_its_parameters() {
+        let config = merged(r#"{"model": {"assigner": {"tal": {"top_k": 9}}}}"#).unwrap();
+        let expected = AssignerConfig::Tal(TalConfig::default().with_top_k(9));
+        assert_eq!(config.model.assigner, expected);
+        let error = merged(r#"{"model": {"assigner": {"tal": {"k": 9}}}}"#).unwrap_err();
+        assert!(error.contains("unknown field `k`"), "{error}");
     }
 
     /// Configurations older than `decay` have these keys.

@@ -4,10 +4,12 @@ use std::{fmt, sync::Arc};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn_boxes::LabeledBox;
-use fcos_burn_loss::{Targets, centerness_target};
+use fcos_burn_loss::{Divisors, TargetWeights, Targets, centerness_target};
 use fcos_burn_model::{
     ImageFrame,
-    assignment::{Assignment, AssignmentError, AssignmentRule, PredictionAssignmentRule},
+    assignment::{
+        Assignment, AssignmentError, AssignmentRule, LocationWeights, PredictionAssignmentRule,
+    },
     locations::Locations,
 };
 
@@ -64,38 +66,55 @@ impl PartTargets {
 /// The targets of assigned locations, image by image.
 #[derive(Clone, Debug)]
 pub struct AssignedTargets {
-    /// Class of each location, −1 for background, `[images · locations]`.
+    /// Class of each location, −1 for background, −2 for ignored locations,
+    /// `[images · locations]`.
     labels: TensorData,
     /// Box of each location in input pixels, xyxy, `[images · locations, 4]`.
     boxes: TensorData,
     /// Distances from each location to the left, top, right and bottom side of its box,
     /// `[images · locations, 4]`, for the center-ness.
     distances: TensorData,
+    /// Soft label of each positive location, `[images · locations]`.
+    quality: Option<TensorData>,
+    /// Weights of the locations, if the rule gives some.
+    weights: Option<LocationWeights>,
 }
 
 impl AssignedTargets {
-    /// The targets of some images with these objects, as `assign` gives them for the index of an
-    /// image and its objects by the `rule`.
+    /// The targets of some images with these objects and the assignments of `rule`.
     ///
     /// # Errors
     ///
     /// Fails if an assignment breaks what a rule owes.
     pub(crate) fn new(
+        assignments: Vec<Assignment>,
         objects: &[Vec<LabeledBox>],
         locations: &Locations,
         rule: &dyn fmt::Debug,
-        assign: impl Fn(usize, &[LabeledBox]) -> Assignment,
     ) -> Result<Self, AssignmentError> {
-        let rows = objects.len() * locations.len();
+        Assignment::check_all(&assignments, rule, objects, locations.len())?;
+        let rows = assignments.len() * locations.len();
         let mut labels: Vec<i32> = Vec::with_capacity(rows);
         let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
         let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
-        for (image, objects) in objects.iter().enumerate() {
-            let assignment = assign(image, objects);
-            assignment.check(rule, objects, locations.len())?;
+        // Images without positives may lack the quality that others have, and any the weights.
+        let with_quality = assignments.iter().any(|it| it.quality.is_some());
+        let mut quality: Vec<f32> = Vec::new();
+        let with_weights = assignments.iter().any(|it| it.weights.is_some());
+        let mut weights = with_weights.then(|| LocationWeights::zeros(0));
+        for assignment in assignments {
             for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);
                 distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
+            }
+            if with_quality {
+                let of_image = assignment.quality;
+                quality.extend(of_image.unwrap_or_else(|| vec![0.0; locations.len()]));
+            }
+            if let Some(weights) = &mut weights {
+                let of_image = assignment.weights;
+                weights
+                    .append(of_image.unwrap_or_else(|| LocationWeights::plain(&assignment.labels)));
             }
             labels.extend(assignment.labels);
         }
@@ -103,6 +122,8 @@ impl AssignedTargets {
             labels: TensorData::new(labels, [rows]),
             boxes: TensorData::new(boxes, [rows, 4]),
             distances: TensorData::new(distances, [rows, 4]),
+            quality: with_quality.then(|| TensorData::new(quality, [rows])),
+            weights,
         })
     }
 
@@ -110,10 +131,32 @@ impl AssignedTargets {
     pub fn to_device(&self, centerness: bool, device: &Device) -> Targets {
         let distances = || Tensor::from_data(self.distances.clone(), device);
         Targets {
-            labels: Tensor::<1, Int>::from_data(self.labels.clone(), device),
-            boxes: Tensor::from_data(self.boxes.clone(), device),
             centerness: centerness.then(|| centerness_target(distances())),
+            quality: (self.quality.clone()).map(|quality| Tensor::from_data(quality, device)),
+            weights: self
+                .weights
+                .as_ref()
+                .map(|weights| on_device(weights, device)),
+            ..Targets::new(
+                Tensor::<1, Int>::from_data(self.labels.clone(), device),
+                Tensor::from_data(self.boxes.clone(), device),
+            )
         }
+    }
+}
+
+/// Weights as the objective takes them.
+fn on_device(weights: &LocationWeights, device: &Device) -> TargetWeights {
+    let values = |values: &[f32]| Tensor::<1>::from_floats(values, device);
+    let has_negative = weights.negative.iter().any(|weight| *weight > 0.0);
+    TargetWeights {
+        positive: values(&weights.positive),
+        negative: has_negative.then(|| values(&weights.negative)),
+        boxes: values(&weights.boxes),
+        divisors: Divisors {
+            positive: values(&[weights.positive_divisor]),
+            negative: values(&[weights.negative_divisor]),
+        },
     }
 }
 
@@ -130,8 +173,9 @@ impl BatchPart {
         locations: &Locations,
         rule: &dyn AssignmentRule,
     ) -> Result<Self, AssignmentError> {
-        let assign = |_, objects: &[LabeledBox]| rule.assign(objects, locations);
-        let targets = AssignedTargets::new(objects, locations, &rule, assign)?;
+        let assign = |objects: &Vec<LabeledBox>| rule.assign(objects, locations);
+        let assignments = objects.iter().map(assign).collect();
+        let targets = AssignedTargets::new(assignments, objects, locations, &rule)?;
         Ok(Self {
             images,
             targets: PartTargets::Assigned(Box::new(targets)),

@@ -120,6 +120,25 @@ impl EpochPlan {
         }
     }
 
+    /// The position of a batch, counted from 0 in its epoch, if there are `images` in an epoch.
+    pub(crate) fn place(&self, images: usize, epoch: u64, batch: usize) -> BatchPlace {
+        let per_epoch = images.div_ceil(self.batch_size).max(1);
+        let epochs_left = |all: usize| all.div_ceil(per_epoch).saturating_sub(epoch as usize);
+        let done = (self.batches_before(images, epoch) + batch) as f64;
+        BatchPlace {
+            epoch,
+            batch,
+            epochs_left: self.max_batches.map(epochs_left),
+            progress: self.max_batches.map_or(1.0, |all| done / all as f64),
+        }
+    }
+
+    /// Batches of the epochs before `epoch`, if there are `images` in an epoch.
+    pub(crate) fn batches_before(&self, images: usize, epoch: u64) -> usize {
+        let per_epoch = images.div_ceil(self.batch_size);
+        (epoch as usize).saturating_sub(1).saturating_mul(per_epoch)
+    }
+
     /// The part of the order of `len` images that an epoch takes.
     fn range(&self, len: usize) -> Range<usize> {
         0..self.images.map_or(len, |images| images.min(len))
@@ -143,23 +162,10 @@ impl Part {
             .map(<[usize]>::to_vec)
             .collect();
         if let Some(max_batches) = self.plan.max_batches {
-            batches.truncate(max_batches.saturating_sub(self.batches_before(epoch)));
+            let before = self.plan.batches_before(self.range.len(), epoch);
+            batches.truncate(max_batches.saturating_sub(before));
         }
         batches
-    }
-
-    /// Batches of the epochs before `epoch`.
-    fn batches_before(&self, epoch: u64) -> usize {
-        let per_epoch = self.range.len().div_ceil(self.plan.batch_size);
-        (epoch as usize).saturating_sub(1).saturating_mul(per_epoch)
-    }
-
-    fn place(&self, epoch: u64, batch: usize) -> BatchPlace {
-        let done = (self.batches_before(epoch) + batch) as f64;
-        BatchPlace {
-            epoch,
-            progress: self.plan.max_batches.map_or(1.0, |all| done / all as f64),
-        }
     }
 }
 
@@ -210,7 +216,8 @@ impl<C: Collate> DataLoader<C::Batch> for BatchLoader<C> {
         let (part, work) = (self.part.clone(), batches.clone());
         let loader = Loader::new(batches.len() - skipped, part.plan.workers, move |job| {
             let batch = skipped + job;
-            collate.collate(&dataset, &work[batch], part.place(epoch, batch))
+            let place = part.plan.place(part.range.len(), epoch, batch);
+            collate.collate(&dataset, &work[batch], place)
         });
         Box::new(BatchIterator {
             loader: Some(loader),
@@ -371,11 +378,20 @@ mod tests {
     fn progress_rises_to_the_last_batch_and_is_complete_without_one() {
         let plan = EpochPlan::training(&RunConfig::small().with_batch_size(2)).unwrap();
         let progress = |plan: EpochPlan| {
-            let part = Part { plan, range: 0..5 };
-            [(1, 0), (1, 2), (2, 0)].map(|(epoch, batch)| part.place(epoch, batch).progress)
+            [(1, 0), (1, 2), (2, 0)].map(|(epoch, batch)| plan.place(5, epoch, batch).progress)
         };
         assert_eq!(progress(plan.clone().with_max_batches(4)), [0.0, 0.5, 0.75]);
         assert_eq!(progress(plan), [1.0; 3]);
+    }
+
+    #[test]
+    fn epochs_are_counted_down_to_the_last_one() {
+        let plan = EpochPlan::training(&RunConfig::small().with_batch_size(2)).unwrap();
+        let left = |plan: &EpochPlan| [1, 2, 3].map(|epoch| plan.place(5, epoch, 0).epochs_left);
+        assert_eq!(left(&plan), [None; 3]);
+        // The last one is incomplete.
+        let plan = plan.with_max_batches(7);
+        assert_eq!(left(&plan), [Some(2), Some(1), Some(0)]);
     }
 
     #[test]

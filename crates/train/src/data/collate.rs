@@ -1,15 +1,13 @@
 //! Collation of samples into batches.
 
-use std::sync::Arc;
-
 use burn::tensor::{Device, Tensor, TensorData};
 use fcos_burn_data::{
     DataError, DetectionDataset, SampleReader, sample_rng, stack,
-    transforms::{Augmentations, Pipeline, Sample},
+    transforms::{Augmentations, Pipeline, Resize, Sample},
 };
 use fcos_burn_detect::{InputConfig, InputView};
 use fcos_burn_model::{
-    assignment::{AssignmentRule, PredictionAssignmentRule},
+    assignment::Assigner,
     backbone::BackboneConfig,
     locations::{LocationRule, Locations},
 };
@@ -22,6 +20,10 @@ use crate::{Error, RunConfig};
 pub struct BatchPlace {
     /// The epoch, counted from 1.
     pub epoch: u64,
+    /// The batch of that epoch, counted from 0.
+    pub batch: usize,
+    /// The number of epochs after this one. None without a fixed length.
+    pub epochs_left: Option<usize>,
     /// The fraction of the training completed before the batch, in `[0, 1]`. Without a fixed
     /// length it is 1: the objective has its final weights.
     pub progress: f64,
@@ -50,22 +52,10 @@ pub trait Collate: Clone + Send + Sync + 'static {
     fn to_device(host: Self::Host, device: &Device) -> Self::Batch;
 }
 
-/// The rule that assigns locations to objects.
-#[derive(Clone, Debug)]
-pub enum Assigner {
-    /// Uses the objects alone; runs on the data loading workers.
-    Static(Arc<dyn AssignmentRule>),
-    /// Uses the predictions of the step.
-    ByPrediction(Arc<dyn PredictionAssignmentRule>),
-}
-
-impl Assigner {
-    /// FCOS's rule, as it is configured.
-    pub(crate) fn of<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        let rule = config.model.assignment_rule();
-        let rule = rule.map_err(|error| error.within("model"))?;
-        Ok(Self::Static(Arc::new(rule)))
-    }
+/// The rule that `config` selects.
+pub(crate) fn assigner<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Assigner, Error> {
+    let rule = config.model.assignment_rule();
+    Ok(rule.map_err(|error| error.within("model"))?)
 }
 
 /// Augmented images with the targets of their locations.
@@ -75,6 +65,8 @@ pub struct TrainCollate {
     pub input: InputConfig,
     /// Random transforms of the resized images.
     pub augmentation: Pipeline,
+    /// The number of last epochs with a [plain](Pipeline::plain) augmentation and a single scale.
+    pub plain_epochs: usize,
     /// The rule that assigns locations to objects.
     pub assigner: Assigner,
     /// Strides of the pyramid's levels.
@@ -96,7 +88,7 @@ impl TrainCollate {
     ///
     /// Names the invalid transform, or the invalid field of the model.
     pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        let assigner = Assigner::of(config)?;
+        let assigner = assigner(config)?;
         Ok(Self::with_extensions(
             config,
             &Augmentations::default(),
@@ -117,12 +109,26 @@ impl TrainCollate {
         Ok(Self {
             input: config.input.clone(),
             augmentation: augmentations.pipeline(&config.input.augmentation)?,
+            plain_epochs: config.plain_epochs,
             assigner,
             strides: config.model.strides(),
             location_rule: config.model.location_rule,
             reader: SampleReader::new(config.seed),
             parts: config.devices.len() * config.accumulate,
         })
+    }
+
+    /// The size and the augmentation of a batch.
+    fn at(&self, place: BatchPlace) -> (Resize, Pipeline) {
+        let resize = self.input.resize;
+        if (place.epochs_left).is_some_and(|left| left < self.plain_epochs) {
+            return (resize, self.augmentation.plain());
+        }
+        let scaled = self.input.multi_scale.map(|multi_scale| {
+            let (multiple, seed) = (self.input.size_multiple, self.reader.seed());
+            multi_scale.of_batch(resize, multiple, seed, place.epoch, place.batch)
+        });
+        (scaled.unwrap_or(resize), self.augmentation.clone())
     }
 }
 
@@ -136,14 +142,17 @@ impl Collate for TrainCollate {
         indices: &[usize],
         place: BatchPlace,
     ) -> Result<TrainBatch, Error> {
+        let (resize, augmentation) = self.at(place);
+        let interpolation = self.input.interpolation;
+        let companions = (self.reader).companions(dataset, place.epoch, resize, interpolation);
         let mut samples = Vec::with_capacity(indices.len());
         let mut read = Vec::with_capacity(indices.len());
         for &index in indices {
             let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
             let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
-            let prepared = (self.input.resize)
-                .resize(sample, self.input.interpolation)
-                .and_then(|sample| self.augmentation.apply(sample, &mut rng));
+            let prepared = resize
+                .resize(sample, interpolation)
+                .and_then(|sample| augmentation.apply_among(sample, &companions, &mut rng));
             samples.push(prepared.map_err(|error| Error::images(dataset, &[index], error))?);
             read.push(index);
         }
@@ -228,5 +237,129 @@ impl Collate for ValidationCollate {
             frames: host.input.frames,
             indices: host.indices,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use std::sync::Arc;
+
+    use burn::data::dataloader::DataLoader;
+    use fcos_burn_data::{
+        shapes::{ShapesConfig, ShapesSplit},
+        transforms::{AugmentationStrength, MultiScale},
+    };
+    use fcos_burn_detect::device::{DeviceName, Precision};
+
+    use super::*;
+    use crate::data::{BatchLoader, EpochPlan, FirstBatch};
+
+    fn images() -> Arc<DetectionDataset> {
+        let shapes = ShapesConfig::default()
+            .with_train_images(10)
+            .with_size(64, 64);
+        Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap())
+    }
+
+    /// Strong augmentation, several sizes, and two plain epochs of four.
+    fn config() -> RunConfig {
+        let mut config = RunConfig::small().with_batch_size(3).with_plain_epochs(2);
+        config.input.resize = Resize::Fixed {
+            width: 64,
+            height: 64,
+        };
+        config.input.multi_scale = Some(MultiScale::new(0.5, 2.0));
+        config.input.augmentation = AugmentationStrength::Strong.steps(10);
+        config
+    }
+
+    /// All batches of these epochs of four, as text.
+    fn epochs(config: &RunConfig, first: FirstBatch) -> Vec<String> {
+        let device = DeviceName::CPU.open(Precision::F32).unwrap();
+        let plan = EpochPlan::training(config).unwrap().with_max_batches(16);
+        let collate = TrainCollate::new(config).unwrap();
+        let loader = BatchLoader::new(images(), collate, plan, device, first);
+        let epochs = (first.epoch..=4).flat_map(|_| loader.iter().collect::<Vec<_>>());
+        epochs
+            .map(|batch| format!("{:?}", batch.unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn batches_depend_neither_on_the_workers_nor_on_where_a_run_is_resumed() {
+        let all = epochs(&config().with_workers(0), FirstBatch::START);
+        assert_eq!(all.len(), 16);
+        assert!(all == epochs(&config().with_workers(3), FirstBatch::START));
+        for (epoch, batch) in [(1, 2), (2, 0), (3, 3)] {
+            let resumed = epochs(&config(), FirstBatch { epoch, batch });
+            assert!(resumed == all[4 * (epoch as usize - 1) + batch..]);
+        }
+    }
+
+    fn place(batch: usize, epochs_left: usize) -> BatchPlace {
+        BatchPlace {
+            epoch: 1,
+            batch,
+            epochs_left: Some(epochs_left),
+            progress: 0.0,
+        }
+    }
+
+    fn batch(config: &RunConfig, indices: &[usize], place: BatchPlace) -> TrainBatch {
+        let collate = TrainCollate::new(config).unwrap();
+        collate.collate(&images(), indices, place).unwrap()
+    }
+
+    fn pixels(batch: &TrainBatch) -> Vec<f32> {
+        batch.parts[0].images.iter::<f32>().collect()
+    }
+
+    #[test]
+    fn a_sample_does_not_depend_on_the_rest_of_its_batch() {
+        let alone = pixels(&batch(&config(), &[4], place(1, 3)));
+        let among = pixels(&batch(&config(), &[2, 4, 7], place(1, 3)));
+        assert!(among[alone.len()..2 * alone.len()] == alone);
+        let other = pixels(&batch(&config(), &[2], place(1, 3)));
+        assert!(among[..alone.len()] == other && other != alone);
+    }
+
+    #[test]
+    fn the_size_changes_from_batch_to_batch_except_in_plain_epochs() {
+        let sizes = |epochs_left| -> Vec<Vec<usize>> {
+            let batches = (0..20).map(|index| {
+                let batch = batch(&config(), &[0], place(index, epochs_left));
+                batch.parts[0].images.shape().to_vec()
+            });
+            let mut sizes: Vec<_> = batches.collect();
+            sizes.sort();
+            sizes.dedup();
+            sizes
+        };
+        let square = |side| vec![1, 3, side, side];
+        assert_eq!(sizes(3), [32, 64, 96, 128].map(square));
+        assert_eq!(sizes(1), [square(64)]);
+    }
+
+    #[test]
+    fn the_last_epochs_have_only_plain_steps() {
+        let mut plain = config().with_plain_epochs(0);
+        plain.input.multi_scale = None;
+        plain.input.augmentation = AugmentationStrength::Light.steps(10);
+        // Strong steps, but for the color.
+        let mut strong = config();
+        strong
+            .input
+            .augmentation
+            .retain(|step| step.name() != "hsv_jitter");
+        let color = plain.input.augmentation[1].clone();
+        strong.input.augmentation.push(color);
+        let text =
+            |config: &RunConfig, left| format!("{:?}", batch(config, &[1, 5], place(0, left)));
+        for left in [0, 1] {
+            assert!(text(&strong, left) == text(&plain, left));
+        }
+        assert!(text(&strong, 2) != text(&plain, 2));
     }
 }

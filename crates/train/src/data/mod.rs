@@ -8,5 +8,6 @@ pub(crate) mod digest;
 
 pub use batch::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
 pub use batch_loader::{BatchLoader, EpochPlan, FirstBatch};
-pub(crate) use collate::ValidationCollate;
-pub use collate::{Assigner, BatchPlace, Collate, TrainCollate};
+pub use collate::{BatchPlace, Collate, TrainCollate};
+pub(crate) use collate::{ValidationCollate, assigner};
+pub use fcos_burn_model::assignment::Assigner;

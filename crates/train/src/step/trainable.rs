@@ -10,12 +10,14 @@ use burn::{
 };
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_detect::device::Precision;
-use fcos_burn_loss::{FcosObjective, Normalizer};
+use fcos_burn_loss::{FcosObjective, Normalizer, Predictions};
 use fcos_burn_model::{
     Fcos, HostPredictions,
     assignment::PredictionAssignmentRule,
     backbone::{Backbone, resnet::ResNet},
+    locations::Locations,
 };
+use rayon::prelude::*;
 
 use super::{
     DeviceGroup, StepMetric, StepOutput, ValidationOutput,
@@ -167,20 +169,22 @@ struct PartStep {
 }
 
 impl PartStep {
-    /// Computes a part of a batch, with the losses divided by the `normalizer` of the whole batch.
+    /// Computes the losses of a part of a batch, divided by the `normalizer` of the whole batch,
+    /// and their gradients.
     fn new<B: Backbone>(
-        detector: &Fcos<B>,
+        forward: Forward<B>,
+        targets: &AssignedTargets,
         objective: &FcosObjective,
-        part: AssignedPart,
         normalizer: Normalizer,
         precision: Precision,
         device: &Device,
     ) -> Self {
-        let targets = part
-            .targets
-            .to_device(detector.predicts_centerness(), device);
-        let images = precision.cast(Tensor::from_data(part.images, device));
-        let predictions = detector.forward(images).into_predictions();
+        let Forward {
+            detector,
+            predictions,
+            ..
+        } = forward;
+        let targets = targets.to_device(detector.predicts_centerness(), device);
         let parts = objective.forward_normalized(predictions, targets, normalizer);
         let scaled = match precision.loss_scale() {
             1.0 => parts.total.clone(),
@@ -188,15 +192,55 @@ impl PartStep {
         };
         let gradients = scaled.backward();
         Self {
-            gradients: GradientsParams::from_grads(gradients, detector),
+            gradients: GradientsParams::from_grads(gradients, &detector),
             output: StepOutput::new(parts),
         }
     }
 }
 
+/// The forward pass of a part of a batch, and the detector that computed it, to which the gradients
+/// belong.
+struct Forward<B: Backbone> {
+    detector: Fcos<B>,
+    predictions: Predictions,
+    locations: Locations,
+}
+
+impl<B: Backbone> Forward<B> {
+    fn new(detector: Fcos<B>, images: TensorData, precision: Precision, device: &Device) -> Self {
+        let images = precision.cast(Tensor::from_data(images, device));
+        let output = detector.forward(images);
+        Self {
+            locations: output.locations.clone(),
+            predictions: output.into_predictions(),
+            detector,
+        }
+    }
+
+    /// Assigns by these predictions, image by image on several threads.
+    fn assign(
+        &self,
+        objects: &[Vec<LabeledBox>],
+        rule: &dyn PredictionAssignmentRule,
+    ) -> Result<AssignedTargets, TargetError> {
+        let locations = &self.locations;
+        let predictions = HostPredictions::read(&self.predictions, locations.len())?;
+        let images = objects.par_iter().enumerate();
+        let assign = images
+            .map(|(image, objects)| rule.assign(objects, locations, &predictions.image(image)));
+        let assignments = assign.collect();
+        Ok(AssignedTargets::new(
+            assignments,
+            objects,
+            locations,
+            &rule,
+        )?)
+    }
+}
+
 impl<B: Backbone> TrainableDetector<B> {
     /// The normalizer of the losses of all parts, on the first device.
-    fn normalizer(&self, parts: &[AssignedPart], device: &Device) -> Option<Normalizer> {
+    fn normalizer(&self, parts: &[AssignedPart<B>], device: &Device) -> Option<Normalizer> {
         let centerness = self.detector.predicts_centerness();
         parts
             .iter()
@@ -204,54 +248,54 @@ impl<B: Backbone> TrainableDetector<B> {
             .reduce(Normalizer::join)
     }
 
-    /// The parts with the targets of their locations. Targets that are not assigned yet use the
-    /// predictions of the detector in inference mode before the step, which do not depend on the
-    /// division of the batch.
-    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart>, TargetError> {
-        let assigned = |part: BatchPart, device: &Device| {
+    /// The parts with the targets of their locations.
+    ///
+    /// Targets that are not assigned yet use the predictions of the step, if each device has one
+    /// part. With more parts they would have to be kept until all parts are assigned, since losses
+    /// are divided by the positives of the whole batch. They then use the predictions in inference
+    /// mode, which another forward pass computes.
+    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart<B>>, TargetError> {
+        let devices = self.devices.devices();
+        let in_one_round = parts.len() <= devices.len();
+        let assigned = |device: &Device, part: BatchPart| {
             let BatchPart { images, targets } = part;
-            let targets = match targets {
-                PartTargets::Assigned(targets) => *targets,
+            let (input, targets) = match targets {
+                PartTargets::Assigned(targets) => (PartInput::Images(images), *targets),
+                PartTargets::Objects { objects, rule } if in_one_round => {
+                    let forward = self.forward(images, device);
+                    let targets = forward.assign(&objects, rule.as_ref())?;
+                    (PartInput::Forward(Box::new(forward)), targets)
+                }
                 PartTargets::Objects { objects, rule } => {
-                    self.assign(images.clone(), &objects, rule.as_ref(), device)?
+                    let forward = self.inference(images.clone(), device);
+                    let targets = forward.assign(&objects, rule.as_ref())?;
+                    (PartInput::Images(images), targets)
                 }
             };
-            Ok(AssignedPart { images, targets })
+            Ok(AssignedPart { input, targets })
         };
-        let devices = self.devices.devices();
         if parts.iter().all(|part| part.targets.assigned().is_some()) {
-            return (parts.into_iter().map(|part| assigned(part, &devices[0]))).collect();
+            return (parts.into_iter().map(|part| assigned(&devices[0], part))).collect();
         }
         let mut found = Vec::with_capacity(parts.len());
         let mut parts = parts.into_iter();
         while parts.len() > 0 {
             let round = parts.by_ref().take(devices.len()).collect();
-            found.extend(
-                self.devices
-                    .map(round, |device, part| assigned(part, device)),
-            );
+            found.extend(self.devices.map(round, assigned));
         }
         found.into_iter().collect()
     }
 
-    /// Assigns by the predictions of the detector in inference mode, on one of the devices.
-    fn assign(
-        &self,
-        images: TensorData,
-        objects: &[Vec<LabeledBox>],
-        rule: &dyn PredictionAssignmentRule,
-        device: &Device,
-    ) -> Result<AssignedTargets, TargetError> {
+    /// The forward pass of the step, on one of the devices.
+    fn forward(&self, images: TensorData, device: &Device) -> Forward<B> {
+        Forward::new(self.detector_on(device), images, self.precision, device)
+    }
+
+    /// The forward pass in inference mode, on one of the devices.
+    fn inference(&self, images: TensorData, device: &Device) -> Forward<B> {
         let detector = self.detector_on(device).valid();
         let device = device.clone().without_autodiff();
-        let images = self.precision.cast(Tensor::from_data(images, &device));
-        let output = detector.forward(images);
-        let locations = output.locations.clone();
-        let predictions = HostPredictions::read(&output.into_predictions(), locations.len())?;
-        let assign = |image, objects: &[LabeledBox]| {
-            rule.assign(objects, &locations, &predictions.image(image))
-        };
-        Ok(AssignedTargets::new(objects, &locations, &rule, assign)?)
+        Forward::new(detector, images, self.precision, &device)
     }
 
     /// The detector on one of the devices.
@@ -265,10 +309,17 @@ impl<B: Backbone> TrainableDetector<B> {
 }
 
 /// Some images of a batch whose locations are assigned.
-struct AssignedPart {
-    /// `[images, 3, height, width]`, normalized.
-    images: TensorData,
+struct AssignedPart<B: Backbone> {
+    input: PartInput<B>,
     targets: AssignedTargets,
+}
+
+/// What the losses of a part are computed from.
+enum PartInput<B: Backbone> {
+    /// `[images, 3, height, width]`, normalized.
+    Images(TensorData),
+    /// The forward pass that the locations were assigned by.
+    Forward(Box<Forward<B>>),
 }
 
 impl<B: Backbone> TrainStep for TrainableDetector<B> {
@@ -295,18 +346,20 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
         loop {
             // A round ends before the next begins. Otherwise the running statistics of batch
             // normalization would depend on which device is faster.
-            let round: Vec<AssignedPart> = parts.by_ref().take(devices.len()).collect();
+            let round: Vec<AssignedPart<B>> = parts.by_ref().take(devices.len()).collect();
             let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
                 break;
             };
             let steps = self.devices.map(round, |device, part| {
-                let detector = self.detector_on(device);
-                let normalizer = normalizer.clone().to_device(device);
+                let forward = match part.input {
+                    PartInput::Images(images) => self.forward(images, device),
+                    PartInput::Forward(forward) => *forward,
+                };
                 PartStep::new(
-                    &detector,
+                    forward,
+                    &part.targets,
                     &objective,
-                    part,
-                    normalizer,
+                    normalizer.clone().to_device(device),
                     self.precision,
                     device,
                 )
@@ -364,8 +417,14 @@ mod tests {
         AssociationLoss, AssociationScore, FcosObjectiveConfig, LossTerm, TermInput,
     };
     use fcos_burn_model::{
-        FcosConfig, ImagePredictions, assignment::Assignment, backbone::norm::NormKind,
-        head::CenternessBranch, locations::Locations,
+        FcosConfig, ImagePredictions,
+        assignment::{
+            AssignerConfig, Assignment, AssignmentConfig, AssignmentRule, DwConfig, SimOtaConfig,
+            TalConfig,
+        },
+        backbone::norm::NormKind,
+        head::CenternessBranch,
+        locations::Locations,
     };
 
     use super::*;
@@ -393,6 +452,7 @@ mod tests {
         let collate = TrainCollate {
             input: RunConfig::small().input,
             augmentation: Pipeline::new(Vec::new()).unwrap(),
+            plain_epochs: 0,
             assigner,
             strides: config.strides(),
             location_rule: config.location_rule,
@@ -402,6 +462,8 @@ mod tests {
         let indices: Vec<usize> = (0..images).collect();
         let first = BatchPlace {
             epoch: 1,
+            batch: 0,
+            epochs_left: None,
             progress: 0.0,
         };
         collate.collate(&dataset, &indices, first).unwrap()
@@ -430,8 +492,21 @@ mod tests {
         images: usize,
         [devices, parts]: [usize; 2],
     ) -> Step {
+        let assigner = config.assignment_rule().unwrap();
+        step_with(detector, config, images, [devices, parts], assigner)
+    }
+
+    fn step_with(
+        detector: &Fcos,
+        config: &FcosConfig,
+        images: usize,
+        [devices, parts]: [usize; 2],
+        assigner: Assigner,
+    ) -> Step {
+        let classification = config.assigner.classification().unwrap_or_default();
         // With MaxOverClasses, rounding would decide between nearly equal scores.
         let objective = FcosObjectiveConfig::new()
+            .with_classification(classification)
             .with_association(Some(AssociationLoss::default()))
             .with_association_score(AssociationScore::GroundTruthClass)
             .init()
@@ -439,7 +514,6 @@ mod tests {
         let device = detector.devices()[0].clone();
         let devices = DeviceGroup::new(vec![device; devices]).unwrap();
         let learner = TrainableDetector::new(detector.clone(), objective, devices).unwrap();
-        let assigner = Assigner::Static(Arc::new(config.assignment.clone()));
         let output = TrainStep::step(&learner, batch(config, images, parts, assigner));
         let mut gradients = Gradients {
             of: Some(&output.grads),
@@ -580,6 +654,88 @@ mod tests {
                 })
                 .collect();
             assert!(different.len() <= 4, "{layout:?}: {different:?}");
+        }
+    }
+
+    /// The predictions of the step are those of training mode if each device has one part, else of
+    /// inference mode; without batch normalization, both are the same. Rounding can also decide
+    /// between two locations of nearly equal cost.
+    #[test]
+    fn parts_and_devices_agree_if_locations_are_assigned_by_predictions() {
+        let device = Device::flex().autodiff();
+        for assigner in [
+            AssignerConfig::Tal(TalConfig::default()),
+            AssignerConfig::SimOta(SimOtaConfig::default()),
+            AssignerConfig::Dw(DwConfig::default()),
+        ] {
+            let config = detector().with_assigner(assigner);
+            let detectors: Vec<Fcos> = (0..5)
+                .map(|seed| {
+                    device.seed(seed);
+                    config.init(&device).unwrap()
+                })
+                .collect();
+            let whole: Vec<Step> = (detectors.iter())
+                .map(|detector| step(detector, &config, 5, [1, 1]))
+                .collect();
+            for layout in [[1, 3], [2, 2], [8, 8]] {
+                let different: Vec<String> = (detectors.iter().zip(&whole))
+                    .filter_map(|(detector, whole)| {
+                        difference(&step(detector, &config, 5, layout), whole)
+                    })
+                    .collect();
+                assert!(
+                    different.len() <= 2,
+                    "{:?} {layout:?}: {different:?}",
+                    config.assigner
+                );
+            }
+        }
+    }
+
+    /// A rule that gets predictions but does not use them.
+    #[derive(Debug)]
+    struct Regardless(AssignmentConfig);
+
+    impl PredictionAssignmentRule for Regardless {
+        fn assign(
+            &self,
+            objects: &[LabeledBox],
+            locations: &Locations,
+            predictions: &ImagePredictions<'_>,
+        ) -> Assignment {
+            assert_eq!(predictions.len(), locations.len());
+            self.0.assign(objects, locations)
+        }
+    }
+
+    /// With batch normalization, whose running statistics a second forward pass would change.
+    #[test]
+    fn the_forward_pass_of_a_step_is_also_that_of_its_assignment() {
+        let mut config = detector();
+        config.backbone.norm = NormKind::Batch;
+        let device = Device::flex().autodiff();
+        let images = || Tensor::<4>::ones([1, 3, 64, 64], &Device::flex());
+        let inference = |detector: &Fcos| {
+            let predictions = detector.valid().forward(images()).into_predictions();
+            predictions.class_logits.into_data()
+        };
+        for layout in [[1, 1], [2, 2]] {
+            let found = [true, false].map(|by_prediction| {
+                device.seed(3);
+                let detector = config.init(&device).unwrap();
+                let before = inference(&detector);
+                let rule = config.assignment.clone();
+                let assigner = match by_prediction {
+                    true => Assigner::ByPrediction(Arc::new(Regardless(rule))),
+                    false => Assigner::Static(Arc::new(rule)),
+                };
+                let step = step_with(&detector, &config, 4, layout, assigner);
+                let after = inference(&detector);
+                assert_ne!(after, before);
+                (step, after)
+            });
+            assert!(found[0] == found[1], "{layout:?}");
         }
     }
 

@@ -23,7 +23,7 @@ use burn::{
 };
 use fcos_burn_data::{DetectionDataset, SampleReader};
 use fcos_burn_detect::json::write_json;
-use fcos_burn_model::backbone::Backbone;
+use fcos_burn_model::backbone::{Backbone, BackboneConfig};
 
 use super::{
     FailedImage, FailedStep,
@@ -31,9 +31,9 @@ use super::{
     evaluator::SharedEvaluator,
 };
 use crate::{
-    Error,
+    Error, RunConfig,
     config::Keep,
-    data::TrainBatch,
+    data::{EpochPlan, TrainBatch},
     run::{
         EpochRow, EventLog, Position, RunFolder, TrainLog, epoch_line, save_model, warning_line,
         write_metrics_csv,
@@ -79,6 +79,20 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
+    /// The steps of a training on `images`.
+    pub(crate) fn of<C: BackboneConfig>(config: &RunConfig<C>, images: &DetectionDataset) -> Self {
+        let per_epoch = images.len().div_ceil(config.batch_size);
+        Self {
+            per_epoch,
+            total: config.duration.steps(per_epoch),
+        }
+    }
+
+    /// The plan of the epochs.
+    pub(crate) fn plan<C: BackboneConfig>(self, config: &RunConfig<C>) -> Result<EpochPlan, Error> {
+        Ok(EpochPlan::training(config)?.with_max_batches(self.total))
+    }
+
     /// The number of epochs.
     pub(crate) fn epochs(self) -> usize {
         self.total.div_ceil(self.per_epoch.max(1))

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, RunConfig,
-    data::{Assigner, TrainCollate},
+    data::{self, Assigner, TrainCollate},
     run::RunFolder,
     step::StepMetric,
 };
@@ -41,7 +41,7 @@ impl Extensions {
         };
         let assigner = match assigner {
             Some(assigner) => assigner.clone(),
-            None => Assigner::of(config)?,
+            None => data::assigner(config)?,
         };
         Ok(Self {
             objective,

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, RunFolder,
-    data::{BatchPlace, Collate, TrainBatch, TrainCollate},
+    data::{BatchPlace, Collate, EpochPlan, TrainBatch, TrainCollate},
     run::save_model,
     step::{StepOutput, TrainableDetector},
 };
@@ -88,12 +88,14 @@ impl FailedStep {
         Ok(read_json(&folder.failed_step_path().join(STEP))?)
     }
 
-    /// The batch of the step in `run`, with images read again from disk.
+    /// The batch of the step in `run`, with images read again from disk. `plan` is that of the
+    /// run's epochs.
     pub(crate) fn batch(
         &self,
         run: &RunFolder,
         collate: &TrainCollate,
         dataset: &DetectionDataset,
+        plan: &EpochPlan,
     ) -> Result<TrainBatch, Error> {
         let other = self.images.iter().find(|image| !image.is_in(dataset));
         let cause = match other {
@@ -113,9 +115,12 @@ impl FailedStep {
             });
         }
         let indices: Vec<usize> = self.images.iter().map(|image| image.index).collect();
+        let (images, epoch) = (dataset.len(), self.epoch as u64);
+        let before = plan.batches_before(images, epoch);
+        let batch = self.iteration.saturating_sub(1).saturating_sub(before);
         let place = BatchPlace {
-            epoch: self.epoch as u64,
             progress: self.progress,
+            ..plan.place(images, epoch, batch)
         };
         collate.collate(dataset, &indices, place)
     }

@@ -234,7 +234,7 @@ impl Trainer {
         self
     }
 
-    /// Replaces FCOS's assignment rule.
+    /// Replaces the assignment rule of the configuration.
     #[must_use]
     pub fn with_assignment(self, rule: Arc<dyn AssignmentRule>) -> Self {
         Self {
@@ -243,8 +243,9 @@ impl Trainer {
         }
     }
 
-    /// Assigns locations to objects by the predictions of each step. These are predictions in
-    /// inference mode before the step, which cost an additional forward pass.
+    /// Replaces the assignment rule of the configuration by one that uses the predictions of each
+    /// step. If gradients are accumulated, these are predictions in inference mode before the step,
+    /// which cost an additional forward pass.
     #[must_use]
     pub fn with_prediction_assignment(self, rule: Arc<dyn PredictionAssignmentRule>) -> Self {
         Self {
@@ -315,8 +316,9 @@ impl Trainer {
     ) -> Result<Outcome, Error> {
         // Before the time that opening and checking the data takes.
         RunFolder::check(output)?;
-        let (extensions, devices) = self.prepare(&mut config)?;
+        let devices = self.prepare(&mut config)?;
         let data = self.open_data(&mut config)?;
+        let extensions = self.extensions(&config)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
         if let Some(summary) = summary {
             log::info!(
@@ -395,7 +397,8 @@ impl Trainer {
             devices,
             data,
         } = self.reopen::<C>(&folder)?;
-        let batch = step.batch(&folder, &extensions.collate, &data.train)?;
+        let plan = Steps::of(&config, &data.train).plan(&config)?;
+        let batch = step.batch(&folder, &extensions.collate, &data.train, &plan)?;
         let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
         let step = trainable(&config, model, devices)?.with_objective(extensions.objective)?;
         let output = TrainStep::step(&step, batch).item.read()?;
@@ -405,8 +408,8 @@ impl Trainer {
     /// Opens what an existing run needs, and checks that it is what the run was started with.
     fn reopen<C: BackboneConfig>(&mut self, folder: &RunFolder) -> Result<Opened<C>, Error> {
         let mut config: RunConfig<C> = folder.read_config()?;
-        let (extensions, devices) = self.prepare(&mut config)?;
-        extensions.check(folder)?;
+        let devices = self.prepare(&mut config)?;
+        self.extensions(&config)?.check(folder)?;
         let classes = config.model.num_classes;
         let data = self.open_data(&mut config)?;
         if config.model.num_classes != classes {
@@ -422,23 +425,21 @@ impl Trainer {
         let digest: DataDigest = read_json(&folder.checkpoints().data_path())?;
         digest.check(&data.digest(), folder.path())?;
         Ok(Opened {
+            extensions: self.extensions(&config)?,
             config,
-            extensions,
             devices,
             data,
         })
     }
 
-    /// Checks the configuration and opens what it names, but for the data.
-    fn prepare<C: BackboneConfig>(
-        &self,
-        config: &mut RunConfig<C>,
-    ) -> Result<(Extensions, Vec<Device>), Error> {
+    /// Checks the configuration and the extensions, and opens the devices.
+    fn prepare<C: BackboneConfig>(&self, config: &mut RunConfig<C>) -> Result<Vec<Device>, Error> {
         if let Some(devices) = &self.devices {
             config.devices.clone_from(devices);
         }
         config.validate()?;
-        Ok((self.extensions(config)?, open_devices(config)?))
+        self.extensions(config)?;
+        open_devices(config)
     }
 
     /// The custom objective, assignment and augmentations, or those of the configuration.
@@ -511,8 +512,8 @@ pub struct Splits {
 }
 
 impl Splits {
-    /// Opens the splits that `config` names, logs a summary of them, and sets the classes of the
-    /// configuration.
+    /// Opens the splits that `config` names, logs a summary of them, and sets what the
+    /// configuration takes from the data: the classes, and the steps of a named augmentation.
     ///
     /// # Errors
     ///
@@ -531,6 +532,7 @@ impl Splits {
         let val = known_classes(val, train.categories())?;
         config.model.num_classes = train.categories().len();
         config.data.categories = train.categories().to_vec();
+        config.resolve_augmentation(train.len());
         let data = Self {
             // A held-out part has no image of the rest.
             shared: match config.data.val_share {
@@ -641,11 +643,7 @@ impl<C: BackboneConfig> Run<C> {
             ..
         } = from;
         let config = &self.config;
-        let per_epoch = self.data.train.len().div_ceil(config.batch_size);
-        let steps = Steps {
-            per_epoch,
-            total: config.duration.steps(per_epoch),
-        };
+        let steps = Steps::of(config, &self.data.train);
         if position.iteration > steps.total {
             return Err(Error::Run {
                 path: self.folder.checkpoints().path().to_owned(),
@@ -681,8 +679,9 @@ impl<C: BackboneConfig> Run<C> {
         }
         let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
         note(&format!(
-            "{} parameters, {per_epoch} iterations per epoch, {} of {} done, on {}",
+            "{} parameters, {} iterations per epoch, {} of {} done, on {}",
             model.num_params(),
+            steps.per_epoch,
             position.iteration,
             steps.total,
             devices.join(", "),
@@ -845,7 +844,7 @@ impl<C: BackboneConfig> Run<C> {
         first: FirstBatch,
         steps: Steps,
     ) -> Result<BatchLoader<TrainCollate>, Error> {
-        let plan = EpochPlan::training(&self.config)?.with_max_batches(steps.total);
+        let plan = steps.plan(&self.config)?;
         let device = self.devices[0].clone().without_autodiff();
         Ok(BatchLoader::new(
             self.data.train.clone(),

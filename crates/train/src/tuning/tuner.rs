@@ -526,7 +526,7 @@ mod tests {
             let expected = &with_weights[..if trial == best.trial { 3 } else { 2 }];
             assert_eq!(kept, expected, "{trial}");
         }
-        let config = RunConfig::read(&whole.join("config.json")).unwrap();
+        let config: RunConfig = RunConfig::read(&whole.join("config.json")).unwrap();
         assert_eq!(json!(config.input.resize), best.values["input.resize"]);
         assert_eq!(
             json!(config.optimization.learning_rate),

@@ -1,0 +1,9 @@
+//! What the generated sets share: colors, directions, and which part of an object counts as visible.
+
+mod color;
+mod direction;
+mod visible;
+
+pub(crate) use color::{Color, mix, nearby, shifted};
+pub(crate) use direction::unit_vector;
+pub(crate) use visible::{Edges, GRID, MIN_VISIBLE, POINTS, Visible};
