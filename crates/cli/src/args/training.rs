@@ -13,12 +13,13 @@ use fcos_burn::{
     },
     train::{
         self, InitialWeights, RunConfig,
-        config::{DataConfig, DataSource, Decay, TrainingLength},
+        config::{DataConfig, DataSource, TrainingLength},
     },
 };
 
 use super::{
-    AugmentationArgs, DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs,
+    AugmentationArgs, DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, RecipeArgs,
+    SplitArgs,
     number::{parse_count, parse_decay, parse_non_negative, parse_positive, parse_share},
 };
 use crate::Error;
@@ -92,11 +93,8 @@ pub struct TrainingArgs {
     /// Set the learning rate after the warm-up [default: small: 0.002, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Use this learning rate schedule after the warm-up: cosine (decays to 0) or steps (divides by
-    /// 10 after 70% and 90% of the training) [default: small: cosine, paper: divides by 10 after
-    /// 60,000 and 80,000 iterations]
-    #[arg(long, value_enum)]
-    lr_decay: Option<LrDecay>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
     /// Set the decay of the exponential moving average of the weights, which is validated and saved
     /// in their place; 0 for no average [default: small: 0.99, paper: 0]
     #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
@@ -179,12 +177,6 @@ enum Association {
     None,
     Pse,
     Pce,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LrDecay {
-    Steps,
-    Cosine,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -291,12 +283,7 @@ impl TrainingArgs {
         if let Some(rate) = self.lr {
             config.optimization.learning_rate = rate;
         }
-        if let Some(decay) = self.lr_decay {
-            config.optimization.decay = match decay {
-                LrDecay::Steps => Decay::default(),
-                LrDecay::Cosine => Decay::Cosine { end: 0.0 },
-            };
-        }
+        self.recipe.apply(&mut config).map_err(train::Error::from)?;
         if let Some(decay) = self.average_decay {
             config.optimization.average_decay = (decay > 0.0).then_some(decay);
         }
@@ -316,6 +303,10 @@ impl TrainingArgs {
         if let Some(precision) = self.device.precision {
             config.precision = precision;
         }
+        let config = self
+            .recipe
+            .with_fields(config)
+            .map_err(train::Error::from)?;
         let weights = weights.map(match self.new_classifier {
             true => InitialWeights::Body,
             false => InitialWeights::All,
