@@ -353,17 +353,18 @@ fn extreme_inputs_give_finite_and_equal_losses_on_every_device() {
         let centerness = Tensor::<1>::from_floats([100.0; 8], &device).require_grad();
         let parts = objective.init().unwrap().forward(
             Predictions {
-                class_logits: logits.clone(),
-                boxes: boxes.clone(),
                 centerness_logits: Some(centerness),
+                ..Predictions::new(logits.clone(), boxes.clone())
             },
             Targets {
-                labels: Tensor::<1, Int>::from_ints([label; 8], &device),
-                boxes: matrix(&target_boxes, 4),
                 centerness: Some(Tensor::from_floats(
                     [0.0, 1.0].repeat(4).as_slice(),
                     &device,
                 )),
+                ..Targets::new(
+                    Tensor::<1, Int>::from_ints([label; 8], &device),
+                    matrix(&target_boxes, 4),
+                )
             },
         );
         let gradients = parts.total.backward();

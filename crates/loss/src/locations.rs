@@ -12,6 +12,29 @@ pub struct Predictions {
     pub boxes: Tensor<2>,
     /// `[num_locations]`, if the detector has a center-ness branch.
     pub centerness_logits: Option<Tensor<1>>,
+    /// The pyramid level of each location, for losses by level.
+    pub levels: Option<Levels>,
+}
+
+impl Predictions {
+    /// Predictions of classes and boxes, and of nothing else.
+    pub fn new(class_logits: Tensor<2>, boxes: Tensor<2>) -> Self {
+        Self {
+            class_logits,
+            boxes,
+            centerness_logits: None,
+            levels: None,
+        }
+    }
+}
+
+/// The pyramid level of each location.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    /// `[num_locations]`: the level of each location, in `0..count`.
+    pub indices: Tensor<1, Int>,
+    /// Number of levels.
+    pub count: usize,
 }
 
 /// The targets of the locations, in the rows of [`Predictions`].
@@ -24,9 +47,22 @@ pub struct Targets {
     /// `[num_locations]`, in `[0, 1]`. Rows of background may hold any value. Required if the
     /// detector has a center-ness branch.
     pub centerness: Option<Tensor<1>>,
+    /// `[num_locations]`: a number for each object, which its positive locations share; any value
+    /// for background. Required by losses that compare the locations of an object.
+    pub objects: Option<Tensor<1, Int>>,
 }
 
 impl Targets {
+    /// Targets of classes and boxes, and of nothing else.
+    pub fn new(labels: Tensor<1, Int>, boxes: Tensor<2>) -> Self {
+        Self {
+            labels,
+            boxes,
+            centerness: None,
+            objects: None,
+        }
+    }
+
     /// The normalizer of these targets, for losses over a batch that consists of them.
     pub fn normalizer(&self) -> Normalizer {
         let positives = Positives::of(&self.labels);

@@ -5,7 +5,7 @@ use core::fmt;
 use burn::tensor::{Bool, Int, Tensor};
 
 use crate::iou::aligned_iou;
-use crate::locations::{Predictions, Targets};
+use crate::locations::{Levels, Predictions, Targets};
 use crate::positives::Positives;
 
 /// A term that is added to the [objective](crate::FcosObjective) by
@@ -48,16 +48,14 @@ use crate::positives::Positives;
 /// let boxes = [[0., 0., 8., 9.], [4., 2., 20., 24.], [1., 1., 2., 2.]];
 /// let targets = [[0., 0., 8., 12.], [4., 4., 20., 21.], [0., 0., 0., 0.]];
 /// let output = objective.forward(
-///     Predictions {
-///         class_logits: Tensor::zeros([3, 2], &device),
-///         boxes: Tensor::from_floats(boxes, &device),
-///         centerness_logits: None,
-///     },
-///     Targets {
-///         labels: Tensor::<1, Int>::from_ints([0, 1, -1], &device),
-///         boxes: Tensor::from_floats(targets, &device),
-///         centerness: None,
-///     },
+///     Predictions::new(
+///         Tensor::zeros([3, 2], &device),
+///         Tensor::from_floats(boxes, &device),
+///     ),
+///     Targets::new(
+///         Tensor::<1, Int>::from_ints([0, 1, -1], &device),
+///         Tensor::from_floats(targets, &device),
+///     ),
 /// );
 /// let value: f32 = output.term("L1 loss").unwrap().clone().into_scalar();
 /// assert!((value - 0.1 * (3.0 + 5.0) / 2.0).abs() < 1e-6);
@@ -100,6 +98,11 @@ pub struct TermInput {
     pub centerness_logits: Option<Tensor<1>>,
     /// `[num_locations]`, in `[0, 1]`, if the targets have center-ness; 0 for background.
     pub centerness_targets: Option<Tensor<1>>,
+    /// The pyramid level of each location, if the predictions have it.
+    pub levels: Option<Levels>,
+    /// `[num_locations]`, if the targets have it: a number for each object, which its positive
+    /// locations share; any value for background.
+    pub objects: Option<Tensor<1, Int>>,
     /// The share of the training that is done, in `[0, 1]`: the argument of
     /// [`FcosObjective::at`](crate::FcosObjective::at), or 1.
     pub progress: f64,
@@ -120,8 +123,14 @@ impl TermInput {
         if let Some(logits) = &predictions.centerness_logits {
             assert_rows("predictions.centerness_logits", logits.dims()[0], rows);
         }
+        if let Some(levels) = &predictions.levels {
+            assert_rows("predictions.levels", levels.indices.dims()[0], rows);
+        }
         if let Some(centerness) = &targets.centerness {
             assert_rows("targets.centerness", centerness.dims()[0], rows);
+        }
+        if let Some(objects) = &targets.objects {
+            assert_rows("targets.objects", objects.dims()[0], rows);
         }
 
         let positives = Positives::of(&targets.labels);
@@ -137,6 +146,8 @@ impl TermInput {
             centerness_targets: targets
                 .centerness
                 .map(|centerness| positives.mask(centerness)),
+            levels: predictions.levels,
+            objects: targets.objects,
             progress,
             positives,
         }

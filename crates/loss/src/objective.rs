@@ -5,6 +5,7 @@ use burn::config::Config;
 use burn::tensor::{FloatDType, Tensor};
 
 use crate::association::{AssociationLoss, AssociationScore};
+use crate::box_association::{BoxAssociation, expected_iou_loss, score_weights};
 use crate::box_loss::BoxLoss;
 use crate::centerness::centerness_loss;
 use crate::classification::ClassificationLoss;
@@ -46,6 +47,8 @@ pub struct FcosObjectiveConfig {
     /// scores down.
     #[config(default = 0.0)]
     pub association_ramp: f64,
+    /// Association of the boxes with the scores, if any.
+    pub box_association: Option<BoxAssociation>,
 }
 
 impl FcosObjectiveConfig {
@@ -65,6 +68,20 @@ impl FcosObjectiveConfig {
             .validate()
             .map_err(|error| error.within("classification"))?;
         fraction("association_ramp", self.association_ramp)?;
+        if let Some(association) = &self.box_association {
+            association
+                .validate()
+                .map_err(|error| error.within("box_association"))?;
+            let weighted_twice = self.classification.ranking().is_some()
+                && *association == BoxAssociation::ScoreWeighted;
+            let requirement = "another one beside a ranking loss, which weights boxes itself";
+            ConfigError::ensure(
+                !weighted_twice,
+                "box_association",
+                "score-weighted",
+                requirement,
+            )?;
+        }
         Ok(FcosObjective {
             config: self.clone(),
             added_terms: Vec::new(),
@@ -108,25 +125,31 @@ impl FcosObjective {
     pub const ASSOCIATION: &'static str = "Association loss";
     /// Name of the binary cross-entropy of the center-ness branch over the positive locations.
     pub const CENTERNESS: &'static str = "Centerness loss";
+    /// Name of the [expected IoU](BoxAssociation::ExpectedIou) of the kept boxes as a loss, over the
+    /// positive locations.
+    pub const BOX_ASSOCIATION: &'static str = "Box association loss";
+    /// The names of the objective's own terms, in their order.
+    pub const TERMS: &'static [&'static str] = &[
+        Self::CLASSIFICATION,
+        Self::LOCALIZATION,
+        Self::ASSOCIATION,
+        Self::CENTERNESS,
+        Self::BOX_ASSOCIATION,
+    ];
 
     /// Adds a term, after those that were added before.
     ///
     /// # Errors
     ///
-    /// If the name of the term is empty, or is the name of another term. The four names of the
-    /// objective's own terms are taken even if the term is not configured.
+    /// If the name of the term is empty, or is the name of another term. The names of the objective's
+    /// [own terms](Self::TERMS) are taken even if the term is not configured.
     pub fn with_term(mut self, term: Arc<dyn LossTerm>) -> Result<Self, TermNameError> {
         let name = term.name();
         if name.trim().is_empty() {
             return Err(TermNameError::Empty);
         }
-        let own = [
-            Self::CLASSIFICATION,
-            Self::LOCALIZATION,
-            Self::ASSOCIATION,
-            Self::CENTERNESS,
-        ];
-        if own.contains(&name) || self.added_terms.iter().any(|other| other.name() == name) {
+        if Self::TERMS.contains(&name) || self.added_terms.iter().any(|other| other.name() == name)
+        {
             let name = name.to_owned();
             return Err(TermNameError::Taken { name });
         }
@@ -178,8 +201,8 @@ impl FcosObjective {
     /// # Panics
     ///
     /// If the tensors differ in their number of rows, if there are center-ness logits but the
-    /// targets or the normalizer lack center-ness, or if the sum of an added term has more than one
-    /// element.
+    /// targets or the normalizer lack center-ness, if a configured loss needs levels or objects that
+    /// are missing, or if the sum of an added term has more than one element.
     pub fn forward_normalized(
         &self,
         predictions: Predictions,
@@ -198,20 +221,37 @@ impl FcosObjective {
             (logits, targets, target_sum.clamp_min(CENTERNESS_SUM_FLOOR))
         });
 
-        let classification = self.config.classification.forward(
-            input.class_logits.clone(),
-            input.labels.clone(),
-            input.ious.clone(),
-        );
+        let ranking = self.config.classification.ranking();
+        let ranking =
+            ranking.map(|loss| loss.rank(input.class_logits.clone(), &input.labels, &input.ious));
+        let classification = match &ranking {
+            Some(ranking) => ranking.losses.clone(),
+            None => self.config.classification.forward(
+                input.class_logits.clone(),
+                input.labels.clone(),
+                input.ious.clone(),
+            ),
+        };
         let box_losses = self
             .config
             .box_loss
             .forward(input.predicted_boxes.clone(), input.target_boxes.clone());
-        let localization = match &centerness {
-            Some((_, weights, weight_sum)) => {
+        let box_losses = match self.config.box_association {
+            Some(BoxAssociation::ScoreWeighted) => {
+                let weights = match &centerness {
+                    Some((_, weights, _)) => weights.clone(),
+                    None => input.positives().cast(FloatDType::F32),
+                };
+                box_losses * score_weights(&input, weights)
+            }
+            _ => box_losses,
+        };
+        let localization = match (&ranking, &centerness) {
+            (Some(ranking), _) => per_positive(ranking.balanced(ranking.weighted_sum(box_losses))),
+            (None, Some((_, weights, weight_sum))) => {
                 (box_losses * weights.clone()).sum() / weight_sum.clone()
             }
-            None => per_positive(input.sum_over_positives(box_losses)),
+            (None, None) => per_positive(input.sum_over_positives(box_losses)),
         };
         let mut terms = vec![
             LossValue::new(Self::CLASSIFICATION, per_positive(classification.sum())),
@@ -225,13 +265,23 @@ impl FcosObjective {
                 .config
                 .association_score
                 .scores(input.class_logits.clone(), input.labels.clone());
-            let losses = association.forward(scores, input.ious.clone());
+            let losses = association.losses(
+                scores,
+                input.ious.clone(),
+                &input.positives,
+                input.levels.as_ref(),
+            );
             let sum = input.sum_over_positives(losses);
             terms.push(LossValue::new(Self::ASSOCIATION, per_positive(sum)));
         }
         if let Some((logits, targets, _)) = centerness {
             let sum = input.sum_over_positives(centerness_loss(logits, targets));
             terms.push(LossValue::new(Self::CENTERNESS, per_positive(sum)));
+        }
+        if let Some(BoxAssociation::ExpectedIou { beta, temperature }) = self.config.box_association
+        {
+            let sum = expected_iou_loss(&input, temperature).mul_scalar(beta);
+            terms.push(LossValue::new(Self::BOX_ASSOCIATION, per_positive(sum)));
         }
         for term in &self.added_terms {
             let sum = term.sum(&input);
@@ -271,8 +321,8 @@ impl LossValue {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ObjectiveOutput {
-    /// The terms: classification, localization, association if it is configured, center-ness if it
-    /// is predicted, and the added terms in the order in which they were added.
+    /// The terms: those of [`FcosObjective::TERMS`] that are configured or predicted, and the added
+    /// terms in the order in which they were added.
     pub terms: Vec<LossValue>,
     /// The sum of the terms: the value to minimize.
     pub total: Tensor<1>,
@@ -318,6 +368,8 @@ mod tests {
 
     use super::*;
     use crate::closed_forms::{self, Box4, ciou_weight, focal, iou, sigmoid};
+    use crate::correlation::Correlation;
+    use crate::locations::Levels;
     use crate::test_tensors::{assert_close, assert_finite, tensor1, tensor2, values};
 
     const CLASSES: usize = 3;
@@ -389,25 +441,26 @@ mod tests {
         fn targets(&self) -> Targets {
             // Targets come from a loader, on a device without autodiff.
             let device = Device::flex();
+            let labels = Tensor::from_ints(self.labels.as_slice(), &device);
             Targets {
-                labels: Tensor::from_ints(self.labels.as_slice(), &device),
-                boxes: tensor2(&self.target, &device),
                 centerness: self
                     .centerness
                     .as_ref()
                     .map(|[_, targets]| tensor1(targets, &device)),
+                ..Targets::new(labels, tensor2(&self.target, &device))
             }
         }
 
         fn predictions(&self) -> Predictions {
             let device = Device::flex().autodiff();
+            let logits = tensor2(&self.logits, &device).require_grad();
+            let boxes = tensor2(&self.predicted, &device).require_grad();
             Predictions {
-                class_logits: tensor2(&self.logits, &device).require_grad(),
-                boxes: tensor2(&self.predicted, &device).require_grad(),
                 centerness_logits: self
                     .centerness
                     .as_ref()
                     .map(|[logits, _]| tensor1(logits, &device).require_grad()),
+                ..Predictions::new(logits, boxes)
             }
         }
 
@@ -490,6 +543,7 @@ mod tests {
                     Some(AssociationLoss::Pce { beta, k }) => {
                         -beta * (1.0 - (sigmoid(logit) - k * iou(p, t)).abs()).ln()
                     }
+                    Some(other) => unimplemented!("{other:?}"),
                 };
                 ious += iou(p, t);
                 weights += weight;
@@ -612,8 +666,21 @@ mod tests {
 
     #[test]
     fn background_boxes_affect_neither_values_nor_gradients() {
-        for classification in [ClassificationLoss::default(), ClassificationLoss::VARIFOCAL] {
+        for classification in [
+            ClassificationLoss::default(),
+            ClassificationLoss::VARIFOCAL,
+            ClassificationLoss::RANK_SORT,
+            ClassificationLoss::ALRP,
+        ] {
             assert_background_has_no_effect(&paper().with_classification(classification));
+        }
+        for association in [
+            AssociationLoss::CONCORDANCE,
+            AssociationLoss::PEARSON,
+            AssociationLoss::SPEARMAN,
+        ] {
+            let config = paper().with_box_association(Some(BoxAssociation::ScoreWeighted));
+            assert_background_has_no_effect(&config.with_association(Some(association)));
         }
     }
 
@@ -681,12 +748,25 @@ mod tests {
         };
         for &box_loss in BoxLoss::ALL {
             let pce = AssociationLoss::Pce { beta: 1.0, k: 1.5 };
-            let config = paper().with_association(Some(pce)).with_box_loss(box_loss);
-            let evaluation = scene.evaluate(&config);
-            assert_finite(&columns(&evaluation.output));
-            assert_finite(&evaluation.class_gradient);
-            assert_finite(&evaluation.box_gradient);
-            assert_finite(&evaluation.centerness_gradient.unwrap());
+            let config = paper().with_box_loss(box_loss);
+            for config in [
+                config.clone().with_association(Some(pce)),
+                (config
+                    .clone()
+                    .with_association(Some(AssociationLoss::PEARSON)))
+                .with_box_association(Some(BoxAssociation::ScoreWeighted)),
+                (config
+                    .clone()
+                    .with_association(Some(AssociationLoss::CONCORDANCE)))
+                .with_classification(ClassificationLoss::RANK_SORT),
+                config.with_classification(ClassificationLoss::ALRP),
+            ] {
+                let evaluation = scene.evaluate(&config);
+                assert_finite(&columns(&evaluation.output));
+                assert_finite(&evaluation.class_gradient);
+                assert_finite(&evaluation.box_gradient);
+                assert_finite(&evaluation.centerness_gradient.unwrap());
+            }
         }
     }
 
@@ -708,6 +788,82 @@ mod tests {
         assert_close(&sum[..6], &columns(&whole.output)[..6], 1e-6);
         let gradient = [first.box_gradient, second.box_gradient].concat();
         assert_close(&gradient, &whole.box_gradient, 1e-6);
+    }
+
+    #[test]
+    fn losses_of_several_locations_are_means_over_parts_weighted_by_positives() {
+        let batch = Scene {
+            centerness: None,
+            ..Scene::random(30, mixed)
+        };
+        let parts = [batch.rows(0..9), batch.rows(9..30)];
+        let correlated = paper().with_association(Some(AssociationLoss::CONCORDANCE));
+        let ranked = FcosObjectiveConfig::new().with_classification(ClassificationLoss::RANK_SORT);
+        for (config, name) in [
+            (&correlated, FcosObjective::ASSOCIATION),
+            (&ranked, FcosObjective::CLASSIFICATION),
+            (&ranked, FcosObjective::LOCALIZATION),
+        ] {
+            let value = |evaluation: Evaluation| scalar(evaluation.output.term(name).unwrap());
+            let alone = parts.each_ref().map(|part| value(part.evaluate(config)));
+            let shares = (parts.each_ref())
+                .map(|part| value(part.evaluate_normalized(config, batch.targets().normalizer())));
+            // 6 and 14 of their rows are positive.
+            let expected = [0.3 * alone[0], 0.7 * alone[1]];
+            assert_close(&shares, &expected, 1e-6);
+            let whole = value(batch.evaluate(config));
+            assert!(
+                (whole - shares[0] - shares[1]).abs() > 1e-3,
+                "{name}: {whole}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_loss_by_level_is_that_of_the_levels() {
+        let by_level = AssociationLoss::Correlation {
+            beta: 0.2,
+            coefficient: Correlation::Concordance,
+            by_level: true,
+        };
+        let (scene, config) = (
+            Scene::random(12, mixed),
+            paper().with_association(Some(by_level)),
+        );
+        let value = |indices: [i32; 12], count| {
+            let indices = Tensor::from_ints(indices, &Device::flex());
+            let predictions = Predictions {
+                levels: Some(Levels { indices, count }),
+                ..scene.predictions()
+            };
+            let output = config.init().unwrap().forward(predictions, scene.targets());
+            scalar(output.term(FcosObjective::ASSOCIATION).unwrap())
+        };
+        let halves = value([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1], 2);
+        let alone = [scene.rows(0..6), scene.rows(6..12)].map(|half| {
+            let levels = Levels {
+                indices: Tensor::zeros([6], &Device::flex()),
+                count: 3,
+            };
+            let predictions = Predictions {
+                levels: Some(levels),
+                ..half.predictions()
+            };
+            let output = config.init().unwrap().forward(predictions, half.targets());
+            scalar(output.term(FcosObjective::ASSOCIATION).unwrap())
+        });
+        assert_close(&[halves], &[(alone[0] + alone[1]) / 2.0], 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "by level, but there are no levels")]
+    fn a_loss_by_level_needs_levels() {
+        let by_level = AssociationLoss::Correlation {
+            beta: 0.2,
+            coefficient: Correlation::Pearson,
+            by_level: true,
+        };
+        Scene::random(12, mixed).evaluate(&paper().with_association(Some(by_level)));
     }
 
     /// The L1 distance between predicted boxes and their targets, weighted by the progress.

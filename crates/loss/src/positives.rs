@@ -2,6 +2,8 @@
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
 
+use crate::locations::Levels;
+
 /// The indicator `𝟙` of eq. (6): which locations are positive.
 #[derive(Clone, Debug)]
 pub(crate) struct Positives {
@@ -14,11 +16,36 @@ pub(crate) struct Positives {
 impl Positives {
     /// Locations are positive where their label is not negative.
     pub(crate) fn of(labels: &Tensor<1, Int>) -> Self {
-        let background = labels.clone().lower_scalar(0);
+        Self::excluding(labels.clone().lower_scalar(0))
+    }
+
+    /// As many locations as `values` has elements, all of them positive.
+    pub(crate) fn all(values: &Tensor<1>) -> Self {
+        let device = values.device().without_autodiff();
+        Self::of(&Tensor::zeros(values.shape(), &device))
+    }
+
+    fn excluding(background: Tensor<1, Bool>) -> Self {
         Self {
             count: background.clone().bool_not().cast(FloatDType::F32).sum(),
             background,
         }
+    }
+
+    /// The positive locations of each level.
+    pub(crate) fn by_level(&self, levels: &Levels) -> Vec<Self> {
+        (0..levels.count as i64)
+            .map(|level| {
+                let elsewhere = levels.indices.clone().not_equal_scalar(level);
+                Self::excluding(self.background.clone().bool_or(elsewhere))
+            })
+            .collect()
+    }
+
+    /// Whether each location is positive. `None` if the device fails.
+    pub(crate) fn on_host(&self) -> Option<Vec<bool>> {
+        let data = self.background.clone().try_into_data().ok()?;
+        Some(data.iter::<bool>().map(|background| !background).collect())
     }
 
     /// Whether each location is positive, `[num_locations]`.

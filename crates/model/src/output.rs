@@ -1,8 +1,10 @@
 //! The detector's output for a batch.
 
-use burn::tensor::{Tensor, TensorData};
+use std::iter;
+
+use burn::tensor::{Device, Tensor, TensorData};
 use fcos_burn_boxes::Detection;
-use fcos_burn_loss::Predictions;
+use fcos_burn_loss::{Levels, Predictions};
 
 use crate::{
     head::LevelPrediction,
@@ -26,7 +28,7 @@ impl FcosOutput {
     ///
     /// With N = batch × locations, image by image and each image in the order of
     /// [`Locations`]: class logits `[N, classes]`, boxes `[N, 4]` as xyxy in input pixels,
-    /// center-ness logits `[N]`.
+    /// center-ness logits and levels `[N]`.
     pub fn into_predictions(self) -> Predictions {
         let count = self.locations.len();
         let rows = |maps: Vec<Tensor<4>>| -> Tensor<3> {
@@ -65,10 +67,13 @@ impl FcosOutput {
         let class_logits = rows(class_logits);
         let [batch, _, classes] = class_logits.dims();
         Predictions {
-            class_logits: class_logits.reshape([batch * count, classes]),
-            boxes: boxes.reshape([batch * count, 4]),
             centerness_logits: (!centerness_logits.is_empty())
                 .then(|| rows(centerness_logits).reshape([batch * count])),
+            levels: Some(levels_of(&self.locations, batch, &device)),
+            ..Predictions::new(
+                class_logits.reshape([batch * count, classes]),
+                boxes.reshape([batch * count, 4]),
+            )
         }
     }
 
@@ -100,6 +105,21 @@ impl FcosOutput {
                 detect(&values, frame, config)
             })
             .collect()
+    }
+}
+
+/// The level of each location of `batch` images.
+fn levels_of(locations: &Locations, batch: usize, device: &Device) -> Levels {
+    let grids = locations.levels();
+    let of_image = grids.iter().enumerate();
+    let of_image: Vec<i32> = of_image
+        .flat_map(|(level, grid)| iter::repeat_n(level as i32, grid.len()))
+        .collect();
+    let rows = batch * locations.len();
+    let data = TensorData::new(of_image.repeat(batch), [rows]);
+    Levels {
+        indices: Tensor::from_data(data, &device.clone().without_autodiff()),
+        count: grids.len(),
     }
 }
 

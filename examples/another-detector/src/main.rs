@@ -67,11 +67,10 @@ fn train(
             boxes.extend(assigned.boxes.concat());
         }
         let rows = labels.len();
-        let targets = Targets {
-            labels: Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device),
-            boxes: Tensor::from_data(TensorData::new(boxes, [rows, 4]), device),
-            centerness: None,
-        };
+        let targets = Targets::new(
+            Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), device),
+            Tensor::from_data(TensorData::new(boxes, [rows, 4]), device),
+        );
         let output = objective.forward(model.forward(images, &locations), targets);
         losses.push(output.total.clone().into_scalar());
         let gradients = GradientsParams::from_grads(output.total.backward(), &model);

@@ -1,7 +1,7 @@
 //! The rows of the tables: training objectives that are compared.
 
 use fcos_burn::{
-    loss::{AssociationLoss, AssociationScore, ClassificationLoss},
+    loss::{AssociationLoss, AssociationScore, BoxAssociation, ClassificationLoss},
     train::RunConfig,
 };
 
@@ -16,6 +16,7 @@ pub struct Row {
     association: Option<AssociationLoss>,
     score: AssociationScore,
     ramp: f64,
+    box_association: Option<BoxAssociation>,
 }
 
 /// Fraction of the training over which the weight of the ramped row rises.
@@ -30,6 +31,7 @@ impl Row {
             association: None,
             score: AssociationScore::MaxOverClasses,
             ramp: 0.0,
+            box_association: None,
         }
     }
 
@@ -91,10 +93,20 @@ impl Row {
         ]
     }
 
-    /// The rows of Table I of the paper, followed by variants and later quality-aware losses.
+    /// The rows of Table I of the paper, followed by variants and later losses: those that tie scores
+    /// to the IoU, and those that tie boxes to the score.
     pub fn table1() -> Vec<Self> {
         let classification = |name, label, classification| Self {
             classification,
+            ..Self::new(name, label)
+        };
+        let correlation = |name, label, association| Self {
+            association: Some(association),
+            score: AssociationScore::GroundTruthClass,
+            ..Self::new(name, label)
+        };
+        let boxes = |name, label, association| Self {
+            box_association: Some(association),
             ..Self::new(name, label)
         };
         vec![
@@ -115,6 +127,29 @@ impl Row {
                 ClassificationLoss::QUALITY_FOCAL,
             ),
             classification("varifocal", "varifocal loss", ClassificationLoss::VARIFOCAL),
+            classification(
+                "rank-sort",
+                "Rank & Sort loss",
+                ClassificationLoss::RANK_SORT,
+            ),
+            classification("alrp", "aLRP loss", ClassificationLoss::ALRP),
+            correlation(
+                "concordance",
+                "concordance loss",
+                AssociationLoss::CONCORDANCE,
+            ),
+            correlation("pearson", "Pearson loss", AssociationLoss::PEARSON),
+            correlation("spearman", "Spearman loss", AssociationLoss::SPEARMAN),
+            boxes(
+                "score-weighted-boxes",
+                "boxes weighted by score",
+                BoxAssociation::ScoreWeighted,
+            ),
+            boxes(
+                "expected-iou",
+                "expected IoU of the kept box",
+                BoxAssociation::EXPECTED_IOU,
+            ),
         ]
     }
 
@@ -137,7 +172,8 @@ impl Row {
             .with_classification(self.classification)
             .with_association(self.association)
             .with_association_score(self.score)
-            .with_association_ramp(self.ramp);
+            .with_association_ramp(self.ramp)
+            .with_box_association(self.box_association);
         config.clone().with_objective(objective)
     }
 }

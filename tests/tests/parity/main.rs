@@ -11,4 +11,5 @@ mod losses;
 mod network;
 mod nms;
 mod operating_point;
+mod scores;
 mod step;

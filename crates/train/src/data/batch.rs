@@ -1,13 +1,15 @@
 //! The contents of batches.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_loss::{Targets, centerness_target};
 use fcos_burn_model::{
     ImageFrame,
-    assignment::{Assignment, AssignmentError, AssignmentRule, PredictionAssignmentRule},
+    assignment::{
+        Assignment, AssignmentError, AssignmentRule, BACKGROUND, PredictionAssignmentRule,
+    },
     locations::Locations,
 };
 
@@ -71,6 +73,8 @@ pub struct AssignedTargets {
     /// Distances from each location to the left, top, right and bottom side of its box,
     /// `[images · locations, 4]`, for the center-ness.
     distances: TensorData,
+    /// Object of each location, counted over all images; −1 for background, `[images · locations]`.
+    objects: TensorData,
 }
 
 impl AssignedTargets {
@@ -90,9 +94,11 @@ impl AssignedTargets {
         let mut labels: Vec<i32> = Vec::with_capacity(rows);
         let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
         let mut distances: Vec<f32> = Vec::with_capacity(4 * rows);
+        let mut numbers = ObjectNumbers::default();
         for (image, objects) in objects.iter().enumerate() {
             let assignment = assign(image, objects);
             assignment.check(rule, objects, locations.len())?;
+            numbers.add_image(&assignment);
             for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);
                 distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
@@ -103,6 +109,7 @@ impl AssignedTargets {
             labels: TensorData::new(labels, [rows]),
             boxes: TensorData::new(boxes, [rows, 4]),
             distances: TensorData::new(distances, [rows, 4]),
+            objects: TensorData::new(numbers.of_locations, [rows]),
         })
     }
 
@@ -110,9 +117,37 @@ impl AssignedTargets {
     pub fn to_device(&self, centerness: bool, device: &Device) -> Targets {
         let distances = || Tensor::from_data(self.distances.clone(), device);
         Targets {
-            labels: Tensor::<1, Int>::from_data(self.labels.clone(), device),
-            boxes: Tensor::from_data(self.boxes.clone(), device),
             centerness: centerness.then(|| centerness_target(distances())),
+            objects: Some(Tensor::from_data(self.objects.clone(), device)),
+            ..Targets::new(
+                Tensor::<1, Int>::from_data(self.labels.clone(), device),
+                Tensor::from_data(self.boxes.clone(), device),
+            )
+        }
+    }
+}
+
+/// Numbers the objects that locations are assigned to.
+#[derive(Default)]
+struct ObjectNumbers {
+    of_locations: Vec<i32>,
+    count: i32,
+}
+
+impl ObjectNumbers {
+    /// Locations of an image with the same label and the same box belong to the same object.
+    fn add_image(&mut self, assignment: &Assignment) {
+        let mut known = HashMap::new();
+        for (label, bbox) in assignment.labels.iter().zip(&assignment.boxes) {
+            self.of_locations.push(match *label {
+                BACKGROUND => BACKGROUND,
+                label => *known
+                    .entry((label, bbox.map(f32::to_bits)))
+                    .or_insert_with(|| {
+                        self.count += 1;
+                        self.count - 1
+                    }),
+            });
         }
     }
 }
@@ -148,4 +183,38 @@ pub struct ValidationBatch {
     pub frames: Vec<ImageFrame>,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_model::locations::LocationRule;
+
+    use super::*;
+
+    #[test]
+    fn objects_are_numbered_over_all_images() {
+        let object = |label, bbox| LabeledBox { label, bbox };
+        let (small, large) = ([0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 16.0, 16.0]);
+        let images = [
+            vec![object(0, small), object(1, small), object(0, large)],
+            vec![object(0, small)],
+        ];
+        let locations = Locations::new([16, 24], &[8], LocationRule::HalfStride);
+        let assign = |image: usize, objects: &[LabeledBox]| {
+            let mut assignment = Assignment::background(locations.len());
+            let places: &[(usize, usize)] = match image {
+                0 => &[(1, 0), (2, 2), (3, 1), (5, 0)],
+                _ => &[(0, 0), (4, 0)],
+            };
+            for (location, object) in places {
+                assignment.set(*location, &objects[*object]);
+            }
+            assignment
+        };
+        let targets = AssignedTargets::new(&images, &locations, &"rule", assign).unwrap();
+        let found: Vec<i32> = targets.objects.iter::<i32>().collect();
+        assert_eq!(found, [-1, 0, 1, 2, -1, 0, 3, -1, -1, -1, 3, -1]);
+    }
 }

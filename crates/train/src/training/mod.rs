@@ -37,7 +37,7 @@ use fcos_burn_eval::{
     Analysis, AnalysisConfig, CocoMetric, Evaluation, EvaluationReport,
     class_confusion::ClassConfusion, results,
 };
-use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
+use fcos_burn_loss::{AssociationScore, BoxAssociation, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
@@ -787,13 +787,17 @@ impl<C: BackboneConfig> Run<C> {
         let exists = |metric: &StepMetric| match metric.name() {
             FcosObjective::ASSOCIATION => self.config.objective.association.is_some(),
             FcosObjective::CENTERNESS => self.config.model.head.centerness.is_some(),
+            FcosObjective::BOX_ASSOCIATION => matches!(
+                self.config.objective.box_association,
+                Some(BoxAssociation::ExpectedIou { .. })
+            ),
             _ => true,
         };
         let added = self.extensions.objective.added_terms().iter();
         let added = added.map(|term| StepMetric::Term(term.name().to_owned().into()));
         [StepMetric::Loss]
             .into_iter()
-            .chain(StepMetric::TERMS.into_iter().filter(exists))
+            .chain(StepMetric::terms().filter(exists))
             .chain(added)
             .chain([
                 StepMetric::Positives,
