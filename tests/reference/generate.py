@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import assignment
 import checkpoints
 import correlation
+import distribution
 import evaluation
 import losses
 import network
@@ -71,6 +72,7 @@ def main():
         "evaluation": lambda: evaluation.write(FIXTURES),
         "operating-point": lambda: operating_point.write(FIXTURES),
         "step": lambda: step.write(save, arguments.fcos),
+        "distribution": lambda: distribution.write(save),
         "correlation": lambda: correlation.write(save, arguments.correlation),
         "ranking": lambda: ranking.write(save, arguments.rank_sort, arguments.bucketed),
     }

@@ -1,5 +1,6 @@
 use burn::tensor::{Int, Tensor};
 
+use crate::distribution::BoxDistributions;
 use crate::normalizer::Normalizer;
 use crate::positives::Positives;
 
@@ -12,6 +13,10 @@ pub struct Predictions {
     pub boxes: Tensor<2>,
     /// `[num_locations]`, if the detector has a center-ness branch.
     pub centerness_logits: Option<Tensor<1>>,
+    /// `[num_locations]`, if the detector predicts the IoU of its boxes.
+    pub iou_logits: Option<Tensor<1>>,
+    /// The distributions that boxes are the mean of, if the detector predicts them.
+    pub distributions: Option<BoxDistributions>,
     /// The pyramid level of each location, for losses by level.
     pub levels: Option<Levels>,
 }
@@ -23,6 +28,8 @@ impl Predictions {
             class_logits,
             boxes,
             centerness_logits: None,
+            iou_logits: None,
+            distributions: None,
             levels: None,
         }
     }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use burn::tensor::{Bool, Int, Tensor};
 
+use crate::distribution::BoxDistributions;
 use crate::iou::aligned_iou;
 use crate::locations::{Levels, Predictions, Targets};
 use crate::positives::Positives;
@@ -98,6 +99,10 @@ pub struct TermInput {
     pub centerness_logits: Option<Tensor<1>>,
     /// `[num_locations]`, in `[0, 1]`, if the targets have center-ness; 0 for background.
     pub centerness_targets: Option<Tensor<1>>,
+    /// `[num_locations]`, if the detector predicts the IoU of its boxes; any value for background.
+    pub iou_logits: Option<Tensor<1>>,
+    /// The distributions that boxes are the mean of, if the detector predicts them.
+    pub distributions: Option<BoxDistributions>,
     /// The pyramid level of each location, if the predictions have it.
     pub levels: Option<Levels>,
     /// `[num_locations]`, if the targets have it: a number for each object, which its positive
@@ -123,6 +128,13 @@ impl TermInput {
         if let Some(logits) = &predictions.centerness_logits {
             assert_rows("predictions.centerness_logits", logits.dims()[0], rows);
         }
+        if let Some(logits) = &predictions.iou_logits {
+            assert_rows("predictions.iou_logits", logits.dims()[0], rows);
+        }
+        if let Some(distributions) = &predictions.distributions {
+            let found = distributions.logits.dims()[0];
+            assert_rows("predictions.distributions", found, rows);
+        }
         if let Some(levels) = &predictions.levels {
             assert_rows("predictions.levels", levels.indices.dims()[0], rows);
         }
@@ -146,6 +158,8 @@ impl TermInput {
             centerness_targets: targets
                 .centerness
                 .map(|centerness| positives.mask(centerness)),
+            iou_logits: predictions.iou_logits,
+            distributions: predictions.distributions,
             levels: predictions.levels,
             objects: targets.objects,
             progress,

@@ -49,7 +49,13 @@ pub struct FcosObjectiveConfig {
     pub association_ramp: f64,
     /// Association of the boxes with the scores, if any.
     pub box_association: Option<BoxAssociation>,
+    /// Weight of the distribution focal loss, finite and `≥ 0`; by default 0.25, as in [Generalized
+    /// Focal Loss](https://arxiv.org/abs/2006.04388). For a detector that predicts distributions.
+    pub distribution_weight: Option<f64>,
 }
+
+/// The weight of the distribution focal loss, if none is set.
+const DISTRIBUTION_WEIGHT: f64 = 0.25;
 
 impl FcosObjectiveConfig {
     /// Builds the objective.
@@ -68,6 +74,9 @@ impl FcosObjectiveConfig {
             .validate()
             .map_err(|error| error.within("classification"))?;
         fraction("association_ramp", self.association_ramp)?;
+        if let Some(weight) = self.distribution_weight {
+            non_negative("distribution_weight", weight)?;
+        }
         if let Some(association) = &self.box_association {
             association
                 .validate()
@@ -101,6 +110,16 @@ impl FcosObjectiveConfig {
 /// divided by the sum of these targets instead of `N_pos`, and the binary cross-entropy of the
 /// branch is added, divided by `N_pos`.
 ///
+/// A detector that predicts the IoU of its boxes instead, as in [IoU-aware
+/// RetinaNet](https://arxiv.org/abs/1912.05992), is trained with the binary cross-entropy of this
+/// prediction and the IoU, which has no gradient for the boxes, divided by `N_pos`. Box losses then
+/// have no weights.
+///
+/// A detector that predicts distributions over the distances to the sides of its boxes, as in
+/// [Generalized Focal Loss](https://arxiv.org/abs/2006.04388), is also trained with the
+/// [distribution focal loss](crate::distribution_focal_loss), the mean over the four sides, with the
+/// weights of the box losses.
+///
 /// [`with_term`](Self::with_term) adds other terms.
 ///
 /// Background rows are masked rather than dropped, so that shapes do not depend on the data and
@@ -128,6 +147,10 @@ impl FcosObjective {
     /// Name of the [expected IoU](BoxAssociation::ExpectedIou) of the kept boxes as a loss, over the
     /// positive locations.
     pub const BOX_ASSOCIATION: &'static str = "Box association loss";
+    /// Name of the binary cross-entropy of the predicted IoU over the positive locations.
+    pub const PREDICTED_IOU: &'static str = "Predicted IoU loss";
+    /// Name of the distribution focal loss over the positive locations, its weight included.
+    pub const DISTRIBUTION: &'static str = "Distribution focal loss";
     /// The names of the objective's own terms, in their order.
     pub const TERMS: &'static [&'static str] = &[
         Self::CLASSIFICATION,
@@ -135,6 +158,8 @@ impl FcosObjective {
         Self::ASSOCIATION,
         Self::CENTERNESS,
         Self::BOX_ASSOCIATION,
+        Self::PREDICTED_IOU,
+        Self::DISTRIBUTION,
     ];
 
     /// Adds a term, after those that were added before.
@@ -232,29 +257,48 @@ impl FcosObjective {
                 input.ious.clone(),
             ),
         };
-        let box_losses = self
-            .config
-            .box_loss
-            .forward(input.predicted_boxes.clone(), input.target_boxes.clone());
-        let box_losses = match self.config.box_association {
-            Some(BoxAssociation::ScoreWeighted) => {
-                let weights = match &centerness {
-                    Some((_, weights, _)) => weights.clone(),
-                    None => input.positives().cast(FloatDType::F32),
-                };
-                box_losses * score_weights(&input, weights)
+        let classification = per_positive(classification.sum());
+
+        let score_weights = match (self.config.box_association, &centerness) {
+            (Some(BoxAssociation::ScoreWeighted), Some((_, weights, _))) => {
+                Some(score_weights(&input, weights.clone()))
             }
-            _ => box_losses,
-        };
-        let localization = match (&ranking, &centerness) {
-            (Some(ranking), _) => per_positive(ranking.balanced(ranking.weighted_sum(box_losses))),
-            (None, Some((_, weights, weight_sum))) => {
-                (box_losses * weights.clone()).sum() / weight_sum.clone()
+            (Some(BoxAssociation::ScoreWeighted), None) => {
+                let weights = input.positives().cast(FloatDType::F32);
+                Some(score_weights(&input, weights))
             }
-            (None, None) => per_positive(input.sum_over_positives(box_losses)),
+            _ => None,
         };
+        let mean_over_boxes = |losses: Tensor<1>| {
+            let losses = match &score_weights {
+                Some(weights) => losses * weights.clone(),
+                None => losses,
+            };
+            match (&ranking, &centerness) {
+                (Some(ranking), _) => per_positive(ranking.weighted_sum(losses)),
+                (None, Some((_, weights, weight_sum))) => {
+                    (losses * weights.clone()).sum() / weight_sum.clone()
+                }
+                (None, None) => per_positive(input.sum_over_positives(losses)),
+            }
+        };
+        let localization = mean_over_boxes(
+            self.config
+                .box_loss
+                .forward(input.predicted_boxes.clone(), input.target_boxes.clone()),
+        );
+        let localization = match &ranking {
+            Some(ranking) => ranking.balanced(localization, classification.clone()),
+            None => localization,
+        };
+        let distribution = input.distributions.as_ref().map(|distributions| {
+            let losses = distributions.losses(input.target_boxes.clone());
+            let weight = self.config.distribution_weight;
+            mean_over_boxes(losses).mul_scalar(weight.unwrap_or(DISTRIBUTION_WEIGHT))
+        });
+
         let mut terms = vec![
-            LossValue::new(Self::CLASSIFICATION, per_positive(classification.sum())),
+            LossValue::new(Self::CLASSIFICATION, classification),
             LossValue::new(
                 Self::LOCALIZATION,
                 localization.mul_scalar(self.config.lambda),
@@ -274,14 +318,23 @@ impl FcosObjective {
             let sum = input.sum_over_positives(losses);
             terms.push(LossValue::new(Self::ASSOCIATION, per_positive(sum)));
         }
-        if let Some((logits, targets, _)) = centerness {
-            let sum = input.sum_over_positives(centerness_loss(logits, targets));
+        if let Some((logits, targets, _)) = &centerness {
+            let losses = centerness_loss(logits.clone(), targets.clone());
+            let sum = input.sum_over_positives(losses);
             terms.push(LossValue::new(Self::CENTERNESS, per_positive(sum)));
         }
         if let Some(BoxAssociation::ExpectedIou { beta, temperature }) = self.config.box_association
         {
             let sum = expected_iou_loss(&input, temperature).mul_scalar(beta);
             terms.push(LossValue::new(Self::BOX_ASSOCIATION, per_positive(sum)));
+        }
+        if let Some(logits) = input.iou_logits.clone() {
+            let losses = centerness_loss(logits, input.ious.clone());
+            let sum = input.sum_over_positives(losses);
+            terms.push(LossValue::new(Self::PREDICTED_IOU, per_positive(sum)));
+        }
+        if let Some(distribution) = distribution {
+            terms.push(LossValue::new(Self::DISTRIBUTION, distribution));
         }
         for term in &self.added_terms {
             let sum = term.sum(&input);
@@ -369,6 +422,7 @@ mod tests {
     use super::*;
     use crate::closed_forms::{self, Box4, ciou_weight, focal, iou, sigmoid};
     use crate::correlation::Correlation;
+    use crate::distribution::BoxDistributions;
     use crate::locations::Levels;
     use crate::test_tensors::{assert_close, assert_finite, tensor1, tensor2, values};
 
@@ -866,6 +920,93 @@ mod tests {
         Scene::random(12, mixed).evaluate(&paper().with_association(Some(by_level)));
     }
 
+    /// Logits and targets of a predicted IoU, and of distributions over three bins of 16 px.
+    fn evaluate_branches(
+        scene: &Scene,
+        config: &FcosObjectiveConfig,
+    ) -> (ObjectiveOutput, Predictions) {
+        let rows = scene.labels.len();
+        let autodiff = Device::flex().autodiff();
+        let mut next = noise(3);
+        let mut column =
+            |len: usize| -> Vec<f64> { (0..len).map(|_| 4.0 * next() - 2.0).collect() };
+        let distributions = BoxDistributions {
+            logits: (tensor1(&column(12 * rows), &autodiff).reshape([rows, 4, 3])).require_grad(),
+            locations: tensor1(&vec![25.0; 2 * rows], &autodiff).reshape([rows, 2]),
+            bin_sizes: tensor1(&vec![16.0; rows], &autodiff),
+        };
+        let predictions = Predictions {
+            iou_logits: Some(tensor1(&column(rows), &autodiff).require_grad()),
+            distributions: Some(distributions),
+            ..scene.predictions()
+        };
+        let objective = config.init().unwrap();
+        (
+            objective.forward(predictions.clone(), scene.targets()),
+            predictions,
+        )
+    }
+
+    #[test]
+    fn a_predicted_iou_is_trained_with_that_of_the_box() {
+        let scene = Scene {
+            centerness: None,
+            ..Scene::random(12, mixed)
+        };
+        let (output, predictions) = evaluate_branches(&scene, &FcosObjectiveConfig::new());
+        let logits = predictions.iou_logits.unwrap();
+        let ious: Vec<f64> = (0..12)
+            .map(|row| iou(scene.predicted[row], scene.target[row]))
+            .collect();
+        let positive = |row: usize| f64::from(u8::from(scene.labels[row] >= 0));
+        let scores: Vec<f64> = values(logits.clone()).into_iter().map(sigmoid).collect();
+        let entropy = |row: usize| {
+            let (q, p): (f64, f64) = (ious[row], scores[row]);
+            positive(row) * (-q * p.ln() - (1.0 - q) * (1.0 - p).ln())
+        };
+        let expected: f64 = (0..12).map(entropy).sum::<f64>() / 8.0;
+        let term = output.term(FcosObjective::PREDICTED_IOU).unwrap();
+        assert_close(&[scalar(term)], &[expected], 1e-5);
+        let gradients = term.backward();
+        let slopes: Vec<f64> = (0..12)
+            .map(|row| positive(row) * (scores[row] - ious[row]) / 8.0)
+            .collect();
+        assert_close(&values(logits.grad(&gradients).unwrap()), &slopes, 1e-5);
+        assert!(predictions.boxes.grad(&gradients).is_none());
+    }
+
+    #[test]
+    fn distributions_are_trained_with_the_weights_of_the_boxes() {
+        let with_centerness = Scene::random(12, mixed);
+        let without_centerness = Scene {
+            centerness: None,
+            ..with_centerness.clone()
+        };
+        for (scene, weight) in [(&with_centerness, None), (&without_centerness, Some(0.5))] {
+            let config = FcosObjectiveConfig::new().with_distribution_weight(weight);
+            let (output, predictions) = evaluate_branches(scene, &config);
+            let distributions = predictions.distributions.unwrap();
+            let losses = values(distributions.losses(tensor2(&scene.target, &Device::flex())));
+            let (mut sum, mut weights) = (0.0, 0.0);
+            for row in (0..12).filter(|row| scene.labels[*row] >= 0) {
+                let weight = scene.centerness.as_ref().map_or(1.0, |[_, t]| t[row]);
+                sum += weight * losses[row];
+                weights += weight;
+            }
+            let expected = weight.unwrap_or(0.25) * sum / weights;
+            let term = output.term(FcosObjective::DISTRIBUTION).unwrap();
+            assert_close(&[scalar(term)], &[expected], 1e-5);
+            let gradients = term.backward();
+            let slopes = values(distributions.logits.grad(&gradients).unwrap());
+            for (row, slopes) in slopes.chunks(12).enumerate() {
+                assert_eq!(
+                    scene.labels[row] < 0,
+                    slopes.iter().all(|slope| *slope == 0.0)
+                );
+            }
+        }
+    }
+
     /// The L1 distance between predicted boxes and their targets, weighted by the progress.
     #[derive(Debug)]
     struct L1Loss(&'static str);
@@ -1049,6 +1190,10 @@ mod tests {
                 "classification.quality-focal.beta",
             ),
             (paper().with_association_ramp(1.5), "association_ramp"),
+            (
+                paper().with_distribution_weight(Some(-1.0)),
+                "distribution_weight",
+            ),
         ] {
             assert_eq!(config.init().unwrap_err().field, field);
         }

@@ -44,16 +44,16 @@ impl Ranking {
         (losses * self.box_weights.clone()).sum()
     }
 
-    /// The localization loss: a weighted sum, scaled by the balance of the two tasks.
-    pub(crate) fn balanced(&self, weighted_sum: Tensor<1>) -> Tensor<1> {
-        let value = weighted_sum.clone().detach();
-        let classification = self.losses.clone().detach().sum();
+    /// The localization loss, scaled so that it is in balance with the classification loss.
+    pub(crate) fn balanced(&self, localization: Tensor<1>, classification: Tensor<1>) -> Tensor<1> {
+        let value = localization.clone().detach();
+        let classification = classification.detach();
         let balanced = match self.loss {
             RankingLoss::RankSort { .. } => classification,
             RankingLoss::Alrp { .. } => classification + value.clone(),
         };
         let vanishing = value.clone().lower_scalar(EPSILON);
-        weighted_sum * (balanced / value.mask_fill(vanishing, 1.0))
+        localization * (balanced / value.mask_fill(vanishing, 1.0))
     }
 }
 
@@ -529,7 +529,9 @@ mod tests {
             let classification: f64 = values(ranking.losses.clone()).iter().sum();
             let weighted: f64 = weights.iter().zip(&box_losses).map(|(w, l)| w * l).sum();
             let expected = classification + both * weighted;
-            let forward = |losses| ranking.balanced(ranking.weighted_sum(losses));
+            let forward = |losses| {
+                ranking.balanced(ranking.weighted_sum(losses), ranking.losses.clone().sum())
+            };
             let found = values(forward(tensor1(&box_losses, &device)));
             assert_close(&found, &[expected], 1e-5);
             let slopes = gradient(tensor1(&box_losses, &device), forward);

@@ -2,10 +2,11 @@
 
 use fcos_burn::{
     loss::{AssociationLoss, AssociationScore, BoxAssociation, ClassificationLoss},
+    model::head::{BoxQuality, CenternessBranch, RegressionForm},
     train::RunConfig,
 };
 
-/// A row of a table. Rows differ in their training objective only.
+/// A row of a table. Rows differ in their training objective, and some in what the head predicts for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Name of the folder of its runs.
@@ -17,6 +18,16 @@ pub struct Row {
     score: AssociationScore,
     ramp: f64,
     box_association: Option<BoxAssociation>,
+    head: Option<HeadChange>,
+}
+
+/// What the head of a row predicts, if it is not what that of the others does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum HeadChange {
+    /// The IoU of its boxes.
+    Iou,
+    /// Distributions over the sides of its boxes.
+    Distributions,
 }
 
 /// Fraction of the training over which the weight of the ramped row rises.
@@ -32,6 +43,7 @@ impl Row {
             score: AssociationScore::MaxOverClasses,
             ramp: 0.0,
             box_association: None,
+            head: None,
         }
     }
 
@@ -140,6 +152,16 @@ impl Row {
             ),
             correlation("pearson", "Pearson loss", AssociationLoss::PEARSON),
             correlation("spearman", "Spearman loss", AssociationLoss::SPEARMAN),
+            Self {
+                head: Some(HeadChange::Iou),
+                ..Self::new("predicted-iou", "predicted IoU in the score")
+            },
+            Self {
+                classification: ClassificationLoss::QUALITY_FOCAL,
+                box_association: Some(BoxAssociation::ScoreWeighted),
+                head: Some(HeadChange::Distributions),
+                ..Self::new("generalized-focal", "generalized focal loss")
+            },
             boxes(
                 "score-weighted-boxes",
                 "boxes weighted by score",
@@ -164,7 +186,7 @@ impl Row {
             .collect()
     }
 
-    /// Returns `config` with the objective of this row.
+    /// Returns `config` with the objective and the head of this row.
     pub fn apply(&self, config: &RunConfig) -> RunConfig {
         let objective = config
             .objective
@@ -174,6 +196,18 @@ impl Row {
             .with_association_score(self.score)
             .with_association_ramp(self.ramp)
             .with_box_association(self.box_association);
-        config.clone().with_objective(objective)
+        let mut config = config.clone().with_objective(objective);
+        let head = &mut config.model.head;
+        match self.head {
+            None => {}
+            Some(HeadChange::Iou) => {
+                head.centerness = Some(CenternessBranch::Regression);
+                head.quality = BoxQuality::Iou;
+            }
+            Some(HeadChange::Distributions) => {
+                head.regression = RegressionForm::Distribution { bins: 16 };
+            }
+        }
+        config
     }
 }

@@ -20,6 +20,11 @@ pub struct DetectionArgs {
     /// [default: that of the run, normally 0.6]
     #[arg(long, value_name = "IOU", value_parser = parse_score)]
     iou_threshold: Option<f32>,
+    /// Raise the class probability to this power in the score, and the center-ness or the predicted IoU
+    /// to 1 − ALPHA, from 0 to 1; only for detectors that predict one of the two [default: that of
+    /// the run, normally 0.5]
+    #[arg(long, value_name = "ALPHA", value_parser = parse_score)]
+    score_exponent: Option<f32>,
     /// Let boxes of all classes suppress each other, so that each object has one class
     #[arg(long)]
     class_agnostic: bool,
@@ -44,6 +49,9 @@ impl DetectionArgs {
         }
         if let Some(iou) = self.iou_threshold {
             detector = detector.with_iou_threshold(iou)?;
+        }
+        if let Some(exponent) = self.score_exponent {
+            detector = detector.with_score_exponent(exponent)?;
         }
         if self.class_agnostic {
             detector = detector.with_suppression(Suppression::AcrossClasses)?;

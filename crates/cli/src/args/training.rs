@@ -10,7 +10,7 @@ use fcos_burn::{
     },
     model::{
         backbone::resnet::{ResNetConfig, ResNetDepth},
-        head::CenternessBranch,
+        head::{BoxQuality, CenternessBranch, RegressionForm},
     },
     train::{
         self, InitialWeights, RunConfig,
@@ -79,6 +79,14 @@ pub struct TrainingArgs {
     /// Train a center-ness branch on this tower [default: no branch]
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "classification")]
     centerness: Option<Centerness>,
+    /// Train a branch on this tower that predicts the IoU, in place of the center-ness [default: no
+    /// branch]
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "regression", value_name = "TOWER", conflicts_with = "centerness")]
+    predict_iou: Option<Centerness>,
+    /// Predict a distribution over the distance to each side of a box in this many bins of a stride
+    /// each, and train it with the distribution focal loss; 16 in its paper [default: a distance]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    box_bins: Option<usize>,
     /// Use this box loss: iou, iou-plus-one, linear-iou, giou, diou or ciou
     /// [default: small: giou, paper: iou-plus-one]
     #[arg(long, value_name = "NAME")]
@@ -206,6 +214,15 @@ enum Centerness {
     Regression,
 }
 
+impl From<Centerness> for CenternessBranch {
+    fn from(tower: Centerness) -> Self {
+        match tower {
+            Centerness::Classification => Self::Classification,
+            Centerness::Regression => Self::Regression,
+        }
+    }
+}
+
 impl TrainingArgs {
     /// The configuration and the weights to start from. The configuration is the preset, changed
     /// by the weights, the file and the flags, in this order. Weights with a name are fetched.
@@ -268,10 +285,15 @@ impl TrainingArgs {
         self.set_objective(&mut config)
             .map_err(train::Error::from)?;
         if let Some(branch) = self.centerness {
-            config.model.head.centerness = Some(match branch {
-                Centerness::Classification => CenternessBranch::Classification,
-                Centerness::Regression => CenternessBranch::Regression,
-            });
+            config.model.head.centerness = Some(branch.into());
+            config.model.head.quality = BoxQuality::Centerness;
+        }
+        if let Some(branch) = self.predict_iou {
+            config.model.head.centerness = Some(branch.into());
+            config.model.head.quality = BoxQuality::Iou;
+        }
+        if let Some(bins) = self.box_bins {
+            config.model.head.regression = RegressionForm::Distribution { bins };
         }
         if let Some(box_loss) = self.box_loss {
             config.objective.box_loss = box_loss;
