@@ -28,6 +28,7 @@ use fcos_burn::{
     model::head::CenternessBranch,
     model::{Fcos, FcosConfig, ImageFrame},
     train::RunConfig,
+    train::config::IgnoreRule,
     train::data::{Assigner, BatchPlace, Collate, TrainBatch, TrainCollate},
     train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
@@ -85,6 +86,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         assigner: Assigner::Static(Arc::new(config.assignment.clone())),
         strides: config.strides(),
         location_rule: config.location_rule,
+        ignore: IgnoreRule::default(),
         reader: SampleReader::new(0),
         parts: 1,
     };
@@ -94,6 +96,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         batch: 0,
         epochs_left: None,
         progress: 0.0,
+        draws: None,
     };
     collate.collate(&dataset, &indices, first).unwrap()
 }
@@ -148,8 +151,8 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         .unwrap();
     let mut optimization = RunConfig::paper().optimization;
     optimization.warmup.iterations = 0;
-    let mut optimizer = optimization.optimizer();
-    let mut scheduler = optimization.scheduler(STEPS);
+    let mut optimizer = optimization.optimizer(&model).unwrap();
+    let mut scheduler = optimization.scheduler(&model, STEPS).unwrap();
     let devices = DeviceGroup::new(vec![device.clone()]).unwrap();
     let mut learner = TrainableDetector::new(model, objective, devices)
         .unwrap()

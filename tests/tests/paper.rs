@@ -232,15 +232,15 @@ fn initial_weights_are_distributed_as_in_fcos() {
 #[test]
 fn steps_follow_the_learning_rates_weight_decay_and_frozen_layers_of_fcos() {
     let optimization = RunConfig::paper().optimization;
-    let mut schedule: ModuleLrScheduler = optimization.scheduler(90_000);
+    let model = model();
+    let mut schedule: ModuleLrScheduler = optimization.scheduler(&model, 90_000).unwrap();
     let warmup = schedule.step();
     for _ in 1..500 {
         schedule.step();
     }
     let after = schedule.step();
     for (rates, rate) in [(warmup, 0.01 / 3.0), (after, 0.01)] {
-        let mut optimizer = optimization.optimizer();
-        let model = model();
+        let mut optimizer = optimization.optimizer(&model).unwrap();
         let ones = || {
             let mut ones = Ones::default();
             model.visit(&mut ones);

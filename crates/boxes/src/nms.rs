@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Detection, diou, iou,
-    soft_nms::{gaussian, linear, soft_nms},
+    soft_nms::{MIN_SCORE, gaussian, linear, soft_nms},
 };
 
 /// Non-maximum suppression: how detections of the same object become one.
@@ -107,20 +107,19 @@ impl Nms {
     /// dropped if its decayed score is below [`MIN_DECAYED_SCORE`](Self::MIN_DECAYED_SCORE).
     pub fn apply(&self, detections: Vec<Detection>, limit: usize) -> Vec<Detection> {
         let (suppression, threshold) = (self.suppression, self.iou_threshold);
+        let relates = |a: &Detection, b: &Detection| suppression.relates(a, b);
         match self.method {
             NmsMethod::Greedy => (suppression.nms(detections, threshold))
                 .take(limit)
                 .collect(),
-            NmsMethod::Diou => (suppression.greedy(detections, move |a, b| diou(a, b) > threshold))
+            NmsMethod::Diou => (suppression.greedy(detections, |a, b| diou(a, b) > threshold))
                 .take(limit)
                 .collect(),
-            NmsMethod::SoftLinear => {
-                (soft_nms(detections, suppression, move |iou| linear(iou, threshold)))
-                    .take(limit)
-                    .collect()
-            }
+            NmsMethod::SoftLinear => (soft_nms(detections, relates, |iou| linear(iou, threshold)))
+                .take(limit)
+                .collect(),
             NmsMethod::SoftGaussian { sigma } => {
-                (soft_nms(detections, suppression, move |iou| gaussian(iou, sigma)))
+                (soft_nms(detections, relates, |iou| gaussian(iou, sigma)))
                     .take(limit)
                     .collect()
             }
@@ -128,7 +127,7 @@ impl Nms {
     }
 
     /// The least score of a detection that a soft method has decayed; that of the authors.
-    pub const MIN_DECAYED_SCORE: f32 = 0.001;
+    pub const MIN_DECAYED_SCORE: f32 = MIN_SCORE;
 }
 
 /// Which detections can suppress each other.

@@ -1,12 +1,15 @@
 //! Soft-NMS: overlap lowers scores (Bodla et al., <https://arxiv.org/abs/1704.04503>).
 
-use crate::{Detection, Nms, Suppression, iou};
+use crate::{Detection, iou};
+
+/// The least score of a detection that has decayed; that of the authors.
+pub(crate) const MIN_SCORE: f32 = 0.001;
 
 /// Yields the detections by descending decayed score. Each one multiplies the scores of those that are left, and that it
-/// can suppress, by `decay` of the IoU.
+/// relates to, by `decay` of the IoU.
 pub(crate) fn soft_nms(
     mut open: Vec<Detection>,
-    suppression: Suppression,
+    relates: impl Fn(&Detection, &Detection) -> bool,
     decay: impl Fn(f32) -> f32,
 ) -> impl Iterator<Item = Detection> {
     std::iter::from_fn(move || {
@@ -19,12 +22,12 @@ pub(crate) fn soft_nms(
             .map(|(place, _)| place)?;
         let best = open.remove(best);
         open.retain_mut(|other| {
-            if !suppression.relates(&best, other) {
+            if !relates(&best, other) {
                 return true;
             }
             let factor = decay(iou(&best.bbox, &other.bbox));
             other.score *= factor;
-            factor == 1.0 || other.score >= Nms::MIN_DECAYED_SCORE
+            factor == 1.0 || other.score >= MIN_SCORE
         });
         Some(best)
     })

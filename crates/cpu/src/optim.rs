@@ -37,22 +37,53 @@ use crate::{
     reduction::covariance,
 };
 
-/// Stochastic gradient descent with momentum, like Burn's [`Sgd`](burn::optim::Sgd) without
-/// dampening.
+/// Stochastic gradient descent with momentum, like Burn's [`Sgd`](burn::optim::Sgd):
+///
+/// ```text
+/// g ← gradient + weight_decay · weight
+/// v ← momentum · v + (1 − dampening) · g      v = g in the first step
+/// weight ← weight − rate · v                  Nesterov: g + momentum · v in place of v
+/// ```
 #[derive(Clone, Debug)]
 pub struct Sgd {
     momentum: f32,
+    dampening: f64,
+    nesterov: bool,
+    weight_decay: f32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SgdParameters {
+    momentum: f32,
+    /// The weight of the gradient in the velocity.
+    undamped: f32,
+    nesterov: bool,
     weight_decay: f32,
 }
 
 impl Sgd {
-    /// The weight decay is an L2 penalty: the weight times `weight_decay` is added to the
-    /// gradient. 0 disables it.
+    /// Momentum without dampening. The weight decay is an L2 penalty: the weight times
+    /// `weight_decay` is added to the gradient. 0 disables it.
     pub fn new(momentum: f32, weight_decay: f32) -> Self {
         Self {
             momentum,
+            dampening: 0.0,
+            nesterov: false,
             weight_decay,
         }
+    }
+
+    /// Sets the dampening of the momentum, which is not applied in the first step.
+    #[must_use]
+    pub fn with_dampening(self, dampening: f64) -> Self {
+        Self { dampening, ..self }
+    }
+
+    /// Sets whether the momentum is Nesterov's ([Sutskever et al.,
+    /// 2013](https://proceedings.mlr.press/v28/sutskever13.html), in the form of PyTorch).
+    #[must_use]
+    pub fn with_nesterov(self, nesterov: bool) -> Self {
+        Self { nesterov, ..self }
     }
 }
 
@@ -89,14 +120,23 @@ impl Optimizer for Sgd {
         let velocity = state.map(|state| state.velocity);
         let is_supported = are_supported([&weight, &gradient])
             && (velocity.as_ref()).is_none_or(|velocity| are_supported([&weight, velocity]));
+        let undamped = match velocity {
+            Some(_) => (1.0 - self.dampening) as f32,
+            None => 1.0,
+        };
         let (weight, velocity) = if is_supported {
             let velocity = velocity.unwrap_or_else(|| gradient.zeros_like());
+            let parameters = SgdParameters {
+                momentum: self.momentum,
+                undamped,
+                nesterov: self.nesterov,
+                weight_decay: self.weight_decay,
+            };
             let (weight, velocity) = <Dispatch as OptimOps>::sgd_step(
                 weight.into_dispatch(),
                 gradient.into_dispatch(),
                 velocity.into_dispatch(),
-                self.momentum,
-                self.weight_decay,
+                parameters,
                 rate as f32,
             );
             (
@@ -109,10 +149,16 @@ impl Optimizer for Sgd {
                 decay => weight.clone().mul_scalar(decay) + gradient,
             };
             let velocity = match velocity {
-                Some(velocity) => gradient + velocity.mul_scalar(self.momentum),
-                None => gradient,
+                Some(velocity) => {
+                    gradient.clone().mul_scalar(undamped) + velocity.mul_scalar(self.momentum)
+                }
+                None => gradient.clone(),
             };
-            (weight - velocity.clone().mul_scalar(rate), velocity)
+            let step = match self.nesterov {
+                true => velocity.clone().mul_scalar(self.momentum) + gradient,
+                false => velocity.clone(),
+            };
+            (weight - step.mul_scalar(rate), velocity)
         };
         (weight, Some(SgdState { velocity }))
     }
@@ -255,8 +301,7 @@ trait OptimOps: Backend {
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         velocity: FloatTensor<Self>,
-        momentum: f32,
-        weight_decay: f32,
+        parameters: SgdParameters,
         rate: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
@@ -283,11 +328,19 @@ impl OptimOps for Flex {
         weight: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         velocity: FloatTensor<Self>,
-        momentum: f32,
-        weight_decay: f32,
+        parameters: SgdParameters,
         rate: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let (weight, velocity) = (weight.to_contiguous(), velocity.to_contiguous());
+        if parameters.nesterov {
+            return nesterov_step(weight, gradient, velocity, parameters, rate);
+        }
+        let SgdParameters {
+            momentum,
+            undamped,
+            weight_decay,
+            ..
+        } = parameters;
         // In the memory of the gradient, which is not needed afterwards.
         let velocity = {
             let (weights, velocities) = (values(&weight), values(&velocity));
@@ -295,7 +348,7 @@ impl OptimOps for Flex {
                 let range = chunk * GRAIN..chunk * GRAIN + values.len();
                 let others = weights[range.clone()].iter().zip(&velocities[range]);
                 for (value, (weight, velocity)) in values.iter_mut().zip(others) {
-                    *value = weight * weight_decay + *value + velocity * momentum;
+                    *value = (weight * weight_decay + *value) * undamped + velocity * momentum;
                 }
             })
         };
@@ -373,4 +426,41 @@ impl OptimOps for Flex {
             }
         })
     }
+}
+
+/// [`OptimOps::sgd_step`] with Nesterov momentum, whose step needs gradient and velocity.
+fn nesterov_step(
+    weight: FloatTensor<Flex>,
+    gradient: FloatTensor<Flex>,
+    velocity: FloatTensor<Flex>,
+    parameters: SgdParameters,
+    rate: f32,
+) -> (FloatTensor<Flex>, FloatTensor<Flex>) {
+    let SgdParameters {
+        momentum,
+        undamped,
+        weight_decay,
+        ..
+    } = parameters;
+    let weights = values(&weight);
+    let gradient = update_chunks(gradient, GRAIN, |chunk, values| {
+        for (value, weight) in values.iter_mut().zip(&weights[chunk * GRAIN..]) {
+            *value += weight * weight_decay;
+        }
+    });
+    let gradients = values(&gradient);
+    let velocity = update_chunks(velocity, GRAIN, |chunk, values| {
+        for (value, gradient) in values.iter_mut().zip(&gradients[chunk * GRAIN..]) {
+            *value = gradient * undamped + *value * momentum;
+        }
+    });
+    let velocities = values(&velocity);
+    let weight = update_chunks(weight, GRAIN, |chunk, values| {
+        let range = chunk * GRAIN..chunk * GRAIN + values.len();
+        let others = velocities[range.clone()].iter().zip(&gradients[range]);
+        for (value, (velocity, gradient)) in values.iter_mut().zip(others) {
+            *value -= (velocity * momentum + gradient) * rate;
+        }
+    });
+    (weight, velocity)
 }

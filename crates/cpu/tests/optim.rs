@@ -63,6 +63,44 @@ fn sgd_is_bit_identical_to_burn() {
 }
 
 #[test]
+fn dampening_and_nesterov_momentum_are_bit_identical_to_burn() {
+    for (dampening, nesterov) in [(0.3, false), (0.0, true), (0.3, true)] {
+        let momentum = MomentumConfig::new()
+            .with_momentum(0.9)
+            .with_dampening(dampening)
+            .with_nesterov(nesterov);
+        let burns = SgdConfig::new()
+            .with_momentum(Some(momentum))
+            .with_weight_decay(Some(WeightDecayConfig::new(1e-2)));
+        let ours = Sgd::new(0.9, 1e-2)
+            .with_dampening(dampening)
+            .with_nesterov(nesterov);
+        assert_bit_identical(ours, burns.build());
+    }
+}
+
+/// Two steps by hand, as PyTorch's documentation of `SGD` defines them, at rate ½ and with decay ¼:
+/// w₀ = 4, g₁ = 1: d₁ = 1 + ¼·4 = 2, v₁ = 2; g₂ = 3.
+#[test]
+fn sgd_steps_match_a_computation_by_hand() {
+    let device = Device::flex();
+    let two_steps = |sgd: Sgd| -> [f32; 2] {
+        let tensor = |value: f32| Tensor::<1>::from_floats([value], &device);
+        let (first, state) = sgd.step(0.5, tensor(4.0), tensor(1.0), None);
+        let after_first = first.clone().into_scalar();
+        let (second, _) = sgd.step(0.5, first, tensor(3.0), state);
+        [after_first, second.into_scalar()]
+    };
+    let sgd = Sgd::new(0.5, 0.25);
+    // w₁ = 4 − ½·2 = 3; d₂ = 3 + ¼·3 = 3.75; v₂ = ½·2 + 3.75 = 4.75; w₂ = 3 − ½·4.75.
+    assert_eq!(two_steps(sgd.clone()), [3.0, 0.625]);
+    // v₂ = ½·2 + (1 − ½)·3.75 = 2.875; w₂ = 3 − ½·2.875.
+    assert_eq!(two_steps(sgd.clone().with_dampening(0.5)), [3.0, 1.5625]);
+    // w₁ = 4 − ½·(2 + ½·2) = 2.5; d₂ = 3.625; v₂ = 1 + 3.625 = 4.625; w₂ = 2.5 − ½·(3.625 + ½·4.625).
+    assert_eq!(two_steps(sgd.with_nesterov(true)), [2.5, -0.46875]);
+}
+
+#[test]
 fn adam_w_is_bit_identical_to_burn() {
     for decay in [0.0, 1e-2] {
         let config = AdamWConfig::new()

@@ -35,8 +35,8 @@ pub use error::DataError;
 pub use formats::{DataFolder, Division, PassedOver};
 pub use layout::Layout;
 pub use loading::{
-    ImageBatch, InputChannel, Loader, LoaderError, Normalization, SampleOrder, SampleReader,
-    epoch_order, stack, stack_resized,
+    ImageBatch, InputChannel, Loader, LoaderError, Normalization, RepeatFactors, SampleOrder,
+    SampleReader, epoch_order, stack, stack_resized,
 };
 #[doc(hidden)]
 pub use names::{are_nearly_equal, list_names};

@@ -18,7 +18,7 @@ use crate::{
     device::{DeviceName, Precision},
     error::Error,
     input::{InputBatch, InputConfig},
-    test_time::TestTimeAugmentation,
+    views::TestTimeAugmentation,
 };
 
 /// The [score threshold](Detector::score_threshold) of weights for which no validation has chosen

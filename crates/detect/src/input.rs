@@ -11,7 +11,7 @@ use fcos_burn_model::{ConfigError, ImageFrame};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, TestTimeAugmentation};
+use crate::{Error, views::TestTimeAugmentation};
 
 /// The preprocessing of images: resizing, augmentation, normalization, padding.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

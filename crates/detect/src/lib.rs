@@ -22,6 +22,7 @@ mod test_detector;
 mod test_time;
 mod tiling;
 mod video;
+mod views;
 
 pub use class_names::{class_names, known_classes};
 pub use crops::CropFolder;
@@ -33,5 +34,5 @@ pub use error::Error;
 pub use fcos_burn_boxes::{Detection, NmsMethod, Suppression, WeightedBoxesFusion};
 pub use input::{InputBatch, InputConfig, InputView};
 pub use stream::DetectionStream;
-pub use test_time::{TestTimeAugmentation, ViewMerging};
 pub use tiling::{Tiling, Window};
+pub use views::{TestTimeAugmentation, ViewMerging};

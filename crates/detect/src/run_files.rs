@@ -71,7 +71,8 @@ pub fn read_score_threshold(path: &Path) -> Result<Option<f32>, Error> {
 }
 
 /// Renames the keys of version 1, which files of a later version may contain too. If a file
-/// has both names, the old one stays and is rejected as unknown.
+/// has both names, the old one stays and is rejected as unknown. The optimizer `adamw` may be given
+/// by its name alone.
 fn upgrade(config: &mut Value) {
     rename(config, "/model/head", "learnt_scales", "learned_scales");
     rename(
@@ -83,6 +84,11 @@ fn upgrade(config: &mut Value) {
     let Some(Value::Object(optimization)) = config.get_mut("optimization") else {
         return;
     };
+    if let Some(optimizer) = optimization.get_mut("optimizer")
+        && optimizer == "adamw"
+    {
+        *optimizer = json!({ "adamw": {} });
+    }
     if optimization.contains_key("decay") {
         return;
     }
@@ -129,10 +135,13 @@ mod tests {
     #[test]
     fn old_keys_get_their_new_names() {
         let old = r#"{"model": {"head": {"learnt_scales": true}, "postprocess": {"thresholded": "x"}},
-            "optimization": {"milestones": [0.5], "milestone_factor": 0.1}}"#;
+            "optimization": {"optimizer": "adamw", "milestones": [0.5], "milestone_factor": 0.1}}"#;
         let new = json!({
             "model": {"head": {"learned_scales": true}, "postprocess": {"score_threshold_on": "x"}},
-            "optimization": {"decay": {"steps": {"milestones": [0.5], "factor": 0.1}}},
+            "optimization": {
+                "optimizer": {"adamw": {}},
+                "decay": {"steps": {"milestones": [0.5], "factor": 0.1}},
+            },
         });
         assert_eq!(read(old), Ok(new.clone()));
         let versioned = new.to_string().replacen('{', r#"{"version": 2, "#, 1);

@@ -2,6 +2,7 @@ use burn::config::Config;
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{FloatDType, Int, Tensor};
 
+use crate::columns::column_values;
 use crate::config_error::{ConfigError, fraction, non_negative};
 use crate::own_class::own_class;
 
@@ -75,14 +76,45 @@ impl SigmoidFocalLoss {
     /// - targets: `[num_locations, num_classes]`, each 0 or 1
     /// - output: `[num_locations, num_classes]`
     pub fn forward(&self, logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
+        let negated_alpha_t = targets
+            .clone()
+            .mul_scalar(1.0 - 2.0 * self.alpha)
+            .sub_scalar(1.0 - self.alpha);
+        self.weighted(logits, targets, negated_alpha_t)
+    }
+
+    /// [`forward`](Self::forward) with another `α` for each class.
+    ///
+    /// # Panics
+    ///
+    /// If `alphas` does not have one value per class.
+    pub fn forward_with_alphas(
+        &self,
+        logits: Tensor<2>,
+        targets: Tensor<2>,
+        alphas: &[f64],
+    ) -> Tensor<2> {
+        let (shape, device) = (targets.shape(), targets.device());
+        let rows = |value: fn(&f64) -> f64| {
+            let values: Vec<f64> = alphas.iter().map(value).collect();
+            column_values(&values, shape.clone(), &device)
+        };
+        let slope = rows(|alpha| 1.0 - 2.0 * alpha);
+        let negated_alpha_t = targets.clone() * slope - rows(|alpha| 1.0 - alpha);
+        self.weighted(logits, targets, negated_alpha_t)
+    }
+
+    /// The loss with the weight `−α_t` of each element.
+    fn weighted(
+        &self,
+        logits: Tensor<2>,
+        targets: Tensor<2>,
+        negated_alpha_t: Tensor<2>,
+    ) -> Tensor<2> {
         // With z = ±logit, positive for a target of 1, p_t = σ(z) is the probability of the target,
         // and one formula holds for both: −α_t (1 − p_t)^γ ln p_t. Sign and weight are constants;
         // only z, ln p_t and the modulation are on the autodiff tape.
-        let sign = targets.clone().mul_scalar(2.0).sub_scalar(1.0);
-        let negated_alpha_t = targets
-            .mul_scalar(1.0 - 2.0 * self.alpha)
-            .sub_scalar(1.0 - self.alpha);
-
+        let sign = targets.mul_scalar(2.0).sub_scalar(1.0);
         let z = logits * sign;
         let log_pt = log_sigmoid(z.clone());
         let weighted = log_pt.clone() * negated_alpha_t;
@@ -172,6 +204,27 @@ mod tests {
         });
         let expected = logits.map(|[o]| 0.25 * (sigmoid(o) - 1.0));
         assert_close(&actual, &expected, 1e-6);
+    }
+
+    #[test]
+    fn classes_can_have_their_own_alpha() {
+        let device = Device::flex();
+        let alphas = [0.25, 0.9, 0.0];
+        let [logits, targets] = [LOGITS, TARGETS].map(|rows| tensor2(&rows, &device));
+        let actual = loss(0.5, 2.0).forward_with_alphas(logits.clone(), targets.clone(), &alphas);
+        let rows = LOGITS.iter().zip(&TARGETS);
+        let expected: Vec<f64> = rows
+            .flat_map(|(logits, targets)| {
+                [0, 1, 2].map(|c| focal(logits[c], targets[c] == 1.0, alphas[c], 2.0))
+            })
+            .collect();
+        assert_close(&values(actual), &expected, 2e-6);
+        let equal = loss(0.5, 2.0).forward_with_alphas(logits.clone(), targets.clone(), &[0.25; 3]);
+        let one = loss(0.25, 2.0).forward(logits, targets);
+        assert_close(&values(equal), &values(one), 1e-7);
+        let [logits, targets] = [(); 2].map(|()| Tensor::zeros([0, 3], &device));
+        let empty = loss(0.5, 2.0).forward_with_alphas(logits, targets, &alphas);
+        assert_eq!(empty.dims(), [0, 3]);
     }
 
     #[test]

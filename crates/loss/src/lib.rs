@@ -18,6 +18,7 @@
 mod association;
 mod box_loss;
 mod centerness;
+mod class_balance;
 mod classification;
 #[cfg(test)]
 mod closed_forms;
@@ -43,6 +44,7 @@ pub use burn;
 pub use association::{AssociationLoss, AssociationScore};
 pub use box_loss::BoxLoss;
 pub use centerness::{centerness_loss, centerness_target};
+pub use class_balance::{ClassBalance, effective_number_weights};
 pub use classification::ClassificationLoss;
 pub use config_error::ConfigError;
 pub use focal::{SigmoidFocalLoss, SigmoidFocalLossConfig};

@@ -89,8 +89,8 @@ pub trait LossTerm: fmt::Debug + Send + Sync {
 pub struct TermInput {
     /// `[num_locations, num_classes]`.
     pub class_logits: Tensor<2>,
-    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; −1 for background,
-    /// −2 for ignored locations.
+    /// `[num_locations]`: the class of a positive location, in `0..num_classes`; −1 for background;
+    /// [`IGNORED`](crate::IGNORED) for a location that must not enter the term.
     pub labels: Tensor<1, Int>,
     /// `[num_locations, 4]`, `xyxy` in pixels; 0 for background.
     pub predicted_boxes: Tensor<2>,

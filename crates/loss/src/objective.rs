@@ -7,6 +7,7 @@ use burn::tensor::{FloatDType, Int, Tensor};
 use crate::association::{AssociationLoss, AssociationScore};
 use crate::box_loss::BoxLoss;
 use crate::centerness::centerness_loss;
+use crate::class_balance::ClassBalance;
 use crate::classification::ClassificationLoss;
 use crate::config_error::{ConfigError, fraction, non_negative};
 use crate::locations::{Predictions, Targets};
@@ -48,6 +49,11 @@ pub struct FcosObjectiveConfig {
     /// scores down.
     #[config(default = 0.0)]
     pub association_ramp: f64,
+    /// Label smoothing of the focal loss ([Szegedy et al.,
+    /// 2016](https://arxiv.org/abs/1512.00567), for independent classes): labels are wrong with
+    /// this probability `ε`, in `[0, 0.5]`, so that the loss of an element with label p is
+    /// `(1 − ε) L(p̂, p) + ε L(p̂, 1 − p)`. `None` is the same as 0.
+    pub label_smoothing: Option<f64>,
 }
 
 impl FcosObjectiveConfig {
@@ -67,8 +73,15 @@ impl FcosObjectiveConfig {
             .validate()
             .map_err(|error| error.within("classification"))?;
         fraction("association_ramp", self.association_ramp)?;
+        if let Some(smoothing) = self.label_smoothing {
+            let is_focal = matches!(self.classification, ClassificationLoss::Focal { .. });
+            let holds = smoothing == 0.0 || is_focal && (0.0..=0.5).contains(&smoothing);
+            let requirement = "between 0 and 0.5, and 0 for losses other than focal";
+            ConfigError::ensure(holds, "label_smoothing", smoothing, requirement)?;
+        }
         Ok(FcosObjective {
             config: self.clone(),
+            class_balance: ClassBalance::default(),
             added_terms: Vec::new(),
             progress: 1.0,
         })
@@ -102,6 +115,7 @@ impl FcosObjectiveConfig {
 #[derive(Clone, Debug)]
 pub struct FcosObjective {
     config: FcosObjectiveConfig,
+    class_balance: ClassBalance,
     added_terms: Vec<Arc<dyn LossTerm>>,
     progress: f64,
 }
@@ -115,6 +129,19 @@ impl FcosObjective {
     pub const ASSOCIATION: &'static str = "Association loss";
     /// Name of the binary cross-entropy of the center-ness branch over the positive locations.
     pub const CENTERNESS: &'static str = "Centerness loss";
+
+    /// Weighs the classes in the classification loss.
+    ///
+    /// # Errors
+    ///
+    /// Names the first field that is out of range.
+    pub fn with_class_balance(self, class_balance: ClassBalance) -> Result<Self, ConfigError> {
+        class_balance.validate(&self.config.classification)?;
+        Ok(Self {
+            class_balance,
+            ..self
+        })
+    }
 
     /// Adds a term, after those that were added before.
     ///
@@ -185,8 +212,8 @@ impl FcosObjective {
     /// # Panics
     ///
     /// If the tensors differ in their number of rows, if there are center-ness logits but the
-    /// targets or the normalizer lack center-ness, or if the sum of an added term has more than one
-    /// element.
+    /// targets or the normalizer lack center-ness, if the class balance does not have one value per
+    /// class, or if the sum of an added term has more than one element.
     pub fn forward_normalized(
         &self,
         predictions: Predictions,
@@ -254,9 +281,9 @@ impl FcosObjective {
 
     /// The classification losses of all classes for these labels, 0 for ignored locations.
     fn classification(&self, input: &TermInput, labels: &Tensor<1, Int>) -> Tensor<2> {
-        let logits = input.class_logits.clone();
-        let quality = input.quality.clone();
-        let losses = (self.config.classification).forward(logits, labels.clone(), quality);
+        let smoothing = self.config.label_smoothing.unwrap_or(0.0);
+        let loss = &self.config.classification;
+        let losses = (self.class_balance).forward(loss, smoothing, input, labels.clone());
         input.positives.mask_ignored(losses)
     }
 
@@ -665,6 +692,28 @@ mod tests {
         }
     }
 
+    /// As if the ignored rows were not there.
+    #[test]
+    fn ignored_rows_affect_nothing() {
+        let all = Scene::random(12, |row| if row < 3 { -2 } else { mixed(row) });
+        for config in [
+            paper().with_label_smoothing(Some(0.1)),
+            paper().with_classification(ClassificationLoss::VARIFOCAL),
+        ] {
+            let (found, without) = (all.evaluate(&config), all.rows(3..12).evaluate(&config));
+            let expected = columns(&without.output);
+            assert!(expected[..5].iter().all(|value| *value > 0.0));
+            assert_close(&columns(&found.output), &expected, 1e-6);
+            for (found, expected, columns) in [
+                (&found.class_gradient, &without.class_gradient, CLASSES),
+                (&found.box_gradient, &without.box_gradient, 4),
+            ] {
+                assert_eq!(found[..3 * columns], vec![0.0; 3 * columns]);
+                assert_close(&found[3 * columns..], expected, 1e-6);
+            }
+        }
+    }
+
     #[test]
     fn the_association_loss_has_no_gradient_for_boxes() {
         let scene = Scene::random(12, mixed);
@@ -920,6 +969,13 @@ mod tests {
                 "classification.quality-focal.beta",
             ),
             (paper().with_association_ramp(1.5), "association_ramp"),
+            (paper().with_label_smoothing(Some(0.6)), "label_smoothing"),
+            (
+                paper()
+                    .with_classification(ClassificationLoss::VARIFOCAL)
+                    .with_label_smoothing(Some(0.1)),
+                "label_smoothing",
+            ),
         ] {
             assert_eq!(config.init().unwrap_err().field, field);
         }

@@ -14,10 +14,10 @@ pub const IGNORED: i32 = -2;
 pub(crate) struct Positives {
     /// Its complement, `[num_locations]`.
     background: Tensor<1, Bool>,
-    /// Its sum, one element.
-    pub(crate) count: Tensor<1>,
     /// Which locations enter no term, `[num_locations]`. None of them is positive.
     ignored: Tensor<1, Bool>,
+    /// Its sum, one element.
+    pub(crate) count: Tensor<1>,
 }
 
 impl Positives {
@@ -41,19 +41,19 @@ impl Positives {
         values.mask_fill(self.background.clone(), 0.0)
     }
 
+    /// The losses of all classes, `[num_locations, num_classes]`, but 0 for ignored locations.
+    pub(crate) fn mask_ignored(&self, losses: Tensor<2>) -> Tensor<2> {
+        let ignored = self.ignored.clone().unsqueeze_dim::<2>(1);
+        let shape = losses.shape();
+        losses.mask_fill(ignored.expand(shape), 0.0)
+    }
+
     /// The boxes of positive locations; an empty box for background, even where a box is NaN. Every
     /// box loss is finite for empty boxes, forward and backward.
     pub(crate) fn mask_boxes(&self, boxes: Tensor<2>) -> Tensor<2> {
         let background = self.background.clone().unsqueeze_dim::<2>(1);
         let shape = boxes.shape();
         boxes.mask_fill(background.expand(shape), 0.0)
-    }
-
-    /// The losses of all classes, `[num_locations, num_classes]`, but 0 for ignored locations.
-    pub(crate) fn mask_ignored(&self, losses: Tensor<2>) -> Tensor<2> {
-        let ignored = self.ignored.clone().unsqueeze_dim::<2>(1);
-        let shape = losses.shape();
-        losses.mask_fill(ignored.expand(shape), 0.0)
     }
 
     /// The sum over the values of positive locations, one element.

@@ -26,9 +26,10 @@ fn run(
 
     let devices = open_devices(&config)?;
     let host = devices[0].clone().without_autodiff();
-    let mut detector = trainable(&config, initial_model(&config, &devices[0])?, devices)?;
-    let mut optimizer = config.optimization.optimizer();
-    let mut scheduler = config.optimization.scheduler(steps);
+    let model = initial_model(&config, &devices[0])?;
+    let mut optimizer = config.optimization.optimizer(&model)?;
+    let mut scheduler = config.optimization.scheduler(&model, steps)?;
+    let mut detector = trainable(&config, model, devices)?;
     let plan = EpochPlan::training(&config)?.with_max_batches(steps);
     let collate = TrainCollate::new(&config)?;
     let loader = BatchLoader::new(train, collate, plan, host.clone(), FirstBatch::START);

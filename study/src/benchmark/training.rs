@@ -55,6 +55,7 @@ const FIRST: BatchPlace = BatchPlace {
     batch: 0,
     epochs_left: None,
     progress: 0.0,
+    draws: None,
 };
 
 /// Times training steps of `model` on the first batch of a data set.
@@ -168,8 +169,8 @@ fn time_stages(
     rounds: Rounds,
     stopwatch: &mut Stopwatch,
 ) -> Result<(), Error> {
-    let mut scheduler = config.optimization.scheduler(usize::MAX);
-    let mut optimizer = config.optimization.optimizer();
+    let mut scheduler = config.optimization.scheduler(model, usize::MAX)?;
+    let mut optimizer = config.optimization.optimizer(model)?;
     let mut learned = trainable(config, model.clone(), devices.to_vec())?;
     for _ in 0..rounds.warm_up + rounds.measured {
         let gradients = gradients(config, learned.detector(), batch, stopwatch)?;
@@ -189,8 +190,8 @@ fn time_steps(
     rounds: Rounds,
     stopwatch: &mut Stopwatch,
 ) -> Result<Vec<(StepMetric, f64)>, Error> {
-    let mut scheduler = config.optimization.scheduler(usize::MAX);
-    let mut optimizer = config.optimization.optimizer();
+    let mut scheduler = config.optimization.scheduler(model, usize::MAX)?;
+    let mut optimizer = config.optimization.optimizer(model)?;
     let mut learned = trainable(config, model.clone(), devices.to_vec())?;
     let mut metrics = Vec::new();
     for _ in 0..rounds.warm_up + rounds.measured {

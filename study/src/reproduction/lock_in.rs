@@ -214,9 +214,11 @@ fn train_once(
     let host = devices[0].clone().without_autodiff();
     let average_decay = config.optimization.average_decay;
     let mut average = average_decay.map(|decay| WeightAverage::new(&model, decay));
-    let mut learner = trainable(config, model, devices)?;
     let per_epoch = train.len().div_ceil(config.batch_size);
     let total = config.duration.steps(per_epoch);
+    let mut optimizer = config.optimization.optimizer(&model)?;
+    let mut scheduler = config.optimization.scheduler(&model, total)?;
+    let mut learner = trainable(config, model, devices)?;
     let plan = EpochPlan::training(config)?.with_max_batches(total);
     let collate = TrainCollate::new(config)?;
     let loader = BatchLoader::new(
@@ -226,8 +228,6 @@ fn train_once(
         host.clone(),
         FirstBatch::START,
     );
-    let mut optimizer = config.optimization.optimizer();
-    let mut scheduler = config.optimization.scheduler(total);
     // The number of correct and of all positive locations in each window.
     let mut windows = vec![(0.0, 0.0); total.div_ceil(WINDOW)];
     let mut steps = 0;

@@ -25,7 +25,7 @@ use fcos_burn::{
     model::weights::{TensorNaming, WeightsFile},
     model::{Fcos, FcosConfig},
     train::RunConfig,
-    train::data::{BatchPart, TrainBatch},
+    train::data::{BatchPart, BatchPlace, ImageObjects, TrainBatch},
     train::step::{DeviceGroup, StepMetric, TrainableDetector},
 };
 
@@ -147,15 +147,14 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         .flat_map(|index| formula::image(&format!("step.{index}"), height, width))
         .collect();
     let images = TensorData::new(pixels, [objects.len(), 3, height, width]);
-    let objects: Vec<Vec<_>> = objects
+    let objects: Vec<ImageObjects> = objects
         .into_iter()
         .map(|rows| {
-            rows.into_iter()
-                .map(|[x1, y1, x2, y2, label]| LabeledBox {
-                    bbox: [x1, y1, x2, y2],
-                    label: label as usize,
-                })
-                .collect()
+            let objects = rows.into_iter().map(|[x1, y1, x2, y2, label]| LabeledBox {
+                bbox: [x1, y1, x2, y2],
+                label: label as usize,
+            });
+            objects.collect::<Vec<_>>().into()
         })
         .collect();
     let locations = Locations::new(size, &config.strides(), config.location_rule);
@@ -163,7 +162,13 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     TrainBatch {
         indices: (0..objects.len()).collect(),
         parts: vec![part],
-        progress: 0.0,
+        place: BatchPlace {
+            epoch: 1,
+            batch: 0,
+            epochs_left: None,
+            progress: 0.0,
+            draws: None,
+        },
     }
 }
 
@@ -184,8 +189,8 @@ fn two_steps(case: &str, objective: &FcosObjectiveConfig, parts: &[(StepMetric, 
 
     let mut optimization = RunConfig::paper().optimization;
     optimization.warmup.iterations = 0;
-    let mut optimizer = optimization.optimizer();
-    let mut scheduler = optimization.scheduler(90_000);
+    let mut optimizer = optimization.optimizer(&model).unwrap();
+    let mut scheduler = optimization.scheduler(&model, 90_000).unwrap();
     let devices = DeviceGroup::new(vec![Device::flex().autodiff()]).unwrap();
     let mut learner = TrainableDetector::new(model, objective.init().unwrap(), devices).unwrap();
     for step in 0..2 {

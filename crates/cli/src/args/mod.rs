@@ -8,6 +8,7 @@ mod image_size;
 mod named_weights;
 mod number;
 mod preset;
+mod recipe;
 mod test_time;
 mod tiling;
 mod training;
@@ -23,6 +24,7 @@ pub use number::{
     parse_count, parse_match_iou, parse_precision, parse_score, parse_seconds, parse_val_share,
 };
 pub use preset::Preset;
+pub use recipe::RecipeArgs;
 pub use test_time::TestTimeArgs;
 pub use tiling::TilingArgs;
 pub use training::TrainingArgs;

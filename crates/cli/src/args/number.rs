@@ -91,6 +91,20 @@ pub(super) fn parse_decay(text: &str) -> Result<f64, String> {
     parse(text, holds, "a number of at least 0 and below 1")
 }
 
+pub(super) fn parse_threshold(text: &str) -> Result<f64, String> {
+    parse_above(0.0, text)
+}
+
+pub(super) fn parse_smoothing(text: &str) -> Result<f64, String> {
+    let holds = |share: &f64| (0.0..=0.5).contains(share);
+    parse(text, holds, "a number from 0 to 0.5")
+}
+
+pub(super) fn parse_pixels(text: &str) -> Result<f32, String> {
+    let holds = |value: &f32| value.is_finite() && *value > 0.0;
+    parse(text, holds, "a number above 0")
+}
+
 pub(super) fn parse_overlap(text: &str) -> Result<f32, String> {
     parse(
         text,

@@ -13,12 +13,13 @@ use fcos_burn::{
     },
     train::{
         self, InitialWeights, RunConfig,
-        config::{DataConfig, DataSource, Decay, TrainingLength},
+        config::{DataConfig, DataSource, TrainingLength},
     },
 };
 
 use super::{
-    AugmentationArgs, DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, SplitArgs,
+    AugmentationArgs, DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, RecipeArgs,
+    SplitArgs,
     number::{parse_count, parse_decay, parse_non_negative, parse_positive, parse_share},
 };
 use crate::Error;
@@ -92,11 +93,8 @@ pub struct TrainingArgs {
     /// Set the learning rate after the warm-up [default: small: 0.002, paper: 0.01]
     #[arg(long, value_name = "RATE", value_parser = parse_positive, allow_negative_numbers = true)]
     lr: Option<f64>,
-    /// Use this learning rate schedule after the warm-up: cosine (decays to 0) or steps (divides by
-    /// 10 after 70% and 90% of the training) [default: small: cosine, paper: divides by 10 after
-    /// 60,000 and 80,000 iterations]
-    #[arg(long, value_enum)]
-    lr_decay: Option<LrDecay>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
     /// Set the decay of the exponential moving average of the weights, which is validated and saved
     /// in their place; 0 for no average [default: small: 0.99, paper: 0]
     #[arg(long, value_name = "DECAY", value_parser = parse_decay, allow_negative_numbers = true)]
@@ -179,12 +177,6 @@ enum Association {
     None,
     Pse,
     Pce,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum LrDecay {
-    Steps,
-    Cosine,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -291,12 +283,7 @@ impl TrainingArgs {
         if let Some(rate) = self.lr {
             config.optimization.learning_rate = rate;
         }
-        if let Some(decay) = self.lr_decay {
-            config.optimization.decay = match decay {
-                LrDecay::Steps => Decay::default(),
-                LrDecay::Cosine => Decay::Cosine { end: 0.0 },
-            };
-        }
+        self.recipe.apply(&mut config).map_err(train::Error::from)?;
         if let Some(decay) = self.average_decay {
             config.optimization.average_decay = (decay > 0.0).then_some(decay);
         }
@@ -316,6 +303,10 @@ impl TrainingArgs {
         if let Some(precision) = self.device.precision {
             config.precision = precision;
         }
+        let config = self
+            .recipe
+            .with_fields(config)
+            .map_err(train::Error::from)?;
         let weights = weights.map(match self.new_classifier {
             true => InitialWeights::Body,
             false => InitialWeights::All,
@@ -425,5 +416,62 @@ fn backbone_name(backbone: &ResNetConfig) -> String {
     match backbone.width {
         64 => depth.to_owned(),
         width => format!("{depth} of width {width}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        training: TrainingArgs,
+    }
+
+    fn config(flags: &[&str]) -> RunConfig {
+        let flags = ["train"].iter().chain(flags);
+        Flags::parse_from(flags).training.config().unwrap().0
+    }
+
+    #[test]
+    fn an_assignment_rule_sets_its_loss_unless_flags_do() {
+        let small = RunConfig::small();
+        let tal = config(&["--assignment", "tal"]);
+        assert_eq!(tal, small.clone().with_assigner(Assignment::Tal.rule()));
+        assert_eq!(
+            tal.objective.classification,
+            ClassificationLoss::QUALITY_FOCAL
+        );
+        assert_eq!(tal.objective.association, None);
+        let others = ["--classification-loss", "focal", "--association", "pse"];
+        let mut flags = vec!["--assignment", "tal"];
+        flags.extend(others);
+        assert_eq!(config(&flags).objective, small.objective);
+        let simota = config(&["--assignment", "simota"]);
+        assert_eq!(simota.model.assigner, Assignment::SimOta.rule());
+        assert_eq!(simota.objective, small.objective);
+    }
+
+    #[test]
+    fn an_assignment_rule_keeps_its_parameters_of_a_file() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let changes = r#"{"model": {"assigner": {"tal": {"top_k": 9}}}}"#;
+        std::fs::write(file.path(), changes).unwrap();
+        let path = file.path().to_str().unwrap();
+        let rule = |name| {
+            config(&["--config", path, "--assignment", name])
+                .model
+                .assigner
+        };
+        let AssignerConfig::Tal(tal) = rule("tal") else {
+            panic!("{:?}", rule("tal"));
+        };
+        assert_eq!(tal.top_k, 9);
+        assert_eq!(rule("dw"), Assignment::Dw.rule());
     }
 }

@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config", "backbone", "association",
         "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
-        "box_loss", "image_size", "short_side", "augment", "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "lr_decay", "average_decay", "workers", "seed", "weights", "improved_fcos",
+        "box_loss", "image_size", "short_side", "augment", "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "RecipeArgs", "average_decay", "workers", "seed", "weights", "improved_fcos",
         "new_classifier", "accumulate", "gradient_checkpointing", "precision", "keep", "output",
     ])]
     resume: Option<PathBuf>,

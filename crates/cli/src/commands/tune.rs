@@ -43,10 +43,12 @@ pub struct Args {
     output: Option<PathBuf>,
     /// Resume the search in this folder; only --trials, --seconds, --device and --devices can be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config", "backbone", "association",
-        "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
-        "box_loss", "image_size", "short_side", "epochs", "batch_size", "lr", "lr_decay", "average_decay", "workers", "seed", "weights", "improved_fcos",
-        "new_classifier", "accumulate", "gradient_checkpointing", "precision", "space", "reduction", "output",
+        "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config",
+        "backbone", "association", "beta", "k", "association_score", "association_ramp",
+        "classification_loss", "centerness", "box_loss", "image_size", "short_side", "augment",
+        "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "RecipeArgs", "average_decay",
+        "workers", "seed", "weights", "improved_fcos", "new_classifier", "accumulate",
+        "gradient_checkpointing", "precision", "space", "reduction", "output",
     ])]
     resume: Option<PathBuf>,
 }

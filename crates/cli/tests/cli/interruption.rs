@@ -416,8 +416,14 @@ fn a_run_is_not_resumed_with_other_data_or_another_model() {
             &["checkpoint/2/model.bpk", "fpn"],
         ),
         (
-            r#""optimizer": "adamw""#,
-            r#""optimizer": {"sgd": {"momentum": 0.9}}"#,
+            r#""adamw": {
+        "betas": [
+          0.9,
+          0.999
+        ],
+        "epsilon": 1e-8
+      }"#,
+            r#""sgd": {"momentum": 0.9}"#,
             &["checkpoint/2/optimizer.bpk", "state of another optimizer"],
         ),
         (

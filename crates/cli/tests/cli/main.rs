@@ -676,7 +676,7 @@ fn errors_name_invalid_values() {
     usage(&["--image-size", "0x64"], "--image-size");
     usage(&["--box-loss", "l1"], "l1");
     usage(&["--average-decay", "1"], "--average-decay");
-    usage(&["--lr-decay", "linear"], "linear");
+    usage(&["--lr-decay", "exponential"], "exponential");
     usage(&["--short-side", "800"], "--long-side");
 
     let second = ["--device", "cpu:3", "--output", path(&output)];
@@ -700,6 +700,44 @@ fn errors_name_invalid_values() {
         1,
         &["config.json"],
     );
+}
+
+#[test]
+fn a_recipe_is_checked_before_the_run_starts_and_cannot_be_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = trained(dir.path());
+    for flags in [
+        &["--patience", "3"][..],
+        &["--lr-decay", "linear"],
+        &["--set", "seed=3"],
+    ] {
+        let args = [&["--resume", path(&run)], flags].concat();
+        assert_fails("train", &args, 2, &["cannot be used with", flags[0]]);
+    }
+    let config = dir.path().join("tiny.json");
+    let never = dir.path().join("never");
+    for (flags, parts) in [
+        (
+            &["--freeze", "^bakbone"][..],
+            &["optimization.freeze is ^bakbone", "similar are backbone."][..],
+        ),
+        (
+            &["--group", "fnp lr=2"],
+            &["optimization.groups.pattern is fnp", "similar are fpn."],
+        ),
+        (
+            &["--class-weights", "platelets=2"],
+            &["class_weights.given is platelets", "classes of the data: "],
+        ),
+        (
+            &["--focal-alpha", "platelets=0.5"],
+            &["focal_alpha is platelets", "classes of the data: "],
+        ),
+    ] {
+        let args = ["--config", path(&config), "--output", path(&never)];
+        assert_fails("train", &[&args, flags].concat(), 1, parts);
+        assert!(!never.join("config.json").exists());
+    }
 }
 
 #[cfg(feature = "inspect")]

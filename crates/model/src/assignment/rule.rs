@@ -151,21 +151,16 @@ impl Assignment {
         self.check_columns(count).map_err(broken)
     }
 
-    /// [Checks](Self::check) the assignments of several images with these `objects`, and that all
-    /// with positive locations have a quality if one has.
+    /// Checks that all assignments of several images with positive locations have a quality if one
+    /// has.
     ///
     /// # Errors
     ///
     /// Names the rule and what it broke.
-    pub fn check_all(
+    pub fn check_together(
         assignments: &[Self],
         rule: &dyn fmt::Debug,
-        objects: &[Vec<LabeledBox>],
-        count: usize,
     ) -> Result<(), AssignmentError> {
-        for (assignment, objects) in assignments.iter().zip(objects) {
-            assignment.check(rule, objects, count)?;
-        }
         let lacks_quality =
             |it: &Self| it.quality.is_none() && it.labels.iter().any(|label| *label >= 0);
         let some = assignments.iter().any(|it| it.quality.is_some());

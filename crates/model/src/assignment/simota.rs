@@ -74,7 +74,7 @@ impl SimOtaConfig {
         }
     }
 
-    /// Sets [`candidates`](Self::candidates).
+    /// Sets the number of candidates of an object, from which its dynamic k is summed.
     #[must_use]
     pub fn with_candidates(self, candidates: usize) -> Self {
         Self { candidates, ..self }

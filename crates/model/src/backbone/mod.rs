@@ -118,6 +118,13 @@ pub trait Backbone: Module + ModuleDisplay + Sync + 'static {
     /// - `images`: `[batch, 3, height, width]`
     /// - each map: `[batch, channels, ⌈height / stride⌉, ⌈width / stride⌉]`
     fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>>;
+
+    /// What the names of the parameters of each stage start with, within the backbone, from the
+    /// first stage to the last. A training may give earlier stages a lower learning rate. By default
+    /// the backbone is one stage.
+    fn stage_prefixes(&self) -> Vec<String> {
+        vec![String::new()]
+    }
 }
 
 /// The configuration of a [`Backbone`], part of [`FcosConfig`](crate::FcosConfig) in code

@@ -309,6 +309,12 @@ impl Backbone for ResNet {
         let [_, c3, c4, c5] = self.forward_stages(images);
         vec![c3, c4, c5]
     }
+
+    /// The stem and the four stages of blocks.
+    fn stage_prefixes(&self) -> Vec<String> {
+        let blocks = (0..self.stages.len()).map(|index| format!("stages.{index}."));
+        ["stem.".to_owned()].into_iter().chain(blocks).collect()
+    }
 }
 
 #[derive(Module, Debug)]

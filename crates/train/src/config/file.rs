@@ -50,20 +50,44 @@ impl<C: BackboneConfig> RunConfig<C> {
     ///
     /// Names the file, and the syntax error, the unknown field, or the value of the wrong type.
     pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
-        let changes = read_config(path)?;
+        let merged = self.merged(read_config(path)?);
+        Ok(merged.map_err(|cause| fcos_burn_detect::Error::Json {
+            path: path.to_owned(),
+            cause,
+        })?)
+    }
+
+    /// Replaces the value of a field, which is named by its path, such as
+    /// `optimization.decay.cosine.end`.
+    ///
+    /// # Errors
+    ///
+    /// Names the field that does not exist, or whose value is of the wrong type.
+    pub fn with_field(&self, field: &str, value: Value) -> Result<Self, ConfigError> {
+        let name = field.to_owned();
+        let changes = field
+            .rsplit('.')
+            .fold(value.clone(), |inner, key| json!({ key: inner }));
+        let merged = self.merged(changes);
+        merged.map_err(|cause| ConfigError::new(name, value, format!("valid ({cause})")))
+    }
+
+    /// This configuration with `changes` to it, or a complete one. The error is the cause.
+    fn merged(&self, changes: Value) -> Result<Self, String> {
+        let text = |error: serde_json::Error| error.to_string();
         let merged = match Self::deserialize(&changes) {
             Ok(_) => changes,
             Err(_) => {
-                let mut merged = serde_json::to_value(self).map_err(malformed(path))?;
+                let mut merged = serde_json::to_value(self).map_err(text)?;
                 merge(&mut merged, changes);
                 merged
             }
         };
-        let config: Self = serde_json::from_value(merged.clone()).map_err(malformed(path))?;
-        let read = serde_json::to_value(&config).map_err(malformed(path))?;
+        let config: Self = serde_json::from_value(merged.clone()).map_err(text)?;
+        let read = serde_json::to_value(&config).map_err(text)?;
         match unread_key(&merged, &read) {
             None => Ok(config),
-            Some(key) => Err(invalid(path, format!("unknown field `{key}`")).into()),
+            Some(key) => Err(format!("unknown field `{key}`")),
         }
     }
 }
@@ -142,13 +166,6 @@ fn child<'a>(value: &'a mut Value, part: &str, may_be_new: bool) -> Option<&'a m
 
 fn malformed(path: &Path) -> impl FnOnce(serde_json::Error) -> fcos_burn_detect::Error + use<> {
     fcos_burn_detect::Error::json(path)
-}
-
-fn invalid(path: &Path, cause: String) -> fcos_burn_detect::Error {
-    fcos_burn_detect::Error::Json {
-        path: path.to_owned(),
-        cause,
-    }
 }
 
 /// Merges `changes` into `value`, object by object.

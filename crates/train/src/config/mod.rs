@@ -1,11 +1,18 @@
 //! The configuration of a training run: everything needed to repeat it.
 
 mod augmentation;
+pub(crate) mod class_weights;
 mod data;
+mod early_stopping;
 mod file;
+mod ignore;
 mod optimization;
+mod optimizer;
+pub(crate) mod parameter_group;
+mod sampling;
+mod schedule;
 
-use std::{ops::RangeInclusive, path::Path};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
 
 use fcos_burn_data::{
     Normalization,
@@ -16,7 +23,9 @@ use fcos_burn_detect::{
     DetectorFile, InputConfig,
     device::{DeviceName, Precision},
 };
-use fcos_burn_loss::{AssociationScore, BoxLoss, FcosObjective, FcosObjectiveConfig};
+use fcos_burn_loss::{
+    AssociationScore, BoxLoss, ClassificationLoss, FcosObjective, FcosObjectiveConfig,
+};
 use fcos_burn_model::{
     ConfigError, FcosConfig,
     assignment::AssignerConfig,
@@ -30,10 +39,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
+pub use class_weights::ClassWeights;
 pub use data::{DataConfig, DataSource};
-pub use optimization::{
-    Decay, Milestones, OptimizationConfig, OptimizerConfig, Warmup, WarmupShape,
-};
+pub use early_stopping::EarlyStopping;
+pub use ignore::IgnoreRule;
+pub use optimization::OptimizationConfig;
+pub use optimizer::OptimizerConfig;
+pub use parameter_group::ParameterGroup;
+pub use sampling::Sampling;
+pub use schedule::{Decay, Milestones, Warmup, WarmupShape};
 
 /// The length of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +134,29 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     /// Which epoch's weights the run keeps.
     #[serde(default)]
     pub keep: Keep,
+    /// Validates after every Nth epoch, and after the last one. At least 1.
+    #[serde(default = "every_epoch")]
+    pub validate_every: usize,
+    /// Ends the training when it no longer improves.
+    #[serde(default)]
+    pub early_stopping: Option<EarlyStopping>,
+    /// Which training images an epoch shows.
+    #[serde(default)]
+    pub sampling: Sampling,
+    /// The weights of the classes in the classification loss. `None` is the same as 1 for all.
+    #[serde(default)]
+    pub class_weights: Option<ClassWeights>,
+    /// The weight α of the positive locations in the focal loss for single classes, by name, in
+    /// `[0, 1]`. The others have that of the objective.
+    #[serde(default)]
+    pub focal_alpha: BTreeMap<String, f64>,
+    /// Which objects are neither learned nor unlearned.
+    #[serde(default)]
+    pub ignore: IgnoreRule,
+}
+
+fn every_epoch() -> usize {
+    1
 }
 
 impl RunConfig {
@@ -138,7 +175,7 @@ impl RunConfig {
             input: InputConfig::fcos(),
             augment: None,
             plain_epochs: 0,
-            optimization: OptimizationConfig::new(OptimizerConfig::Sgd { momentum: 0.9 }, 0.01)
+            optimization: OptimizationConfig::new(OptimizerConfig::sgd(0.9), 0.01)
                 .with_weight_decay(1e-4)
                 .with_bias_learning_rate_factor(2.0)
                 .with_warmup(Warmup::constant(500, 1.0 / 3.0))
@@ -155,6 +192,12 @@ impl RunConfig {
             precision: Precision::F32,
             gradient_checkpointing: false,
             keep: Keep::Best,
+            validate_every: every_epoch(),
+            early_stopping: None,
+            sampling: Sampling::Uniform,
+            class_weights: None,
+            focal_alpha: BTreeMap::new(),
+            ignore: IgnoreRule::default(),
         }
     }
 
@@ -178,7 +221,7 @@ impl RunConfig {
                     height: 120,
                 })
                 .with_normalization(Normalization::ImageNet),
-            optimization: OptimizationConfig::new(OptimizerConfig::AdamW, 2e-3)
+            optimization: OptimizationConfig::new(OptimizerConfig::adam_w(), 2e-3)
                 .with_weight_decay(0.05)
                 .with_warmup(Warmup::linear(50, 0.01))
                 .with_decay(Decay::Cosine { end: 0.0 })
@@ -250,6 +293,12 @@ impl<C: BackboneConfig> RunConfig<C> {
             precision: self.precision,
             gradient_checkpointing: self.gradient_checkpointing,
             keep: self.keep,
+            validate_every: self.validate_every,
+            early_stopping: self.early_stopping,
+            sampling: self.sampling,
+            class_weights: self.class_weights,
+            focal_alpha: self.focal_alpha,
+            ignore: self.ignore,
         }
     }
 
@@ -365,7 +414,55 @@ impl<C: BackboneConfig> RunConfig<C> {
         Self { keep, ..self }
     }
 
-    /// Builds the objective.
+    /// Sets [`validate_every`](Self::validate_every).
+    #[must_use]
+    pub fn with_validate_every(self, validate_every: usize) -> Self {
+        Self {
+            validate_every,
+            ..self
+        }
+    }
+
+    /// Sets [`early_stopping`](Self::early_stopping).
+    #[must_use]
+    pub fn with_early_stopping(self, early_stopping: Option<EarlyStopping>) -> Self {
+        Self {
+            early_stopping,
+            ..self
+        }
+    }
+
+    /// Sets [`sampling`](Self::sampling).
+    #[must_use]
+    pub fn with_sampling(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
+    /// Sets [`class_weights`](Self::class_weights).
+    #[must_use]
+    pub fn with_class_weights(self, class_weights: Option<ClassWeights>) -> Self {
+        Self {
+            class_weights,
+            ..self
+        }
+    }
+
+    /// Sets [`focal_alpha`](Self::focal_alpha).
+    #[must_use]
+    pub fn with_focal_alpha(self, focal_alpha: BTreeMap<String, f64>) -> Self {
+        Self {
+            focal_alpha,
+            ..self
+        }
+    }
+
+    /// Sets [`ignore`](Self::ignore).
+    #[must_use]
+    pub fn with_ignore(self, ignore: IgnoreRule) -> Self {
+        Self { ignore, ..self }
+    }
+
+    /// Builds the objective, without the weights of the classes, which depend on the data.
     ///
     /// # Errors
     ///
@@ -397,12 +494,35 @@ impl<C: BackboneConfig> RunConfig<C> {
         within("batch_size", self.batch_size, 1..=65_536, many)?;
         within("accumulate", self.accumulate, 1..=65_536, many)?;
         within("workers", self.workers, 0..=1024, "at most 1024")?;
+        let every = self.validate_every;
+        within("validate_every", every, 1..=1_000_000_000, billion)?;
         within(
             "devices",
             self.devices.len(),
             1..=1024,
             "a list of 1 to 1024 devices",
         )?;
+        if let Some(stopping) = &self.early_stopping {
+            stopping
+                .validate()
+                .map_err(|error| error.within("early_stopping"))?;
+        }
+        self.sampling.validate()?;
+        if let Some(weights) = &self.class_weights {
+            weights.validate()?;
+        }
+        for (class, alpha) in &self.focal_alpha {
+            let is_focal = matches!(
+                self.objective.classification,
+                ClassificationLoss::Focal { .. }
+            );
+            let holds = is_focal && (0.0..=1.0).contains(alpha);
+            let requirement = "between 0 and 1, and is only for the focal loss";
+            ConfigError::ensure(holds, format!("focal_alpha.{class}"), alpha, requirement)?;
+        }
+        self.ignore
+            .validate()
+            .map_err(|error| error.within("ignore"))?;
         self.data.validate()?;
         self.input.validate()?;
         self.optimization
@@ -439,11 +559,84 @@ mod tests {
     fn presets_are_valid_and_round_trip() {
         let mut held_out = RunConfig::small();
         held_out.data = held_out.data.with_val_share(0.25);
-        for config in [RunConfig::paper(), RunConfig::small(), held_out] {
+        for config in [RunConfig::paper(), RunConfig::small(), held_out, recipe()] {
             config.validate().unwrap();
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<RunConfig>(&json).unwrap(), config);
         }
+    }
+
+    /// A training with every option.
+    fn recipe() -> RunConfig {
+        let mut config = RunConfig::small()
+            .with_validate_every(2)
+            .with_early_stopping(Some(EarlyStopping::new(3).with_min_improvement(0.01)))
+            .with_sampling(Sampling::RepeatFactor { threshold: 0.5 })
+            .with_class_weights(Some(ClassWeights::Given([("a".to_owned(), 2.0)].into())))
+            .with_focal_alpha([("b".to_owned(), 0.5)].into());
+        config.objective.label_smoothing = Some(0.01);
+        config.ignore = IgnoreRule::default()
+            .with_min_side(Some(4.0))
+            .with_min_area(Some(32.0))
+            .with_truncated(true);
+        let group = ParameterGroup::new("^head").with_weight_decay(Some(0.0));
+        config.optimization = config
+            .optimization
+            .with_optimizer(OptimizerConfig::AdamW {
+                betas: [0.8, 0.99],
+                epsilon: 1e-6,
+            })
+            .with_norm_weight_decay(Some(0.0))
+            .with_layer_decay(Some(0.75))
+            .with_groups(vec![group.with_learning_rate_factor(0.1)])
+            .with_freeze(vec![r"^backbone\.stem".to_owned()])
+            .with_warmup(Warmup::none())
+            .with_decay(Decay::one_cycle());
+        config
+    }
+
+    /// Every option under the name and in the form that the documentation gives.
+    #[test]
+    fn a_file_has_every_option() {
+        let json = r#"{
+            "optimization": {
+                "optimizer": {"adamw": {"betas": [0.8, 0.99], "epsilon": 1e-6}},
+                "norm_weight_decay": 0.0,
+                "layer_decay": 0.75,
+                "groups": [{"pattern": "^head", "learning_rate_factor": 0.1, "weight_decay": 0.0}],
+                "freeze": ["^backbone\\.stem"],
+                "warmup": {"iterations": 0, "factor": 1.0, "shape": "constant"},
+                "decay": {"one-cycle": {}}
+            },
+            "objective": {"label_smoothing": 0.01},
+            "validate_every": 2,
+            "early_stopping": {"patience": 3, "min_improvement": 0.01},
+            "sampling": {"repeat-factor": {"threshold": 0.5}},
+            "class_weights": {"given": {"a": 2}},
+            "focal_alpha": {"b": 0.5},
+            "ignore": {"min_side": 4, "min_area": 32, "truncated": true}
+        }"#;
+        assert_eq!(merged(json).unwrap(), recipe());
+        let named = merged(r#"{"optimization": {"optimizer": "adamw"}}"#).unwrap();
+        assert_eq!(named, RunConfig::small());
+    }
+
+    #[test]
+    fn single_fields_are_set_by_their_path() {
+        let config = RunConfig::small();
+        let set = config.with_field("optimization.decay.linear.end", json!(0.5));
+        assert_eq!(set.unwrap().optimization.decay, Decay::Linear { end: 0.5 });
+        let set = config.with_field("sampling", json!({"repeat-factor": {}}));
+        assert_eq!(set.unwrap().sampling, Sampling::repeat_factor());
+        let error = |field, value| {
+            let error = config.with_field(field, value).unwrap_err();
+            error.to_string()
+        };
+        let unknown = error("batch_sise", json!(2));
+        let start = "batch_sise is 2, but must be valid (unknown field `batch_sise`";
+        assert!(unknown.starts_with(start), "{unknown}");
+        let wrong = error("optimization.learning_rate", json!("fast"));
+        assert!(wrong.starts_with("optimization.learning_rate is \"fast\", but must be valid ("));
     }
 
     #[test]
@@ -516,15 +709,38 @@ mod tests {
         };
         let mut whole = serde_json::to_value(&config).unwrap();
         let optimization = whole["optimization"].as_object_mut().unwrap();
-        for key in ["decay", "average_decay"] {
-            optimization.remove(key);
+        for key in [
+            "decay",
+            "average_decay",
+            "norm_weight_decay",
+            "layer_decay",
+            "groups",
+            "freeze",
+        ] {
+            assert!(optimization.remove(key).is_some(), "{key}");
         }
+        optimization.insert("optimizer".into(), json!({"sgd": {"momentum": 0.9}}));
         optimization.insert("milestones".into(), json!({"fractions": [0.5]}));
         optimization.insert("milestone_factor".into(), json!(0.2));
         let head = whole["model"]["head"].as_object_mut().unwrap();
         head.remove("tower_init");
         let data = whole["data"].as_object_mut().unwrap();
         data.remove("val_share");
+        let objective = whole["objective"].as_object_mut().unwrap();
+        assert!(objective.remove("label_smoothing").is_some());
+        for key in [
+            "validate_every",
+            "early_stopping",
+            "sampling",
+            "class_weights",
+            "focal_alpha",
+            "ignore",
+        ] {
+            assert!(
+                whole.as_object_mut().unwrap().remove(key).is_some(),
+                "{key}"
+            );
+        }
         std::fs::write(&path, whole.to_string()).unwrap();
         assert_eq!(RunConfig::read(&path).unwrap(), config);
         assert_eq!(RunConfig::small().merge_file(&path).unwrap(), config);
@@ -559,7 +775,7 @@ mod tests {
             "duration is 0, but must be between 1 and 1,000,000,000"
         );
         let mut config = RunConfig::small();
-        config.optimization.optimizer = OptimizerConfig::Sgd { momentum: 1.0 };
+        config.optimization.optimizer = OptimizerConfig::sgd(1.0);
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("momentum is 1, but must be"), "{error}");
         for (changes, field) in [
@@ -571,12 +787,66 @@ mod tests {
                 r#"{"decay": {"steps": {"milestones": {"fractions": [0.5, 1.5]}}}}"#,
                 "optimization.decay.steps.milestones.fractions is 1.5",
             ),
+            (
+                r#"{"decay": {"linear": {"end": -1}}}"#,
+                "optimization.decay.linear.end is -1",
+            ),
+            (
+                r#"{"decay": {"one-cycle": {"pct_start": 1.5}}}"#,
+                "optimization.decay.one-cycle.pct_start is 1.5",
+            ),
+            (
+                r#"{"decay": {"one-cycle": {"div_factor": 0.5}}}"#,
+                "optimization.decay.one-cycle.div_factor is 0.5",
+            ),
+            (
+                r#"{"decay": {"one-cycle": {}}}"#,
+                "optimization.warmup.iterations is 50, but must be 0 with a one-cycle",
+            ),
+            (r#"{"layer_decay": 0}"#, "layer_decay is 0"),
+            (r#"{"norm_weight_decay": -1}"#, "norm_weight_decay is -1"),
+            (
+                r#"{"groups": [{"pattern": "a", "learning_rate_factor": -1}]}"#,
+                "optimization.groups.learning_rate_factor is -1",
+            ),
+            (
+                r#"{"freeze": ["a", "("]}"#,
+                "optimization.freeze is (, but must be a regular expression",
+            ),
             (r#"{"average_decay": 0}"#, "average_decay is 0"),
             (r#"{"average_decay": 1}"#, "average_decay is 1"),
         ] {
             let config = merged(&format!(r#"{{"optimization": {changes}}}"#)).unwrap();
             let error = config.validate().unwrap_err().to_string();
             assert!(error.contains(field), "{error}");
+        }
+        for (changes, field) in [
+            (r#"{"validate_every": 0}"#, "validate_every is 0"),
+            (
+                r#"{"early_stopping": {"patience": 0}}"#,
+                "early_stopping.patience is 0",
+            ),
+            (
+                r#"{"early_stopping": {"patience": 1, "min_improvement": 2}}"#,
+                "early_stopping.min_improvement is 2",
+            ),
+            (
+                r#"{"sampling": {"repeat-factor": {"threshold": 0}}}"#,
+                "sampling.repeat-factor.threshold is 0",
+            ),
+            (
+                r#"{"class_weights": {"effective-number": {"beta": 1}}}"#,
+                "class_weights.effective-number.beta is 1",
+            ),
+            (
+                r#"{"class_weights": {"given": {"a": -1}}}"#,
+                "class_weights.given.a is -1",
+            ),
+            (r#"{"focal_alpha": {"a": 2}}"#, "focal_alpha.a is 2"),
+            (r#"{"ignore": {"min_side": 0}}"#, "ignore.min_side is 0"),
+        ] {
+            let error = merged(changes).unwrap().validate().unwrap_err();
+            assert!(error.to_string().contains(field), "{error}");
         }
     }
 }

@@ -3,19 +3,11 @@
 use fcos_burn_model::ConfigError;
 use serde::{Deserialize, Serialize};
 
-/// The optimizer's update rule.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum OptimizerConfig {
-    /// Stochastic gradient descent.
-    Sgd {
-        /// Momentum, without dampening, in [0, 1).
-        momentum: f64,
-    },
-    /// Adam with decoupled weight decay (Loshchilov & Hutter, 2019), β₁ = 0.9 and β₂ = 0.999.
-    AdamW,
-}
+use super::{
+    optimizer::OptimizerConfig,
+    parameter_group::{ParameterGroup, pattern},
+    schedule::{Decay, Warmup},
+};
 
 /// The optimizer and its learning rate schedule.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,8 +22,31 @@ pub struct OptimizationConfig {
     pub weight_decay: f64,
     /// Weight decay of biases, including those of normalization layers.
     pub bias_weight_decay: f64,
+    /// Weight decay of the weights of normalization layers. `None` decays them as other weights.
+    #[serde(default)]
+    pub norm_weight_decay: Option<f64>,
     /// Learning rate of biases as a multiple of that of the other parameters.
     pub bias_learning_rate_factor: f64,
+    /// Layer-wise learning rate decay ([Clark et al., 2020](https://arxiv.org/abs/2003.10555)): the
+    /// factor from each stage of the backbone to the one before it, in `(0, 1]`. Pyramid and head
+    /// have the full rate, the last stage the rate times this factor, and so on down to the stem.
+    /// `None` is the same as 1.
+    #[serde(default)]
+    pub layer_decay: Option<f64>,
+    /// Parameters with their own learning rate or weight decay. A parameter belongs to the first
+    /// group whose pattern its name matches. The factor of its group multiplies those of biases and
+    /// stages.
+    ///
+    /// The name of a parameter is its path in the module, without enum variants:
+    /// `backbone.stem.conv.weight`, `backbone.stages.0.blocks.1.convs.0.norm.gamma`,
+    /// `head.class_logits.bias`. A pattern that matches none is an error.
+    #[serde(default)]
+    pub groups: Vec<ParameterGroup>,
+    /// Patterns of the names of frozen parameters (see [`groups`](Self::groups)). They have no
+    /// gradient and are not changed. A batch normalization whose parameters are all frozen uses its
+    /// running statistics and keeps them.
+    #[serde(default)]
+    pub freeze: Vec<String>,
     /// The warm-up.
     pub warmup: Warmup,
     /// How the learning rate falls after the warm-up.
@@ -48,128 +63,6 @@ pub struct OptimizationConfig {
     pub average_decay: Option<f64>,
 }
 
-/// How the learning rate falls after the warm-up.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Decay {
-    /// In steps.
-    Steps {
-        /// When the steps happen.
-        #[serde(default = "usual_milestones")]
-        milestones: Milestones,
-        /// The factor of each step.
-        #[serde(default = "usual_factor")]
-        factor: f64,
-    },
-    /// Along half a cosine from the end of the warm-up to the end of the training
-    /// ([Loshchilov & Hutter, 2017](https://arxiv.org/abs/1608.03983), without restarts).
-    Cosine {
-        /// The final learning rate as a fraction of the full one, in `[0, 1]`.
-        end: f64,
-    },
-}
-
-impl Default for Decay {
-    /// Divides by 10 after 70% and again after 90% of the training.
-    fn default() -> Self {
-        Self::Steps {
-            milestones: usual_milestones(),
-            factor: usual_factor(),
-        }
-    }
-}
-
-impl Decay {
-    fn validate(&self) -> Result<(), ConfigError> {
-        let fraction = |field: &'static str, value: f64| {
-            let holds = (0.0..=1.0).contains(&value);
-            ConfigError::ensure(holds, field, value, "between 0 and 1")
-        };
-        match self {
-            Self::Steps { milestones, factor } => {
-                let holds = factor.is_finite() && *factor >= 0.0;
-                ConfigError::ensure(holds, "steps.factor", factor, "at least 0 and finite")?;
-                match milestones {
-                    Milestones::Iterations(_) => Ok(()),
-                    Milestones::Fractions(all) => {
-                        (all.iter()).try_for_each(|&at| fraction("steps.milestones.fractions", at))
-                    }
-                }
-            }
-            Self::Cosine { end } => fraction("cosine.end", *end),
-        }
-    }
-}
-
-fn usual_milestones() -> Milestones {
-    Milestones::Fractions(vec![0.7, 0.9])
-}
-
-fn usual_factor() -> f64 {
-    0.1
-}
-
-/// The learning rate at the start of the training.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Warmup {
-    /// Number of iterations; 0 for no warm-up.
-    pub iterations: usize,
-    /// Learning rate of the first iteration as a fraction of the full one.
-    pub factor: f64,
-    /// How the rate changes during the warm-up.
-    pub shape: WarmupShape,
-}
-
-impl Warmup {
-    /// No warm-up.
-    pub fn none() -> Self {
-        Self::constant(0, 1.0)
-    }
-
-    /// A fraction `factor` of the full rate for some iterations (FCOS).
-    pub fn constant(iterations: usize, factor: f64) -> Self {
-        Self {
-            iterations,
-            factor,
-            shape: WarmupShape::Constant,
-        }
-    }
-
-    /// A rise from a fraction `factor` of the full rate in equal steps.
-    pub fn linear(iterations: usize, factor: f64) -> Self {
-        Self {
-            iterations,
-            factor,
-            shape: WarmupShape::Linear,
-        }
-    }
-}
-
-/// The course of the learning rate in the warm-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum WarmupShape {
-    /// Constant (FCOS).
-    Constant,
-    /// Linearly rising to the full rate.
-    Linear,
-}
-
-/// Where the learning rate drops.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Milestones {
-    /// At these iterations.
-    Iterations(Vec<usize>),
-    /// After these fractions of all iterations, each in `[0, 1]`.
-    Fractions(Vec<f64>),
-}
-
 impl OptimizationConfig {
     /// An optimizer without weight decay, warm-up, gradient clipping or averaged weights, and with
     /// the default [`Decay`]. Biases have the same learning rate as the other parameters.
@@ -179,7 +72,11 @@ impl OptimizationConfig {
             learning_rate,
             weight_decay: 0.0,
             bias_weight_decay: 0.0,
+            norm_weight_decay: None,
             bias_learning_rate_factor: 1.0,
+            layer_decay: None,
+            groups: Vec::new(),
+            freeze: Vec::new(),
             warmup: Warmup::none(),
             decay: Decay::default(),
             max_gradient_norm: None,
@@ -218,6 +115,36 @@ impl OptimizationConfig {
             bias_weight_decay,
             ..self
         }
+    }
+
+    /// Sets [`norm_weight_decay`](Self::norm_weight_decay).
+    #[must_use]
+    pub fn with_norm_weight_decay(self, norm_weight_decay: Option<f64>) -> Self {
+        Self {
+            norm_weight_decay,
+            ..self
+        }
+    }
+
+    /// Sets [`layer_decay`](Self::layer_decay).
+    #[must_use]
+    pub fn with_layer_decay(self, layer_decay: Option<f64>) -> Self {
+        Self {
+            layer_decay,
+            ..self
+        }
+    }
+
+    /// Sets [`groups`](Self::groups).
+    #[must_use]
+    pub fn with_groups(self, groups: Vec<ParameterGroup>) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// Sets [`freeze`](Self::freeze).
+    #[must_use]
+    pub fn with_freeze(self, freeze: Vec<String>) -> Self {
+        Self { freeze, ..self }
     }
 
     /// Sets [`bias_learning_rate_factor`](Self::bias_learning_rate_factor).
@@ -266,10 +193,8 @@ impl OptimizationConfig {
     /// Names the first field that is out of range, relative to this configuration.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let finite = |value: f64| value.is_finite() && value >= 0.0;
-        let momentum = match self.optimizer {
-            OptimizerConfig::Sgd { momentum } => momentum,
-            OptimizerConfig::AdamW => 0.0,
-        };
+        let norm_weight_decay = self.norm_weight_decay.unwrap_or(0.0);
+        let layer_decay = self.layer_decay.unwrap_or(1.0);
         let average_decay = self.average_decay.unwrap_or(0.5);
         let checks = [
             (
@@ -277,12 +202,6 @@ impl OptimizationConfig {
                 self.learning_rate,
                 self.learning_rate.is_finite() && self.learning_rate > 0.0,
                 "positive and finite",
-            ),
-            (
-                "optimizer.sgd.momentum",
-                momentum,
-                (0.0..1.0).contains(&momentum),
-                "at least 0 and below 1",
             ),
             (
                 "weight_decay",
@@ -295,6 +214,18 @@ impl OptimizationConfig {
                 self.bias_weight_decay,
                 finite(self.bias_weight_decay),
                 "at least 0 and finite",
+            ),
+            (
+                "norm_weight_decay",
+                norm_weight_decay,
+                finite(norm_weight_decay),
+                "at least 0 and finite",
+            ),
+            (
+                "layer_decay",
+                layer_decay,
+                layer_decay > 0.0 && layer_decay <= 1.0,
+                "above 0 and at most 1",
             ),
             (
                 "bias_learning_rate_factor",
@@ -325,7 +256,19 @@ impl OptimizationConfig {
         for (field, value, holds, requirement) in checks {
             ConfigError::ensure(holds, field, value, requirement)?;
         }
-        let decay = self.decay.validate();
-        decay.map_err(|error| error.within("decay"))
+        let within = |parent: &'static str| move |error: ConfigError| error.within(parent);
+        self.optimizer.validate().map_err(within("optimizer"))?;
+        self.decay.validate().map_err(within("decay"))?;
+        let cycles = matches!(self.decay, Decay::OneCycle { .. });
+        ConfigError::ensure(
+            !cycles || self.warmup.iterations == 0,
+            "warmup.iterations",
+            self.warmup.iterations,
+            "0 with a one-cycle schedule, which has its own warm-up",
+        )?;
+        for group in &self.groups {
+            group.validate().map_err(within("groups"))?;
+        }
+        (self.freeze.iter()).try_for_each(|text| pattern("freeze", text).map(drop))
     }
 }

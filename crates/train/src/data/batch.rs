@@ -13,6 +13,25 @@ use fcos_burn_model::{
     locations::Locations,
 };
 
+use super::ImageObjects;
+
+/// The position of a batch in the training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BatchPlace {
+    /// The epoch, counted from 1.
+    pub epoch: u64,
+    /// The batch of that epoch, counted from 0.
+    pub batch: usize,
+    /// The number of epochs after this one. None without a fixed length.
+    pub epochs_left: Option<usize>,
+    /// The fraction of the training completed before the batch, in `[0, 1]`. Without a fixed
+    /// length it is 1: the objective has its final weights.
+    pub progress: f64,
+    /// If an epoch can show an image several times: how many images it showed before the batch. The
+    /// random numbers of a sample then depend on its place in the epoch, not on the image.
+    pub draws: Option<usize>,
+}
+
 /// Images and their targets, on the host.
 ///
 /// The devices of a [`TrainableDetector`](crate::step::TrainableDetector) compute the parts in
@@ -25,9 +44,8 @@ pub struct TrainBatch {
     pub parts: Vec<BatchPart>,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,
-    /// The fraction of the training completed before the batch, in `[0, 1]`. It sets the ramp of
-    /// the association loss.
-    pub progress: f64,
+    /// Its position in the training. The progress sets the ramp of the association loss.
+    pub place: BatchPlace,
 }
 
 /// Some images of a batch and their targets.
@@ -46,8 +64,8 @@ pub enum PartTargets {
     Assigned(Box<AssignedTargets>),
     /// To be assigned by the step's predictions.
     Objects {
-        /// The objects of each image, boxes in input pixels.
-        objects: Vec<Vec<LabeledBox>>,
+        /// The objects of each image.
+        objects: Vec<ImageObjects>,
         /// The rule that assigns them.
         rule: Arc<dyn PredictionAssignmentRule>,
     },
@@ -81,18 +99,17 @@ pub struct AssignedTargets {
 }
 
 impl AssignedTargets {
-    /// The targets of some images with these objects and the assignments of `rule`.
+    /// The targets of some images with these [assignments](ImageObjects::assign) of `rule`.
     ///
     /// # Errors
     ///
     /// Fails if an assignment breaks what a rule owes.
     pub(crate) fn new(
         assignments: Vec<Assignment>,
-        objects: &[Vec<LabeledBox>],
         locations: &Locations,
         rule: &dyn fmt::Debug,
     ) -> Result<Self, AssignmentError> {
-        Assignment::check_all(&assignments, rule, objects, locations.len())?;
+        Assignment::check_together(&assignments, rule)?;
         let rows = assignments.len() * locations.len();
         let mut labels: Vec<i32> = Vec::with_capacity(rows);
         let mut boxes: Vec<f32> = Vec::with_capacity(4 * rows);
@@ -169,13 +186,16 @@ impl BatchPart {
     /// Fails if an assignment breaks what a rule owes.
     pub fn new(
         images: TensorData,
-        objects: &[Vec<LabeledBox>],
+        objects: &[ImageObjects],
         locations: &Locations,
         rule: &dyn AssignmentRule,
     ) -> Result<Self, AssignmentError> {
-        let assign = |objects: &Vec<LabeledBox>| rule.assign(objects, locations);
-        let assignments = objects.iter().map(assign).collect();
-        let targets = AssignedTargets::new(assignments, objects, locations, &rule)?;
+        let assign = |objects: &[LabeledBox]| rule.assign(objects, locations);
+        let assignments = objects
+            .iter()
+            .map(|objects| objects.assign(locations, &rule, assign))
+            .collect::<Result<_, _>>()?;
+        let targets = AssignedTargets::new(assignments, locations, &rule)?;
         Ok(Self {
             images,
             targets: PartTargets::Assigned(Box::new(targets)),

@@ -15,12 +15,14 @@ use burn::{
     },
     tensor::Device,
 };
-use fcos_burn_data::{DetectionDataset, Loader, LoaderError, SampleOrder, epoch_order};
+use fcos_burn_data::{
+    DetectionDataset, Loader, LoaderError, RepeatFactors, SampleOrder, epoch_order,
+};
 
 use fcos_burn_model::{ConfigError, backbone::BackboneConfig};
 
 use super::{BatchPlace, Collate};
-use crate::{Error, RunConfig};
+use crate::{Error, RunConfig, config::Sampling};
 
 /// A burn-train data loader for a detection data set.
 ///
@@ -42,6 +44,7 @@ pub struct EpochPlan {
     batch_size: usize,
     workers: usize,
     order: SampleOrder,
+    sampling: Sampling,
     seed: u64,
     /// The number of images in an epoch, if not all.
     images: Option<usize>,
@@ -63,14 +66,14 @@ impl FirstBatch {
 }
 
 impl EpochPlan {
-    /// All images in another random order in each epoch, for training: batch size, workers and
-    /// seed are those of the configuration.
+    /// Images in another random order in each epoch, for training: sampling, batch size, workers
+    /// and seed are those of the configuration.
     ///
     /// # Errors
     ///
     /// Fails if the batch size is 0.
     pub fn training<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        Self::new(config, SampleOrder::Shuffled)
+        Self::new(config, SampleOrder::Shuffled, config.sampling)
     }
 
     /// All images in the order of the data set, for validation.
@@ -79,16 +82,21 @@ impl EpochPlan {
     ///
     /// Fails if the batch size is 0.
     pub fn validation<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
-        Self::new(config, SampleOrder::Sequential)
+        Self::new(config, SampleOrder::Sequential, Sampling::Uniform)
     }
 
-    fn new<C: BackboneConfig>(config: &RunConfig<C>, order: SampleOrder) -> Result<Self, Error> {
+    fn new<C: BackboneConfig>(
+        config: &RunConfig<C>,
+        order: SampleOrder,
+        sampling: Sampling,
+    ) -> Result<Self, Error> {
         let batch_size = config.batch_size;
         ConfigError::ensure(batch_size > 0, "batch_size", batch_size, "at least 1")?;
         Ok(Self {
             batch_size,
             workers: config.workers,
             order,
+            sampling,
             seed: config.seed,
             images: None,
             max_batches: None,
@@ -130,6 +138,10 @@ impl EpochPlan {
             batch,
             epochs_left: self.max_batches.map(epochs_left),
             progress: self.max_batches.map_or(1.0, |all| done / all as f64),
+            draws: match self.sampling {
+                Sampling::Uniform => None,
+                Sampling::RepeatFactor { .. } => Some(batch * self.batch_size),
+            },
         }
     }
 
@@ -143,6 +155,16 @@ impl EpochPlan {
     fn range(&self, len: usize) -> Range<usize> {
         0..self.images.map_or(len, |images| images.min(len))
     }
+
+    /// The repeat factors of the images of `dataset`, if they have some.
+    fn repeat_factors(&self, dataset: &DetectionDataset) -> Option<Arc<RepeatFactors>> {
+        match self.sampling {
+            Sampling::Uniform => None,
+            Sampling::RepeatFactor { threshold } => {
+                Some(Arc::new(RepeatFactors::new(dataset, threshold)))
+            }
+        }
+    }
 }
 
 /// The part of each epoch that a loader takes; burn-train may divide epochs among devices.
@@ -151,12 +173,16 @@ struct Part {
     plan: EpochPlan,
     /// Of the order of an epoch; within the data set.
     range: Range<usize>,
+    repeat_factors: Option<Arc<RepeatFactors>>,
 }
 
 impl Part {
     /// The batches of an epoch, counted from 1, over a data set of `len` images.
     fn batches(&self, len: usize, epoch: u64) -> Vec<Vec<usize>> {
-        let order = epoch_order(len, self.plan.seed, epoch, self.plan.order);
+        let order = match &self.repeat_factors {
+            Some(factors) => factors.epoch_order(self.plan.seed, epoch),
+            None => epoch_order(len, self.plan.seed, epoch, self.plan.order),
+        };
         let mut batches: Vec<Vec<usize>> = order[self.range.clone()]
             .chunks(self.plan.batch_size)
             .map(<[usize]>::to_vec)
@@ -178,11 +204,15 @@ impl<C: Collate> BatchLoader<C> {
         device: Device,
         first: FirstBatch,
     ) -> Self {
-        let range = plan.range(dataset.len());
+        let part = Part {
+            range: plan.range(dataset.len()),
+            repeat_factors: plan.repeat_factors(&dataset),
+            plan,
+        };
         Self {
             dataset,
             collate,
-            part: Part { plan, range },
+            part,
             device,
             first,
             next_epoch: AtomicU64::new(first.epoch),
@@ -194,8 +224,8 @@ impl<C: Collate> BatchLoader<C> {
             dataset: self.dataset.clone(),
             collate: self.collate.clone(),
             part: Part {
-                plan: self.part.plan.clone(),
                 range,
+                ..self.part.clone()
             },
             device,
             first: self.first,
@@ -323,6 +353,68 @@ mod tests {
         fn to_device(host: usize, _device: &Device) -> usize {
             host
         }
+    }
+
+    /// The images of a batch, and how many the epoch showed before it.
+    #[derive(Clone)]
+    struct Drawn;
+
+    impl Collate for Drawn {
+        type Host = (Vec<usize>, Option<usize>);
+        type Batch = Self::Host;
+
+        fn collate(
+            &self,
+            _dataset: &DetectionDataset,
+            indices: &[usize],
+            place: BatchPlace,
+        ) -> Result<Self::Host, Error> {
+            Ok((indices.to_vec(), place.draws))
+        }
+
+        fn to_device(host: Self::Host, _device: &Device) -> Self::Batch {
+            host
+        }
+    }
+
+    /// A later batch of a later epoch is the same if the loader starts there.
+    #[test]
+    fn repeated_images_come_in_epochs_of_the_usual_length() {
+        let shapes = ShapesConfig::default().with_train_images(21);
+        let dataset = Arc::new(DetectionDataset::shapes(&shapes, ShapesSplit::Train).unwrap());
+        let device = DeviceName::CPU.open(Precision::F32).unwrap();
+        let loader = |sampling, first| {
+            let config = RunConfig::small()
+                .with_batch_size(4)
+                .with_workers(0)
+                .with_sampling(sampling);
+            let plan = EpochPlan::training(&config).unwrap();
+            BatchLoader::new(dataset.clone(), Drawn, plan, device.clone(), first)
+        };
+        let batches = |loader: &BatchLoader<Drawn>| -> Vec<(Vec<usize>, Option<usize>)> {
+            loader.iter().map(Result::unwrap).collect()
+        };
+        let all = Sampling::RepeatFactor { threshold: 1.0 };
+        let repeated = loader(all, FirstBatch::START);
+        let uniform = loader(Sampling::Uniform, FirstBatch::START);
+        let mut repeats = 0;
+        for epoch in 1..=3 {
+            let (found, usual) = (batches(&repeated), batches(&uniform));
+            let draws: Vec<Option<usize>> = found.iter().map(|(_, draws)| *draws).collect();
+            assert_eq!(draws, [0, 4, 8, 12, 16, 20].map(Some));
+            assert!(usual.iter().all(|(_, draws)| draws.is_none()));
+            let mut images: Vec<usize> = found
+                .iter()
+                .flat_map(|(images, _)| images.clone())
+                .collect();
+            assert_eq!(images.len(), 21);
+            images.sort_unstable();
+            images.dedup();
+            repeats += 21 - images.len();
+            let there = loader(all, FirstBatch { epoch, batch: 4 });
+            assert_eq!(batches(&there), found[4..]);
+        }
+        assert!(repeats > 0);
     }
 
     #[derive(Clone)]

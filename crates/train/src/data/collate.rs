@@ -12,22 +12,8 @@ use fcos_burn_model::{
     locations::{LocationRule, Locations},
 };
 
-use super::{BatchPart, PartTargets, TrainBatch, ValidationBatch};
-use crate::{Error, RunConfig};
-
-/// The position of a batch in the training.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchPlace {
-    /// The epoch, counted from 1.
-    pub epoch: u64,
-    /// The batch of that epoch, counted from 0.
-    pub batch: usize,
-    /// The number of epochs after this one. None without a fixed length.
-    pub epochs_left: Option<usize>,
-    /// The fraction of the training completed before the batch, in `[0, 1]`. Without a fixed
-    /// length it is 1: the objective has its final weights.
-    pub progress: f64,
-}
+use super::{BatchPart, BatchPlace, ImageObjects, PartTargets, TrainBatch, ValidationBatch};
+use crate::{Error, RunConfig, config::IgnoreRule};
 
 /// Collates samples into a batch, first on a worker thread, then on the device.
 pub trait Collate: Clone + Send + Sync + 'static {
@@ -73,6 +59,8 @@ pub struct TrainCollate {
     pub strides: Vec<usize>,
     /// The position of each location in its grid cell.
     pub location_rule: LocationRule,
+    /// Which objects are ignored.
+    pub ignore: IgnoreRule,
     /// Reads the images and replaces unreadable ones; the augmentation uses its seed too.
     pub reader: SampleReader,
     /// Number of parts of about equal size into which a batch is divided, at least 1. A batch of
@@ -113,6 +101,7 @@ impl TrainCollate {
             assigner,
             strides: config.model.strides(),
             location_rule: config.model.location_rule,
+            ignore: config.ignore,
             reader: SampleReader::new(config.seed),
             parts: config.devices.len() * config.accumulate,
         })
@@ -129,6 +118,14 @@ impl TrainCollate {
             multi_scale.of_batch(resize, multiple, seed, place.epoch, place.batch)
         });
         (scaled.unwrap_or(resize), self.augmentation.clone())
+    }
+
+    /// The objects of a sample, divided by the rule for ignored ones.
+    fn objects(&self, sample: &Sample) -> ImageObjects {
+        let size = sample.image().dimensions().into();
+        let objects = sample.objects().into_iter();
+        let (ignored, learned) = objects.partition(|object| self.ignore.ignores(object, size));
+        ImageObjects { learned, ignored }
     }
 }
 
@@ -147,9 +144,10 @@ impl Collate for TrainCollate {
         let companions = (self.reader).companions(dataset, place.epoch, resize, interpolation);
         let mut samples = Vec::with_capacity(indices.len());
         let mut read = Vec::with_capacity(indices.len());
-        for &index in indices {
+        for (offset, &index) in indices.iter().enumerate() {
             let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
-            let mut rng = sample_rng(self.reader.seed(), place.epoch, index);
+            let key = place.draws.map_or(index, |draws| draws + offset);
+            let mut rng = sample_rng(self.reader.seed(), place.epoch, key);
             let prepared = resize
                 .resize(sample, interpolation)
                 .and_then(|sample| augmentation.apply_among(sample, &companions, &mut rng));
@@ -169,7 +167,8 @@ impl Collate for TrainCollate {
             .zip(read.chunks(part_len))
             .map(|((samples, pixels), indices)| {
                 let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
-                let objects: Vec<Vec<_>> = samples.iter().map(Sample::objects).collect();
+                let objects: Vec<ImageObjects> =
+                    samples.iter().map(|sample| self.objects(sample)).collect();
                 match &self.assigner {
                     Assigner::Static(rule) => {
                         BatchPart::new(images, &objects, &locations, rule.as_ref())
@@ -188,7 +187,7 @@ impl Collate for TrainCollate {
         Ok(TrainBatch {
             parts,
             indices: read,
-            progress: place.progress,
+            place,
         })
     }
 
@@ -304,6 +303,7 @@ mod tests {
             batch,
             epochs_left: Some(epochs_left),
             progress: 0.0,
+            draws: None,
         }
     }
 

@@ -5,9 +5,11 @@ mod batch_loader;
 pub(crate) mod check;
 mod collate;
 pub(crate) mod digest;
+mod image_objects;
 
-pub use batch::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch};
+pub use batch::{AssignedTargets, BatchPart, BatchPlace, PartTargets, TrainBatch, ValidationBatch};
 pub use batch_loader::{BatchLoader, EpochPlan, FirstBatch};
-pub use collate::{BatchPlace, Collate, TrainCollate};
+pub use collate::{Collate, TrainCollate};
 pub(crate) use collate::{ValidationCollate, assigner};
 pub use fcos_burn_model::assignment::Assigner;
+pub use image_objects::ImageObjects;

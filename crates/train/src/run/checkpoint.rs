@@ -240,7 +240,7 @@ impl Checkpoints {
                 Ok(files) => {
                     let warning = damage
                         .map(|damage| format!("{damage}; resuming from iteration {iteration}"));
-                    let checkpoint = files.restore(model, optimization.optimizer())?;
+                    let checkpoint = files.restore(model, optimization.optimizer(model)?)?;
                     return Ok(Checkpoint {
                         warning,
                         ..checkpoint
@@ -453,7 +453,7 @@ mod tests {
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
         let optimization = optimization(None);
-        let optimizer = optimization.optimizer();
+        let optimizer = optimization.optimizer(&model).unwrap();
         for iteration in [0, 5, 9] {
             let position = Position {
                 iteration,
@@ -524,7 +524,7 @@ mod tests {
         let bytes = |model: &Fcos| model_bytes(model, dir.path()).unwrap();
         assert!(bytes(average.model()) != bytes(&model));
         let position = Position::default();
-        let optimizer = plain.optimizer();
+        let optimizer = plain.optimizer(&model).unwrap();
         checkpoints
             .save(&position, &model, &optimizer, Some(&average))
             .unwrap();
@@ -551,7 +551,7 @@ mod tests {
         let checkpoints = Checkpoints::new(dir.path().to_owned());
         let model = model();
         let optimization = optimization(None);
-        let optimizer = optimization.optimizer();
+        let optimizer = optimization.optimizer(&model).unwrap();
         checkpoints
             .save(&Position::default(), &model, &optimizer, None)
             .unwrap();

@@ -24,7 +24,7 @@ pub struct EpochRow {
     /// started or last resumed.
     #[serde(default)]
     pub unreadable_images: usize,
-    /// The evaluation on the validation split, if there is one.
+    /// The evaluation on the validation split, if the epoch was validated.
     pub validation: Option<Evaluation>,
 }
 
@@ -34,10 +34,39 @@ impl EpochRow {
         self.validation.as_ref()?.metric(CocoMetric::AP)
     }
 
-    /// Whether AP is higher than in all epochs before. If AP is undefined in all of them, as without objects, each
-    /// epoch counts as better than those before, so that the last one is kept.
+    /// Whether it is validated, with a higher AP than in all epochs before. If AP is undefined in all of them, as
+    /// without objects, each validated epoch counts as better than those before, so that the last one is kept.
     pub(crate) fn is_best(&self, before: &[Self]) -> bool {
         let best = before.iter().filter_map(Self::ap).reduce(f64::max);
-        best.is_none_or(|best| self.ap().is_some_and(|ap| ap > best))
+        let is_better = |best| self.ap().is_some_and(|ap| ap > best);
+        self.validation.is_some() && best.is_none_or(is_better)
+    }
+
+    /// Validated epochs with these APs on a split without anything else.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn with_aps(aps: &[Option<f64>]) -> Vec<Self> {
+        use fcos_burn_data::{
+            DetectionDataset,
+            shapes::{ShapesConfig, ShapesSplit},
+        };
+
+        let shapes = ShapesConfig::default().with_val_images(1);
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let evaluation = Evaluation::new(&dataset, &[]).unwrap();
+        let row = |(ap, epoch): (&Option<f64>, usize)| {
+            let mut validation = evaluation.clone();
+            validation.metrics.insert(CocoMetric::AP, *ap);
+            Self {
+                epoch,
+                seconds: 0.0,
+                learning_rate: 0.0,
+                train: BTreeMap::new(),
+                clipped_steps: 0,
+                unreadable_images: 0,
+                validation: Some(validation),
+            }
+        };
+        aps.iter().zip(1..).map(row).collect()
     }
 }

@@ -156,39 +156,20 @@ fn kept_epoch(rows: &[EpochRow], keep: Keep) -> Option<usize> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeMap;
-
-    use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
-    use fcos_burn_eval::{CocoMetric, Evaluation};
-
     use super::*;
-
-    fn rows(aps: &[Option<f64>]) -> Vec<EpochRow> {
-        let shapes = ShapesConfig::default().with_val_images(1);
-        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
-        let evaluation = Evaluation::new(&dataset, &[]).unwrap();
-        let row = |(ap, epoch): (&Option<f64>, usize)| {
-            let mut validation = evaluation.clone();
-            validation.metrics.insert(CocoMetric::AP, *ap);
-            EpochRow {
-                epoch,
-                seconds: 0.0,
-                learning_rate: 0.0,
-                train: BTreeMap::new(),
-                clipped_steps: 0,
-                unreadable_images: 0,
-                validation: Some(validation),
-            }
-        };
-        aps.iter().zip(1..).map(row).collect()
-    }
 
     #[test]
     fn the_first_of_the_best_epochs_is_kept_or_else_the_last() {
-        let aps = rows(&[None, Some(0.2), Some(0.5), Some(0.5), Some(0.1)]);
-        assert_eq!(kept_epoch(&aps, Keep::Best), Some(3));
-        assert_eq!(kept_epoch(&aps, Keep::Last), Some(5));
-        assert_eq!(kept_epoch(&rows(&[None, None]), Keep::Best), Some(2));
+        let rows = EpochRow::with_aps;
+        let mut epochs = rows(&[None, Some(0.2), Some(0.5), Some(0.5), Some(0.1)]);
+        assert_eq!(kept_epoch(&epochs, Keep::Best), Some(3));
+        assert_eq!(kept_epoch(&epochs, Keep::Last), Some(5));
+        epochs[2].validation = None;
+        assert_eq!(kept_epoch(&epochs, Keep::Best), Some(4));
+        let mut undefined = rows(&[None, None, None]);
+        assert_eq!(kept_epoch(&undefined, Keep::Best), Some(3));
+        undefined[2].validation = None;
+        assert_eq!(kept_epoch(&undefined, Keep::Best), Some(2));
         assert_eq!(kept_epoch(&[], Keep::Best), None);
     }
 }

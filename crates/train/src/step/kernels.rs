@@ -2,47 +2,56 @@
 //! Burn's.
 
 #[cfg(feature = "flex")]
-pub(crate) use fcos_burn_cpu::optim::{AdamW, Sgd, lerp, scale, sum_of_squares};
+pub(crate) use fcos_burn_cpu::optim::{lerp, scale, sum_of_squares};
+
+#[cfg(feature = "flex")]
+pub(crate) use fast::{adam_w, sgd};
 
 #[cfg(not(feature = "flex"))]
-pub(crate) use plain::{AdamW, Sgd, lerp, scale, sum_of_squares};
+pub(crate) use plain::{adam_w, lerp, scale, sgd, sum_of_squares};
+
+#[cfg(feature = "flex")]
+mod fast {
+    use fcos_burn_cpu::optim::{AdamW, Sgd};
+
+    pub(crate) fn sgd(momentum: f32, dampening: f64, nesterov: bool, weight_decay: f32) -> Sgd {
+        Sgd::new(momentum, weight_decay)
+            .with_dampening(dampening)
+            .with_nesterov(nesterov)
+    }
+
+    pub(crate) fn adam_w(betas: [f32; 2], epsilon: f32, weight_decay: f32) -> AdamW {
+        AdamW::new(betas, epsilon, weight_decay)
+    }
+}
 
 #[cfg(not(feature = "flex"))]
 mod plain {
     use burn::{
-        optim::{AdamWConfig, SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig},
+        optim::{
+            AdamW, AdamWConfig, Sgd, SgdConfig, decay::WeightDecayConfig, momentum::MomentumConfig,
+        },
         tensor::Tensor,
     };
 
-    pub(crate) struct Sgd;
-
-    impl Sgd {
-        #[allow(clippy::new_ret_no_self, reason = "named as the other one")]
-        pub(crate) fn new(momentum: f32, weight_decay: f32) -> burn::optim::Sgd {
-            let momentum = MomentumConfig::new()
-                .with_momentum(momentum.into())
-                .with_dampening(0.0);
-            SgdConfig::new()
-                .with_momentum(Some(momentum))
-                .with_weight_decay(
-                    (weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)),
-                )
-                .build()
-        }
+    pub(crate) fn sgd(momentum: f32, dampening: f64, nesterov: bool, weight_decay: f32) -> Sgd {
+        let momentum = MomentumConfig::new()
+            .with_momentum(momentum.into())
+            .with_dampening(dampening)
+            .with_nesterov(nesterov);
+        SgdConfig::new()
+            .with_momentum(Some(momentum))
+            .with_weight_decay((weight_decay > 0.0).then(|| WeightDecayConfig::new(weight_decay)))
+            .build()
     }
 
-    pub(crate) struct AdamW;
-
-    impl AdamW {
-        #[allow(clippy::new_ret_no_self, reason = "named as the other one")]
-        pub(crate) fn new(betas: [f32; 2], epsilon: f32, weight_decay: f32) -> burn::optim::AdamW {
-            AdamWConfig::new()
-                .with_beta_1(betas[0])
-                .with_beta_2(betas[1])
-                .with_epsilon(epsilon)
-                .with_weight_decay(weight_decay)
-                .build()
-        }
+    pub(crate) fn adam_w(betas: [f32; 2], epsilon: f32, weight_decay: f32) -> AdamW {
+        AdamWConfig::new()
+            .with_beta_1(betas[0])
+            .with_beta_2(betas[1])
+            .with_epsilon(epsilon)
+            .with_weight_decay(weight_decay)
+            .build()
     }
 
     pub(crate) fn sum_of_squares<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {

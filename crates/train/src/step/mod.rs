@@ -5,11 +5,14 @@ mod gradients;
 mod kernels;
 mod optimizer;
 mod output;
+mod parameters;
+mod schedule;
 mod trainable;
 mod weight_average;
 
 pub use device_group::DeviceGroup;
-pub use optimizer::LearningRateSchedule;
 pub use output::{StepMetric, StepOutput, ValidationOutput};
+pub use parameters::ParameterSettings;
+pub use schedule::LearningRateSchedule;
 pub use trainable::TrainableDetector;
 pub use weight_average::WeightAverage;

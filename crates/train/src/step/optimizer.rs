@@ -1,151 +1,106 @@
-//! The optimizer and the learning rate schedule of a configuration.
+//! The optimizer of a configuration.
 
-use std::f64::consts::PI;
+use std::collections::BTreeMap;
 
 use burn::{
-    lr_scheduler::{LrScheduler, LrSchedulerRecord, module_lr_scheduler::ModuleLrScheduler},
+    lr_scheduler::module_lr_scheduler::ModuleLrScheduler,
     module::ParamGroup,
-    optim::ModuleOptimizer,
+    optim::{ModuleOptimizer, Optimizer},
+};
+use fcos_burn_model::{Fcos, backbone::Backbone};
+
+use super::{
+    kernels::{adam_w, sgd},
+    parameters::ParameterSettings,
+};
+use crate::{
+    Error,
+    config::{OptimizationConfig, OptimizerConfig},
 };
 
-use super::kernels::{AdamW, Sgd};
-use crate::config::{Decay, Milestones, OptimizationConfig, OptimizerConfig, Warmup, WarmupShape};
-
 impl OptimizationConfig {
-    /// The learning rate schedule of all parameters except biases.
-    pub fn schedule(&self, total_iterations: usize) -> LearningRateSchedule {
-        LearningRateSchedule {
-            base: self.learning_rate,
-            warmup: self.warmup.clone(),
-            decay: match &self.decay {
-                Decay::Steps { milestones, factor } => Course::Steps {
-                    milestones: milestones.iterations(total_iterations),
-                    factor: *factor,
-                },
-                Decay::Cosine { end } => Course::Cosine {
-                    end: *end,
-                    total: total_iterations,
-                },
-            },
-            iteration: 0,
-        }
+    /// The learning rate schedules of the parameters of `model`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`parameters`](Self::parameters).
+    pub fn scheduler<B: Backbone>(
+        &self,
+        model: &Fcos<B>,
+        total_iterations: usize,
+    ) -> Result<ModuleLrScheduler, Error> {
+        Ok(self.scheduler_of(&self.parameters(model)?, total_iterations))
     }
 
-    /// The learning rate schedules of all parameters.
-    pub fn scheduler(&self, total_iterations: usize) -> ModuleLrScheduler {
+    /// The optimizer of the parameters of `model`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`parameters`](Self::parameters).
+    pub fn optimizer<B: Backbone>(&self, model: &Fcos<B>) -> Result<ModuleOptimizer, Error> {
+        Ok(self.optimizer_of(&self.parameters(model)?))
+    }
+
+    fn scheduler_of(
+        &self,
+        parameters: &[ParameterSettings],
+        total_iterations: usize,
+    ) -> ModuleLrScheduler {
         let schedule = self.schedule(total_iterations);
-        let biases = LearningRateSchedule {
-            base: schedule.base * self.bias_learning_rate_factor,
-            ..schedule.clone()
-        };
-        ModuleLrScheduler::new(schedule).with_group(bias_group(), biases)
+        let scheduler = ModuleLrScheduler::new(schedule.clone());
+        let groups = groups(parameters, |settings| settings.learning_rate_factor);
+        (groups.into_iter()).fold(scheduler, |scheduler, (factor, group)| {
+            scheduler.with_group(group, schedule.clone().scaled(factor))
+        })
     }
 
-    /// The optimizer of all parameters.
-    pub fn optimizer(&self) -> ModuleOptimizer {
+    fn optimizer_of(&self, parameters: &[ParameterSettings]) -> ModuleOptimizer {
         match self.optimizer {
-            OptimizerConfig::Sgd { momentum } => {
-                self.grouped(|weight_decay| Sgd::new(momentum as f32, weight_decay))
+            OptimizerConfig::Sgd {
+                momentum,
+                dampening,
+                nesterov,
+            } => grouped(parameters, |weight_decay| {
+                sgd(momentum as f32, dampening, nesterov, weight_decay)
+            }),
+            OptimizerConfig::AdamW { betas, epsilon } => {
+                let betas = betas.map(|beta| beta as f32);
+                grouped(parameters, |weight_decay| {
+                    adam_w(betas, epsilon as f32, weight_decay)
+                })
             }
-            OptimizerConfig::AdamW => {
-                self.grouped(|weight_decay| AdamW::new([0.9, 0.999], 1e-8, weight_decay))
-            }
-        }
-    }
-
-    /// An optimizer with separate weight decay for biases.
-    fn grouped<O: burn::optim::Optimizer>(&self, make: impl Fn(f32) -> O) -> ModuleOptimizer {
-        ModuleOptimizer::from(make(self.weight_decay as f32)).with_group(
-            bias_group(),
-            make(self.bias_weight_decay as f32),
-            None,
-        )
-    }
-}
-
-impl Milestones {
-    /// The iterations of the milestones in a training of `total` iterations.
-    fn iterations(&self, total: usize) -> Vec<usize> {
-        match self {
-            Self::Iterations(milestones) => milestones.clone(),
-            Self::Fractions(shares) => shares
-                .iter()
-                .map(|share| (share * total as f64).round() as usize)
-                .collect(),
         }
     }
 }
 
-/// The biases of convolutions and normalization layers, by the last component of the parameter
-/// path.
-#[expect(clippy::expect_used, reason = "the pattern is constant")]
-fn bias_group() -> ParamGroup {
-    ParamGroup::from_regex(r"(^|\.)(bias|beta)$").expect("the pattern is valid")
+/// An optimizer with the weight decay of each parameter.
+fn grouped<O: Optimizer>(
+    parameters: &[ParameterSettings],
+    make: impl Fn(f32) -> O,
+) -> ModuleOptimizer {
+    let groups = groups(parameters, |settings| settings.weight_decay);
+    // Burn needs one for all parameters, which the groups replace.
+    let optimizer = ModuleOptimizer::from(make(0.0));
+    (groups.into_iter()).fold(optimizer, |optimizer, (decay, group)| {
+        optimizer.with_group(group, make(decay as f32), None)
+    })
 }
 
-/// The learning rate as a function of the iteration.
-#[derive(Clone, Debug)]
-pub struct LearningRateSchedule {
-    base: f64,
-    warmup: Warmup,
-    decay: Course,
-    iteration: usize,
-}
-
-/// A [`Decay`] resolved for the length of the training.
-#[derive(Clone, Debug)]
-enum Course {
-    Steps { milestones: Vec<usize>, factor: f64 },
-    Cosine { end: f64, total: usize },
-}
-
-impl LearningRateSchedule {
-    /// The learning rate of an iteration, counted from 0.
-    pub fn at(&self, iteration: usize) -> f64 {
-        let warmup = &self.warmup;
-        let decay = match &self.decay {
-            Course::Steps { milestones, factor } => {
-                let passed = milestones.iter().filter(|&&passed| iteration >= passed);
-                factor.powi(passed.count() as i32)
-            }
-            Course::Cosine { end, total } => {
-                let length = total.saturating_sub(warmup.iterations).max(1);
-                let done = iteration.saturating_sub(warmup.iterations).min(length);
-                let share = done as f64 / length as f64;
-                end + (1.0 - end) * (1.0 + (PI * share).cos()) / 2.0
-            }
-        };
-        let factor = if iteration >= warmup.iterations {
-            1.0
-        } else {
-            match warmup.shape {
-                WarmupShape::Constant => warmup.factor,
-                WarmupShape::Linear => {
-                    let progress = iteration as f64 / warmup.iterations as f64;
-                    warmup.factor + (1.0 - warmup.factor) * progress
-                }
-            }
-        };
-        self.base * factor * decay
+/// The parameters grouped by a value that is at least 0.
+fn groups(
+    parameters: &[ParameterSettings],
+    value: impl Fn(&ParameterSettings) -> f64,
+) -> Vec<(f64, ParamGroup)> {
+    // The bits of such numbers are in their order.
+    let mut paths: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for settings in parameters {
+        let bits = value(settings).abs().to_bits();
+        paths.entry(bits).or_default().push(&settings.path);
     }
-}
-
-impl LrScheduler for LearningRateSchedule {
-    fn step(&mut self) -> f64 {
-        let rate = self.at(self.iteration);
-        self.iteration += 1;
-        rate
-    }
-
-    fn to_record(&self) -> LrSchedulerRecord {
-        LrSchedulerRecord::new().with_scalar("iteration", self.iteration)
-    }
-
-    fn load_record(&mut self, record: LrSchedulerRecord) {
-        if let Some(iteration) = record.scalar("iteration") {
-            self.iteration = iteration;
-        }
-    }
+    let groups = paths.into_iter();
+    groups
+        .map(|(bits, paths)| (f64::from_bits(bits), ParamGroup::from_paths(paths)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -159,76 +114,10 @@ mod tests {
     };
 
     use super::*;
+    use crate::step::parameters::Values;
 
     fn paper() -> OptimizationConfig {
         crate::config::RunConfig::paper().optimization
-    }
-
-    #[test]
-    fn the_paper_schedule_warms_up_at_a_third_and_drops_twice() {
-        let schedule = paper().schedule(90_000);
-        for (iteration, rate) in [
-            (0, 0.01 / 3.0),
-            (499, 0.01 / 3.0),
-            (500, 0.01),
-            (59_999, 0.01),
-            (60_000, 0.001),
-            (80_000, 0.0001),
-            (89_999, 0.0001),
-        ] {
-            assert!((schedule.at(iteration) - rate).abs() < 1e-12, "{iteration}");
-        }
-    }
-
-    #[test]
-    fn a_linear_warmup_rises_in_equal_steps() {
-        let mut config = paper();
-        config.warmup = Warmup {
-            iterations: 4,
-            factor: 0.0,
-            shape: WarmupShape::Linear,
-        };
-        config.decay = Decay::Steps {
-            milestones: Milestones::Fractions(vec![0.75]),
-            factor: 0.1,
-        };
-        let schedule = config.schedule(8);
-        let rates: Vec<f64> = (0..8).map(|i| schedule.at(i) / 0.01).collect();
-        let expected = [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 0.1, 0.1];
-        for (rate, expected) in rates.iter().zip(expected) {
-            assert!((rate - expected).abs() < 1e-12, "{rates:?}");
-        }
-    }
-
-    #[test]
-    fn a_cosine_falls_from_the_warm_up_to_the_end() {
-        let mut config = paper();
-        config.warmup = Warmup {
-            iterations: 2,
-            factor: 0.5,
-            shape: WarmupShape::Linear,
-        };
-        config.decay = Decay::Cosine { end: 0.2 };
-        let schedule = config.schedule(8);
-        let rates: Vec<f64> = (0..10).map(|i| schedule.at(i) / 0.01).collect();
-        // cos 0°, 30°, 60°, 90°, 120°, 150° between 1 and 0.2, then constant.
-        let half = 3f64.sqrt() / 2.0;
-        let cosines = [1.0, half, 0.5, 0.0, -0.5, -half, -1.0, -1.0];
-        let expected = cosines.map(|cosine| 0.2 + 0.8 * (1.0 + cosine) / 2.0);
-        for (rate, expected) in rates.iter().zip([0.5, 0.75].into_iter().chain(expected)) {
-            assert!((rate - expected).abs() < 1e-12, "{rates:?}");
-        }
-    }
-
-    #[test]
-    fn a_schedule_resumes_from_its_record() {
-        let mut schedule = paper().schedule(90_000);
-        for _ in 0..60_000 {
-            schedule.step();
-        }
-        let mut resumed = paper().schedule(90_000);
-        resumed.load_record(schedule.to_record());
-        assert_eq!(resumed.step(), schedule.step());
     }
 
     /// Weights change by rate · (gradient + decay · weight); biases at twice the rate, without
@@ -270,9 +159,9 @@ mod tests {
             .forward(Tensor::<2>::from_floats([[3.0]], &device))
             .sum();
         let gradients = GradientsParams::from_grads(loss.backward(), &net);
-        let net = config
-            .optimizer()
-            .step(config.scheduler(10).step(), net, gradients);
+        let parameters = config.settings(Values::of(&net).parameters, &[]).unwrap();
+        let rates = config.scheduler_of(&parameters, 10).step();
+        let net = (config.optimizer_of(&parameters)).step(rates, net, gradients);
         let [new_weight, new_bias] = values(&net);
         assert!((new_weight - (weight - 0.01 * (3.0 + 0.5 * weight))).abs() < 1e-6);
         assert!((new_bias - (bias - 0.02)).abs() < 1e-6);

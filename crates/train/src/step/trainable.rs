@@ -8,7 +8,6 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
     train::{InferenceStep, TrainOutput, TrainStep},
 };
-use fcos_burn_boxes::LabeledBox;
 use fcos_burn_detect::device::Precision;
 use fcos_burn_loss::{FcosObjective, Normalizer, Predictions};
 use fcos_burn_model::{
@@ -26,7 +25,7 @@ use super::{
 };
 use crate::{
     Error,
-    data::{AssignedTargets, BatchPart, PartTargets, TrainBatch, ValidationBatch},
+    data::{AssignedTargets, BatchPart, ImageObjects, PartTargets, TrainBatch, ValidationBatch},
 };
 
 /// A detector with its objective and devices.
@@ -220,21 +219,19 @@ impl<B: Backbone> Forward<B> {
     /// Assigns by these predictions, image by image on several threads.
     fn assign(
         &self,
-        objects: &[Vec<LabeledBox>],
+        objects: &[ImageObjects],
         rule: &dyn PredictionAssignmentRule,
     ) -> Result<AssignedTargets, TargetError> {
         let locations = &self.locations;
         let predictions = HostPredictions::read(&self.predictions, locations.len())?;
         let images = objects.par_iter().enumerate();
-        let assign = images
-            .map(|(image, objects)| rule.assign(objects, locations, &predictions.image(image)));
-        let assignments = assign.collect();
-        Ok(AssignedTargets::new(
-            assignments,
-            objects,
-            locations,
-            &rule,
-        )?)
+        let assignments = images.map(|(image, objects)| {
+            objects.assign(locations, &rule, |objects| {
+                rule.assign(objects, locations, &predictions.image(image))
+            })
+        });
+        let assignments = assignments.collect::<Result<_, _>>()?;
+        Ok(AssignedTargets::new(assignments, locations, &rule)?)
     }
 }
 
@@ -339,7 +336,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             }
         };
         let normalizer = self.normalizer(&parts, main);
-        let objective = self.objective.at(batch.progress);
+        let objective = self.objective.at(batch.place.progress);
         let mut gradients = GradientsAccumulator::new();
         let mut output: Option<StepOutput> = None;
         let mut parts = parts.into_iter();
@@ -408,6 +405,7 @@ mod tests {
     use std::sync::Arc;
 
     use burn::{module::Param, train::ItemLazy};
+    use fcos_burn_boxes::LabeledBox;
     use fcos_burn_data::{
         DetectionDataset, SampleReader,
         shapes::{ShapesConfig, ShapesSplit},
@@ -429,7 +427,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::RunConfig,
+        config::{IgnoreRule, RunConfig},
         data::{Assigner, BatchPlace, Collate, TrainCollate},
     };
 
@@ -456,6 +454,7 @@ mod tests {
             assigner,
             strides: config.strides(),
             location_rule: config.location_rule,
+            ignore: IgnoreRule::default(),
             reader: SampleReader::new(0),
             parts,
         };
@@ -465,6 +464,7 @@ mod tests {
             batch: 0,
             epochs_left: None,
             progress: 0.0,
+            draws: None,
         };
         collate.collate(&dataset, &indices, first).unwrap()
     }

@@ -23,6 +23,7 @@ use burn::{
 };
 use fcos_burn_data::{DetectionDataset, SampleReader};
 use fcos_burn_detect::json::write_json;
+use fcos_burn_eval::Evaluation;
 use fcos_burn_model::backbone::{Backbone, BackboneConfig};
 
 use super::{
@@ -32,7 +33,7 @@ use super::{
 };
 use crate::{
     Error, RunConfig,
-    config::Keep,
+    config::{EarlyStopping, Keep},
     data::{EpochPlan, TrainBatch},
     run::{
         EpochRow, EventLog, Position, RunFolder, TrainLog, epoch_line, save_model, warning_line,
@@ -57,6 +58,9 @@ pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) evaluator: SharedEvaluator,
     pub(crate) steps: Steps,
     pub(crate) keep: Keep,
+    /// Every how many epochs the training is validated.
+    pub(crate) validate_every: usize,
+    pub(crate) early_stopping: Option<EarlyStopping>,
     /// Counts the unreadable images.
     pub(crate) reader: SampleReader,
     /// The caller's.
@@ -195,9 +199,13 @@ impl<B: Backbone> Course<'_, B> {
 
     fn run(&mut self) -> Flow {
         for epoch in self.rows.len() + 1..=self.of.steps.epochs() {
-            let stopped = self.train_epoch(epoch)?.is_break() || self.validate(epoch)?.is_break();
+            let stopped = self.train_epoch(epoch)?.is_break() || self.end_epoch(epoch)?.is_break();
             if stopped || self.rule_stops() {
                 return Ok(ControlFlow::Break(()));
+            }
+            let early = self.of.early_stopping;
+            if early.is_some_and(|early| early.verdict(&self.rows).is_some()) {
+                break;
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -247,13 +255,13 @@ impl<B: Backbone> Course<'_, B> {
         epoch: usize,
         batch: TrainBatch,
     ) -> Result<(StepOutput, ModuleLearningRate), Error> {
-        let (indices, progress) = (batch.indices.clone(), batch.progress);
+        let (indices, place) = (batch.indices.clone(), batch.place);
         let computed = TrainStep::step(&self.learner, batch);
         let output = computed.item.read()?;
         let iteration = self.position.iteration + 1;
         if let Some((metric, value)) = output.not_finite() {
             let images = FailedImage::of(&self.of.images, &indices);
-            let step = FailedStep::new(iteration, epoch, progress, images, &output);
+            let step = FailedStep::new(iteration, place, images, &output);
             step.write(&self.of.folder, &self.learner)?;
             return Err(Error::NotFinite {
                 iteration,
@@ -294,8 +302,28 @@ impl<B: Backbone> Course<'_, B> {
         Ok((output, rate))
     }
 
-    fn validate(&mut self, epoch: usize) -> Flow {
+    /// Validates the epoch if it is its turn, and records it.
+    fn end_epoch(&mut self, epoch: usize) -> Flow {
         let started = Instant::now();
+        let is_last = epoch == self.of.steps.epochs();
+        let is_validated = is_last || epoch.is_multiple_of(self.of.validate_every);
+        if is_validated && self.validate(epoch)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.tell_train(LearnerEvent::EndEpoch(epoch));
+        self.flush();
+        if self.interrupters.should_stop() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let validation = match is_validated {
+            true => Some(self.of.evaluator.evaluation()?),
+            false => None,
+        };
+        self.record(epoch, validation, started.elapsed())?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn validate(&mut self, epoch: usize) -> Flow {
         let val = self.val.clone();
         self.tell_val(LearnerEvent::StartSplit {
             epoch_number: epoch,
@@ -323,28 +351,27 @@ impl<B: Backbone> Course<'_, B> {
             }
         }
         self.tell_val(LearnerEvent::EndSplit(epoch));
-        self.tell_train(LearnerEvent::EndEpoch(epoch));
-        self.flush();
-        if self.interrupters.should_stop() {
-            return Ok(ControlFlow::Break(()));
-        }
-        self.record(epoch, started.elapsed())?;
         Ok(ControlFlow::Continue(()))
     }
 
     /// Saves the weights if this is the epoch to keep, then writes its row.
-    fn record(&mut self, epoch: usize, validation: Duration) -> Result<(), Error> {
+    fn record(
+        &mut self,
+        epoch: usize,
+        validation: Option<Evaluation>,
+        duration: Duration,
+    ) -> Result<(), Error> {
         let sofar = std::mem::take(&mut self.position.epoch);
         let row = EpochRow {
             epoch,
-            seconds: sofar.seconds + validation.as_secs_f64(),
+            seconds: sofar.seconds + duration.as_secs_f64(),
             learning_rate: sofar.learning_rate,
             train: (sofar.means.into_iter())
                 .map(|(name, mean)| (name, mean.value()))
                 .collect(),
             clipped_steps: sofar.clipped,
             unreadable_images: self.of.reader.unreadable().len(),
-            validation: Some(self.of.evaluator.evaluation()?),
+            validation,
         };
         if self.of.keep == Keep::Last || row.is_best(&self.rows) {
             let average = self.average.as_ref().map(WeightAverage::model);

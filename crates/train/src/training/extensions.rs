@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use fcos_burn_data::transforms::Augmentations;
+use fcos_burn_data::{DetectionDataset, transforms::Augmentations};
 use fcos_burn_detect::json::{read_json, write_json};
 use fcos_burn_loss::{FcosObjective, LossTerm};
 use fcos_burn_model::backbone::BackboneConfig;
@@ -47,6 +47,20 @@ impl Extensions {
             objective,
             collate: TrainCollate::with_extensions(config, augmentations, assigner)?,
             record,
+        })
+    }
+
+    /// Weighs the classes of the training data `train` as the configuration says.
+    pub(super) fn with_class_balance<C: BackboneConfig>(
+        self,
+        config: &RunConfig<C>,
+        train: &DetectionDataset,
+    ) -> Result<Self, Error> {
+        let balance = config.class_balance(train)?;
+        let objective = self.objective.with_class_balance(balance);
+        Ok(Self {
+            objective: objective.map_err(|error| error.within("objective"))?,
+            ..self
         })
     }
 

@@ -28,6 +28,9 @@ pub struct FailedStep {
     pub epoch: usize,
     /// The fraction of the training completed before the step, in `[0, 1]`.
     pub progress: f64,
+    /// If an epoch can show an image several times: how many images it showed before the batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draws: Option<usize>,
     /// The images of the batch, in order.
     pub images: Vec<FailedImage>,
     /// The step's metrics, by name: numbers, `NaN`, `inf` or `-inf`.
@@ -49,16 +52,16 @@ pub struct FailedImage {
 impl FailedStep {
     pub(crate) fn new(
         iteration: usize,
-        epoch: usize,
-        progress: f64,
+        place: BatchPlace,
         images: Vec<FailedImage>,
         output: &StepOutput,
     ) -> Self {
         let metrics = output.metrics().iter();
         Self {
             iteration,
-            epoch,
-            progress,
+            epoch: place.epoch as usize,
+            progress: place.progress,
+            draws: place.draws,
             images,
             metrics: metrics
                 .map(|(metric, value)| (metric.name().to_owned(), value.to_string()))
@@ -120,6 +123,7 @@ impl FailedStep {
         let batch = self.iteration.saturating_sub(1).saturating_sub(before);
         let place = BatchPlace {
             progress: self.progress,
+            draws: self.draws,
             ..plan.place(images, epoch, batch)
         };
         collate.collate(dataset, &indices, place)

@@ -112,14 +112,15 @@ impl TrainingProgressLogger for LineRenderer {
             .iter()
             .filter_map(|metric| {
                 let name = metric.name();
-                Some(match self.value(name)? {
+                // An epoch that is not validated does not show the values of another.
+                Some(match self.values.remove(name)? {
                     undefined if undefined.is_nan() => format!("{name} –"),
                     value => format!("{name} {value:.1}"),
                 })
             })
             .collect();
         let line = format!("epoch {epoch}/{}  {}", self.epochs, metrics.join("  "));
-        self.line(&line);
+        self.line(line.trim_end());
         self.epoch = epoch + 1;
     }
 

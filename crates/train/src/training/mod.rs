@@ -1,7 +1,9 @@
 //! Training: from a configuration to a run folder.
 
+mod balance;
 mod burn_metrics;
 mod class_transfer;
+mod early_stopping;
 mod ending;
 mod epoch_loop;
 mod evaluator;
@@ -47,6 +49,7 @@ use fcos_burn_model::{
 use fcos_burn_report::{Provenance, Session, SplitCounts};
 
 use self::{
+    balance::balance_lines,
     burn_metrics::{TrainingMetric, ValidationMetric},
     ending::{Ending, EndingSlot, StopRule},
     epoch_loop::{EpochLoop, NoMetricLog, Start, Steps},
@@ -318,7 +321,7 @@ impl Trainer {
         RunFolder::check(output)?;
         let devices = self.prepare(&mut config)?;
         let data = self.open_data(&mut config)?;
-        let extensions = self.extensions(&config)?;
+        let extensions = (self.extensions(&config)?).with_class_balance(&config, &data.train)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
         if let Some(summary) = summary {
             log::info!(
@@ -336,7 +339,7 @@ impl Trainer {
         let checkpoints = folder.checkpoints();
         write_json(&checkpoints.data_path(), &data.digest())?;
         extensions.write(&folder)?;
-        let optimizer = config.optimization.optimizer();
+        let optimizer = config.optimization.optimizer(&model)?;
         let average =
             (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
         checkpoints.save(&position, &model, &optimizer, average.as_ref())?;
@@ -422,11 +425,12 @@ impl Trainer {
                 ),
             });
         }
+        let extensions = (self.extensions(&config)?).with_class_balance(&config, &data.train)?;
         let digest: DataDigest = read_json(&folder.checkpoints().data_path())?;
         digest.check(&data.digest(), folder.path())?;
         Ok(Opened {
-            extensions: self.extensions(&config)?,
             config,
+            extensions,
             devices,
             data,
         })
@@ -677,6 +681,10 @@ impl<C: BackboneConfig> Run<C> {
         for line in self.data.warnings() {
             note(&warning_line(&line))?;
         }
+        for line in balance_lines(config, &self.data.train)? {
+            note(&line)?;
+            log::info!("{line}");
+        }
         let devices: Vec<String> = config.devices.iter().map(ToString::to_string).collect();
         note(&format!(
             "{} parameters, {} iterations per epoch, {} of {} done, on {}",
@@ -687,13 +695,18 @@ impl<C: BackboneConfig> Run<C> {
             devices.join(", "),
         ))?;
         self.record_session(devices, position.iteration)?;
-        if epoch <= steps.epochs() {
+        let early_stopping = config.early_stopping;
+        let stopped = |rows: &[EpochRow]| {
+            let early = early_stopping.filter(|_| rows.len() < steps.epochs());
+            early.and_then(|early| early.verdict(rows))
+        };
+        if epoch <= steps.epochs() && stopped(&rows).is_none() {
             let mut start = Start {
                 events: self.open_events(position.iteration, &rows, steps)?,
                 position,
                 rows,
                 optimizer,
-                scheduler: config.optimization.scheduler(steps.total),
+                scheduler: config.optimization.scheduler(&model, steps.total)?,
                 average,
             };
             for _ in 0..start.position.iteration {
@@ -706,6 +719,10 @@ impl<C: BackboneConfig> Run<C> {
         } else if self.tensorboard && !self.folder.tensorboard_path().exists() {
             // A new event file begins with the epochs so far.
             drop(self.open_events(position.iteration, &rows, steps)?);
+        }
+        if let Some(reason) = stopped(&self.folder.read_metrics()?) {
+            note(&reason.to_string())?;
+            log::info!("{reason}");
         }
         self.finish(model, &note)
     }
@@ -785,12 +802,11 @@ impl<C: BackboneConfig> Run<C> {
             Display::Dashboard => {}
         }
         // burn-train does not run this optimizer: the loop has its own, which it can save.
-        let learner = Learner::new(
-            trainable(config, model, self.devices.clone())?
-                .with_objective(self.extensions.objective.clone())?,
-            config.optimization.optimizer(),
-            config.optimization.scheduler(steps.total),
-        );
+        let optimizer = config.optimization.optimizer(&model)?;
+        let scheduler = config.optimization.scheduler(&model, steps.total)?;
+        let learner = trainable(config, model, self.devices.clone())?
+            .with_objective(self.extensions.objective.clone())?;
+        let learner = Learner::new(learner, optimizer, scheduler);
         let epochs = EpochLoop {
             folder: self.folder.clone(),
             log: self.log.clone(),
@@ -798,6 +814,8 @@ impl<C: BackboneConfig> Run<C> {
             evaluator,
             steps,
             keep: config.keep,
+            validate_every: config.validate_every,
+            early_stopping: config.early_stopping,
             reader,
             interrupter: self.interrupter.clone(),
             stop_rule: self.stop_rule.clone(),

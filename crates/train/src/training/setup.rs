@@ -106,7 +106,8 @@ fn differentiating<C: BackboneConfig>(config: &RunConfig<C>, device: Device) -> 
     }
 }
 
-/// The model on `device` with random weights from the configuration's seed.
+/// The model on `device` with random weights from the configuration's seed. Frozen parameters have
+/// no gradient.
 ///
 /// They are drawn on the CPU if it is built in, so that they are the same for all devices.
 ///
@@ -132,7 +133,7 @@ pub fn initial_model<C: BackboneConfig>(
     // Parameters are initialized on first use. Do it here, before anything else draws from the
     // same random state.
     model.visit(&mut Draw);
-    Ok(model.fork(device))
+    config.optimization.frozen(model.fork(device))
 }
 
 struct Draw;

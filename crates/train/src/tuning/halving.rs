@@ -73,6 +73,10 @@ impl SuccessiveHalving {
             aps.fold(f64::NEG_INFINITY, f64::max)
         };
         let own = best(epochs);
+        if own == f64::NEG_INFINITY {
+            // It was not validated yet.
+            return true;
+        }
         let others = earlier.iter().filter(|other| other.len() >= after);
         let others: Vec<f64> = others.map(|other| best(other)).collect();
         let rank = 1 + others.iter().filter(|other| **other >= own).count();
@@ -132,6 +136,9 @@ mod tests {
         let earlier = [trial(&[0.9]), trial(&[0.1, 0.3, 0.2, 0.8])];
         assert!(halving.continues(&trial(&[0.1, 0.35, 0.1]), &earlier));
         assert!(!halving.continues(&trial(&[0.1, 0.1, 0.3]), &earlier));
+        let mut unvalidated = trial(&[0.0]);
+        unvalidated[0].ap = None;
+        assert!(halving.continues(&unvalidated, &earlier));
         // No comparison after the second epoch.
         assert!(halving.continues(&trial(&[0.0, 0.0]), &earlier));
     }

@@ -74,7 +74,7 @@ pub(super) struct Judge {
 impl Judge {
     /// Whether a trial with these epochs is trained further.
     pub(super) fn continues(&self, epochs: &[TrialEpoch]) -> bool {
-        self.end(epochs).is_none() && !self.is_out_of_time(epochs) && !lacks_ap(epochs)
+        self.end(epochs).is_none() && !self.is_out_of_time(epochs)
     }
 
     /// How a trial with these epochs has ended, if it has.
@@ -92,11 +92,6 @@ impl Judge {
         let seconds: f64 = epochs.iter().map(|epoch| epoch.seconds).sum();
         self.seconds_left.is_some_and(|left| seconds >= left)
     }
-}
-
-/// Whether an epoch has no AP, by which it could be compared.
-pub(super) fn lacks_ap(epochs: &[TrialEpoch]) -> bool {
-    epochs.iter().any(|epoch| epoch.ap.is_none())
 }
 
 /// Trains the trials of a search.
@@ -117,8 +112,8 @@ pub(super) trait TrainTrial {
 pub(super) struct Trained {
     /// Its epochs so far.
     pub(super) epochs: Vec<TrialEpoch>,
-    /// Whether its loss or gradient was not finite.
-    pub(super) diverged: bool,
+    /// How the training itself has ended: it stopped early by its own configuration, or diverged.
+    pub(super) end: Option<TrialEnd>,
 }
 
 /// Trains the trials that are left.
@@ -134,14 +129,11 @@ pub(super) fn search(
             return Ok(TuningOutcome::OutOfTime);
         }
         let values = record.values(trial);
-        let Trained { epochs, diverged } = trainer.train(trial, &values, &judge)?;
-        let end = match diverged {
-            true => TrialEnd::Diverged,
-            false => match judge.end(&epochs) {
-                Some(end) => end,
-                None if judge.is_out_of_time(&epochs) => return Ok(TuningOutcome::OutOfTime),
-                None => return Ok(TuningOutcome::Interrupted),
-            },
+        let Trained { epochs, end } = trainer.train(trial, &values, &judge)?;
+        let end = match end.or_else(|| judge.end(&epochs)) {
+            Some(end) => end,
+            None if judge.is_out_of_time(&epochs) => return Ok(TuningOutcome::OutOfTime),
+            None => return Ok(TuningOutcome::Interrupted),
         };
         record.results.push(TrialResult {
             trial,
@@ -188,12 +180,12 @@ mod tests {
         ) -> Result<Trained, Error> {
             let rate = values["optimization.learning_rate"].as_f64().unwrap();
             let epochs = self.folders.entry(trial).or_default();
-            let mut diverged = false;
+            let mut end = None;
             while judge.continues(epochs) && self.stops_after != Some(self.trained) {
                 self.trained += 1;
                 let epoch = epochs.len() + 1;
                 if rate > 0.5 && epoch > 1 {
-                    diverged = true;
+                    end = Some(TrialEnd::Diverged);
                     break;
                 }
                 epochs.push(TrialEpoch {
@@ -203,7 +195,7 @@ mod tests {
                 });
             }
             let epochs = epochs.clone();
-            Ok(Trained { epochs, diverged })
+            Ok(Trained { epochs, end })
         }
 
         fn save(&mut self, record: &Record) -> Result<(), Error> {

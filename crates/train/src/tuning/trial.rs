@@ -14,7 +14,7 @@ pub struct TrialEpoch {
     pub epoch: usize,
     /// Seconds that its training and validation took.
     pub seconds: f64,
-    /// AP on the validation split, from 0 to 1; none if the split has no objects.
+    /// AP on the validation split, from 0 to 1; none if the epoch was not validated.
     pub ap: Option<f64>,
 }
 

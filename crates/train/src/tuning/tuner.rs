@@ -16,13 +16,13 @@ use fcos_burn_detect::{
 use fcos_burn_model::{ConfigError, file::write_whole};
 
 use super::{
-    SearchSpace, SuccessiveHalving, TrialEpoch, TrialResult, TrialValues, TuningOutcome,
-    search::{Judge, Record, TrainTrial, Trained, lacks_ap, search},
+    SearchSpace, SuccessiveHalving, TrialEnd, TrialEpoch, TrialResult, TrialValues, TuningOutcome,
+    search::{Judge, Record, TrainTrial, Trained, search},
     trial::percent,
 };
 use crate::{
-    Error, InitialWeights, RunConfig, RunFolder, Trainer, config::TrainingLength, run::EpochRow,
-    training::LineRenderer,
+    Error, InitialWeights, Outcome, RunConfig, RunFolder, Trainer, config::TrainingLength,
+    run::EpochRow, training::LineRenderer,
 };
 
 /// The files that a trial keeps after its end.
@@ -340,15 +340,16 @@ impl TrainTrial for Trials<'_> {
         judge: &Judge,
     ) -> Result<Trained, Error> {
         let path = self.tuner.trial_path(trial);
-        let epochs = |path: &Path| -> Result<(bool, Vec<TrialEpoch>), Error> {
+        let rows = |path: &Path| -> Result<(bool, Vec<EpochRow>), Error> {
             match RunFolder::open(path) {
-                Ok(folder) => Ok((true, TrialEpoch::of(&folder.read_metrics()?))),
+                Ok(folder) => Ok((true, folder.read_metrics()?)),
                 // It has not begun.
                 Err(_) => Ok((false, Vec::new())),
             }
         };
-        let (has_begun, so_far) = epochs(&path)?;
-        let mut diverged = false;
+        let (has_begun, so_far) = rows(&path)?;
+        let so_far = TrialEpoch::of(&so_far);
+        let mut end = None;
         if judge.continues(&so_far) && !self.tuner.interrupter.should_stop() {
             let values = values.clone();
             self.progress.tell(TuningEvent::Started {
@@ -361,7 +362,7 @@ impl TrainTrial for Trials<'_> {
                 if let Some(&epoch) = epochs.last() {
                     progress.tell(TuningEvent::Epoch { trial, epoch });
                 }
-                match judge.continues(&epochs) {
+                match judge.continues(&epochs) && !lacks_ap(rows) {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
@@ -380,20 +381,26 @@ impl TrainTrial for Trials<'_> {
                     .train(tuner.base.with_values(&values)?, &path),
                 (false, None) => trainer.train(tuner.base.with_values(&values)?, &path),
             };
-            diverged = match trained {
-                Err(Error::NotFinite { .. }) => true,
-                trained => trained.map(|_| false)?,
+            end = match trained {
+                Err(Error::NotFinite { .. }) => Some(TrialEnd::Diverged),
+                Ok(Outcome::Interrupted) => None,
+                // By its own rule for early stopping.
+                Ok(Outcome::Finished(_)) => Some(TrialEnd::Completed),
+                Err(error) => return Err(error),
             };
         }
-        let (_, epochs) = epochs(&path)?;
-        if lacks_ap(&epochs) {
+        let (_, rows) = rows(&path)?;
+        if lacks_ap(&rows) {
             return Err(Error::Run {
                 path,
                 cause: "the validation split has no objects, so that trials cannot be compared"
                     .to_owned(),
             });
         }
-        Ok(Trained { epochs, diverged })
+        Ok(Trained {
+            epochs: TrialEpoch::of(&rows),
+            end,
+        })
     }
 
     fn save(&mut self, record: &Record) -> Result<(), Error> {
@@ -417,6 +424,12 @@ impl TrainTrial for Trials<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a validated epoch has no AP.
+fn lacks_ap(rows: &[EpochRow]) -> bool {
+    let validated = |row: &&EpochRow| row.validation.is_some();
+    rows.iter().filter(validated).any(|row| row.ap().is_none())
 }
 
 /// Removes what a trial that has ended no longer needs.
@@ -447,7 +460,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{config::DataConfig, tuning::TrialEnd};
+    use crate::config::{DataConfig, EarlyStopping};
 
     /// Trainings of a few seconds.
     fn tiny() -> RunConfig {
@@ -565,6 +578,18 @@ mod tests {
         };
         assert!(rounds >= 3, "{rounds}");
         assert_eq!(found(&tuner_of_parts), found(&tuner));
+    }
+
+    #[test]
+    fn a_trial_that_stops_by_its_own_configuration_is_completed() {
+        let dir = tempfile::tempdir().unwrap();
+        // AP cannot rise by more than 1.
+        let never = EarlyStopping::new(1).with_min_improvement(1.0);
+        let base = tiny().with_early_stopping(Some(never));
+        let mut tuner = Tuner::create(&dir.path().join("search"), base, search_of(1)).unwrap();
+        assert_eq!(tuner.run(|_| {}).unwrap(), TuningOutcome::Finished);
+        let result = &tuner.results()[0];
+        assert_eq!((result.end, result.epochs.len()), (TrialEnd::Completed, 2));
     }
 
     #[test]
