@@ -75,7 +75,9 @@ impl TrialResult {
 
     /// Seconds that its epochs took.
     pub fn seconds(&self) -> f64 {
-        self.epochs.iter().map(|epoch| epoch.seconds).sum()
+        // A sum of no floating-point number would be −0.
+        let seconds = self.epochs.iter().map(|epoch| epoch.seconds);
+        seconds.fold(0.0, |sum, seconds| sum + seconds)
     }
 
     /// By which trials are ordered: completed ones first, then by AP.
