@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(ignored(short), [true, false, false, false, false]);
         let small = rule.with_min_area(Some(120.0));
         assert_eq!(ignored(small), [false, true, false, false, false]);
-        assert_eq!(ignored(rule.with_min_area(Some(120.5)))[0], true);
+        assert!(ignored(rule.with_min_area(Some(120.5)))[0]);
         let truncated = rule.with_truncated(true);
         assert_eq!(ignored(truncated), [false, false, true, true, false]);
     }

@@ -263,7 +263,6 @@ mod tests {
 
     /// `pct_start`, `div_factor` and `final_div_factor`, `total_steps`, and the rates of PyTorch's
     /// `OneCycleLR(optimizer, max_lr=0.01, …)`, as `optimizer.param_groups[0]["lr"]` has them.
-    #[expect(clippy::excessive_precision, reason = "as printed")]
     const ONE_CYCLES: [([f64; 3], usize, &[f64]); 4] = [
         (
             [0.3, 25.0, 1e4],
