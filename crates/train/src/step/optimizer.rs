@@ -108,7 +108,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use burn::{
-        nn::LinearConfig,
+        nn::{Initializer, LinearConfig},
         optim::GradientsParams,
         tensor::{Device, Tensor},
     };
@@ -136,7 +136,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let net = Net {
             bias_net: Inner {
-                beta_layer: LinearConfig::new(1, 1).init(&device),
+                beta_layer: linear().init(&device),
             },
         };
         let values = |net: &Net| -> [f32; 2] {
@@ -167,10 +167,15 @@ mod tests {
         assert!((new_bias - (bias - 0.02)).abs() < 1e-6);
     }
 
+    /// Weights that do not come from the random state of the process.
+    fn linear() -> LinearConfig {
+        LinearConfig::new(1, 1).with_initializer(Initializer::Constant { value: 0.7 })
+    }
+
     /// The weight of a layer, and its value after steps with these gradients, at rate 0.1.
     fn steps(config: &OptimizationConfig, gradients: [f32; 2]) -> (f64, [f64; 2]) {
         let device = Device::flex().autodiff();
-        let mut layer = LinearConfig::new(1, 1).with_bias(false).init(&device);
+        let mut layer = linear().with_bias(false).init(&device);
         let value = |layer: &burn::nn::Linear| f64::from(layer.weight.val().into_scalar::<f32>());
         let before = value(&layer);
         let parameters = config.settings(Values::of(&layer).parameters, &[]).unwrap();
