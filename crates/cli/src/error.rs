@@ -26,6 +26,12 @@ pub enum Error {
     #[cfg(feature = "pretrained")]
     #[error("{0} is only a backbone, from which `train` can start: it detects nothing")]
     OnlyBackbone(&'static str),
+    /// The built-in weights are no detector of anything real.
+    #[error(
+        "the built-in weights know generated forms only: `train` starts from them, and its run \
+         detects"
+    )]
+    OnlyInitial,
     /// Pretrained weights cannot be fetched.
     #[cfg(not(feature = "pretrained"))]
     #[error("{}: this program was built without the feature `pretrained`, which fetches weights by name", .0.display())]
@@ -55,6 +61,9 @@ pub enum Error {
     /// A flag was given that another format has no use for.
     #[error("{0} is for ONNX files: use it with --format onnx")]
     OnlyOnnx(&'static str),
+    /// Weights of 16 bits for a program that reads those of 32.
+    #[error("torchvision reads weights of 32 bits: use --half with another --format")]
+    NotHalf,
     /// Data could not be read.
     #[error(transparent)]
     Data(#[from] DataError),

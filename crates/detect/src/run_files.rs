@@ -27,7 +27,15 @@ pub const CONFIG_VERSION: u64 = 2;
 ///
 /// Names the file and what is malformed, or the version if it is newer.
 pub fn read_config(path: &Path) -> Result<Value, Error> {
-    let mut config: Value = read_json(path)?;
+    current_config(read_json(path)?, path)
+}
+
+/// A configuration in this version of the format, without the key `version`.
+///
+/// # Errors
+///
+/// Names `path`, and the version if it is newer.
+pub fn current_config(mut config: Value, path: &Path) -> Result<Value, Error> {
     let version = match config
         .as_object_mut()
         .and_then(|keys| keys.remove("version"))

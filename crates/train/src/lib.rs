@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod builtin;
 pub mod config;
 pub mod data;
 mod error;

@@ -20,6 +20,7 @@ pub use detection::DetectionArgs;
 pub use device::{DeviceArgs, DeviceParser, check_devices};
 pub use image_size::{ImageSizeArgs, parse_size};
 pub use named_weights::NamedWeightsArgs;
+use named_weights::is_builtin;
 pub use number::{
     parse_count, parse_match_iou, parse_precision, parse_score, parse_seconds, parse_val_share,
 };

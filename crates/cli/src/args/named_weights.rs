@@ -88,5 +88,12 @@ impl NamedWeightsArgs {
     }
 }
 
-/// What all names start with.
+/// Whether these are the weights in the program, unless it is the path of a file or folder.
+pub fn is_builtin(weights: &Path) -> bool {
+    weights == Path::new(BUILTIN) && !weights.exists()
+}
+
+const BUILTIN: &str = "builtin";
+
+/// What all other names start with.
 const PROJECT: &str = "torchvision/";

@@ -19,7 +19,7 @@ use fcos_burn::{
 
 use super::{
     AugmentationArgs, DataArgs, DeviceArgs, ImageSizeArgs, NamedWeightsArgs, Preset, RecipeArgs,
-    SplitArgs,
+    SplitArgs, is_builtin,
     number::{parse_count, parse_decay, parse_non_negative, parse_positive, parse_share},
 };
 use crate::Error;
@@ -107,9 +107,14 @@ pub struct TrainingArgs {
     seed: Option<u64>,
     /// Start from the weights and the model in a run folder, in a file of this project,
     /// torchvision's FCOS or ResNets or the original FCOS code, or from pretrained weights by name,
-    /// such as torchvision/resnet18 (`fcos-burn weights` lists them)
+    /// such as torchvision/resnet18 (`fcos-burn weights` lists them); `builtin` are weights in this
+    /// program, trained on generated images [default: builtin, if the data is your own and the model
+    /// is that of the small preset]
     #[arg(long, value_name = "RUN|FILE|NAME")]
     weights: Option<PathBuf>,
+    /// Start from random weights
+    #[arg(long, conflicts_with = "weights")]
+    from_scratch: bool,
     #[command(flatten)]
     named: NamedWeightsArgs,
     /// Treat the weights as an improved (imprv) model of the original FCOS code, which cannot be
@@ -203,16 +208,17 @@ impl TrainingArgs {
     /// be fetched, or have another backbone than the one that is chosen.
     pub fn config(&self) -> Result<(RunConfig, Option<InitialWeights>), Error> {
         let mut config = self.preset.config();
-        let weights = self.weights.as_deref();
-        let weights = weights
-            .map(|weights| self.named.path(weights))
-            .transpose()?;
-        if let Some(weights) = &weights {
-            config = match self.improved_fcos {
-                true => config.with_model(DetectorFile::open(weights)?.improved_fcos()?),
-                false => config.with_model_of(weights)?,
-            };
-        }
+        let weights = self.initial_weights()?;
+        config = match &weights {
+            Some(InitialWeights::All(path) | InitialWeights::Body(path)) if self.improved_fcos => {
+                config.with_model(DetectorFile::open(path)?.improved_fcos()?)
+            }
+            Some(InitialWeights::All(path) | InitialWeights::Body(path)) => {
+                config.with_model_of(path)?
+            }
+            Some(InitialWeights::Builtin) => config.with_builtin_model()?,
+            Some(_) | None => config,
+        };
         let of_weights = weights.as_ref().map(|_| config.model.backbone.clone());
         if let Some(path) = &self.config {
             config = config.merge_file(path)?;
@@ -307,11 +313,27 @@ impl TrainingArgs {
             .recipe
             .with_fields(config)
             .map_err(train::Error::from)?;
-        let weights = weights.map(match self.new_classifier {
-            true => InitialWeights::Body,
-            false => InitialWeights::All,
-        });
+        let is_builtin = weights.is_none()
+            && !self.from_scratch
+            && !config.data.source.is_generated()
+            && config.has_builtin_model()?;
+        let weights = weights.or(is_builtin.then_some(InitialWeights::Builtin));
         Ok((config, weights))
+    }
+
+    /// The weights of the flags. Those with a name are fetched.
+    fn initial_weights(&self) -> Result<Option<InitialWeights>, Error> {
+        let Some(weights) = &self.weights else {
+            return Ok(None);
+        };
+        if is_builtin(weights) {
+            return Ok(Some(InitialWeights::Builtin));
+        }
+        let path = self.named.path(weights)?;
+        Ok(Some(match self.new_classifier {
+            true => InitialWeights::Body(path),
+            false => InitialWeights::All(path),
+        }))
     }
 
     /// Whether the weights to start from fit the chosen backbone.

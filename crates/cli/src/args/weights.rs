@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use fcos_burn::detect::DetectorFile;
 
-use super::NamedWeightsArgs;
+use super::{NamedWeightsArgs, is_builtin};
 use crate::Error;
 
 /// The detector to use.
@@ -30,6 +30,9 @@ impl WeightsArgs {
     ///
     /// Fails if the weights cannot be read or fetched, or are not those of such a detector.
     pub fn open(&self) -> Result<DetectorFile, Error> {
+        if is_builtin(&self.weights) {
+            return Err(Error::OnlyInitial);
+        }
         let file = DetectorFile::open(&self.named.detector_path(&self.weights)?)?;
         Ok(match self.improved_fcos {
             true => file.improved_fcos()?,

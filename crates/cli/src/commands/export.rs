@@ -16,7 +16,7 @@ use fcos_burn_cli::{
     terminal::{message, print},
 };
 
-/// Export a detector for torchvision, or to ONNX.
+/// Export a detector for torchvision, to ONNX, or as plain weights.
 ///
 /// With --format torchvision: its weights as .safetensors. Load them with load_state_dict into a
 /// torchvision FCOS with the same ResNet and number of classes. Fails with a list of differences if
@@ -24,6 +24,8 @@ use fcos_burn_cli::{
 ///
 /// With --format onnx: the whole detector, with normalization of the pixels, thresholds and
 /// suppression of overlapping boxes, for ONNX Runtime, OpenVINO and browsers.
+///
+/// With --format safetensors: the weights under this project's names, which `train` starts from.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -34,6 +36,9 @@ pub struct Args {
     /// Write to this file
     #[arg(long, value_name = "FILE")]
     output: PathBuf,
+    /// Store weights in 16 bits: half the file, rounded weights, computation in 32 bits
+    #[arg(long)]
+    half: bool,
     #[command(flatten)]
     onnx: OnnxArgs,
 }
@@ -44,6 +49,8 @@ enum Format {
     Torchvision,
     /// The detector as an ONNX graph
     Onnx,
+    /// Weights under this project's names, as .safetensors
+    Safetensors,
 }
 
 #[derive(clap::Args, Debug)]
@@ -55,9 +62,6 @@ struct OnnxArgs {
     /// Take normalized pixels instead of RGB from 0 to 255
     #[arg(long)]
     normalized_input: bool,
-    /// Store weights in 16 bits: half the file, rounded weights, computation in 32 bits
-    #[arg(long)]
-    half: bool,
     /// Take images of this size only, instead of any size
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     image_size: Option<(u32, u32)>,
@@ -82,7 +86,6 @@ impl OnnxArgs {
         let flags = [
             ("--outputs", self.outputs.is_some()),
             ("--normalized-input", self.normalized_input),
-            ("--half", self.half),
             ("--image-size", self.image_size.is_some()),
             ("--batch-size", self.batch_size.is_some()),
         ];
@@ -91,7 +94,7 @@ impl OnnxArgs {
             .find_map(|(flag, given)| given.then_some(flag))
     }
 
-    fn config(&self) -> OnnxConfig {
+    fn config(&self, half: bool) -> OnnxConfig {
         let outputs = match self.outputs {
             Some(Outputs::Raw) => onnx::Outputs::Raw,
             Some(Outputs::Boxes) => onnx::Outputs::Boxes,
@@ -101,7 +104,7 @@ impl OnnxArgs {
             true => onnx::Pixels::Normalized,
             false => onnx::Pixels::RgbBytes,
         };
-        let weights = match self.half {
+        let weights = match half {
             true => onnx::WeightFormat::F16,
             false => onnx::WeightFormat::F32,
         };
@@ -116,19 +119,27 @@ impl OnnxArgs {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    match (args.format, args.onnx.given()) {
-        (Format::Torchvision, Some(flag)) => return Err(Error::OnlyOnnx(flag)),
-        (Format::Torchvision, None) => {
+    let of_onnx = args.onnx.given();
+    match (args.format, of_onnx) {
+        (Format::Torchvision | Format::Safetensors, Some(flag)) => {
+            return Err(Error::OnlyOnnx(flag));
+        }
+        (Format::Torchvision, None) if args.half => return Err(Error::NotHalf),
+        (Format::Torchvision | Format::Safetensors, None) => {
             let device = DeviceName::CPU.open(Precision::F32)?;
             let (model, loaded) = args.weights.open()?.load(&device)?;
             message(loaded);
-            model.export_torchvision(&args.output)?;
+            match (args.format, args.half) {
+                (Format::Torchvision, _) => model.export_torchvision(&args.output)?,
+                (_, true) => model.export_half_safetensors(&args.output)?,
+                (_, false) => model.export_safetensors(&args.output)?,
+            }
         }
         (Format::Onnx, _) => {
             let file = args.weights.open()?;
             let (detector, loaded) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;
             message(loaded);
-            onnx::export(&detector, &args.onnx.config(), &args.output)?;
+            onnx::export(&detector, &args.onnx.config(args.half), &args.output)?;
         }
     }
     print(format_args!("{}\n", args.output.display()))?;

@@ -134,11 +134,19 @@ fn configure(args: &Args) -> Result<(RunConfig, Option<InitialWeights>), Error> 
         Some(KeptEpoch::Last) => config.keep = Keep::Last,
         None => {}
     }
-    if weights.is_none() && !config.data.source.is_generated() {
-        message(format_args!("starting from random weights; {PRETRAINED}"));
+    match weights {
+        Some(InitialWeights::Builtin) => message(BUILTIN),
+        None if !config.data.source.is_generated() => {
+            message(format_args!("starting from random weights; {PRETRAINED}"));
+        }
+        _ => {}
     }
     Ok((config, weights))
 }
+
+/// What the built-in weights are, and how to start from random ones.
+const BUILTIN: &str =
+    "starting from the built-in weights, trained on generated images; --from-scratch declines";
 
 /// How to start from other than random weights.
 const PRETRAINED: &str = if cfg!(feature = "pretrained") {

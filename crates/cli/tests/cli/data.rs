@@ -72,7 +72,7 @@ pub(super) fn write_split(dir: &Path, split: &str, categories: &[(u64, &str)], o
 }
 
 /// A data set with six training images and three validation images, of each class in turn.
-fn data_set(dir: &Path, name: &str, categories: &[(u64, &str)]) -> PathBuf {
+pub(super) fn data_set(dir: &Path, name: &str, categories: &[(u64, &str)]) -> PathBuf {
     let dir = dir.join(name);
     let mut classes: Vec<&str> = categories.iter().map(|(_, name)| *name).collect();
     // The same images for every order of the categories.

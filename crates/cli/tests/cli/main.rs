@@ -1,6 +1,7 @@
 //! The commands as users run them: exit codes, and a one-line error for every invalid input.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod builtin;
 mod convert;
 mod data;
 mod detect;

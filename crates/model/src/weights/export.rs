@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use burn::{
     module::Module,
     store::{ModuleSnapshot, bridge},
-    tensor::DType,
+    tensor::{DType, TensorData},
 };
 use safetensors::{Dtype, tensor::TensorView};
 
@@ -36,8 +36,30 @@ impl<B: Backbone> Fcos<B> {
     ///
     /// [`WeightsError::Write`] if the file cannot be written.
     pub fn export_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
+        self.write_own_names(path, |_| DType::F32)
+    }
+
+    /// Like [`export_safetensors`](Self::export_safetensors), with the weights of convolutions
+    /// rounded to 16 bits, for a file of half the size. Vectors, such as running statistics, keep
+    /// 32 bits.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsError::Write`] if a weight is too large for 16 bits, or the file cannot be written.
+    pub fn export_half_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
+        self.write_own_names(path, |shape| match shape.len() {
+            0 | 1 => DType::F32,
+            _ => DType::F16,
+        })
+    }
+
+    fn write_own_names(
+        &self,
+        path: &Path,
+        dtype: impl Fn(&[usize]) -> DType,
+    ) -> Result<(), WeightsError> {
         let naming = TensorNaming::FcosBurn;
-        let entries = self.entries(|path| Some(naming.current_name(path)));
+        let entries = self.entries(|path| Some(naming.current_name(path)), dtype);
         entries
             .and_then(|entries| write_safetensors(path, &entries))
             .map_err(write_error(path))
@@ -60,7 +82,8 @@ impl<B: Backbone> Fcos<B> {
                 differences: differences.join(", "),
             });
         }
-        let entries = self.entries(|path| TensorNaming::Torchvision.name(path));
+        let name = |path: &str| TensorNaming::Torchvision.name(path);
+        let entries = self.entries(name, |_| DType::F32);
         entries
             .and_then(|mut entries| {
                 entries.extend(batch_counters(&entries));
@@ -69,8 +92,13 @@ impl<B: Backbone> Fcos<B> {
             .map_err(write_error(path))
     }
 
-    /// All weights and running statistics in 32 bits, by the name that each path has.
-    fn entries(&self, name: impl Fn(&str) -> Option<String>) -> Result<Vec<Entry>, String> {
+    /// All weights and running statistics, by the name that each path has, in the number format
+    /// that each shape has.
+    fn entries(
+        &self,
+        name: impl Fn(&str) -> Option<String>,
+        dtype: impl Fn(&[usize]) -> DType,
+    ) -> Result<Vec<Entry>, String> {
         let mut entries = Vec::new();
         // `valid` applies the pending updates of the running statistics.
         for tensor in self.valid().collect(None, None, true) {
@@ -79,10 +107,18 @@ impl<B: Backbone> Fcos<B> {
             };
             let data = bridge::into_data(tensor).map_err(|error| error.to_string())?;
             let shape = data.shape().as_slice().to_vec();
-            let data = data.convert_dtype(DType::F32);
+            let is_finite = |data: &TensorData| data.iter::<f32>().all(f32::is_finite);
+            let was_finite = is_finite(&data);
+            let (data, dtype) = match dtype(&shape) {
+                DType::F16 => (data.convert_dtype(DType::F16), Dtype::F16),
+                _ => (data.convert_dtype(DType::F32), Dtype::F32),
+            };
+            if was_finite && !is_finite(&data) {
+                return Err(format!("{name} has weights that are too large for 16 bits"));
+            }
             entries.push(Entry {
                 name,
-                dtype: Dtype::F32,
+                dtype,
                 shape,
                 bytes: data.as_bytes().to_vec(),
             });

@@ -105,7 +105,20 @@ impl WeightsFile {
     /// [`WeightsError::Read`] if the file cannot be read or is not a weights file;
     /// [`WeightsError::Unknown`] if its network is not supported.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let tensors = tensors::read(path)?;
+        Self::of(tensors::read(path)?, path)
+    }
+
+    /// Recognizes the network of a burnpack or safetensors file in memory. Errors and reports call
+    /// it `path`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`open`](Self::open).
+    pub fn from_bytes(bytes: Vec<u8>, path: &Path) -> Result<Self, WeightsError> {
+        Self::of(tensors::read_bytes(bytes, path)?, path)
+    }
+
+    fn of(tensors: Tensors, path: &Path) -> Result<Self, WeightsError> {
         let found = TensorNaming::ALL
             .into_iter()
             .find_map(|naming| Some((naming, prefix_of(&tensors, naming.marker())?)));
@@ -131,7 +144,7 @@ impl WeightsFile {
         })
     }
 
-    /// The path of the file.
+    /// The path of the file, or what [`from_bytes`](Self::from_bytes) calls it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -912,6 +925,66 @@ mod tests {
         let missing = dir.path().join("missing");
         let error = WeightsFile::open(&missing).unwrap_err().to_string();
         assert!(error.contains("missing"), "{error}");
+    }
+
+    #[test]
+    fn files_in_memory_are_those_on_disk() {
+        let dir = TempDir::new().unwrap();
+        let burnpack = saved(&dir);
+        let safetensors = dir.path().join("model.safetensors");
+        detector(&tiny(3))
+            .load(&burnpack)
+            .unwrap()
+            .export_safetensors(&safetensors)
+            .unwrap();
+        let name = Path::new("in memory");
+        for path in [&burnpack, &safetensors] {
+            let load = |file: WeightsFile| file.load(detector(&tiny(3))).unwrap().0;
+            let bytes = fs::read(path).unwrap();
+            let half = bytes[..bytes.len() / 2].to_vec();
+            let in_memory = WeightsFile::from_bytes(bytes, name).unwrap();
+            assert_eq!(in_memory.path(), name);
+            let (given, found) = (load(WeightsFile::open(path).unwrap()), load(in_memory));
+            for parameter in parameters(&given) {
+                let path = &parameter.path;
+                assert_eq!(values(&found, path), values(&given, path), "{path}");
+            }
+            let error = WeightsFile::from_bytes(half, name)
+                .and_then(|file| file.load(detector(&tiny(3))))
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("in memory"), "{error}");
+        }
+        for bytes in [Vec::new(), b"PK\x03\x04 and nothing else".to_vec()] {
+            let error = WeightsFile::from_bytes(bytes, name).unwrap_err();
+            assert!(matches!(error, WeightsError::Read { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn half_files_have_weights_of_16_bits_and_vectors_of_32() {
+        let dir = TempDir::new().unwrap();
+        let [whole, half] = ["whole", "half"].map(|name| dir.path().join(name));
+        let given = detector(&tiny(3));
+        given.export_safetensors(&whole).unwrap();
+        given.export_half_safetensors(&half).unwrap();
+        let len = |path: &Path| fs::metadata(path).unwrap().len() as f64;
+        assert!(len(&half) < 0.6 * len(&whole));
+        let file = WeightsFile::open(&half).unwrap();
+        let (found, _) = file.load(detector(&tiny(3))).unwrap();
+        let mut rounded = 0;
+        for Parameter { path, shape } in parameters(&given) {
+            for (found, given) in values(&found, &path).iter().zip(values(&given, &path)) {
+                match shape.len() {
+                    1 => assert_eq!(*found, given, "{path}"),
+                    // Eleven digits of the significand, or the smallest subnormal number.
+                    _ => assert!((found - given).abs() <= (given.abs() / 2048.0).max(3e-8)),
+                }
+                rounded += usize::from(*found != given);
+            }
+        }
+        assert!(rounded > 0);
     }
 
     #[test]

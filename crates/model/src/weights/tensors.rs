@@ -69,48 +69,80 @@ impl Format {
 
 /// Reads the tensors in the file at `path`.
 pub(super) fn read(path: &Path) -> Result<Tensors, WeightsError> {
-    let unreadable = |cause: String| WeightsError::Read {
-        path: path.to_owned(),
-        cause,
-    };
+    let unreadable = unreadable(path);
     let (format, file) = open(path).map_err(|error| unreadable(error.to_string()))?;
     let format = format.ok_or_else(|| {
         unreadable("it is not a burnpack, safetensors or PyTorch file".to_owned())
     })?;
     let file_len = file.metadata().map_or(0, |metadata| metadata.len());
     let tensors = match format {
-        Format::Burnpack => read_all(file).and_then(|bytes| {
-            let bytes = Bytes::from_bytes_vec(bytes);
-            all_tensors(BurnpackStore::from_bytes(Some(bytes)))
-        }),
-        Format::Safetensors => read_all(file).and_then(|bytes| {
-            all_tensors(SafetensorsStore::from_bytes(Some(bytes)).map_indices_contiguous(false))
-        }),
+        Format::Burnpack | Format::Safetensors => {
+            read_all(file).and_then(|bytes| decode(format, bytes))
+        }
         // Burn's reader opens the file itself.
         Format::Pytorch => {
             pickle::check(file).map_err(|error| unreadable(error.to_string()))?;
             all_tensors(PytorchStore::from_file(path).map_indices_contiguous(false))
         }
+    };
+    checked(tensors, format, file_len).map_err(unreadable)
+}
+
+/// Reads the tensors in the bytes of a burnpack or safetensors file. Errors name `path`.
+pub(super) fn read_bytes(bytes: Vec<u8>, path: &Path) -> Result<Tensors, WeightsError> {
+    let unreadable = unreadable(path);
+    let len = bytes.len() as u64;
+    let format = Format::of(&bytes, len)
+        .ok_or_else(|| unreadable("it is not a burnpack or safetensors file".to_owned()))?;
+    checked(decode(format, bytes), format, len).map_err(unreadable)
+}
+
+fn unreadable(path: &Path) -> impl Fn(String) -> WeightsError + Copy + use<'_> {
+    |cause| WeightsError::Read {
+        path: path.to_owned(),
+        cause,
     }
-    .map_err(|cause| unreadable(format!("malformed {format} file: {}", short(&cause))))?;
+}
+
+/// The tensors in the bytes of a file. The error is the cause.
+fn decode(format: Format, bytes: Vec<u8>) -> Result<Tensors, String> {
+    match format {
+        Format::Burnpack => {
+            let bytes = Bytes::from_bytes_vec(bytes);
+            all_tensors(BurnpackStore::from_bytes(Some(bytes)))
+        }
+        Format::Safetensors => {
+            all_tensors(SafetensorsStore::from_bytes(Some(bytes)).map_indices_contiguous(false))
+        }
+        Format::Pytorch => Err("it can only be read from a file".to_owned()),
+    }
+}
+
+/// The tensors of a file of this length, if it can have them. The error is the cause.
+fn checked(
+    tensors: Result<Tensors, String>,
+    format: Format,
+    file_len: u64,
+) -> Result<Tensors, String> {
+    let tensors = tensors.map_err(|cause| format!("malformed {format} file: {}", short(&cause)))?;
     // The claimed size is allocated when a tensor is read.
     if let Some(tensor) = tensors
         .values()
         .find(|tensor| tensor.byte_len() as u64 > file_len)
     {
-        return Err(unreadable(format!(
+        return Err(format!(
             "the tensor {} claims {} bytes, more than the file has",
             short(&tensor.name),
             tensor.byte_len()
-        )));
+        ));
     }
     // Tensors may share storage, as averaged weights do with the weights that they start as.
     let claimed = tensors.values().map(|tensor| tensor.byte_len() as u64);
     let claimed = claimed.fold(0, u64::saturating_add);
     if claimed > file_len.saturating_mul(MAX_SHARING) {
-        return Err(unreadable(format!(
+        return Err(format!(
             "the tensors claim {claimed} bytes, more than {MAX_SHARING} times those of the file"
-        )));
+        ));
     }
     Ok(tensors)
 }

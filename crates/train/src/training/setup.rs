@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::class_transfer::ClassTransfer;
 use crate::{
-    Error, RunConfig, RunFolder,
+    Error, RunConfig, RunFolder, builtin,
     step::{DeviceGroup, TrainableDetector},
 };
 
@@ -40,6 +40,10 @@ pub enum InitialWeights {
     /// All weights except the classifier's, for classes whose names mean something else in the
     /// weights.
     Body(PathBuf),
+    /// All weights except the classifier's of a small detector that comes with this crate, for
+    /// the model of [`RunConfig::with_builtin_model`]. It was trained on the
+    /// [generated set](fcos_burn_data::synthetic).
+    Builtin,
 }
 
 impl InitialWeights {
@@ -59,14 +63,18 @@ impl InitialWeights {
         model: Fcos<B>,
         categories: &[Category],
     ) -> Result<Fcos<B>, Error> {
-        let (Self::All(path) | Self::Body(path)) = self;
+        let (Self::All(path) | Self::Body(path)) = self else {
+            let (model, loaded) = builtin::weights()?.load_without_classifier(model)?;
+            log::info!("{loaded}");
+            return Ok(model);
+        };
         let file = match path.is_dir() {
             true => RunFolder::open(path)?.model_path(),
             false => path.clone(),
         };
         let weights = WeightsFile::open(&file)?;
         let (model, loaded) = match self {
-            Self::Body(_) => weights.load_without_classifier(model)?,
+            Self::Body(_) | Self::Builtin => weights.load_without_classifier(model)?,
             Self::All(_) => match class_names(&weights)? {
                 Some(names) => {
                     let transfer = ClassTransfer::new(categories, &names);

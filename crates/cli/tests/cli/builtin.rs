@@ -1,0 +1,93 @@
+//! Trainings that start from the weights in the program.
+
+use std::{fs, path::Path};
+
+use safetensors::SafeTensors;
+
+use super::{
+    assert_fails,
+    data::{RED_BLUE, data_set},
+    path, run, stderr,
+};
+
+const BUILTIN: &str = "starting from the built-in weights";
+const SCRATCH: &str = "starting from random weights";
+
+/// Trains on `data` with a learning rate that changes no weight; the messages, and the weights as a
+/// safetensors file of 16 bits.
+fn train(dir: &Path, data: &str, name: &str, more: &[&str]) -> (String, Vec<u8>) {
+    let (folder, file) = (dir.join(name), dir.join(format!("{name}.safetensors")));
+    let args = ["--data", data, "--epochs", "1", "--lr", "1e-30"];
+    let output = ["--output", path(&folder)];
+    let trained = run("train", &[&args, more, &output].concat());
+    assert!(trained.status.success(), "{}", stderr(&trained));
+    let args = ["--weights", path(&folder), "--output", path(&file)];
+    let format = ["--format", "safetensors", "--half"];
+    let exported = run("export", &[&args[..], &format].concat());
+    assert!(exported.status.success(), "{}", stderr(&exported));
+    (stderr(&trained), fs::read(file).unwrap())
+}
+
+/// The number of convolutions that are those of the built-in weights, and of the others.
+fn convolutions(weights: &[u8]) -> [usize; 2] {
+    let builtin = SafeTensors::deserialize(fcos_burn_builtin::WEIGHTS).unwrap();
+    let weights = SafeTensors::deserialize(weights).unwrap();
+    let convolutions = builtin
+        .iter()
+        .filter(|(_, tensor)| tensor.shape().len() == 4);
+    let (same, others): (Vec<_>, Vec<_>) = convolutions.partition(|(name, tensor)| {
+        let found = weights.tensor(name).unwrap();
+        found.data() == tensor.data()
+    });
+    [same.len(), others.len()]
+}
+
+#[test]
+fn own_data_starts_from_the_built_in_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = data_set(dir, "data", &RED_BLUE);
+    let data = path(&data);
+
+    let (text, weights) = train(dir, data, "default", &[]);
+    assert!(
+        text.contains(BUILTIN) && text.contains("--from-scratch"),
+        "{text}"
+    );
+    let [same, others] = convolutions(&weights);
+    // All but the classifier.
+    assert!(same > 20 && others == 1, "{same} {others}");
+
+    let (text, named) = train(dir, data, "named", &["--weights", "builtin"]);
+    assert!(text.contains(BUILTIN), "{text}");
+    assert!(named == weights);
+
+    let (text, weights) = train(dir, data, "scratch", &["--from-scratch"]);
+    assert!(text.contains(SCRATCH), "{text}");
+    assert_eq!(convolutions(&weights)[0], 0);
+}
+
+#[test]
+fn other_models_and_generated_data_start_from_random_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = data_set(dir, "data", &RED_BLUE);
+    let model = dir.join("model.json");
+    fs::write(&model, r#"{"model": {"head": {"tower_depth": 1}}}"#).unwrap();
+    let (text, _) = train(dir, path(&data), "model", &["--config", path(&model)]);
+    assert!(text.contains(SCRATCH) && !text.contains(BUILTIN), "{text}");
+
+    let few = ["--set", "data.source.shapes.train_images=8"];
+    let few = [&few[..], &["--set", "data.source.shapes.val_images=2"]].concat();
+    let (text, weights) = train(dir, "shapes", "shapes", &few);
+    assert!(!text.contains(BUILTIN), "{text}");
+    assert_eq!(convolutions(&weights)[0], 0);
+}
+
+#[test]
+fn the_built_in_weights_only_start_trainings() {
+    let detect = ["--weights", "builtin", "--no-pictures", "x.png"];
+    assert_fails("detect", &detect, 1, &["`train` starts from them"]);
+    let train = ["--weights", "builtin", "--from-scratch"];
+    assert_fails("train", &train, 2, &["--from-scratch"]);
+}

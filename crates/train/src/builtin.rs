@@ -1,0 +1,51 @@
+//! The weights that come with this crate.
+
+use std::path::Path;
+
+use fcos_burn_builtin::{CONFIG, WEIGHTS};
+use fcos_burn_detect::run_files::current_config;
+use fcos_burn_model::weights::WeightsFile;
+use serde_json::Value;
+
+use crate::{Error, RunConfig};
+
+/// What messages call them.
+const NAME: &str = "builtin";
+
+pub(crate) fn weights() -> Result<WeightsFile, Error> {
+    Ok(WeightsFile::from_bytes(WEIGHTS.to_vec(), Path::new(NAME))?)
+}
+
+/// The configuration of the run that trained them.
+pub(crate) fn config() -> Result<RunConfig, Error> {
+    let malformed = || fcos_burn_detect::Error::json(Path::new(NAME));
+    let config: Value = serde_json::from_str(CONFIG).map_err(malformed())?;
+    let config = serde_json::from_value(current_config(config, Path::new(NAME))?);
+    Ok(config.map_err(malformed())?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_weights_are_those_of_the_small_preset() {
+        let small = RunConfig::small();
+        assert!(small.has_builtin_model().unwrap());
+        assert_eq!(small.clone().with_builtin_model().unwrap(), small);
+        assert!(!RunConfig::paper().has_builtin_model().unwrap());
+        let paper = RunConfig::paper().with_builtin_model().unwrap();
+        assert!(paper.has_builtin_model().unwrap());
+
+        let config = config().unwrap();
+        let model = config.model.init(&Device::flex()).unwrap();
+        let (_, loaded) = weights().unwrap().load(model).unwrap();
+        assert_eq!((loaded.kept.len(), loaded.unused), (0, 0));
+        // A release on crates.io has at most 10 MiB.
+        assert!(WEIGHTS.len() < 8_000_000);
+    }
+}
