@@ -10,8 +10,8 @@ use super::{Augmentation, Sample};
 use crate::DataError;
 use crate::random::chance;
 
-/// Rotates, scales, shears and shifts the image about its center, with a change of perspective if wanted. The size of the
-/// image stays. Pixels from outside are gray (114).
+/// Rotates, scales, shears and shifts the image about its center, optionally with a change of perspective. The size of the
+/// image stays the same. Pixels from outside are gray (114).
 ///
 /// A box under rotation does not say where in it the object was. The box around its rotated corners fits only an object
 /// that fills the corners, and it grows with each step. Here, the new box is that of the ellipse that touches the sides

@@ -1,7 +1,7 @@
 //! Horizontal and vertical flips.
 
 use image::imageops;
-use rand::{Rng, RngExt};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Geometry, Sample};

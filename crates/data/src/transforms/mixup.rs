@@ -1,6 +1,6 @@
 //! Two images blended.
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 use rand_distr::{Beta, Distribution};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::random::chance;
 /// Detection Neural Networks", 2019).
 ///
 /// The other image is not resized: both are aligned at the upper left. Where the other image ends, the image stays as it
-/// is; what is outside is cut off.
+/// is; parts of the other image outside are cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]

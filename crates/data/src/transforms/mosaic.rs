@@ -188,7 +188,7 @@ mod tests {
 
     const SIZE: (u32, u32) = (120, 90);
 
-    /// A dark image of a hue that tells its label, with one bright rectangle and its box.
+    /// A dark image whose hue encodes its label, with one bright rectangle and its box.
     fn scene(label: usize, (width, height): (u32, u32)) -> Sample {
         let (x, y) = (width / 4, height / 3);
         let inside = move |u: u32, v: u32| (x..x + 40).contains(&u) && (y..y + 30).contains(&v);
