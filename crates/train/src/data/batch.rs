@@ -103,7 +103,7 @@ impl AssignedTargets {
     ///
     /// # Errors
     ///
-    /// Fails if an assignment breaks what a rule owes.
+    /// Fails if an assignment violates the requirements of a rule.
     pub(crate) fn new(
         assignments: Vec<Assignment>,
         locations: &Locations,
@@ -183,7 +183,7 @@ impl BatchPart {
     ///
     /// # Errors
     ///
-    /// Fails if an assignment breaks what a rule owes.
+    /// Fails if an assignment violates the requirements of a rule.
     pub fn new(
         images: TensorData,
         objects: &[ImageObjects],

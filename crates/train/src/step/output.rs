@@ -120,7 +120,7 @@ enum State {
     Ready(Vec<(StepMetric, f64)>),
     /// The device failed.
     Failed(ExecutionError),
-    /// The assignment rule broke what it owes.
+    /// An assignment violates the requirements of a rule.
     Unassigned(AssignmentError),
 }
 
@@ -175,7 +175,7 @@ impl StepOutput {
     ///
     /// # Errors
     ///
-    /// Fails if the device failed, or if the assignment rule broke what it owes.
+    /// Fails if the device failed, or if an assignment violates the requirements of a rule.
     pub fn read(self) -> Result<Self, Error> {
         match self.0 {
             State::Unassigned(error) => Err(error.into()),
@@ -215,7 +215,7 @@ impl StepOutput {
 pub(super) enum TargetError {
     /// The device did not predict.
     Device(ExecutionError),
-    /// The rule broke what it owes.
+    /// An assignment violates the requirements of a rule.
     Assignment(AssignmentError),
 }
 
