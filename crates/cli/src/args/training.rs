@@ -140,6 +140,45 @@ pub struct TrainingArgs {
     device: DeviceArgs,
 }
 
+/// The arguments, by their ids, that a resumed run or search does not take: its configuration has
+/// their values.
+pub const FIXED_BY_RUN: [&str; 34] = [
+    "data",
+    "train_images",
+    "train_split",
+    "val_split",
+    "val_share",
+    "strict",
+    "preset",
+    "config",
+    "backbone",
+    "assignment",
+    "association",
+    "beta",
+    "k",
+    "association_score",
+    "association_ramp",
+    "classification_loss",
+    "centerness",
+    "box_loss",
+    "image_size",
+    "short_side",
+    "AugmentationArgs",
+    "epochs",
+    "batch_size",
+    "lr",
+    "RecipeArgs",
+    "average_decay",
+    "workers",
+    "seed",
+    "weights",
+    "improved_fcos",
+    "new_classifier",
+    "accumulate",
+    "gradient_checkpointing",
+    "precision",
+];
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "lower")]
 enum Backbone {
