@@ -80,7 +80,7 @@ pub use setup::{InitialWeights, initial_model, open_devices, trainable};
 /// How a training ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All epochs are complete; the evaluation is that of the kept epoch.
+    /// All epochs are complete, or it [stopped early](RunConfig::early_stopping). The evaluation is that of the kept epoch.
     Finished(Box<Evaluation>),
     /// The interrupter or the [stop rule](Trainer::with_stop_rule) stopped it; [`Trainer::resume`] continues from there.
     Interrupted,
@@ -163,17 +163,18 @@ impl Trainer {
         }
     }
 
-    /// Asks `rule` after each epoch, with the rows of all epochs so far, whether to stop. A training that it stops is not
-    /// evaluated, also after the last epoch.
+    /// Calls `rule` after each epoch with the rows of all epochs so far, and stops on [`ControlFlow::Break`]. A stopped
+    /// training is [interrupted](Outcome::Interrupted), even after its last epoch: it is not evaluated, and can be resumed.
+    /// [`RunConfig::early_stopping`] ends a training that no longer improves.
     ///
     /// ```no_run
     /// use std::{ops::ControlFlow, path::Path};
     /// use fcos_burn_train::{RunConfig, Trainer, run::EpochRow};
     ///
-    /// // Stops when AP has not risen for three epochs.
+    /// // Stops when the epochs have taken an hour.
     /// let rule = |rows: &[EpochRow]| {
-    ///     let best = rows.iter().rev().max_by(|a, b| a.ap().partial_cmp(&b.ap()).unwrap());
-    ///     match best.is_some_and(|best| rows.len() - best.epoch >= 3) {
+    ///     let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
+    ///     match seconds >= 3600.0 {
     ///         true => ControlFlow::Break(()),
     ///         false => ControlFlow::Continue(()),
     ///     }
@@ -289,7 +290,7 @@ impl Trainer {
     }
 
     /// Resumes the run in `path` from its last checkpoint, with the same result as if it had
-    /// never been stopped. A run whose epochs are all complete is evaluated again.
+    /// never been stopped. A run that is complete or has stopped early is evaluated again.
     ///
     /// # Errors
     ///
@@ -745,7 +746,7 @@ impl<C: BackboneConfig> Run<C> {
         Ok(write_json(&self.folder.provenance_path(), recorded)?)
     }
 
-    /// Event files, if they are wanted or the run has some already.
+    /// Event files, if they were requested or the run already has some.
     fn open_events(
         &self,
         steps_done: usize,
