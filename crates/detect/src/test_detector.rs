@@ -1,9 +1,10 @@
-//! A small detector for tests.
+//! A small detector and images for tests.
 #![allow(clippy::unwrap_used)]
 
 use burn::tensor::Device;
 use fcos_burn_data::{Category, transforms::Resize};
 use fcos_burn_model::FcosConfig;
+use image::{Rgb, RgbImage};
 
 use crate::{Detector, InputConfig, device::Precision};
 
@@ -21,4 +22,15 @@ pub(crate) fn untrained(seed: u64, resize: Resize, detections_per_image: usize) 
     let input = InputConfig::fcos().with_resize(resize);
     let classes = Category::list(["cat", "dog"]);
     Detector::new(&model, input, classes, device, Precision::F32)
+}
+
+/// An image in which an untrained detector finds different boxes everywhere.
+pub(crate) fn picture(width: u32, height: u32) -> RgbImage {
+    RgbImage::from_fn(width, height, |x, y| {
+        Rgb([
+            (x * 7 + y * 3) as u8,
+            (x * y) as u8,
+            (40 * (x / 9 + y / 7)) as u8,
+        ])
+    })
 }
