@@ -96,7 +96,7 @@ impl FcosOutput {
         self.decode(frames, |levels, frame| candidates(levels, frame, config))
     }
 
-    /// What `decode` makes of the predictions for each image.
+    /// Applies `decode` to the predictions for each image.
     fn decode(
         self,
         frames: &[ImageFrame],

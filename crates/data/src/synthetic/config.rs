@@ -7,9 +7,9 @@ use crate::drawing::{IMAGES, SIDES};
 
 /// The configuration of the generated data set for pretraining. Missing fields in a file have their default.
 ///
-/// To see what an ingredient is worth, leave it out: `classes` at 14 has one class of each family of forms, and a
-/// fraction of 0 switches `texture`, `lighting` or `degradation` off. What is in an image and where, and thus every
-/// annotation, does not depend on these three and on `typical_color`.
+/// To measure the effect of an ingredient, leave it out: `classes` at 14 has one class of each family of forms, and a
+/// fraction of 0 switches `texture`, `lighting` or `degradation` off. These three and `typical_color` change neither the
+/// objects nor their positions, so that the annotations stay the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
