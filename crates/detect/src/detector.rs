@@ -178,6 +178,16 @@ impl<B: Backbone> Detector<B> {
         self.with_postprocess(|config| config.with_nms_iou_threshold(iou_threshold))
     }
 
+    /// Sets the exponent `α` of the class probability in the score `p̂^α · q^(1−α)` of a detector that
+    /// predicts a quality `q`, center-ness or IoU.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is not above 0 and at most 1.
+    pub fn with_score_exponent(self, score_exponent: f32) -> Result<Self, Error> {
+        self.with_postprocess(|config| config.with_score_exponent(score_exponent))
+    }
+
     /// Sets which boxes suppress each other.
     ///
     /// # Errors

@@ -150,9 +150,8 @@ fn evaluate(
     let boxes = matrix(rows, |row| row.predicted, &device).require_grad();
     let centerness = column(rows, |row| row.centerness_logit, &device).require_grad();
     let predictions = Predictions {
-        class_logits: logits.clone(),
-        boxes: boxes.clone(),
         centerness_logits: targets.centerness.is_some().then(|| centerness.clone()),
+        ..Predictions::new(logits.clone(), boxes.clone())
     };
     let output = objective.forward_normalized(predictions, targets, normalizer);
     let gradients = output.total.backward();

@@ -46,7 +46,8 @@ pub struct Args {
     /// Resume the run in this folder; only --device or --devices can be changed, and --tensorboard added
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config", "backbone", "association",
-        "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
+        "beta", "k", "association_score", "association_ramp", "association_by_level", "classification_loss", "box_association",
+        "centerness", "predict_iou", "box_bins",
         "box_loss", "image_size", "short_side", "augment", "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "RecipeArgs", "average_decay", "workers", "seed", "weights", "improved_fcos",
         "new_classifier", "accumulate", "gradient_checkpointing", "precision", "keep", "output",
     ])]
