@@ -102,11 +102,17 @@ fn sgd_steps_match_a_computation_by_hand() {
 
 #[test]
 fn adam_w_is_bit_identical_to_burn() {
-    for decay in [0.0, 1e-2] {
+    for (betas, epsilon, decay) in [
+        ([0.9, 0.999], 1e-8, 0.0),
+        ([0.9, 0.999], 1e-8, 1e-2),
+        ([0.8, 0.95], 1e-3, 1e-2),
+    ] {
         let config = AdamWConfig::new()
-            .with_epsilon(1e-8)
+            .with_beta_1(betas[0])
+            .with_beta_2(betas[1])
+            .with_epsilon(epsilon)
             .with_weight_decay(decay);
-        assert_bit_identical(AdamW::new([0.9, 0.999], 1e-8, decay), config.build());
+        assert_bit_identical(AdamW::new(betas, epsilon, decay), config.build());
     }
 }
 

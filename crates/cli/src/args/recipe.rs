@@ -153,9 +153,9 @@ impl RecipeArgs {
         }
         set(&mut config.validate_every, self.validate_every);
         if let Some(patience) = self.patience {
-            let improvement = self.min_improvement.unwrap_or(0.0);
-            let stopping = EarlyStopping::new(patience).with_min_improvement(improvement);
-            config.early_stopping = Some(stopping);
+            let stopping = config.early_stopping.get_or_insert(EarlyStopping::new(1));
+            stopping.patience = patience;
+            set(&mut stopping.min_improvement, self.min_improvement);
         }
         set(&mut config.sampling, self.sampling);
         set_some(&mut config.class_weights, self.class_weights.clone());

@@ -24,10 +24,11 @@ use burn::{
     tensor::Tensor,
 };
 use fcos_burn::{
+    data::transforms::{AugmentationStrength, MultiScale},
     detect::device::{DeviceError, DeviceName, Precision},
     model::FcosConfig,
     model::backbone::resnet::ResNetDepth,
-    train::RunConfig,
+    train::{RunConfig, RunFolder},
 };
 use serde_json::Value;
 
@@ -678,6 +679,9 @@ fn errors_name_invalid_values() {
     usage(&["--average-decay", "1"], "--average-decay");
     usage(&["--lr-decay", "exponential"], "exponential");
     usage(&["--short-side", "800"], "--long-side");
+    usage(&["--augment", "hard"], "possible values: none, light");
+    usage(&["--multi-scale", "1.25,0.75"], "such as 0.75,1.25");
+    usage(&["--multi-scale", "nan,1"], "such as 0.75,1.25");
 
     let second = ["--device", "cpu:3", "--output", path(&output)];
     assert_fails("train", &second, 1, &["cpu:3", "is unavailable"]);
@@ -737,6 +741,31 @@ fn a_recipe_is_checked_before_the_run_starts_and_cannot_be_changed() {
         let args = ["--config", path(&config), "--output", path(&never)];
         assert_fails("train", &[&args, flags].concat(), 1, parts);
         assert!(!never.join("config.json").exists());
+    }
+}
+
+#[test]
+fn a_named_augmentation_becomes_the_steps_of_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("tiny.json");
+    fs::write(&config, TINY).unwrap();
+    let folder = dir.path().join("run");
+    let args = ["--config", path(&config), "--output", path(&folder)];
+    let flags = "--epochs 1 --augment auto --multi-scale 0.5,1.5 --plain-epochs 1";
+    let flags: Vec<&str> = flags.split(' ').collect();
+    let output = run("train", &[&args[..], &flags].concat());
+    assert!(output.status.success(), "{}", stderr(&output));
+    let config: RunConfig = (RunFolder::open(&folder).unwrap()).read_config().unwrap();
+    assert_eq!((config.augment, config.plain_epochs), (None, 1));
+    assert_eq!(config.input.multi_scale, Some(MultiScale::new(0.5, 1.5)));
+    // There are few images.
+    let steps = AugmentationStrength::Strong.steps(1);
+    assert_eq!(config.input.augmentation, steps);
+    let told = stderr(&output);
+    assert!(told.contains("augmentation: strong, chosen for"), "{told}");
+    for flag in ["--augment=light", "--multi-scale=1,2", "--plain-epochs=2"] {
+        let args = ["--resume", path(&folder), flag];
+        assert_fails("train", &args, 2, &["cannot be used with", "--resume"]);
     }
 }
 

@@ -26,7 +26,7 @@ impl MultiScale {
         Self { min, max }
     }
 
-    /// The size of a batch. It depends on nothing but the arguments.
+    /// The size of a batch. It depends on nothing but the arguments. The factors must be [valid](Self::validate).
     ///
     /// Each side of a [fixed](Resize::Fixed) size is rounded to the nearest multiple of `multiple`, but not to 0. A
     /// [short side](Resize::ShortSide) and the limit of the long side have the same factor, and are rounded to whole

@@ -7,7 +7,7 @@ use fcos_burn_detect::{
     run_files::{CONFIG_VERSION, read_config},
 };
 use fcos_burn_model::{ConfigError, backbone::BackboneConfig};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{Error, RunConfig};
@@ -58,109 +58,106 @@ impl<C: BackboneConfig> RunConfig<C> {
     }
 
     /// Replaces the value of a field, which is named by its path, such as
-    /// `optimization.decay.cosine.end`.
+    /// `optimization.decay.cosine.end` or `input.augmentation.0.color_jitter.hue`. A path names
+    /// fields, and elements of lists by their index. What an object does not contain is kept.
     ///
     /// # Errors
     ///
     /// Names the field that does not exist, or whose value is of the wrong type.
     pub fn with_field(&self, field: &str, value: Value) -> Result<Self, ConfigError> {
-        let name = field.to_owned();
-        let changes = field
-            .rsplit('.')
-            .fold(value.clone(), |inner, key| json!({ key: inner }));
-        let merged = self.merged(changes);
-        merged.map_err(|cause| ConfigError::new(name, value, format!("valid ({cause})")))
-    }
-
-    /// This configuration with `changes` to it, or a complete one. The error is the cause.
-    fn merged(&self, changes: Value) -> Result<Self, String> {
-        let text = |error: serde_json::Error| error.to_string();
-        let merged = match Self::deserialize(&changes) {
-            Ok(_) => changes,
-            Err(_) => {
-                let mut merged = serde_json::to_value(self).map_err(text)?;
-                merge(&mut merged, changes);
-                merged
-            }
+        let set = || {
+            let mut whole = serde_json::to_value(self).map_err(|error| error.to_string())?;
+            set(&mut whole, field, value.clone())?;
+            read_all(whole)
         };
-        let config: Self = serde_json::from_value(merged.clone()).map_err(text)?;
-        let read = serde_json::to_value(&config).map_err(text)?;
-        match unread_key(&merged, &read) {
-            None => Ok(config),
-            Some(key) => Err(format!("unknown field `{key}`")),
-        }
+        set().map_err(|cause| {
+            ConfigError::new(field.to_owned(), value.clone(), format!("valid ({cause})"))
+        })
     }
-}
 
-impl<C: BackboneConfig> RunConfig<C> {
-    /// Sets values by their paths, such as `optimization.learning_rate`. A path names fields, and elements of lists by
-    /// their index.
+    /// Sets several [fields](Self::with_field).
     ///
     /// ```
     /// use std::collections::BTreeMap;
     /// use fcos_burn_train::RunConfig;
     ///
     /// let rate = BTreeMap::from([("optimization.learning_rate".to_owned(), 0.003.into())]);
-    /// let config = RunConfig::small().with_values(&rate)?;
+    /// let config = RunConfig::small().with_fields(&rate)?;
     /// assert_eq!(config.optimization.learning_rate, 0.003);
     /// # Ok::<(), fcos_burn_model::ConfigError>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// Names a path that is not in the configuration, or whose value has the wrong type.
-    pub fn with_values<'a>(
+    /// Fails as [`with_field`](Self::with_field) does.
+    pub fn with_fields<'a>(
         &self,
-        values: impl IntoIterator<Item = (&'a String, &'a Value)>,
+        fields: impl IntoIterator<Item = (&'a String, &'a Value)>,
     ) -> Result<Self, ConfigError> {
-        let mut config = self.clone();
-        for (path, value) in values {
-            config = config.with_value(path, value)?;
-        }
-        Ok(config)
+        let mut fields = fields.into_iter();
+        fields.try_fold(self.clone(), |config, (field, value)| {
+            config.with_field(field, value.clone())
+        })
     }
 
-    fn with_value(&self, path: &str, value: &Value) -> Result<Self, ConfigError> {
-        let invalid = |cause: &str| {
-            let requirement = format!("a value of the configuration: {cause}");
-            ConfigError::new(path.to_owned(), value, requirement)
-        };
-        let malformed = |error: serde_json::Error| invalid(&error.to_string());
-        let mut whole = serde_json::to_value(self).map_err(malformed)?;
-        *at(&mut whole, path).map_err(|cause| invalid(&cause))? = value.clone();
-        let config = Self::deserialize(&whole).map_err(malformed)?;
-        let read = serde_json::to_value(&config).map_err(malformed)?;
-        if unread_key(&whole, &read).is_some() {
-            // A default is left out of files. A field that takes anything is none.
-            *at(&mut whole, path).map_err(|cause| invalid(&cause))? = json!([[["anything"]]]);
-            if Self::deserialize(&whole).is_ok() {
-                return Err(invalid("there is no such field"));
+    /// This configuration with `changes` to it, or a complete one. The error is the cause.
+    fn merged(&self, changes: Value) -> Result<Self, String> {
+        match Self::deserialize(&changes) {
+            Ok(_) => read_all(changes),
+            Err(_) => {
+                let mut merged = serde_json::to_value(self).map_err(|error| error.to_string())?;
+                merge(&mut merged, changes);
+                read_all(merged)
             }
         }
-        Ok(config)
     }
 }
 
-/// The value at a path. The last field may be missing.
-fn at<'a>(whole: &'a mut Value, path: &str) -> Result<&'a mut Value, String> {
-    let mut value = whole;
-    let mut parts = path.split('.').peekable();
-    while let Some(part) = parts.next() {
-        let is_last = parts.peek().is_none();
-        value = child(value, part, is_last).ok_or_else(|| format!("there is no `{part}` in it"))?;
+/// Reads a configuration in which every key has a meaning. The error is the cause.
+fn read_all<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    let mut unknown = None;
+    let config = serde_ignored::deserialize(value, |key| {
+        // A `?` stands for an optional value.
+        unknown.get_or_insert(key.to_string().replace(".?", ""));
+    });
+    let config = config.map_err(|error: serde_json::Error| error.to_string())?;
+    match unknown {
+        None => Ok(config),
+        Some(key) => Err(format!("unknown field `{key}`")),
     }
-    Ok(value)
 }
 
-/// A field of an object, which is added if it `may_be_new`, or an element of a list.
-fn child<'a>(value: &'a mut Value, part: &str, may_be_new: bool) -> Option<&'a mut Value> {
-    match value {
-        Value::Object(fields) => match may_be_new {
-            true => Some(fields.entry(part).or_insert(Value::Null)),
-            false => fields.get_mut(part),
-        },
-        Value::Array(list) => list.get_mut(part.parse::<usize>().ok()?),
+/// Replaces the value at a path. The error is the cause.
+fn set(whole: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    let (part, rest) = match path.split_once('.') {
+        Some((part, rest)) => (part, Some(rest)),
+        None => (path, None),
+    };
+    let inner = match whole {
+        Value::Array(list) => {
+            let element = part
+                .parse()
+                .ok()
+                .and_then(|index: usize| list.get_mut(index));
+            Some(element.ok_or_else(|| format!("there is no element `{part}`"))?)
+        }
+        Value::Object(fields) => fields.get_mut(part),
         _ => None,
+    };
+    match (inner, rest) {
+        (Some(inner), Some(rest)) => set(inner, rest, value),
+        (Some(inner), None) => {
+            merge(inner, value);
+            Ok(())
+        }
+        // A variant that takes the place of another one, or an unknown field.
+        (None, _) => {
+            let nested = path
+                .rsplit('.')
+                .fold(value, |inner, key| json!({ key: inner }));
+            merge(whole, nested);
+            Ok(())
+        }
     }
 }
 
@@ -189,15 +186,4 @@ fn merge(value: &mut Value, changes: Value) {
         }
         (value, changes) => *value = changes,
     }
-}
-
-/// The path of the first key of `given` that deserialization ignored.
-fn unread_key(given: &Value, read: &Value) -> Option<String> {
-    let (Value::Object(given), Value::Object(read)) = (given, read) else {
-        return None;
-    };
-    given.iter().find_map(|(key, value)| match read.get(key) {
-        None => Some(key.clone()),
-        Some(read) => unread_key(value, read).map(|rest| format!("{key}.{rest}")),
-    })
 }

@@ -74,7 +74,7 @@ impl TrainCollate {
     ///
     /// # Errors
     ///
-    /// Names the invalid transform, or the invalid field of the model.
+    /// Names the invalid transform or scale, or the invalid field of the model.
     pub fn new<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Self, Error> {
         let assigner = assigner(config)?;
         Ok(Self::with_extensions(
@@ -88,12 +88,15 @@ impl TrainCollate {
     ///
     /// # Errors
     ///
-    /// Names the invalid transform.
+    /// Names the invalid transform or scale.
     pub fn with_extensions<C: BackboneConfig>(
         config: &RunConfig<C>,
         augmentations: &Augmentations,
         assigner: Assigner,
     ) -> Result<Self, DataError> {
+        if let Some(multi_scale) = config.input.multi_scale {
+            multi_scale.validate()?;
+        }
         Ok(Self {
             input: config.input.clone(),
             augmentation: augmentations.pipeline(&config.input.augmentation)?,

@@ -429,15 +429,15 @@ mod tests {
     use fcos_burn_model::FcosConfig;
 
     use super::*;
-    use crate::RunConfig;
+    use crate::{RunConfig, training::random_model};
 
-    fn model() -> Fcos {
+    fn model(seed: u64) -> Fcos {
         let mut config = FcosConfig::small(1);
         config.backbone.width = 8;
         config.fpn.channels = 8;
         config.head.tower_depth = 1;
         let device = DeviceName::CPU.open(Precision::F32).unwrap();
-        config.init(&device.autodiff()).unwrap()
+        random_model(&config, seed, &device.autodiff()).unwrap()
     }
 
     fn optimization(average_decay: Option<f64>) -> OptimizationConfig {
@@ -451,7 +451,7 @@ mod tests {
     fn the_last_intact_checkpoint_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
-        let model = model();
+        let model = model(0);
         let optimization = optimization(None);
         let optimizer = optimization.optimizer(&model).unwrap();
         for iteration in [0, 5, 9] {
@@ -517,9 +517,9 @@ mod tests {
     fn averages_are_loaded_if_the_configuration_has_one() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
-        let model = model();
+        let model = model(0);
         let (averaged, plain) = (optimization(Some(0.9)), optimization(None));
-        let other = self::model();
+        let other = self::model(1);
         let average = WeightAverage::new(&model, 0.9).updated(&other, 1);
         let bytes = |model: &Fcos| model_bytes(model, dir.path()).unwrap();
         assert!(bytes(average.model()) != bytes(&model));
@@ -549,7 +549,7 @@ mod tests {
 
         let dir = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::new(dir.path().to_owned());
-        let model = model();
+        let model = model(0);
         let optimization = optimization(None);
         let optimizer = optimization.optimizer(&model).unwrap();
         checkpoints

@@ -108,7 +108,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use burn::{
-        nn::LinearConfig,
+        nn::{Initializer, LinearConfig},
         optim::GradientsParams,
         tensor::{Device, Tensor},
     };
@@ -136,7 +136,7 @@ mod tests {
         let device = Device::flex().autodiff();
         let net = Net {
             bias_net: Inner {
-                beta_layer: LinearConfig::new(1, 1).init(&device),
+                beta_layer: linear().init(&device),
             },
         };
         let values = |net: &Net| -> [f32; 2] {
@@ -165,5 +165,83 @@ mod tests {
         let [new_weight, new_bias] = values(&net);
         assert!((new_weight - (weight - 0.01 * (3.0 + 0.5 * weight))).abs() < 1e-6);
         assert!((new_bias - (bias - 0.02)).abs() < 1e-6);
+    }
+
+    /// Weights that do not come from the random state of the process.
+    fn linear() -> LinearConfig {
+        LinearConfig::new(1, 1).with_initializer(Initializer::Constant { value: 0.7 })
+    }
+
+    /// The weight of a layer, and its value after steps with these gradients, at rate 0.1.
+    fn steps(config: &OptimizationConfig, gradients: [f32; 2]) -> (f64, [f64; 2]) {
+        let device = Device::flex().autodiff();
+        let mut layer = linear().with_bias(false).init(&device);
+        let value = |layer: &burn::nn::Linear| f64::from(layer.weight.val().into_scalar::<f32>());
+        let before = value(&layer);
+        let parameters = config.settings(Values::of(&layer).parameters, &[]).unwrap();
+        let mut optimizer = config.optimizer_of(&parameters);
+        let mut rates = config.scheduler_of(&parameters, 10);
+        let after = gradients.map(|gradient| {
+            let mut all = GradientsParams::new();
+            let plain = device.clone().without_autodiff();
+            all.register(layer.weight.id, Tensor::<2>::full([1, 1], gradient, &plain));
+            layer = optimizer.step(rates.step(), layer.clone(), all);
+            value(&layer)
+        });
+        (before, after)
+    }
+
+    /// Algorithm 2 of Loshchilov & Hutter (2019), with decay ½.
+    #[test]
+    fn adam_w_follows_its_algorithm() {
+        let ([beta_1, beta_2], epsilon) = ([0.6, 0.75], 0.25);
+        let optimizer = OptimizerConfig::AdamW {
+            betas: [beta_1, beta_2],
+            epsilon,
+        };
+        let config = OptimizationConfig::new(optimizer, 0.1).with_weight_decay(0.5);
+        let gradients = [2.0, -1.0];
+        let (mut weight, found) = steps(&config, gradients);
+        let (mut first, mut second) = (0.0, 0.0);
+        for (step, (gradient, found)) in (1..).zip(gradients.iter().zip(found)) {
+            let gradient = f64::from(*gradient);
+            first = beta_1 * first + (1.0 - beta_1) * gradient;
+            second = beta_2 * second + (1.0 - beta_2) * gradient * gradient;
+            let mean = first / (1.0 - f64::powi(beta_1, step));
+            let root = (second / (1.0 - f64::powi(beta_2, step))).sqrt();
+            weight -= 0.1 * (mean / (root + epsilon) + 0.5 * weight);
+            assert!((found - weight).abs() < 1e-6, "{step}: {found} {weight}");
+        }
+    }
+
+    /// PyTorch's definition of SGD, with decay ½.
+    #[test]
+    fn sgd_follows_its_definition() {
+        for (momentum, dampening, nesterov) in
+            [(0.8, 0.0, false), (0.8, 0.25, false), (0.8, 0.0, true)]
+        {
+            let optimizer = OptimizerConfig::Sgd {
+                momentum,
+                dampening,
+                nesterov,
+            };
+            let config = OptimizationConfig::new(optimizer, 0.1).with_weight_decay(0.5);
+            let gradients = [2.0, -1.0];
+            let (mut weight, found) = steps(&config, gradients);
+            let mut velocity = None;
+            for (gradient, found) in gradients.iter().zip(found) {
+                let gradient = f64::from(*gradient) + 0.5 * weight;
+                let next = match velocity {
+                    None => gradient,
+                    Some(velocity) => momentum * velocity + (1.0 - dampening) * gradient,
+                };
+                velocity = Some(next);
+                weight -= match nesterov {
+                    true => 0.1 * (gradient + momentum * next),
+                    false => 0.1 * next,
+                };
+                assert!((found - weight).abs() < 1e-6, "{found} {weight}");
+            }
+        }
     }
 }

@@ -429,6 +429,7 @@ mod tests {
     use crate::{
         config::{IgnoreRule, RunConfig},
         data::{Assigner, BatchPlace, Collate, TrainCollate},
+        training::random_model,
     };
 
     fn detector() -> FcosConfig {
@@ -580,7 +581,7 @@ mod tests {
     fn batches_bring_their_prediction_rule_and_its_assignments_are_checked() {
         let config = detector();
         let device = Device::flex().autodiff();
-        let model = config.init(&device).unwrap();
+        let model = random_model(&config, 0, &device).unwrap();
         let objective = FcosObjectiveConfig::new().init().unwrap();
         let devices = DeviceGroup::new(vec![device]).unwrap();
         let learner = TrainableDetector::new(model, objective, devices).unwrap();
@@ -622,7 +623,7 @@ mod tests {
             let objective = FcosObjectiveConfig::new().init().unwrap();
             objective.with_term(Arc::new(Named(name))).unwrap()
         };
-        let model = config.init(&device).unwrap();
+        let model = random_model(&config, 0, &device).unwrap();
         let learner = TrainableDetector::new(model, objective("Mine"), devices).unwrap();
         for name in ["Loss", "mean iou", "AP", "ap50", "AP75", "learning rate"] {
             let error = learner.clone().with_objective(objective(name));
@@ -638,10 +639,7 @@ mod tests {
         let config = detector();
         let device = Device::flex().autodiff();
         let detectors: Vec<Fcos> = (0..9)
-            .map(|seed| {
-                device.seed(seed);
-                config.init(&device).unwrap()
-            })
+            .map(|seed| random_model(&config, seed, &device).unwrap())
             .collect();
         let whole: Vec<Step> = (detectors.iter())
             .map(|detector| step(detector, &config, 5, [1, 1]))
@@ -670,10 +668,7 @@ mod tests {
         ] {
             let config = detector().with_assigner(assigner);
             let detectors: Vec<Fcos> = (0..5)
-                .map(|seed| {
-                    device.seed(seed);
-                    config.init(&device).unwrap()
-                })
+                .map(|seed| random_model(&config, seed, &device).unwrap())
                 .collect();
             let whole: Vec<Step> = (detectors.iter())
                 .map(|detector| step(detector, &config, 5, [1, 1]))
@@ -720,10 +715,15 @@ mod tests {
             let predictions = detector.valid().forward(images()).into_predictions();
             predictions.class_logits.into_data()
         };
+        let dir = tempfile::tempdir().unwrap();
+        let weights = dir.path().join("model.bpk");
+        // From a file, since clones of a model share their running statistics.
+        let drawn = random_model(&config, 3, &device).unwrap();
+        drawn.save(&weights).unwrap();
         for layout in [[1, 1], [2, 2]] {
             let found = [true, false].map(|by_prediction| {
-                device.seed(3);
-                let detector = config.init(&device).unwrap();
+                let detector = random_model(&config, 4, &device).unwrap();
+                let detector = detector.load(&weights).unwrap();
                 let before = inference(&detector);
                 let rule = config.assignment.clone();
                 let assigner = match by_prediction {
@@ -743,13 +743,13 @@ mod tests {
     fn gradient_checkpointing_gives_the_same_gradients() {
         let config = detector();
         let device = Device::flex().autodiff();
-        device.seed(5);
-        let kept = config.init(&device).unwrap();
+        let kept = random_model(&config, 5, &device).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let weights = dir.path().join("model.bpk");
         kept.clone().save(&weights).unwrap();
         let device = device.gradient_checkpointing();
-        let computed_again = config.init(&device).unwrap().load(&weights).unwrap();
+        let computed_again = random_model(&config, 6, &device).unwrap();
+        let computed_again = computed_again.load(&weights).unwrap();
         assert_eq!(
             step(&kept, &config, 2, [1, 1]),
             step(&computed_again, &config, 2, [1, 1])

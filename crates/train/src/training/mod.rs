@@ -74,6 +74,8 @@ use crate::{
 
 pub use failed_step::{FailedImage, FailedStep};
 pub use log_renderer::LineRenderer;
+#[cfg(test)]
+pub(crate) use setup::random_model;
 pub use setup::{InitialWeights, initial_model, open_devices, trainable};
 
 /// How a training ended.

@@ -15,7 +15,7 @@ use fcos_burn_detect::{
     device::{DeviceName, Precision},
 };
 use fcos_burn_model::{
-    Fcos,
+    ConfigError, Fcos, FcosConfig,
     backbone::{Backbone, BackboneConfig},
     weights::WeightsFile,
 };
@@ -118,22 +118,30 @@ pub fn initial_model<C: BackboneConfig>(
     config: &RunConfig<C>,
     device: &Device,
 ) -> Result<Fcos<C::Backbone>, Error> {
-    // The random state is global to the process, and other trainings may use it too.
-    static RANDOM_STATE: Mutex<()> = Mutex::new(());
-    let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
     let host = DeviceName::CPU
         .open(Precision::F32)
         .unwrap_or_else(|_| device.clone().without_autodiff());
     let host = differentiating(config, host);
-    host.seed(config.seed);
-    let model = config
-        .model
-        .init(&host)
-        .map_err(|error| error.within("model"))?;
+    let model = random_model(&config.model, config.seed, &host);
+    let model = model.map_err(|error| error.within("model"))?;
+    config.optimization.frozen(model.fork(device))
+}
+
+/// The model whose weights are drawn from `seed`, whatever else the process draws.
+pub fn random_model<C: BackboneConfig>(
+    config: &FcosConfig<C>,
+    seed: u64,
+    device: &Device,
+) -> Result<Fcos<C::Backbone>, ConfigError> {
+    // The random state is global to the process, and other trainings may use it too.
+    static RANDOM_STATE: Mutex<()> = Mutex::new(());
+    let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    device.seed(seed);
+    let model = config.init(device)?;
     // Parameters are initialized on first use. Do it here, before anything else draws from the
     // same random state.
     model.visit(&mut Draw);
-    config.optimization.frozen(model.fork(device))
+    Ok(model)
 }
 
 struct Draw;

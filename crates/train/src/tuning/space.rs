@@ -280,7 +280,7 @@ mod tests {
             space.validate().unwrap();
             assert_eq!(space.distributions().len(), values);
             for trial in 0..50 {
-                let config = base.with_values(&space.sample(7, trial)).unwrap();
+                let config = base.with_fields(&space.sample(7, trial)).unwrap();
                 config.validate().unwrap();
                 assert_ne!(config, base);
             }
@@ -305,7 +305,7 @@ mod tests {
             ("batch_size", json!("many"), "batch_size"),
         ] {
             let values = TrialValues::from([(path.to_owned(), value)]);
-            let error = base.with_values(&values).unwrap_err().to_string();
+            let error = base.with_fields(&values).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
         // A field with a default that is left out of files, and an element of a list.
@@ -319,7 +319,7 @@ mod tests {
                 json!(0.25),
             ),
         ]);
-        let config = base.with_values(&values).unwrap();
+        let config = base.with_fields(&values).unwrap();
         assert_eq!(
             json!(config.model.postprocess.suppression),
             "across-classes"

@@ -209,7 +209,7 @@ impl Tuner {
         ConfigError::ensure(holds, "trials", trials, "from 1 to 100,000")?;
         for trial in self.record.results.len()..trials {
             self.base
-                .with_values(&self.record.values(trial))?
+                .with_fields(&self.record.values(trial))?
                 .validate()?;
         }
         self.record.trials = trials;
@@ -378,8 +378,8 @@ impl TrainTrial for Trials<'_> {
                 (true, _) => trainer.resume(&path),
                 (false, Some(weights)) => trainer
                     .with_initial_weights(weights.clone())
-                    .train(tuner.base.with_values(&values)?, &path),
-                (false, None) => trainer.train(tuner.base.with_values(&values)?, &path),
+                    .train(tuner.base.with_fields(&values)?, &path),
+                (false, None) => trainer.train(tuner.base.with_fields(&values)?, &path),
             };
             end = match trained {
                 Err(Error::NotFinite { .. }) => Some(TrialEnd::Diverged),
