@@ -38,7 +38,8 @@ use crate::ranking::RankingLoss;
 ///
 /// Ranks are those among the given locations. If a batch is divided over devices or accumulated, each
 /// part is ranked and balanced by itself, and the loss is the mean over the parts weighted by their
-/// numbers of positive locations.
+/// numbers of positive locations. [Weights](crate::TargetWeights) of the targets have no effect on the
+/// classification and the localization loss; their quality takes the place of the IoU.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
 #[non_exhaustive]

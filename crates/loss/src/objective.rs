@@ -284,8 +284,10 @@ impl FcosObjective {
         let ranking = self.config.classification.ranking();
         let ranking = ranking
             .map(|loss| loss.rank(input.class_logits.clone(), &input.labels, &input.quality));
+        // Ranks have no weights.
+        let per_ranked = |sum: Tensor<1>| sum / normalizer.num_positives.clone().clamp_min(1.0);
         let classification = match (&ranking, &input.weights, &normalizer.divisors) {
-            (Some(ranking), _, _) => per_positive(ranking.losses.clone().sum()),
+            (Some(ranking), _, _) => per_ranked(ranking.losses.clone().sum()),
             (None, None, None) => per_positive(self.classification(&input, &input.labels).sum()),
             _ => self.weighted_classification(&input, &divisors),
         };
@@ -307,7 +309,7 @@ impl FcosObjective {
                 None => losses,
             };
             match (&ranking, &input.weights, &centerness) {
-                (Some(ranking), _, _) => per_positive(ranking.weighted_sum(losses)),
+                (Some(ranking), _, _) => per_ranked(ranking.weighted_sum(losses)),
                 (None, None, Some((_, weights, weight_sum))) => {
                     (losses * weights.clone()).sum() / weight_sum.clone()
                 }

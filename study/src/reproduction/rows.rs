@@ -2,11 +2,15 @@
 
 use fcos_burn::{
     loss::{AssociationLoss, AssociationScore, BoxAssociation, ClassificationLoss},
-    model::head::{BoxQuality, CenternessBranch, RegressionForm},
+    model::{
+        assignment::{AssignerConfig, DwConfig, TalConfig},
+        head::{BoxQuality, CenternessBranch, RegressionForm},
+    },
     train::RunConfig,
 };
 
-/// A row of a table. Rows differ in their training objective, and some in what the head predicts for it.
+/// A row of a table. Rows differ in their training objective, and some in what the head predicts, or which
+/// locations are assigned to an object, for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Name of the folder of its runs.
@@ -19,6 +23,7 @@ pub struct Row {
     ramp: f64,
     box_association: Option<BoxAssociation>,
     head: Option<HeadChange>,
+    assigner: Option<AssignerConfig>,
 }
 
 /// What the head of a row predicts, if it is not what that of the others does.
@@ -44,12 +49,22 @@ impl Row {
             ramp: 0.0,
             box_association: None,
             head: None,
+            assigner: None,
         }
     }
 
     /// The row that all others are compared with: no association loss.
     pub fn baseline() -> Self {
         Self::new("none", "none")
+    }
+
+    /// A rule whose targets tie scores to the IoU.
+    fn assigned(name: &str, label: &str, assigner: AssignerConfig) -> Self {
+        Self {
+            classification: assigner.classification().unwrap_or_default(),
+            assigner: Some(assigner),
+            ..Self::new(name, label)
+        }
     }
 
     fn pce() -> Self {
@@ -162,6 +177,16 @@ impl Row {
                 head: Some(HeadChange::Distributions),
                 ..Self::new("generalized-focal", "generalized focal loss")
             },
+            Self::assigned(
+                "task-aligned",
+                "task alignment learning",
+                AssignerConfig::Tal(TalConfig::default()),
+            ),
+            Self::assigned(
+                "dual-weighting",
+                "dual weighting",
+                AssignerConfig::Dw(DwConfig::default()),
+            ),
             boxes(
                 "score-weighted-boxes",
                 "boxes weighted by score",
@@ -186,7 +211,7 @@ impl Row {
             .collect()
     }
 
-    /// Returns `config` with the objective and the head of this row.
+    /// Returns `config` with the objective, the head and the assignment rule of this row.
     pub fn apply(&self, config: &RunConfig) -> RunConfig {
         let objective = config
             .objective
@@ -197,6 +222,9 @@ impl Row {
             .with_association_ramp(self.ramp)
             .with_box_association(self.box_association);
         let mut config = config.clone().with_objective(objective);
+        if let Some(assigner) = &self.assigner {
+            config.model.assigner = assigner.clone();
+        }
         let head = &mut config.model.head;
         match self.head {
             None => {}

@@ -563,4 +563,79 @@ mod tests {
         assert_eq!(tal.top_k, 9);
         assert_eq!(rule("dw"), Assignment::Dw.rule());
     }
+
+    /// The configuration that a file with these changes gives.
+    fn of_file(changes: &str) -> RunConfig {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), changes).unwrap();
+        config(&["--config", file.path().to_str().unwrap()])
+    }
+
+    #[test]
+    fn flags_set_what_a_file_sets() {
+        for (flags, changes) in [
+            (
+                "--association concordance --beta 0.2 --association-by-level",
+                r#"{"objective": {"association": {"correlation": {
+                    "beta": 0.2, "coefficient": "concordance", "by_level": true}}}}"#,
+            ),
+            (
+                "--association pearson",
+                r#"{"objective": {"association": {"correlation": {
+                    "beta": 0.3, "coefficient": "pearson", "by_level": false}}}}"#,
+            ),
+            (
+                "--association spearman",
+                r#"{"objective": {"association": {"correlation": {
+                    "beta": 0.3, "coefficient": {"spearman": {"epsilon": 0.1}}, "by_level": false}}}}"#,
+            ),
+            (
+                "--classification-loss rank-sort",
+                r#"{"objective": {"association": null, "classification": {"rank-sort": {"delta": 0.5}}}}"#,
+            ),
+            (
+                "--classification-loss alrp",
+                r#"{"objective": {"association": null, "classification": {"alrp": {"delta": 1}}}}"#,
+            ),
+            (
+                "--box-association score-weighted",
+                r#"{"objective": {"box_association": "score-weighted"}}"#,
+            ),
+            (
+                "--box-association expected-iou",
+                r#"{"objective": {"box_association": {"expected-iou": {"beta": 1, "temperature": 0.1}}}}"#,
+            ),
+            (
+                "--predict-iou",
+                r#"{"model": {"head": {"centerness": "regression", "quality": "iou"}}}"#,
+            ),
+            (
+                "--box-bins 16 --set objective.distribution_weight=0.5",
+                r#"{"model": {"head": {"regression": {"distribution": {"bins": 16}}}},
+                    "objective": {"distribution_weight": 0.5}}"#,
+            ),
+            (
+                "--set model.postprocess.score_exponent=0.25",
+                r#"{"model": {"postprocess": {"score_exponent": 0.25}}}"#,
+            ),
+        ] {
+            let flags: Vec<&str> = flags.split(' ').collect();
+            let found = config(&flags);
+            assert_eq!(found, of_file(changes), "{flags:?}");
+            assert_ne!(found, RunConfig::small(), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_another_association_loss_are_refused() {
+        for flags in [
+            ["--association=pse", "--association-by-level"],
+            ["--association=pearson", "--k=1.2"],
+            ["--association=none", "--association-by-level"],
+        ] {
+            let parsed = Flags::parse_from(["train"].iter().chain(&flags));
+            let error = parsed.training.config().unwrap_err().to_string();
+            assert!(error.contains("objective.association"), "{error}");
+        }
+    }
 }

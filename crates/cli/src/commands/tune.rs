@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", conflicts_with_all = [
         "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config",
         "backbone", "association", "beta", "k", "association_score", "association_ramp",
-        "classification_loss", "centerness", "box_loss", "image_size", "short_side", "augment",
+        "association_by_level", "classification_loss", "box_association", "centerness", "predict_iou", "box_bins", "box_loss", "image_size", "short_side", "augment",
         "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "RecipeArgs", "average_decay",
         "workers", "seed", "weights", "improved_fcos", "new_classifier", "accumulate",
         "gradient_checkpointing", "precision", "space", "reduction", "output",
