@@ -7,7 +7,7 @@ use burn::tensor::{Int, Tensor};
 
 use crate::config_error::{ConfigError, non_negative, positive};
 use crate::correlation::Correlation;
-use crate::locations::Levels;
+use crate::levels::Levels;
 use crate::own_class::own_logits;
 use crate::positives::Positives;
 use crate::unknown_name::{self, UnknownName};

@@ -266,7 +266,7 @@ mod tests {
 
     use super::*;
     use crate::association::AssociationLoss;
-    use crate::locations::Levels;
+    use crate::levels::Levels;
     use crate::test_tensors::{assert_close, assert_finite, gradient, tensor1, values};
 
     const ALL: [Correlation; 3] = [

@@ -1,6 +1,7 @@
 use burn::tensor::{Int, Tensor};
 
 use crate::distribution::BoxDistributions;
+use crate::levels::Levels;
 use crate::normalizer::Normalizer;
 use crate::positives::Positives;
 use crate::weights::TargetWeights;
@@ -34,15 +35,6 @@ impl Predictions {
             levels: None,
         }
     }
-}
-
-/// The pyramid level of each location.
-#[derive(Clone, Debug)]
-pub struct Levels {
-    /// `[num_locations]`: the level of each location, in `0..count`.
-    pub indices: Tensor<1, Int>,
-    /// Number of levels.
-    pub count: usize,
 }
 
 /// The targets of the locations, in the rows of [`Predictions`].

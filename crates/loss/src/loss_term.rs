@@ -6,7 +6,8 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use crate::distribution::BoxDistributions;
 use crate::iou::aligned_iou;
-use crate::locations::{Levels, Predictions, Targets};
+use crate::levels::Levels;
+use crate::locations::{Predictions, Targets};
 use crate::positives::Positives;
 use crate::weights::TargetWeights;
 

@@ -476,7 +476,7 @@ mod tests {
     use crate::closed_forms::{self, Box4, ciou_weight, focal, iou, sigmoid};
     use crate::correlation::Correlation;
     use crate::distribution::BoxDistributions;
-    use crate::locations::Levels;
+    use crate::levels::Levels;
     use crate::test_tensors::{assert_close, assert_finite, tensor1, tensor2, values};
 
     const CLASSES: usize = 3;

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
 
-use crate::locations::Levels;
+use crate::levels::Levels;
 
 /// The label of a location that belongs to no object.
 pub const BACKGROUND: i32 = -1;

@@ -8,7 +8,7 @@ use fcos_burn::{
     data::DetectionDataset,
     detect::json::{read_json, write_json},
     eval::bootstrap::{paired_differences, resampled_metrics},
-    eval::calibration::{
+    eval::calibrator::{
         CalibrationComparison, CalibrationConfig, CalibrationFigures, CalibrationMethod,
     },
     eval::class_confusion::class_agnostic_metrics,

@@ -12,7 +12,7 @@ use fcos_burn::{
     detect::{Detector, json::write_json, known_classes},
     eval::{
         Analysis, AnalysisConfig, Evaluation, EvaluationReport,
-        calibration::{
+        calibrator::{
             CalibrationComparison, CalibrationConfig, CalibrationMethod, CalibrationTarget,
         },
         results,

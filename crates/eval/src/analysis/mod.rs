@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Evaluation, EvaluationError,
-    calibration::CalibrationComparison,
+    calibrator::CalibrationComparison,
     confusion_matrix::ConfusionMatrix,
     error_cost::ErrorCosts,
     matching::Matching,

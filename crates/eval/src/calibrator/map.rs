@@ -19,7 +19,7 @@ pub enum CalibrationMethod {
 /// or whether it is correct.
 ///
 /// ```
-/// use fcos_burn_eval::calibration::{CalibrationMap, CalibrationMethod};
+/// use fcos_burn_eval::calibrator::{CalibrationMap, CalibrationMethod};
 ///
 /// // Scores that are twice the IoU.
 /// let pairs: Vec<(f64, f64)> = (1..100).map(|i| (f64::from(i) / 100.0, f64::from(i) / 200.0)).collect();

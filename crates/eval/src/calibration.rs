@@ -1,16 +1,5 @@
-//! Calibration: how well scores predict the IoU, and scores that are made to predict it afterwards.
-//!
-//! [`calibration_error`] and [`localization_aware_error`] measure it. A [`Calibrator`] maps scores to
-//! calibrated scores, and [`cross_fitted`] does so without a separate set of images. This is what a
-//! loss that ties scores to the IoU has to be compared with.
-
-mod calibrator;
-mod comparison;
-mod map;
-
-pub use calibrator::{CalibrationConfig, CalibrationTarget, Calibrator, cross_fitted};
-pub use comparison::{CalibrationComparison, CalibrationFigures};
-pub use map::{CalibrationMap, CalibrationMethod};
+//! Calibration: how well scores predict the IoU. [`calibrator`](crate::calibrator) makes scores
+//! predict it.
 
 use crate::matching::{Matching, Outcome};
 

@@ -1,8 +1,18 @@
+//! Scores that are made to predict the IoU after training.
+//!
+//! A [`Calibrator`] maps scores to calibrated scores, and [`cross_fitted`] does so without a separate
+//! set of images. This is what a loss that ties scores to the IoU has to be compared with.
+
+mod comparison;
+mod map;
+
+pub use comparison::{CalibrationComparison, CalibrationFigures};
+pub use map::{CalibrationMap, CalibrationMethod};
+
 use fcos_burn_boxes::Detection;
 use fcos_burn_data::DetectionDataset;
 use serde::{Deserialize, Serialize};
 
-use super::{CalibrationMap, CalibrationMethod};
 use crate::{
     EvaluationError,
     evaluation::score_iou,

@@ -4,9 +4,12 @@ use fcos_burn_boxes::Detection;
 use fcos_burn_data::DetectionDataset;
 use serde::{Deserialize, Serialize};
 
-use super::{CalibrationConfig, LOCALIZATION_AWARE_BINS, cross_fitted, localization_aware_error};
+use super::{CalibrationConfig, cross_fitted};
 use crate::{
-    CocoMetric, Evaluation, EvaluationError, correlation::ScoreCorrelation, matching::Matching,
+    CocoMetric, Evaluation, EvaluationError,
+    calibration::{LOCALIZATION_AWARE_BINS, localization_aware_error},
+    correlation::ScoreCorrelation,
+    matching::Matching,
     text_table::aligned,
 };
 
@@ -30,7 +33,7 @@ pub struct CalibrationFigures {
     pub ap: Option<f64>,
     /// Correlation of score and IoU over all detections.
     pub correlation: ScoreCorrelation,
-    /// [Expected calibration error](super::calibration_error) of the score as a prediction of the IoU.
+    /// [Expected calibration error](crate::calibration::calibration_error) of the score as a prediction of the IoU.
     pub calibration_error: Option<f64>,
     /// [Localization-aware error](localization_aware_error).
     pub localization_aware_error: Option<f64>,
