@@ -42,12 +42,10 @@ impl StepMetric {
     pub const CENTERNESS: Self = Self::Term(Cow::Borrowed(FcosObjective::CENTERNESS));
 
     /// The terms of the built-in objective.
-    pub(crate) const TERMS: [Self; 4] = [
-        Self::CLASSIFICATION,
-        Self::LOCALIZATION,
-        Self::ASSOCIATION,
-        Self::CENTERNESS,
-    ];
+    pub(crate) fn terms() -> impl Iterator<Item = Self> {
+        let terms = FcosObjective::TERMS.iter();
+        terms.map(|name| Self::Term(Cow::Borrowed(name)))
+    }
 
     /// The metrics that are not terms.
     const OTHERS: [Self; 5] = [

@@ -40,11 +40,12 @@ use fcos_burn_eval::{
     Analysis, AnalysisConfig, CocoMetric, Evaluation, EvaluationReport,
     class_confusion::ClassConfusion, results,
 };
-use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
+use fcos_burn_loss::{AssociationScore, BoxAssociation, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
     backbone::{BackboneConfig, resnet::ResNetConfig},
+    head::{BoxQuality, RegressionForm},
 };
 use fcos_burn_report::{Provenance, Session, SplitCounts};
 
@@ -837,18 +838,32 @@ impl<C: BackboneConfig> Run<C> {
         }
     }
 
+    fn predicts(&self, quality: BoxQuality) -> bool {
+        let head = &self.config.model.head;
+        head.centerness.is_some() && head.quality == quality
+    }
+
     /// The metrics that each training step reports.
     fn step_metrics(&self) -> Vec<StepMetric> {
         let exists = |metric: &StepMetric| match metric.name() {
             FcosObjective::ASSOCIATION => self.config.objective.association.is_some(),
-            FcosObjective::CENTERNESS => self.config.model.head.centerness.is_some(),
+            FcosObjective::CENTERNESS => self.predicts(BoxQuality::Centerness),
+            FcosObjective::PREDICTED_IOU => self.predicts(BoxQuality::Iou),
+            FcosObjective::DISTRIBUTION => matches!(
+                self.config.model.head.regression,
+                RegressionForm::Distribution { .. }
+            ),
+            FcosObjective::BOX_ASSOCIATION => matches!(
+                self.config.objective.box_association,
+                Some(BoxAssociation::ExpectedIou { .. })
+            ),
             _ => true,
         };
         let added = self.extensions.objective.added_terms().iter();
         let added = added.map(|term| StepMetric::Term(term.name().to_owned().into()));
         [StepMetric::Loss]
             .into_iter()
-            .chain(StepMetric::TERMS.into_iter().filter(exists))
+            .chain(StepMetric::terms().filter(exists))
             .chain(added)
             .chain([
                 StepMetric::Positives,
