@@ -6,14 +6,14 @@
       --seconds 300,1200 --seeds 0,1,2 --output results/budget/bccd --yolo yolo11n --ours small=--from-scratch
 
 YOLO trains from scratch. The CPU seconds are those of the whole process with its children:
-reading, augmentation, validation and all. A first run of two epochs measures the seconds of an epoch and of
-the start; the number of epochs is the largest that fits into the budget. Epochs differ in
+reading, augmentation and validation included. Runs of one and of three epochs measure the seconds of an
+epoch and of the start; the number of epochs is the largest that fits into the budget. Epochs differ in
 cost, so the seconds used are printed, too.
 
 YOLO has its defaults, with `--size`'s longer side as `imgsz`, and is scored with the settings
 of its own validation (confidence 0.001, IoU 0.7, class by class). Each of `--ours NAME=FLAGS` is a row with
-these flags of `fcos-burn train`; without `--from-scratch`, it may start from the built-in weights. Results are kept in the output folder, so that a command that was stopped
-goes on where it was.
+these flags of `fcos-burn train`; without `--from-scratch`, it may start from the built-in weights. Results are
+kept in the output folder, so that a stopped command can be continued.
 
 ultralytics (AGPL) and pycocotools come from PyPI.
 """

@@ -359,9 +359,8 @@ fn extreme_inputs_give_finite_and_equal_losses_on_every_device() {
         let centerness = Tensor::<1>::from_floats([100.0; 8], &device).require_grad();
         let parts = objective.init().unwrap().forward(
             Predictions {
-                class_logits: logits.clone(),
-                boxes: boxes.clone(),
                 centerness_logits: Some(centerness),
+                ..Predictions::new(logits.clone(), boxes.clone())
             },
             Targets {
                 centerness: Some(Tensor::from_floats(

@@ -1,9 +1,6 @@
 //! Soft-NMS: overlap lowers scores (Bodla et al., <https://arxiv.org/abs/1704.04503>).
 
-use crate::{Detection, iou};
-
-/// The least score of a detection that has decayed; that of the authors.
-pub(crate) const MIN_SCORE: f32 = 0.001;
+use crate::{Detection, Nms, iou};
 
 /// Yields the detections by descending decayed score. Each one multiplies the scores of those that are left, and that it
 /// relates to, by `decay` of the IoU.
@@ -27,7 +24,7 @@ pub(crate) fn soft_nms(
             }
             let factor = decay(iou(&best.bbox, &other.bbox));
             other.score *= factor;
-            factor == 1.0 || other.score >= MIN_SCORE
+            factor == 1.0 || other.score >= Nms::MIN_DECAYED_SCORE
         });
         Some(best)
     })

@@ -62,7 +62,7 @@ pub enum Error {
     #[error("{0} is for ONNX files: use it with --format onnx")]
     OnlyOnnx(&'static str),
     /// Weights of 16 bits for a program that reads those of 32.
-    #[error("torchvision reads weights of 32 bits: use --half with another --format")]
+    #[error("torchvision reads weights of 32 bits: use --half with --format onnx or safetensors")]
     NotHalf,
     /// Data could not be read.
     #[error(transparent)]

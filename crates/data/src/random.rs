@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 
-use rand::{SeedableRng, TryRng};
+use rand::{Rng, RngExt, SeedableRng, TryRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The random number generator of a sample: ChaCha with 8 rounds. Its output is the same on every machine.
@@ -48,4 +48,9 @@ pub(crate) fn keyed_rng(purpose: [u8; 8], seed: u64, major: u64, minor: u64) -> 
     key[16..24].copy_from_slice(&major.to_le_bytes());
     key[24..].copy_from_slice(&minor.to_le_bytes());
     SampleRng(ChaCha8Rng::from_seed(key))
+}
+
+/// Whether an event of this probability happens.
+pub(crate) fn chance(probability: f32, rng: &mut (impl Rng + ?Sized)) -> bool {
+    rng.random::<f32>() < probability
 }

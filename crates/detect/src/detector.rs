@@ -178,6 +178,22 @@ impl<B: Backbone> Detector<B> {
         self.with_postprocess(|config| config.with_nms_iou_threshold(iou_threshold))
     }
 
+    /// Sets the exponent `α` of the class probability in the score `p̂^α · q^(1−α)` of a detector that
+    /// predicts a quality `q`, center-ness or IoU.
+    ///
+    /// # Errors
+    ///
+    /// Fails if it is not above 0 and at most 1, or if the detector predicts no quality.
+    pub fn with_score_exponent(self, score_exponent: f32) -> Result<Self, Error> {
+        ConfigError::ensure(
+            self.model.head().quality().is_some(),
+            "postprocess.score_exponent",
+            score_exponent,
+            "left out for a detector that predicts neither center-ness nor IoU",
+        )?;
+        self.with_postprocess(|config| config.with_score_exponent(score_exponent))
+    }
+
     /// Sets which boxes suppress each other.
     ///
     /// # Errors
@@ -365,13 +381,18 @@ impl<B: Backbone> Detector<B> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use fcos_burn_model::FcosConfig;
+    use fcos_burn_model::{FcosConfig, head::CenternessBranch};
 
     use super::*;
 
     fn detector() -> Detector {
+        with_branch(None)
+    }
+
+    fn with_branch(branch: Option<CenternessBranch>) -> Detector {
         let device = Device::flex();
         let mut config = FcosConfig::small(3);
+        config.head.centerness = branch;
         config.backbone.width = 8;
         config.fpn.channels = 8;
         config.head.tower_depth = 1;
@@ -409,6 +430,20 @@ mod tests {
         assert_eq!(error.to_string(), expected);
         let none: [&str; 0] = [];
         assert!(detector().with_classes(&none).is_err());
+    }
+
+    #[test]
+    fn a_score_exponent_needs_a_quality() {
+        let branch = Some(CenternessBranch::Regression);
+        let found = with_branch(branch).with_score_exponent(0.25).unwrap();
+        assert_eq!(found.model().postprocess().score_exponent, 0.25);
+        for invalid in [
+            detector().with_score_exponent(0.25),
+            with_branch(branch).with_score_exponent(0.0),
+        ] {
+            let error = invalid.unwrap_err().to_string();
+            assert!(error.contains("postprocess.score_exponent"), "{error}");
+        }
     }
 
     #[test]

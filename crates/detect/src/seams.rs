@@ -50,7 +50,7 @@ pub(crate) fn merged(found: Vec<(Detection, View)>, config: &PostprocessConfig) 
         }
     }
     whole.sort_by(|(a, _), (b, _)| by_score(a, b));
-    // What a view shows was already suppressed.
+    // The detections of a view have already suppressed each other.
     let mut unrepeated: Vec<(Detection, View)> = Vec::with_capacity(whole.len());
     for (detection, view) in whole {
         let seen = (unrepeated.iter())

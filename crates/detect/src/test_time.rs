@@ -10,11 +10,11 @@ use crate::{
     views::ViewMerging,
 };
 
-/// What a model makes of a batch: [`Fcos::detect`] or [`Fcos::candidates`].
+/// How a model decodes a batch: [`Fcos::detect`] or [`Fcos::candidates`].
 type Decode<B> = fn(&Fcos<B>, Tensor<4>, &[ImageFrame]) -> Vec<Vec<Detection>>;
 
 impl<B: Backbone> Detector<B> {
-    /// All detections in batches whose views have the same shapes: for each image those of its views, merged.
+    /// All detections in batches whose views have the same shapes: for each image, the merged detections of its views.
     pub(crate) fn detect_batches(&self, batches: Vec<InputBatch>) -> Vec<Vec<Detection>> {
         let mut views: Vec<Vec<InputView>> = Vec::new();
         for batch in batches {
@@ -61,7 +61,7 @@ impl<B: Backbone> Detector<B> {
             .collect()
     }
 
-    /// What the model makes of inputs of the same shape, image by image, boxes in pixels of the upright image.
+    /// The detections or candidates in inputs of the same shape, image by image, with boxes in pixels of the upright image.
     fn decoded(&self, inputs: Vec<InputView>, decode: Decode<B>) -> Vec<Vec<Detection>> {
         let (mut images, mut frames) = (Vec::with_capacity(inputs.len()), Vec::new());
         let mut flips = Vec::new();
@@ -118,10 +118,14 @@ mod tests {
         Flip::{self, *},
         Resize,
     };
-    use image::{Rgb, RgbImage, imageops};
+    use image::{RgbImage, imageops};
 
     use super::*;
-    use crate::{Tiling, test_detector::untrained, views::TestTimeAugmentation};
+    use crate::{
+        Tiling,
+        test_detector::{picture, untrained},
+        views::TestTimeAugmentation,
+    };
 
     const FIXED: Resize = Resize::Fixed {
         width: 64,
@@ -136,16 +140,6 @@ mod tests {
         ViewMerging::WeightedBoxesFusion(WeightedBoxesFusion::default())
     }
 
-    fn picture(width: u32, height: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, y| {
-            Rgb([
-                (x * 7 + y * 3) as u8,
-                (x * y) as u8,
-                (40 * (x / 9 + y / 7)) as u8,
-            ])
-        })
-    }
-
     fn with(detector: &Detector, augmentation: TestTimeAugmentation) -> Detector {
         let detector = detector.clone();
         detector.with_test_time_augmentation(augmentation).unwrap()
@@ -157,7 +151,7 @@ mod tests {
         found
     }
 
-    /// What a detector shows in one view of an image.
+    /// The detections in one view of an image.
     fn seen(detector: &Detector, image: &RgbImage, view: usize) -> Vec<Detection> {
         let mut batch = detector.input().batch(vec![image.clone()]).unwrap();
         let views = vec![batch.views.swap_remove(view)];

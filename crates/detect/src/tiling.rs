@@ -170,14 +170,14 @@ impl<B: Backbone> Detector<B> {
     ///
     /// Every object is to be detected once. A box of a window is *cut* if it touches an edge of the window that is
     /// inside the image (to 1 pixel, or 5% of the box). First, boxes of different windows that are not cut suppress each
-    /// other by their overlap, as greedy suppression does. Of the cut ones, a box is dropped if more than half of it lies in a box that is not cut. Cut boxes that continue
-    /// each other across a seam are then joined, and take the higher of their scores: both reach into
-    /// the overlap, from opposite sides, and their extents along the seam have an IoU of at
-    /// least 0.5. What is left is suppressed by IoU, and dropped if more than half of it lies in another box,
-    /// boxes with fewer cut edges first. All this happens within the classes that can suppress each other.
+    /// other by their overlap, as greedy suppression does. Of the cut ones, a box is dropped if more than half of it lies in
+    /// a box that is not cut. Cut boxes that continue each other across a seam are then joined, and take the higher of their
+    /// scores: both reach into the overlap, from opposite sides, and their extents along the seam have an IoU of at least
+    /// 0.5. What is left is suppressed by IoU, and dropped if more than half of it lies in another box, boxes with fewer cut
+    /// edges first. All this happens within the classes that can suppress each other.
     ///
-    /// A window is detected as an image is: with [test-time augmentation](crate::TestTimeAugmentation), in all views, which
-    /// are merged in the window.
+    /// With [test-time augmentation](crate::TestTimeAugmentation), a window is detected in all views, as an image is, and
+    /// its views are merged first.
     ///
     /// The limit of detections holds for each window. The image may have more, unless
     /// [`with_max_detections`](Self::with_max_detections) sets a limit for it.
@@ -265,10 +265,8 @@ impl<B: Backbone> Detector<B> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use image::Rgb;
-
     use super::*;
-    use crate::test_detector::untrained;
+    use crate::test_detector::{picture, untrained};
 
     #[test]
     fn windows_cover_every_pixel_and_have_the_full_size() {
@@ -327,16 +325,6 @@ mod tests {
             height: 64,
         };
         untrained(4, resize, 100)
-    }
-
-    fn picture(width: u32, height: u32) -> RgbImage {
-        RgbImage::from_fn(width, height, |x, y| {
-            Rgb([
-                (x * 7 + y * 3) as u8,
-                (x * y) as u8,
-                (40 * (x / 9 + y / 7)) as u8,
-            ])
-        })
     }
 
     #[test]

@@ -5,11 +5,10 @@ use fcos_burn_data::transforms::Flip;
 use fcos_burn_model::ConfigError;
 use serde::{Deserialize, Serialize};
 
-/// Test-time augmentation: every image is detected in several views, and what they show is merged. The default is one
+/// Test-time augmentation: every image is detected in several views, and their detections are merged. The default is one
 /// view, the image as it is.
 ///
-/// The views are the image at each scale, upright and in each flip. A detection takes as much longer as they have more
-/// pixels.
+/// The views are the image at each scale, upright and in each flip. The time grows with the total number of pixels.
 ///
 /// ```
 /// use fcos_burn_data::transforms::Flip;
@@ -24,9 +23,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TestTimeAugmentation {
-    /// The sizes at which an image is seen, as factors of the input's size, from 0.1 to 10.
+    /// The sizes at which an image is detected, as factors of the input's size, from 0.1 to 10.
     pub scales: Vec<f32>,
-    /// The flips in which it is seen at each scale, besides upright.
+    /// The flips in which it is detected at each scale, besides upright.
     pub flips: Vec<Flip>,
     /// How the detections of the views are merged.
     pub merging: ViewMerging,
@@ -37,10 +36,10 @@ pub struct TestTimeAugmentation {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ViewMerging {
-    /// The candidates of all views are suppressed together, once, as those of one view are, as in FCOS.
+    /// The candidates of all views are suppressed together, like those of one view, as in FCOS.
     #[default]
     Suppression,
-    /// The detections of each view are fused: boxes are averaged, and what few views show gets a low score.
+    /// The detections of each view are fused: boxes are averaged, and a box that few views detect gets a low score.
     WeightedBoxesFusion(WeightedBoxesFusion),
 }
 

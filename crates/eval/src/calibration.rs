@@ -1,4 +1,7 @@
-//! Calibration: how well scores predict the IoU.
+//! Calibration: how well scores predict the IoU. [`calibrator`](crate::calibrator) makes scores
+//! predict it.
+
+use crate::matching::{Matching, Outcome};
 
 /// The usual number of bins of [`calibration_error`] (Guo et al., "On Calibration of Modern
 /// Neural Networks", ICML 2017).
@@ -42,9 +45,52 @@ pub fn calibration_error(scores: &[f64], ious: &[f64], bins: usize) -> Option<f6
     Some(sum / scores.len() as f64)
 }
 
+/// The usual number of bins of [`localization_aware_error`].
+pub const LOCALIZATION_AWARE_BINS: usize = 25;
+
+/// The localization-aware expected calibration error (LaECE, Oksuz et al., [Towards Building
+/// Self-Aware Object Detectors](https://arxiv.org/abs/2307.00934), CVPR 2023): the mean over the
+/// classes that have detections of the [`calibration_error`] with the precision times the mean IoU of the
+/// correct detections of a bin in place of its mean IoU.
+///
+/// A detection is correct if it finds an object in the matching. Those that find a crowd are left
+/// out. Unlike in `calibration_error`, duplicates count as an IoU of 0, and rare classes count as much
+/// as frequent ones.
+///
+/// `None` if it is undefined: without detections or bins, or for a score outside [0, 1].
+pub fn localization_aware_error(matching: &Matching, bins: usize) -> Option<f64> {
+    let mut by_class = vec![(Vec::new(), Vec::new()); matching.classes().len()];
+    for image in matching.images() {
+        let ious = image.ious();
+        for (row, (detection, outcome)) in image.detections.iter().zip(&image.outcomes).enumerate()
+        {
+            let iou = match outcome {
+                Outcome::Ignored => continue,
+                Outcome::Correct { object } => ious.at((row, *object)).clamp(0.0, 1.0),
+                _ => 0.0,
+            };
+            let (scores, targets) = &mut by_class[detection.label];
+            scores.push(f64::from(detection.score));
+            targets.push(iou);
+        }
+    }
+    by_class.retain(|(scores, _)| !scores.is_empty());
+    let errors = by_class
+        .iter()
+        .map(|(scores, ious)| calibration_error(scores, ious, bins));
+    let sum: f64 = errors.sum::<Option<f64>>()?;
+    (!by_class.is_empty()).then(|| sum / by_class.len() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_boxes::Detection;
+    use fcos_burn_data::{
+        DetectionDataset,
+        shapes::{ShapesConfig, ShapesSplit},
+    };
 
     use super::*;
 
@@ -69,6 +115,34 @@ mod tests {
         let ious = [0.5, 0.5, 0.5];
         let found = calibration_error(&scores, &ious, 1).unwrap();
         assert!((found - (1.25 - 1.5_f64).abs() / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_localization_aware_error_is_a_mean_over_classes() {
+        let shapes = ShapesConfig::default().with_val_images(30);
+        let dataset = DetectionDataset::shapes(&shapes, ShapesSplit::Val).unwrap();
+        let mut images = dataset.images().iter().enumerate();
+        let (index, image) = images.find(|(_, image)| image.objects.len() == 1).unwrap();
+        let object = &image.objects[0];
+        let found = |score: f32| Detection {
+            bbox: object.bbox.to_xyxy(),
+            label: object.label,
+            score,
+        };
+        let other = Detection {
+            bbox: [0.0, 0.0, 1.0, 1.0],
+            label: (object.label + 1) % 6,
+            score: 0.3,
+        };
+        // A correct detection and a duplicate in the same bin; another class has one on background.
+        let detections = vec![(index, vec![found(0.9), found(0.86), other])];
+        let matching = Matching::new(&dataset, &detections, 0.5).unwrap();
+        let expected = (((0.9 + 0.86) / 2.0 - 0.5_f64).abs() + 0.3) / 2.0;
+        let error = localization_aware_error(&matching, 5).unwrap();
+        assert!((error - expected).abs() < 1e-6, "{error}");
+        let none = Matching::new(&dataset, &[], 0.5).unwrap();
+        assert_eq!(localization_aware_error(&none, 5), None);
+        assert_eq!(localization_aware_error(&matching, 0), None);
     }
 
     #[test]

@@ -39,6 +39,14 @@ pub enum EvaluationError {
         /// The id of the image.
         image_id: u64,
     },
+    /// A score is not between 0 and 1, so that it cannot be calibrated.
+    #[error("evaluation failed: a score in image {image_id} is {score}, not between 0 and 1")]
+    Score {
+        /// The id of the image.
+        image_id: u64,
+        /// The score.
+        score: f32,
+    },
     /// The IoU threshold of a matching is out of range.
     #[error("evaluation failed: the IoU threshold {iou_threshold} is not above 0.1 and at most 1")]
     IouThreshold {

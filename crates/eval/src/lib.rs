@@ -3,6 +3,7 @@
 mod analysis;
 pub mod bootstrap;
 pub mod calibration;
+pub mod calibrator;
 pub mod class_confusion;
 mod coco;
 pub mod confusion_matrix;

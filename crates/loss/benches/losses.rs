@@ -16,16 +16,21 @@ const ROWS: usize = 4268;
 const CLASSES: usize = 80;
 const POSITIVES: usize = 200;
 
-const CLASSIFICATION: [ClassificationLoss; 4] = [
+const CLASSIFICATION: [ClassificationLoss; 6] = [
     ClassificationLoss::FOCAL,
     ClassificationLoss::QUALITY_FOCAL,
     ClassificationLoss::VARIFOCAL,
     ClassificationLoss::SOFT_LABEL_FOCAL,
+    ClassificationLoss::RANK_SORT,
+    ClassificationLoss::ALRP,
 ];
 
-const ASSOCIATION: [AssociationLoss; 2] = [
+const ASSOCIATION: [AssociationLoss; 5] = [
     AssociationLoss::Pse { beta: 1.0, k: 1.0 },
     AssociationLoss::Pce { beta: 1.0, k: 1.0 },
+    AssociationLoss::CONCORDANCE,
+    AssociationLoss::PEARSON,
+    AssociationLoss::SPEARMAN,
 ];
 
 fn device() -> Device {
@@ -67,6 +72,33 @@ fn classification(bencher: Bencher, loss: &ClassificationLoss) {
     });
 }
 
+/// Numbers of logits and of positive locations.
+const RANKED: [(usize, usize); 4] = [
+    (10_000, 50),
+    (100_000, 200),
+    (1_000_000, 200),
+    (1_000_000, 2_000),
+];
+
+/// Logits as at the start of a training, all close to those of the positives.
+#[divan::bench(args = RANKED)]
+fn rank_sort(bencher: Bencher, &(elements, positives): &(usize, usize)) {
+    let rows = elements / CLASSES;
+    let logits = random([rows, CLASSES], [-5.0, -4.0]).require_grad();
+    let label = |row: usize| match row.is_multiple_of(rows.div_ceil(positives)) {
+        true => (row % CLASSES) as i32,
+        false => -1,
+    };
+    let labels: Vec<i32> = (0..rows).map(label).collect();
+    let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [rows]), &device());
+    let ious = random([rows], [0.0, 1.0]);
+    bencher.bench_local(|| {
+        let loss = ClassificationLoss::RANK_SORT;
+        let loss = loss.forward(logits.clone(), labels.clone(), ious.clone());
+        black_box(loss.sum().backward())
+    });
+}
+
 #[divan::bench(args = BoxLoss::ALL)]
 fn boxes_of_positives(bencher: Bencher, loss: &BoxLoss) {
     let (predicted, target) = (boxes(POSITIVES).require_grad(), boxes(POSITIVES));
@@ -92,11 +124,7 @@ fn objective(bencher: Bencher) {
         .with_association(Some(AssociationLoss::default()))
         .init();
     let Ok(objective) = objective else { return };
-    let predictions = Predictions {
-        class_logits: logits(ROWS),
-        boxes: boxes(ROWS).require_grad(),
-        centerness_logits: None,
-    };
+    let predictions = Predictions::new(logits(ROWS), boxes(ROWS).require_grad());
     let targets = Targets::new(labels(ROWS), boxes(ROWS));
     bencher.bench_local(|| {
         let output = objective.forward(predictions.clone(), targets.clone());

@@ -6,7 +6,10 @@ use burn::tensor::activation::sigmoid;
 use burn::tensor::{Int, Tensor};
 
 use crate::config_error::{ConfigError, non_negative, positive};
+use crate::correlation::Correlation;
+use crate::levels::Levels;
 use crate::own_class::own_logits;
+use crate::positives::Positives;
 use crate::unknown_name::{self, UnknownName};
 
 /// `ε` of [`AssociationLoss::Pce`].
@@ -16,8 +19,9 @@ const PCE_DOMAIN_MARGIN: f64 = 0.01;
 /// several boxes of one object the best localized one gets the highest score.
 ///
 /// An association loss regularizes the classifier: it is added to a classification loss, over the
-/// positive locations only (eq. 12). Both of its forms pull the score `p̂` toward the line
-/// `p̂ = kÎ` with weight `β`. The IoU `Î` is a label: no gradient flows into it.
+/// positive locations only (eq. 12), with weight `β`. The IoU `Î` is a label: no gradient flows into
+/// it. The two forms of the paper pull the score `p̂` of each location toward the line `p̂ = kÎ`.
+/// [`Correlation`](Self::Correlation) compares the scores of several locations.
 ///
 /// # Where the optimum lies
 ///
@@ -71,6 +75,29 @@ pub enum AssociationLoss {
         /// Slope of the score over the IoU, finite and `> 0`.
         k: f64,
     },
+    /// Correlation loss, `β (1 − ρ)`, where `ρ` correlates the scores of the positive locations with
+    /// their IoUs, from [Correlation Loss](https://arxiv.org/abs/2301.01019) (Kahraman et al., 2023).
+    /// There, the score is that of the [true class](AssociationScore::GroundTruthClass), and for the
+    /// concordance `β` is 0.2 beside a center-ness branch and 0.3 without one, over all levels.
+    ///
+    /// # Batches in parts
+    ///
+    /// A correlation is a statistic of several locations, so that the loss of a batch is not a sum
+    /// over them. In a batch that is divided over devices or accumulated, each part has its own
+    /// coefficient, and the loss is the mean over the parts weighted by their numbers of positive
+    /// locations. It therefore depends on the division, like batch normalization.
+    ///
+    /// There is no loss where the coefficient is undefined: with fewer than two positive locations,
+    /// and for Pearson's and Spearman's also if all scores or all IoUs are equal.
+    Correlation {
+        /// Weight, finite and `≥ 0`.
+        beta: f64,
+        /// The coefficient `ρ`.
+        coefficient: Correlation,
+        /// Whether each level of the pyramid has its own coefficient. The loss is then their mean
+        /// over the levels that have one.
+        by_level: bool,
+    },
 }
 
 impl Default for AssociationLoss {
@@ -81,29 +108,57 @@ impl Default for AssociationLoss {
 }
 
 impl AssociationLoss {
-    /// Checks the ranges of `beta` and `k`.
+    /// Concordance of all positive locations with `β = 0.3`, the weight in the authors' code without
+    /// a center-ness branch.
+    pub const CONCORDANCE: Self = Self::correlation(Correlation::Concordance);
+    /// Pearson's correlation of all positive locations with `β = 0.3`.
+    pub const PEARSON: Self = Self::correlation(Correlation::Pearson);
+    /// Spearman's correlation of all positive locations with `β = 0.3` and `ε = 0.1`.
+    pub const SPEARMAN: Self = Self::correlation(Correlation::Spearman { epsilon: 0.1 });
+
+    const fn correlation(coefficient: Correlation) -> Self {
+        Self::Correlation {
+            beta: 0.3,
+            coefficient,
+            by_level: false,
+        }
+    }
+
+    /// Checks the ranges of all parameters.
     ///
     /// # Errors
     ///
     /// Names the first field that is out of range, such as `pse.beta`.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let (name, beta, k) = match *self {
-            Self::Pse { beta, k } => ("pse", beta, k),
-            Self::Pce { beta, k } => ("pce", beta, k),
+        let (name, checked) = match *self {
+            Self::Pse { beta, k } => ("pse", check_line(beta, k)),
+            Self::Pce { beta, k } => ("pce", check_line(beta, k)),
+            Self::Correlation {
+                beta, coefficient, ..
+            } => {
+                let coefficient = || {
+                    let checked = coefficient.validate();
+                    checked.map_err(|error| error.within("coefficient"))
+                };
+                let checked = non_negative("beta", beta).and_then(|()| coefficient());
+                ("correlation", checked)
+            }
         };
-        non_negative("beta", beta)
-            .and_then(|()| positive("k", k))
-            .map_err(|error| error.within(name))
+        checked.map_err(|error| error.within(name))
     }
 
     /// The same loss with its weight `β` multiplied by `factor`.
     pub(crate) fn weighted(mut self, factor: f64) -> Self {
-        let (Self::Pse { beta, .. } | Self::Pce { beta, .. }) = &mut self;
+        let (Self::Pse { beta, .. } | Self::Pce { beta, .. } | Self::Correlation { beta, .. }) =
+            &mut self;
         *beta *= factor;
         self
     }
 
     /// The loss of each positive location, unreduced.
+    ///
+    /// For [`Correlation`](Self::Correlation), this is the location's [share](Correlation) in the
+    /// loss, whose mean over the locations is `β (1 − ρ)`. All locations count as one level.
     ///
     /// # Shapes
     ///
@@ -115,8 +170,48 @@ impl AssociationLoss {
         match *self {
             Self::Pse { beta, k } => deviation(scores, ious, k).square().mul_scalar(beta),
             Self::Pce { beta, k } => pce(deviation(scores, ious, k).abs()).mul_scalar(beta),
+            Self::Correlation {
+                beta, coefficient, ..
+            } => {
+                let all = Positives::all(&scores);
+                coefficient.losses(scores, ious, &[all]).mul_scalar(beta)
+            }
         }
     }
+
+    /// The loss of each location, of which those of background mean nothing.
+    ///
+    /// # Panics
+    ///
+    /// If the loss is by level and there are no levels.
+    pub(crate) fn losses(
+        &self,
+        scores: Tensor<1>,
+        ious: Tensor<1>,
+        positives: &Positives,
+        levels: Option<&Levels>,
+    ) -> Tensor<1> {
+        let Self::Correlation {
+            beta,
+            coefficient,
+            by_level,
+        } = *self
+        else {
+            return self.forward(scores, ious);
+        };
+        let groups = match (by_level, levels) {
+            (false, _) => vec![positives.clone()],
+            (true, Some(levels)) => positives.by_level(levels),
+            (true, None) => panic!("the association loss is by level, but there are no levels"),
+        };
+        coefficient.losses(scores, ious, &groups).mul_scalar(beta)
+    }
+}
+
+/// Checks the weight and the slope of a loss that pulls to a line.
+fn check_line(beta: f64, k: f64) -> Result<(), ConfigError> {
+    non_negative("beta", beta)?;
+    positive("k", k)
 }
 
 /// `p̂ − kÎ`, with the IoU detached.
@@ -308,6 +403,9 @@ mod tests {
         for loss in [
             AssociationLoss::Pse { beta: 1.0, k: 1.0 },
             AssociationLoss::Pce { beta: 1.0, k: 1.0 },
+            AssociationLoss::CONCORDANCE,
+            AssociationLoss::PEARSON,
+            AssociationLoss::SPEARMAN,
         ] {
             let scores = tensor1(&[0.2, 0.9], &device).autodiff().require_grad();
             let ious = tensor1(&[0.8, 0.3], &device).autodiff().require_grad();
@@ -328,6 +426,9 @@ mod tests {
                 for loss in [
                     AssociationLoss::Pse { beta: 1.0, k },
                     AssociationLoss::Pce { beta: 1.0, k },
+                    AssociationLoss::CONCORDANCE,
+                    AssociationLoss::PEARSON,
+                    AssociationLoss::SPEARMAN,
                 ] {
                     let forward = |logits| {
                         loss.forward(score.scores(logits, labels()), tensor1(&ious, &device))
@@ -397,6 +498,18 @@ mod tests {
             AssociationLoss::Pse { beta: 0.0, k: 2.0 }.validate(),
             Ok(())
         );
+        for (beta, epsilon, field) in [
+            (-1.0, 1.0, "correlation.beta"),
+            (1.0, 0.0, "correlation.coefficient.spearman.epsilon"),
+        ] {
+            let loss = AssociationLoss::Correlation {
+                beta,
+                coefficient: Correlation::Spearman { epsilon },
+                by_level: true,
+            };
+            assert_eq!(loss.validate().unwrap_err().field, field);
+        }
+        assert_eq!(AssociationLoss::SPEARMAN.validate(), Ok(()));
     }
 
     #[test]

@@ -44,6 +44,14 @@ impl ClassBalance {
             let holds = weight.is_finite() && *weight >= 0.0;
             ConfigError::ensure(holds, "weights", weight, "finite and at least 0")?;
         }
+        if let (Some(weights), Some(_)) = (&self.weights, loss.ranking()) {
+            let requirement = "left out for a loss of the order of scores";
+            return Err(ConfigError::new(
+                "weights",
+                format!("{weights:?}"),
+                requirement,
+            ));
+        }
         for alpha in self.focal_alphas.iter().flatten() {
             let holds = (0.0..=1.0).contains(alpha);
             ConfigError::ensure(holds, "focal_alphas", alpha, "between 0 and 1")?;
@@ -151,11 +159,7 @@ mod tests {
 
     fn forward(balance: &ClassBalance, smoothing: f64, logits: Tensor<2>) -> Tensor<2> {
         let device = Device::flex();
-        let predictions = Predictions {
-            class_logits: logits,
-            boxes: Tensor::zeros([4, 4], &device),
-            centerness_logits: None,
-        };
+        let predictions = Predictions::new(logits, Tensor::zeros([4, 4], &device));
         let targets = Targets::new(
             Tensor::<1, Int>::from_ints(LABELS, &device),
             Tensor::zeros([4, 4], &device),

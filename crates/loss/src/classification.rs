@@ -5,6 +5,7 @@ use burn::tensor::{Int, Tensor};
 use crate::config_error::{ConfigError, fraction, non_negative, positive};
 use crate::focal::SigmoidFocalLoss;
 use crate::own_class::{own_class, soft_labels};
+use crate::ranking::RankingLoss;
 
 /// The loss of the classifier, over all locations and classes.
 ///
@@ -19,6 +20,26 @@ use crate::own_class::{own_class, soft_labels};
 /// minimum is at `p̂ = q`, and the gradient does not vanish as `p̂ → 1`.
 /// [`QualityFocal`](Self::QualityFocal) weights it by `|q − p̂|^β`, [`Varifocal`](Self::Varifocal)
 /// by `q`, and [`SoftLabelFocal`](Self::SoftLabelFocal) by a constant.
+///
+/// # Ranking losses
+///
+/// [`RankSort`](Self::RankSort) and [`Alrp`](Self::Alrp) depend on the order of all scores. They have
+/// no class weights to tune, and weight the box losses, too. Value and gradient are computed on the
+/// host, in O(n log m) for n elements of which m are positive: exactly, unlike in [bucketed
+/// ranking](https://arxiv.org/abs/2407.14204), whose gradients are exact at `δ = 0`.
+///
+/// Their gradients are error-driven: the gradient of a positive element is minus its error, and
+/// the elements above it share the error among them, by how much they are above it.
+///
+/// [`FcosObjective`](crate::FcosObjective) scales the localization loss so that both tasks are in
+/// balance. With Rank & Sort, it gets the value of the classification loss; with aLRP, the sum of both
+/// values. The authors of aLRP average the factor over an epoch. Here it is that of the step, as in
+/// Rank & Sort, so that a resumed training needs no state.
+///
+/// Ranks are those among the given locations. If a batch is divided over devices or accumulated, each
+/// part is ranked and balanced by itself, and the loss is the mean over the parts weighted by their
+/// numbers of positive locations. [Weights](crate::TargetWeights) of the targets have no effect on the
+/// classification and the localization loss; their quality takes the place of the IoU.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -45,6 +66,9 @@ pub enum ClassificationLoss {
     /// q CE(q, p̂)           for the class of a positive location, where q = Î > 0
     /// −α p̂^γ ln(1 − p̂)     otherwise
     /// ```
+    ///
+    /// Only this loss is that of VarifocalNet. Its star-shaped features and the second stage that
+    /// refines boxes, to whose IoU the labels refer there, are left out.
     Varifocal {
         /// Weight of background, in `[0, 1]`.
         alpha: f64,
@@ -88,6 +112,33 @@ pub enum ClassificationLoss {
         /// Slope of the score over the IoU, finite and `> 0`.
         k: f64,
     },
+    /// Rank & Sort loss, from [Rank & Sort Loss](https://arxiv.org/abs/2107.11669) (Oksuz et al.,
+    /// 2021), a loss of the order of scores. The error of a positive location is the share of
+    /// background among all elements above its own (ranking), plus how much smaller the mean IoU of
+    /// the positives above it is than it would be without those of lower IoU than its own (sorting).
+    /// Elements are compared by the ramp `H` of width `2δ` on the difference of their logits:
+    ///
+    /// ```text
+    /// N_FP / rank  +  Σⱼ Hᵢⱼ (1 − Îⱼ) / Σⱼ Hᵢⱼ − Σⱼ Hᵢⱼ [Îⱼ ≥ Îᵢ] (1 − Îⱼ) / Σⱼ Hᵢⱼ [Îⱼ ≥ Îᵢ]
+    /// ```
+    ///
+    /// See [ranking losses](#ranking-losses). The box losses are weighted by the highest score of
+    /// their location. The authors count positive locations without overlap as background; here they
+    /// are positive.
+    RankSort {
+        /// Half the width of the ramp in logits, finite and `≥ 0`.
+        delta: f64,
+    },
+    /// Average localization-recall-precision loss, from [aLRP
+    /// Loss](https://arxiv.org/abs/2009.13592) (Oksuz et al., 2020). The classification error of a
+    /// positive location is the share of background among all elements above its own. Its gradient
+    /// also has the localization errors `2 (1 − Î)` of the other positives above it. See [ranking
+    /// losses](#ranking-losses). The localization error is the mean over the positives of the sum of
+    /// the box losses of the positives above, divided by the rank.
+    Alrp {
+        /// Half the width of the ramp in logits, finite and `≥ 0`.
+        delta: f64,
+    },
 }
 
 impl Default for ClassificationLoss {
@@ -118,6 +169,11 @@ impl ClassificationLoss {
         k: 1.0,
     };
 
+    /// Rank & Sort loss as in its paper, `δ = 0.5`.
+    pub const RANK_SORT: Self = Self::RankSort { delta: 0.5 };
+    /// Average LRP loss as in the code of its authors, `δ = 1`.
+    pub const ALRP: Self = Self::Alrp { delta: 1.0 };
+
     /// Checks the range of every parameter.
     ///
     /// # Errors
@@ -144,10 +200,22 @@ impl ClassificationLoss {
                 .and_then(|()| non_negative("beta", beta))
                 .and_then(|()| positive("k", k))
                 .map_err(within("soft-label-focal")),
+            Self::RankSort { delta } => non_negative("delta", delta).map_err(within("rank-sort")),
+            Self::Alrp { delta } => non_negative("delta", delta).map_err(within("alrp")),
         }
     }
 
-    /// The loss of every element, unreduced.
+    /// The ranking loss, if it is one.
+    pub(crate) fn ranking(&self) -> Option<RankingLoss> {
+        match *self {
+            Self::RankSort { delta } => Some(RankingLoss::RankSort { delta }),
+            Self::Alrp { delta } => Some(RankingLoss::Alrp { delta }),
+            _ => None,
+        }
+    }
+
+    /// The loss of every element, unreduced. That of a ranking loss is the error of each positive
+    /// element, and 0 for the others, which nevertheless have a gradient.
     ///
     /// # Shapes
     ///
@@ -182,6 +250,14 @@ impl ClassificationLoss {
                 let weights =
                     focusing(logits.clone(), 1.0 - alpha, gamma).mask_fill(own_class, alpha + beta);
                 cross_entropy(logits, target) * weights
+            }
+            Self::RankSort { delta } => {
+                let loss = RankingLoss::RankSort { delta };
+                loss.rank(logits, &labels, &ious).losses
+            }
+            Self::Alrp { delta } => {
+                let loss = RankingLoss::Alrp { delta };
+                loss.rank(logits, &labels, &ious).losses
             }
         }
     }
@@ -246,11 +322,13 @@ mod tests {
     const LABELS: [i64; 6] = [1, 0, -1, 1, 0, -1];
     const IOUS: [f64; 6] = [0.8, 0.35, f64::NAN, 1.0, 0.0, 0.5];
 
-    const ALL: [ClassificationLoss; 4] = [
+    const ALL: [ClassificationLoss; 6] = [
         ClassificationLoss::FOCAL,
         ClassificationLoss::QUALITY_FOCAL,
         ClassificationLoss::VARIFOCAL,
         ClassificationLoss::SOFT_LABEL_FOCAL,
+        ClassificationLoss::RANK_SORT,
+        ClassificationLoss::ALRP,
     ];
 
     fn forward(loss: ClassificationLoss, logits: Tensor<2>) -> Tensor<2> {
@@ -510,6 +588,14 @@ mod tests {
                     k: 0.0,
                 },
                 "soft-label-focal.k is 0",
+            ),
+            (
+                ClassificationLoss::RankSort { delta: -1.0 },
+                "rank-sort.delta is -1",
+            ),
+            (
+                ClassificationLoss::Alrp { delta: f64::NAN },
+                "alrp.delta is NaN",
             ),
         ] {
             let error = loss.validate().unwrap_err().to_string();

@@ -9,13 +9,14 @@
 //!   the areas of small boxes do not fit in 16 bits.
 //! - Values and gradients are finite for logits up to ±10⁴, coordinates up to ±10⁶ px, degenerate
 //!   boxes, no positive locations and no rows at all.
-//! - No tensor is read back to the host.
+//! - No tensor is read back to the host, except by losses that sort or group locations, which say so.
 //!
 //! Equation numbers are those of D. Xu, J. Guan, P. Feng and W. Wang, *Association Loss for Visual
 //! Object Detection*, IEEE Signal Processing Letters, 2020, which the documentation calls *the
 //! paper*.
 
 mod association;
+mod box_association;
 mod box_loss;
 mod centerness;
 mod class_balance;
@@ -25,14 +26,21 @@ mod closed_forms;
 mod columns;
 mod config_error;
 mod corners;
+mod correlation;
+mod distribution;
 mod focal;
+mod host;
 mod iou;
+mod levels;
 mod locations;
 mod loss_term;
 mod normalizer;
 mod objective;
 mod own_class;
 mod positives;
+mod ramp_sums;
+mod ranking;
+mod soft_rank;
 #[cfg(test)]
 mod test_tensors;
 mod unknown_name;
@@ -42,13 +50,17 @@ mod weights;
 pub use burn;
 
 pub use association::{AssociationLoss, AssociationScore};
+pub use box_association::BoxAssociation;
 pub use box_loss::BoxLoss;
 pub use centerness::{centerness_loss, centerness_target};
 pub use class_balance::{ClassBalance, effective_number_weights};
 pub use classification::ClassificationLoss;
 pub use config_error::ConfigError;
+pub use correlation::Correlation;
+pub use distribution::{BoxDistributions, distribution_focal_loss};
 pub use focal::{SigmoidFocalLoss, SigmoidFocalLossConfig};
 pub use iou::aligned_iou;
+pub use levels::Levels;
 pub use locations::{Predictions, Targets};
 pub use loss_term::{LossTerm, TermInput, TermNameError};
 pub use normalizer::Normalizer;

@@ -1,5 +1,7 @@
 use burn::tensor::{Int, Tensor};
 
+use crate::distribution::BoxDistributions;
+use crate::levels::Levels;
 use crate::normalizer::Normalizer;
 use crate::positives::Positives;
 use crate::weights::TargetWeights;
@@ -13,6 +15,26 @@ pub struct Predictions {
     pub boxes: Tensor<2>,
     /// `[num_locations]`, if the detector has a center-ness branch.
     pub centerness_logits: Option<Tensor<1>>,
+    /// `[num_locations]`, if the detector predicts the IoU of its boxes.
+    pub iou_logits: Option<Tensor<1>>,
+    /// The distributions that boxes are the mean of, if the detector predicts them.
+    pub distributions: Option<BoxDistributions>,
+    /// The pyramid level of each location, for losses by level.
+    pub levels: Option<Levels>,
+}
+
+impl Predictions {
+    /// Predictions of classes and boxes, and of nothing else.
+    pub fn new(class_logits: Tensor<2>, boxes: Tensor<2>) -> Self {
+        Self {
+            class_logits,
+            boxes,
+            centerness_logits: None,
+            iou_logits: None,
+            distributions: None,
+            levels: None,
+        }
+    }
 }
 
 /// The targets of the locations, in the rows of [`Predictions`].
@@ -31,10 +53,13 @@ pub struct Targets {
     pub quality: Option<Tensor<1>>,
     /// Weights of the losses; without them, all weights are 1.
     pub weights: Option<TargetWeights>,
+    /// `[num_locations]`: a number for each object, which its positive locations share; any value
+    /// for the others. Required by losses that compare the locations of an object.
+    pub objects: Option<Tensor<1, Int>>,
 }
 
 impl Targets {
-    /// Targets with these labels and boxes, without center-ness, quality and weights.
+    /// Targets of classes and boxes, and of nothing else.
     pub fn new(labels: Tensor<1, Int>, boxes: Tensor<2>) -> Self {
         Self {
             labels,
@@ -42,6 +67,7 @@ impl Targets {
             centerness: None,
             quality: None,
             weights: None,
+            objects: None,
         }
     }
 

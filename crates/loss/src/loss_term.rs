@@ -4,7 +4,9 @@ use core::fmt;
 
 use burn::tensor::{Bool, Int, Tensor};
 
+use crate::distribution::BoxDistributions;
 use crate::iou::aligned_iou;
+use crate::levels::Levels;
 use crate::locations::{Predictions, Targets};
 use crate::positives::Positives;
 use crate::weights::TargetWeights;
@@ -49,11 +51,10 @@ use crate::weights::TargetWeights;
 /// let boxes = [[0., 0., 8., 9.], [4., 2., 20., 24.], [1., 1., 2., 2.]];
 /// let targets = [[0., 0., 8., 12.], [4., 4., 20., 21.], [0., 0., 0., 0.]];
 /// let output = objective.forward(
-///     Predictions {
-///         class_logits: Tensor::zeros([3, 2], &device),
-///         boxes: Tensor::from_floats(boxes, &device),
-///         centerness_logits: None,
-///     },
+///     Predictions::new(
+///         Tensor::zeros([3, 2], &device),
+///         Tensor::from_floats(boxes, &device),
+///     ),
 ///     Targets::new(
 ///         Tensor::<1, Int>::from_ints([0, 1, -1], &device),
 ///         Tensor::from_floats(targets, &device),
@@ -108,6 +109,15 @@ pub struct TermInput {
     pub centerness_targets: Option<Tensor<1>>,
     /// The weights of the locations, if the targets have some.
     pub weights: Option<TargetWeights>,
+    /// `[num_locations]`, if the detector predicts the IoU of its boxes; any value for background.
+    pub iou_logits: Option<Tensor<1>>,
+    /// The distributions that boxes are the mean of, if the detector predicts them.
+    pub distributions: Option<BoxDistributions>,
+    /// The pyramid level of each location, if the predictions have it.
+    pub levels: Option<Levels>,
+    /// `[num_locations]`, if the targets have it: a number for each object, which its positive
+    /// locations share; any value for background.
+    pub objects: Option<Tensor<1, Int>>,
     /// The share of the training that is done, in `[0, 1]`: the argument of
     /// [`FcosObjective::at`](crate::FcosObjective::at), or 1.
     pub progress: f64,
@@ -128,6 +138,16 @@ impl TermInput {
         if let Some(logits) = &predictions.centerness_logits {
             assert_rows("predictions.centerness_logits", logits.dims()[0], rows);
         }
+        if let Some(logits) = &predictions.iou_logits {
+            assert_rows("predictions.iou_logits", logits.dims()[0], rows);
+        }
+        if let Some(distributions) = &predictions.distributions {
+            let found = distributions.logits.dims()[0];
+            assert_rows("predictions.distributions", found, rows);
+        }
+        if let Some(levels) = &predictions.levels {
+            assert_rows("predictions.levels", levels.indices.dims()[0], rows);
+        }
         if let Some(centerness) = &targets.centerness {
             assert_rows("targets.centerness", centerness.dims()[0], rows);
         }
@@ -136,6 +156,9 @@ impl TermInput {
         }
         if let Some(weights) = &targets.weights {
             assert_rows("targets.weights", weights.positive.dims()[0], rows);
+        }
+        if let Some(objects) = &targets.objects {
+            assert_rows("targets.objects", objects.dims()[0], rows);
         }
 
         let positives = Positives::of(&targets.labels);
@@ -155,6 +178,10 @@ impl TermInput {
                 .centerness
                 .map(|centerness| positives.mask(centerness)),
             weights: targets.weights,
+            iou_logits: predictions.iou_logits,
+            distributions: predictions.distributions,
+            levels: predictions.levels,
+            objects: targets.objects,
             progress,
             positives,
         }

@@ -5,6 +5,7 @@ use burn::config::Config;
 use burn::tensor::{FloatDType, Int, Tensor};
 
 use crate::association::{AssociationLoss, AssociationScore};
+use crate::box_association::{BoxAssociation, expected_iou_loss, score_weights};
 use crate::box_loss::BoxLoss;
 use crate::centerness::centerness_loss;
 use crate::class_balance::ClassBalance;
@@ -54,7 +55,15 @@ pub struct FcosObjectiveConfig {
     /// this probability `ε`, in `[0, 0.5]`, so that the loss of an element with label p is
     /// `(1 − ε) L(p̂, p) + ε L(p̂, 1 − p)`. `None` is the same as 0.
     pub label_smoothing: Option<f64>,
+    /// Association of the boxes with the scores, if any.
+    pub box_association: Option<BoxAssociation>,
+    /// Weight of the distribution focal loss, finite and `≥ 0`; by default 0.25, as in [Generalized
+    /// Focal Loss](https://arxiv.org/abs/2006.04388). For a detector that predicts distributions.
+    pub distribution_weight: Option<f64>,
 }
+
+/// The weight of the distribution focal loss, if none is set.
+const DISTRIBUTION_WEIGHT: f64 = 0.25;
 
 impl FcosObjectiveConfig {
     /// Builds the objective.
@@ -79,6 +88,23 @@ impl FcosObjectiveConfig {
             let requirement = "between 0 and 0.5, and 0 for losses other than focal";
             ConfigError::ensure(holds, "label_smoothing", smoothing, requirement)?;
         }
+        if let Some(weight) = self.distribution_weight {
+            non_negative("distribution_weight", weight)?;
+        }
+        if let Some(association) = &self.box_association {
+            association
+                .validate()
+                .map_err(|error| error.within("box_association"))?;
+            let weighted_twice = self.classification.ranking().is_some()
+                && *association == BoxAssociation::ScoreWeighted;
+            let requirement = "another one beside a ranking loss, which weights boxes itself";
+            ConfigError::ensure(
+                !weighted_twice,
+                "box_association",
+                "score-weighted",
+                requirement,
+            )?;
+        }
         Ok(FcosObjective {
             config: self.clone(),
             class_balance: ClassBalance::default(),
@@ -98,6 +124,16 @@ impl FcosObjectiveConfig {
 /// [FCOS](https://arxiv.org/abs/1904.01355): box losses are weighted by the center-ness target and
 /// divided by the sum of these targets instead of `N_pos`, and the binary cross-entropy of the
 /// branch is added, divided by `N_pos`.
+///
+/// A detector that predicts the IoU of its boxes instead, as in [IoU-aware
+/// RetinaNet](https://arxiv.org/abs/1912.05992), is trained with the binary cross-entropy of this
+/// prediction and the IoU, which has no gradient for the boxes, divided by `N_pos`. Box losses then
+/// have no weights.
+///
+/// A detector that predicts distributions over the distances to the sides of its boxes, as in
+/// [Generalized Focal Loss](https://arxiv.org/abs/2006.04388), is also trained with the
+/// [distribution focal loss](crate::distribution_focal_loss), the mean over the four sides, with the
+/// weights of the box losses.
 ///
 /// [`with_term`](Self::with_term) adds other terms.
 ///
@@ -129,6 +165,23 @@ impl FcosObjective {
     pub const ASSOCIATION: &'static str = "Association loss";
     /// Name of the binary cross-entropy of the center-ness branch over the positive locations.
     pub const CENTERNESS: &'static str = "Centerness loss";
+    /// Name of the [expected IoU](BoxAssociation::ExpectedIou) of the kept boxes as a loss, over the
+    /// positive locations.
+    pub const BOX_ASSOCIATION: &'static str = "Box association loss";
+    /// Name of the binary cross-entropy of the predicted IoU over the positive locations.
+    pub const PREDICTED_IOU: &'static str = "Predicted IoU loss";
+    /// Name of the distribution focal loss over the positive locations, its weight included.
+    pub const DISTRIBUTION: &'static str = "Distribution focal loss";
+    /// The names of the objective's own terms, in their order.
+    pub const TERMS: &'static [&'static str] = &[
+        Self::CLASSIFICATION,
+        Self::LOCALIZATION,
+        Self::ASSOCIATION,
+        Self::CENTERNESS,
+        Self::BOX_ASSOCIATION,
+        Self::PREDICTED_IOU,
+        Self::DISTRIBUTION,
+    ];
 
     /// Weighs the classes in the classification loss.
     ///
@@ -147,20 +200,15 @@ impl FcosObjective {
     ///
     /// # Errors
     ///
-    /// If the name of the term is empty, or is the name of another term. The four names of the
-    /// objective's own terms are taken even if the term is not configured.
+    /// If the name of the term is empty, or is the name of another term. The names of the objective's
+    /// [own terms](Self::TERMS) are taken even if the term is not configured.
     pub fn with_term(mut self, term: Arc<dyn LossTerm>) -> Result<Self, TermNameError> {
         let name = term.name();
         if name.trim().is_empty() {
             return Err(TermNameError::Empty);
         }
-        let own = [
-            Self::CLASSIFICATION,
-            Self::LOCALIZATION,
-            Self::ASSOCIATION,
-            Self::CENTERNESS,
-        ];
-        if own.contains(&name) || self.added_terms.iter().any(|other| other.name() == name) {
+        if Self::TERMS.contains(&name) || self.added_terms.iter().any(|other| other.name() == name)
+        {
             let name = name.to_owned();
             return Err(TermNameError::Taken { name });
         }
@@ -213,7 +261,8 @@ impl FcosObjective {
     ///
     /// If the tensors differ in their number of rows, if there are center-ness logits but the
     /// targets or the normalizer lack center-ness, if the class balance does not have one value per
-    /// class, or if the sum of an added term has more than one element.
+    /// class, if a configured loss needs levels or objects that are missing, or if the sum of an added
+    /// term has more than one element.
     pub fn forward_normalized(
         &self,
         predictions: Predictions,
@@ -232,20 +281,56 @@ impl FcosObjective {
             (logits, targets, target_sum.clamp_min(CENTERNESS_SUM_FLOOR))
         });
 
-        let classification = match (&input.weights, &normalizer.divisors) {
-            (None, None) => per_positive(self.classification(&input, &input.labels).sum()),
+        let ranking = self.config.classification.ranking();
+        let ranking = ranking
+            .map(|loss| loss.rank(input.class_logits.clone(), &input.labels, &input.quality));
+        // Ranks have no weights.
+        let per_ranked = |sum: Tensor<1>| sum / normalizer.num_positives.clone().clamp_min(1.0);
+        let classification = match (&ranking, &input.weights, &normalizer.divisors) {
+            (Some(ranking), _, _) => per_ranked(ranking.losses.clone().sum()),
+            (None, None, None) => per_positive(self.classification(&input, &input.labels).sum()),
             _ => self.weighted_classification(&input, &divisors),
         };
-        let box_losses = self
-            .config
-            .box_loss
-            .forward(input.predicted_boxes.clone(), input.target_boxes.clone());
-        let localization = match (&centerness, &input.weights) {
-            (Some((_, weights, weight_sum)), None) => {
-                (box_losses * weights.clone()).sum() / weight_sum.clone()
+
+        let score_weights = match self.config.box_association {
+            Some(BoxAssociation::ScoreWeighted) => {
+                let weights = match (&input.weights, &centerness) {
+                    (Some(weights), _) => input.positives.mask(weights.boxes.clone()),
+                    (None, Some((_, weights, _))) => weights.clone(),
+                    (None, None) => input.positives().cast(FloatDType::F32),
+                };
+                Some(score_weights(&input, weights))
             }
-            _ => per_positive(input.sum_over_positives(box_losses)),
+            _ => None,
         };
+        let mean_over_boxes = |losses: Tensor<1>| {
+            let losses = match &score_weights {
+                Some(weights) => losses * weights.clone(),
+                None => losses,
+            };
+            match (&ranking, &input.weights, &centerness) {
+                (Some(ranking), _, _) => per_ranked(ranking.weighted_sum(losses)),
+                (None, None, Some((_, weights, weight_sum))) => {
+                    (losses * weights.clone()).sum() / weight_sum.clone()
+                }
+                _ => per_positive(input.sum_over_positives(losses)),
+            }
+        };
+        let localization = mean_over_boxes(
+            self.config
+                .box_loss
+                .forward(input.predicted_boxes.clone(), input.target_boxes.clone()),
+        );
+        let localization = match &ranking {
+            Some(ranking) => ranking.balanced(localization, classification.clone()),
+            None => localization,
+        };
+        let distribution = input.distributions.as_ref().map(|distributions| {
+            let losses = distributions.losses(input.target_boxes.clone());
+            let weight = self.config.distribution_weight;
+            mean_over_boxes(losses).mul_scalar(weight.unwrap_or(DISTRIBUTION_WEIGHT))
+        });
+
         let mut terms = vec![
             LossValue::new(Self::CLASSIFICATION, classification),
             LossValue::new(
@@ -258,13 +343,32 @@ impl FcosObjective {
                 .config
                 .association_score
                 .scores(input.class_logits.clone(), input.labels.clone());
-            let losses = association.forward(scores, input.ious.clone());
+            let losses = association.losses(
+                scores,
+                input.ious.clone(),
+                &input.positives,
+                input.levels.as_ref(),
+            );
             let sum = input.sum_over_positives(losses);
             terms.push(LossValue::new(Self::ASSOCIATION, per_positive(sum)));
         }
-        if let Some((logits, targets, _)) = centerness {
-            let sum = input.sum_over_positives(centerness_loss(logits, targets));
+        if let Some((logits, targets, _)) = &centerness {
+            let losses = centerness_loss(logits.clone(), targets.clone());
+            let sum = input.sum_over_positives(losses);
             terms.push(LossValue::new(Self::CENTERNESS, per_positive(sum)));
+        }
+        if let Some(BoxAssociation::ExpectedIou { beta, temperature }) = self.config.box_association
+        {
+            let sum = expected_iou_loss(&input, temperature).mul_scalar(beta);
+            terms.push(LossValue::new(Self::BOX_ASSOCIATION, per_positive(sum)));
+        }
+        if let Some(logits) = input.iou_logits.clone() {
+            let losses = centerness_loss(logits, input.ious.clone());
+            let sum = input.sum_over_positives(losses);
+            terms.push(LossValue::new(Self::PREDICTED_IOU, per_positive(sum)));
+        }
+        if let Some(distribution) = distribution {
+            terms.push(LossValue::new(Self::DISTRIBUTION, distribution));
         }
         for term in &self.added_terms {
             let sum = term.sum(&input);
@@ -323,8 +427,8 @@ impl LossValue {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ObjectiveOutput {
-    /// The terms: classification, localization, association if it is configured, center-ness if it
-    /// is predicted, and the added terms in the order in which they were added.
+    /// The terms: those of [`FcosObjective::TERMS`] that are configured or predicted, and the added
+    /// terms in the order in which they were added.
     pub terms: Vec<LossValue>,
     /// The sum of the terms: the value to minimize.
     pub total: Tensor<1>,
@@ -370,6 +474,9 @@ mod tests {
 
     use super::*;
     use crate::closed_forms::{self, Box4, ciou_weight, focal, iou, sigmoid};
+    use crate::correlation::Correlation;
+    use crate::distribution::BoxDistributions;
+    use crate::levels::Levels;
     use crate::test_tensors::{assert_close, assert_finite, tensor1, tensor2, values};
 
     const CLASSES: usize = 3;
@@ -441,27 +548,26 @@ mod tests {
         fn targets(&self) -> Targets {
             // Targets come from a loader, on a device without autodiff.
             let device = Device::flex();
+            let labels = Tensor::from_ints(self.labels.as_slice(), &device);
             Targets {
                 centerness: self
                     .centerness
                     .as_ref()
                     .map(|[_, targets]| tensor1(targets, &device)),
-                ..Targets::new(
-                    Tensor::from_ints(self.labels.as_slice(), &device),
-                    tensor2(&self.target, &device),
-                )
+                ..Targets::new(labels, tensor2(&self.target, &device))
             }
         }
 
         fn predictions(&self) -> Predictions {
             let device = Device::flex().autodiff();
+            let logits = tensor2(&self.logits, &device).require_grad();
+            let boxes = tensor2(&self.predicted, &device).require_grad();
             Predictions {
-                class_logits: tensor2(&self.logits, &device).require_grad(),
-                boxes: tensor2(&self.predicted, &device).require_grad(),
                 centerness_logits: self
                     .centerness
                     .as_ref()
                     .map(|[logits, _]| tensor1(logits, &device).require_grad()),
+                ..Predictions::new(logits, boxes)
             }
         }
 
@@ -544,6 +650,7 @@ mod tests {
                     Some(AssociationLoss::Pce { beta, k }) => {
                         -beta * (1.0 - (sigmoid(logit) - k * iou(p, t)).abs()).ln()
                     }
+                    Some(other) => unimplemented!("{other:?}"),
                 };
                 ious += iou(p, t);
                 weights += weight;
@@ -666,8 +773,21 @@ mod tests {
 
     #[test]
     fn background_boxes_affect_neither_values_nor_gradients() {
-        for classification in [ClassificationLoss::default(), ClassificationLoss::VARIFOCAL] {
+        for classification in [
+            ClassificationLoss::default(),
+            ClassificationLoss::VARIFOCAL,
+            ClassificationLoss::RANK_SORT,
+            ClassificationLoss::ALRP,
+        ] {
             assert_background_has_no_effect(&paper().with_classification(classification));
+        }
+        for association in [
+            AssociationLoss::CONCORDANCE,
+            AssociationLoss::PEARSON,
+            AssociationLoss::SPEARMAN,
+        ] {
+            let config = paper().with_box_association(Some(BoxAssociation::ScoreWeighted));
+            assert_background_has_no_effect(&config.with_association(Some(association)));
         }
     }
 
@@ -757,12 +877,25 @@ mod tests {
         };
         for &box_loss in BoxLoss::ALL {
             let pce = AssociationLoss::Pce { beta: 1.0, k: 1.5 };
-            let config = paper().with_association(Some(pce)).with_box_loss(box_loss);
-            let evaluation = scene.evaluate(&config);
-            assert_finite(&columns(&evaluation.output));
-            assert_finite(&evaluation.class_gradient);
-            assert_finite(&evaluation.box_gradient);
-            assert_finite(&evaluation.centerness_gradient.unwrap());
+            let config = paper().with_box_loss(box_loss);
+            for config in [
+                config.clone().with_association(Some(pce)),
+                (config
+                    .clone()
+                    .with_association(Some(AssociationLoss::PEARSON)))
+                .with_box_association(Some(BoxAssociation::ScoreWeighted)),
+                (config
+                    .clone()
+                    .with_association(Some(AssociationLoss::CONCORDANCE)))
+                .with_classification(ClassificationLoss::RANK_SORT),
+                config.with_classification(ClassificationLoss::ALRP),
+            ] {
+                let evaluation = scene.evaluate(&config);
+                assert_finite(&columns(&evaluation.output));
+                assert_finite(&evaluation.class_gradient);
+                assert_finite(&evaluation.box_gradient);
+                assert_finite(&evaluation.centerness_gradient.unwrap());
+            }
         }
     }
 
@@ -784,6 +917,169 @@ mod tests {
         assert_close(&sum[..6], &columns(&whole.output)[..6], 1e-6);
         let gradient = [first.box_gradient, second.box_gradient].concat();
         assert_close(&gradient, &whole.box_gradient, 1e-6);
+    }
+
+    #[test]
+    fn losses_of_several_locations_are_means_over_parts_weighted_by_positives() {
+        let batch = Scene {
+            centerness: None,
+            ..Scene::random(30, mixed)
+        };
+        let parts = [batch.rows(0..9), batch.rows(9..30)];
+        let correlated = paper().with_association(Some(AssociationLoss::CONCORDANCE));
+        let ranked = FcosObjectiveConfig::new().with_classification(ClassificationLoss::RANK_SORT);
+        for (config, name) in [
+            (&correlated, FcosObjective::ASSOCIATION),
+            (&ranked, FcosObjective::CLASSIFICATION),
+            (&ranked, FcosObjective::LOCALIZATION),
+        ] {
+            let value = |evaluation: Evaluation| scalar(evaluation.output.term(name).unwrap());
+            let alone = parts.each_ref().map(|part| value(part.evaluate(config)));
+            let shares = (parts.each_ref())
+                .map(|part| value(part.evaluate_normalized(config, batch.targets().normalizer())));
+            // 6 and 14 of their rows are positive.
+            let expected = [0.3 * alone[0], 0.7 * alone[1]];
+            assert_close(&shares, &expected, 1e-6);
+            let whole = value(batch.evaluate(config));
+            assert!(
+                (whole - shares[0] - shares[1]).abs() > 1e-3,
+                "{name}: {whole}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_loss_by_level_is_that_of_the_levels() {
+        let by_level = AssociationLoss::Correlation {
+            beta: 0.2,
+            coefficient: Correlation::Concordance,
+            by_level: true,
+        };
+        let (scene, config) = (
+            Scene::random(12, mixed),
+            paper().with_association(Some(by_level)),
+        );
+        let value = |indices: [i32; 12], count| {
+            let indices = Tensor::from_ints(indices, &Device::flex());
+            let predictions = Predictions {
+                levels: Some(Levels { indices, count }),
+                ..scene.predictions()
+            };
+            let output = config.init().unwrap().forward(predictions, scene.targets());
+            scalar(output.term(FcosObjective::ASSOCIATION).unwrap())
+        };
+        let halves = value([0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1], 2);
+        let alone = [scene.rows(0..6), scene.rows(6..12)].map(|half| {
+            let levels = Levels {
+                indices: Tensor::zeros([6], &Device::flex()),
+                count: 3,
+            };
+            let predictions = Predictions {
+                levels: Some(levels),
+                ..half.predictions()
+            };
+            let output = config.init().unwrap().forward(predictions, half.targets());
+            scalar(output.term(FcosObjective::ASSOCIATION).unwrap())
+        });
+        assert_close(&[halves], &[(alone[0] + alone[1]) / 2.0], 1e-6);
+    }
+
+    #[test]
+    #[should_panic(expected = "by level, but there are no levels")]
+    fn a_loss_by_level_needs_levels() {
+        let by_level = AssociationLoss::Correlation {
+            beta: 0.2,
+            coefficient: Correlation::Pearson,
+            by_level: true,
+        };
+        Scene::random(12, mixed).evaluate(&paper().with_association(Some(by_level)));
+    }
+
+    /// Logits and targets of a predicted IoU, and of distributions over three bins of 16 px.
+    fn evaluate_branches(
+        scene: &Scene,
+        config: &FcosObjectiveConfig,
+    ) -> (ObjectiveOutput, Predictions) {
+        let rows = scene.labels.len();
+        let autodiff = Device::flex().autodiff();
+        let mut next = noise(3);
+        let mut column =
+            |len: usize| -> Vec<f64> { (0..len).map(|_| 4.0 * next() - 2.0).collect() };
+        let distributions = BoxDistributions {
+            logits: (tensor1(&column(12 * rows), &autodiff).reshape([rows, 4, 3])).require_grad(),
+            locations: tensor1(&vec![25.0; 2 * rows], &autodiff).reshape([rows, 2]),
+            bin_sizes: tensor1(&vec![16.0; rows], &autodiff),
+        };
+        let predictions = Predictions {
+            iou_logits: Some(tensor1(&column(rows), &autodiff).require_grad()),
+            distributions: Some(distributions),
+            ..scene.predictions()
+        };
+        let objective = config.init().unwrap();
+        (
+            objective.forward(predictions.clone(), scene.targets()),
+            predictions,
+        )
+    }
+
+    #[test]
+    fn a_predicted_iou_is_trained_with_that_of_the_box() {
+        let scene = Scene {
+            centerness: None,
+            ..Scene::random(12, mixed)
+        };
+        let (output, predictions) = evaluate_branches(&scene, &FcosObjectiveConfig::new());
+        let logits = predictions.iou_logits.unwrap();
+        let ious: Vec<f64> = (0..12)
+            .map(|row| iou(scene.predicted[row], scene.target[row]))
+            .collect();
+        let positive = |row: usize| f64::from(u8::from(scene.labels[row] >= 0));
+        let scores: Vec<f64> = values(logits.clone()).into_iter().map(sigmoid).collect();
+        let entropy = |row: usize| {
+            let (q, p): (f64, f64) = (ious[row], scores[row]);
+            positive(row) * (-q * p.ln() - (1.0 - q) * (1.0 - p).ln())
+        };
+        let expected: f64 = (0..12).map(entropy).sum::<f64>() / 8.0;
+        let term = output.term(FcosObjective::PREDICTED_IOU).unwrap();
+        assert_close(&[scalar(term)], &[expected], 1e-5);
+        let gradients = term.backward();
+        let slopes: Vec<f64> = (0..12)
+            .map(|row| positive(row) * (scores[row] - ious[row]) / 8.0)
+            .collect();
+        assert_close(&values(logits.grad(&gradients).unwrap()), &slopes, 1e-5);
+        assert!(predictions.boxes.grad(&gradients).is_none());
+    }
+
+    #[test]
+    fn distributions_are_trained_with_the_weights_of_the_boxes() {
+        let with_centerness = Scene::random(12, mixed);
+        let without_centerness = Scene {
+            centerness: None,
+            ..with_centerness.clone()
+        };
+        for (scene, weight) in [(&with_centerness, None), (&without_centerness, Some(0.5))] {
+            let config = FcosObjectiveConfig::new().with_distribution_weight(weight);
+            let (output, predictions) = evaluate_branches(scene, &config);
+            let distributions = predictions.distributions.unwrap();
+            let losses = values(distributions.losses(tensor2(&scene.target, &Device::flex())));
+            let (mut sum, mut weights) = (0.0, 0.0);
+            for row in (0..12).filter(|row| scene.labels[*row] >= 0) {
+                let weight = scene.centerness.as_ref().map_or(1.0, |[_, t]| t[row]);
+                sum += weight * losses[row];
+                weights += weight;
+            }
+            let expected = weight.unwrap_or(0.25) * sum / weights;
+            let term = output.term(FcosObjective::DISTRIBUTION).unwrap();
+            assert_close(&[scalar(term)], &[expected], 1e-5);
+            let gradients = term.backward();
+            let slopes = values(distributions.logits.grad(&gradients).unwrap());
+            for (row, slopes) in slopes.chunks(12).enumerate() {
+                assert_eq!(
+                    scene.labels[row] < 0,
+                    slopes.iter().all(|slope| *slope == 0.0)
+                );
+            }
+        }
     }
 
     /// The L1 distance between predicted boxes and their targets, weighted by the progress.
@@ -975,6 +1271,10 @@ mod tests {
                     .with_classification(ClassificationLoss::VARIFOCAL)
                     .with_label_smoothing(Some(0.1)),
                 "label_smoothing",
+            ),
+            (
+                paper().with_distribution_weight(Some(-1.0)),
+                "distribution_weight",
             ),
         ] {
             assert_eq!(config.init().unwrap_err().field, field);

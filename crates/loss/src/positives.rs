@@ -2,6 +2,8 @@
 
 use burn::tensor::{Bool, FloatDType, Int, Tensor};
 
+use crate::levels::Levels;
+
 /// The label of a location that belongs to no object.
 pub const BACKGROUND: i32 = -1;
 
@@ -23,12 +25,39 @@ pub(crate) struct Positives {
 impl Positives {
     /// Locations are positive where their label is not negative.
     pub(crate) fn of(labels: &Tensor<1, Int>) -> Self {
-        let background = labels.clone().lower_scalar(0);
+        let ignored = labels.clone().equal_scalar(IGNORED);
+        Self::excluding(labels.clone().lower_scalar(0), ignored)
+    }
+
+    /// As many locations as `values` has elements, all of them positive.
+    pub(crate) fn all(values: &Tensor<1>) -> Self {
+        let device = values.device().without_autodiff();
+        Self::of(&Tensor::zeros(values.shape(), &device))
+    }
+
+    fn excluding(background: Tensor<1, Bool>, ignored: Tensor<1, Bool>) -> Self {
         Self {
             count: background.clone().bool_not().cast(FloatDType::F32).sum(),
-            ignored: labels.clone().equal_scalar(IGNORED),
             background,
+            ignored,
         }
+    }
+
+    /// The positive locations of each level.
+    pub(crate) fn by_level(&self, levels: &Levels) -> Vec<Self> {
+        (0..levels.count as i64)
+            .map(|level| {
+                let elsewhere = levels.indices.clone().not_equal_scalar(level);
+                let background = self.background.clone().bool_or(elsewhere);
+                Self::excluding(background, self.ignored.clone())
+            })
+            .collect()
+    }
+
+    /// Whether each location is positive. `None` if the device fails.
+    pub(crate) fn on_host(&self) -> Option<Vec<bool>> {
+        let data = self.background.clone().try_into_data().ok()?;
+        Some(data.iter::<bool>().map(|background| !background).collect())
     }
 
     /// Whether each location is positive, `[num_locations]`.

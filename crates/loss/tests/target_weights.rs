@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Device, Int, Tensor};
 use fcos_burn_loss::{
-    AssociationLoss, AssociationScore, BACKGROUND, BoxLoss, ClassificationLoss, Divisors,
-    FcosObjective, FcosObjectiveConfig, IGNORED, LossTerm, Normalizer, ObjectiveOutput,
+    AssociationLoss, AssociationScore, BACKGROUND, BoxAssociation, BoxLoss, ClassificationLoss,
+    Divisors, FcosObjective, FcosObjectiveConfig, IGNORED, LossTerm, Normalizer, ObjectiveOutput,
     Predictions, TargetWeights, Targets, TermInput,
 };
 
@@ -150,9 +150,8 @@ fn evaluate(
     let boxes = matrix(rows, |row| row.predicted, &device).require_grad();
     let centerness = column(rows, |row| row.centerness_logit, &device).require_grad();
     let predictions = Predictions {
-        class_logits: logits.clone(),
-        boxes: boxes.clone(),
         centerness_logits: targets.centerness.is_some().then(|| centerness.clone()),
+        ..Predictions::new(logits.clone(), boxes.clone())
     };
     let output = objective.forward_normalized(predictions, targets, normalizer);
     let gradients = output.total.backward();
@@ -443,5 +442,54 @@ fn weighted_parts_add_up_even_if_some_have_no_weights() {
         assert_close(&[total], &[expected.total()], 1e-6);
         let gradient = [&parts[0].gradients[0][..], &parts[1].gradients[0]].concat();
         assert_close(&gradient, &expected.gradients[0], 1e-6);
+    }
+}
+
+#[test]
+fn ranks_have_a_quality_but_no_weights() {
+    let rows = rows(20, &[0, BACKGROUND, 2, 1, IGNORED]);
+    for loss in [ClassificationLoss::RANK_SORT, ClassificationLoss::ALRP] {
+        let config = FcosObjectiveConfig::new().with_classification(loss);
+        let plain = whole(&config, &rows, With::default());
+        let weights = Some([3.7, 2.9]);
+        let weighted = With {
+            weights,
+            ..With::default()
+        };
+        let found = whole(&config, &rows, weighted);
+        assert_eq!(found.gradients, plain.gradients, "{loss:?}");
+        assert_eq!(found.total(), plain.total(), "{loss:?}");
+
+        let quality = With {
+            quality: true,
+            ..weighted
+        };
+        let found = whole(&config, &rows, quality);
+        let difference = |index: usize| -> f64 {
+            let [a, b] = [&found, &plain].map(|it| &it.gradients[index]);
+            a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum()
+        };
+        assert!(difference(0) > 1e-3, "{loss:?}");
+    }
+}
+
+#[test]
+fn scores_weight_boxes_beside_other_weights() {
+    let rows = rows(14, &[0, BACKGROUND, 2, 1, IGNORED]);
+    let config = pse().with_box_association(Some(BoxAssociation::ScoreWeighted));
+    for centerness in [false, true] {
+        let with = With {
+            centerness,
+            weights: Some([3.7, 2.9]),
+            ..With::default()
+        };
+        let found = whole(&config, &rows, with).term(FcosObjective::LOCALIZATION);
+        let positives = || rows.iter().filter(|row| row.is_positive());
+        let score = |row: &Row| 1.0 / (1.0 + (-row.logits[row.label as usize]).exp());
+        let weights: f64 = positives().map(|row| row.boxes).sum();
+        let weighted: f64 = positives().map(|row| row.boxes * score(row)).sum();
+        let losses = positives().map(|row| row.boxes * score(row) * (1.0 - row.iou()));
+        let expected = 1.5 * losses.sum::<f64>() * weights / weighted / 3.7;
+        assert_close(&[found], &[expected], 1e-5);
     }
 }

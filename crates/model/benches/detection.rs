@@ -139,7 +139,7 @@ fn decoding_and_suppression(bencher: Bencher, above_of_a_thousand: u32) {
             grid,
             class_logits,
             distances,
-            centerness_logits: None,
+            quality_logits: None,
         })
         .collect();
     let frame = ImageFrame::unscaled(SIZE);

@@ -171,7 +171,7 @@ impl<B: Backbone> Fcos<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::head::CenternessBranch;
+    use crate::head::{CenternessBranch, RegressionForm};
 
     fn tiny() -> FcosConfig {
         let mut config = FcosConfig::small(3);
@@ -244,6 +244,34 @@ mod tests {
             expected.sort_unstable();
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn distributions_have_the_boxes_as_their_means() {
+        let device = Device::flex();
+        let mut config = tiny();
+        config.head.regression = RegressionForm::Distribution { bins: 6 };
+        let model = config.init(&device).map(|model| model.valid());
+        let model = model.unwrap_or_else(|error| panic!("{error}"));
+        let noise = burn::tensor::Distribution::Default;
+        let output = model.forward(Tensor::random([2, 3, 40, 56], noise, &device));
+        let predictions = output.into_predictions();
+        let Some(distributions) = predictions.distributions else {
+            panic!("no distributions");
+        };
+        let [rows, sides, bins] = distributions.logits.dims();
+        assert_eq!([rows, sides, bins], [predictions.boxes.dims()[0], 4, 7]);
+        let bin = Tensor::<1, burn::tensor::Int>::arange(0..7, &device).float();
+        let shares = burn::tensor::activation::softmax(distributions.logits, 2);
+        let means: Tensor<2> = (shares * bin.reshape([1, 1, 7])).sum_dim(2).squeeze_dim(2);
+        let distances = means * distributions.bin_sizes.reshape([rows, 1]);
+        let [left_top, right_bottom] = [0, 2].map(|side| distances.clone().narrow(1, side, 2));
+        let corners = vec![
+            distributions.locations.clone() - left_top,
+            distributions.locations + right_bottom,
+        ];
+        let difference = (Tensor::cat(corners, 1) - predictions.boxes).abs().max();
+        assert!(difference.into_scalar::<f32>() < 1e-3);
     }
 
     #[test]

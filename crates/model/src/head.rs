@@ -4,7 +4,7 @@
 use burn::{
     module::{Module, Param},
     nn::{GroupNorm, Initializer, conv::Conv2d},
-    tensor::{Device, FloatDType, Tensor},
+    tensor::{Device, FloatDType, Int, Tensor, activation::softmax},
 };
 use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use crate::{
     kernels::{group_norm, relu},
     layers::{conv_with_zero_bias, group_norm_config},
     mixed_precision::{convolve, in_f32},
+    postprocess::is_default,
 };
 
 /// How the regression output `x` of a level becomes a distance in pixels, given the level's
@@ -31,6 +32,24 @@ pub enum RegressionForm {
     /// with boxes of the size of the level's cells, whose overlap has a gradient from the
     /// first step on.
     NormalizedExp,
+    /// `E[j]·s`, the mean of a distribution over the bins `j = 0, …, bins`, which is the
+    /// softmax of `a·x` (Li et al., [Generalized Focal Loss](https://arxiv.org/abs/2006.04388),
+    /// 2020). No distance exceeds `bins·s`. A training adds the distribution focal loss to its
+    /// objective.
+    Distribution {
+        /// The largest distance in strides, from 1 to 256; 16 in the paper.
+        bins: usize,
+    },
+}
+
+impl RegressionForm {
+    /// The number of values per side of a box that the regression branch predicts.
+    pub fn values_per_side(self) -> usize {
+        match self {
+            Self::Distribution { bins } => bins + 1,
+            _ => 1,
+        }
+    }
 }
 
 /// Largest exponent of the exponential [`RegressionForm`]s. e^12 is about 163,000: far
@@ -47,6 +66,19 @@ pub enum CenternessBranch {
     Classification,
     /// The regression tower (FCOS's `centerness_on_reg`; torchvision).
     Regression,
+}
+
+/// What the center-ness branch predicts. The score of a detection includes it in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum BoxQuality {
+    /// How central the location is in its object (FCOS).
+    #[default]
+    Centerness,
+    /// The IoU of the predicted box with its object (Wu et al., [IoU-aware Single-stage Object
+    /// Detector](https://arxiv.org/abs/1912.05992), 2020).
+    Iou,
 }
 
 /// Initialization of the towers' convolutions. The predictors' weights always start as
@@ -81,6 +113,9 @@ pub struct FcosHeadConfig {
     pub learned_scales: bool,
     /// The center-ness branch, if any.
     pub centerness: Option<CenternessBranch>,
+    /// What this branch predicts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub quality: BoxQuality,
     /// Probability in (0, 1) that every class starts with at every location (focal loss
     /// paper, section 4.1).
     pub prior: f64,
@@ -94,6 +129,7 @@ impl Default for FcosHeadConfig {
             regression: RegressionForm::Exp,
             learned_scales: true,
             centerness: None,
+            quality: BoxQuality::Centerness,
             prior: 0.01,
         }
     }
@@ -136,6 +172,12 @@ impl FcosHeadConfig {
         Self { centerness, ..self }
     }
 
+    /// Sets [`quality`](Self::quality).
+    #[must_use]
+    pub fn with_quality(self, quality: BoxQuality) -> Self {
+        Self { quality, ..self }
+    }
+
     /// Sets [`prior`](Self::prior).
     #[must_use]
     pub fn with_prior(self, prior: f64) -> Self {
@@ -154,6 +196,13 @@ impl FcosHeadConfig {
             self.tower_depth,
             "at most 256",
         )?;
+        if let RegressionForm::Distribution { bins } = self.regression {
+            let holds = (1..=256).contains(&bins);
+            ConfigError::ensure(holds, "regression.distribution.bins", bins, "from 1 to 256")?;
+        }
+        let has_branch = self.centerness.is_some() || self.quality == BoxQuality::Centerness;
+        let requirement = "left out without a center-ness branch, whose place it takes";
+        ConfigError::ensure(has_branch, "quality", "iou", requirement)?;
         ConfigError::ensure(
             self.prior > 0.0 && self.prior < 1.0,
             "prior",
@@ -197,7 +246,7 @@ impl FcosHeadConfig {
             class_tower: tower(),
             box_tower: tower(),
             class_logits,
-            distances: conv(4),
+            distances: conv(4 * self.regression.values_per_side()),
             centerness: self.centerness.map(|_| conv(1)),
             scales: strides
                 .iter()
@@ -207,6 +256,7 @@ impl FcosHeadConfig {
             strides: strides.to_vec(),
             regression: self.regression,
             centerness_branch: self.centerness,
+            quality: self.quality,
         }
     }
 }
@@ -235,6 +285,8 @@ pub struct FcosHead {
     regression: RegressionForm,
     #[module(skip)]
     centerness_branch: Option<CenternessBranch>,
+    #[module(skip)]
+    quality: BoxQuality,
 }
 
 /// The head's predictions for one level of `height` × `width` locations, in 32 bits.
@@ -247,6 +299,11 @@ pub struct LevelPrediction {
     pub distances: Tensor<4>,
     /// Center-ness logits, `[batch, 1, height, width]`, if the head predicts them.
     pub centerness_logits: Option<Tensor<4>>,
+    /// Logits of the IoU of the boxes, `[batch, 1, height, width]`, if the head predicts them.
+    pub iou_logits: Option<Tensor<4>>,
+    /// Logits of the [distribution](RegressionForm::Distribution) that each distance is the mean
+    /// of, if it is: `[batch, 4 · (bins + 1), height, width]`, side by side.
+    pub distribution_logits: Option<Tensor<4>>,
 }
 
 impl FcosHead {
@@ -261,7 +318,8 @@ impl FcosHead {
                 "its distances are not a ReLU times the stride",
             ),
             (
-                self.centerness_branch != Some(CenternessBranch::Regression),
+                self.centerness_branch != Some(CenternessBranch::Regression)
+                    || self.quality != BoxQuality::Centerness,
                 "it has no center-ness branch on the regression tower",
             ),
             (
@@ -274,9 +332,14 @@ impl FcosHead {
         .collect()
     }
 
-    /// Whether there is a center-ness branch.
+    /// Whether the head predicts center-ness.
     pub fn predicts_centerness(&self) -> bool {
-        self.centerness.is_some()
+        self.centerness.is_some() && self.quality == BoxQuality::Centerness
+    }
+
+    /// What the center-ness branch predicts, if there is one.
+    pub fn quality(&self) -> Option<BoxQuality> {
+        self.centerness.as_ref().map(|_| self.quality)
     }
 
     /// The layers of the classification tower.
@@ -299,7 +362,8 @@ impl FcosHead {
         &self.distances
     }
 
-    /// The predictor of the center-ness logits and the tower that it is attached to, if any.
+    /// The predictor of the center-ness logits, or of those of the IoU in their
+    /// [place](Self::quality), and the tower that it is attached to, if any.
     pub fn centerness(&self) -> Option<(&Conv2d, CenternessBranch)> {
         self.centerness.as_ref().zip(self.centerness_branch)
     }
@@ -347,7 +411,7 @@ impl FcosHead {
         let tower = |tower, features| run_tower(tower, features).cast(FloatDType::F32);
         let class_features = tower(&self.class_tower, features.clone());
         let box_features = tower(&self.box_tower, features);
-        let centerness_logits = self.centerness.as_ref().map(|conv| {
+        let quality_logits = self.centerness.as_ref().map(|conv| {
             let features = match self.centerness_branch {
                 Some(CenternessBranch::Regression) => &box_features,
                 _ => &class_features,
@@ -360,6 +424,14 @@ impl FcosHead {
             None => distances,
         };
         let stride = stride as f32;
+        let (centerness_logits, iou_logits) = match self.quality {
+            BoxQuality::Centerness => (quality_logits, None),
+            BoxQuality::Iou => (None, quality_logits),
+        };
+        let distribution_logits = match self.regression {
+            RegressionForm::Distribution { .. } => Some(scaled.clone()),
+            _ => None,
+        };
         LevelPrediction {
             class_logits: convolve(&self.class_logits, class_features),
             distances: match self.regression {
@@ -368,10 +440,26 @@ impl FcosHead {
                 RegressionForm::NormalizedExp => {
                     scaled.clamp_max(MAX_EXPONENT).exp().mul_scalar(stride)
                 }
+                RegressionForm::Distribution { bins } => {
+                    means_of_distributions(scaled, bins).mul_scalar(stride)
+                }
             },
             centerness_logits,
+            iou_logits,
+            distribution_logits,
         }
     }
+}
+
+/// The means of the distributions over `0, …, bins` with these logits,
+/// `[batch, 4 · (bins + 1), height, width]`, as a map `[batch, 4, height, width]`.
+fn means_of_distributions(logits: Tensor<4>, bins: usize) -> Tensor<4> {
+    let [batch, channels, height, width] = logits.dims();
+    let sides = channels / (bins + 1);
+    let values = Tensor::<1, Int>::arange(0..bins as i64 + 1, &logits.device()).float();
+    let shares = softmax(logits.reshape([batch * sides, bins + 1, height * width]), 1);
+    let means = (shares * values.reshape([1, bins + 1, 1])).sum_dim(1);
+    means.reshape([batch, sides, height, width])
 }
 
 fn run_tower(tower: &[TowerLayer], features: Tensor<4>) -> Tensor<4> {
@@ -500,6 +588,49 @@ mod tests {
         assert_eq!(first_row(0), [8.0, 16.0, 24.0, 32.0]);
         assert_eq!(first_row(1), [8.0, 16.0, 24.0, 32.0]);
         assert_eq!(first_row(2), [32.0, 64.0, 96.0, 128.0]);
+    }
+
+    #[test]
+    fn distances_are_means_of_distributions() {
+        let device = Device::flex();
+        let mut head = head(RegressionForm::Distribution { bins: 2 }, &device);
+        // One of three bins nearly certain, two of them, and all; 0 where nothing is learned.
+        let bias = [
+            0.0, 0.0, 30.0, 0.0, 30.0, 30.0, 30.0, 0.0, 30.0, 1.0, 1.0, 1.0,
+        ];
+        head.distances.bias = Some(Param::from_tensor(Tensor::from_floats(bias, &device)));
+        head.distances.weight = Param::from_tensor(head.distances.weight.val().zeros_like());
+        for (prediction, stride) in head.forward(levels(&device)).into_iter().zip(STRIDES) {
+            let [batch, channels, height, width] = prediction.distances.dims();
+            assert_eq!([batch, channels], [2, 4]);
+            let logits = prediction.distribution_logits.map(|logits| logits.dims());
+            assert_eq!(logits, Some([2, 12, height, width]));
+            let cells: Vec<f32> = prediction.distances.into_data().iter::<f32>().collect();
+            for (index, distance) in cells.iter().enumerate() {
+                let side = index / (height * width) % 4;
+                let expected = [2.0, 1.5, 1.0, 1.0][side] * stride as f32;
+                assert!((distance - expected).abs() < 1e-3, "{side}: {distance}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_predicted_iou_takes_the_place_of_the_centerness() {
+        let device = Device::flex();
+        let config = config(RegressionForm::Exp).with_quality(BoxQuality::Iou);
+        let head = config.init(8, 3, &STRIDES, &device);
+        assert!(!head.predicts_centerness());
+        for prediction in head.forward(levels(&device)) {
+            assert!(prediction.centerness_logits.is_none() && prediction.iou_logits.is_some());
+        }
+        let field = |config: FcosHeadConfig| config.validate().err().map(|error| error.field);
+        assert_eq!(field(config.clone()), None);
+        assert_eq!(field(config.with_centerness(None)), Some("quality".into()));
+        for bins in [0, 257] {
+            let form = RegressionForm::Distribution { bins };
+            let config = FcosHeadConfig::default().with_regression(form);
+            assert_eq!(field(config), Some("regression.distribution.bins".into()));
+        }
     }
 
     #[test]

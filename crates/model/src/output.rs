@@ -1,12 +1,14 @@
 //! The detector's output for a batch.
 
-use burn::tensor::{Tensor, TensorData};
+use std::iter;
+
+use burn::tensor::{Device, Tensor, TensorData};
 use fcos_burn_boxes::Detection;
-use fcos_burn_loss::Predictions;
+use fcos_burn_loss::{BoxDistributions, Levels, Predictions};
 
 use crate::{
     head::LevelPrediction,
-    locations::Locations,
+    locations::{LevelGrid, Locations},
     postprocess::{ImageFrame, LevelValues, PostprocessConfig, candidates, detect},
 };
 
@@ -26,7 +28,7 @@ impl FcosOutput {
     ///
     /// With N = batch × locations, image by image and each image in the order of
     /// [`Locations`]: class logits `[N, classes]`, boxes `[N, 4]` as xyxy in input pixels,
-    /// center-ness logits `[N]`.
+    /// center-ness or IoU logits and levels `[N]`, logits of distributions `[N, 4, bins + 1]`.
     pub fn into_predictions(self) -> Predictions {
         let count = self.locations.len();
         let rows = |maps: Vec<Tensor<4>>| -> Tensor<3> {
@@ -43,10 +45,14 @@ impl FcosOutput {
         let mut class_logits = Vec::new();
         let mut distances = Vec::new();
         let mut centerness_logits = Vec::new();
+        let mut iou_logits = Vec::new();
+        let mut distribution_logits = Vec::new();
         for level in self.levels {
             class_logits.push(level.class_logits);
             distances.push(level.distances);
             centerness_logits.extend(level.centerness_logits);
+            iou_logits.extend(level.iou_logits);
+            distribution_logits.extend(level.distribution_logits);
         }
         let distances = rows(distances);
         let device = distances.device();
@@ -58,17 +64,33 @@ impl FcosOutput {
         let boxes = Tensor::cat(
             vec![
                 locations.clone() - distances.clone().narrow(2, 0, 2),
-                locations + distances.narrow(2, 2, 2),
+                locations.clone() + distances.narrow(2, 2, 2),
             ],
             2,
         );
         let class_logits = rows(class_logits);
         let [batch, _, classes] = class_logits.dims();
+        let column =
+            |maps: Vec<Tensor<4>>| (!maps.is_empty()).then(|| rows(maps).reshape([batch * count]));
+        let distributions = (!distribution_logits.is_empty()).then(|| {
+            let logits = rows(distribution_logits);
+            let bins = logits.dims()[2] / 4;
+            BoxDistributions {
+                logits: logits.reshape([batch * count, 4, bins]),
+                locations: (locations.without_autodiff().expand([batch, count, 2]))
+                    .reshape([batch * count, 2]),
+                bin_sizes: strides_of(&self.locations, batch, &device),
+            }
+        });
         Predictions {
-            class_logits: class_logits.reshape([batch * count, classes]),
-            boxes: boxes.reshape([batch * count, 4]),
-            centerness_logits: (!centerness_logits.is_empty())
-                .then(|| rows(centerness_logits).reshape([batch * count])),
+            centerness_logits: column(centerness_logits),
+            iou_logits: column(iou_logits),
+            distributions,
+            levels: Some(levels_of(&self.locations, batch, &device)),
+            ..Predictions::new(
+                class_logits.reshape([batch * count, classes]),
+                boxes.reshape([batch * count, 4]),
+            )
         }
     }
 
@@ -96,7 +118,7 @@ impl FcosOutput {
         self.decode(frames, |levels, frame| candidates(levels, frame, config))
     }
 
-    /// What `decode` makes of the predictions for each image.
+    /// Applies `decode` to the predictions for each image.
     fn decode(
         self,
         frames: &[ImageFrame],
@@ -114,10 +136,7 @@ impl FcosOutput {
                         grid,
                         class_logits: level.class_logits.image(image),
                         distances: level.distances.image(image),
-                        centerness_logits: level
-                            .centerness_logits
-                            .as_ref()
-                            .map(|map| map.image(image)),
+                        quality_logits: (level.quality_logits.as_ref()).map(|map| map.image(image)),
                     })
                     .collect();
                 decode(&values, frame)
@@ -126,11 +145,41 @@ impl FcosOutput {
     }
 }
 
+/// The level of each location of `batch` images.
+fn levels_of(locations: &Locations, batch: usize, device: &Device) -> Levels {
+    let levels = each_location(locations, batch, |level, _| level as i32);
+    let data = TensorData::new(levels, [batch * locations.len()]);
+    Levels {
+        indices: Tensor::from_data(data, &device.clone().without_autodiff()),
+        count: locations.levels().len(),
+    }
+}
+
+/// The stride at each location of `batch` images.
+fn strides_of(locations: &Locations, batch: usize, device: &Device) -> Tensor<1> {
+    let strides = each_location(locations, batch, |_, grid| grid.stride as f32);
+    let data = TensorData::new(strides, [batch * locations.len()]);
+    Tensor::from_data(data, &device.clone().without_autodiff())
+}
+
+/// A value of each level, at each of its locations in `batch` images.
+fn each_location<T: Copy>(
+    locations: &Locations,
+    batch: usize,
+    value: impl Fn(usize, &LevelGrid) -> T,
+) -> Vec<T> {
+    let grids = locations.levels().iter().enumerate();
+    let of_image: Vec<T> = grids
+        .flat_map(|(level, grid)| iter::repeat_n(value(level, grid), grid.len()))
+        .collect();
+    of_image.repeat(batch)
+}
+
 /// The predictions of a level on the host.
 struct HostLevel {
     class_logits: HostMap,
     distances: HostMap,
-    centerness_logits: Option<HostMap>,
+    quality_logits: Option<HostMap>,
 }
 
 impl From<LevelPrediction> for HostLevel {
@@ -138,7 +187,7 @@ impl From<LevelPrediction> for HostLevel {
         Self {
             class_logits: level.class_logits.into(),
             distances: level.distances.into(),
-            centerness_logits: level.centerness_logits.map(HostMap::from),
+            quality_logits: (level.centerness_logits.or(level.iou_logits)).map(HostMap::from),
         }
     }
 }

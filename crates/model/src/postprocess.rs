@@ -16,6 +16,14 @@ pub struct PostprocessConfig {
     pub score_threshold: f32,
     /// The quantity that is compared with the score threshold.
     pub score_threshold_on: ScoreThresholdOn,
+    /// Exponent `α` of the class probability in the score `p̂^α · q^(1−α)` of a head that predicts a
+    /// quality `q`, center-ness or IoU: greater than 0 and at most 1, by default 0.5. At 1, the score
+    /// is `p̂`.
+    #[serde(
+        default = "equal_exponents",
+        skip_serializing_if = "is_equal_exponents"
+    )]
+    pub score_exponent: f32,
     /// How many of each level's candidates with the highest scores enter non-maximum
     /// suppression.
     pub candidates_per_level: usize,
@@ -35,8 +43,19 @@ pub struct PostprocessConfig {
 }
 
 /// Whether a value is left out of files, which earlier versions can then read.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// The [score exponent](PostprocessConfig::score_exponent) of FCOS: √(p̂·q).
+const EQUAL_EXPONENTS: f32 = 0.5;
+
+fn equal_exponents() -> f32 {
+    EQUAL_EXPONENTS
+}
+
+fn is_equal_exponents(exponent: &f32) -> bool {
+    *exponent == EQUAL_EXPONENTS
 }
 
 impl Default for PostprocessConfig {
@@ -44,6 +63,7 @@ impl Default for PostprocessConfig {
         Self {
             score_threshold: 0.05,
             score_threshold_on: ScoreThresholdOn::ClassProbability,
+            score_exponent: EQUAL_EXPONENTS,
             candidates_per_level: 1000,
             nms_iou_threshold: 0.6,
             nms_method: NmsMethod::default(),
@@ -69,6 +89,15 @@ impl PostprocessConfig {
     pub fn with_score_threshold_on(self, score_threshold_on: ScoreThresholdOn) -> Self {
         Self {
             score_threshold_on,
+            ..self
+        }
+    }
+
+    /// Sets [`score_exponent`](Self::score_exponent).
+    #[must_use]
+    pub fn with_score_exponent(self, score_exponent: f32) -> Self {
+        Self {
+            score_exponent,
             ..self
         }
     }
@@ -133,15 +162,28 @@ impl PostprocessConfig {
         (self.classes.as_ref()).is_none_or(|classes| classes.contains(&label))
     }
 
-    /// The class logit that a candidate has to exceed, with or without a center-ness. Where the
-    /// score is what is compared, it has to exceed the score threshold, too.
+    /// The score of a class probability `p̂` and a quality `q`.
+    fn score(&self, probability: f32, quality: f32) -> f32 {
+        match self.score_exponent {
+            EQUAL_EXPONENTS => (probability * quality).sqrt(),
+            exponent => probability.powf(exponent) * quality.powf(1.0 - exponent),
+        }
+    }
+
+    /// The class logit that a candidate has to exceed, with or without a quality in its score. Where
+    /// the score is what is compared, it has to exceed the score threshold, too.
     ///
     /// The sigmoid is monotonic: comparing logits saves computing it at the many locations that
     /// predict background.
-    pub fn least_class_logit(&self, with_centerness: bool) -> f32 {
-        // As c ≤ 1, a score √(p̂·c) above the threshold needs p̂ above its square.
-        logit(match self.score_threshold_on {
-            ScoreThresholdOn::Score if with_centerness => self.score_threshold.powi(2),
+    pub fn least_class_logit(&self, with_quality: bool) -> f32 {
+        // As q ≤ 1, a score √(p̂·q) above the threshold needs p̂ above its square.
+        logit(match (self.score_threshold_on, self.score_exponent) {
+            (ScoreThresholdOn::Score, EQUAL_EXPONENTS) if with_quality => {
+                self.score_threshold.powi(2)
+            }
+            (ScoreThresholdOn::Score, exponent) if with_quality => {
+                self.score_threshold.powf(exponent.recip())
+            }
             _ => self.score_threshold,
         })
     }
@@ -173,6 +215,9 @@ impl PostprocessConfig {
             let holds = sigma > 0.0 && sigma.is_finite();
             ConfigError::ensure(holds, "nms_method.soft-gaussian.sigma", sigma, "above 0")?;
         }
+        let exponent = self.score_exponent;
+        let holds = exponent > 0.0 && exponent <= 1.0;
+        ConfigError::ensure(holds, "score_exponent", exponent, "above 0 and at most 1")?;
         Ok(())
     }
 
@@ -187,7 +232,7 @@ impl PostprocessConfig {
     }
 }
 
-/// The quantity that has to exceed the score threshold. Without a center-ness branch, both
+/// The quantity that has to exceed the score threshold. If the head predicts no quality, both
 /// are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -195,7 +240,7 @@ impl PostprocessConfig {
 pub enum ScoreThresholdOn {
     /// The class probability p̂ alone (FCOS).
     ClassProbability,
-    /// The score √(p̂·c), with center-ness c (torchvision).
+    /// The score, √(p̂·q) by default, with a quality q (torchvision: center-ness).
     Score,
 }
 
@@ -248,15 +293,17 @@ pub struct LevelValues<'a> {
     pub class_logits: &'a [f32],
     /// Distances left, top, right, bottom in pixels, `[4, n]`.
     pub distances: &'a [f32],
-    /// Center-ness logits, `[n]`, if the head predicts them.
-    pub centerness_logits: Option<&'a [f32]>,
+    /// Logits of the quality that the score includes, center-ness or IoU, `[n]`, if the head
+    /// predicts one.
+    pub quality_logits: Option<&'a [f32]>,
 }
 
 /// Decodes the predictions for one image into detections, in order of descending score
 /// and in pixels of the original image.
 ///
-/// The score is the class probability p̂, or √(p̂·c) with a center-ness c. Boxes are clipped
-/// to the input image, suppressed, and mapped to the original image.
+/// The score is the class probability p̂, or with a quality q
+/// [`p̂^α · q^(1−α)`](PostprocessConfig::score_exponent). Boxes are clipped to the input image,
+/// suppressed, and mapped to the original image.
 pub fn detect(
     levels: &[LevelValues<'_>],
     frame: ImageFrame,
@@ -305,9 +352,9 @@ fn in_original_pixels(
 /// The level's candidates with the highest scores, boxes in input pixels.
 fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<Detection> {
     let count = level.grid.len();
-    let threshold = config.least_class_logit(level.centerness_logits.is_some());
-    let centerness: Option<Vec<f32>> = level
-        .centerness_logits
+    let threshold = config.least_class_logit(level.quality_logits.is_some());
+    let qualities: Option<Vec<f32>> = level
+        .quality_logits
         .map(|logits| logits.iter().copied().map(sigmoid).collect());
     let mut ranked: Vec<(f32, usize)> = level
         .class_logits
@@ -316,8 +363,8 @@ fn level_candidates(level: &LevelValues<'_>, config: &PostprocessConfig) -> Vec<
         .filter(|(index, logit)| **logit > threshold && config.detects(index / count))
         .map(|(index, &class_logit)| {
             let probability = sigmoid(class_logit);
-            let score = match &centerness {
-                Some(centerness) => (probability * centerness[index % count]).sqrt(),
+            let score = match &qualities {
+                Some(qualities) => config.score(probability, qualities[index % count]),
                 None => probability,
             };
             (score, index)
@@ -387,7 +434,7 @@ mod tests {
             // Class 1 at the second location, at (12, 4).
             class_logits: &[-9.0, -9.0, -9.0, -9.0, 0.0, -9.0],
             distances: &[0.0, 8.0, 0.0, 0.0, 9.0, 0.0, 0.0, 4.0, 0.0, 0.0, 2.0, 0.0],
-            centerness_logits: None,
+            quality_logits: None,
         };
         let frame = ImageFrame {
             input_size: [8, 24],
@@ -411,7 +458,7 @@ mod tests {
             grid: GRID,
             class_logits: &[0.1, 0.3, 0.2],
             distances: &distances,
-            centerness_logits: None,
+            quality_logits: None,
         };
         let config = PostprocessConfig::default().with_candidates_per_level(2);
         let detections = detect(&[level], ImageFrame::unscaled([8, 24]), &config);
@@ -429,7 +476,7 @@ mod tests {
             grid: GRID,
             class_logits: &[2.0, 1.0, -3.5],
             distances: &distances,
-            centerness_logits: Some(&[-2.0, 2.0, 9.0]),
+            quality_logits: Some(&[-2.0, 2.0, 9.0]),
         };
         let detections = detect(
             &[level],
@@ -450,7 +497,7 @@ mod tests {
             // Scores of about 0.11, 0.66 and 0.23.
             class_logits: &[1.0, 0.0, -2.9],
             distances: &distances,
-            centerness_logits: Some(&[-4.0, 2.0, 9.0]),
+            quality_logits: Some(&[-4.0, 2.0, 9.0]),
         };
         let mut config = PostprocessConfig::default()
             .with_score_threshold(0.2)
@@ -467,6 +514,42 @@ mod tests {
     }
 
     #[test]
+    fn the_exponent_divides_the_score_between_class_and_quality() {
+        let distances = [1.0; 12];
+        let level = LevelValues {
+            grid: GRID,
+            class_logits: &[1.0, 0.0, -2.9],
+            distances: &distances,
+            quality_logits: Some(&[-4.0, 2.0, 9.0]),
+        };
+        let frame = ImageFrame::unscaled([8, 24]);
+        let everything = PostprocessConfig::default().with_score_threshold(0.0);
+        for exponent in [0.2, 0.5, 0.8, 1.0] {
+            let config = everything.clone().with_score_exponent(exponent);
+            let mut expected: Vec<f32> = (level.class_logits.iter().zip([-4.0, 2.0, 9.0]))
+                .map(|(class, quality)| {
+                    sigmoid(*class).powf(exponent) * sigmoid(quality).powf(1.0 - exponent)
+                })
+                .collect();
+            expected.sort_by(|a, b| b.total_cmp(a));
+            let found = detect(&[level], frame, &config);
+            for (found, expected) in found.iter().zip(&expected) {
+                assert!((found.score - expected).abs() < 1e-6, "{exponent}");
+            }
+            // A threshold on the score keeps those above it.
+            let above = expected[1] - 1e-4;
+            let config = config
+                .with_score_threshold(above)
+                .with_score_threshold_on(ScoreThresholdOn::Score);
+            assert_eq!(detect(&[level], frame, &config).len(), 2, "{exponent}");
+        }
+        for exponent in [0.0, 1.5, f32::NAN] {
+            let error = everything.clone().with_score_exponent(exponent).validate();
+            assert_eq!(error.unwrap_err().field, "score_exponent");
+        }
+    }
+
+    #[test]
     fn other_classes_are_no_candidates_and_suppress_nothing() {
         // Two classes at three locations, all with the same box.
         let distances: Vec<f32> = [
@@ -477,7 +560,7 @@ mod tests {
             grid: GRID,
             class_logits: &[0.1, 0.2, 0.3, 1.1, 1.2, 1.3],
             distances: &distances,
-            centerness_logits: None,
+            quality_logits: None,
         };
         let found = |config: &PostprocessConfig| -> Vec<(usize, f32)> {
             let found = detect(&[level], ImageFrame::unscaled([8, 24]), config);
@@ -506,7 +589,7 @@ mod tests {
             grid: GRID,
             class_logits: &[0.3, 0.2, 0.1],
             distances: &distances,
-            centerness_logits: None,
+            quality_logits: None,
         };
         let frame = ImageFrame {
             input_size: [8, 24],
@@ -541,7 +624,7 @@ mod tests {
         let config = PostprocessConfig::default();
         let keys = |config: &PostprocessConfig| serde_json::to_value(config).unwrap();
         let written = keys(&config);
-        for key in ["suppression", "classes", "nms_method"] {
+        for key in ["suppression", "classes", "nms_method", "score_exponent"] {
             assert!(written.get(key).is_none(), "{key}");
         }
         assert_eq!(
@@ -562,7 +645,7 @@ mod tests {
             grid: GRID,
             class_logits: &[f32::NAN, 1e4, -1e4],
             distances: &distances,
-            centerness_logits: None,
+            quality_logits: None,
         };
         for (score_threshold, expected) in [(0.0, 2), (1.0, 0)] {
             let config = PostprocessConfig::default().with_score_threshold(score_threshold);

@@ -166,11 +166,7 @@ mod tests {
         let values = |range: std::ops::Range<i64>, columns: usize| {
             Tensor::arange(range, &device).float().reshape([4, columns])
         };
-        let predictions = Predictions {
-            class_logits: values(0..12, 3),
-            boxes: values(100..116, 4),
-            centerness_logits: None,
-        };
+        let predictions = Predictions::new(values(0..12, 3), values(100..116, 4));
         let host = HostPredictions::read(&predictions, 2).unwrap();
         let image = host.image(1);
         assert_eq!((image.len(), image.num_classes()), (2, 3));

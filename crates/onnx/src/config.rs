@@ -24,17 +24,18 @@ pub struct OnnxConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outputs {
-    /// The head's predictions, three maps for each level with stride `s`:
+    /// The head's predictions, maps for each level with stride `s`:
     ///
     /// - `class_logits_s`: `[batch, classes, height, width]`
     /// - `distances_s`: `[batch, 4, height, width]`, left, top, right and bottom in pixels
-    /// - `centerness_logits_s`: `[batch, 1, height, width]`, if the head predicts them
+    /// - `centerness_logits_s` or `iou_logits_s`: `[batch, 1, height, width]`, if the head predicts
+    ///   them
     Raw,
     /// Boxes and scores at all locations, level by level and each level in row-major order:
     ///
     /// - `boxes`: `[batch, locations, 4]`
-    /// - `scores`: `[batch, locations, classes]`, the class probability p̂, or √(p̂·c) with a
-    ///   center-ness c
+    /// - `scores`: `[batch, locations, classes]`, the class probability p̂, or √(p̂·q) with a
+    ///   quality q, center-ness or IoU
     Boxes,
     /// The detections of each image, by descending score, after thresholds and `NonMaxSuppression`
     /// within each class. With D = [`detections_per_image`]:

@@ -15,8 +15,8 @@ pub(crate) struct LevelBoxes {
     pub(crate) class_logits: Value,
     /// Scores, `[batch, n, classes]`.
     pub(crate) scores: Value,
-    /// Whether the scores include a center-ness.
-    pub(crate) with_centerness: bool,
+    /// Whether the scores include a quality.
+    pub(crate) with_quality: bool,
 }
 
 /// Writes the decoding of all levels. `images` are the images before padding, `padded` after it.
@@ -24,6 +24,7 @@ pub(crate) fn decode(
     graph: &mut Graph,
     levels: &[Level],
     rule: LocationRule,
+    score_exponent: f32,
     images: &Value,
     padded: &Value,
 ) -> Vec<LevelBoxes> {
@@ -37,10 +38,10 @@ pub(crate) fn decode(
             let boxes = rows(graph, &boxes);
             let boxes = graph.node("Min", &[&boxes, &limits], &[]);
             let class_logits = rows(graph, &level.class_logits);
-            let scores = match &level.centerness_logits {
+            let scores = match &level.quality_logits {
                 Some(logits) => {
-                    let centerness_logits = rows(graph, logits);
-                    joint_scores(graph, &class_logits, &centerness_logits)
+                    let quality_logits = rows(graph, logits);
+                    joint_scores(graph, &class_logits, &quality_logits, score_exponent)
                 }
                 None => graph.sigmoid(&class_logits),
             };
@@ -48,27 +49,42 @@ pub(crate) fn decode(
                 boxes: graph.relu(&boxes),
                 class_logits,
                 scores,
-                with_centerness: level.centerness_logits.is_some(),
+                with_quality: level.quality_logits.is_some(),
             }
         })
     });
     decoded.collect()
 }
 
-/// √(p̂·c) = 1 / √((1 + exp(−class logit)) · (1 + exp(−center-ness logit))).
+/// p̂^α · q^(1−α), with p̂ = 1 / (1 + exp(−class logit)) and the same for q: for α = ½ the reciprocal of
+/// a square root.
 ///
 /// ONNX Runtime's `Sigmoid` has an absolute error of about 1e-8, which the square root of a product near 0 would amplify
 /// to 1e-4.
-fn joint_scores(graph: &mut Graph, class_logits: &Value, centerness_logits: &Value) -> Value {
+fn joint_scores(
+    graph: &mut Graph,
+    class_logits: &Value,
+    quality_logits: &Value,
+    score_exponent: f32,
+) -> Value {
     let one = graph.floats(&[], &[1.0]);
-    let [class, centerness] = [class_logits, centerness_logits].map(|logits| {
+    let [class, quality] = [class_logits, quality_logits].map(|logits| {
         let negative = graph.node("Neg", &[logits], &[]);
         let exponential = graph.node("Exp", &[&negative], &[]);
         graph.add(&exponential, &one)
     });
-    let product = graph.mul(&class, &centerness);
-    let root = graph.node("Sqrt", &[&product], &[]);
-    graph.node("Reciprocal", &[&root], &[])
+    if score_exponent == 0.5 {
+        let product = graph.mul(&class, &quality);
+        let root = graph.node("Sqrt", &[&product], &[]);
+        return graph.node("Reciprocal", &[&root], &[]);
+    }
+    let mut power = |base: &Value, exponent: f32| {
+        let exponent = graph.floats(&[1], &[-exponent]);
+        graph.node("Pow", &[base, &exponent], &[])
+    };
+    let class = power(&class, score_exponent);
+    let quality = power(&quality, 1.0 - score_exponent);
+    graph.mul(&class, &quality)
 }
 
 /// The boxes of a level as a map `[batch, 4, height, width]`.

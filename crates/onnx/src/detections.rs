@@ -71,7 +71,7 @@ fn level_candidates(
     classes: usize,
     config: &PostprocessConfig,
 ) -> Candidates {
-    let least = config.least_class_logit(level.with_centerness);
+    let least = config.least_class_logit(level.with_quality);
     let least = graph.floats(&[1], &[least]);
     let none = graph.floats(&[1], &[NONE]);
     let likely = graph.node("Greater", &[&level.class_logits, &least], &[]);

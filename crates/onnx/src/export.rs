@@ -3,7 +3,12 @@
 use std::path::Path;
 
 use fcos_burn_detect::{Detector, NmsMethod};
-use fcos_burn_model::{ConfigError, file::write_whole, locations::Locations};
+use fcos_burn_model::{
+    ConfigError,
+    file::write_whole,
+    head::{BoxQuality, FcosHead},
+    locations::Locations,
+};
 use prost::Message;
 
 use crate::{
@@ -108,11 +113,19 @@ fn write<B: OnnxBackbone>(
     let levels = network(graph, model, &padded)?;
     let classes = model.head().class_logits().weight.dims()[0];
     if config.outputs == Outputs::Raw {
-        raw(graph, &levels, classes, &axes);
+        raw(graph, &levels, classes, quality_name(model.head()), &axes);
         return Ok(());
     }
     let decoded = graph.within("decode", |graph| {
-        decode(graph, &levels, model.location_rule(), &images, &padded)
+        let exponent = model.postprocess().score_exponent;
+        decode(
+            graph,
+            &levels,
+            model.location_rule(),
+            exponent,
+            &images,
+            &padded,
+        )
     });
     if config.outputs == Outputs::Boxes {
         let locations = axes.padded.map(|size| {
@@ -166,13 +179,21 @@ fn check_settings<B: OnnxBackbone>(detector: &Detector<B>) -> Result<(), OnnxErr
     Ok(())
 }
 
-fn raw(graph: &mut Graph, levels: &[Level], classes: usize, axes: &Axes) {
+/// The name of the quality that a head may predict.
+fn quality_name(head: &FcosHead) -> &'static str {
+    match head.quality() {
+        Some(BoxQuality::Iou) => "iou_logits",
+        _ => "centerness_logits",
+    }
+}
+
+fn raw(graph: &mut Graph, levels: &[Level], classes: usize, quality: &str, axes: &Axes) {
     for level in levels {
         let stride = level.stride;
         let maps = [
             ("class_logits", classes, Some(&level.class_logits)),
             ("distances", 4, Some(&level.distances)),
-            ("centerness_logits", 1, level.centerness_logits.as_ref()),
+            (quality, 1, level.quality_logits.as_ref()),
         ];
         for (name, channels, map) in maps {
             let Some(map) = map else { continue };

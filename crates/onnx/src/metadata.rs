@@ -66,6 +66,7 @@ pub(crate) fn metadata<B: Backbone>(
             "score_threshold_on",
             serde_json::to_value(postprocess.score_threshold_on)?,
         ),
+        ("score_exponent", decimal(postprocess.score_exponent)),
         (
             "candidates_per_level",
             json!(postprocess.candidates_per_level),

@@ -10,7 +10,7 @@ use fcos_burn_model::{
 use crate::{
     backbone::OnnxBackbone,
     error::OnnxError,
-    graph::{Graph, Value},
+    graph::{Attribute, Graph, Value},
 };
 
 /// The head's predictions on one level, as [`LevelPrediction`].
@@ -23,8 +23,8 @@ pub(crate) struct Level {
     pub(crate) class_logits: Value,
     /// Distances in pixels, `[batch, 4, height, width]`.
     pub(crate) distances: Value,
-    /// Center-ness logits, `[batch, 1, height, width]`.
-    pub(crate) centerness_logits: Option<Value>,
+    /// Center-ness logits, or those of the IoU in their place, `[batch, 1, height, width]`.
+    pub(crate) quality_logits: Option<Value>,
 }
 
 /// Writes backbone, pyramid and head.
@@ -88,7 +88,7 @@ fn head(graph: &mut Graph, head: &FcosHead, levels: Vec<Value>) -> Result<Vec<Le
     let box_features = tower(graph, "box_tower", head.box_tower(), levels)?;
     let class_logits = predictor(graph, "class_logits", head.class_logits(), &class_features)?;
     let distances = predictor(graph, "distances", head.distances(), &box_features)?;
-    let centerness = match head.centerness() {
+    let quality = match head.centerness() {
         Some((conv, branch)) => {
             let features = match branch {
                 CenternessBranch::Regression => &box_features,
@@ -99,12 +99,12 @@ fn head(graph: &mut Graph, head: &FcosHead, levels: Vec<Value>) -> Result<Vec<Le
         }
         None => vec![None; class_logits.len()],
     };
-    let predictions = class_logits.into_iter().zip(distances).zip(centerness);
+    let predictions = class_logits.into_iter().zip(distances).zip(quality);
     predictions
         .zip(head.strides())
         .enumerate()
         .map(
-            |(level, (((class_logits, raw), centerness_logits), &stride))| {
+            |(level, (((class_logits, raw), quality_logits), &stride))| {
                 let distances = graph.within(&format!("levels.{level}"), |graph| {
                     let scaled = match head.scales().get(level) {
                         Some(scale) => {
@@ -119,7 +119,7 @@ fn head(graph: &mut Graph, head: &FcosHead, levels: Vec<Value>) -> Result<Vec<Le
                     stride,
                     class_logits,
                     distances,
-                    centerness_logits,
+                    quality_logits,
                 })
             },
         )
@@ -178,6 +178,29 @@ fn distances_in_pixels(
             let cells = exp(graph);
             Ok(graph.mul(&cells, &strides))
         }
+        RegressionForm::Distribution { bins } => {
+            let cells = means_of_distributions(graph, scaled, bins);
+            Ok(graph.mul(&cells, &strides))
+        }
         _ => Err(graph.error("its form of distances has no ONNX form")),
     }
+}
+
+/// The means of the distributions over `0, …, bins` with these logits,
+/// `[batch, 4 · (bins + 1), height, width]`, as a map `[batch, 4, height, width]`.
+fn means_of_distributions(graph: &mut Graph, logits: &Value, bins: usize) -> Value {
+    let size = graph.lengths(logits, 2, 4);
+    let sides = graph.integers(&[3], &[0, 4, bins as i64 + 1]);
+    let shape = graph.concat(&[sides, size], 0);
+    let by_side = graph.node("Reshape", &[logits, &shape], &[]);
+    let shares = graph.node("Softmax", &[&by_side], &[("axis", Attribute::Int(2))]);
+    let values: Vec<f32> = (0..=bins).map(|bin| bin as f32).collect();
+    let values = graph.floats(&[bins + 1, 1, 1], &values);
+    let parts = graph.mul(&shares, &values);
+    let axis = graph.integers(&[1], &[2]);
+    graph.node(
+        "ReduceSum",
+        &[&parts, &axis],
+        &[("keepdims", Attribute::Int(0))],
+    )
 }

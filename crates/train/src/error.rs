@@ -97,7 +97,7 @@ pub enum Error {
     /// The detector could not be used.
     #[error(transparent)]
     Detect(#[from] fcos_burn_detect::Error),
-    /// An assignment rule broke what it owes.
+    /// An assignment violates the requirements of a rule.
     #[error(transparent)]
     Assignment(#[from] AssignmentError),
     /// Images could not be made into a batch.

@@ -78,11 +78,7 @@ impl AnchorDetector {
             .exp()
             .mul_scalar(ANCHOR / 2.0);
         let boxes = Tensor::cat(vec![centers.clone() - halves.clone(), centers + halves], 1);
-        Predictions {
-            class_logits: logits,
-            boxes,
-            centerness_logits: None,
-        }
+        Predictions::new(logits, boxes)
     }
     /// The detections in one image, by descending score.
     pub fn detect(&self, image: Tensor<4>) -> Result<Vec<Detection>, ExecutionError> {

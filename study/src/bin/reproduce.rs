@@ -141,7 +141,8 @@ fn main() -> ExitCode {
         usage(
             ErrorKind::ArgumentConflict,
             "each row sets its own --association, --beta, --k, --association-score, \
-             --association-ramp and --classification-loss",
+             --association-ramp, --association-by-level, --box-association and \
+             --classification-loss",
         );
     }
     let plan = cli.what.plan();

@@ -8,6 +8,9 @@ use fcos_burn::{
     data::DetectionDataset,
     detect::json::{read_json, write_json},
     eval::bootstrap::{paired_differences, resampled_metrics},
+    eval::calibrator::{
+        CalibrationComparison, CalibrationConfig, CalibrationFigures, CalibrationMethod,
+    },
     eval::class_confusion::class_agnostic_metrics,
     eval::correlation::ScoreCorrelation,
     eval::statistics::percentile_interval,
@@ -25,7 +28,7 @@ use super::{
 const SAMPLES_SEED: u64 = 0;
 
 /// Version of [`Measures`], increased whenever their definition changes.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Confidence level of all intervals.
 pub const CONFIDENCE: f64 = 0.95;
@@ -51,6 +54,8 @@ pub struct Measures {
     pub fitting: ScoreCorrelation,
     /// How well scores choose among the candidates; `None` if no object was found.
     pub choices: Option<Choices>,
+    /// The figures of the scores after isotonic regression.
+    pub calibrated: CalibrationFigures,
 }
 
 /// The difference between two runs, with its interval over resampled images.
@@ -112,6 +117,9 @@ impl MeasuredRun {
             let threshold = config.model.postprocess.nms_iou_threshold;
             let metrics = class_agnostic_metrics(dataset, &results, threshold)?;
             let detections = detections(dataset, &results)?;
+            let isotonic = CalibrationConfig::new(CalibrationMethod::Isotonic);
+            let calibration =
+                CalibrationComparison::new(dataset, &detections, &isotonic, FITS.into())?;
             let mut pairs = score_iou(dataset, &detections)?;
             pairs.retain(|(_, iou)| *iou >= FITS.into());
             let detections = ByImage::new(detections);
@@ -120,6 +128,7 @@ impl MeasuredRun {
                 class_agnostic_ap: metrics[&CocoMetric::AP],
                 fitting: ScoreCorrelation::new(&pairs),
                 choices: Choices::new(dataset, &detections, &candidates),
+                calibrated: calibration.after,
             })
         })?;
         Ok(Self {

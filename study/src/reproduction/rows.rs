@@ -1,11 +1,16 @@
 //! The rows of the tables: training objectives that are compared.
 
 use fcos_burn::{
-    loss::{AssociationLoss, AssociationScore, ClassificationLoss},
+    loss::{AssociationLoss, AssociationScore, BoxAssociation, ClassificationLoss},
+    model::{
+        assignment::{AssignerConfig, DwConfig, TalConfig},
+        head::{BoxQuality, CenternessBranch, RegressionForm},
+    },
     train::RunConfig,
 };
 
-/// A row of a table. Rows differ in their training objective only.
+/// A row of a table. Rows differ in their training objective, and some in what the head predicts, or which
+/// locations are assigned to an object, for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// Name of the folder of its runs.
@@ -16,6 +21,18 @@ pub struct Row {
     association: Option<AssociationLoss>,
     score: AssociationScore,
     ramp: f64,
+    box_association: Option<BoxAssociation>,
+    head: Option<HeadChange>,
+    assigner: Option<AssignerConfig>,
+}
+
+/// What the head of a row predicts, if it is not what that of the others does.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum HeadChange {
+    /// The IoU of its boxes.
+    Iou,
+    /// Distributions over the sides of its boxes.
+    Distributions,
 }
 
 /// Fraction of the training over which the weight of the ramped row rises.
@@ -30,12 +47,24 @@ impl Row {
             association: None,
             score: AssociationScore::MaxOverClasses,
             ramp: 0.0,
+            box_association: None,
+            head: None,
+            assigner: None,
         }
     }
 
     /// The row that all others are compared with: no association loss.
     pub fn baseline() -> Self {
         Self::new("none", "none")
+    }
+
+    /// A rule whose targets tie scores to the IoU.
+    fn assigned(name: &str, label: &str, assigner: AssignerConfig) -> Self {
+        Self {
+            classification: assigner.classification().unwrap_or_default(),
+            assigner: Some(assigner),
+            ..Self::new(name, label)
+        }
     }
 
     fn pce() -> Self {
@@ -91,10 +120,20 @@ impl Row {
         ]
     }
 
-    /// The rows of Table I of the paper, followed by variants and later quality-aware losses.
+    /// The rows of Table I of the paper, followed by variants and later losses: those that tie scores
+    /// to the IoU, and those that tie boxes to the score.
     pub fn table1() -> Vec<Self> {
         let classification = |name, label, classification| Self {
             classification,
+            ..Self::new(name, label)
+        };
+        let correlation = |name, label, association| Self {
+            association: Some(association),
+            score: AssociationScore::GroundTruthClass,
+            ..Self::new(name, label)
+        };
+        let boxes = |name, label, association| Self {
+            box_association: Some(association),
             ..Self::new(name, label)
         };
         vec![
@@ -115,6 +154,49 @@ impl Row {
                 ClassificationLoss::QUALITY_FOCAL,
             ),
             classification("varifocal", "varifocal loss", ClassificationLoss::VARIFOCAL),
+            classification(
+                "rank-sort",
+                "Rank & Sort loss",
+                ClassificationLoss::RANK_SORT,
+            ),
+            classification("alrp", "aLRP loss", ClassificationLoss::ALRP),
+            correlation(
+                "concordance",
+                "concordance loss",
+                AssociationLoss::CONCORDANCE,
+            ),
+            correlation("pearson", "Pearson loss", AssociationLoss::PEARSON),
+            correlation("spearman", "Spearman loss", AssociationLoss::SPEARMAN),
+            Self {
+                head: Some(HeadChange::Iou),
+                ..Self::new("predicted-iou", "predicted IoU in the score")
+            },
+            Self {
+                classification: ClassificationLoss::QUALITY_FOCAL,
+                box_association: Some(BoxAssociation::ScoreWeighted),
+                head: Some(HeadChange::Distributions),
+                ..Self::new("generalized-focal", "generalized focal loss")
+            },
+            Self::assigned(
+                "task-aligned",
+                "task alignment learning",
+                AssignerConfig::Tal(TalConfig::default()),
+            ),
+            Self::assigned(
+                "dual-weighting",
+                "dual weighting",
+                AssignerConfig::Dw(DwConfig::default()),
+            ),
+            boxes(
+                "score-weighted-boxes",
+                "boxes weighted by score",
+                BoxAssociation::ScoreWeighted,
+            ),
+            boxes(
+                "expected-iou",
+                "expected IoU of the kept box",
+                BoxAssociation::EXPECTED_IOU,
+            ),
         ]
     }
 
@@ -129,7 +211,7 @@ impl Row {
             .collect()
     }
 
-    /// Returns `config` with the objective of this row.
+    /// Returns `config` with the objective, the head and the assignment rule of this row.
     pub fn apply(&self, config: &RunConfig) -> RunConfig {
         let objective = config
             .objective
@@ -137,7 +219,23 @@ impl Row {
             .with_classification(self.classification)
             .with_association(self.association)
             .with_association_score(self.score)
-            .with_association_ramp(self.ramp);
-        config.clone().with_objective(objective)
+            .with_association_ramp(self.ramp)
+            .with_box_association(self.box_association);
+        let mut config = config.clone().with_objective(objective);
+        if let Some(assigner) = &self.assigner {
+            config.model.assigner = assigner.clone();
+        }
+        let head = &mut config.model.head;
+        match self.head {
+            None => {}
+            Some(HeadChange::Iou) => {
+                head.centerness = Some(CenternessBranch::Regression);
+                head.quality = BoxQuality::Iou;
+            }
+            Some(HeadChange::Distributions) => {
+                head.regression = RegressionForm::Distribution { bins: 16 };
+            }
+        }
+        config
     }
 }

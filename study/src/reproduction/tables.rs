@@ -30,6 +30,14 @@ pub enum Column {
     Kendall,
     /// Calibration error of the score as a prediction of the IoU.
     Calibration,
+    /// Pearson correlation of calibrated score and IoU.
+    CalibratedPearson,
+    /// Spearman correlation of calibrated score and IoU.
+    CalibratedSpearman,
+    /// Calibration error of the calibrated score.
+    CalibratedError,
+    /// AP by the calibrated scores.
+    CalibratedAp,
     /// Class-agnostic AP.
     ClassAgnosticAp,
     /// Number of detections per object of the data set.
@@ -64,8 +72,9 @@ impl Column {
     ];
     /// The columns of Table II of the paper, followed by measures that help to explain a difference
     /// in AP: calibration, correlation over the boxes that fit an object, number of detections, how
-    /// well scores choose among the candidates of an object, and the effect of wrong classes.
-    pub const TABLE2: [Self; 13] = [
+    /// well scores choose among the candidates of an object, and the effect of wrong classes. Last, what
+    /// calibration after training makes of the scores.
+    pub const TABLE2: [Self; 17] = [
         Self::Pearson,
         Self::Spearman,
         Self::Kendall,
@@ -79,6 +88,10 @@ impl Column {
         Self::BestIou,
         Self::Coco(CocoMetric::AP),
         Self::ClassAgnosticAp,
+        Self::CalibratedPearson,
+        Self::CalibratedSpearman,
+        Self::CalibratedError,
+        Self::CalibratedAp,
     ];
     /// The columns of Table III of the paper.
     pub const TABLE3: [Self; 4] = [
@@ -96,6 +109,10 @@ impl Column {
             Self::Spearman => "SCC",
             Self::Kendall => "KCC",
             Self::Calibration => "ECE",
+            Self::CalibratedPearson => "PCC calibrated",
+            Self::CalibratedSpearman => "SCC calibrated",
+            Self::CalibratedError => "ECE calibrated",
+            Self::CalibratedAp => "AP calibrated",
             Self::ClassAgnosticAp => "AP of any class",
             Self::DetectionsPerObject => "detections an object",
             Self::FittingPearson => "PCC of fits",
@@ -118,12 +135,17 @@ impl Column {
     fn of(self, run: &MeasuredRun) -> Option<f64> {
         let evaluation = &run.run.evaluation;
         let choices = run.measures.choices;
+        let calibrated = &run.measures.calibrated;
         match self {
             Self::Coco(metric) => evaluation.metric(metric),
             Self::Pearson => evaluation.correlation.pearson,
             Self::Spearman => evaluation.correlation.spearman,
             Self::Kendall => evaluation.correlation.kendall,
             Self::Calibration => evaluation.calibration_error,
+            Self::CalibratedPearson => calibrated.correlation.pearson,
+            Self::CalibratedSpearman => calibrated.correlation.spearman,
+            Self::CalibratedError => calibrated.calibration_error,
+            Self::CalibratedAp => calibrated.ap,
             Self::ClassAgnosticAp => run.measures.class_agnostic_ap,
             Self::DetectionsPerObject => {
                 choices.map(|choices| evaluation.detections as f64 / choices.objects as f64)
@@ -140,14 +162,18 @@ impl Column {
     /// Formats a value. COCO metrics are shown in percent.
     fn shown(self, value: f64) -> String {
         match self {
-            Self::Coco(_) | Self::ClassAgnosticAp => format!("{:.1}", 100.0 * value),
+            Self::Coco(_) | Self::ClassAgnosticAp | Self::CalibratedAp => {
+                format!("{:.1}", 100.0 * value)
+            }
             _ => format!("{value:.3}"),
         }
     }
 
     fn shown_signed(self, value: f64) -> String {
         match self {
-            Self::Coco(_) | Self::ClassAgnosticAp => format!("{:+.1}", 100.0 * value),
+            Self::Coco(_) | Self::ClassAgnosticAp | Self::CalibratedAp => {
+                format!("{:+.1}", 100.0 * value)
+            }
             _ => format!("{value:+.3}"),
         }
     }

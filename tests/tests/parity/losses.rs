@@ -1,7 +1,10 @@
 //! Parity with values and gradients of the losses in PyTorch and torchvision.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use fcos_burn::loss::{AssociationLoss, BoxLoss, ClassificationLoss, aligned_iou, centerness_loss};
+use fcos_burn::loss::{
+    AssociationLoss, BoxLoss, ClassificationLoss, aligned_iou, centerness_loss,
+    distribution_focal_loss,
+};
 
 use crate::fixture::Fixture;
 
@@ -99,6 +102,15 @@ fn centerness_loss_matches_pytorch() {
     let fixture = Fixture::open("losses");
     compare(&fixture, "centerness", column(&fixture), |logits| {
         centerness_loss(logits, tensor(&fixture, "centerness", [ROWS]))
+    });
+}
+
+#[test]
+fn distribution_focal_loss_matches_its_equation_in_pytorch() {
+    let fixture = Fixture::open("distribution");
+    let logits = tensor::<2>(&fixture, "logits", [40, 17]);
+    compare(&fixture, "distribution-focal", logits, |logits| {
+        distribution_focal_loss(logits, tensor(&fixture, "targets", [40]))
     });
 }
 

@@ -12,4 +12,5 @@ mod merging;
 mod network;
 mod nms;
 mod operating_point;
+mod scores;
 mod step;

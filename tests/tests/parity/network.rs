@@ -53,6 +53,7 @@ fn compare_outputs(case: &str, resnet: &str, stride_in: StrideIn) {
                 class_logits,
                 distances,
                 centerness_logits,
+                ..
             } = prediction;
             for (name, map) in [
                 ("class_logits", class_logits),

@@ -33,6 +33,11 @@ pub struct DetectionArgs {
     /// Lower scores by exp(-IoU²/SIGMA) with soft-gaussian [default: 0.5]
     #[arg(long, value_name = "SIGMA", value_parser = parse_positive, allow_negative_numbers = true)]
     nms_sigma: Option<f64>,
+    /// Raise the class probability to this power in the score, and the center-ness or the predicted IoU
+    /// to 1 − ALPHA, from 0 to 1; only for detectors that predict one of the two [default: that of
+    /// the run, normally 0.5]
+    #[arg(long, value_name = "ALPHA", value_parser = parse_score)]
+    score_exponent: Option<f32>,
     /// Let boxes of all classes suppress each other, so that each object has one class
     #[arg(long)]
     class_agnostic: bool,
@@ -70,6 +75,9 @@ impl DetectionArgs {
         }
         if let Some(method) = self.nms_method(detector.model().postprocess().nms_method)? {
             detector = detector.with_nms_method(method)?;
+        }
+        if let Some(exponent) = self.score_exponent {
+            detector = detector.with_score_exponent(exponent)?;
         }
         if self.class_agnostic {
             detector = detector.with_suppression(Suppression::AcrossClasses)?;

@@ -28,5 +28,5 @@ pub use preset::Preset;
 pub use recipe::RecipeArgs;
 pub use test_time::TestTimeArgs;
 pub use tiling::TilingArgs;
-pub use training::TrainingArgs;
+pub use training::{FIXED_BY_RUN, TrainingArgs};
 pub use weights::WeightsArgs;

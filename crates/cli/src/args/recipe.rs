@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
+    data::serde_json::{self, Value},
     loss::ConfigError,
     train::{
         RunConfig,
@@ -12,8 +13,6 @@ use fcos_burn::{
         },
     },
 };
-
-use fcos_burn::data::serde_json::{self, Value};
 
 use super::number::{
     parse_count, parse_decay, parse_non_negative, parse_pixels, parse_positive, parse_share,
@@ -88,7 +87,7 @@ pub struct RecipeArgs {
     /// 0.25]
     #[arg(long, value_name = "CLASS=ALPHA,…", value_parser = parse_by_class)]
     focal_alpha: Option<ByClass>,
-    /// Smooth the labels of the focal loss: 0 and 1 become this value and 1 less it [default: 0]
+    /// Smooth the labels of the focal loss: 0 and 1 become this value and 1 minus it [default: 0]
     #[arg(long, value_name = "EPSILON", value_parser = parse_smoothing, allow_negative_numbers = true)]
     label_smoothing: Option<f64>,
     /// Ignore objects whose shorter side is below this length in the network's input [default: none]
@@ -173,10 +172,7 @@ impl RecipeArgs {
     ///
     /// Names the field that does not exist, or whose value is of the wrong type.
     pub fn with_fields(&self, config: RunConfig) -> Result<RunConfig, ConfigError> {
-        let mut fields = self.fields.iter();
-        fields.try_fold(config, |config, (field, value)| {
-            config.with_field(field, value.clone())
-        })
+        config.with_fields(self.fields.iter().map(|(field, value)| (field, value)))
     }
 
     fn set_optimizer(&self, optimizer: &mut OptimizerConfig) -> Result<(), ConfigError> {
@@ -291,7 +287,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use clap::Parser;
-
     use fcos_burn::train::config::Keep;
 
     use super::*;

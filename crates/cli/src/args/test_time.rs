@@ -13,12 +13,12 @@ use crate::Error;
 /// The views in which images are detected.
 #[derive(Args, Clone, Debug)]
 pub struct TestTimeArgs {
-    /// Detect in mirrored images, too, and merge what all views show: horizontal, vertical or both (a
-    /// rotation by 180°); none turns off what the run has [default: none]
+    /// Also detect in mirrored images, and merge the detections of all views: horizontal, vertical or
+    /// both (a rotation by 180°); none turns off the flips of the run [default: none]
     #[arg(long, value_name = "FLIP,…", value_enum, value_delimiter = ',')]
     flip: Option<Vec<Flip>>,
-    /// Detect at these multiples of the input size, such as 0.8,1,1.25, and merge what all views show
-    /// [default: 1]
+    /// Detect at these multiples of the input size, such as 0.8,1,1.25, and merge the detections of all
+    /// views [default: 1]
     #[arg(long, value_name = "FACTOR,…", value_delimiter = ',', value_parser = parse_factor)]
     scales: Option<Vec<f32>>,
     /// Merge views by suppressing the boxes of all of them together (nms), or by averaging boxes

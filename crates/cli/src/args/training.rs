@@ -5,11 +5,13 @@ use std::{mem::discriminant, path::PathBuf};
 use clap::{Args, ValueEnum};
 use fcos_burn::{
     detect::{DetectorFile, device::DeviceName},
-    loss::{AssociationLoss, AssociationScore, BoxLoss, ClassificationLoss, ConfigError},
+    loss::{
+        AssociationLoss, AssociationScore, BoxAssociation, BoxLoss, ClassificationLoss, ConfigError,
+    },
     model::{
         assignment::AssignerConfig,
         backbone::resnet::{ResNetConfig, ResNetDepth},
-        head::CenternessBranch,
+        head::{BoxQuality, CenternessBranch, RegressionForm},
     },
     train::{
         self, InitialWeights, RunConfig,
@@ -51,30 +53,47 @@ pub struct TrainingArgs {
     /// [default: fcos]
     #[arg(long, value_enum, value_name = "RULE")]
     assignment: Option<Assignment>,
-    /// Add this association loss [default: small: pse, paper: none]
+    /// Add this association loss; the last three correlate the scores of several locations
+    /// [default: small: pse, paper: none]
     #[arg(long, value_enum)]
     association: Option<Association>,
-    /// Set the weight of the association loss [default: 1]
+    /// Set the weight of the association loss [default: pse, pce: 1, correlations: 0.3]
     #[arg(long, value_name = "BETA", value_parser = parse_non_negative, allow_negative_numbers = true)]
     beta: Option<f64>,
-    /// Set the slope between score and IoU in the association loss [default: 1]
+    /// Set the slope between score and IoU in pse or pce [default: 1]
     #[arg(long, value_name = "K", value_parser = parse_positive, allow_negative_numbers = true)]
     k: Option<f64>,
     /// Tie this score to the IoU in the association loss: ground-truth-class, or max-over-classes
     /// (the highest score, as in the paper; it can lock in to wrong classes when training from
-    /// scratch) [default: small: ground-truth-class, paper: max-over-classes]
+    /// scratch) [default: small, correlations: ground-truth-class, paper: max-over-classes]
     #[arg(long, value_name = "SCORE")]
     association_score: Option<AssociationScore>,
     /// Ramp the association loss up from 0 over this fraction of the training [default: 0]
     #[arg(long, value_name = "FRACTION", value_parser = parse_share, allow_negative_numbers = true)]
     association_ramp: Option<f64>,
-    /// Use this classification loss; all except focal have the IoU as their target and disable the
-    /// association loss unless --association is given [default: focal]
+    /// Correlate the scores of each pyramid level by themselves
+    #[arg(long)]
+    association_by_level: bool,
+    /// Use this classification loss; all except focal already tie scores to the IoU and disable the
+    /// association loss unless --association is given; rank-sort and alrp also weight the boxes
+    /// [default: focal]
     #[arg(long, value_enum)]
     classification_loss: Option<Classification>,
+    /// Tie boxes to scores: score-weighted weights box losses by the score, expected-iou adds the
+    /// loss of the box that suppression keeps [default: none]
+    #[arg(long, value_enum)]
+    box_association: Option<BoxAssociationArg>,
     /// Train a center-ness branch on this tower [default: no branch]
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "classification")]
     centerness: Option<Centerness>,
+    /// Train a branch on this tower that predicts the IoU, in place of the center-ness [default: no
+    /// branch]
+    #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "regression", value_name = "TOWER", conflicts_with = "centerness")]
+    predict_iou: Option<Centerness>,
+    /// Predict a distribution over the distance to each side of a box in this many bins of a stride
+    /// each, and train it with the distribution focal loss; 16 in its paper [default: a distance]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    box_bins: Option<usize>,
     /// Use this box loss: iou, iou-plus-one, linear-iou, giou, diou or ciou
     /// [default: small: giou, paper: iou-plus-one]
     #[arg(long, value_name = "NAME")]
@@ -145,6 +164,50 @@ pub struct TrainingArgs {
     device: DeviceArgs,
 }
 
+/// The arguments, by their ids, that a resumed run or search does not take: its configuration has
+/// their values.
+pub const FIXED_BY_RUN: [&str; 39] = [
+    "data",
+    "train_images",
+    "train_split",
+    "val_split",
+    "val_share",
+    "strict",
+    "preset",
+    "config",
+    "backbone",
+    "assignment",
+    "association",
+    "beta",
+    "k",
+    "association_score",
+    "association_ramp",
+    "association_by_level",
+    "classification_loss",
+    "box_association",
+    "centerness",
+    "predict_iou",
+    "box_bins",
+    "box_loss",
+    "image_size",
+    "short_side",
+    "AugmentationArgs",
+    "epochs",
+    "batch_size",
+    "lr",
+    "RecipeArgs",
+    "average_decay",
+    "workers",
+    "seed",
+    "weights",
+    "from_scratch",
+    "improved_fcos",
+    "new_classifier",
+    "accumulate",
+    "gradient_checkpointing",
+    "precision",
+];
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "lower")]
 enum Backbone {
@@ -182,6 +245,29 @@ enum Association {
     None,
     Pse,
     Pce,
+    Concordance,
+    Pearson,
+    Spearman,
+}
+
+impl Association {
+    fn loss(self) -> Option<AssociationLoss> {
+        match self {
+            Self::None => None,
+            Self::Pse => Some(AssociationLoss::Pse { beta: 1.0, k: 1.0 }),
+            Self::Pce => Some(AssociationLoss::Pce { beta: 1.0, k: 1.0 }),
+            Self::Concordance => Some(AssociationLoss::CONCORDANCE),
+            Self::Pearson => Some(AssociationLoss::PEARSON),
+            Self::Spearman => Some(AssociationLoss::SPEARMAN),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BoxAssociationArg {
+    None,
+    ScoreWeighted,
+    ExpectedIou,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -190,12 +276,23 @@ enum Classification {
     QualityFocal,
     Varifocal,
     SoftLabelFocal,
+    RankSort,
+    Alrp,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Centerness {
     Classification,
     Regression,
+}
+
+impl From<Centerness> for CenternessBranch {
+    fn from(tower: Centerness) -> Self {
+        match tower {
+            Centerness::Classification => Self::Classification,
+            Centerness::Regression => Self::Regression,
+        }
+    }
 }
 
 impl TrainingArgs {
@@ -268,10 +365,15 @@ impl TrainingArgs {
         self.set_objective(&mut config)
             .map_err(train::Error::from)?;
         if let Some(branch) = self.centerness {
-            config.model.head.centerness = Some(match branch {
-                Centerness::Classification => CenternessBranch::Classification,
-                Centerness::Regression => CenternessBranch::Regression,
-            });
+            config.model.head.centerness = Some(branch.into());
+            config.model.head.quality = BoxQuality::Centerness;
+        }
+        if let Some(branch) = self.predict_iou {
+            config.model.head.centerness = Some(branch.into());
+            config.model.head.quality = BoxQuality::Iou;
+        }
+        if let Some(bins) = self.box_bins {
+            config.model.head.regression = RegressionForm::Distribution { bins };
         }
         if let Some(box_loss) = self.box_loss {
             config.objective.box_loss = box_loss;
@@ -370,42 +472,71 @@ impl TrainingArgs {
                 Classification::QualityFocal => ClassificationLoss::QUALITY_FOCAL,
                 Classification::Varifocal => ClassificationLoss::VARIFOCAL,
                 Classification::SoftLabelFocal => ClassificationLoss::SOFT_LABEL_FOCAL,
+                Classification::RankSort => ClassificationLoss::RANK_SORT,
+                Classification::Alrp => ClassificationLoss::ALRP,
             };
             // These losses already tie scores to the IoU.
             if !matches!(loss, Classification::Focal) {
                 config.objective.association = None;
             }
         }
-        let association = &mut config.objective.association;
-        match self.association {
-            Some(Association::None) => *association = None,
-            Some(Association::Pse) => {
-                *association = Some(AssociationLoss::Pse { beta: 1.0, k: 1.0 });
+        if let Some(association) = self.association {
+            config.objective.association = association.loss();
+            // As the authors of the correlation losses do.
+            if let Some(AssociationLoss::Correlation { .. }) = config.objective.association {
+                config.objective.association_score = AssociationScore::GroundTruthClass;
             }
-            Some(Association::Pce) => {
-                *association = Some(AssociationLoss::Pce { beta: 1.0, k: 1.0 });
-            }
-            None => {}
         }
-        if let Some(AssociationLoss::Pse { beta, k } | AssociationLoss::Pce { beta, k }) =
-            association
-        {
-            *beta = self.beta.unwrap_or(*beta);
-            *k = self.k.unwrap_or(*k);
-        } else if self.names_the_association() {
-            let requirement = "pse or pce where its weight, slope, score or ramp is given";
-            return Err(ConfigError::new(
-                "objective.association",
-                "none",
-                requirement,
-            ));
-        }
+        self.set_association(&mut config.objective.association)?;
         let objective = &mut config.objective;
         if let Some(score) = self.association_score {
             objective.association_score = score;
         }
         if let Some(ramp) = self.association_ramp {
             objective.association_ramp = ramp;
+        }
+        if let Some(association) = self.box_association {
+            objective.box_association = match association {
+                BoxAssociationArg::None => None,
+                BoxAssociationArg::ScoreWeighted => Some(BoxAssociation::ScoreWeighted),
+                BoxAssociationArg::ExpectedIou => Some(BoxAssociation::EXPECTED_IOU),
+            };
+        }
+        Ok(())
+    }
+
+    /// Sets the parameters of the association loss.
+    fn set_association(
+        &self,
+        association: &mut Option<AssociationLoss>,
+    ) -> Result<(), ConfigError> {
+        let refused = |value, requirement| {
+            Err(ConfigError::new(
+                "objective.association",
+                value,
+                requirement,
+            ))
+        };
+        match association {
+            Some(AssociationLoss::Pse { beta, k } | AssociationLoss::Pce { beta, k }) => {
+                if self.association_by_level {
+                    return refused("pse or pce", "a correlation where it is by level");
+                }
+                *beta = self.beta.unwrap_or(*beta);
+                *k = self.k.unwrap_or(*k);
+            }
+            Some(AssociationLoss::Correlation { beta, by_level, .. }) => {
+                if self.k.is_some() {
+                    return refused("a correlation", "pse or pce where its slope is given");
+                }
+                *beta = self.beta.unwrap_or(*beta);
+                *by_level |= self.association_by_level;
+            }
+            _ if self.names_the_association() => {
+                let requirement = "given where its weight, slope, score, ramp or levels are";
+                return refused("none", requirement);
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -415,6 +546,7 @@ impl TrainingArgs {
         self.association.is_some()
             || self.names_the_association()
             || self.classification_loss.is_some()
+            || self.box_association.is_some()
     }
 
     /// Whether a flag only has a meaning for an association loss.
@@ -423,6 +555,7 @@ impl TrainingArgs {
             || self.k.is_some()
             || self.association_score.is_some()
             || self.association_ramp.is_some()
+            || self.association_by_level
     }
 }
 
@@ -495,5 +628,80 @@ mod tests {
         };
         assert_eq!(tal.top_k, 9);
         assert_eq!(rule("dw"), Assignment::Dw.rule());
+    }
+
+    /// The configuration that a file with these changes gives.
+    fn of_file(changes: &str) -> RunConfig {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), changes).unwrap();
+        config(&["--config", file.path().to_str().unwrap()])
+    }
+
+    #[test]
+    fn flags_set_what_a_file_sets() {
+        for (flags, changes) in [
+            (
+                "--association concordance --beta 0.2 --association-by-level",
+                r#"{"objective": {"association": {"correlation": {
+                    "beta": 0.2, "coefficient": "concordance", "by_level": true}}}}"#,
+            ),
+            (
+                "--association pearson",
+                r#"{"objective": {"association": {"correlation": {
+                    "beta": 0.3, "coefficient": "pearson", "by_level": false}}}}"#,
+            ),
+            (
+                "--association spearman",
+                r#"{"objective": {"association": {"correlation": {
+                    "beta": 0.3, "coefficient": {"spearman": {"epsilon": 0.1}}, "by_level": false}}}}"#,
+            ),
+            (
+                "--classification-loss rank-sort",
+                r#"{"objective": {"association": null, "classification": {"rank-sort": {"delta": 0.5}}}}"#,
+            ),
+            (
+                "--classification-loss alrp",
+                r#"{"objective": {"association": null, "classification": {"alrp": {"delta": 1}}}}"#,
+            ),
+            (
+                "--box-association score-weighted",
+                r#"{"objective": {"box_association": "score-weighted"}}"#,
+            ),
+            (
+                "--box-association expected-iou",
+                r#"{"objective": {"box_association": {"expected-iou": {"beta": 1, "temperature": 0.1}}}}"#,
+            ),
+            (
+                "--predict-iou",
+                r#"{"model": {"head": {"centerness": "regression", "quality": "iou"}}}"#,
+            ),
+            (
+                "--box-bins 16 --set objective.distribution_weight=0.5",
+                r#"{"model": {"head": {"regression": {"distribution": {"bins": 16}}}},
+                    "objective": {"distribution_weight": 0.5}}"#,
+            ),
+            (
+                "--set model.postprocess.score_exponent=0.25",
+                r#"{"model": {"postprocess": {"score_exponent": 0.25}}}"#,
+            ),
+        ] {
+            let flags: Vec<&str> = flags.split(' ').collect();
+            let found = config(&flags);
+            assert_eq!(found, of_file(changes), "{flags:?}");
+            assert_ne!(found, RunConfig::small(), "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_another_association_loss_are_refused() {
+        for flags in [
+            ["--association=pse", "--association-by-level"],
+            ["--association=pearson", "--k=1.2"],
+            ["--association=none", "--association-by-level"],
+        ] {
+            let parsed = Flags::parse_from(["train"].iter().chain(&flags));
+            let error = parsed.training.config().unwrap_err().to_string();
+            assert!(error.contains("objective.association"), "{error}");
+        }
     }
 }

@@ -6,10 +6,17 @@ use std::{
     sync::Arc,
 };
 
+use clap::ValueEnum;
 use fcos_burn::{
     data::DetectionDataset,
     detect::{Detector, json::write_json, known_classes},
-    eval::{Analysis, AnalysisConfig, Evaluation, EvaluationReport, results},
+    eval::{
+        Analysis, AnalysisConfig, Evaluation, EvaluationReport,
+        calibrator::{
+            CalibrationComparison, CalibrationConfig, CalibrationMethod, CalibrationTarget,
+        },
+        results,
+    },
     train::{RunConfig, config::DataConfig},
 };
 use fcos_burn_cli::{
@@ -53,9 +60,45 @@ pub struct Args {
     /// The IoU from which a detection finds an object, for score thresholds, confusions and errors
     #[arg(long, value_name = "IOU", default_value_t = 0.5, value_parser = parse_match_iou)]
     match_iou: f64,
+    /// Also show what calibrating the scores after training would change: each fifth of the images is
+    /// calibrated by the others, class by class, by isotonic regression or Platt scaling
+    #[arg(long, value_enum)]
+    calibration: Option<Calibration>,
+    /// Calibrate the scores to the IoU of the detections, or to their precision at --match-iou
+    #[arg(long, value_enum, default_value = "iou", requires = "calibration")]
+    calibration_target: Target,
     /// The precision for which a score threshold is wanted
     #[arg(long, value_name = "PRECISION", default_value_t = 0.9, value_parser = parse_precision)]
     target_precision: f64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Calibration {
+    Isotonic,
+    Platt,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Target {
+    Iou,
+    Precision,
+}
+
+impl Args {
+    /// How scores are calibrated, if they are.
+    fn calibration(&self) -> Option<CalibrationConfig> {
+        let method = match self.calibration? {
+            Calibration::Isotonic => CalibrationMethod::Isotonic,
+            Calibration::Platt => CalibrationMethod::Platt,
+        };
+        let target = match self.calibration_target {
+            Target::Iou => CalibrationTarget::Iou,
+            Target::Precision => CalibrationTarget::Precision {
+                iou_threshold: self.match_iou,
+            },
+        };
+        Some(CalibrationConfig::new(method).with_target(target))
+    }
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
@@ -90,7 +133,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     })?;
     let evaluation = Evaluation::new(&dataset, &detections)?;
     let analysis = Analysis::new(&dataset, &detections, &analysis_config)?;
-    let report = EvaluationReport::new(&evaluation, &analysis);
+    let calibration = args
+        .calibration()
+        .map(|config| CalibrationComparison::new(&dataset, &detections, &config, args.match_iou));
+    let calibration = calibration.transpose()?;
+    let report =
+        EvaluationReport::new(&evaluation, &analysis).with_calibration(calibration.as_ref());
     if let Some(path) = &args.output {
         write_json(path, &results(&dataset, &detections)?)?;
     }

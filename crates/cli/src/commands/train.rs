@@ -20,7 +20,7 @@ use fcos_burn::{
 };
 use fcos_burn_cli::{
     Error, StopSignal,
-    args::{TrainingArgs, check_devices},
+    args::{FIXED_BY_RUN, TrainingArgs, check_devices},
     terminal::{message, print},
 };
 
@@ -44,12 +44,7 @@ pub struct Args {
     #[arg(long)]
     tensorboard: bool,
     /// Resume the run in this folder; only --device or --devices can be changed, and --tensorboard added
-    #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config", "backbone", "association",
-        "beta", "k", "association_score", "association_ramp", "classification_loss", "centerness",
-        "box_loss", "image_size", "short_side", "augment", "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "RecipeArgs", "average_decay", "workers", "seed", "weights", "improved_fcos",
-        "new_classifier", "accumulate", "gradient_checkpointing", "precision", "keep", "output",
-    ])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN, conflicts_with_all = ["keep", "output"])]
     resume: Option<PathBuf>,
 }
 

@@ -11,7 +11,7 @@ use fcos_burn::train::{
 };
 use fcos_burn_cli::{
     Error, StopSignal,
-    args::{TrainingArgs, check_devices, parse_count, parse_seconds},
+    args::{FIXED_BY_RUN, TrainingArgs, check_devices, parse_count, parse_seconds},
     terminal::{message, print},
 };
 use log::LevelFilter;
@@ -42,14 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", required_unless_present = "resume")]
     output: Option<PathBuf>,
     /// Resume the search in this folder; only --trials, --seconds, --device and --devices can be changed
-    #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "data", "train_images", "train_split", "val_split", "val_share", "strict", "preset", "config",
-        "backbone", "association", "beta", "k", "association_score", "association_ramp",
-        "classification_loss", "centerness", "box_loss", "image_size", "short_side", "augment",
-        "multi_scale", "plain_epochs", "epochs", "batch_size", "lr", "RecipeArgs", "average_decay",
-        "workers", "seed", "weights", "improved_fcos", "new_classifier", "accumulate",
-        "gradient_checkpointing", "precision", "space", "reduction", "output",
-    ])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN, conflicts_with_all = ["space", "reduction", "output"])]
     resume: Option<PathBuf>,
 }
 
@@ -68,7 +61,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let signal = StopSignal::watch(interrupter.clone());
     let mut tuner = tuner.with_interrupter(interrupter);
     let outcome = tuner.run(|event| {
-        // What the first trial logs of the data and the weights holds for all.
+        // The first trial logs the data and the weights, which are the same for all.
         if matches!(event, TuningEvent::Epoch { .. } | TuningEvent::Ended(_)) {
             log::set_max_level(LevelFilter::Warn);
         }

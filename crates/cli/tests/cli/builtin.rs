@@ -86,8 +86,8 @@ fn other_models_and_generated_data_start_from_random_weights() {
 
 #[test]
 fn the_built_in_weights_only_start_trainings() {
-    let detect = ["--weights", "builtin", "--no-pictures", "x.png"];
-    assert_fails("detect", &detect, 1, &["`train` starts from them"]);
+    let weights = ["--weights", "builtin"];
+    assert_fails("evaluate", &weights, 1, &["`train` starts from them"]);
     let train = ["--weights", "builtin", "--from-scratch"];
     assert_fails("train", &train, 2, &["--from-scratch"]);
 }

@@ -714,6 +714,7 @@ fn a_recipe_is_checked_before_the_run_starts_and_cannot_be_changed() {
     for flags in [
         &["--patience", "3"][..],
         &["--lr-decay", "linear"],
+        &["--assignment", "atss"],
         &["--set", "seed=3"],
     ] {
         let args = [&["--resume", path(&run)], flags].concat();

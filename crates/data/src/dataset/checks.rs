@@ -87,11 +87,16 @@ pub(super) fn number_objects(images: &mut [ImageRecord], report: &mut LoadReport
     if ids().all(|id| id > 0) && unique() {
         return;
     }
+    renumber_objects(images);
+    report.note("annotation ids were missing, zero or repeated, and were renumbered from 1");
+}
+
+/// Numbers all objects from 1.
+pub(crate) fn renumber_objects(images: &mut [ImageRecord]) {
     let objects = images.iter_mut().flat_map(|image| &mut image.objects);
     for (object, id) in objects.zip(1..) {
         object.id = id;
     }
-    report.note("annotation ids were missing, zero or repeated, and were renumbered from 1");
 }
 
 /// Adds a note if several classes have the same name. Only their indices distinguish them, so this is often a mistake

@@ -81,8 +81,8 @@ impl SampleReader {
         }
     }
 
-    /// The images that steps which combine several draw from: all those of `dataset`, with the same probability, read
-    /// like [samples](Self::sample) of `epoch` and resized.
+    /// The other images for steps that combine several: all images of `dataset`, with the same probability, read like
+    /// [samples](Self::sample) of `epoch` and resized.
     pub fn companions(
         &self,
         dataset: &DetectionDataset,

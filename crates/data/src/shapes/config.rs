@@ -1,13 +1,9 @@
 //! Configuration of the generated images.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-
-/// The largest number of images in a split. All annotations are kept in memory.
-const MAX_IMAGES: usize = 1_000_000;
+use crate::drawing::{IMAGES, SIDES};
 
 /// The configuration of the generated data set. Missing fields in a file have their default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -143,8 +139,7 @@ impl ShapesConfig {
     ///
     /// [`DataError::Config`].
     pub fn validate(&self) -> Result<(), DataError> {
-        const SIDES: RangeInclusive<u32> = 16..=4096;
-        let images = |field, value| DataError::require_in_range(field, value, 0..=MAX_IMAGES);
+        let images = |field, value| DataError::require_in_range(field, value, IMAGES);
         let fraction = |field, value| DataError::require_in_range(field, value, 0.0..=1.0);
         images("shapes.train_images", self.train_images)?;
         images("shapes.val_images", self.val_images)?;
@@ -163,26 +158,6 @@ impl ShapesConfig {
     /// Length of the largest objects, in pixels.
     pub(super) fn largest_object(&self) -> f32 {
         self.max_size * self.width.min(self.height) as f32
-    }
-}
-
-/// A split of the generated data set. Splits have no image in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ShapesSplit {
-    /// For training.
-    Train,
-    /// For validation.
-    Val,
-}
-
-impl ShapesSplit {
-    /// `train` or `val`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Val => "val",
-        }
     }
 }
 

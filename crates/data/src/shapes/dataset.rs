@@ -3,9 +3,11 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::config::{ShapesConfig, ShapesSplit};
+use super::config::ShapesConfig;
 use super::figure::ShapeKind;
 use super::scene::Scene;
+use crate::dataset::renumber_objects;
+use crate::drawing::Split;
 use crate::random::keyed_rng;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, ImageSource, Object};
 
@@ -15,7 +17,7 @@ impl DetectionDataset {
     /// # Errors
     ///
     /// [`DataError::Config`] if a value of the configuration is not allowed.
-    pub fn shapes(config: &ShapesConfig, split: ShapesSplit) -> Result<Self, DataError> {
+    pub fn shapes(config: &ShapesConfig, split: Split) -> Result<Self, DataError> {
         config.validate()?;
         let source = Shapes {
             config: config.clone(),
@@ -23,10 +25,7 @@ impl DetectionDataset {
         };
         let records = (0..source.len()).into_par_iter();
         let mut images: Vec<ImageRecord> = records.map(|index| source.record(index)).collect();
-        let objects = images.iter_mut().flat_map(|image| &mut image.objects);
-        for (object, id) in objects.zip(1..) {
-            object.id = id;
-        }
+        renumber_objects(&mut images);
         let categories = Category::list(ShapeKind::ALL.map(ShapeKind::name));
         let name = format!("shapes [{}]", split.name());
         Self::new(name, categories, images, source)
@@ -37,14 +36,14 @@ impl DetectionDataset {
 #[derive(Debug)]
 struct Shapes {
     config: ShapesConfig,
-    split: ShapesSplit,
+    split: Split,
 }
 
 impl Shapes {
     fn len(&self) -> usize {
         match self.split {
-            ShapesSplit::Train => self.config.train_images,
-            ShapesSplit::Val => self.config.val_images,
+            Split::Train => self.config.train_images,
+            Split::Val => self.config.val_images,
         }
     }
 
@@ -93,13 +92,13 @@ mod tests {
     #[test]
     fn splits_are_reproducible_and_disjoint() {
         let config = small();
-        let train = DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap();
-        let again = DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap();
+        let train = DetectionDataset::shapes(&config, Split::Train).unwrap();
+        let again = DetectionDataset::shapes(&config, Split::Train).unwrap();
         assert_eq!(train.images(), again.images());
         assert_eq!(train.image(5).unwrap(), again.image(5).unwrap());
-        let val = DetectionDataset::shapes(&config, ShapesSplit::Val).unwrap();
+        let val = DetectionDataset::shapes(&config, Split::Val).unwrap();
         assert_ne!(train.image(5).unwrap(), val.image(5).unwrap());
-        let other = DetectionDataset::shapes(&config.with_seed(1), ShapesSplit::Train).unwrap();
+        let other = DetectionDataset::shapes(&config.with_seed(1), Split::Train).unwrap();
         assert_ne!(train.image(5).unwrap(), other.image(5).unwrap());
     }
 
@@ -116,7 +115,7 @@ mod tests {
             .with_low_contrast(0.2)
             .with_typical_color(0.5)
             .with_noise(10.0);
-        let train = DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap();
+        let train = DetectionDataset::shapes(&config, Split::Train).unwrap();
         // FNV-1a.
         let digest = (0..4)
             .flat_map(|index| train.image(index).unwrap().into_raw())
@@ -129,7 +128,7 @@ mod tests {
     #[test]
     fn every_class_and_a_wide_range_of_sizes_occur() {
         let config = ShapesConfig::default().with_train_images(400);
-        let train = DetectionDataset::shapes(&config, ShapesSplit::Train).unwrap();
+        let train = DetectionDataset::shapes(&config, Split::Train).unwrap();
         let objects: Vec<&Object> = train
             .images()
             .iter()

@@ -16,4 +16,5 @@ mod paint;
 mod raster;
 mod scene;
 
-pub use config::{ShapesConfig, ShapesSplit};
+pub use crate::drawing::Split as ShapesSplit;
+pub use config::ShapesConfig;

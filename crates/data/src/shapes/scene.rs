@@ -9,6 +9,7 @@ use super::paint::Paint;
 use super::raster::Raster;
 use crate::SampleRng;
 use crate::drawing::{Color, MIN_VISIBLE, Visible, mix, nearby, shifted, unit_vector};
+use crate::random::chance;
 
 /// Everything in an image, including the generator of its noise, so that rendering is reproducible.
 #[derive(Debug, Clone)]
@@ -214,9 +215,9 @@ fn object(
         unit_vector(rng)
     };
     let behind = ground.color(center[0], center[1]);
-    let paint = if rng.random::<f32>() < config.low_contrast {
+    let paint = if chance(config.low_contrast, rng) {
         Paint::flat(shifted(behind, 24.0, rng))
-    } else if rng.random::<f32>() < config.typical_color {
+    } else if chance(config.typical_color, rng) {
         Paint::textured(nearby(kind.typical_color(), 30.0, rng), center, length, rng)
     } else {
         Paint::textured(contrasting(behind, rng), center, length, rng)

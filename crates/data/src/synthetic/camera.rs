@@ -5,9 +5,10 @@ use rand::{Rng, RngExt};
 
 use super::canvas::Canvas;
 use super::compression::compress;
-use super::curve::{chance, direction};
+use super::curve::direction;
 use super::palette::brightness;
 use crate::SampleRng;
+use crate::random::chance;
 
 /// The light over the whole image: it falls off from one side to the other, and towards the corners.
 #[derive(Debug, Clone, Copy)]

@@ -2,14 +2,14 @@
 
 use rand::RngExt;
 
-use super::curve::{chance, direction};
+use super::curve::direction;
 use super::figure::{Figure, Point, Pose};
 use super::form::{Family, Form};
 use super::mask::Mask;
 use super::material::Material;
 use crate::SampleRng;
 use crate::drawing::GRID;
-use crate::random::keyed_rng;
+use crate::random::{chance, keyed_rng};
 
 /// What the objects of a class have in common. It depends only on the index of the class.
 #[derive(Debug, Clone)]

@@ -1,19 +1,15 @@
 //! Configuration of the generated images.
 
-use std::ops::RangeInclusive;
-
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
-
-/// The largest number of images in a split. All annotations are kept in memory.
-const MAX_IMAGES: usize = 1_000_000;
+use crate::drawing::{IMAGES, SIDES};
 
 /// The configuration of the generated data set for pretraining. Missing fields in a file have their default.
 ///
-/// To see what an ingredient is worth, leave it out: `classes` at 14 has one class of each family of forms, and a
-/// fraction of 0 switches `texture`, `lighting` or `degradation` off. What is in an image and where, and thus every
-/// annotation, does not depend on these three and on `typical_color`.
+/// To measure the effect of an ingredient, leave it out: `classes` at 14 has one class of each family of forms, and a
+/// fraction of 0 switches `texture`, `lighting` or `degradation` off. These three and `typical_color` change neither the
+/// objects nor their positions, so that the annotations stay the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -167,8 +163,7 @@ impl SyntheticConfig {
     ///
     /// [`DataError::Config`].
     pub fn validate(&self) -> Result<(), DataError> {
-        const SIDES: RangeInclusive<u32> = 16..=4096;
-        let images = |field, value| DataError::require_in_range(field, value, 0..=MAX_IMAGES);
+        let images = |field, value| DataError::require_in_range(field, value, IMAGES);
         let fraction = |field, value| DataError::require_in_range(field, value, 0.0..=1.0);
         images("synthetic.train_images", self.train_images)?;
         images("synthetic.val_images", self.val_images)?;
@@ -189,26 +184,6 @@ impl SyntheticConfig {
     /// Length of the largest objects, in pixels.
     pub(super) fn largest_object(&self) -> f32 {
         self.max_size * self.width.min(self.height) as f32
-    }
-}
-
-/// A split of the generated data set. Splits have no image in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SyntheticSplit {
-    /// For training.
-    Train,
-    /// For validation.
-    Val,
-}
-
-impl SyntheticSplit {
-    /// `train` or `val`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Val => "val",
-        }
     }
 }
 

@@ -42,11 +42,6 @@ pub(super) fn vary(value: f32, relative: f32, rng: &mut impl Rng) -> f32 {
     value * (1.0 + rng.random_range(-relative..=relative))
 }
 
-/// Whether an event of this probability happens.
-pub(super) fn chance(probability: f32, rng: &mut impl Rng) -> bool {
-    rng.random::<f32>() < probability
-}
-
 /// One of the values, by weight.
 pub(super) fn choose<T: Copy>(weighted: &[(T, f32)], rng: &mut impl Rng) -> T {
     let total: f32 = weighted.iter().map(|(_, weight)| weight).sum();

@@ -6,9 +6,11 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::class::Class;
-use super::config::{SyntheticConfig, SyntheticSplit};
+use super::config::SyntheticConfig;
 use super::layout::Layout;
 use super::picture;
+use crate::dataset::renumber_objects;
+use crate::drawing::Split;
 use crate::random::keyed_rng;
 use crate::{Category, DataError, DetectionDataset, ImageRecord, ImageSource, Object};
 
@@ -29,7 +31,7 @@ impl DetectionDataset {
     /// # Errors
     ///
     /// [`DataError::Config`] if a value of the configuration is not allowed.
-    pub fn synthetic(config: &SyntheticConfig, split: SyntheticSplit) -> Result<Self, DataError> {
+    pub fn synthetic(config: &SyntheticConfig, split: Split) -> Result<Self, DataError> {
         config.validate()?;
         let source = Synthetic {
             config: config.clone(),
@@ -38,10 +40,7 @@ impl DetectionDataset {
         };
         let records = (0..source.len()).into_par_iter();
         let mut images: Vec<ImageRecord> = records.map(|index| source.record(index)).collect();
-        let objects = images.iter_mut().flat_map(|image| &mut image.objects);
-        for (object, id) in objects.zip(1..) {
-            object.id = id;
-        }
+        renumber_objects(&mut images);
         let categories = Category::list(source.classes.iter().map(|class| class.name.as_str()));
         let name = format!("synthetic [{}]", split.name());
         Self::new(name, categories, images, source)
@@ -51,7 +50,7 @@ impl DetectionDataset {
 /// Draws the images of a split.
 struct Synthetic {
     config: SyntheticConfig,
-    split: SyntheticSplit,
+    split: Split,
     classes: Vec<Class>,
 }
 
@@ -67,8 +66,8 @@ impl fmt::Debug for Synthetic {
 impl Synthetic {
     fn len(&self) -> usize {
         match self.split {
-            SyntheticSplit::Train => self.config.train_images,
-            SyntheticSplit::Val => self.config.val_images,
+            Split::Train => self.config.train_images,
+            Split::Val => self.config.val_images,
         }
     }
 
@@ -116,7 +115,7 @@ mod tests {
     use super::*;
 
     fn train(config: &SyntheticConfig) -> DetectionDataset {
-        DetectionDataset::synthetic(config, SyntheticSplit::Train).unwrap()
+        DetectionDataset::synthetic(config, Split::Train).unwrap()
     }
 
     /// FNV-1a.
@@ -153,7 +152,7 @@ mod tests {
         let dataset = train(&config);
         assert_eq!(dataset.images(), train(&config).images());
         assert_eq!(dataset.image(5).unwrap(), train(&config).image(5).unwrap());
-        let val = DetectionDataset::synthetic(&config, SyntheticSplit::Val).unwrap();
+        let val = DetectionDataset::synthetic(&config, Split::Val).unwrap();
         assert_ne!(dataset.image(5).unwrap(), val.image(5).unwrap());
         let other = train(&config.with_seed(1));
         assert_ne!(dataset.image(5).unwrap(), other.image(5).unwrap());

@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::canvas::Canvas;
-use super::curve::{chance, choose, direction, log_uniform};
+use super::curve::{choose, direction, log_uniform};
 use super::figure::{Figure, Mark, Point, Pose, disc};
 use super::layout::Setting;
 use super::material::{offset, turn};
@@ -11,6 +11,7 @@ use super::paint::{Field, Paint};
 use super::palette::{Palette, brightness};
 use super::texture::{Frame, Texture};
 use crate::drawing::Color;
+use crate::random::chance;
 
 /// Paints the ground of a setting.
 pub(super) fn paint(

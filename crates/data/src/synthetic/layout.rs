@@ -6,12 +6,13 @@ use rand::{Rng, RngExt};
 
 use super::class::Class;
 use super::config::SyntheticConfig;
-use super::curve::{chance, choose, log_uniform, power};
+use super::curve::{choose, log_uniform, power};
 use super::figure::{Figure, Mark, Point, Pose};
 use super::form::Family;
 use super::mask::{Covered, Mask};
 use super::material::Material;
 use crate::drawing::{MIN_VISIBLE, Visible};
+use crate::random::chance;
 use crate::{BoundingBox, SampleRng};
 
 /// The shortest side of an annotated box, in pixels.

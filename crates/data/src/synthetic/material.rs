@@ -3,12 +3,13 @@
 use rand::{Rng, RngExt};
 
 use super::canvas::Below;
-use super::curve::{chance, choose, direction, log_uniform, vary};
+use super::curve::{choose, direction, log_uniform, vary};
 use super::figure::{Point, Pose};
 use super::form::Family;
 use super::paint::{Field, Paint};
 use super::palette::{Palette, brightness};
 use super::texture::{Frame, Texture};
+use crate::random::chance;
 
 /// What the objects of a class are made of.
 #[derive(Debug, Clone)]

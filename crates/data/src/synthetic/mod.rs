@@ -35,4 +35,5 @@ mod palette;
 mod picture;
 mod texture;
 
-pub use config::{SyntheticConfig, SyntheticSplit};
+pub use crate::drawing::Split as SyntheticSplit;
+pub use config::SyntheticConfig;

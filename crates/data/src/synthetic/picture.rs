@@ -7,13 +7,13 @@ use super::camera::{Camera, Falloff};
 use super::canvas::Canvas;
 use super::class::Class;
 use super::config::SyntheticConfig;
-use super::curve::{chance, direction, log_uniform};
+use super::curve::{direction, log_uniform};
 use super::ground;
 use super::layout::{Content, Layer, Layout, Setting};
 use super::material::Style;
 use super::palette::Palette;
 use crate::SampleRng;
-use crate::random::keyed_rng;
+use crate::random::{chance, keyed_rng};
 
 /// The shadow of opaque objects.
 #[derive(Debug, Clone, Copy)]

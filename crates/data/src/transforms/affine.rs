@@ -8,9 +8,10 @@ use super::visibility::visible_part;
 use super::warp::warp;
 use super::{Augmentation, Sample};
 use crate::DataError;
+use crate::random::chance;
 
-/// Rotates, scales, shears and shifts the image about its center, with a change of perspective if wanted. The size of the
-/// image stays. Pixels from outside are gray (114).
+/// Rotates, scales, shears and shifts the image about its center, optionally with a change of perspective. The size of the
+/// image stays the same. Pixels from outside are gray (114).
 ///
 /// A box under rotation does not say where in it the object was. The box around its rotated corners fits only an object
 /// that fills the corners, and it grows with each step. Here, the new box is that of the ellipse that touches the sides
@@ -133,7 +134,7 @@ impl RandomAffine {
 
 impl Augmentation for RandomAffine {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let size = sample.image().dimensions();
@@ -142,13 +143,10 @@ impl Augmentation for RandomAffine {
             return Ok(sample);
         };
         let image = warp(sample.image(), back);
-        let objects = sample.boxes().iter().zip(sample.labels());
-        let visible = objects.filter_map(|(bbox, label)| {
-            let moved = forward.ellipse_box(*bbox);
-            Some((
-                visible_part(moved, size, self.min_visible * moved.area())?,
-                *label,
-            ))
+        let visible = sample.labeled_boxes().filter_map(|(bbox, label)| {
+            let moved = forward.ellipse_box(bbox);
+            let part = visible_part(moved, size, self.min_visible * moved.area())?;
+            Some((part, label))
         });
         Ok(Sample::new(image, visible))
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Geometry, Sample};
 use crate::DataError;
+use crate::random::chance;
 
 /// Blurs the image with a Gaussian whose standard deviation is uniform between two values. Its kernel is cut off as in
 /// OpenCV, where a standard deviation of 1.2 pixels has 5 values and one of 2 pixels has 11.
@@ -49,7 +50,7 @@ impl GaussianBlur {
 
 impl Augmentation for GaussianBlur {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let sigma = rng.random_range(self.min_sigma..=self.max_sigma);

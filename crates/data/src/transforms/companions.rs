@@ -7,8 +7,8 @@ use crate::DataError;
 
 /// Where steps that combine several images draw the others from.
 ///
-/// [`SampleReader::companions`](crate::SampleReader::companions) draws them from a data set. A function from a generator
-/// to a sample draws them, too.
+/// [`SampleReader::companions`](crate::SampleReader::companions) draws them from a data set. A function from a random
+/// number generator to a sample implements it, too.
 pub trait Companions {
     /// Another sample, before any augmentation. It is chosen by `rng` alone, so that results are reproducible.
     ///

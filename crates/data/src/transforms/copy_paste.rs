@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::companions::no_companions;
 use super::resize::resized_part;
 use super::{Augmentation, Companions, Geometry, Sample};
+use crate::random::chance;
 use crate::{BoundingBox, DataError};
 
 /// How often a place for an object is drawn before the object is left out.
@@ -103,7 +104,7 @@ impl CopyPaste {
         let bbox = from.boxes()[index];
         let factor = rng.random_range(self.min_scale..=self.max_scale);
         let mut objects = vec![(bbox, from.labels()[index])];
-        for (other, (inner, label)) in from.boxes().iter().zip(from.labels()).enumerate() {
+        for (other, (inner, label)) in from.labeled_boxes().enumerate() {
             let share = share_inside(&inner.to_xyxy(), &bbox.to_xyxy());
             if other == index || share <= self.max_overlap {
                 continue;
@@ -111,7 +112,7 @@ impl CopyPaste {
             if share < 1.0 - self.max_overlap {
                 return Ok(None);
             }
-            objects.push((*inner, *label));
+            objects.push((inner, label));
         }
         let (from_width, from_height) = from.image().dimensions();
         let margin = self.feather * bbox.width().min(bbox.height());
@@ -159,7 +160,7 @@ impl Augmentation for CopyPaste {
         companions: &dyn Companions,
         rng: &mut dyn Rng,
     ) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let other = companions.draw(rng)?;
@@ -168,9 +169,7 @@ impl Augmentation for CopyPaste {
         }
         let (width, height) = sample.image().dimensions();
         let mut image = sample.image().clone();
-        let labels = sample.labels().iter().copied();
-        let mut objects: Vec<(BoundingBox, usize)> =
-            sample.boxes().iter().copied().zip(labels).collect();
+        let mut objects: Vec<_> = sample.labeled_boxes().collect();
         for _ in 0..rng.random_range(1..=self.max_objects) {
             let index = rng.random_range(0..other.boxes().len());
             let Some(cutout) = self.cut(&other, index, (width, height), rng)? else {
@@ -218,10 +217,7 @@ struct Cutout {
 impl Cutout {
     /// The objects, if the cutout is pasted at this position.
     fn placed(&self, left: u32, top: u32) -> impl Iterator<Item = (BoundingBox, usize)> {
-        let shift = Geometry {
-            offset: [left as f32, top as f32],
-            ..Geometry::IDENTITY
-        };
+        let shift = Geometry::translation(left as f32, top as f32);
         let objects = self.objects.iter();
         objects.map(move |(bbox, label)| (shift.map(*bbox), *label))
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::visibility::visible_part;
 use super::{Augmentation, Geometry, Sample};
+use crate::random::chance;
 use crate::{BoundingBox, DataError};
 
 /// Crops a random window.
@@ -65,16 +66,13 @@ impl RandomCrop {
 
 impl Augmentation for RandomCrop {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let (width, height) = sample.image().dimensions();
         let (left, crop_width) = self.window(width, rng);
         let (top, crop_height) = self.window(height, rng);
-        let shift = Geometry {
-            offset: [-(left as f32), -(top as f32)],
-            ..Geometry::IDENTITY
-        };
+        let shift = Geometry::translation(-(left as f32), -(top as f32));
         let size = (crop_width, crop_height);
         let visible = |bbox: BoundingBox, _| {
             visible_part(shift.map(bbox), size, self.min_visible * bbox.area()).is_some()

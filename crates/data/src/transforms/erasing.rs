@@ -5,6 +5,7 @@ use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Geometry, Sample};
+use crate::random::chance;
 use crate::{BoundingBox, DataError};
 
 /// Covers random rectangles of the image, each with a random color (Zhong et al., "Random Erasing Data Augmentation",
@@ -100,7 +101,7 @@ impl RandomErasing {
 
 impl Augmentation for RandomErasing {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let count = rng.random_range(1..=self.max_count);

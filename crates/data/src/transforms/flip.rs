@@ -1,11 +1,12 @@
 //! Horizontal and vertical flips.
 
 use image::imageops;
-use rand::{Rng, RngExt};
+use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Geometry, Sample};
 use crate::DataError;
+use crate::random::chance;
 
 /// A way to mirror an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -71,7 +72,7 @@ impl HorizontalFlip {
 
 impl Augmentation for HorizontalFlip {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let flip = Geometry {
@@ -113,7 +114,7 @@ impl VerticalFlip {
 
 impl Augmentation for VerticalFlip {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let flip = Geometry {

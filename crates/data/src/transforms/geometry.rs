@@ -26,6 +26,14 @@ impl Geometry {
         offset: [0.0, 0.0],
     };
 
+    /// The map that moves all pixels to the right and down.
+    pub(super) fn translation(x: f32, y: f32) -> Self {
+        Self {
+            offset: [x, y],
+            ..Self::IDENTITY
+        }
+    }
+
     /// The box in the transformed image. Not clipped.
     pub fn map(&self, bbox: BoundingBox) -> BoundingBox {
         let axis = |axis: usize, edges: [f32; 2]| {

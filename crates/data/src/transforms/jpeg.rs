@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Geometry, Sample};
 use crate::DataError;
+use crate::random::chance;
 
 /// Gives the image the artifacts of JPEG compression, at a quality that is uniform between two values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -49,7 +50,7 @@ impl JpegArtifacts {
 
 impl Augmentation for JpegArtifacts {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let quality = rng.random_range(self.min_quality..=self.max_quality);

@@ -1,6 +1,6 @@
 //! Two images blended.
 
-use rand::{Rng, RngExt};
+use rand::Rng;
 use rand_distr::{Beta, Distribution};
 use serde::{Deserialize, Serialize};
 
@@ -8,12 +8,13 @@ use super::companions::no_companions;
 use super::visibility::visible_part;
 use super::{Augmentation, Companions, Sample};
 use crate::DataError;
+use crate::random::chance;
 
 /// Blends the image with another one and keeps the boxes of both (Zhang et al., "Bag of Freebies for Training Object
 /// Detection Neural Networks", 2019).
 ///
 /// The other image is not resized: both are aligned at the upper left. Where the other image ends, the image stays as it
-/// is; what is outside is cut off.
+/// is; parts of the other image outside are cut off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -71,7 +72,7 @@ impl Augmentation for Mixup {
         companions: &dyn Companions,
         rng: &mut dyn Rng,
     ) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let beta = Beta::new(self.alpha, self.alpha)
@@ -89,17 +90,10 @@ impl Augmentation for Mixup {
                 *value = ((u32::from(sum) + 128) >> 8) as u8;
             }
         }
-        let objects = |of: &Sample| -> Vec<_> {
-            let labels = of.labels().iter().copied();
-            of.boxes().iter().copied().zip(labels).collect()
-        };
-        let visible = objects(&other).into_iter().filter(|(bbox, _)| {
+        let visible = other.labeled_boxes().filter(|(bbox, _)| {
             visible_part(*bbox, size, self.min_visible * bbox.area()).is_some()
         });
-        Ok(Sample::new(
-            image,
-            objects(&sample).into_iter().chain(visible),
-        ))
+        Ok(Sample::new(image, sample.labeled_boxes().chain(visible)))
     }
 
     fn is_plain(&self) -> bool {

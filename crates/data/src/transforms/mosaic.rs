@@ -9,6 +9,7 @@ use super::resize::resized_part;
 use super::visibility::visible_part;
 use super::{Augmentation, Companions, Geometry, Sample};
 use crate::DataError;
+use crate::random::chance;
 
 /// Divides the image at a random point into four tiles. One shows a part of the image itself, the others parts of three
 /// other images (Bochkovskiy et al., "YOLOv4", 2020).
@@ -96,11 +97,10 @@ impl Mosaic {
             scale: [factor as f32; 2],
             offset: [left, top].map(|start| -(start * factor) as f32),
         };
-        let objects = sample.boxes().iter().zip(sample.labels());
-        let visible = objects.filter_map(|(bbox, label)| {
-            let moved = geometry.map(*bbox);
+        let visible = sample.labeled_boxes().filter_map(|(bbox, label)| {
+            let moved = geometry.map(bbox);
             let min_area = self.min_visible * moved.area();
-            Some((visible_part(moved, (width, height), min_area)?, *label))
+            Some((visible_part(moved, (width, height), min_area)?, label))
         });
         Ok(Sample::new(image, visible))
     }
@@ -117,7 +117,7 @@ impl Augmentation for Mosaic {
         companions: &dyn Companions,
         rng: &mut dyn Rng,
     ) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let (width, height) = sample.image().dimensions();
@@ -145,12 +145,9 @@ impl Augmentation for Mosaic {
             }
             let tile = self.tile(other.as_ref().unwrap_or(&sample), (width, height), rng)?;
             put(&mut image, tile.image(), (left, top));
-            let shift = Geometry {
-                offset: [left as f32, top as f32],
-                ..Geometry::IDENTITY
-            };
-            let moved = tile.boxes().iter().map(|bbox| shift.map(*bbox));
-            objects.extend(moved.zip(tile.labels().iter().copied()));
+            let shift = Geometry::translation(left as f32, top as f32);
+            let moved = tile.labeled_boxes();
+            objects.extend(moved.map(|(bbox, label)| (shift.map(bbox), label)));
         }
         Ok(Sample::new(image, objects))
     }
@@ -191,7 +188,7 @@ mod tests {
 
     const SIZE: (u32, u32) = (120, 90);
 
-    /// A dark image of a hue that tells its label, with one bright rectangle and its box.
+    /// A dark image whose hue encodes its label, with one bright rectangle and its box.
     fn scene(label: usize, (width, height): (u32, u32)) -> Sample {
         let (x, y) = (width / 4, height / 3);
         let inside = move |u: u32, v: u32| (x..x + 40).contains(&u) && (y..y + 30).contains(&v);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Augmentation, Sample};
 use crate::DataError;
+use crate::random::chance;
 
 /// Adds independent Gaussian noise to every channel of every pixel. Its standard deviation is uniform between two values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -50,7 +51,7 @@ impl GaussianNoise {
 
 impl Augmentation for GaussianNoise {
     fn apply(&self, sample: Sample, rng: &mut dyn Rng) -> Result<Sample, DataError> {
-        if rng.random::<f32>() >= self.probability {
+        if !chance(self.probability, rng) {
             return Ok(sample);
         }
         let deviation = rng.random_range(self.min_deviation..=self.max_deviation);

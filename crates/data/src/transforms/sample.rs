@@ -46,11 +46,15 @@ impl Sample {
         &self.labels
     }
 
+    /// Each box with its label, as [`new`](Self::new) takes them.
+    pub(super) fn labeled_boxes(&self) -> impl Iterator<Item = (BoundingBox, usize)> {
+        self.boxes.iter().copied().zip(self.labels.iter().copied())
+    }
+
     /// The training objects: each box, in pixels of [`image`](Self::image), with its class.
     pub fn objects(&self) -> Vec<LabeledBox> {
-        let pairs = self.boxes.iter().zip(&self.labels);
-        pairs
-            .map(|(bbox, &label)| LabeledBox {
+        self.labeled_boxes()
+            .map(|(bbox, label)| LabeledBox {
                 bbox: bbox.to_xyxy(),
                 label,
             })

@@ -26,7 +26,7 @@ pub enum AugmentationStrength {
     /// images blur, noise, compression and erasing.
     Strong,
     /// By the number of training images: strong below 1,000, medium below 10,000, otherwise light. The fewer images there
-    /// are, the sooner a network learns them by heart.
+    /// are, the sooner a network overfits.
     Auto,
 }
 

@@ -9,8 +9,12 @@ use super::projection::Projection;
 /// Each channel of pixels that come from outside the image: gray, as in YOLO.
 pub(super) const FILL: u8 = 114;
 
+/// Positions between pixels are rounded to multiples of this.
+const STEP: f64 = 1.0 / 256.0;
+
 /// The image of the same size whose pixel at each point is that of `image` at the point that `to_source` maps it to:
-/// bilinear between the four nearest pixels, without antialiasing. Pixel centers have half-integer coordinates.
+/// bilinear between the four nearest pixels, in steps of 1/256 pixel, without antialiasing. Pixel centers have half-integer
+/// coordinates.
 pub(super) fn warp(image: &RgbImage, to_source: Projection) -> RgbImage {
     let (width, height) = image.dimensions();
     let mut target = RgbImage::from_pixel(width, height, Rgb([FILL; 3]));
@@ -18,16 +22,16 @@ pub(super) fn warp(image: &RgbImage, to_source: Projection) -> RgbImage {
     let [last_x, last_y] = [width, height].map(|side| f64::from(side) - 1.0);
     for (y, row) in target.chunks_exact_mut(row_len.max(1)).enumerate() {
         let line = Line::new(to_source, y, width as usize);
-        // Where the image has a share, and where nothing else has. The margin keeps rounding from reaching beyond the
-        // last pixel.
+        // The columns that the image contributes to, and those that need no fill. Rounding moves a position by up to half
+        // a step, and `inside` reads one pixel more than it blends.
         let touched = line.columns(-1.0, [last_x + 1.0, last_y + 1.0]);
-        let inner = line.columns(0.0, [last_x - 1e-6, last_y - 1e-6]);
+        let inner = line.columns(0.0, [last_x - 1.0 - STEP, last_y - STEP]);
         let pixels = row[3 * touched.start..3 * touched.end].chunks_exact_mut(3);
         for (pixel, x) in pixels.zip(touched) {
             let source = line.source(x);
             pixel.copy_from_slice(&match inner.contains(&x) {
-                true => inside(image.as_raw(), row_len, source),
-                false => at_the_edge(image, source),
+                true => inside(image.as_raw(), row_len, source.map(|steps| steps as u32)),
+                false => at_the_edge(image, source.map(f64::floor)),
             });
         }
     }
@@ -52,15 +56,17 @@ impl Line {
         }
     }
 
-    /// The coordinates in pixels of the source, from the center of the first pixel.
+    /// The position in the source: steps to the right and down from the center of its first pixel, plus ½, so that rounding
+    /// down gives the nearest step.
+    #[inline]
     fn source(&self, column: usize) -> [f64; 2] {
         let at = |[slope, start]: [f64; 2]| slope * column as f64 + start;
-        let scale = 1.0 / at(self.w);
-        self.coordinates.map(|axis| at(axis) * scale - 0.5)
+        let scale = 256.0 / at(self.w);
+        self.coordinates.map(|axis| at(axis) * scale - 127.5)
     }
 
-    /// The columns whose [source](Self::source) is from `low` to `high[0]` pixels to the right and from `low` to
-    /// `high[1]` pixels down.
+    /// The columns whose position in the source is from `low` to `high[0]` pixels to the right of the center of its first
+    /// pixel, and from `low` to `high[1]` pixels below it.
     fn columns(&self, low: f64, high: [f64; 2]) -> Range<usize> {
         if high[0] < low || high[1] < low {
             return 0..0;
@@ -88,26 +94,21 @@ impl Line {
     }
 }
 
-/// The color between four pixels of the image.
+/// The color between four pixels of the image. The position is in steps.
 #[inline]
-fn inside(bytes: &[u8], row_len: usize, [x, y]: [f64; 2]) -> [u8; 3] {
-    let (column, row) = (x as usize, y as usize);
-    let start = row * row_len + 3 * column;
-    let pair = |start: usize| -> [u8; 6] {
-        let pixels = bytes.get(start..start + 6);
-        pixels
-            .and_then(|pixels| pixels.try_into().ok())
-            .unwrap_or_default()
+fn inside(bytes: &[u8], row_len: usize, [x, y]: [u32; 2]) -> [u8; 3] {
+    let start = (y / 256) as usize * row_len + 3 * (x / 256) as usize;
+    let pair = |start: usize| {
+        let bytes = bytes.get(start..start + 8);
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        u64::from_le_bytes(bytes.unwrap_or_default())
     };
-    blend(
-        [pair(start), pair(start + row_len)],
-        [x - column as f64, y - row as f64],
-    )
+    blend([pair(start), pair(start + row_len)], [x % 256, y % 256])
 }
 
-/// The color between four pixels, some of which are outside the image.
-fn at_the_edge(image: &RgbImage, [x, y]: [f64; 2]) -> [u8; 3] {
-    let (column, row) = (x.floor(), y.floor());
+/// The color between four pixels, some of which are outside the image. The position is in whole steps.
+fn at_the_edge(image: &RgbImage, steps: [f64; 2]) -> [u8; 3] {
+    let [column, row] = steps.map(|steps| (steps * STEP).floor());
     let pixel = |x: f64, y: f64| {
         let inside = x >= 0.0 && y >= 0.0;
         let pixel = inside.then(|| image.get_pixel_checked(x as u32, y as u32));
@@ -115,21 +116,34 @@ fn at_the_edge(image: &RgbImage, [x, y]: [f64; 2]) -> [u8; 3] {
     };
     let pair = |y: f64| {
         let ([a, b, c], [d, e, f]) = (pixel(column, y), pixel(column + 1.0, y));
-        [a, b, c, d, e, f]
+        u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
     };
-    blend([pair(row), pair(row + 1.0)], [x - column, y - row])
+    let fraction = [steps[0] - 256.0 * column, steps[1] - 256.0 * row];
+    blend(
+        [pair(row), pair(row + 1.0)],
+        fraction.map(|steps| steps as u32),
+    )
 }
 
-/// The color between two rows of two pixels, at these fractions of the way to the right and down, in steps of 1/256.
+/// The color between two rows of two pixels, at this fraction of a pixel to the right and down, in steps. The lowest six
+/// bytes of each row are its pixels.
 #[inline]
-fn blend(rows: [[u8; 6]; 2], fraction: [f64; 2]) -> [u8; 3] {
-    let [right, down] = fraction.map(|fraction| (fraction * 256.0 + 0.5) as u32);
-    std::array::from_fn(|channel| {
-        let [top, bottom] = rows.map(|row| {
-            u32::from(row[channel]) * (256 - right) + u32::from(row[channel + 3]) * right
-        });
-        ((top * (256 - down) + bottom * down + (1 << 15)) >> 16) as u8
-    })
+fn blend([top, bottom]: [u64; 2], fraction: [u32; 2]) -> [u8; 3] {
+    let [right, down] = fraction.map(u64::from);
+    let (left, up) = (256 - right, 256 - down);
+    let corners = [
+        (top, left * up),
+        (top >> 24, right * up),
+        (bottom, left * down),
+        (bottom >> 24, right * down),
+    ];
+    // Red and blue are summed in the two halves of one integer. Sums start at one half, so that shifts round to nearest.
+    let (mut red_blue, mut green) = (0x8000_0000_8000, 0x8000);
+    for (pixel, weight) in corners {
+        red_blue += ((pixel & 0xff) | ((pixel & 0xff_0000) << 16)) * weight;
+        green += ((pixel >> 8) & 0xff) * weight;
+    }
+    [red_blue >> 16, green >> 16, red_blue >> 48].map(|byte| byte as u8)
 }
 
 #[cfg(test)]

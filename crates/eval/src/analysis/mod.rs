@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Evaluation, EvaluationError,
+    calibrator::CalibrationComparison,
     confusion_matrix::ConfusionMatrix,
     error_cost::ErrorCosts,
     matching::Matching,
@@ -127,6 +128,8 @@ pub struct EvaluationReport<'a> {
     evaluation: &'a Evaluation,
     #[serde(flatten)]
     analysis: &'a Analysis,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<&'a CalibrationComparison>,
 }
 
 impl<'a> EvaluationReport<'a> {
@@ -135,14 +138,28 @@ impl<'a> EvaluationReport<'a> {
         Self {
             evaluation,
             analysis,
+            calibration: None,
+        }
+    }
+
+    /// Adds what calibration changes.
+    #[must_use]
+    pub fn with_calibration(self, calibration: Option<&'a CalibrationComparison>) -> Self {
+        Self {
+            calibration,
+            ..self
         }
     }
 }
 
-/// The tables of both.
+/// All tables.
 impl fmt::Display for EvaluationReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}\n{}", self.evaluation.table(), self.analysis.table())
+        writeln!(f, "{}", self.evaluation.table())?;
+        if let Some(calibration) = self.calibration {
+            writeln!(f, "{calibration}")?;
+        }
+        f.write_str(&self.analysis.table())
     }
 }
 

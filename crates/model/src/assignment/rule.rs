@@ -1,4 +1,4 @@
-//! What an assignment rule is, and what it returns.
+//! Assignment rules and the assignments that they return.
 
 use std::fmt;
 
@@ -23,8 +23,8 @@ pub struct Assignment {
 }
 
 /// The weights of an [`Assignment`], in the order of its locations: those of
-/// [`TargetWeights`](fcos_burn_loss::TargetWeights), which says what they do, on the host. All are
-/// finite and at least 0.
+/// [`TargetWeights`](fcos_burn_loss::TargetWeights), which defines them, on the host. All are finite
+/// and at least 0.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocationWeights {
     /// `w⁺`, the weight of the labeled class as a positive; 0 where a location is not positive.
@@ -108,12 +108,12 @@ impl Assignment {
         self.boxes[location] = [0.0; 4];
     }
 
-    /// Checks what a `rule` owes for these `objects` at `count` locations, see
-    /// [`AssignmentRule`].
+    /// Checks that the assignment of these `objects` to `count` locations by `rule` meets the
+    /// requirements of an [`AssignmentRule`].
     ///
     /// # Errors
     ///
-    /// Names the rule and what it broke.
+    /// Names the rule and the requirement that it violates.
     pub fn check(
         &self,
         rule: &dyn fmt::Debug,
@@ -156,7 +156,7 @@ impl Assignment {
     ///
     /// # Errors
     ///
-    /// Names the rule and what it broke.
+    /// Names the rule.
     pub fn check_together(
         assignments: &[Self],
         rule: &dyn fmt::Debug,
@@ -212,7 +212,7 @@ impl Assignment {
     }
 }
 
-/// An assignment that breaks what its rule owes, see [`AssignmentRule`].
+/// An assignment that violates the requirements of an [`AssignmentRule`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the assignment rule {rule} gave {cause}")]
 #[non_exhaustive]
@@ -225,8 +225,8 @@ pub struct AssignmentError {
 
 /// Assigns locations to the objects of an image before anything is predicted.
 ///
-/// An implementation owes, for every set of objects (a training
-/// [checks](Assignment::check) it and stops otherwise):
+/// For every set of objects, an implementation must return the following. A training
+/// [checks](Assignment::check) it, and stops with an error otherwise.
 ///
 /// - labels and boxes for all of `locations`, in their order;
 /// - labels that are those of the objects, [`BACKGROUND`] or [`IGNORED`];
@@ -245,8 +245,8 @@ pub trait AssignmentRule: fmt::Debug + Send + Sync {
 /// [`TalConfig`](super::TalConfig), [`SimOtaConfig`](super::SimOtaConfig) and
 /// [`DwConfig`](super::DwConfig).
 ///
-/// An implementation owes what an [`AssignmentRule`] owes, for predictions of any value:
-/// they may be infinite or NaN when a training diverges.
+/// The requirements are those of an [`AssignmentRule`], for predictions of any value: they may be
+/// infinite or NaN when a training diverges.
 pub trait PredictionAssignmentRule: fmt::Debug + Send + Sync {
     /// Assigns the locations of one image.
     ///

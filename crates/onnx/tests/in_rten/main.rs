@@ -16,7 +16,7 @@ use fcos_burn_model::{
         resnet::{ResNetConfig, ResNetDepth, StrideIn},
     },
     fpn::ExtraLevelsFrom,
-    head::{CenternessBranch, RegressionForm},
+    head::{BoxQuality, CenternessBranch, RegressionForm},
     locations::LocationRule,
     postprocess::ScoreThresholdOn,
 };
@@ -59,7 +59,14 @@ fn configs() -> Vec<(&'static str, FcosConfig)> {
         .with_norm(NormKind::Group)
         .with_stride_in(StrideIn::FirstConv);
     group_norm.fpn.extra_levels = 1;
+
+    let mut distributions = tiny(2);
+    distributions.head.regression = RegressionForm::Distribution { bins: 5 };
+    distributions.head.centerness = Some(CenternessBranch::Regression);
+    distributions.head.quality = BoxQuality::Iou;
+    distributions.postprocess.score_exponent = 0.3;
     vec![
+        ("distributions, with IoU", distributions),
         ("batch norm", batch_norm),
         ("frozen, with center-ness", frozen),
         ("as torchvision's", like_torchvision),
@@ -89,6 +96,7 @@ fn assert_raw<B: OnnxBackbone>(name: &str, detector: &Detector<B>) {
             ("class_logits", Some(&level.class_logits), 1e-3),
             ("distances", Some(&level.distances), PIXELS),
             ("centerness_logits", level.centerness_logits.as_ref(), 1e-3),
+            ("iou_logits", level.iou_logits.as_ref(), 1e-3),
         ];
         for (map, expected, tolerance) in maps {
             let output = format!("{map}_{stride}");
@@ -210,8 +218,10 @@ fn assert_boxes<B: OnnxBackbone>(
         assert_close(&name, &boxes, &clipped, pixels);
 
         let mut expected = sigmoid(predictions.class_logits);
-        if let Some(logits) = predictions.centerness_logits {
-            expected = (expected * sigmoid(logits).reshape([-1, 1])).sqrt();
+        if let Some(logits) = predictions.centerness_logits.or(predictions.iou_logits) {
+            let exponent = detector.model().postprocess().score_exponent;
+            let quality = sigmoid(logits).reshape([-1, 1]);
+            expected = expected.powf_scalar(exponent) * quality.powf_scalar(1.0 - exponent);
         }
         assert_close(&name, &scores, &values(expected), score);
     }

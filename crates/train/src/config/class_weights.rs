@@ -7,8 +7,7 @@ use fcos_burn_loss::effective_number_weights;
 use fcos_burn_model::ConfigError;
 use serde::{Deserialize, Serialize};
 
-/// What the classification loss of each class is multiplied by: that of its column, at positive and
-/// negative locations.
+/// Factors of the classification loss of each class, at positive and negative locations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]

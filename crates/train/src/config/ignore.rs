@@ -1,4 +1,4 @@
-//! The configuration of objects that are neither learned nor unlearned.
+//! The configuration of ignored objects.
 
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_model::ConfigError;

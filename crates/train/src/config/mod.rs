@@ -11,6 +11,8 @@ mod optimizer;
 pub(crate) mod parameter_group;
 mod sampling;
 mod schedule;
+#[cfg(test)]
+mod tiny;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
 
@@ -150,7 +152,7 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     /// `[0, 1]`. The others have that of the objective.
     #[serde(default)]
     pub focal_alpha: BTreeMap<String, f64>,
-    /// Which objects are neither learned nor unlearned.
+    /// Which objects are ignored.
     #[serde(default)]
     pub ignore: IgnoreRule,
 }

@@ -1,6 +1,6 @@
 //! The contents of batches.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn_boxes::LabeledBox;
@@ -8,7 +8,8 @@ use fcos_burn_loss::{Divisors, TargetWeights, Targets, centerness_target};
 use fcos_burn_model::{
     ImageFrame,
     assignment::{
-        Assignment, AssignmentError, AssignmentRule, LocationWeights, PredictionAssignmentRule,
+        Assignment, AssignmentError, AssignmentRule, BACKGROUND, LocationWeights,
+        PredictionAssignmentRule,
     },
     locations::Locations,
 };
@@ -96,6 +97,8 @@ pub struct AssignedTargets {
     quality: Option<TensorData>,
     /// Weights of the locations, if the rule gives some.
     weights: Option<LocationWeights>,
+    /// Object of each location, counted over all images; −1 for background, `[images · locations]`.
+    objects: TensorData,
 }
 
 impl AssignedTargets {
@@ -103,7 +106,7 @@ impl AssignedTargets {
     ///
     /// # Errors
     ///
-    /// Fails if an assignment breaks what a rule owes.
+    /// Fails if an assignment violates the requirements of a rule.
     pub(crate) fn new(
         assignments: Vec<Assignment>,
         locations: &Locations,
@@ -119,7 +122,9 @@ impl AssignedTargets {
         let mut quality: Vec<f32> = Vec::new();
         let with_weights = assignments.iter().any(|it| it.weights.is_some());
         let mut weights = with_weights.then(|| LocationWeights::zeros(0));
+        let mut numbers = ObjectNumbers::default();
         for assignment in assignments {
+            numbers.add_image(&assignment);
             for ([x, y], [x1, y1, x2, y2]) in locations.iter().zip(&assignment.boxes) {
                 boxes.extend([x1, y1, x2, y2]);
                 distances.extend([x - x1, y - y1, x2 - x, y2 - y]);
@@ -141,6 +146,7 @@ impl AssignedTargets {
             distances: TensorData::new(distances, [rows, 4]),
             quality: with_quality.then(|| TensorData::new(quality, [rows])),
             weights,
+            objects: TensorData::new(numbers.of_locations, [rows]),
         })
     }
 
@@ -154,10 +160,36 @@ impl AssignedTargets {
                 .weights
                 .as_ref()
                 .map(|weights| on_device(weights, device)),
+            objects: Some(Tensor::from_data(self.objects.clone(), device)),
             ..Targets::new(
                 Tensor::<1, Int>::from_data(self.labels.clone(), device),
                 Tensor::from_data(self.boxes.clone(), device),
             )
+        }
+    }
+}
+
+/// Numbers the objects that locations are assigned to.
+#[derive(Default)]
+struct ObjectNumbers {
+    of_locations: Vec<i32>,
+    count: i32,
+}
+
+impl ObjectNumbers {
+    /// Locations of an image with the same label and the same box belong to the same object.
+    fn add_image(&mut self, assignment: &Assignment) {
+        let mut known = HashMap::new();
+        for (&label, bbox) in assignment.labels.iter().zip(&assignment.boxes) {
+            self.of_locations.push(match label < 0 {
+                true => BACKGROUND,
+                false => *known
+                    .entry((label, bbox.map(f32::to_bits)))
+                    .or_insert_with(|| {
+                        self.count += 1;
+                        self.count - 1
+                    }),
+            });
         }
     }
 }
@@ -183,7 +215,7 @@ impl BatchPart {
     ///
     /// # Errors
     ///
-    /// Fails if an assignment breaks what a rule owes.
+    /// Fails if an assignment violates the requirements of a rule.
     pub fn new(
         images: TensorData,
         objects: &[ImageObjects],
@@ -212,4 +244,42 @@ pub struct ValidationBatch {
     pub frames: Vec<ImageFrame>,
     /// Index of each image in its data set.
     pub indices: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_model::locations::LocationRule;
+
+    use super::*;
+
+    #[test]
+    fn objects_are_numbered_over_all_images() {
+        let object = |label, bbox| LabeledBox { label, bbox };
+        let (small, large) = ([0.0, 0.0, 8.0, 8.0], [0.0, 0.0, 16.0, 16.0]);
+        let images = [
+            vec![object(0, small), object(1, small), object(0, large)],
+            vec![object(0, small)],
+        ];
+        let locations = Locations::new([16, 24], &[8], LocationRule::HalfStride);
+        let assign = |image: usize, objects: &[LabeledBox]| {
+            let mut assignment = Assignment::background(locations.len());
+            let places: &[(usize, usize)] = match image {
+                0 => &[(1, 0), (2, 2), (3, 1), (5, 0)],
+                _ => &[(0, 0), (4, 0)],
+            };
+            for (location, object) in places {
+                assignment.set(*location, &objects[*object]);
+            }
+            assignment
+        };
+        let assignments = images.iter().enumerate();
+        let assignments = assignments
+            .map(|(image, objects)| assign(image, objects))
+            .collect();
+        let targets = AssignedTargets::new(assignments, &locations, &"rule").unwrap();
+        let found: Vec<i32> = targets.objects.iter::<i32>().collect();
+        assert_eq!(found, [-1, 0, 1, 2, -1, 0, 3, -1, -1, -1, 3, -1]);
+    }
 }

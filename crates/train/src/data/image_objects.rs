@@ -4,7 +4,7 @@ use std::fmt;
 
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_model::{
-    assignment::{Assignment, AssignmentError, BACKGROUND, IGNORED},
+    assignment::{Assignment, AssignmentError, BACKGROUND},
     locations::Locations,
 };
 
@@ -43,9 +43,9 @@ impl ImageObjects {
         let mut assignment = checked(&self.learned)?;
         if !self.ignored.is_empty() {
             let others = checked(&self.ignored)?.labels;
-            for (label, other) in assignment.labels.iter_mut().zip(others) {
-                if *label == BACKGROUND && other >= 0 {
-                    *label = IGNORED;
+            for (location, other) in others.into_iter().enumerate() {
+                if other >= 0 && assignment.labels[location] == BACKGROUND {
+                    assignment.ignore(location);
                 }
             }
         }

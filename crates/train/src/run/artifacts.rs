@@ -122,7 +122,7 @@ fn trained(rows: &[EpochRow], name: &str) -> Series {
 }
 
 fn losses(rows: &[EpochRow]) -> LineChart {
-    let built_in = [StepMetric::Loss].into_iter().chain(StepMetric::TERMS);
+    let built_in = [StepMetric::Loss].into_iter().chain(StepMetric::terms());
     let built_in: Vec<String> = built_in.map(|metric| metric.name().to_owned()).collect();
     let recorded = rows.iter().flat_map(|row| row.train.keys());
     let added: BTreeSet<&String> = recorded

@@ -42,12 +42,10 @@ impl StepMetric {
     pub const CENTERNESS: Self = Self::Term(Cow::Borrowed(FcosObjective::CENTERNESS));
 
     /// The terms of the built-in objective.
-    pub(crate) const TERMS: [Self; 4] = [
-        Self::CLASSIFICATION,
-        Self::LOCALIZATION,
-        Self::ASSOCIATION,
-        Self::CENTERNESS,
-    ];
+    pub(crate) fn terms() -> impl Iterator<Item = Self> {
+        let terms = FcosObjective::TERMS.iter();
+        terms.map(|name| Self::Term(Cow::Borrowed(name)))
+    }
 
     /// The metrics that are not terms.
     const OTHERS: [Self; 5] = [
@@ -120,7 +118,7 @@ enum State {
     Ready(Vec<(StepMetric, f64)>),
     /// The device failed.
     Failed(ExecutionError),
-    /// The assignment rule broke what it owes.
+    /// An assignment violates the requirements of a rule.
     Unassigned(AssignmentError),
 }
 
@@ -175,7 +173,7 @@ impl StepOutput {
     ///
     /// # Errors
     ///
-    /// Fails if the device failed, or if the assignment rule broke what it owes.
+    /// Fails if the device failed, or if an assignment violates the requirements of a rule.
     pub fn read(self) -> Result<Self, Error> {
         match self.0 {
             State::Unassigned(error) => Err(error.into()),
@@ -215,7 +213,7 @@ impl StepOutput {
 pub(super) enum TargetError {
     /// The device did not predict.
     Device(ExecutionError),
-    /// The rule broke what it owes.
+    /// An assignment violates the requirements of a rule.
     Assignment(AssignmentError),
 }
 

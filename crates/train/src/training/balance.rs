@@ -1,4 +1,4 @@
-//! What the training data makes of the settings for rare classes.
+//! Class weights and repeat factors of the training data.
 
 use fcos_burn_data::{Category, DetectionDataset, RepeatFactors};
 use fcos_burn_loss::{ClassBalance, ClassificationLoss};
@@ -32,7 +32,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     }
 }
 
-/// Lines that tell the repeat factors and weights of the classes, if there are some.
+/// Log lines with the repeat factors and weights of the classes, if the configuration sets any.
 pub(super) fn balance_lines<C: BackboneConfig>(
     config: &RunConfig<C>,
     train: &DetectionDataset,
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_tell_what_the_data_makes_of_the_settings() {
+    fn the_lines_list_factors_and_weights_by_class() {
         let train = blood();
         let config = RunConfig::small();
         assert!(balance_lines(&config, &train).unwrap().is_empty());

@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// The number of epochs after which a training stops that would have these APs.
+    /// The number of epochs after which a training with these APs stops.
     fn length(stopping: EarlyStopping, aps: &[Option<f64>]) -> usize {
         let rows = EpochRow::with_aps(aps);
         let mut lengths = 1..rows.len();

@@ -9,7 +9,7 @@ use burn::train::{Interrupter, TrainingError};
 
 use crate::{Error, run::EpochRow};
 
-/// Decides after each epoch, from the rows of all epochs so far, whether a training continues. Clones share its state.
+/// Decides after each epoch, by the rows of all epochs so far, whether a training continues. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct StopRule(Arc<Mutex<Rule>>);
 
@@ -28,7 +28,7 @@ impl StopRule {
 
 /// How the training loop ended.
 pub(crate) enum Ending {
-    /// All epochs are complete.
+    /// All epochs are complete, or it no longer improved.
     Finished,
     /// It was stopped without an error.
     Interrupted,

@@ -58,7 +58,7 @@ pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) evaluator: SharedEvaluator,
     pub(crate) steps: Steps,
     pub(crate) keep: Keep,
-    /// Every how many epochs the training is validated.
+    /// Validates after every Nth epoch, and after the last one.
     pub(crate) validate_every: usize,
     pub(crate) early_stopping: Option<EarlyStopping>,
     /// Counts the unreadable images.
@@ -302,7 +302,7 @@ impl<B: Backbone> Course<'_, B> {
         Ok((output, rate))
     }
 
-    /// Validates the epoch if it is its turn, and records it.
+    /// Validates the epoch if it is due, and records it.
     fn end_epoch(&mut self, epoch: usize) -> Flow {
         let started = Instant::now();
         let is_last = epoch == self.of.steps.epochs();

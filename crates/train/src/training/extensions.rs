@@ -50,7 +50,7 @@ impl Extensions {
         })
     }
 
-    /// Weighs the classes of the training data `train` as the configuration says.
+    /// Weights the classes of the training data `train` as configured.
     pub(super) fn with_class_balance<C: BackboneConfig>(
         self,
         config: &RunConfig<C>,

@@ -91,6 +91,9 @@ fn short(name: &str) -> String {
         FcosObjective::LOCALIZATION => "box".to_owned(),
         FcosObjective::ASSOCIATION => "assoc".to_owned(),
         FcosObjective::CENTERNESS => "center".to_owned(),
+        FcosObjective::BOX_ASSOCIATION => "box assoc".to_owned(),
+        FcosObjective::PREDICTED_IOU => "iou".to_owned(),
+        FcosObjective::DISTRIBUTION => "distribution".to_owned(),
         other => other.to_lowercase(),
     }
 }

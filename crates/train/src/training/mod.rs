@@ -40,11 +40,12 @@ use fcos_burn_eval::{
     Analysis, AnalysisConfig, CocoMetric, Evaluation, EvaluationReport,
     class_confusion::ClassConfusion, results,
 };
-use fcos_burn_loss::{AssociationScore, FcosObjective, LossTerm};
+use fcos_burn_loss::{AssociationScore, BoxAssociation, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
     backbone::{BackboneConfig, resnet::ResNetConfig},
+    head::{BoxQuality, RegressionForm},
 };
 use fcos_burn_report::{Provenance, Session, SplitCounts};
 
@@ -80,7 +81,7 @@ pub use setup::{InitialWeights, initial_model, open_devices, trainable};
 /// How a training ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All epochs are complete; the evaluation is that of the kept epoch.
+    /// All epochs are complete, or it [stopped early](RunConfig::early_stopping). The evaluation is that of the kept epoch.
     Finished(Box<Evaluation>),
     /// The interrupter or the [stop rule](Trainer::with_stop_rule) stopped it; [`Trainer::resume`] continues from there.
     Interrupted,
@@ -163,17 +164,18 @@ impl Trainer {
         }
     }
 
-    /// Asks `rule` after each epoch, with the rows of all epochs so far, whether to stop. A training that it stops is not
-    /// evaluated, also after the last epoch.
+    /// Calls `rule` after each epoch with the rows of all epochs so far, and stops on [`ControlFlow::Break`]. A stopped
+    /// training is [interrupted](Outcome::Interrupted), even after its last epoch: it is not evaluated, and can be resumed.
+    /// [`RunConfig::early_stopping`] ends a training that no longer improves.
     ///
     /// ```no_run
     /// use std::{ops::ControlFlow, path::Path};
     /// use fcos_burn_train::{RunConfig, Trainer, run::EpochRow};
     ///
-    /// // Stops when AP has not risen for three epochs.
+    /// // Stops when the epochs have taken an hour.
     /// let rule = |rows: &[EpochRow]| {
-    ///     let best = rows.iter().rev().max_by(|a, b| a.ap().partial_cmp(&b.ap()).unwrap());
-    ///     match best.is_some_and(|best| rows.len() - best.epoch >= 3) {
+    ///     let seconds: f64 = rows.iter().map(|row| row.seconds).sum();
+    ///     match seconds >= 3600.0 {
     ///         true => ControlFlow::Break(()),
     ///         false => ControlFlow::Continue(()),
     ///     }
@@ -289,7 +291,7 @@ impl Trainer {
     }
 
     /// Resumes the run in `path` from its last checkpoint, with the same result as if it had
-    /// never been stopped. A run whose epochs are all complete is evaluated again.
+    /// never been stopped. A run that is complete or has stopped early is evaluated again.
     ///
     /// # Errors
     ///
@@ -745,7 +747,7 @@ impl<C: BackboneConfig> Run<C> {
         Ok(write_json(&self.folder.provenance_path(), recorded)?)
     }
 
-    /// Event files, if they are wanted or the run has some already.
+    /// Event files, if they were requested or the run already has some.
     fn open_events(
         &self,
         steps_done: usize,
@@ -836,18 +838,32 @@ impl<C: BackboneConfig> Run<C> {
         }
     }
 
+    fn predicts(&self, quality: BoxQuality) -> bool {
+        let head = &self.config.model.head;
+        head.centerness.is_some() && head.quality == quality
+    }
+
     /// The metrics that each training step reports.
     fn step_metrics(&self) -> Vec<StepMetric> {
         let exists = |metric: &StepMetric| match metric.name() {
             FcosObjective::ASSOCIATION => self.config.objective.association.is_some(),
-            FcosObjective::CENTERNESS => self.config.model.head.centerness.is_some(),
+            FcosObjective::CENTERNESS => self.predicts(BoxQuality::Centerness),
+            FcosObjective::PREDICTED_IOU => self.predicts(BoxQuality::Iou),
+            FcosObjective::DISTRIBUTION => matches!(
+                self.config.model.head.regression,
+                RegressionForm::Distribution { .. }
+            ),
+            FcosObjective::BOX_ASSOCIATION => matches!(
+                self.config.objective.box_association,
+                Some(BoxAssociation::ExpectedIou { .. })
+            ),
             _ => true,
         };
         let added = self.extensions.objective.added_terms().iter();
         let added = added.map(|term| StepMetric::Term(term.name().to_owned().into()));
         [StepMetric::Loss]
             .into_iter()
-            .chain(StepMetric::TERMS.into_iter().filter(exists))
+            .chain(StepMetric::terms().filter(exists))
             .chain(added)
             .chain([
                 StepMetric::Positives,

@@ -10,33 +10,15 @@ use burn::train::{
     renderer::{EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining},
 };
 use fcos_burn_boxes::LabeledBox;
-use fcos_burn_data::{shapes::ShapesConfig, transforms::Resize};
-
+use fcos_burn_data::shapes::ShapesConfig;
 use fcos_burn_loss::TermInput;
 use fcos_burn_model::{assignment::Assignment, locations::Locations};
 
 use super::*;
 use crate::config::{DataConfig, TrainingLength};
 
-/// A training of a few seconds.
 fn tiny() -> RunConfig {
-    let shapes = ShapesConfig::default()
-        .with_train_images(4)
-        .with_val_images(2)
-        .with_size(64, 64);
-    let mut config = RunConfig::small().with_data(DataConfig::shapes(shapes));
-    config.input.resize = Resize::Fixed {
-        width: 64,
-        height: 64,
-    };
-    config.model.backbone.width = 8;
-    config.model.fpn.channels = 8;
-    config.model.head.tower_depth = 1;
-    config.optimization.warmup.iterations = 0;
-    config
-        .with_duration(TrainingLength::Iterations(2))
-        .with_batch_size(2)
-        .with_workers(0)
+    RunConfig::tiny(64, TrainingLength::Iterations(2))
 }
 
 fn folder() -> (tempfile::TempDir, PathBuf) {

@@ -9,8 +9,8 @@ use super::TrialEpoch;
 /// Massively Parallel Hyperparameter Tuning](https://arxiv.org/abs/1810.05934), 2020) with one worker.
 ///
 /// After r, rη, rη², … epochs, a trial is compared with all trials so far that have trained as long, by the highest AP of
-/// their epochs until then. Of n trials including itself, it must be among the best max(1, ⌊n / η⌋) to continue; equal to an
-/// earlier one is not better.
+/// their epochs until then. Of n trials including itself, it must be among the best max(1, ⌊n / η⌋) to continue; a tie with an
+/// earlier one counts as worse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -74,7 +74,7 @@ impl SuccessiveHalving {
         };
         let own = best(epochs);
         if own == f64::NEG_INFINITY {
-            // It was not validated yet.
+            // It has not been validated yet.
             return true;
         }
         let others = earlier.iter().filter(|other| other.len() >= after);

@@ -17,7 +17,7 @@ pub enum TuningOutcome {
     Interrupted,
 }
 
-/// What a search is, and its results so far.
+/// The settings of a search, and its results so far.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Record {
@@ -108,7 +108,7 @@ pub(super) trait TrainTrial {
     fn save(&mut self, record: &Record) -> Result<(), Error>;
 }
 
-/// What became of a trial.
+/// A trial after training.
 pub(super) struct Trained {
     /// Its epochs so far.
     pub(super) epochs: Vec<TrialEpoch>,

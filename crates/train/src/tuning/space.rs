@@ -1,4 +1,4 @@
-//! From which values trials draw.
+//! The values that trials draw.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -37,7 +37,7 @@ pub type TrialValues = BTreeMap<String, Value>;
 #[serde(transparent)]
 pub struct SearchSpace(BTreeMap<String, Distribution>);
 
-/// From where a value is drawn.
+/// The distribution of a value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -59,7 +59,7 @@ impl SearchSpace {
     /// | weight decay, if there is one | log-uniform, from a quarter to four times |
     /// | β and k of an association loss, if there is one | log-uniform, from a quarter (k: half) to four times (k: twice) |
     /// | image size | 0.8, 1 or 1.25 times |
-    /// | augmentation | that of `base`; or with mild or strong jitter of color and scale, where it has none |
+    /// | augmentation, unless [`augment`](RunConfig::augment) names one | that of `base`; or with mild or strong jitter of color and scale, where it has none |
     pub fn around<C: BackboneConfig>(base: &RunConfig<C>) -> Self {
         let around = |value: f64, factor: f64| {
             let bounds = [value / factor, value * factor].map(rounded);
@@ -93,7 +93,8 @@ impl SearchSpace {
         }
         space.insert("input.resize", Distribution::Choice(sizes));
         let augmentations = augmentations(&base.input.augmentation);
-        if augmentations.len() > 1 {
+        // The steps of a named augmentation would replace the drawn ones.
+        if base.augment.is_none() && augmentations.len() > 1 {
             space.insert("input.augmentation", Distribution::Choice(augmentations));
         }
         space
@@ -201,6 +202,8 @@ fn augmentations(own: &[Transform]) -> Vec<Value> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use fcos_burn_data::transforms::AugmentationStrength;
+
     use super::*;
 
     fn space() -> SearchSpace {
@@ -279,6 +282,9 @@ mod tests {
             let space = SearchSpace::around(&base);
             space.validate().unwrap();
             assert_eq!(space.distributions().len(), values);
+            let named = base.clone().with_augment(Some(AugmentationStrength::Auto));
+            let space_of_named = SearchSpace::around(&named).0;
+            assert!(!space_of_named.contains_key("input.augmentation"));
             for trial in 0..50 {
                 let config = base.with_fields(&space.sample(7, trial)).unwrap();
                 config.validate().unwrap();

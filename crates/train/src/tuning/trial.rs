@@ -1,4 +1,4 @@
-//! What is known of a trial.
+//! The epochs, the end and the values of a trial.
 
 use std::fmt;
 
@@ -34,7 +34,7 @@ impl TrialEpoch {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum TrialEnd {
-    /// All epochs are trained.
+    /// All epochs are trained, or it stopped early by its own configuration.
     Completed,
     /// It fell behind earlier trials.
     Stopped,
@@ -80,14 +80,14 @@ impl TrialResult {
         seconds.fold(0.0, |sum, seconds| sum + seconds)
     }
 
-    /// By which trials are ordered: completed ones first, then by AP.
+    /// The order of trials: completed ones are higher, then those with a higher AP.
     pub(super) fn rank(&self) -> (bool, f64) {
         let ap = self.ap().unwrap_or(f64::NEG_INFINITY);
         (self.end == TrialEnd::Completed, ap)
     }
 }
 
-/// AP for people.
+/// AP in percent.
 pub(super) fn percent(ap: Option<f64>) -> String {
     ap.map_or("–".to_owned(), |ap| format!("{:.1}", 100.0 * ap))
 }

@@ -25,16 +25,22 @@ use crate::{
     run::EpochRow, training::LineRenderer,
 };
 
+/// The search and its results, in its folder.
+const RECORD: &str = "tuning.json";
+
+/// The configuration that the trials vary, in its folder.
+const BASE: &str = "base.json";
+
 /// The files that a trial keeps after its end.
 const KEPT: [&str; 2] = [run_files::CONFIG, "metrics.json"];
 
-/// What a search is.
+/// The settings of a search.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TuningConfig {
     /// The number of trials.
     pub trials: usize,
-    /// From which values they draw.
+    /// The values that they draw.
     pub space: SearchSpace,
     /// Which of them are stopped early.
     pub halving: SuccessiveHalving,
@@ -70,7 +76,7 @@ impl TuningConfig {
     }
 }
 
-/// What happens in a search. Its text is a line for people.
+/// An event of a search. Its text is a line for a log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum TuningEvent {
@@ -152,24 +158,16 @@ impl Tuner {
         search.halving.validate().map_err(within)?;
         base.validate()?;
         base.data.source = base.data.source.absolute();
-        let tuner = Self {
-            folder: folder.to_owned(),
-            record: Record {
-                trials: search.trials,
-                seed: base.seed,
-                epochs,
-                halving: search.halving,
-                space: search.space,
-                initial_weights: None,
-                results: Vec::new(),
-            },
-            base,
-            seconds: None,
-            interrupter: Interrupter::new(),
-            devices: None,
-            trainer: Box::new(default_trainer),
-        }
-        .with_trials(search.trials)?;
+        let record = Record {
+            trials: search.trials,
+            seed: base.seed,
+            epochs,
+            halving: search.halving,
+            space: search.space,
+            initial_weights: None,
+            results: Vec::new(),
+        };
+        let tuner = Self::new(folder, base, record).with_trials(search.trials)?;
         if tuner.record_path().exists() {
             return Err(Error::Run {
                 path: folder.to_owned(),
@@ -177,7 +175,7 @@ impl Tuner {
             });
         }
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        tuner.base.write(&folder.join("base.json"))?;
+        tuner.base.write(&folder.join(BASE))?;
         Ok(tuner)
     }
 
@@ -187,16 +185,24 @@ impl Tuner {
     ///
     /// Fails if the folder has no search, or its files are malformed.
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        let record: Record = read_json(&folder.join("tuning.json"))?;
-        Ok(Self {
+        let record = read_json(&folder.join(RECORD))?;
+        Ok(Self::new(
+            folder,
+            RunConfig::read(&folder.join(BASE))?,
+            record,
+        ))
+    }
+
+    fn new(folder: &Path, base: RunConfig, record: Record) -> Self {
+        Self {
             folder: folder.to_owned(),
-            base: RunConfig::read(&folder.join("base.json"))?,
+            base,
             record,
             seconds: None,
             interrupter: Interrupter::new(),
             devices: None,
             trainer: Box::new(default_trainer),
-        })
+        }
     }
 
     /// Sets the number of trials, which can be raised when a search is continued.
@@ -223,8 +229,8 @@ impl Tuner {
         self
     }
 
-    /// Stops after the epoch in which the epochs of all trials together have taken this time, those before a search was
-    /// continued included.
+    /// Stops after the epoch in which all trials together have trained for this time. A continued search counts the time
+    /// before, too.
     #[must_use]
     pub fn with_seconds(self, seconds: f64) -> Self {
         Self {
@@ -281,7 +287,7 @@ impl Tuner {
         self.record.to_string()
     }
 
-    /// Trains the trials that are left. `progress` gets what happens.
+    /// Trains the trials that are left. Calls `progress` with every event.
     ///
     /// # Errors
     ///
@@ -303,7 +309,7 @@ impl Tuner {
     }
 
     fn record_path(&self) -> PathBuf {
-        self.folder.join("tuning.json")
+        self.folder.join(RECORD)
     }
 
     fn trial_path(&self, trial: usize) -> PathBuf {
@@ -316,12 +322,12 @@ fn default_trainer() -> Trainer {
     Trainer::new().with_renderer(Box::new(LineRenderer::new(|_| {})))
 }
 
-/// Tells what happens, from the thread of a training, too.
+/// Reports what happens, also from the thread of a training.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<dyn FnMut(TuningEvent) + Send>>);
 
 impl Progress {
-    fn tell(&self, event: TuningEvent) {
+    fn report(&self, event: TuningEvent) {
         (self.0.lock().unwrap_or_else(PoisonError::into_inner))(event);
     }
 }
@@ -352,7 +358,7 @@ impl TrainTrial for Trials<'_> {
         let mut end = None;
         if judge.continues(&so_far) && !self.tuner.interrupter.should_stop() {
             let values = values.clone();
-            self.progress.tell(TuningEvent::Started {
+            self.progress.report(TuningEvent::Started {
                 trial,
                 values: values.clone(),
             });
@@ -360,7 +366,7 @@ impl TrainTrial for Trials<'_> {
             let rule = move |rows: &[EpochRow]| {
                 let epochs = TrialEpoch::of(rows);
                 if let Some(&epoch) = epochs.last() {
-                    progress.tell(TuningEvent::Epoch { trial, epoch });
+                    progress.report(TuningEvent::Epoch { trial, epoch });
                 }
                 match judge.continues(&epochs) && !lacks_ap(rows) {
                     true => ControlFlow::Continue(()),
@@ -420,7 +426,7 @@ impl TrainTrial for Trials<'_> {
             shrink(&tuner.trial_path(result.trial), keeps_weights)?;
         }
         if let Some(result) = record.results.last().filter(|_| is_new) {
-            self.progress.tell(TuningEvent::Ended(result.clone()));
+            self.progress.report(TuningEvent::Ended(result.clone()));
         }
         Ok(())
     }
@@ -456,31 +462,13 @@ fn shrink(folder: &Path, keeps_weights: bool) -> Result<(), Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use fcos_burn_data::{shapes::ShapesConfig, transforms::Resize};
     use serde_json::json;
 
     use super::*;
-    use crate::config::{DataConfig, EarlyStopping};
+    use crate::config::EarlyStopping;
 
-    /// Trainings of a few seconds.
     fn tiny() -> RunConfig {
-        let shapes = ShapesConfig::default()
-            .with_train_images(4)
-            .with_val_images(2)
-            .with_size(32, 32);
-        let mut config = RunConfig::small().with_data(DataConfig::shapes(shapes));
-        config.input.resize = Resize::Fixed {
-            width: 32,
-            height: 32,
-        };
-        config.model.backbone.width = 8;
-        config.model.fpn.channels = 8;
-        config.model.head.tower_depth = 1;
-        config.optimization.warmup.iterations = 0;
-        config
-            .with_duration(TrainingLength::Epochs(3))
-            .with_batch_size(2)
-            .with_workers(0)
+        RunConfig::tiny(32, TrainingLength::Epochs(3))
     }
 
     fn search_of(trials: usize) -> TuningConfig {
@@ -518,8 +506,8 @@ mod tests {
         let whole = dir.path().join("whole");
         let mut tuner = Tuner::create(&whole, tiny(), search_of(3)).unwrap();
         let events = Arc::new(Mutex::new(Vec::new()));
-        let told = events.clone();
-        let outcome = tuner.run(move |event| told.lock().unwrap().push(event.to_string()));
+        let reported = events.clone();
+        let outcome = tuner.run(move |event| reported.lock().unwrap().push(event.to_string()));
         assert_eq!(outcome.unwrap(), TuningOutcome::Finished);
         let events = events.lock().unwrap();
         assert!(

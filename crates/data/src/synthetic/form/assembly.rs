@@ -3,7 +3,8 @@
 use rand::{Rng, RngExt};
 
 use super::contour::{Blob, Polygon, Round};
-use crate::synthetic::curve::{chance, direction, vary};
+use crate::random::chance;
+use crate::synthetic::curve::{direction, vary};
 use crate::synthetic::figure::{Figure, Mark, Point, disc};
 
 #[derive(Debug, Clone)]

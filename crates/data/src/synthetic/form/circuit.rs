@@ -2,7 +2,8 @@
 
 use rand::{Rng, RngExt};
 
-use crate::synthetic::curve::{chance, vary};
+use crate::random::chance;
+use crate::synthetic::curve::vary;
 use crate::synthetic::figure::{Mark, Point, disc};
 
 /// Traces between the nodes of a lattice, in eight directions, some of them ending in pads.

@@ -2,7 +2,8 @@
 
 use rand::{Rng, RngExt};
 
-use crate::synthetic::curve::{chance, direction, sine, vary};
+use crate::random::chance;
+use crate::synthetic::curve::{direction, sine, vary};
 use crate::synthetic::figure::{Mark, Point, disc};
 
 /// A closed curve whose distance from the center is a Fourier series of the angle.

@@ -2,7 +2,8 @@
 
 use rand::{Rng, RngExt};
 
-use crate::synthetic::curve::{chance, direction, vary};
+use crate::random::chance;
+use crate::synthetic::curve::{direction, vary};
 use crate::synthetic::figure::{Mark, Point};
 
 /// A line that wanders: its direction changes by a random amount that persists.
