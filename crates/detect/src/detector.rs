@@ -187,7 +187,7 @@ impl<B: Backbone> Detector<B> {
     pub fn with_score_exponent(self, score_exponent: f32) -> Result<Self, Error> {
         ConfigError::ensure(
             self.model.head().quality().is_some(),
-            "postprocess.score_exponent",
+            "score_exponent",
             score_exponent,
             "left out for a detector that predicts neither center-ness nor IoU",
         )?;
@@ -442,7 +442,7 @@ mod tests {
             with_branch(branch).with_score_exponent(0.0),
         ] {
             let error = invalid.unwrap_err().to_string();
-            assert!(error.contains("postprocess.score_exponent"), "{error}");
+            assert!(error.contains("score_exponent"), "{error}");
         }
     }
 
