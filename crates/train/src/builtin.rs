@@ -24,6 +24,43 @@ pub(crate) fn config() -> Result<RunConfig, Error> {
     Ok(config.map_err(malformed())?)
 }
 
+impl RunConfig {
+    /// Takes the network, the normalization of its input and the ranges of its levels from the [built-in
+    /// weights](crate::InitialWeights::Builtin), so that training can start from them.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the configuration of the built-in weights is malformed, which it never is.
+    pub fn with_builtin_model(self) -> Result<Self, Error> {
+        let builtin = config()?;
+        let model = (self.model)
+            .with_backbone(builtin.model.backbone)
+            .with_fpn(builtin.model.fpn)
+            .with_head(builtin.model.head)
+            .with_assignment(builtin.model.assignment);
+        let input = (self.input).with_normalization(builtin.input.normalization);
+        Ok(Self {
+            model,
+            input,
+            ..self
+        })
+    }
+
+    /// Whether a training can start from the [built-in weights](crate::InitialWeights::Builtin):
+    /// the backbone, the pyramid, the head and the normalization of the input are theirs.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`with_builtin_model`](Self::with_builtin_model) does.
+    pub fn has_builtin_model(&self) -> Result<bool, Error> {
+        let RunConfig { model, input, .. } = config()?;
+        Ok(self.model.backbone == model.backbone
+            && self.model.fpn == model.fpn
+            && self.model.head == model.head
+            && self.input.normalization == input.normalization)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -39,7 +39,7 @@ use fcos_burn_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, builtin};
+use crate::Error;
 
 pub use class_weights::ClassWeights;
 pub use data::{DataConfig, DataSource};
@@ -260,41 +260,6 @@ impl RunConfig {
             }
         }
         Ok(self.with_model(DetectorFile::open(weights)?))
-    }
-
-    /// Takes the network, the normalization of its input and the ranges of its levels from the [built-in
-    /// weights](crate::InitialWeights::Builtin), so that training can start from them.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the configuration of the built-in weights is malformed, which it never is.
-    pub fn with_builtin_model(self) -> Result<Self, Error> {
-        let builtin = builtin::config()?;
-        let model = (self.model)
-            .with_backbone(builtin.model.backbone)
-            .with_fpn(builtin.model.fpn)
-            .with_head(builtin.model.head)
-            .with_assignment(builtin.model.assignment);
-        let input = (self.input).with_normalization(builtin.input.normalization);
-        Ok(Self {
-            model,
-            input,
-            ..self
-        })
-    }
-
-    /// Whether a training can start from the [built-in weights](crate::InitialWeights::Builtin):
-    /// the backbone, the pyramid, the head and the normalization of the input are theirs.
-    ///
-    /// # Errors
-    ///
-    /// Fails as [`with_builtin_model`](Self::with_builtin_model) does.
-    pub fn has_builtin_model(&self) -> Result<bool, Error> {
-        let RunConfig { model, input, .. } = builtin::config()?;
-        Ok(self.model.backbone == model.backbone
-            && self.model.fpn == model.fpn
-            && self.model.head == model.head
-            && self.input.normalization == input.normalization)
     }
 }
 
