@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Detection, diou, iou,
-    soft_nms::{gaussian, linear, soft_nms},
+    soft_nms::{MIN_SCORE, gaussian, linear, soft_nms},
 };
 
 /// Non-maximum suppression: how detections of the same object become one.
@@ -77,7 +77,7 @@ impl fmt::Display for NmsMethod {
 
 impl Nms {
     /// The least score of a detection that a soft method has decayed; that of the authors.
-    pub const MIN_DECAYED_SCORE: f32 = 0.001;
+    pub const MIN_DECAYED_SCORE: f32 = MIN_SCORE;
 
     /// Greedy suppression within each class.
     pub fn new(iou_threshold: f32) -> Self {

@@ -1,6 +1,9 @@
 //! Soft-NMS: overlap lowers scores (Bodla et al., <https://arxiv.org/abs/1704.04503>).
 
-use crate::{Detection, Nms, iou};
+use crate::{Detection, iou};
+
+/// The lowest score that a decayed detection keeps.
+pub(crate) const MIN_SCORE: f32 = 0.001;
 
 /// Yields the detections by descending decayed score. Each one multiplies the scores of those that are left, and that it
 /// relates to, by `decay` of the IoU.
@@ -24,7 +27,7 @@ pub(crate) fn soft_nms(
             }
             let factor = decay(iou(&best.bbox, &other.bbox));
             other.score *= factor;
-            factor == 1.0 || other.score >= Nms::MIN_DECAYED_SCORE
+            factor == 1.0 || other.score >= MIN_SCORE
         });
         Some(best)
     })
