@@ -4,7 +4,7 @@ use burn::tensor::{FloatDType, Int, Tensor};
 
 use crate::classification::ClassificationLoss;
 use crate::columns::column_values;
-use crate::config_error::ConfigError;
+use crate::config_error::{ConfigError, fraction, non_negative};
 use crate::focal::SigmoidFocalLoss;
 use crate::loss_term::TermInput;
 use crate::own_class::own_class;
@@ -41,8 +41,7 @@ impl ClassBalance {
 
     pub(crate) fn validate(&self, loss: &ClassificationLoss) -> Result<(), ConfigError> {
         for weight in self.weights.iter().flatten() {
-            let holds = weight.is_finite() && *weight >= 0.0;
-            ConfigError::ensure(holds, "weights", weight, "finite and at least 0")?;
+            non_negative("weights", *weight)?;
         }
         if let (Some(weights), Some(_)) = (&self.weights, loss.ranking()) {
             let requirement = "left out for a loss of the order of scores";
@@ -53,8 +52,7 @@ impl ClassBalance {
             ));
         }
         for alpha in self.focal_alphas.iter().flatten() {
-            let holds = (0.0..=1.0).contains(alpha);
-            ConfigError::ensure(holds, "focal_alphas", alpha, "between 0 and 1")?;
+            fraction("focal_alphas", *alpha)?;
         }
         let is_focal = matches!(loss, ClassificationLoss::Focal { .. });
         let alphas = format!("{:?}", self.focal_alphas);

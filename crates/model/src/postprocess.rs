@@ -489,21 +489,21 @@ mod tests {
         assert_eq!(scores, [expected(1.0, 2.0), expected(2.0, -2.0)]);
     }
 
+    /// Three locations with scores of about 0.11, 0.66 and 0.23.
+    const RATED: LevelValues<'static> = LevelValues {
+        grid: GRID,
+        class_logits: &[1.0, 0.0, -2.9],
+        distances: &[1.0; 12],
+        quality_logits: Some(&[-4.0, 2.0, 9.0]),
+    };
+
     #[test]
     fn the_threshold_applies_to_the_configured_quantity() {
-        let distances = [1.0; 12];
-        let level = LevelValues {
-            grid: GRID,
-            // Scores of about 0.11, 0.66 and 0.23.
-            class_logits: &[1.0, 0.0, -2.9],
-            distances: &distances,
-            quality_logits: Some(&[-4.0, 2.0, 9.0]),
-        };
         let mut config = PostprocessConfig::default()
             .with_score_threshold(0.2)
             .with_score_threshold_on(ScoreThresholdOn::Score);
         let columns = |config: &PostprocessConfig| -> Vec<f32> {
-            detect(&[level], ImageFrame::unscaled([8, 24]), config)
+            detect(&[RATED], ImageFrame::unscaled([8, 24]), config)
                 .iter()
                 .map(|d| (d.bbox[0] + d.bbox[2]) / 2.0)
                 .collect()
@@ -515,24 +515,17 @@ mod tests {
 
     #[test]
     fn the_exponent_divides_the_score_between_class_and_quality() {
-        let distances = [1.0; 12];
-        let level = LevelValues {
-            grid: GRID,
-            class_logits: &[1.0, 0.0, -2.9],
-            distances: &distances,
-            quality_logits: Some(&[-4.0, 2.0, 9.0]),
-        };
         let frame = ImageFrame::unscaled([8, 24]);
         let everything = PostprocessConfig::default().with_score_threshold(0.0);
         for exponent in [0.2, 0.5, 0.8, 1.0] {
             let config = everything.clone().with_score_exponent(exponent);
-            let mut expected: Vec<f32> = (level.class_logits.iter().zip([-4.0, 2.0, 9.0]))
+            let mut expected: Vec<f32> = (RATED.class_logits.iter().zip([-4.0, 2.0, 9.0]))
                 .map(|(class, quality)| {
                     sigmoid(*class).powf(exponent) * sigmoid(quality).powf(1.0 - exponent)
                 })
                 .collect();
             expected.sort_by(|a, b| b.total_cmp(a));
-            let found = detect(&[level], frame, &config);
+            let found = detect(&[RATED], frame, &config);
             for (found, expected) in found.iter().zip(&expected) {
                 assert!((found.score - expected).abs() < 1e-6, "{exponent}");
             }
@@ -541,7 +534,7 @@ mod tests {
             let config = config
                 .with_score_threshold(above)
                 .with_score_threshold_on(ScoreThresholdOn::Score);
-            assert_eq!(detect(&[level], frame, &config).len(), 2, "{exponent}");
+            assert_eq!(detect(&[RATED], frame, &config).len(), 2, "{exponent}");
         }
         for exponent in [0.0, 1.5, f32::NAN] {
             let error = everything.clone().with_score_exponent(exponent).validate();

@@ -307,11 +307,11 @@ impl TrainingArgs {
         let mut config = self.preset.config();
         let weights = self.initial_weights()?;
         config = match &weights {
-            Some(InitialWeights::All(path) | InitialWeights::Body(path)) if self.improved_fcos => {
-                config.with_model(DetectorFile::open(path)?.improved_fcos()?)
-            }
             Some(InitialWeights::All(path) | InitialWeights::Body(path)) => {
-                config.with_model_of(path)?
+                match self.improved_fcos {
+                    true => config.with_model(DetectorFile::open(path)?.improved_fcos()?),
+                    false => config.with_model_of(path)?,
+                }
             }
             Some(InitialWeights::Builtin) => config.with_builtin_model()?,
             Some(_) | None => config,
