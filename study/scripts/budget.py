@@ -5,7 +5,7 @@
       --data datasets/bccd --train-split trainval --val-split test --size 320x240 \\
       --seconds 300,1200 --seeds 0,1,2 --output results/budget/bccd --yolo yolo11n --ours small=--from-scratch
 
-YOLO trains from scratch. The CPU seconds are those of the whole process with its children:
+`--yolo yolo11n` trains from scratch. The CPU seconds are those of the whole process with its children:
 reading, augmentation and validation included. Runs of one and of three epochs measure the seconds of an
 epoch and of the start; the number of epochs is the largest that fits into the budget. Epochs differ in
 cost, so the seconds used are printed, too.
@@ -14,6 +14,9 @@ YOLO has its defaults, with `--size`'s longer side as `imgsz`, and is scored wit
 of its own validation (confidence 0.001, IoU 0.7, class by class). Each of `--ours NAME=FLAGS` is a row with
 these flags of `fcos-burn train`; without `--from-scratch`, it may start from the built-in weights. Results are
 kept in the output folder, so that a stopped command can be continued.
+
+The weights of each training are kept there, too, so that another data set can start from them: `--yolo
+NAME=results/budget/bccd/yolo11n-1200-0.pt --ours 'NAME=--weights results/budget/bccd/small-1200-0 --new-classifier'`.
 
 ultralytics (AGPL) and pycocotools come from PyPI.
 """
@@ -64,13 +67,18 @@ def score(ground_truth, results):
 
 
 class Yolo:
-    def __init__(self, args, model):
-        self.args, self.model, self.name = args, model, model
+    def __init__(self, args, row):
+        self.args = args
+        self.name, _, self.model = row.rpartition("=")
+        self.name = self.name or self.model
 
     def train(self, epochs, seed, folder):
         command = [sys.executable, __file__, "--worker", "train", "--yolo", self.model, "--epochs", epochs]
         command += ["--seed", seed, "--size", self.args.size, "--output", folder, "--data", self.args.output / "yolo" / "data.yaml"]
         return cpu_seconds(command, log=f"{folder}.log")
+
+    def keep(self, folder, kept):
+        shutil.copy(folder / "weights" / "last.pt", f"{kept}.pt")
 
     def results(self, folder):
         command = [sys.executable, __file__, "--worker", "detect", "--size", self.args.size, "--output", folder]
@@ -96,6 +104,11 @@ class Ours:
         command += [*self.flags, "--epochs", epochs, "--seed", seed, "--keep", "last", "--workers", "0", "--output", folder]
         return cpu_seconds(command, log=f"{folder}.log")
 
+    def keep(self, folder, kept):
+        kept.mkdir(exist_ok=True)
+        for name in ("config.json", "model.bpk"):
+            shutil.copy(folder / name, kept / name)
+
     def results(self, folder):
         return json.loads((folder / "results.json").read_text())
 
@@ -105,7 +118,8 @@ def worker(args):
 
     size = max(map(int, args.size.split("x")))
     if args.worker == "train":
-        model = YOLO(f"{args.yolo}.yaml")
+        [model] = args.yolo
+        model = YOLO(model if model.endswith(".pt") else f"{model}.yaml")
         model.train(
             data=str(args.data), epochs=int(args.epochs), imgsz=size, seed=args.seed, device="cpu", pretrained=False,
             project=str(args.output.parent.resolve()), name=args.output.name, exist_ok=True, plots=False, workers=0,
@@ -173,6 +187,7 @@ def measure(args, program, seconds, seed):
         run = Path(folder) / "run"
         used = program.train(epochs, seed, run)
         found = score(args.output / "coco" / "truth.json", program.results(run))
+        program.keep(run, kept.with_suffix(""))
     row = {"program": program.name, "budget": seconds, "seed": seed, "epochs": epochs, "cpu_seconds": used, **found}
     kept.write_text(json.dumps(row))
     print(json.dumps(row), file=sys.stderr, flush=True)
@@ -190,7 +205,7 @@ def main():
     parser.add_argument("--seconds", default="300,1200", help="budgets of CPU seconds")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--yolo", help="a model of ultralytics, such as yolo11n")
+    parser.add_argument("--yolo", action="append", default=[], help="a model of ultralytics, such as yolo11n, or NAME=FILE.pt")
     parser.add_argument("--ours", action="append", default=[], help="NAME=FLAGS of `fcos-burn train`")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--epochs", help=argparse.SUPPRESS)
@@ -200,7 +215,7 @@ def main():
         return worker(args)
     args.output.mkdir(parents=True, exist_ok=True)
     prepare(args)
-    programs = ([Yolo(args, args.yolo)] if args.yolo else []) + [Ours(args, row) for row in args.ours]
+    programs = [Yolo(args, row) for row in args.yolo] + [Ours(args, row) for row in args.ours]
     print("| program | budget | epochs | CPU seconds | AP: mean (range) | AP50 |")
     print("|---|---|---|---|---|---|")
     for program in programs:

@@ -74,6 +74,7 @@ mod tests {
         let small = RunConfig::small();
         assert!(small.has_builtin_model().unwrap());
         assert_eq!(small.clone().with_builtin_model().unwrap(), small);
+        assert!(RunConfig::accurate().has_builtin_model().unwrap());
         assert!(!RunConfig::paper().has_builtin_model().unwrap());
         let paper = RunConfig::paper().with_builtin_model().unwrap();
         assert!(paper.has_builtin_model().unwrap());

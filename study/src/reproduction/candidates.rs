@@ -113,6 +113,9 @@ pub struct Choices {
     pub objects: usize,
     /// Number of objects that were found.
     pub found: usize,
+    /// Number of detections that fit an object, counted for each object that they fit. All beyond
+    /// [`found`](Self::found) are duplicates.
+    pub fitting: usize,
     /// Mean IoU of the detections with the highest score, over the objects found.
     pub kept_iou: f64,
     /// Mean IoU of the candidates with the highest IoU, over the objects found.
@@ -129,11 +132,12 @@ impl Choices {
         detections: &ByImage,
         candidates: &ByImage,
     ) -> Option<Self> {
-        let mut objects = 0;
+        let (mut objects, mut fits) = (0, 0);
         let mut choices = Vec::new();
         for (index, image) in dataset.images().iter().enumerate() {
             for object in image.objects.iter().filter(|object| !object.iscrowd) {
                 objects += 1;
+                fits += fitting(object, detections.of(index)).count();
                 let choice = Choice::new(object, detections.of(index), candidates.of(index));
                 choices.extend(choice);
             }
@@ -144,6 +148,7 @@ impl Choices {
         (!choices.is_empty()).then(|| Self {
             objects,
             found: choices.len(),
+            fitting: fits,
             kept_iou: mean(|choice| choice.kept_iou),
             best_iou: mean(|choice| choice.best_iou),
             mean_iou: mean(|choice| choice.mean_iou),
@@ -205,9 +210,10 @@ mod tests {
         };
         let by_image = |found: Vec<Detection>| ByImage::new(vec![(0, found), (1, vec![])]);
         let candidates = by_image(vec![found(0.75, 0.9), found(1.0, 0.4)]);
-        let kept = by_image(vec![found(0.75, 0.9)]);
+        let kept = by_image(vec![found(0.75, 0.9), found(0.6, 0.1), found(0.4, 0.1)]);
         let choices = Choices::new(&dataset, &kept, &candidates).unwrap();
         assert_eq!((choices.objects, choices.found), (2, 1));
+        assert_eq!(choices.fitting, 2);
         assert!((choices.kept_iou - 0.75).abs() < 1e-5);
         assert!((choices.best_iou - 1.0).abs() < 1e-5);
         assert!((choices.mean_iou - 0.875).abs() < 1e-5);

@@ -28,7 +28,7 @@ use super::{
 const SAMPLES_SEED: u64 = 0;
 
 /// Version of [`Measures`], increased whenever their definition changes.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Confidence level of all intervals.
 pub const CONFIDENCE: f64 = 0.95;

@@ -7,7 +7,7 @@ use fcos_burn::{
     detect::json::write_json,
     eval::statistics::Summary,
     eval::{CocoMetric, Evaluation},
-    train::RunConfig,
+    train::{InitialWeights, RunConfig},
 };
 use serde::Serialize;
 
@@ -188,6 +188,8 @@ pub struct Table {
     commit: Option<String>,
     /// Configuration of the first run of the first row.
     configuration: Option<RunConfig>,
+    /// What all runs start from; `None` are random weights.
+    initial_weights: Option<InitialWeights>,
     rows: Vec<TableRow>,
     #[serde(skip)]
     columns: Vec<Column>,
@@ -324,6 +326,7 @@ impl Table {
             data: dataset.to_string(),
             commit: commit(),
             configuration,
+            initial_weights: study.weights.clone(),
             rows,
             columns: columns.to_vec(),
         })

@@ -8,6 +8,8 @@ use fcos_burn::train::RunConfig;
 pub enum Preset {
     /// Trains from scratch on a CPU in minutes.
     Small,
+    /// Detects more accurately than small after the same time, and by default trains ten times as long.
+    Accurate,
     /// The settings of the paper.
     Paper,
 }
@@ -17,6 +19,7 @@ impl Preset {
     pub fn config(self) -> RunConfig {
         match self {
             Self::Small => RunConfig::small(),
+            Self::Accurate => RunConfig::accurate(),
             Self::Paper => RunConfig::paper(),
         }
     }

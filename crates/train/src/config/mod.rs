@@ -30,7 +30,7 @@ use fcos_burn_loss::{
 };
 use fcos_burn_model::{
     ConfigError, FcosConfig,
-    assignment::AssignerConfig,
+    assignment::{AssignerConfig, DwConfig},
     backbone::{
         BackboneConfig,
         resnet::{ResNetConfig, StrideIn},
@@ -236,6 +236,15 @@ impl RunConfig {
         }
     }
 
+    /// Like [`small`](Self::small), but more accurate after the same time, and ten times as long: [dual
+    /// weighting](DwConfig) assigns the locations, with its own classification loss in place of focal
+    /// loss and PSE.
+    pub fn accurate() -> Self {
+        Self::small()
+            .with_assigner(AssignerConfig::Dw(DwConfig::default()))
+            .with_duration(TrainingLength::Epochs(40))
+    }
+
     /// Adapts the model to pretrained weights, so that training can start from them. From a
     /// detector it takes the model and the input; from a classification network the depth and
     /// width of the backbone, the position of its stride, and the normalization of its input.
@@ -265,12 +274,12 @@ impl RunConfig {
 
 impl<C: BackboneConfig> RunConfig<C> {
     /// Takes the model and the input from `file`, but keeps what concerns only training: the
-    /// augmentation and the scales.
+    /// assignment rule, the augmentation and the scales.
     #[must_use]
     pub fn with_model(self, file: DetectorFile<C>) -> Self {
         let input = file.input.with_multi_scale(self.input.multi_scale);
         Self {
-            model: file.model,
+            model: file.model.with_assigner(self.model.assigner),
             input: input.with_augmentation(self.input.augmentation),
             ..self
         }
@@ -558,10 +567,26 @@ mod tests {
     }
 
     #[test]
+    fn weights_set_the_model_but_not_the_assignment_rule() {
+        let run = tempfile::tempdir().unwrap();
+        let mut trained = RunConfig::small().with_assigner(AssignerConfig::Tal(Default::default()));
+        trained.model.fpn.channels = 32;
+        trained.write(&run.path().join("config.json")).unwrap();
+        let config = RunConfig::accurate().with_model_of(run.path()).unwrap();
+        assert_eq!(config.model.fpn.channels, 32);
+        assert_eq!(config.model.assigner, RunConfig::accurate().model.assigner);
+    }
+
+    #[test]
     fn presets_are_valid_and_round_trip() {
         let mut held_out = RunConfig::small();
         held_out.data = held_out.data.with_val_share(0.25);
-        for config in [RunConfig::paper(), RunConfig::small(), held_out, recipe()] {
+        let presets = [
+            RunConfig::paper(),
+            RunConfig::small(),
+            RunConfig::accurate(),
+        ];
+        for config in presets.into_iter().chain([held_out, recipe()]) {
             config.validate().unwrap();
             let json = serde_json::to_string(&config).unwrap();
             assert_eq!(serde_json::from_str::<RunConfig>(&json).unwrap(), config);

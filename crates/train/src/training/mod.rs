@@ -78,6 +78,9 @@ pub use log_renderer::LineRenderer;
 pub(crate) use setup::random_model;
 pub use setup::{InitialWeights, initial_model, open_devices, trainable};
 
+/// A training with fewer steps is likely too short.
+const USUAL_STEPS: usize = 1000;
+
 /// How a training ended.
 #[derive(Debug)]
 pub enum Outcome {
@@ -334,6 +337,13 @@ impl Trainer {
             );
         }
         check(&data.val, Unreadable::Refused, config.data.strict)?;
+        let steps = Steps::of(&config, &data.train).total;
+        if steps < USUAL_STEPS {
+            log::info!(
+                "short training: {steps} steps of up to {} images; at least {USUAL_STEPS} are usual",
+                config.batch_size
+            );
+        }
         let mut model = initial_model(&config, &devices[0])?;
         if let Some(weights) = &self.initial_weights {
             model = weights.load(model, &config.data.categories)?;
