@@ -31,12 +31,16 @@ use fcos_burn_cli::terminal::message;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    record_file::write_records,
     rows::Row,
     study::{Study, names_in},
 };
 
 /// Number of steps that are averaged for one point of a curve.
 const WINDOW: usize = 10;
+
+/// How deep the list of the runs of a row is in the JSON file.
+const RUNS: usize = 3;
 
 /// Maximum relative size of the random changes to the weights.
 const NUDGE: f32 = 1e-6;
@@ -357,7 +361,7 @@ impl<'a> Report<'a> {
         for row in self.0.iter().filter(|row| !row.runs.is_empty()) {
             row.chart().save(&charts.join(row.name))?;
         }
-        write_json(&output.join("lock-in.json"), &self.0)?;
+        write_records(&output.join("lock-in.json"), &self.0, RUNS)?;
         let path = output.join("lock-in.md");
         let text = self.markdown();
         std::fs::write(&path, &text).map_err(Error::io(&path))?;

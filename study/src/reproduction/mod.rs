@@ -5,6 +5,7 @@ pub mod figure2;
 pub mod figure3;
 pub mod lock_in;
 pub mod measured;
+pub mod record_file;
 pub mod rows;
 pub mod study;
 pub mod tables;

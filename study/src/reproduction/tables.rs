@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Command, 
 
 use crate::Error;
 use fcos_burn::{
-    detect::json::write_json,
     eval::statistics::Summary,
     eval::{CocoMetric, Evaluation},
     train::{InitialWeights, RunConfig},
@@ -13,9 +12,13 @@ use serde::Serialize;
 
 use super::{
     measured::{Bootstrap, Bootstraps, CONFIDENCE, MeasuredRun, Measures, bootstrap},
+    record_file::write_records,
     rows::Row,
     study::Study,
 };
+
+/// How deep the list of the runs of a row is in the JSON file of a table.
+const RUNS: usize = 4;
 
 /// A column of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -338,7 +341,7 @@ impl Table {
     ///
     /// Names the file that cannot be written.
     pub fn write(&self, stem: &Path) -> Result<(), Error> {
-        write_json(&stem.with_extension("json"), self)?;
+        write_records(&stem.with_extension("json"), self, RUNS)?;
         let path = stem.with_extension("md");
         std::fs::write(&path, self.markdown()).map_err(Error::io(&path))
     }

@@ -1,0 +1,155 @@
+//! JSON files of many records: one record to a line, numbers with six significant digits.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+
+use crate::Error;
+
+/// Writes `value` as JSON. Arrays and objects within more than `depth` others are written on one line.
+///
+/// # Errors
+///
+/// Names the file that cannot be written.
+pub fn write_records(path: &Path, value: &impl Serialize, depth: usize) -> Result<(), Error> {
+    let mut text = Vec::new();
+    let formatter = Records {
+        pretty: PrettyFormatter::new(),
+        depth,
+        open: 0,
+    };
+    value
+        .serialize(&mut Serializer::with_formatter(&mut text, formatter))
+        .map_err(fcos_burn::detect::Error::json(path))?;
+    text.push(b'\n');
+    Ok(std::fs::write(path, text).map_err(Error::io(path))?)
+}
+
+struct Records {
+    pretty: PrettyFormatter<'static>,
+    depth: usize,
+    /// The number of arrays and objects around what is written next.
+    open: usize,
+}
+
+impl Records {
+    fn is_record(&self) -> bool {
+        self.open > self.depth
+    }
+}
+
+impl Formatter for Records {
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        let rounded = format!("{value:.5e}").parse().unwrap_or(value);
+        self.pretty.write_f64(writer, rounded)
+    }
+
+    fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open += 1;
+        match self.is_record() {
+            true => writer.write_all(b"["),
+            false => self.pretty.begin_array(writer),
+        }
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        let ended = match self.is_record() {
+            true => writer.write_all(b"]"),
+            false => self.pretty.end_array(writer),
+        };
+        self.open -= 1;
+        ended
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        match (self.is_record(), first) {
+            (true, true) => Ok(()),
+            (true, false) => writer.write_all(b", "),
+            (false, _) => self.pretty.begin_array_value(writer, first),
+        }
+    }
+
+    fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        match self.is_record() {
+            true => Ok(()),
+            false => self.pretty.end_array_value(writer),
+        }
+    }
+
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.open += 1;
+        match self.is_record() {
+            true => writer.write_all(b"{"),
+            false => self.pretty.begin_object(writer),
+        }
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        let ended = match self.is_record() {
+            true => writer.write_all(b"}"),
+            false => self.pretty.end_object(writer),
+        };
+        self.open -= 1;
+        ended
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        match (self.is_record(), first) {
+            (true, true) => Ok(()),
+            (true, false) => writer.write_all(b", "),
+            (false, _) => self.pretty.begin_object_key(writer, first),
+        }
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.pretty.begin_object_value(writer)
+    }
+
+    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        match self.is_record() {
+            true => Ok(()),
+            false => self.pretty.end_object_value(writer),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn each_record_has_a_line_and_every_value_is_kept() {
+        let value = json!({
+            "title": "a",
+            "none": [],
+            "rows": [{"a": [1, 2.5], "b": {}}, {"a": [], "b": {"c": 0.1234567, "d": 1.0e-8}}],
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows.json");
+        write_records(&path, &value, 2).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            text.contains("\n    {\"a\": [1, 2.5], \"b\": {}},\n"),
+            "{text}"
+        );
+        let mut rounded = value;
+        rounded["rows"][1]["b"]["c"] = json!(0.123457);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), rounded);
+    }
+}
