@@ -28,6 +28,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -90,7 +91,7 @@ class Ours:
     def __init__(self, args, row):
         self.args = args
         self.name, flags = row.split("=", 1)
-        self.flags = flags.split()
+        self.flags = shlex.split(flags)
 
     def splits(self):
         args = self.args

@@ -17,6 +17,7 @@ import os
 import random
 import re
 import resource
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -82,7 +83,7 @@ def measure(args, start, count, seed):
             args.fcos_burn, "train", "--train-images", coco, "--train-annotations", folder / "train.json",
             "--val-images", coco, "--val-annotations", coco / "val.json", "--image-size", args.size,
             "--epochs", epochs, "--validate-every", epochs, "--keep", "last", "--workers", "0", "--seed", seed,
-            *flags.split(), "--output", folder / "run",
+            *shlex.split(flags), "--output", folder / "run",
         ]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         run(command, args.output / f"{name}-{count}-{seed}.log")

@@ -26,7 +26,7 @@ pub fn write_records(path: &Path, value: &impl Serialize, depth: usize) -> Resul
         .serialize(&mut Serializer::with_formatter(&mut text, formatter))
         .map_err(fcos_burn::detect::Error::json(path))?;
     text.push(b'\n');
-    Ok(std::fs::write(path, text).map_err(Error::io(path))?)
+    std::fs::write(path, text).map_err(Error::io(path))
 }
 
 struct Records {

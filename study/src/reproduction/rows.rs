@@ -120,8 +120,9 @@ impl Row {
         ]
     }
 
-    /// The rows of Table I of the paper, followed by variants and later losses: those that tie scores
-    /// to the IoU, and those that tie boxes to the score.
+    /// The rows of Table I of the paper, followed by variants, a control that weights positives more
+    /// without an association, and later losses: those that tie scores to the IoU, and those that tie
+    /// boxes to the score.
     pub fn table1() -> Vec<Self> {
         let classification = |name, label, classification| Self {
             classification,
@@ -143,6 +144,14 @@ impl Row {
             Self::pce().of_true_class(),
             Self::pse(1.0, 1.0).of_true_class(),
             Self::pse(1.0, 1.0).ramped(),
+            classification(
+                "focal-alpha0.5",
+                "focal loss, α = 0.5",
+                ClassificationLoss::Focal {
+                    alpha: 0.5,
+                    gamma: 2.0,
+                },
+            ),
             classification(
                 "soft-label-focal",
                 "soft-label focal loss",

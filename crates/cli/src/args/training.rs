@@ -54,7 +54,7 @@ pub struct TrainingArgs {
     #[arg(long, value_enum, value_name = "RULE")]
     assignment: Option<Assignment>,
     /// Add this association loss; the last three correlate the scores of several locations
-    /// [default: small: pse, accurate, paper: none]
+    /// [default: small, accurate: pse, paper: none]
     #[arg(long, value_enum)]
     association: Option<Association>,
     /// Set the weight of the association loss [default: pse, pce: 1, correlations: 0.3]

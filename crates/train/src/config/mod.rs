@@ -238,10 +238,14 @@ impl RunConfig {
 
     /// Like [`small`](Self::small), but more accurate after the same time, and ten times as long: [dual
     /// weighting](DwConfig) assigns the locations, with its own classification loss in place of focal
-    /// loss and PSE.
+    /// loss, beside PSE.
     pub fn accurate() -> Self {
-        Self::small()
-            .with_assigner(AssignerConfig::Dw(DwConfig::default()))
+        let small = Self::small();
+        let association = small.objective.association;
+        let accurate = small.with_assigner(AssignerConfig::Dw(DwConfig::default()));
+        let objective = accurate.objective.clone().with_association(association);
+        accurate
+            .with_objective(objective)
             .with_duration(TrainingLength::Epochs(40))
     }
 
