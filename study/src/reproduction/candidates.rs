@@ -113,8 +113,8 @@ pub struct Choices {
     pub objects: usize,
     /// Number of objects that were found.
     pub found: usize,
-    /// Number of detections that fit an object, counted for each object that they fit. All beyond
-    /// [`found`](Self::found) are duplicates.
+    /// Number of pairs of an object and a detection that fits it. Pairs beyond
+    /// [`found`](Self::found) are mostly duplicates.
     pub fitting: usize,
     /// Mean IoU of the detections with the highest score, over the objects found.
     pub kept_iou: f64,

@@ -1,4 +1,5 @@
-//! JSON files of many records: one record to a line, numbers with six significant digits.
+//! JSON files of many records: one record to a line, floating-point numbers with six significant
+//! digits.
 
 use std::{
     io::{self, Write},
@@ -9,6 +10,7 @@ use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use crate::Error;
+use fcos_burn::model::file::write_whole;
 
 /// Writes `value` as JSON. Arrays and objects within more than `depth` others are written on one line.
 ///
@@ -26,7 +28,7 @@ pub fn write_records(path: &Path, value: &impl Serialize, depth: usize) -> Resul
         .serialize(&mut Serializer::with_formatter(&mut text, formatter))
         .map_err(fcos_burn::detect::Error::json(path))?;
     text.push(b'\n');
-    std::fs::write(path, text).map_err(Error::io(path))
+    write_whole(path, &text).map_err(Error::io(path))
 }
 
 struct Records {

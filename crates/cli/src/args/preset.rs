@@ -8,7 +8,7 @@ use fcos_burn::train::RunConfig;
 pub enum Preset {
     /// Trains from scratch on a CPU in minutes.
     Small,
-    /// Detects more accurately than small after the same time, and by default trains ten times as long.
+    /// As small, with another rule that assigns locations to objects, for ten times as long.
     Accurate,
     /// The settings of the paper.
     Paper,

@@ -356,11 +356,12 @@ impl TrainingArgs {
             self.check_backbone(of_weights, &config.model.backbone)?;
         }
         if let Some(assignment) = self.assignment {
-            let (rule, of_file) = (assignment.rule(), config.model.assigner.clone());
-            config = config.with_assigner(match discriminant(&rule) == discriminant(&of_file) {
-                true => of_file,
-                false => rule,
-            });
+            let (rule, before) = (assignment.rule(), config.model.assigner.clone());
+            let same_rule = discriminant(&rule) == discriminant(&before);
+            let has_its_loss = rule.classification() == Some(config.objective.classification);
+            if !(same_rule && has_its_loss) {
+                config = config.with_assigner(if same_rule { before } else { rule });
+            }
         }
         self.set_objective(&mut config)
             .map_err(train::Error::from)?;

@@ -236,9 +236,8 @@ impl RunConfig {
         }
     }
 
-    /// Like [`small`](Self::small), but more accurate after the same time, and ten times as long: [dual
-    /// weighting](DwConfig) assigns the locations, with its own classification loss in place of focal
-    /// loss, beside PSE.
+    /// [`small`](Self::small) for ten times as long, with [dual weighting](DwConfig) in place of the
+    /// assignment of FCOS and of focal loss. PSE stays.
     pub fn accurate() -> Self {
         let small = Self::small();
         let association = small.objective.association;
@@ -319,12 +318,16 @@ impl<C: BackboneConfig> RunConfig<C> {
 
     /// Sets the rule that assigns locations to objects, `model.assigner`. For a rule with soft labels
     /// or weights, it also sets the [classification loss](AssignerConfig::classification) that they
-    /// are made for and removes the association loss: they already tie scores to the IoU.
+    /// are made for and removes the association loss: they already tie scores to the IoU. A loss that
+    /// was made for the labels of the rule before gives way to the focal loss.
     #[must_use]
     pub fn with_assigner(mut self, assigner: AssignerConfig) -> Self {
+        let before = self.model.assigner.classification();
         if let Some(loss) = assigner.classification() {
             self.objective.classification = loss;
             self.objective.association = None;
+        } else if before == Some(self.objective.classification) {
+            self.objective.classification = ClassificationLoss::default();
         }
         self.model.assigner = assigner;
         self
@@ -696,6 +699,9 @@ mod tests {
         let without_association = small.objective.with_association(None);
         let loss = ClassificationLoss::QUALITY_FOCAL;
         assert_eq!(objective, without_association.with_classification(loss));
+        // The preset has the association loss of `small`, too.
+        let accurate = RunConfig::accurate().with_assigner(AssignerConfig::Fcos);
+        assert_eq!(accurate.objective, RunConfig::small().objective);
     }
 
     #[test]
