@@ -71,7 +71,7 @@ class Yolo:
     def __init__(self, args, row):
         self.args = args
         self.name, _, self.model = row.rpartition("=")
-        self.name = self.name or self.model
+        self.name = self.name or Path(self.model).stem
 
     def train(self, epochs, seed, folder):
         command = [sys.executable, __file__, "--worker", "train", "--yolo", self.model, "--epochs", epochs]
@@ -120,9 +120,11 @@ def worker(args):
     size = max(map(int, args.size.split("x")))
     if args.worker == "train":
         [model] = args.yolo
-        model = YOLO(model if model.endswith(".pt") else f"{model}.yaml")
+        # `False` makes a model of a file start from random weights, too.
+        from_file = model.endswith(".pt")
+        model = YOLO(model if from_file else f"{model}.yaml")
         model.train(
-            data=str(args.data), epochs=int(args.epochs), imgsz=size, seed=args.seed, device="cpu", pretrained=False,
+            data=str(args.data), epochs=int(args.epochs), imgsz=size, seed=args.seed, device="cpu", pretrained=from_file,
             project=str(args.output.parent.resolve()), name=args.output.name, exist_ok=True, plots=False, workers=0,
         )
         return

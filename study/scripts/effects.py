@@ -42,7 +42,7 @@ def read(path, metric):
     table = json.loads(path.read_text())
     images, objects, classes = map(int, re.search(r"(\d+) images, (\d+) objects, (\d+) class", table["data"]).groups())
     first, *others = table["rows"]
-    choices = [run["choices"] for run in first["runs"] if run.get("choices", {}).get("fitting")]
+    choices = [run["choices"] for run in first["runs"] if (run.get("choices") or {}).get("fitting")]
     moderators = {
         "trained start": float(table.get("initial_weights") is not None),
         "twice the epochs": math.log2(table["configuration"]["duration"]["epochs"]),
@@ -96,14 +96,19 @@ class Effect:
 
 
 def fit(gains, groups, columns):
-    """The last coefficient of a mixed model with an intercept for each group, with its interval."""
+    """The last coefficient of a mixed model with an intercept for each group, with its interval; `None` if the fit fails."""
     design = numpy.column_stack([numpy.ones(len(gains)), *columns])
     with warnings.catch_warnings():
         # A variance between studies of 0 is a boundary of the parameters, of which the fit warns.
         warnings.simplefilter("ignore")
-        model = MixedLM(numpy.array(gains), design, groups=groups).fit(reml=True)
+        try:
+            model = MixedLM(numpy.array(gains), design, groups=groups).fit(reml=True)
+        except numpy.linalg.LinAlgError:
+            return None
     freedom = len(set(groups)) - design.shape[1]
     mean, error = model.fe_params[-1], model.bse_fe[-1]
+    if freedom < 1 or not model.converged or not math.isfinite(error) or error == 0:
+        return None
     p = 2 * stats.t.sf(abs(mean / error), freedom)
     return Effect(mean, stats.t.ppf(0.975, freedom) * error, p, math.sqrt(max(0.0, float(model.cov_re[0, 0]))))
 
@@ -118,7 +123,11 @@ def print_effects(studies):
         groups = [study.name for study in found for _ in study.gains[name]]
         if len(found) < 3:
             continue
-        effects[name] = (len(found), len(gains), fit(gains, groups, []))
+        effect = fit(gains, groups, [])
+        if effect is None:
+            print(f"\nThe model of {labels[name]} cannot be fitted.")
+            continue
+        effects[name] = (len(found), len(gains), effect)
         for moderator in studies[0].moderators:
             if not all(moderator in study.moderators for study in found):
                 continue
