@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
 use crate::Error;
 use fcos_burn::model::file::write_whole;
@@ -20,9 +20,9 @@ use fcos_burn::model::file::write_whole;
 pub fn write_records(path: &Path, value: &impl Serialize, depth: usize) -> Result<(), Error> {
     let mut text = Vec::new();
     let formatter = Records {
-        pretty: PrettyFormatter::new(),
         depth,
         open: 0,
+        has_items: false,
     };
     value
         .serialize(&mut Serializer::with_formatter(&mut text, formatter))
@@ -32,39 +32,56 @@ pub fn write_records(path: &Path, value: &impl Serialize, depth: usize) -> Resul
 }
 
 struct Records {
-    pretty: PrettyFormatter<'static>,
     depth: usize,
     /// The number of arrays and objects around what is written next.
     open: usize,
+    /// Whether something was written in the innermost of them.
+    has_items: bool,
 }
 
 impl Records {
-    fn is_record(&self) -> bool {
-        self.open > self.depth
+    fn begin<W: ?Sized + Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        self.open += 1;
+        self.has_items = false;
+        writer.write_all(bracket)
+    }
+
+    fn begin_item<W: ?Sized + Write>(&self, writer: &mut W, first: bool) -> io::Result<()> {
+        let on_one_line = self.open > self.depth;
+        match (on_one_line, first) {
+            (true, true) => Ok(()),
+            (true, false) => writer.write_all(b", "),
+            (false, true) => self.new_line(writer),
+            (false, false) => {
+                writer.write_all(b",")?;
+                self.new_line(writer)
+            }
+        }
+    }
+
+    fn end<W: ?Sized + Write>(&mut self, writer: &mut W, bracket: &[u8]) -> io::Result<()> {
+        let on_one_line = self.open > self.depth;
+        self.open -= 1;
+        if self.has_items && !on_one_line {
+            self.new_line(writer)?;
+        }
+        writer.write_all(bracket)
+    }
+
+    fn new_line<W: ?Sized + Write>(&self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b"\n")?;
+        (0..self.open).try_for_each(|_| writer.write_all(b"  "))
     }
 }
 
 impl Formatter for Records {
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
         let rounded = format!("{value:.5e}").parse().unwrap_or(value);
-        self.pretty.write_f64(writer, rounded)
+        CompactFormatter.write_f64(writer, rounded)
     }
 
     fn begin_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.open += 1;
-        match self.is_record() {
-            true => writer.write_all(b"["),
-            false => self.pretty.begin_array(writer),
-        }
-    }
-
-    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        let ended = match self.is_record() {
-            true => writer.write_all(b"]"),
-            false => self.pretty.end_array(writer),
-        };
-        self.open -= 1;
-        ended
+        self.begin(writer, b"[")
     }
 
     fn begin_array_value<W: ?Sized + Write>(
@@ -72,35 +89,20 @@ impl Formatter for Records {
         writer: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        match (self.is_record(), first) {
-            (true, true) => Ok(()),
-            (true, false) => writer.write_all(b", "),
-            (false, _) => self.pretty.begin_array_value(writer, first),
-        }
+        self.begin_item(writer, first)
     }
 
-    fn end_array_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        match self.is_record() {
-            true => Ok(()),
-            false => self.pretty.end_array_value(writer),
-        }
+    fn end_array_value<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.has_items = true;
+        Ok(())
+    }
+
+    fn end_array<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.end(writer, b"]")
     }
 
     fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.open += 1;
-        match self.is_record() {
-            true => writer.write_all(b"{"),
-            false => self.pretty.begin_object(writer),
-        }
-    }
-
-    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        let ended = match self.is_record() {
-            true => writer.write_all(b"}"),
-            false => self.pretty.end_object(writer),
-        };
-        self.open -= 1;
-        ended
+        self.begin(writer, b"{")
     }
 
     fn begin_object_key<W: ?Sized + Write>(
@@ -108,22 +110,20 @@ impl Formatter for Records {
         writer: &mut W,
         first: bool,
     ) -> io::Result<()> {
-        match (self.is_record(), first) {
-            (true, true) => Ok(()),
-            (true, false) => writer.write_all(b", "),
-            (false, _) => self.pretty.begin_object_key(writer, first),
-        }
+        self.begin_item(writer, first)
     }
 
     fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.pretty.begin_object_value(writer)
+        writer.write_all(b": ")
     }
 
-    fn end_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        match self.is_record() {
-            true => Ok(()),
-            false => self.pretty.end_object_value(writer),
-        }
+    fn end_object_value<W: ?Sized + Write>(&mut self, _: &mut W) -> io::Result<()> {
+        self.has_items = true;
+        Ok(())
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.end(writer, b"}")
     }
 }
 

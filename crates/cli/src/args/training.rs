@@ -595,6 +595,15 @@ mod tests {
     }
 
     #[test]
+    fn naming_the_rule_of_a_preset_changes_nothing() {
+        let accurate = RunConfig::accurate();
+        let flags = ["--preset", "accurate", "--assignment"];
+        assert_eq!(config(&[&flags[..], &["dw"]].concat()), accurate);
+        let fcos = config(&[&flags[..], &["fcos"]].concat());
+        assert_eq!(fcos.objective, RunConfig::small().objective);
+    }
+
+    #[test]
     fn an_assignment_rule_sets_its_loss_unless_flags_do() {
         let small = RunConfig::small();
         let tal = config(&["--assignment", "tal"]);

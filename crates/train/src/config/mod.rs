@@ -241,11 +241,11 @@ impl RunConfig {
     pub fn accurate() -> Self {
         let small = Self::small();
         let association = small.objective.association;
-        let accurate = small.with_assigner(AssignerConfig::Dw(DwConfig::default()));
-        let objective = accurate.objective.clone().with_association(association);
+        let mut accurate = small
+            .with_assigner(AssignerConfig::Dw(DwConfig::default()))
+            .with_duration(TrainingLength::Epochs(40));
+        accurate.objective.association = association;
         accurate
-            .with_objective(objective)
-            .with_duration(TrainingLength::Epochs(40))
     }
 
     /// Adapts the model to pretrained weights, so that training can start from them. From a
