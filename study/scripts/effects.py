@@ -6,10 +6,12 @@ A study is a `table1.json` of `reproduce`: one data set, schedule and start. Dif
 by seed. For each study, the script prints their mean with its 95% interval (Student's t), p after Holm's correction for
 the rows of the study, and the number of seeds that an interval of ±0.5 AP needs at the measured spread.
 
-Over all studies, a mixed model estimates the effect of a row: difference = effect + study + seed, where the effects of
-study and seed are random (REML). The interval takes as many degrees of freedom as there are studies, less the
-fixed effects. A moderator is a fixed effect added to the model, one at a time: the start, the length of the training,
-objects an image, classes, and the share of the detections on objects that are duplicates in the first row.
+Over all studies, a mixed model estimates the effect of each loss on the mean difference of a study: effect + study +
+error. The effects of studies are random (REML). The variance of the error is that over the seeds of a study, divided by
+their number; a study with fewer than three seeds is left out. Intervals are those of Hartung and Knapp, with as many degrees of freedom as
+there are studies, less the fixed effects. A moderator is a fixed effect added to the model, one at a time: the start,
+epochs, objects an image, classes, and the share of the detections on objects that are duplicates in the first row.
+Tables that do not record one are left out of its model.
 
 statsmodels comes from PyPI.
 """
@@ -19,13 +21,13 @@ import json
 import math
 import re
 import statistics
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy
 from scipy import stats
-from statsmodels.regression.mixed_linear_model import MixedLM
+from scipy.optimize import minimize_scalar
+from statsmodels.regression.linear_model import WLS
 from statsmodels.stats.multitest import multipletests
 
 
@@ -43,16 +45,15 @@ def read(path, metric):
     images, objects, classes = map(int, re.search(r"(\d+) images, (\d+) objects, (\d+) class", table["data"]).groups())
     first, *others = table["rows"]
     choices = [run["choices"] for run in first["runs"] if (run.get("choices") or {}).get("fitting")]
-    moderators = {
-        "trained start": float(table.get("initial_weights") is not None),
-        "twice the epochs": math.log2(table["configuration"]["duration"]["epochs"]),
-        "twice the objects an image": math.log2(objects / images),
-        "twice the classes": math.log2(classes),
-    }
+    moderators = {"twice the objects an image": math.log2(objects / images), "twice the classes": math.log2(classes)}
+    if "initial_weights" in table:
+        moderators["trained start"] = float(table["initial_weights"] is not None)
+    if epochs := table["configuration"]["duration"].get("epochs"):
+        moderators["twice the epochs"] = math.log2(epochs)
     if choices:
         share = statistics.mean(1 - choice["found"] / choice["fitting"] for choice in choices)
         moderators["10% more duplicates"] = 10 * share
-    study = Study(path.parent.name, moderators)
+    study = Study("/".join(path.parent.parts[-2:]), moderators)
     base = {run["seed"]: value(run, metric) for run in first["runs"]}
     for row in others:
         study.labels[row["name"]] = row["label"]
@@ -95,56 +96,60 @@ class Effect:
     between: float
 
 
-def fit(gains, groups, columns):
-    """The last coefficient of a mixed model with an intercept for each group, with its interval; `None` if the fit fails."""
-    design = numpy.column_stack([numpy.ones(len(gains)), *columns])
-    with warnings.catch_warnings():
-        # A variance between studies of 0 is a boundary of the parameters, of which the fit warns.
-        warnings.simplefilter("ignore")
-        try:
-            model = MixedLM(numpy.array(gains), design, groups=groups).fit(reml=True)
-        except numpy.linalg.LinAlgError:
-            return None
-    freedom = len(set(groups)) - design.shape[1]
-    mean, error = model.fe_params[-1], model.bse_fe[-1]
-    if freedom < 1 or not model.converged or not math.isfinite(error) or error == 0:
+def fit(means, variances, columns):
+    """The last coefficient of a random-effects regression of means with known variances; `None` if it has no interval."""
+    means, variances = numpy.array(means), numpy.array(variances)
+    design = numpy.column_stack([numpy.ones(len(means)), *columns])
+    freedom = len(means) - numpy.linalg.matrix_rank(design)
+    if freedom < 1 or len(means) - freedom < design.shape[1]:
         return None
+
+    def model(between):
+        return WLS(means, design, weights=1 / (variances + between)).fit()
+
+    def restricted(between):
+        """−2 log of the restricted likelihood, but for a constant."""
+        weights = 1 / (variances + between)
+        information = numpy.linalg.slogdet(design.T @ (weights[:, None] * design))[1]
+        return information - numpy.log(weights).sum() + (weights * model(between).resid ** 2).sum()
+
+    limit = 10 * (means.var() + variances.max())
+    between = minimize_scalar(restricted, bounds=(0, limit), method="bounded", options={"xatol": 1e-6 * limit}).x
+    found = model(between)
+    # Not below the error of known variances, which few studies underestimate by chance.
+    error = found.bse[-1] * math.sqrt(max(1, 1 / found.scale))
+    mean = found.params[-1]
     p = 2 * stats.t.sf(abs(mean / error), freedom)
-    return Effect(mean, stats.t.ppf(0.975, freedom) * error, p, math.sqrt(max(0.0, float(model.cov_re[0, 0]))))
+    return Effect(mean, stats.t.ppf(0.975, freedom) * error, p, math.sqrt(between))
+
+
+def fit_row(name, studies, moderator=None):
+    means = [statistics.mean(study.gains[name]) for study in studies]
+    variances = [statistics.variance(study.gains[name]) / len(study.gains[name]) for study in studies]
+    return fit(means, variances, [[study.moderators[moderator] for study in studies]] if moderator else [])
 
 
 def print_effects(studies):
-    names = list(dict.fromkeys(name for study in studies for name, gains in study.gains.items() if gains))
+    names = dict.fromkeys(name for study in studies for name in study.gains)
     labels = {name: label for study in studies for name, label in study.labels.items()}
+    moderators = list(dict.fromkeys(moderator for study in studies for moderator in study.moderators))
     effects, moderated = {}, {}
     for name in names:
-        found = [study for study in studies if study.gains.get(name)]
-        gains = [gain for study in found for gain in study.gains[name]]
-        groups = [study.name for study in found for _ in study.gains[name]]
-        if len(found) < 3:
+        found = [study for study in studies if len(study.gains.get(name, [])) >= 3]
+        if len(found) < 3 or (effect := fit_row(name, found)) is None:
             continue
-        effect = fit(gains, groups, [])
-        if effect is None:
-            print(f"\nThe model of {labels[name]} cannot be fitted.")
-            continue
-        effects[name] = (len(found), len(gains), effect)
-        for moderator in studies[0].moderators:
-            if not all(moderator in study.moderators for study in found):
-                continue
-            if len({study.moderators[moderator] for study in found}) < 2:
-                continue
-            column = [study.moderators[moderator] for study in found for _ in study.gains[name]]
-            moderated[name, moderator] = fit(gains, groups, [column])
+        effects[name] = (len(found), sum(len(study.gains[name]) for study in found), effect)
+        for moderator in moderators:
+            moderated[name, moderator] = fit_row(name, [study for study in found if moderator in study.moderators], moderator)
     if not effects:
         return
     corrected = multipletests([effect.p for *_, effect in effects.values()], method="holm")[1]
     print("\n## Over all studies\n\n| | studies | runs | effect on AP | p | deviation between studies |\n|---|---|---|---|---|---|")
     for (name, (count, runs, effect)), p in zip(effects.items(), corrected):
         print(f"| {labels[name]} | {count} | {runs} | {interval(effect.mean, effect.margin)} | {p:.3f} | {effect.between:.1f} |")
-    moderators = list(dict.fromkeys(moderator for _, moderator in moderated))
     print(f"\n## Moderators\n\nChange of the effect on AP.\n\n| | {' | '.join(moderators)} |\n|---|{'---|' * len(moderators)}")
     for name in effects:
-        cells = [moderated.get((name, moderator)) for moderator in moderators]
+        cells = [moderated[name, moderator] for moderator in moderators]
         cells = [interval(cell.mean, cell.margin) if cell else "–" for cell in cells]
         print(f"| {labels[name]} | {' | '.join(cells)} |")
 

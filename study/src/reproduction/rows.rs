@@ -17,7 +17,8 @@ pub struct Row {
     pub name: String,
     /// Name in the table.
     pub label: String,
-    classification: ClassificationLoss,
+    // That of the assignment rule, if none.
+    classification: Option<ClassificationLoss>,
     association: Option<AssociationLoss>,
     score: AssociationScore,
     ramp: f64,
@@ -43,7 +44,7 @@ impl Row {
         Self {
             name: name.to_owned(),
             label: label.to_owned(),
-            classification: ClassificationLoss::default(),
+            classification: None,
             association: None,
             score: AssociationScore::MaxOverClasses,
             ramp: 0.0,
@@ -61,7 +62,6 @@ impl Row {
     /// A rule whose targets tie scores to the IoU.
     fn assigned(name: &str, label: &str, assigner: AssignerConfig) -> Self {
         Self {
-            classification: assigner.classification().unwrap_or_default(),
             assigner: Some(assigner),
             ..Self::new(name, label)
         }
@@ -125,7 +125,7 @@ impl Row {
     /// boxes to the score.
     pub fn table1() -> Vec<Self> {
         let classification = |name, label, classification| Self {
-            classification,
+            classification: Some(classification),
             ..Self::new(name, label)
         };
         let correlation = |name, label, association| Self {
@@ -181,7 +181,7 @@ impl Row {
                 ..Self::new("predicted-iou", "predicted IoU in the score")
             },
             Self {
-                classification: ClassificationLoss::QUALITY_FOCAL,
+                classification: Some(ClassificationLoss::QUALITY_FOCAL),
                 box_association: Some(BoxAssociation::ScoreWeighted),
                 head: Some(HeadChange::Distributions),
                 ..Self::new("generalized-focal", "generalized focal loss")
@@ -220,12 +220,15 @@ impl Row {
             .collect()
     }
 
-    /// Returns `config` with the objective, the head and the assignment rule of this row.
+    /// Returns `config` with the objective, the head and the assignment rule of this row. A row without a
+    /// rule or a classification loss of its own has the rule of `config`, and the loss made for it.
     pub fn apply(&self, config: &RunConfig) -> RunConfig {
+        let assigner = self.assigner.as_ref().unwrap_or(&config.model.assigner);
+        let classification = self.classification.or_else(|| assigner.classification());
         let objective = config
             .objective
             .clone()
-            .with_classification(self.classification)
+            .with_classification(classification.unwrap_or_default())
             .with_association(self.association)
             .with_association_score(self.score)
             .with_association_ramp(self.ramp)
@@ -246,5 +249,40 @@ impl Row {
             }
         }
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_the_loss_of_its_assignment_rule() {
+        let rows = Row::table1();
+        let row = |name| rows.iter().find(|row| row.name == name).unwrap();
+        let dual_weighting = AssignerConfig::Dw(DwConfig::default());
+        let (small, accurate) = (RunConfig::small(), RunConfig::accurate());
+
+        let none = row("none").apply(&small);
+        assert_eq!(none.model.assigner, AssignerConfig::Fcos);
+        assert_eq!(none.objective.classification, ClassificationLoss::default());
+
+        let pse = row("pse-ground-truth-class").apply(&accurate);
+        assert_eq!(pse.objective, accurate.objective);
+        assert_eq!(pse.model.assigner, dual_weighting);
+
+        let alone = small.clone().with_assigner(dual_weighting);
+        let dw = row("dual-weighting").apply(&small).objective;
+        assert_eq!(dw.classification, alone.objective.classification);
+        assert_eq!(dw.association, None);
+        let none = row("none").apply(&accurate).objective;
+        assert_eq!(none.classification, alone.objective.classification);
+        assert_eq!(none.association, None);
+
+        let varifocal = row("varifocal").apply(&accurate);
+        assert_eq!(
+            varifocal.objective.classification,
+            ClassificationLoss::VARIFOCAL
+        );
     }
 }

@@ -11,7 +11,9 @@ use fcos_burn::{
     detect::json::write_json,
     eval::Evaluation,
     train::run::EpochRow,
-    train::{InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer},
+    train::{
+        InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::TrainingLength,
+    },
 };
 use fcos_burn_cli::terminal::message;
 use serde_json::{Value, json};
@@ -153,6 +155,9 @@ impl Study {
         // does the kind of the devices if their number is the same.
         wanted.data.categories = found.data.categories.clone();
         wanted.model.num_classes = found.model.num_classes;
+        if let TrainingLength::AtLeast { .. } = wanted.duration {
+            wanted.duration = found.duration;
+        }
         wanted.workers = found.workers;
         if wanted.devices.len() == found.devices.len() {
             wanted.devices = found.devices.clone();

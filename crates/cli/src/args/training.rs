@@ -38,7 +38,7 @@ pub struct TrainingArgs {
     #[arg(long)]
     strict: bool,
     /// Start from a preset: small trains on a CPU in minutes, accurate is small with dual
-    /// weighting and ten times the epochs, paper uses the settings of the paper
+    /// weighting and ten times as long, paper uses the settings of the paper
     #[arg(long, value_enum, default_value_t = Preset::Small)]
     preset: Preset,
     /// Override values with a JSON file in the format of a run's config.json
@@ -102,8 +102,8 @@ pub struct TrainingArgs {
     image_size: ImageSizeArgs,
     #[command(flatten)]
     augmentation: AugmentationArgs,
-    /// Train for this many passes over the training split [default: small: 4, accurate: 40,
-    /// paper: 90,000 iterations]
+    /// Train for this many passes over the training split [default: small: 4, or as many as make
+    /// 1,000 steps, accurate: ten times as many, paper: 90,000 iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     epochs: Option<usize>,
     /// Train on this many images per batch [default: small: 8, paper: 16]

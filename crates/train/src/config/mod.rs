@@ -60,6 +60,16 @@ pub enum TrainingLength {
     Epochs(usize),
     /// Batches; the last epoch may be incomplete.
     Iterations(usize),
+    /// Passes over the training split, but as many more as make this number of batches: a schedule
+    /// for large data sets that does not end too early on small ones. The configuration of a run has
+    /// the number of epochs.
+    #[serde(rename = "at_least")]
+    AtLeast {
+        /// Passes over the training split.
+        epochs: usize,
+        /// Batches.
+        iterations: usize,
+    },
 }
 
 impl TrainingLength {
@@ -68,6 +78,10 @@ impl TrainingLength {
         match self {
             Self::Epochs(epochs) => epochs.saturating_mul(per_epoch),
             Self::Iterations(iterations) => iterations,
+            Self::AtLeast { epochs, iterations } => {
+                let enough = iterations.div_ceil(per_epoch.max(1));
+                epochs.max(enough).saturating_mul(per_epoch)
+            }
         }
     }
 }
@@ -205,7 +219,7 @@ impl RunConfig {
 
     /// Training from scratch in minutes on a CPU: [`FcosConfig::small`] with PSE
     /// (β = k = 1) on the ground-truth class's score, GIoU (λ = 2), AdamW, a cosine schedule
-    /// and averaged weights, on the built-in set.
+    /// and averaged weights, on the built-in set. Trains for 4 epochs, or for 1,000 steps if they are more.
     pub fn small() -> Self {
         let paper = Self::paper();
         Self {
@@ -229,7 +243,10 @@ impl RunConfig {
                 .with_decay(Decay::Cosine { end: 0.0 })
                 .with_max_gradient_norm(Some(10.0))
                 .with_average_decay(Some(0.99)),
-            duration: TrainingLength::Epochs(4),
+            duration: TrainingLength::AtLeast {
+                epochs: 4,
+                iterations: 1000,
+            },
             batch_size: 8,
             workers: 1,
             ..paper
@@ -243,7 +260,10 @@ impl RunConfig {
         let association = small.objective.association;
         let mut accurate = small
             .with_assigner(AssignerConfig::Dw(DwConfig::default()))
-            .with_duration(TrainingLength::Epochs(40));
+            .with_duration(TrainingLength::AtLeast {
+                epochs: 40,
+                iterations: 10_000,
+            });
         accurate.objective.association = association;
         accurate
     }
@@ -375,6 +395,19 @@ impl<C: BackboneConfig> RunConfig<C> {
         }
     }
 
+    /// Replaces [`TrainingLength::AtLeast`] by its number of epochs. Logs it. `images` is the number of
+    /// training images.
+    pub fn resolve_duration(&mut self, images: usize) {
+        let TrainingLength::AtLeast { .. } = self.duration else {
+            return;
+        };
+        let per_epoch = images.div_ceil(self.batch_size.max(1)).max(1);
+        let steps = self.duration.steps(per_epoch);
+        let epochs = steps / per_epoch;
+        log::info!("{epochs} epochs, chosen for {images} training images: {steps} steps");
+        self.duration = TrainingLength::Epochs(epochs);
+    }
+
     /// Sets [`duration`](Self::duration).
     #[must_use]
     pub fn with_duration(self, duration: TrainingLength) -> Self {
@@ -497,8 +530,11 @@ impl<C: BackboneConfig> RunConfig<C> {
     ///
     /// Names the first field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        let length = match self.duration {
-            TrainingLength::Epochs(length) | TrainingLength::Iterations(length) => length,
+        let (shorter, longer) = match self.duration {
+            TrainingLength::Epochs(length) | TrainingLength::Iterations(length) => (length, length),
+            TrainingLength::AtLeast { epochs, iterations } => {
+                (epochs.min(iterations), epochs.max(iterations))
+            }
         };
         let within = |field, value: usize, allowed: RangeInclusive<usize>, requirement| {
             let value = (!allowed.contains(&value)).then_some(value);
@@ -508,7 +544,8 @@ impl<C: BackboneConfig> RunConfig<C> {
         };
         // Larger values could overflow memory or integer arithmetic.
         let (billion, many) = ("between 1 and 1,000,000,000", "between 1 and 65,536");
-        within("duration", length, 1..=1_000_000_000, billion)?;
+        within("duration", shorter, 1..=1_000_000_000, billion)?;
+        within("duration", longer, 1..=1_000_000_000, billion)?;
         within("batch_size", self.batch_size, 1..=65_536, many)?;
         within("accumulate", self.accumulate, 1..=65_536, many)?;
         within("workers", self.workers, 0..=1024, "at most 1024")?;
@@ -803,6 +840,29 @@ mod tests {
     }
 
     #[test]
+    fn small_data_sets_are_passed_over_more_often() {
+        let epochs = |images, batch_size| {
+            let mut config = RunConfig::small();
+            config.batch_size = batch_size;
+            config.resolve_duration(images);
+            config.duration
+        };
+        assert_eq!(epochs(2000, 8), TrainingLength::Epochs(4));
+        assert_eq!(epochs(10_000, 8), TrainingLength::Epochs(4));
+        // 37 steps in an epoch, 28 × 37 = 1036.
+        assert_eq!(epochs(292, 8), TrainingLength::Epochs(28));
+        assert_eq!(epochs(1, 8), TrainingLength::Epochs(1000));
+        let mut fixed = RunConfig::small().with_duration(TrainingLength::Epochs(2));
+        fixed.resolve_duration(1);
+        assert_eq!(fixed.duration, TrainingLength::Epochs(2));
+
+        let json = serde_json::to_string(&RunConfig::small().duration).unwrap();
+        assert_eq!(json, r#"{"at_least":{"epochs":4,"iterations":1000}}"#);
+        let merged = merged(r#"{"duration": {"epochs": 3}}"#).unwrap();
+        assert_eq!(merged.duration, TrainingLength::Epochs(3));
+    }
+
+    #[test]
     fn values_out_of_range_are_named() {
         let mut config = RunConfig::small();
         config.duration = TrainingLength::Epochs(0);
@@ -811,6 +871,12 @@ mod tests {
             error,
             "duration is 0, but must be between 1 and 1,000,000,000"
         );
+        config.duration = TrainingLength::AtLeast {
+            epochs: 4,
+            iterations: usize::MAX,
+        };
+        let error = config.validate().unwrap_err().to_string();
+        assert!(error.starts_with("duration is 1844674"), "{error}");
         let mut config = RunConfig::small();
         config.optimization.optimizer = OptimizerConfig::sgd(1.0);
         let error = config.validate().unwrap_err().to_string();

@@ -531,7 +531,8 @@ pub struct Splits {
 
 impl Splits {
     /// Opens the splits that `config` names, logs a summary of them, and sets what the
-    /// configuration takes from the data: the classes, and the steps of a named augmentation.
+    /// configuration takes from the data: the classes, the steps of a named augmentation, and the
+    /// number of epochs.
     ///
     /// # Errors
     ///
@@ -551,6 +552,7 @@ impl Splits {
         config.model.num_classes = train.categories().len();
         config.data.categories = train.categories().to_vec();
         config.resolve_augmentation(train.len());
+        config.resolve_duration(train.len());
         let data = Self {
             // A held-out part has no image of the rest.
             shared: match config.data.val_share {

@@ -146,17 +146,22 @@ impl Tuner {
     ///
     /// # Errors
     ///
-    /// Fails if the folder has a search or cannot be written, if a value is invalid, or if the length of the training is
-    /// not given in epochs. Names the value of a trial with which the configuration would be invalid.
+    /// Fails if the folder has a search or cannot be written, if a value is invalid, if the length of the training is
+    /// not given in epochs, or if it depends on data that cannot be opened. Names the value of a trial with which the
+    /// configuration would be invalid.
     pub fn create(folder: &Path, mut base: RunConfig, search: TuningConfig) -> Result<Self, Error> {
-        let TrainingLength::Epochs(epochs) = base.duration else {
-            let value = format!("{:?}", base.duration);
-            return Err(ConfigError::new("duration", value, "a number of epochs").into());
-        };
         search.space.validate()?;
         let within = |error: ConfigError| error.within("halving");
         search.halving.validate().map_err(within)?;
         base.validate()?;
+        if let TrainingLength::AtLeast { .. } = base.duration {
+            let (train, _) = base.data.open_splits()?;
+            base.resolve_duration(train.len());
+        }
+        let TrainingLength::Epochs(epochs) = base.duration else {
+            let value = format!("{:?}", base.duration);
+            return Err(ConfigError::new("duration", value, "a number of epochs").into());
+        };
         base.data.source = base.data.source.absolute();
         let record = Record {
             trials: search.trials,
