@@ -7,6 +7,7 @@ use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
+use fcos_burn_data::transforms::{Interpolation, Resize};
 use fcos_burn_data::{DataError, DetectionDataset, Finding, SampleReader, image_files, read_image};
 use image::codecs::gif::GifEncoder;
 use image::{DynamicImage, Frame, ImageFormat, Luma, Rgb, RgbImage, Rgba};
@@ -287,6 +288,32 @@ fn a_few_unreadable_images_are_replaced_and_counted() {
     let unreadable = reader.unreadable();
     assert_eq!(unreadable.len(), 2);
     assert!(unreadable[1].starts_with(dir.path().join("01.png").to_str().unwrap()));
+}
+
+#[test]
+fn a_resized_image_is_decoded_once_while_there_is_memory() {
+    let (dir, dataset) = forty_images(0);
+    let size = Resize::Fixed {
+        width: 8,
+        height: 6,
+    };
+    let read = |reader: &SampleReader, index| {
+        reader.resized(&dataset, 1, index, size, Interpolation::Antialiased)
+    };
+    let (none, some) = (SampleReader::new(3), SampleReader::new(3).with_memory(4096));
+    let first: Vec<_> = (0..40).map(|index| read(&none, index).unwrap()).collect();
+    assert_eq!(first[0].1.image().dimensions(), (8, 6));
+    for (index, found) in first.iter().enumerate() {
+        assert_eq!(read(&some, index).unwrap(), *found);
+    }
+    dir.close().unwrap();
+    assert!(read(&none, 0).is_err());
+    // Clones share the memory.
+    assert_eq!(read(&some.clone(), 0).unwrap(), first[0]);
+    // There was no room for the last one.
+    let (replacement, sample) = read(&some, 39).unwrap();
+    assert_ne!(replacement, 39);
+    assert_eq!(sample, first[replacement].1);
 }
 
 #[test]

@@ -150,19 +150,8 @@ impl Study {
         }
         let folder = RunFolder::open(&path)?;
         let found: RunConfig = folder.read_config()?;
-        let mut wanted = row.apply(&self.config).with_seed(seed);
-        // These follow from the data set. The number of workers does not affect the result, nor
-        // does the kind of the devices if their number is the same.
-        wanted.data.categories = found.data.categories.clone();
-        wanted.model.num_classes = found.model.num_classes;
-        if let TrainingLength::AtLeast { .. } = wanted.duration {
-            wanted.duration = found.duration;
-        }
-        wanted.workers = found.workers;
-        if wanted.devices.len() == found.devices.len() {
-            wanted.devices = found.devices.clone();
-        }
-        if let Some(key) = difference(&json(&found, &path)?, &json(&wanted, &path)?) {
+        let wanted = row.apply(&self.config).with_seed(seed);
+        if let Some(key) = other_key(found, wanted, &path)? {
             return Err(Error::Run {
                 path,
                 cause: format!("was trained with another {key}; use another output folder"),
@@ -199,6 +188,34 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
+/// The dotted path of the first value in which the configuration of a run, `found`, is not that of a training
+/// with `wanted`.
+fn other_key(
+    found: RunConfig,
+    mut wanted: RunConfig,
+    path: &Path,
+) -> Result<Option<String>, Error> {
+    // These follow from the data set. The number of workers and the memory do not affect the result, nor does the
+    // kind of the devices if their number is the same.
+    wanted.data.categories = found.data.categories.clone();
+    wanted.model.num_classes = found.model.num_classes;
+    if let TrainingLength::AtLeast { .. } = wanted.duration {
+        wanted.duration = found.duration;
+    }
+    wanted.workers = found.workers;
+    wanted.image_memory = found.image_memory;
+    if wanted.devices.len() == found.devices.len() {
+        wanted.devices = found.devices.clone();
+    }
+    // A run records the absolute path of its data.
+    let absolute = |mut config: RunConfig| {
+        config.data.source = config.data.source.absolute();
+        config
+    };
+    let (found, wanted) = (absolute(found), absolute(wanted));
+    Ok(difference(&json(&found, path)?, &json(&wanted, path)?))
+}
+
 fn json(config: &RunConfig, path: &Path) -> Result<Value, Error> {
     Ok(serde_json::to_value(config).map_err(fcos_burn::detect::Error::json(path))?)
 }
@@ -224,5 +241,45 @@ fn hours(duration: Duration) -> String {
     match minutes / 60 {
         0 => format!("{minutes} min"),
         hours => format!("{hours} h {} min", minutes % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fcos_burn::train::config::DataSource;
+
+    use super::*;
+
+    #[test]
+    fn a_run_is_recognized_by_what_decides_its_result() {
+        let at = |source: &Path| {
+            let mut config = RunConfig::small();
+            config.data.source = DataSource::Folder(source.to_owned());
+            config
+        };
+        let relative = || at(Path::new("mine"));
+        let trained = |mut config: RunConfig| {
+            config.data.source = config.data.source.absolute();
+            config.model.num_classes = 3;
+            config.resolve_duration(100);
+            config.with_workers(7).with_image_memory(1)
+        };
+        let key = |found, wanted| other_key(found, wanted, Path::new("run")).unwrap();
+        assert_eq!(key(trained(relative()), relative()), None);
+        let others = at(Path::new("others"));
+        assert_eq!(
+            key(trained(others), relative()).as_deref(),
+            Some("data.source.folder")
+        );
+        let larger = relative().with_batch_size(16);
+        assert_eq!(
+            key(trained(larger), relative()).as_deref(),
+            Some("batch_size")
+        );
+        let epochs = relative().with_duration(TrainingLength::Epochs(2));
+        assert_eq!(
+            key(trained(relative()), epochs).as_deref(),
+            Some("duration.epochs")
+        );
     }
 }

@@ -121,6 +121,10 @@ pub struct TrainingArgs {
     /// Load images on this many threads [default: small: 1, paper: 2]
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// Keep resized training images in up to this many MiB of memory, so that each is decoded once; 0
+    /// decodes each in every epoch [default: small: 512, paper: 0]
+    #[arg(long, value_name = "MIB")]
+    image_memory: Option<usize>,
     /// Seed all random numbers with this value [default: 0]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
@@ -166,7 +170,7 @@ pub struct TrainingArgs {
 
 /// The arguments, by their ids, that a resumed run or search does not take: its configuration has
 /// their values.
-pub const FIXED_BY_RUN: [&str; 39] = [
+pub const FIXED_BY_RUN: [&str; 40] = [
     "data",
     "train_images",
     "train_split",
@@ -198,6 +202,7 @@ pub const FIXED_BY_RUN: [&str; 39] = [
     "RecipeArgs",
     "average_decay",
     "workers",
+    "image_memory",
     "seed",
     "weights",
     "from_scratch",
@@ -398,6 +403,9 @@ impl TrainingArgs {
         }
         if let Some(workers) = self.workers {
             config.workers = workers;
+        }
+        if let Some(image_memory) = self.image_memory {
+            config.image_memory = image_memory;
         }
         if let Some(seed) = self.seed {
             config.seed = seed;

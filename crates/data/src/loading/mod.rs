@@ -5,6 +5,7 @@ mod loader;
 mod normalization;
 mod order;
 mod repeat_factor;
+mod resized_samples;
 mod sample_reader;
 
 pub use batch::{ImageBatch, stack, stack_resized};

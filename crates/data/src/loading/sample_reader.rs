@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::{Rng, RngExt};
 
+use super::resized_samples::ResizedSamples;
 use crate::transforms::{Companions, Interpolation, Resize, Sample};
 use crate::{DataError, DetectionDataset, sample_rng};
 
@@ -13,7 +14,7 @@ const REPLACEMENT: u64 = 0x5265_706c_6163_6564;
 
 /// Reads training samples. An unreadable image is counted and replaced by another image.
 ///
-/// Clones share the count.
+/// Clones share the count, and the [memory](Self::with_memory).
 ///
 /// ```
 /// use fcos_burn_data::shapes::{ShapesConfig, ShapesSplit};
@@ -30,6 +31,7 @@ const REPLACEMENT: u64 = 0x5265_706c_6163_6564;
 pub struct SampleReader {
     seed: u64,
     unreadable: Arc<Mutex<BTreeMap<usize, String>>>,
+    resized: Arc<ResizedSamples>,
 }
 
 impl SampleReader {
@@ -41,6 +43,17 @@ impl SampleReader {
         Self {
             seed,
             unreadable: Arc::default(),
+            resized: Arc::default(),
+        }
+    }
+
+    /// Keeps [resized](Self::resized) samples of its data set in up to this many bytes of memory, so that their images are
+    /// decoded once. What does not fit is decoded in every epoch.
+    #[must_use]
+    pub fn with_memory(self, bytes: usize) -> Self {
+        Self {
+            resized: Arc::new(ResizedSamples::new(bytes)),
+            ..self
         }
     }
 
@@ -68,11 +81,51 @@ impl SampleReader {
         epoch: u64,
         index: usize,
     ) -> Result<(usize, Sample), DataError> {
+        self.readable(dataset, epoch, index, |index| dataset.sample(index))
+    }
+
+    /// As [`sample`](Self::sample), but resized. An image that cannot be resized counts as unreadable.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`sample`](Self::sample).
+    pub fn resized(
+        &self,
+        dataset: &DetectionDataset,
+        epoch: u64,
+        index: usize,
+        resize: Resize,
+        interpolation: Interpolation,
+    ) -> Result<(usize, Sample), DataError> {
+        let size = (resize, interpolation);
+        self.readable(dataset, epoch, index, |index| {
+            if let Some(sample) = self.resized.get(index, size) {
+                return Ok(sample);
+            }
+            let sample = resize
+                .resize(dataset.sample(index)?, interpolation)
+                .map_err(|error| match dataset.record(index) {
+                    Ok(record) => DataError::image_source(&record.file_name, error),
+                    Err(_) => error,
+                })?;
+            self.resized.keep(index, size, &sample);
+            Ok(sample)
+        })
+    }
+
+    /// The first readable image among that at `index` and its replacements.
+    fn readable(
+        &self,
+        dataset: &DetectionDataset,
+        epoch: u64,
+        index: usize,
+        read: impl Fn(usize) -> Result<Sample, DataError>,
+    ) -> Result<(usize, Sample), DataError> {
         let mut draws = sample_rng(self.seed ^ REPLACEMENT, epoch, index);
         let mut index = index;
         // Terminates: nearly all images are readable, or `count` fails.
         loop {
-            match dataset.sample(index) {
+            match read(index) {
                 Ok(sample) => return Ok((index, sample)),
                 Err(cause) if cause.concerns_one_image() => self.count(dataset, index, cause)?,
                 Err(error) => return Err(error),
@@ -95,8 +148,9 @@ impl SampleReader {
             if len == 0 {
                 return Err(DataError::IndexOutOfRange { index: 0, len });
             }
-            let (_, sample) = self.sample(dataset, epoch, rng.random_range(0..len))?;
-            resize.resize(sample, interpolation)
+            let index = rng.random_range(0..len);
+            let (_, sample) = self.resized(dataset, epoch, index, resize, interpolation)?;
+            Ok(sample)
         }
     }
 

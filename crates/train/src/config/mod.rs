@@ -132,6 +132,10 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     pub batch_size: usize,
     /// Threads that load images; 0 loads on the training thread.
     pub workers: usize,
+    /// Mebibytes of memory for resized training images, so that each is decoded once. What does not fit is
+    /// decoded in every epoch.
+    #[serde(default)]
+    pub image_memory: usize,
     /// Seed of all random numbers.
     pub seed: u64,
     /// The devices, each of which takes a share of every batch on its own thread. A device
@@ -202,6 +206,7 @@ impl RunConfig {
             duration: TrainingLength::Iterations(90_000),
             batch_size: 16,
             workers: 2,
+            image_memory: 0,
             seed: 0,
             devices: vec![DeviceName::CPU],
             accumulate: 1,
@@ -249,6 +254,7 @@ impl RunConfig {
             },
             batch_size: 8,
             workers: 1,
+            image_memory: 512,
             ..paper
         }
     }
@@ -321,6 +327,7 @@ impl<C: BackboneConfig> RunConfig<C> {
             duration: self.duration,
             batch_size: self.batch_size,
             workers: self.workers,
+            image_memory: self.image_memory,
             seed: self.seed,
             devices: self.devices,
             accumulate: self.accumulate,
@@ -424,6 +431,15 @@ impl<C: BackboneConfig> RunConfig<C> {
     #[must_use]
     pub fn with_workers(self, workers: usize) -> Self {
         Self { workers, ..self }
+    }
+
+    /// Sets [`image_memory`](Self::image_memory).
+    #[must_use]
+    pub fn with_image_memory(self, image_memory: usize) -> Self {
+        Self {
+            image_memory,
+            ..self
+        }
     }
 
     /// Sets [`seed`](Self::seed).
@@ -549,6 +565,8 @@ impl<C: BackboneConfig> RunConfig<C> {
         within("batch_size", self.batch_size, 1..=65_536, many)?;
         within("accumulate", self.accumulate, 1..=65_536, many)?;
         within("workers", self.workers, 0..=1024, "at most 1024")?;
+        let (tebibyte, at_most) = (1 << 20, "at most 1,048,576");
+        within("image_memory", self.image_memory, 0..=tebibyte, at_most)?;
         let every = self.validate_every;
         within("validate_every", every, 1..=1_000_000_000, billion)?;
         within(

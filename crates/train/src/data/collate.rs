@@ -44,6 +44,8 @@ pub(crate) fn assigner<C: BackboneConfig>(config: &RunConfig<C>) -> Result<Assig
     Ok(rule.map_err(|error| error.within("model"))?)
 }
 
+const MEBIBYTE: usize = 1 << 20;
+
 /// Augmented images with the targets of their locations.
 #[derive(Clone, Debug)]
 pub struct TrainCollate {
@@ -105,7 +107,8 @@ impl TrainCollate {
             strides: config.model.strides(),
             location_rule: config.model.location_rule,
             ignore: config.ignore,
-            reader: SampleReader::new(config.seed),
+            reader: SampleReader::new(config.seed)
+                .with_memory(config.image_memory.saturating_mul(MEBIBYTE)),
             parts: config.devices.len() * config.accumulate,
         })
     }
@@ -148,12 +151,11 @@ impl Collate for TrainCollate {
         let mut samples = Vec::with_capacity(indices.len());
         let mut read = Vec::with_capacity(indices.len());
         for (offset, &index) in indices.iter().enumerate() {
-            let (index, sample) = self.reader.sample(dataset, place.epoch, index)?;
+            let (index, sample) =
+                (self.reader).resized(dataset, place.epoch, index, resize, interpolation)?;
             let key = place.draws.map_or(index, |draws| draws + offset);
             let mut rng = sample_rng(self.reader.seed(), place.epoch, key);
-            let prepared = resize
-                .resize(sample, interpolation)
-                .and_then(|sample| augmentation.apply_among(sample, &companions, &mut rng));
+            let prepared = augmentation.apply_among(sample, &companions, &mut rng);
             samples.push(prepared.map_err(|error| Error::images(dataset, &[index], error))?);
             read.push(index);
         }
