@@ -8,10 +8,12 @@ the rows of the study, and the number of seeds that an interval of ±0.5 AP need
 
 Over all studies, a mixed model estimates the effect of each loss on the mean difference of a study: effect + study +
 error. The effects of studies are random (REML). The variance of the error is that over the seeds of a study, divided by
-their number; a study with fewer than three seeds is left out. Intervals are those of Hartung and Knapp, with as many degrees of freedom as
-there are studies, less the fixed effects. A moderator is a fixed effect added to the model, one at a time: the start,
-epochs, objects an image, classes, and the share of the detections on objects that are duplicates in the first row.
-Tables that do not record one are left out of its model.
+their number, and taken as known: of few seeds, it makes intervals a little too narrow. Studies with fewer than three
+seeds are left out, and losses in fewer than three studies. Intervals are those of Hartung and Knapp, but never narrower
+than the known variances allow, with as many degrees of freedom as there are studies, less the fixed effects. A moderator
+is a fixed effect added to the model, one at a time, if two degrees of freedom are left: the start, epochs, objects an
+image, classes, and the share of the detections on objects that are duplicates in the first row. Tables that do not
+record one are left out of its model.
 
 statsmodels comes from PyPI.
 """
@@ -27,7 +29,6 @@ from pathlib import Path
 import numpy
 from scipy import stats
 from scipy.optimize import minimize_scalar
-from statsmodels.regression.linear_model import WLS
 from statsmodels.stats.multitest import multipletests
 
 
@@ -53,7 +54,7 @@ def read(path, metric):
     if choices:
         share = statistics.mean(1 - choice["found"] / choice["fitting"] for choice in choices)
         moderators["10% more duplicates"] = 10 * share
-    study = Study("/".join(path.parent.parts[-2:]), moderators)
+    study = Study("/".join(path.resolve().parent.parts[-2:]), moderators)
     base = {run["seed"]: value(run, metric) for run in first["runs"]}
     for row in others:
         study.labels[row["name"]] = row["label"]
@@ -96,29 +97,32 @@ class Effect:
     between: float
 
 
-def fit(means, variances, columns):
+def fit(means, variances, columns, least_freedom=1):
     """The last coefficient of a random-effects regression of means with known variances; `None` if it has no interval."""
     means, variances = numpy.array(means), numpy.array(variances)
     design = numpy.column_stack([numpy.ones(len(means)), *columns])
-    freedom = len(means) - numpy.linalg.matrix_rank(design)
-    if freedom < 1 or len(means) - freedom < design.shape[1]:
+    freedom = len(means) - design.shape[1]
+    limit = 10 * (means.var() + variances.max(initial=0))
+    if freedom < least_freedom or numpy.linalg.matrix_rank(design) < design.shape[1] or limit == 0:
         return None
 
     def model(between):
-        return WLS(means, design, weights=1 / (variances + between)).fit()
+        """The coefficients, their covariance with known variances, and the weighted squares of the residuals."""
+        # Some variances may be 0.
+        weights = 1 / (variances + between + 1e-9 * limit)
+        covariance = numpy.linalg.inv(design.T @ (weights[:, None] * design))
+        coefficients = covariance @ design.T @ (weights * means)
+        return weights, coefficients, covariance, (weights * (means - design @ coefficients) ** 2).sum()
 
     def restricted(between):
         """−2 log of the restricted likelihood, but for a constant."""
-        weights = 1 / (variances + between)
-        information = numpy.linalg.slogdet(design.T @ (weights[:, None] * design))[1]
-        return information - numpy.log(weights).sum() + (weights * model(between).resid ** 2).sum()
+        weights, _, covariance, squares = model(between)
+        return squares - numpy.log(weights).sum() - numpy.linalg.slogdet(covariance)[1]
 
-    limit = 10 * (means.var() + variances.max())
     between = minimize_scalar(restricted, bounds=(0, limit), method="bounded", options={"xatol": 1e-6 * limit}).x
-    found = model(between)
-    # Not below the error of known variances, which few studies underestimate by chance.
-    error = found.bse[-1] * math.sqrt(max(1, 1 / found.scale))
-    mean = found.params[-1]
+    _, coefficients, covariance, squares = model(between)
+    error = math.sqrt(covariance[-1, -1] * max(1, squares / freedom))
+    mean = coefficients[-1]
     p = 2 * stats.t.sf(abs(mean / error), freedom)
     return Effect(mean, stats.t.ppf(0.975, freedom) * error, p, math.sqrt(between))
 
@@ -126,7 +130,9 @@ def fit(means, variances, columns):
 def fit_row(name, studies, moderator=None):
     means = [statistics.mean(study.gains[name]) for study in studies]
     variances = [statistics.variance(study.gains[name]) / len(study.gains[name]) for study in studies]
-    return fit(means, variances, [[study.moderators[moderator] for study in studies]] if moderator else [])
+    if moderator is None:
+        return fit(means, variances, [])
+    return fit(means, variances, [[study.moderators[moderator] for study in studies]], least_freedom=2)
 
 
 def print_effects(studies):
@@ -147,6 +153,9 @@ def print_effects(studies):
     print("\n## Over all studies\n\n| | studies | runs | effect on AP | p | deviation between studies |\n|---|---|---|---|---|---|")
     for (name, (count, runs, effect)), p in zip(effects.items(), corrected):
         print(f"| {labels[name]} | {count} | {runs} | {interval(effect.mean, effect.margin)} | {p:.3f} | {effect.between:.1f} |")
+    moderators = [moderator for moderator in moderators if any(moderated[name, moderator] for name in effects)]
+    if not moderators:
+        return
     print(f"\n## Moderators\n\nChange of the effect on AP.\n\n| | {' | '.join(moderators)} |\n|---|{'---|' * len(moderators)}")
     for name in effects:
         cells = [moderated[name, moderator] for moderator in moderators]

@@ -1,4 +1,8 @@
-use fcos_burn::{data::shapes::ShapesConfig, model::locations::LocationRule, train::RunFolder};
+use fcos_burn::{
+    data::shapes::ShapesConfig,
+    model::locations::LocationRule,
+    train::{RunFolder, config::TrainingLength},
+};
 
 use super::*;
 
@@ -37,7 +41,7 @@ fn the_best_predictions_are_assigned() {
 #[test]
 fn both_rules_train() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let mut config = RunConfig::small();
+    let mut config = RunConfig::small().with_duration(TrainingLength::Epochs(2));
     let shapes = ShapesConfig::default()
         .with_train_images(16)
         .with_val_images(2);

@@ -57,7 +57,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 #[cfg(test)]
 mod tests {
-    use fcos_burn::data::{RgbImage, image::Rgb, sample_rng, shapes::ShapesConfig};
+    use fcos_burn::{
+        data::{RgbImage, image::Rgb, sample_rng, shapes::ShapesConfig},
+        train::config::TrainingLength,
+    };
 
     use super::*;
 
@@ -73,7 +76,7 @@ mod tests {
     #[test]
     fn it_trains_and_must_be_registered_to_resume() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let mut config = RunConfig::small();
+        let mut config = RunConfig::small().with_duration(TrainingLength::Epochs(2));
         let shapes = ShapesConfig::default()
             .with_train_images(8)
             .with_val_images(2);

@@ -120,7 +120,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 #[test]
 fn it_trains_and_loads() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let mut config = RunConfig::small();
+    let length = fcos_burn::train::config::TrainingLength::Epochs(2);
+    let mut config = RunConfig::small().with_duration(length);
     let shapes = fcos_burn::data::shapes::ShapesConfig::default();
     config.data = DataConfig::shapes(shapes.with_train_images(16).with_val_images(2));
     run(config, folder.path())?;

@@ -44,8 +44,11 @@ fn squares(name: &str, count: u32) -> Result<DetectionDataset, DataError> {
     )
 }
 
-fn run(count: u32, output: &Path) -> Result<Outcome, fcos_burn::train::Error> {
-    let mut config = RunConfig::small();
+fn run(
+    mut config: RunConfig,
+    count: u32,
+    output: &Path,
+) -> Result<Outcome, fcos_burn::train::Error> {
     config.input.resize = Resize::Fixed {
         width: 96,
         height: 96,
@@ -56,13 +59,15 @@ fn run(count: u32, output: &Path) -> Result<Outcome, fcos_burn::train::Error> {
 }
 
 fn main() -> Result<(), fcos_burn::train::Error> {
-    run(1000, Path::new("runs/custom-data")).map(drop)
+    run(RunConfig::small(), 1000, Path::new("runs/custom-data")).map(drop)
 }
 
 #[test]
 fn it_trains_on_the_squares() -> Result<(), Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
-    let Outcome::Finished(evaluation) = run(64, folder.path())? else {
+    let length = fcos_burn::train::config::TrainingLength::Epochs(4);
+    let config = RunConfig::small().with_duration(length);
+    let Outcome::Finished(evaluation) = run(config, 64, folder.path())? else {
         return Err("interrupted".into());
     };
     assert_eq!(evaluation.images, 16);

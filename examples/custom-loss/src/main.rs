@@ -45,14 +45,17 @@ fn main() -> Result<(), fcos_burn::train::Error> {
 
 #[cfg(test)]
 mod tests {
-    use fcos_burn::{data::shapes::ShapesConfig, train::RunFolder};
+    use fcos_burn::{
+        data::shapes::ShapesConfig,
+        train::{RunFolder, config::TrainingLength},
+    };
 
     use super::*;
 
     #[test]
     fn the_term_is_recorded_and_plotted() -> Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let mut config = RunConfig::small();
+        let mut config = RunConfig::small().with_duration(TrainingLength::Epochs(2));
         config.data = DataConfig::shapes(
             ShapesConfig::default()
                 .with_train_images(16)

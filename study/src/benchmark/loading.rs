@@ -43,7 +43,8 @@ pub fn measure(
         .with_workers(workers)
         .with_images(images);
     let device = config.devices[0].open(config.precision)?;
-    let collate = TrainCollate::new(config)?;
+    // Every image is decoded, as in the first epoch.
+    let collate = TrainCollate::new(&config.clone().with_image_memory(0))?;
     let loader = BatchLoader::new(dataset.clone(), collate, plan, device, FirstBatch::START);
     let mut rates = Vec::new();
     for _ in 0..rounds.warm_up + rounds.measured {

@@ -71,7 +71,8 @@ pub fn measure(
 ) -> Result<TrainingReport, Error> {
     memory::begin_peak();
     let indices: Vec<usize> = (0..config.batch_size.min(dataset.len())).collect();
-    let collate = TrainCollate::new(config)?;
+    // Every image is decoded, as in the first epoch.
+    let collate = TrainCollate::new(&config.clone().with_image_memory(0))?;
     let whole = TrainCollate {
         parts: 1,
         ..collate.clone()

@@ -173,7 +173,7 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 
 fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
     let (config, weights) = cli.training.config()?;
-    let config = config.with_keep(Keep::Last);
+    let mut config = config.with_keep(Keep::Last);
     let output = match (&cli.output, &plan) {
         (Some(output), _) => output.clone(),
         (None, Some(_)) => Path::new("results").join(config.data.source.name()),
@@ -186,6 +186,7 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
         print(format_args!("{}\n", output.display()))?;
         return Ok(ExitCode::SUCCESS);
     };
+    config.resolve_duration_of_data()?;
     let interrupter = Interrupter::new();
     let signal = StopSignal::watch(interrupter.clone());
     let output = match plan.show {

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     record_file::write_records,
     rows::Row,
-    study::{Study, names_in},
+    study::{Study, check_configuration, names_in},
 };
 
 /// Number of steps that are averaged for one point of a curve.
@@ -183,13 +183,8 @@ fn read(path: &Path, config: &RunConfig) -> Result<Option<Run>, Error> {
         return Ok(None);
     }
     let file: RunFile = read_json(path)?;
-    match file.configuration == *config {
-        true => Ok(Some(file.run)),
-        false => Err(Error::Run {
-            path: path.to_owned(),
-            cause: "has another configuration; use another output folder".to_owned(),
-        }),
-    }
+    check_configuration(file.configuration, config.clone(), path)?;
+    Ok(Some(file.run))
 }
 
 /// All finished runs of a row, including those that were not asked for.
@@ -218,8 +213,7 @@ fn train_once(
     let host = devices[0].clone().without_autodiff();
     let average_decay = config.optimization.average_decay;
     let mut average = average_decay.map(|decay| WeightAverage::new(&model, decay));
-    let per_epoch = train.len().div_ceil(config.batch_size);
-    let total = config.duration.steps(per_epoch);
+    let total = config.duration.steps(config.steps_per_epoch(train.len()));
     let mut optimizer = config.optimization.optimizer(&model)?;
     let mut scheduler = config.optimization.scheduler(&model, total)?;
     let mut learner = trainable(config, model, devices)?;

@@ -11,9 +11,7 @@ use fcos_burn::{
     detect::json::write_json,
     eval::Evaluation,
     train::run::EpochRow,
-    train::{
-        InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::TrainingLength,
-    },
+    train::{InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer},
 };
 use fcos_burn_cli::terminal::message;
 use serde_json::{Value, json};
@@ -26,7 +24,8 @@ const SEED: &str = "seed-";
 /// A set of rows, seeds and their runs.
 #[derive(Clone)]
 pub struct Study {
-    /// Configuration of all runs, except for objective and seed.
+    /// Configuration of all runs, except for objective and seed. Its length does not depend on the data, so that
+    /// runs of another length are not taken for its own.
     pub config: RunConfig,
     /// Initial weights, if the runs do not start from random weights.
     pub weights: Option<InitialWeights>,
@@ -151,12 +150,7 @@ impl Study {
         let folder = RunFolder::open(&path)?;
         let found: RunConfig = folder.read_config()?;
         let wanted = row.apply(&self.config).with_seed(seed);
-        if let Some(key) = other_key(found, wanted, &path)? {
-            return Err(Error::Run {
-                path,
-                cause: format!("was trained with another {key}; use another output folder"),
-            });
-        }
+        check_configuration(found, wanted, &path)?;
         let Some(evaluation) = folder.read_evaluation()? else {
             return Ok(None);
         };
@@ -188,20 +182,17 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The dotted path of the first value in which the configuration of a run, `found`, is not that of a training
-/// with `wanted`.
-fn other_key(
+/// Fails if the configuration of a run, `found`, is not that of a training with `wanted`. Names the first value that
+/// differs.
+pub(super) fn check_configuration(
     found: RunConfig,
     mut wanted: RunConfig,
     path: &Path,
-) -> Result<Option<String>, Error> {
+) -> Result<(), Error> {
     // These follow from the data set. The number of workers and the memory do not affect the result, nor does the
     // kind of the devices if their number is the same.
     wanted.data.categories = found.data.categories.clone();
     wanted.model.num_classes = found.model.num_classes;
-    if let TrainingLength::AtLeast { .. } = wanted.duration {
-        wanted.duration = found.duration;
-    }
     wanted.workers = found.workers;
     wanted.image_memory = found.image_memory;
     if wanted.devices.len() == found.devices.len() {
@@ -213,7 +204,13 @@ fn other_key(
         config
     };
     let (found, wanted) = (absolute(found), absolute(wanted));
-    Ok(difference(&json(&found, path)?, &json(&wanted, path)?))
+    match difference(&json(&found, path)?, &json(&wanted, path)?) {
+        None => Ok(()),
+        Some(key) => Err(Error::Run {
+            path: path.to_owned(),
+            cause: format!("was trained with another {key}; use another output folder"),
+        }),
+    }
 }
 
 fn json(config: &RunConfig, path: &Path) -> Result<Value, Error> {
@@ -246,7 +243,7 @@ fn hours(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use fcos_burn::train::config::DataSource;
+    use fcos_burn::train::config::{DataSource, TrainingLength};
 
     use super::*;
 
@@ -261,25 +258,21 @@ mod tests {
         let trained = |mut config: RunConfig| {
             config.data.source = config.data.source.absolute();
             config.model.num_classes = 3;
-            config.resolve_duration(100);
             config.with_workers(7).with_image_memory(1)
         };
-        let key = |found, wanted| other_key(found, wanted, Path::new("run")).unwrap();
-        assert_eq!(key(trained(relative()), relative()), None);
-        let others = at(Path::new("others"));
-        assert_eq!(
-            key(trained(others), relative()).as_deref(),
-            Some("data.source.folder")
-        );
-        let larger = relative().with_batch_size(16);
-        assert_eq!(
-            key(trained(larger), relative()).as_deref(),
-            Some("batch_size")
-        );
-        let epochs = relative().with_duration(TrainingLength::Epochs(2));
-        assert_eq!(
-            key(trained(relative()), epochs).as_deref(),
-            Some("duration.epochs")
-        );
+        let error = |found, wanted| {
+            let checked = check_configuration(found, wanted, Path::new("run"));
+            checked.err().map(|error| error.to_string())
+        };
+        assert_eq!(error(trained(relative()), relative()), None);
+        let longer = relative().with_duration(TrainingLength::Epochs(5));
+        for (found, key) in [
+            (at(Path::new("others")), "data.source.folder"),
+            (relative().with_batch_size(16), "batch_size"),
+            (longer, "duration"),
+        ] {
+            let error = error(trained(found), relative()).unwrap();
+            assert!(error.contains(&format!("another {key}")), "{error}");
+        }
     }
 }

@@ -102,8 +102,8 @@ pub struct TrainingArgs {
     image_size: ImageSizeArgs,
     #[command(flatten)]
     augmentation: AugmentationArgs,
-    /// Train for this many passes over the training split [default: small: 4, or as many as make
-    /// 1,000 steps, accurate: ten times as many, paper: 90,000 iterations]
+    /// Train for this many passes over the training split [default: small: 4, or more if they
+    /// have fewer than 1,000 steps, accurate: 40 or 10,000 steps, paper: 90,000 iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     epochs: Option<usize>,
     /// Train on this many images per batch [default: small: 8, paper: 16]

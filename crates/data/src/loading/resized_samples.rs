@@ -8,8 +8,8 @@ use crate::transforms::{Interpolation, Resize, Sample};
 /// How an image was resized.
 type Size = (Resize, Interpolation);
 
-/// Samples by index, up to a number of bytes. The first ones stay: in training, every image is read equally often, so
-/// that a cache which replaces old images by new ones would lose each before it is read again.
+/// Samples by index and size, up to a number of bytes. The first ones stay: an epoch reads every image about once, so
+/// that a cache which replaces old ones would lose each before it is read again.
 #[derive(Debug, Default)]
 pub(super) struct ResizedSamples {
     limit: usize,
@@ -18,7 +18,7 @@ pub(super) struct ResizedSamples {
 
 #[derive(Debug, Default)]
 struct Kept {
-    samples: HashMap<usize, (Size, Arc<Sample>)>,
+    samples: HashMap<(usize, Size), Arc<Sample>>,
     bytes: usize,
 }
 
@@ -33,19 +33,17 @@ impl ResizedSamples {
 
     /// The sample of an image in this size, if it is kept.
     pub(super) fn get(&self, index: usize, size: Size) -> Option<Sample> {
-        let sample = match self.kept().samples.get(&index) {
-            Some((kept, sample)) if *kept == size => sample.clone(),
-            _ => return None,
-        };
+        let sample = self.kept().samples.get(&(index, size)).cloned();
         // Copied after the lock is released.
-        Some(Sample::clone(&sample))
+        sample.map(Arc::unwrap_or_clone)
     }
 
-    /// Keeps the sample of an image if there is room, and none of that image.
+    /// Keeps the sample of an image if there is room.
     pub(super) fn keep(&self, index: usize, size: Size, sample: &Sample) {
         let bytes = bytes(sample);
         let has_room = |kept: &Kept| {
-            kept.bytes.saturating_add(bytes) <= self.limit && !kept.samples.contains_key(&index)
+            kept.bytes.saturating_add(bytes) <= self.limit
+                && !kept.samples.contains_key(&(index, size))
         };
         if !has_room(&self.kept()) {
             return;
@@ -55,7 +53,7 @@ impl ResizedSamples {
         // Another thread may have been faster.
         if has_room(&kept) {
             kept.bytes += bytes;
-            kept.samples.insert(index, (size, copy));
+            kept.samples.insert((index, size), copy);
         }
     }
 
@@ -66,7 +64,7 @@ impl ResizedSamples {
 
 fn bytes(sample: &Sample) -> usize {
     let boxes = size_of_val(sample.boxes()) + size_of_val(sample.labels());
-    sample.image().as_raw().len() + boxes + size_of::<(usize, (Size, Arc<Sample>), Sample)>()
+    sample.image().as_raw().len() + boxes + size_of::<((usize, Size), Arc<Sample>, Sample)>()
 }
 
 #[cfg(test)]
@@ -97,6 +95,9 @@ mod tests {
         assert_eq!(kept.get(3, SIZE), Some(sample(3)));
         assert_eq!(kept.get(4, SIZE), None);
         let pointwise = (SIZE.0, Interpolation::Pointwise);
+        assert_eq!(kept.get(5, pointwise), None);
+        // There was room for two only.
+        kept.keep(5, pointwise, &sample(6));
         assert_eq!(kept.get(5, pointwise), None);
     }
 

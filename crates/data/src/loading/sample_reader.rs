@@ -12,7 +12,7 @@ use crate::{DataError, DetectionDataset, sample_rng};
 /// Modifies the seed so that the choice of a replacement and the augmentation of the sample share no random numbers.
 const REPLACEMENT: u64 = 0x5265_706c_6163_6564;
 
-/// Reads training samples. An unreadable image is counted and replaced by another image.
+/// Reads the training samples of a data set. An unreadable image is counted and replaced by another image.
 ///
 /// Clones share the count, and the [memory](Self::with_memory).
 ///
@@ -84,11 +84,11 @@ impl SampleReader {
         self.readable(dataset, epoch, index, |index| dataset.sample(index))
     }
 
-    /// As [`sample`](Self::sample), but resized. An image that cannot be resized counts as unreadable.
+    /// As [`sample`](Self::sample), but resized.
     ///
     /// # Errors
     ///
-    /// Those of [`sample`](Self::sample).
+    /// Those of [`sample`](Self::sample); [`DataError::Dataset`] if an image cannot be resized.
     pub fn resized(
         &self,
         dataset: &DetectionDataset,
@@ -105,8 +105,11 @@ impl SampleReader {
             let sample = resize
                 .resize(dataset.sample(index)?, interpolation)
                 .map_err(|error| match dataset.record(index) {
-                    Ok(record) => DataError::image_source(&record.file_name, error),
-                    Err(_) => error,
+                    Ok(record) => DataError::Dataset {
+                        name: dataset.name().to_owned(),
+                        cause: format!("{}: {error}", record.file_name),
+                    },
+                    Err(error) => error,
                 })?;
             self.resized.keep(index, size, &sample);
             Ok(sample)

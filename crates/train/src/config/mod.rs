@@ -53,16 +53,15 @@ pub use schedule::{Decay, Milestones, Warmup, WarmupShape};
 
 /// The length of a training run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum TrainingLength {
     /// Passes over the training split.
     Epochs(usize),
     /// Batches; the last epoch may be incomplete.
     Iterations(usize),
-    /// Passes over the training split, but as many more as make this number of batches: a schedule
-    /// for large data sets that does not end too early on small ones. The configuration of a run has
-    /// the number of epochs.
+    /// Passes over the training split, or as many as make this number of batches, whichever is longer:
+    /// suits large and small data sets. The configuration of a run has the resulting number of epochs.
     #[serde(rename = "at_least")]
     AtLeast {
         /// Passes over the training split.
@@ -85,6 +84,9 @@ impl TrainingLength {
         }
     }
 }
+
+/// Trainings with fewer steps are likely too short.
+pub(crate) const USUAL_STEPS: usize = 1000;
 
 /// Which epoch's weights the run keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -250,7 +252,7 @@ impl RunConfig {
                 .with_average_decay(Some(0.99)),
             duration: TrainingLength::AtLeast {
                 epochs: 4,
-                iterations: 1000,
+                iterations: USUAL_STEPS,
             },
             batch_size: 8,
             workers: 1,
@@ -268,7 +270,7 @@ impl RunConfig {
             .with_assigner(AssignerConfig::Dw(DwConfig::default()))
             .with_duration(TrainingLength::AtLeast {
                 epochs: 40,
-                iterations: 10_000,
+                iterations: 10 * USUAL_STEPS,
             });
         accurate.objective.association = association;
         accurate
@@ -402,17 +404,35 @@ impl<C: BackboneConfig> RunConfig<C> {
         }
     }
 
+    /// The number of steps in an epoch of this many images.
+    pub fn steps_per_epoch(&self, images: usize) -> usize {
+        images.div_ceil(self.batch_size)
+    }
+
     /// Replaces [`TrainingLength::AtLeast`] by its number of epochs. Logs it. `images` is the number of
     /// training images.
     pub fn resolve_duration(&mut self, images: usize) {
         let TrainingLength::AtLeast { .. } = self.duration else {
             return;
         };
-        let per_epoch = images.div_ceil(self.batch_size.max(1)).max(1);
+        let per_epoch = self.steps_per_epoch(images).max(1);
         let steps = self.duration.steps(per_epoch);
         let epochs = steps / per_epoch;
         log::info!("{epochs} epochs, chosen for {images} training images: {steps} steps");
         self.duration = TrainingLength::Epochs(epochs);
+    }
+
+    /// As [`resolve_duration`](Self::resolve_duration), with the number of images in [`data`](Self::data).
+    ///
+    /// # Errors
+    ///
+    /// Fails if the data cannot be opened.
+    pub fn resolve_duration_of_data(&mut self) -> Result<(), Error> {
+        if let TrainingLength::AtLeast { .. } = self.duration {
+            let (train, _) = self.data.open_splits()?;
+            self.resolve_duration(train.len());
+        }
+        Ok(())
     }
 
     /// Sets [`duration`](Self::duration).
@@ -546,12 +566,6 @@ impl<C: BackboneConfig> RunConfig<C> {
     ///
     /// Names the first field that is out of range.
     pub fn validate(&self) -> Result<(), Error> {
-        let (shorter, longer) = match self.duration {
-            TrainingLength::Epochs(length) | TrainingLength::Iterations(length) => (length, length),
-            TrainingLength::AtLeast { epochs, iterations } => {
-                (epochs.min(iterations), epochs.max(iterations))
-            }
-        };
         let within = |field, value: usize, allowed: RangeInclusive<usize>, requirement| {
             let value = (!allowed.contains(&value)).then_some(value);
             value.map_or(Ok(()), |value| {
@@ -560,8 +574,18 @@ impl<C: BackboneConfig> RunConfig<C> {
         };
         // Larger values could overflow memory or integer arithmetic.
         let (billion, many) = ("between 1 and 1,000,000,000", "between 1 and 65,536");
-        within("duration", shorter, 1..=1_000_000_000, billion)?;
-        within("duration", longer, 1..=1_000_000_000, billion)?;
+        match self.duration {
+            TrainingLength::Epochs(length) | TrainingLength::Iterations(length) => {
+                within("duration", length, 1..=1_000_000_000, billion)?;
+            }
+            TrainingLength::AtLeast { epochs, iterations } => {
+                let fields = [("epochs", epochs), ("iterations", iterations)];
+                for (name, length) in fields {
+                    within(name, length, 1..=1_000_000_000, billion)
+                        .map_err(|error| error.within("duration.at_least"))?;
+                }
+            }
+        }
         within("batch_size", self.batch_size, 1..=65_536, many)?;
         within("accumulate", self.accumulate, 1..=65_536, many)?;
         within("workers", self.workers, 0..=1024, "at most 1024")?;
@@ -827,6 +851,7 @@ mod tests {
             "class_weights",
             "focal_alpha",
             "ignore",
+            "image_memory",
         ] {
             assert!(
                 whole.as_object_mut().unwrap().remove(key).is_some(),
@@ -894,7 +919,10 @@ mod tests {
             iterations: usize::MAX,
         };
         let error = config.validate().unwrap_err().to_string();
-        assert!(error.starts_with("duration is 1844674"), "{error}");
+        assert!(
+            error.starts_with("duration.at_least.iterations is 1844674"),
+            "{error}"
+        );
         let mut config = RunConfig::small();
         config.optimization.optimizer = OptimizerConfig::sgd(1.0);
         let error = config.validate().unwrap_err().to_string();

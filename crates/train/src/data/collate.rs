@@ -302,6 +302,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn batches_do_not_depend_on_the_memory_for_images() {
+        for multi_scale in [None, config().input.multi_scale] {
+            let mut config = config();
+            config.input.multi_scale = multi_scale;
+            let of = |mebibytes| {
+                epochs(
+                    &config.clone().with_image_memory(mebibytes),
+                    FirstBatch::START,
+                )
+            };
+            assert!(of(0) == of(512));
+        }
+    }
+
     fn place(batch: usize, epochs_left: usize) -> BatchPlace {
         BatchPlace {
             epoch: 1,

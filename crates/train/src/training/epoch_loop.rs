@@ -85,7 +85,7 @@ pub(crate) struct Steps {
 impl Steps {
     /// The steps of a training on `images`.
     pub(crate) fn of<C: BackboneConfig>(config: &RunConfig<C>, images: &DetectionDataset) -> Self {
-        let per_epoch = images.len().div_ceil(config.batch_size);
+        let per_epoch = config.steps_per_epoch(images.len());
         Self {
             per_epoch,
             total: config.duration.steps(per_epoch),

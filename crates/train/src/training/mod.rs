@@ -59,6 +59,7 @@ use self::{
 };
 use crate::{
     Error, RunConfig,
+    config::USUAL_STEPS,
     config::{DataSource, Keep},
     data::{
         Assigner, BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
@@ -77,9 +78,6 @@ pub use log_renderer::LineRenderer;
 #[cfg(test)]
 pub(crate) use setup::random_model;
 pub use setup::{InitialWeights, initial_model, open_devices, trainable};
-
-/// A training with fewer steps is likely too short.
-const USUAL_STEPS: usize = 1000;
 
 /// How a training ended.
 #[derive(Debug)]
@@ -552,7 +550,6 @@ impl Splits {
         config.model.num_classes = train.categories().len();
         config.data.categories = train.categories().to_vec();
         config.resolve_augmentation(train.len());
-        config.resolve_duration(train.len());
         let data = Self {
             // A held-out part has no image of the rest.
             shared: match config.data.val_share {
@@ -563,6 +560,7 @@ impl Splits {
             val: Arc::new(val),
         };
         data.describe()?;
+        config.resolve_duration(data.train.len());
         Ok(data)
     }
 

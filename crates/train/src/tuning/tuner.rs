@@ -142,7 +142,9 @@ pub struct Tuner {
 }
 
 impl Tuner {
-    /// A new search in `folder`. Trials train with `base` but for the values that they draw, and with its seed.
+    /// A new search in `folder`. Trials train with `base` but for the values that they draw, and with its seed and number of
+    /// epochs. If these depend on the data and [trainers](Self::with_trainer) have data of their own, call
+    /// [`RunConfig::resolve_duration`] before.
     ///
     /// # Errors
     ///
@@ -154,10 +156,7 @@ impl Tuner {
         let within = |error: ConfigError| error.within("halving");
         search.halving.validate().map_err(within)?;
         base.validate()?;
-        if let TrainingLength::AtLeast { .. } = base.duration {
-            let (train, _) = base.data.open_splits()?;
-            base.resolve_duration(train.len());
-        }
+        base.resolve_duration_of_data()?;
         let TrainingLength::Epochs(epochs) = base.duration else {
             let value = format!("{:?}", base.duration);
             return Err(ConfigError::new("duration", value, "a number of epochs").into());
@@ -614,6 +613,18 @@ mod tests {
             error.to_string().contains("already holds a search"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_length_that_depends_on_the_data_is_the_same_for_all_trials() {
+        let dir = tempfile::tempdir().unwrap();
+        // Four images in steps of two.
+        let base = tiny().with_duration(TrainingLength::AtLeast {
+            epochs: 1,
+            iterations: 5,
+        });
+        let tuner = Tuner::create(&dir.path().join("search"), base, search_of(1)).unwrap();
+        assert_eq!(tuner.base().duration, TrainingLength::Epochs(3));
     }
 
     #[test]
