@@ -186,7 +186,7 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
         print(format_args!("{}\n", output.display()))?;
         return Ok(ExitCode::SUCCESS);
     };
-    config.resolve_duration_of_data()?;
+    config.resolve_by_data()?;
     let interrupter = Interrupter::new();
     let signal = StopSignal::watch(interrupter.clone());
     let output = match plan.show {

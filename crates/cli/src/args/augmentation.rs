@@ -10,7 +10,8 @@ use fcos_burn::{
 #[derive(Args, Clone, Debug)]
 pub struct AugmentationArgs {
     /// Augment training images by a named list of steps, or by one that fits the number of images
-    /// (auto) [default: horizontal flips]
+    /// and epochs (auto) [default: auto for your own images without --config, otherwise horizontal
+    /// flips]
     #[arg(long, value_enum)]
     augment: Option<Augment>,
     /// Multiply the size of each training batch by a random factor from LO to HI [default: no
@@ -18,7 +19,7 @@ pub struct AugmentationArgs {
     #[arg(long, value_name = "LO,HI", value_parser = parse_multi_scale)]
     multi_scale: Option<MultiScale>,
     /// Train the last N epochs at one size, with only flips, crops, scales and colors of the
-    /// augmentation [default: 0]
+    /// augmentation [default: 0; a tenth of them with --augment auto]
     #[arg(long, value_name = "N")]
     plain_epochs: Option<usize>,
 }

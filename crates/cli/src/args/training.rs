@@ -4,6 +4,7 @@ use std::{mem::discriminant, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
+    data::transforms::AugmentationStrength,
     detect::{DetectorFile, device::DeviceName},
     loss::{
         AssociationLoss, AssociationScore, BoxAssociation, BoxLoss, ClassificationLoss, ConfigError,
@@ -420,14 +421,19 @@ impl TrainingArgs {
         if let Some(precision) = self.device.precision {
             config.precision = precision;
         }
-        let config = self
+        let mut config = self
             .recipe
             .with_fields(config)
             .map_err(train::Error::from)?;
-        let is_builtin = weights.is_none()
-            && !self.from_scratch
-            && !config.data.source.is_generated()
-            && config.has_builtin_model()?;
+        let is_own = !config.data.source.is_generated();
+        let is_chosen = self.config.is_some()
+            || config.augment.is_some()
+            || config.input.augmentation != self.preset.config().input.augmentation;
+        if is_own && !is_chosen && !matches!(self.preset, Preset::Paper) {
+            config.augment = Some(AugmentationStrength::Auto);
+        }
+        let is_builtin =
+            weights.is_none() && !self.from_scratch && is_own && config.has_builtin_model()?;
         let weights = weights.or(is_builtin.then_some(InitialWeights::Builtin));
         Ok((config, weights))
     }
@@ -609,6 +615,33 @@ mod tests {
         assert_eq!(config(&[&flags[..], &["dw"]].concat()), accurate);
         let fcos = config(&[&flags[..], &["fcos"]].concat());
         assert_eq!(fcos.objective, RunConfig::small().objective);
+    }
+
+    #[test]
+    fn the_augmentation_fits_own_images_unless_it_is_chosen() {
+        let own = [
+            "--train-images",
+            "a",
+            "--train-annotations",
+            "a.json",
+            "--val-images",
+            "b",
+            "--val-annotations",
+            "b.json",
+        ];
+        let of = |flags: &[&str]| config(&[&own[..], flags].concat()).augment;
+        assert_eq!(of(&[]), Some(AugmentationStrength::Auto));
+        assert_eq!(
+            of(&["--preset", "accurate"]),
+            Some(AugmentationStrength::Auto)
+        );
+        assert_eq!(
+            of(&["--augment", "light"]),
+            Some(AugmentationStrength::Light)
+        );
+        assert_eq!(of(&["--set", "input.augmentation=[]"]), None);
+        assert_eq!(of(&["--preset", "paper"]), None);
+        assert_eq!(config(&[]).augment, None);
     }
 
     #[test]

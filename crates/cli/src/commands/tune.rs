@@ -90,8 +90,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 fn create(args: &Args, folder: &Path) -> Result<Tuner, Error> {
-    let (base, weights): (RunConfig, _) = args.training.config()?;
+    let (mut base, weights): (RunConfig, _) = args.training.config()?;
     check_devices(&base.devices, base.precision)?;
+    // The space is around the steps of the augmentation.
+    base.resolve_by_data()?;
     let mut search = TuningConfig::around(&base);
     if let Some(trials) = args.trials {
         search = search.with_trials(trials);

@@ -422,15 +422,18 @@ impl<C: BackboneConfig> RunConfig<C> {
         self.duration = TrainingLength::Epochs(epochs);
     }
 
-    /// As [`resolve_duration`](Self::resolve_duration), with the number of images in [`data`](Self::data).
+    /// Replaces what depends on the number of images in [`data`](Self::data): the
+    /// [duration](Self::resolve_duration) and the [augmentation](Self::resolve_augmentation).
     ///
     /// # Errors
     ///
     /// Fails if the data cannot be opened.
-    pub fn resolve_duration_of_data(&mut self) -> Result<(), Error> {
-        if let TrainingLength::AtLeast { .. } = self.duration {
+    pub fn resolve_by_data(&mut self) -> Result<(), Error> {
+        let depends = matches!(self.duration, TrainingLength::AtLeast { .. });
+        if depends || self.augment.is_some() {
             let (train, _) = self.data.open_splits()?;
             self.resolve_duration(train.len());
+            self.resolve_augmentation(train.len());
         }
         Ok(())
     }

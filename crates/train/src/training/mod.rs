@@ -549,7 +549,6 @@ impl Splits {
         let val = known_classes(val, train.categories())?;
         config.model.num_classes = train.categories().len();
         config.data.categories = train.categories().to_vec();
-        config.resolve_augmentation(train.len());
         let data = Self {
             // A held-out part has no image of the rest.
             shared: match config.data.val_share {
@@ -561,6 +560,7 @@ impl Splits {
         };
         data.describe()?;
         config.resolve_duration(data.train.len());
+        config.resolve_augmentation(data.train.len());
         Ok(data)
     }
 

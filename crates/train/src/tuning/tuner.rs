@@ -156,7 +156,10 @@ impl Tuner {
         let within = |error: ConfigError| error.within("halving");
         search.halving.validate().map_err(within)?;
         base.validate()?;
-        base.resolve_duration_of_data()?;
+        if let TrainingLength::AtLeast { .. } = base.duration {
+            let (train, _) = base.data.open_splits()?;
+            base.resolve_duration(train.len());
+        }
         let TrainingLength::Epochs(epochs) = base.duration else {
             let value = format!("{:?}", base.duration);
             return Err(ConfigError::new("duration", value, "a number of epochs").into());
