@@ -33,7 +33,7 @@ const SHORT: &str = r#"{
         "resize": {"fixed": {"width": 64, "height": 64}},
         "multi_scale": {"min": 0.5, "max": 1.5}
     },
-    "augment": "auto",
+    "augment": "strong",
     "plain_epochs": 1,
     "optimization": {"decay": {"cosine": {"end": 0.1}}, "average_decay": 0.9},
     "duration": {"epochs": 3},
