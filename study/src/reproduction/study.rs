@@ -243,6 +243,8 @@ fn hours(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use fcos_burn::train::config::{DataSource, TrainingLength};
 
     use super::*;
