@@ -24,6 +24,7 @@ impl<C: BackboneConfig> RunConfig<C> {
         let mut resolved = strength;
         if strength == AugmentationStrength::Auto {
             if epochs < LONG {
+                log::info!("augmentation: as configured, in fewer than {LONG} epochs");
                 return;
             }
             resolved = strength.resolved(images);

@@ -406,7 +406,7 @@ impl<C: BackboneConfig> RunConfig<C> {
 
     /// The number of steps in an epoch of this many images.
     pub fn steps_per_epoch(&self, images: usize) -> usize {
-        images.div_ceil(self.batch_size)
+        images.div_ceil(self.batch_size.max(1))
     }
 
     /// Replaces [`TrainingLength::AtLeast`] by its number of epochs. Logs it. `images` is the number of
@@ -898,6 +898,8 @@ mod tests {
         // 37 steps in an epoch, 28 × 37 = 1036.
         assert_eq!(epochs(292, 8), TrainingLength::Epochs(28));
         assert_eq!(epochs(1, 8), TrainingLength::Epochs(1000));
+        // Not valid, but not a reason to panic before it is checked.
+        assert_eq!(epochs(0, 0), TrainingLength::Epochs(1000));
         let mut fixed = RunConfig::small().with_duration(TrainingLength::Epochs(2));
         fixed.resolve_duration(1);
         assert_eq!(fixed.duration, TrainingLength::Epochs(2));
