@@ -753,18 +753,17 @@ fn a_named_augmentation_becomes_the_steps_of_the_run() {
     fs::write(&config, TINY).unwrap();
     let folder = dir.path().join("run");
     let args = ["--config", path(&config), "--output", path(&folder)];
-    let flags = "--epochs 1 --augment auto --multi-scale 0.5,1.5 --plain-epochs 1";
+    let flags = "--epochs 1 --augment strong --multi-scale 0.5,1.5 --plain-epochs 1";
     let flags: Vec<&str> = flags.split(' ').collect();
     let output = run("train", &[&args[..], &flags].concat());
     assert!(output.status.success(), "{}", stderr(&output));
     let config: RunConfig = (RunFolder::open(&folder).unwrap()).read_config().unwrap();
     assert_eq!((config.augment, config.plain_epochs), (None, 1));
     assert_eq!(config.input.multi_scale, Some(MultiScale::new(0.5, 1.5)));
-    // There are few images.
     let steps = AugmentationStrength::Strong.steps(1);
     assert_eq!(config.input.augmentation, steps);
     let told = stderr(&output);
-    assert!(told.contains("augmentation: strong, chosen for"), "{told}");
+    assert!(told.contains("augmentation: strong: copy_paste"), "{told}");
     for flag in ["--augment=light", "--multi-scale=1,2", "--plain-epochs=2"] {
         let args = ["--resume", path(&folder), flag];
         assert_fails("train", &args, 2, &["cannot be used with", "--resume"]);
