@@ -321,7 +321,12 @@ impl Table {
         }
         let baseline = baseline.unwrap_or_default();
         let configuration = match baseline.first() {
-            Some(first) => Some(first.run.folder.read_config()?),
+            Some(first) => {
+                let mut config: RunConfig = first.run.folder.read_config()?;
+                // As it was named: a run has the absolute path, which says nothing on another machine.
+                config.data.source = study.config.data.source.clone();
+                Some(config)
+            }
             None => None,
         };
         Ok(Self {
