@@ -175,6 +175,16 @@ impl RecipeArgs {
         config.with_fields(self.fields.iter().map(|(field, value)| (field, value)))
     }
 
+    /// Whether `--set` names this field, a part of it, or what it is a part of.
+    pub fn sets(&self, field: &str) -> bool {
+        let is_within = |inner: &str, outer: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        (self.fields.iter()).any(|(name, _)| is_within(name, field) || is_within(field, name))
+    }
+
     fn set_optimizer(&self, optimizer: &mut OptimizerConfig) -> Result<(), ConfigError> {
         match self.optimizer {
             Some(Optimizer::Sgd) => *optimizer = OptimizerConfig::sgd(0.9),

@@ -428,7 +428,8 @@ impl TrainingArgs {
         let is_own = !config.data.source.is_generated();
         let is_chosen = self.config.is_some()
             || config.augment.is_some()
-            || config.input.augmentation != self.preset.config().input.augmentation;
+            || self.recipe.sets("augment")
+            || self.recipe.sets("input.augmentation");
         if is_own && !is_chosen && !matches!(self.preset, Preset::Paper) {
             config.augment = Some(AugmentationStrength::Auto);
         }
@@ -640,6 +641,17 @@ mod tests {
             Some(AugmentationStrength::Light)
         );
         assert_eq!(of(&["--set", "input.augmentation=[]"]), None);
+        // The default steps, but chosen.
+        let flips = r#"input.augmentation=[{"horizontal_flip":{"probability":0.5}}]"#;
+        assert_eq!(of(&["--set", flips]), None);
+        assert_eq!(of(&["--set", "augment=null"]), None);
+        assert_eq!(
+            of(&[
+                "--set",
+                "input.resize={\"fixed\":{\"width\":64,\"height\":64}}"
+            ]),
+            Some(AugmentationStrength::Auto)
+        );
         assert_eq!(of(&["--preset", "paper"]), None);
         assert_eq!(config(&[]).augment, None);
     }
