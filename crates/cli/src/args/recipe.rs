@@ -175,14 +175,17 @@ impl RecipeArgs {
         config.with_fields(self.fields.iter().map(|(field, value)| (field, value)))
     }
 
-    /// Whether `--set` names this field, a part of it, or what it is a part of.
+    /// Whether `--set` names this field or a part of it, or has it in the value of what it is a part of.
     pub fn sets(&self, field: &str) -> bool {
-        let is_within = |inner: &str, outer: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        // The rest of a path below another one, as a JSON pointer.
+        let below = |path: &str, other: &str| {
+            let rest = path.strip_prefix(other)?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| rest.replace('.', "/"))
         };
-        (self.fields.iter()).any(|(name, _)| is_within(name, field) || is_within(field, name))
+        self.fields.iter().any(|(name, value)| {
+            let contains = |path: String| value.pointer(&path).is_some();
+            below(name, field).is_some() || below(field, name).is_some_and(contains)
+        })
     }
 
     fn set_optimizer(&self, optimizer: &mut OptimizerConfig) -> Result<(), ConfigError> {

@@ -645,11 +645,11 @@ mod tests {
         let flips = r#"input.augmentation=[{"horizontal_flip":{"probability":0.5}}]"#;
         assert_eq!(of(&["--set", flips]), None);
         assert_eq!(of(&["--set", "augment=null"]), None);
+        let probability = "input.augmentation.0.horizontal_flip.probability=0.4";
+        assert_eq!(of(&["--set", probability]), None);
+        assert_eq!(of(&["--set", r#"input={"augmentation":[]}"#]), None);
         assert_eq!(
-            of(&[
-                "--set",
-                "input.resize={\"fixed\":{\"width\":64,\"height\":64}}"
-            ]),
+            of(&["--set", r#"input={"size_multiple":32}"#]),
             Some(AugmentationStrength::Auto)
         );
         assert_eq!(of(&["--preset", "paper"]), None);
