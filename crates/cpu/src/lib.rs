@@ -10,6 +10,8 @@ mod flex;
 #[cfg(test)]
 #[forbid(unsafe_code)]
 mod levels;
+#[forbid(unsafe_code)]
+mod nhwc;
 mod normalization;
 #[cfg(feature = "optim")]
 #[forbid(unsafe_code)]
@@ -17,7 +19,11 @@ pub mod optim;
 #[forbid(unsafe_code)]
 mod parallel;
 #[forbid(unsafe_code)]
+mod product;
+#[forbid(unsafe_code)]
 mod reduction;
+#[forbid(unsafe_code)]
+mod scratch;
 #[forbid(unsafe_code)]
 mod simd;
 mod uninit;

@@ -1,8 +1,9 @@
 //! Accurate sums of many values, bit-identical at every level of vector instructions.
 
-use pulp::{Simd, WithSimd};
+use pulp::{Simd, WithSimd, bytemuck::cast_slice};
+use rayon::prelude::*;
 
-use crate::simd::dispatch;
+use crate::{product::load, simd::dispatch};
 
 /// The number of independent partial sums: a multiple of every level's lanes, and enough to
 /// hide the latency of an addition. It is the same at every level, so the results are too.
@@ -36,6 +37,61 @@ pub fn sum_over_batch(values: impl IntoIterator<Item = f64>, channels: usize) ->
         sums[index % channels] += value;
     }
     sums.into_iter().map(|sum: f64| sum as f32).collect()
+}
+
+/// The pixels whose values are added on one thread.
+const PIXELS: usize = 1024;
+
+/// The pixels whose values are added in 32 bits before their sums are added in 64.
+const PIXEL_BLOCK: usize = 32;
+
+/// The sum of each channel of `values`, `[pixels, channels]`. As exact as [`sum`].
+pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f64> {
+    let parts: Vec<Vec<f64>> = values
+        .par_chunks((PIXELS * channels).max(1))
+        .map(|values| dispatch(ChannelSums { values, channels }))
+        .collect();
+    add_up(parts, channels)
+}
+
+fn add_up(parts: Vec<Vec<f64>>, channels: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; channels];
+    for part in parts {
+        for (sum, value) in sums.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    sums
+}
+
+struct ChannelSums<'a> {
+    values: &'a [f32],
+    channels: usize,
+}
+
+impl WithSimd for ChannelSums<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        let channels = self.channels;
+        let mut sums = vec![0.0; channels];
+        for block in self.values.chunks(PIXEL_BLOCK * channels) {
+            for start in (0..channels).step_by(S::F32_LANES) {
+                let count = S::F32_LANES.min(channels - start);
+                let mut sum = simd.splat_f32s(0.0);
+                for pixel in block.chunks_exact(channels) {
+                    sum = simd.add_f32s(sum, load(simd, &pixel[start..start + count]));
+                }
+                let sum = [sum];
+                let values: &[f32] = cast_slice(&sum);
+                for (sum, value) in sums[start..].iter_mut().zip(values) {
+                    *sum += f64::from(*value);
+                }
+            }
+        }
+        sums
+    }
 }
 
 struct Sum<'a>(&'a [f32]);
