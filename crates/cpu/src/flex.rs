@@ -81,8 +81,30 @@ pub fn channels_first(values: Vec<f32>, shape: [usize; 4]) -> FloatTensor<Flex> 
     tensor(values, shape).permute(&[0, 3, 1, 2])
 }
 
+/// Whether the channels of feature maps, `[batch, channels, height, width]`, lie beside each other in
+/// memory.
+pub fn has_channels_last(tensor: &FloatTensor<Flex>) -> bool {
+    tensor.permute(&[0, 2, 3, 1]).is_contiguous()
+}
+
+/// Applies an operation on contiguous tensors, element by element, to two tensors of feature maps of
+/// one shape. If the first has its channels last in memory, so has the result.
+pub fn in_order_of_first(
+    first: FloatTensor<Flex>,
+    second: FloatTensor<Flex>,
+    operation: impl FnOnce(FloatTensor<Flex>, FloatTensor<Flex>) -> FloatTensor<Flex>,
+) -> FloatTensor<Flex> {
+    if !has_channels_last(&first) {
+        return operation(first, second.to_contiguous());
+    }
+    let first_in_order = channels_last(&first);
+    drop(first);
+    operation(first_in_order, channels_last(&second)).permute(&[0, 3, 1, 2])
+}
+
 /// Applies `update` to the index and the values of each chunk of `length` values, in
-/// parallel. Works in place if no other tensor shares the memory, and on a copy otherwise.
+/// parallel. Works in place if no other tensor shares the memory, and on a copy otherwise. Values are
+/// in row-major order; if `tensor` is not, the result is nevertheless.
 pub fn update_chunks(
     mut tensor: FloatTensor<Flex>,
     length: usize,

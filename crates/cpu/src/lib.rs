@@ -18,6 +18,7 @@ mod normalization;
 pub mod optim;
 #[forbid(unsafe_code)]
 mod parallel;
+mod pooling;
 #[forbid(unsafe_code)]
 mod product;
 #[forbid(unsafe_code)]
@@ -27,7 +28,10 @@ mod scratch;
 #[forbid(unsafe_code)]
 mod simd;
 mod uninit;
+mod upsampling;
 
 pub use activation::{add_relu, relu};
 pub use convolution::conv2d;
 pub use normalization::{batch_norm_train, group_norm};
+pub use pooling::max_pool2d;
+pub use upsampling::add_upsampled;

@@ -54,6 +54,58 @@ pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f64> {
     add_up(parts, channels)
 }
 
+/// The sum of `(a - a_mean) * (b - b_mean)` for each channel of `a` and `b`, `[pixels, channels]`, and
+/// its means. As exact as [`covariance`].
+pub fn channel_covariances(inputs: [&[f32]; 2], means: [&[f32]; 2]) -> Vec<f64> {
+    let channels = means[0].len();
+    let chunk = (PIXELS * channels).max(1);
+    let parts: Vec<Vec<f64>> = (inputs[0].par_chunks(chunk))
+        .zip(inputs[1].par_chunks(chunk))
+        .map(|(a, b)| {
+            let inputs = [a, b];
+            dispatch(ChannelCovariances { inputs, means })
+        })
+        .collect();
+    add_up(parts, channels)
+}
+
+struct ChannelCovariances<'a> {
+    inputs: [&'a [f32]; 2],
+    means: [&'a [f32]; 2],
+}
+
+impl WithSimd for ChannelCovariances<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        let channels = self.means[0].len();
+        let mut sums = vec![0.0; channels];
+        let [a, b] = self
+            .inputs
+            .map(|input| input.chunks(PIXEL_BLOCK * channels));
+        for (a, b) in a.zip(b) {
+            for start in (0..channels).step_by(S::F32_LANES) {
+                let end = channels.min(start + S::F32_LANES);
+                let means = self.means.map(|means| load(simd, &means[start..end]));
+                let mut sum = simd.splat_f32s(0.0);
+                for (a, b) in a.chunks_exact(channels).zip(b.chunks_exact(channels)) {
+                    // Not a fused multiply-add: not every level has one.
+                    let a = simd.sub_f32s(load(simd, &a[start..end]), means[0]);
+                    let b = simd.sub_f32s(load(simd, &b[start..end]), means[1]);
+                    sum = simd.add_f32s(sum, simd.mul_f32s(a, b));
+                }
+                let sum = [sum];
+                let values: &[f32] = cast_slice(&sum);
+                for (sum, value) in sums[start..].iter_mut().zip(values) {
+                    *sum += f64::from(*value);
+                }
+            }
+        }
+        sums
+    }
+}
+
 fn add_up(parts: Vec<Vec<f64>>, channels: usize) -> Vec<f64> {
     let mut sums = vec![0.0; channels];
     for part in parts {

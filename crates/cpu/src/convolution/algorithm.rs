@@ -16,12 +16,7 @@ use super::{
 
 /// The output, `[batch, height, width, filters]`, for a weight
 /// `[filters, channels, kernel height, kernel width]`.
-pub fn forward(
-    input: Nhwc,
-    weight: &[f32],
-    finish: Finish,
-    geometry: &Geometry,
-) -> Vec<f32> {
+pub fn forward(input: Nhwc, weight: &[f32], finish: Finish, geometry: &Geometry) -> Vec<f32> {
     let filters = weight.len() / (input.channels() * geometry.taps());
     if winograd::is_suitable(geometry, input.batch(), input.channels(), filters) {
         let kernels = winograd::Kernels::new(weight, filters, Direction::Forward);
@@ -47,7 +42,14 @@ pub fn input_gradient(
         return by_winograd(output_gradient, &kernels, channels, finish, &transposed);
     }
     let stencil = Stencil::input_gradient(geometry);
-    by_stencil(output_gradient, weight, channels, &stencil, Direction::Backward, finish)
+    by_stencil(
+        output_gradient,
+        weight,
+        channels,
+        &stencil,
+        Direction::Backward,
+        finish,
+    )
 }
 
 fn by_winograd(

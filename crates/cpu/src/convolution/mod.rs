@@ -256,7 +256,10 @@ fn register_gradients(
         let weight = weight.to_contiguous();
         let result = algorithm::input_gradient(gradient, values(&weight), channels, &geometry);
         let [height, width] = geometry.input;
-        grads.register::<Flex>(node, channels_first(result, [batch, height, width, channels]));
+        grads.register::<Flex>(
+            node,
+            channels_first(result, [batch, height, width, channels]),
+        );
     }
     if let Some(node) = weight_parent {
         let input = channels_last(&input);

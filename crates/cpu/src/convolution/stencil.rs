@@ -84,9 +84,7 @@ impl Stencil {
 
     /// The number of elements of a phase along each axis.
     pub fn extent(&self, phase: &Phase) -> [usize; 2] {
-        [0, 1].map(|axis| {
-            (self.output[axis] - phase.first[axis]).div_ceil(self.output_step[axis])
-        })
+        [0, 1].map(|axis| (self.output[axis] - phase.first[axis]).div_ceil(self.output_step[axis]))
     }
 
     /// The smallest and the largest offset of all taps along an axis, or 0.
@@ -95,10 +93,7 @@ impl Stencil {
             let taps = self.phases.iter().flat_map(|phase| &phase.taps);
             taps.map(|tap| tap.offset[axis])
         };
-        [
-            offsets().min().unwrap_or(0),
-            offsets().max().unwrap_or(0),
-        ]
+        [offsets().min().unwrap_or(0), offsets().max().unwrap_or(0)]
     }
 }
 
@@ -111,9 +106,8 @@ impl Phase {
         };
         let row = |tap: &&Tap| tap.offset[0] == first.offset[0];
         let run = self.taps.iter().take_while(row).count();
-        let expected = |(index, tap): (usize, &Tap)| {
-            tap.offset[1] == first.offset[1] + (index % run) as isize
-        };
+        let expected =
+            |(index, tap): (usize, &Tap)| tap.offset[1] == first.offset[1] + (index % run) as isize;
         match self.taps.iter().enumerate().all(expected) {
             true => run,
             false => 1,

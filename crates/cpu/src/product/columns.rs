@@ -65,17 +65,12 @@ impl Columns<'_> {
     #[inline(always)]
     fn block<S: Simd, const COUNT: usize, const VECTORS: usize>(&mut self, simd: S, row: usize) {
         let (right, _) = S::as_simd_f32s(self.panel.values);
-        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
-        for (start, right) in self.starts.iter().zip(right.chunks_exact(VECTORS)) {
-            let left = &self.source[start + row..][..COUNT];
-            let right: [S::f32s; VECTORS] = std::array::from_fn(|j| right[j]);
-            for i in 0..COUNT {
-                let left = simd.splat_f32s(left[i]);
-                for j in 0..VECTORS {
-                    sums[i][j] = simd.mul_add_e_f32s(left, right[j], sums[i][j]);
-                }
-            }
-        }
+        let sums = sums_of_columns::<S, COUNT, VECTORS>(
+            simd,
+            &self.source[row..],
+            self.starts,
+            right.as_chunks().0,
+        );
         let (all, _) = S::as_mut_simd_f32s(self.sums);
         let all = &mut all[row * VECTORS..][..COUNT * VECTORS];
         for i in 0..COUNT {
@@ -85,4 +80,30 @@ impl Columns<'_> {
             }
         }
     }
+}
+
+/// The products of some rows with all of a panel. Apart from the rest, and without a check that
+/// panics, so that sums stay in registers.
+#[inline(always)]
+fn sums_of_columns<S: Simd, const COUNT: usize, const VECTORS: usize>(
+    simd: S,
+    source: &[f32],
+    starts: &[usize],
+    panel: &[[S::f32s; VECTORS]],
+) -> [[S::f32s; VECTORS]; COUNT] {
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
+    for (start, right) in starts.iter().zip(panel) {
+        let values = source.get(*start..).unwrap_or_default();
+        let Some(left) = values.first_chunk::<COUNT>() else {
+            debug_assert!(false, "a column starts within the source");
+            continue;
+        };
+        for i in 0..COUNT {
+            let left = simd.splat_f32s(left[i]);
+            for j in 0..VECTORS {
+                sums[i][j] = simd.mul_add_e_f32s(left, right[j], sums[i][j]);
+            }
+        }
+    }
+    sums
 }

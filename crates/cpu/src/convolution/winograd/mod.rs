@@ -15,9 +15,7 @@ use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use tiles::Tiles;
-use transform::{
-    ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d,
-};
+use transform::{ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d};
 
 use super::{
     direct::Direction,
@@ -26,7 +24,7 @@ use super::{
 };
 use crate::{
     nhwc::Nhwc,
-    product::{Finish, Panel, Panels, Rows, add_products, lanes, load, store},
+    product::{Finish, Panel, Panels, Rows, add_products, lanes, load},
     scratch::Scratch,
     simd::dispatch,
     uninit::initialized,
@@ -42,7 +40,7 @@ const BLOCK_TILES: usize = 48;
 /// The fewest tiles in a batch for which it pays to transform the kernels, which grow to four
 /// times their size. With 64 to 512 channels, the break-even point was measured at 30 to 50
 /// tiles with AVX-512 and at 20 to 32 with AVX2.
-const MIN_TILES: usize = 36;
+const MIN_TILES: usize = 16;
 
 /// The most parts of the tiles whose gradients of the weight are summed apart, in parallel.
 const GRADIENT_PARTS: usize = 8;
@@ -81,31 +79,35 @@ impl Kernels {
             Direction::Forward => [channels, filters],
             Direction::Backward => [filters, channels],
         };
-        Self(Panels::new(ELEMENTS * depth, columns, |range, width, panel| {
-            let mut taps = vec![0.0; 9 * width];
-            for k in 0..depth {
-                for (lane, column) in range.clone().enumerate() {
-                    let kernel = match direction {
-                        Direction::Forward => column * channels + k,
-                        Direction::Backward => k * channels + column,
-                    };
-                    for (tap, value) in weight[9 * kernel..][..9].iter().enumerate() {
-                        let tap = match direction {
-                            Direction::Forward => tap,
-                            Direction::Backward => 8 - tap,
+        Self(Panels::new(
+            ELEMENTS * depth,
+            columns,
+            |range, width, panel| {
+                let mut taps = vec![0.0; 9 * width];
+                for k in 0..depth {
+                    for (lane, column) in range.clone().enumerate() {
+                        let kernel = match direction {
+                            Direction::Forward => column * channels + k,
+                            Direction::Backward => k * channels + column,
                         };
-                        taps[tap * width + lane] = *value;
+                        for (tap, value) in weight[9 * kernel..][..9].iter().enumerate() {
+                            let tap = match direction {
+                                Direction::Forward => tap,
+                                Direction::Backward => 8 - tap,
+                            };
+                            taps[tap * width + lane] = *value;
+                        }
                     }
+                    dispatch(TransformKernels {
+                        taps: &taps,
+                        width,
+                        row: k,
+                        depth,
+                        panel,
+                    });
                 }
-                dispatch(TransformKernels {
-                    taps: &taps,
-                    width,
-                    row: k,
-                    depth,
-                    panel,
-                });
-            }
-        }))
+            },
+        ))
     }
 }
 
@@ -191,7 +193,9 @@ pub fn forward(
             });
         }
         let finish = Finish {
-            addend: finish.addend.map(|addend| &addend[start..start + output.len()]),
+            addend: finish
+                .addend
+                .map(|addend| &addend[start..start + output.len()]),
             ..finish
         };
         tiles.write_output(products, filters, finish, geometry.output, output);
@@ -313,7 +317,12 @@ impl WithSimd for TransformGradients<'_> {
 
 /// The rows of tiles of a batch in blocks, each of which is a task if they are computed in
 /// parallel. `channels` counts those of input and output together.
-fn blocks(batch: usize, geometry: &Geometry, channels: usize, in_parallel: bool) -> Vec<Vec<RowRange>> {
+fn blocks(
+    batch: usize,
+    geometry: &Geometry,
+    channels: usize,
+    in_parallel: bool,
+) -> Vec<Vec<RowRange>> {
     let [down, across] = geometry.output.map(|side| side.div_ceil(TILE));
     let mut tiles = (BLOCK / (ELEMENTS * channels)).max(BLOCK_TILES);
     if in_parallel {

@@ -97,8 +97,7 @@ impl Tiles {
     ) {
         let mut patch = Scratch::new();
         for (tile, (image, corner)) in self.positions().enumerate() {
-            let (pixels, pitch) =
-                tile_pixels(images, image, corner, padding, SIDE, &mut patch);
+            let (pixels, pitch) = tile_pixels(images, image, corner, padding, SIDE, &mut patch);
             dispatch(TransformTile::<T, SIDE> {
                 pixels,
                 pitch,
@@ -170,7 +169,9 @@ fn tile_pixels<'a>(
     pixels.fill(0.0);
     // The columns of the tile that lie in the image.
     let first = padding[1].saturating_sub(corner[1]).min(side);
-    let end = (size[1] + padding[1]).saturating_sub(corner[1]).clamp(first, side);
+    let end = (size[1] + padding[1])
+        .saturating_sub(corner[1])
+        .clamp(first, side);
     for (y, pixels) in pixels.chunks_exact_mut(pitch).enumerate() {
         let Some(row) = (corner[0] + y).checked_sub(padding[0]) else {
             continue;
