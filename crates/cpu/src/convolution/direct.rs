@@ -20,14 +20,17 @@ use super::{
 /// The fewest and the most output pixels of a task.
 const PIXELS: [usize; 2] = [48, 768];
 
-/// The channels of a weight that are packed together.
-const PACKED_CHANNELS: usize = 16;
+/// The rows of a panel that are written together.
+const PACKED_ROWS: usize = 16;
 
 /// The output pixels that are multiplied at once for the gradient of the weight.
 const GRADIENT_PIXELS: usize = 256;
 
 /// The most parts of the pixels whose gradients of the weight are summed apart, in parallel.
 const GRADIENT_PARTS: usize = 8;
+
+/// The fewest pixels of such a part: it takes time to clear and add up its sums.
+const PART_PIXELS: usize = 1024;
 
 /// The most values of all these parts together.
 const GRADIENT_VALUES: usize = 4 << 20;
@@ -56,31 +59,30 @@ pub fn weight_panels(
         Direction::Backward => (filters, channels),
     };
     Panels::new(phase.taps.len() * depth, columns, |range, width, panel| {
-        // All elements of the kernel of a filter and a channel, for a row and a column.
-        let mut write = |k: usize, column: usize, kernel: &[f32]| {
-            for (position, tap) in phase.taps.iter().enumerate() {
-                panel[(position * depth + k) * width + column] = kernel[tap.element];
-            }
-        };
-        // In the order of the weight, as far as the panel stays in cache.
-        match direction {
-            Direction::Forward => {
-                for start in (0..channels).step_by(PACKED_CHANNELS) {
-                    let count = PACKED_CHANNELS.min(channels - start);
-                    for (column, filter) in range.clone().enumerate() {
-                        let weight = &weight[(filter * channels + start) * taps..][..count * taps];
-                        for (k, kernel) in weight.chunks_exact(taps).enumerate() {
-                            write(start + k, column, kernel);
-                        }
-                    }
+        // Some rows of a column of all taps, from the kernels of one filter or channel: one every
+        // `step` values.
+        let mut write = |rows: Range<usize>, column: usize, kernels: &[f32], step: usize| {
+            for (tap, panel) in phase.taps.iter().zip(panel.chunks_exact_mut(depth * width)) {
+                let panel = &mut panel[rows.start * width + column..];
+                let values = kernels[tap.element..].iter().step_by(step);
+                let slots = panel.iter_mut().step_by(width).take(rows.len());
+                for (slot, value) in slots.zip(values) {
+                    *slot = *value;
                 }
             }
-            Direction::Backward => {
-                for (k, weight) in weight.chunks_exact(channels * taps).enumerate() {
-                    let kernels = weight.chunks_exact(taps);
-                    for (column, kernel) in kernels.skip(range.start).take(range.len()).enumerate()
-                    {
-                        write(k, column, kernel);
+        };
+        // In blocks of rows, so that they stay in cache.
+        for start in (0..depth).step_by(PACKED_ROWS) {
+            let rows = start..depth.min(start + PACKED_ROWS);
+            for (index, column) in range.clone().enumerate() {
+                match direction {
+                    Direction::Forward => {
+                        let kernels = &weight[(column * channels + start) * taps..];
+                        write(rows.clone(), index, kernels, taps);
+                    }
+                    Direction::Backward => {
+                        let kernels = &weight[(start * channels + column) * taps..];
+                        write(rows.clone(), index, kernels, channels * taps);
                     }
                 }
             }
@@ -284,8 +286,8 @@ pub fn weight_gradient(
     let depth = taps * channels;
     // Neither depends on the number of threads, so that sums do not.
     let parts = (GRADIENT_VALUES / (depth * filters).max(1))
-        .clamp(1, GRADIENT_PARTS)
-        .min(blocks.len().max(1));
+        .min(input.batch() * height * width / PART_PIXELS)
+        .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
     let part = blocks.len().div_ceil(parts).max(1);
     let mut sums: Vec<Panels> = (0..parts).map(|_| Panels::zeros(depth, filters)).collect();
     sums.iter_mut()
@@ -312,20 +314,40 @@ pub fn weight_gradient(
                 }
             }
         });
-    let columns = 2 * lanes();
+    let sums = add_up(sums);
     weight_gradient
-        .par_chunks_mut(columns * depth)
+        .par_chunks_mut(2 * lanes() * depth)
         .enumerate()
         .for_each(|(index, weight)| {
-            let parts: Vec<Panel> = sums.iter().map(|part| part.panel(index, 0)).collect();
-            for (filter, weight) in weight.chunks_exact_mut(depth).enumerate() {
-                for (position, tap) in phase.taps.iter().enumerate() {
-                    for channel in 0..channels {
-                        let row = position * channels + channel;
-                        let value = |part: &Panel| part.values[row * part.width() + filter];
-                        weight[channel * taps + tap.element].write(parts.iter().map(value).sum());
+            let panel = sums.panel(index, 0);
+            let width = panel.width();
+            for (tap, sums) in (phase.taps.iter()).zip(panel.values.chunks_exact(channels * width)) {
+                // So few channels at once that their sums stay in cache.
+                for (block, sums) in sums.chunks(PACKED_ROWS * width).enumerate() {
+                    let first = block * PACKED_ROWS * taps + tap.element;
+                    for (filter, weight) in weight.chunks_exact_mut(depth).enumerate() {
+                        let sums = sums[filter..].iter().step_by(width);
+                        let weight = weight[first..].iter_mut().step_by(taps);
+                        for (weight, sum) in weight.zip(sums) {
+                            weight.write(*sum);
+                        }
                     }
                 }
             }
         });
+}
+
+/// The sum of matrices of one shape. There is at least one.
+pub fn add_up(parts: Vec<Panels>) -> Panels {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| Panels::zeros(0, 0));
+    for mut part in parts {
+        let panels: Vec<_> = sum.panels_mut().zip(part.panels_mut()).collect();
+        panels.into_par_iter().for_each(|(sum, part)| {
+            for (sum, value) in sum.iter_mut().zip(part) {
+                *sum += *value;
+            }
+        });
+    }
+    sum
 }

@@ -18,7 +18,7 @@ use tiles::Tiles;
 use transform::{ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d};
 
 use super::{
-    direct::Direction,
+    direct::{Direction, add_up},
     geometry::Geometry,
     partition::{RowRange, partition},
 };
@@ -48,8 +48,14 @@ const GRADIENT_PARTS: usize = 8;
 /// The most values of all these parts together.
 const GRADIENT_VALUES: usize = 16 << 20;
 
+/// The fewest tiles of a part for each value of its sums: it takes time to clear and add them up.
+const PART_TILES: f64 = 1.0 / 256.0;
+
+/// The tiles that are multiplied at once for the gradient of the weight.
+const GRADIENT_TILES: usize = 128;
+
 /// The panels of filters that share the transformed input tiles.
-const GRADIENT_PANELS: usize = 4;
+const GRADIENT_PANELS: usize = 2;
 
 /// Whether this algorithm is applicable and efficient: a 3×3 kernel of stride 1, and enough
 /// pixels and channels for the transforms to pay.
@@ -162,7 +168,11 @@ pub fn forward(
     let [height, width] = geometry.output;
     let mut tasks = Vec::new();
     let (mut start, mut rest) = (0, output);
-    for rows in blocks(input.batch(), geometry, channels + filters, true) {
+    let all = input.batch() * height.div_ceil(TILE) * width.div_ceil(TILE);
+    let size = (BLOCK / (ELEMENTS * (channels + filters)))
+        .max(BLOCK_TILES)
+        .min(all.div_ceil(rayon::current_num_threads()));
+    for rows in blocks(input.batch(), geometry, size) {
         let tiles = Tiles::new(rows, geometry);
         let count = tiles.output_rows(height) * width * filters;
         let (output, others) = rest.split_at_mut(count);
@@ -210,11 +220,13 @@ pub fn weight_gradient(
     weight_gradient: &mut [MaybeUninit<f32>],
 ) {
     let (channels, filters) = (input.channels(), output_gradient.channels());
-    let blocks = blocks(input.batch(), geometry, channels + filters, false);
+    let blocks = blocks(input.batch(), geometry, GRADIENT_TILES);
     // The number of parts depends on sizes alone, so that sums do, too.
+    let tiles = input.batch() * geometry.output_pixels() / (TILE * TILE);
+    let fewest = ((channels * filters) as f64 * PART_TILES) as usize;
     let parts = (GRADIENT_VALUES / (ELEMENTS * channels * filters))
-        .clamp(1, GRADIENT_PARTS)
-        .min(blocks.len());
+        .min(tiles / fewest.max(1))
+        .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
     let part = blocks.len().div_ceil(parts);
     let blocks: Vec<Tiles> = (blocks.into_iter())
         .map(|rows| Tiles::new(rows, geometry))
@@ -251,15 +263,16 @@ pub fn weight_gradient(
             }
         }
     });
+    let sums = add_up(sums);
     weight_gradient
         .par_chunks_mut(2 * lanes() * channels * 9)
         .enumerate()
         .for_each(|(index, weight)| {
-            let parts: Vec<Panel> = sums.iter().map(|part| part.panel(index, 0)).collect();
+            let sums = sums.panel(index, 0);
             let mut taps = [0.0; 9 * 64];
             for channel in 0..channels {
                 dispatch(TransformGradients {
-                    parts: &parts,
+                    sums,
                     channel,
                     channels,
                     taps: &mut taps,
@@ -267,7 +280,7 @@ pub fn weight_gradient(
                 let filters = weight.chunks_exact_mut(channels * 9);
                 for (lane, weight) in filters.enumerate() {
                     let weight = &mut weight[channel * 9..][..9];
-                    let width = parts[0].width();
+                    let width = sums.width();
                     for (tap, weight) in weight.iter_mut().enumerate() {
                         weight.write(taps[tap * width + lane]);
                     }
@@ -278,8 +291,8 @@ pub fn weight_gradient(
 
 /// Transforms the sums of one channel for the filters of a panel.
 struct TransformGradients<'a> {
-    /// `[elements, channels, width]` each.
-    parts: &'a [Panel<'a>],
+    /// `[elements, channels, width]`
+    sums: Panel<'a>,
     channel: usize,
     channels: usize,
     /// `[9, width]`
@@ -291,20 +304,14 @@ impl WithSimd for TransformGradients<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Some(vectors) = self.parts.first().map(|part| part.vectors) else {
-            return;
-        };
-        let width = vectors * S::F32_LANES;
+        let width = self.sums.vectors * S::F32_LANES;
         for start in (0..width).step_by(S::F32_LANES) {
             transform_2d::<KernelGradient, S, INPUT_TILE, 3>(
                 simd,
                 |i, j| {
                     let element = INPUT_TILE * i + j;
                     let start = (element * self.channels + self.channel) * width + start;
-                    let zero = simd.splat_f32s(0.0);
-                    (self.parts.iter())
-                        .map(|part| load(simd, &part.values[start..]))
-                        .fold(zero, |sum, values| simd.add_f32s(sum, values))
+                    load(simd, &self.sums.values[start..])
                 },
                 |i, j, values| {
                     let start = (3 * i + j) * width + start;
@@ -315,19 +322,8 @@ impl WithSimd for TransformGradients<'_> {
     }
 }
 
-/// The rows of tiles of a batch in blocks, each of which is a task if they are computed in
-/// parallel. `channels` counts those of input and output together.
-fn blocks(
-    batch: usize,
-    geometry: &Geometry,
-    channels: usize,
-    in_parallel: bool,
-) -> Vec<Vec<RowRange>> {
+/// The rows of tiles of a batch in blocks of about so many tiles.
+fn blocks(batch: usize, geometry: &Geometry, tiles: usize) -> Vec<Vec<RowRange>> {
     let [down, across] = geometry.output.map(|side| side.div_ceil(TILE));
-    let mut tiles = (BLOCK / (ELEMENTS * channels)).max(BLOCK_TILES);
-    if in_parallel {
-        let all = batch * down * across;
-        tiles = tiles.min(all.div_ceil(rayon::current_num_threads()));
-    }
     partition(batch, down, (tiles / across.max(1)).max(1))
 }
