@@ -321,7 +321,8 @@ pub fn weight_gradient(
         .for_each(|(index, weight)| {
             let panel = sums.panel(index, 0);
             let width = panel.width();
-            for (tap, sums) in (phase.taps.iter()).zip(panel.values.chunks_exact(channels * width)) {
+            for (tap, sums) in (phase.taps.iter()).zip(panel.values.chunks_exact(channels * width))
+            {
                 // So few channels at once that their sums stay in cache.
                 for (block, sums) in sums.chunks(PACKED_ROWS * width).enumerate() {
                     let first = block * PACKED_ROWS * taps + tap.element;
