@@ -40,18 +40,26 @@ const CASES: [Case; 10] = [
 
 type Convolution = fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>, ConvOptions<2>) -> Tensor<4>;
 
-fn tensors(case: Case, device: &Device) -> (Tensor<4>, Tensor<4>, ConvOptions<2>) {
+/// The input lies in memory as the convolution's own output does.
+fn tensors(
+    case: Case,
+    convolution: Convolution,
+    device: &Device,
+) -> (Tensor<4>, Tensor<4>, ConvOptions<2>) {
     let Case(batch, channels, filters, kernel, stride, side) = case;
     let random = |shape: [usize; 4]| Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
+    let input = random([batch, channels, side, side]);
+    let identity = Tensor::<2>::eye(channels, device).reshape([channels as i32, -1, 1, 1]);
+    let pointwise = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
     (
-        random([batch, channels, side, side]),
+        convolution(input, identity, None, pointwise).detach(),
         random([filters, channels, kernel, kernel]),
         ConvOptions::new([stride; 2], [kernel / 2; 2], [1; 2], 1),
     )
 }
 
 fn forward(bencher: Bencher, case: Case, convolution: Convolution) {
-    let (input, weight, options) = tensors(case, &Device::flex());
+    let (input, weight, options) = tensors(case, convolution, &Device::flex());
     bencher.bench_local(|| {
         black_box(convolution(
             input.clone(),
@@ -63,7 +71,7 @@ fn forward(bencher: Bencher, case: Case, convolution: Convolution) {
 }
 
 fn forward_backward(bencher: Bencher, case: Case, convolution: Convolution) {
-    let (input, weight, options) = tensors(case, &Device::flex().autodiff());
+    let (input, weight, options) = tensors(case, convolution, &Device::flex().autodiff());
     let (input, weight) = (input.require_grad(), weight.require_grad());
     bencher.bench_local(|| {
         let output = convolution(input.clone(), weight.clone(), None, options.clone());

@@ -24,7 +24,7 @@ use burn::{
 };
 
 use crate::{
-    flex::{is_f32_on_flex, update_chunks, values},
+    flex::{has_channels_last, in_order_of_first, is_f32_on_flex, update_chunks, values},
     parallel::GRAIN,
 };
 
@@ -77,21 +77,31 @@ trait ReluOps: Backend {
 
 impl ReluOps for Flex {
     fn relu_forward(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        update_chunks(input, GRAIN, |_, values| {
+        let is_permuted = has_channels_last(&input);
+        let input = match is_permuted {
+            true => input.permute(&[0, 2, 3, 1]),
+            false => input,
+        };
+        let output = update_chunks(input, GRAIN, |_, values| {
             for value in values {
                 *value = positive_part(*value);
             }
-        })
+        });
+        match is_permuted {
+            true => output.permute(&[0, 3, 1, 2]),
+            false => output,
+        }
     }
 
     fn add_relu_forward(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         let (a, b) = if b.is_unique() { (b, a) } else { (a, b) };
-        let b = b.to_contiguous();
-        let others = values(&b);
-        update_chunks(a, GRAIN, |chunk, values| {
-            for (value, other) in values.iter_mut().zip(&others[chunk * GRAIN..]) {
-                *value = positive_part(*value + other);
-            }
+        in_order_of_first(a, b, |a, b| {
+            let others = values(&b);
+            update_chunks(a, GRAIN, |chunk, values| {
+                for (value, other) in values.iter_mut().zip(&others[chunk * GRAIN..]) {
+                    *value = positive_part(*value + other);
+                }
+            })
         })
     }
 }
@@ -185,13 +195,14 @@ impl<const INPUTS: usize> Backward<Flex, INPUTS> for Relu {
 
 /// The gradient where `saved` is positive or NaN, and 0 elsewhere.
 fn masked(saved: &FloatTensor<Flex>, gradient: FloatTensor<Flex>) -> FloatTensor<Flex> {
-    let saved = saved.to_contiguous();
-    let saved = values(&saved);
-    update_chunks(gradient, GRAIN, |chunk, values| {
-        for (value, saved) in values.iter_mut().zip(&saved[chunk * GRAIN..]) {
-            if *saved <= 0.0 {
-                *value = 0.0;
+    in_order_of_first(gradient, saved.clone(), |gradient, saved| {
+        let saved = values(&saved);
+        update_chunks(gradient, GRAIN, |chunk, values| {
+            for (value, saved) in values.iter_mut().zip(&saved[chunk * GRAIN..]) {
+                if *saved <= 0.0 {
+                    *value = 0.0;
+                }
             }
-        }
+        })
     })
 }

@@ -5,7 +5,13 @@ use burn::{
     tensor::{DType, Shape, Tensor, TensorData},
 };
 
+use rayon::prelude::*;
+
 use crate::{parallel::for_each_chunk, uninit::vec_written_by};
+
+/// The pixels of a task, and the channels whose pixels stay in cache, when channels become last.
+const PIXELS: usize = 256;
+const CHANNELS: usize = 16;
 
 /// Whether a tensor is `f32` and on the Flex backend, with or without autodiff.
 pub fn is_f32_on_flex(tensor: &Tensor<4>) -> bool {
@@ -31,8 +37,74 @@ pub fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FloatTenso
     FloatTensor::<Flex>::from_data(TensorData::new(values, Shape::from(shape)))
 }
 
+/// A tensor of feature maps, `[batch, channels, height, width]`, as a contiguous one of
+/// `[batch, height, width, channels]`: the same memory if its channels lie beside each other there.
+pub fn channels_last(tensor: &FloatTensor<Flex>) -> FloatTensor<Flex> {
+    let permuted = tensor.permute(&[0, 2, 3, 1]);
+    if permuted.is_contiguous() || !tensor.is_contiguous() {
+        return permuted.to_contiguous();
+    }
+    let source = tensor;
+    let [batch, channels, height, width] = tensor.shape().dims();
+    let (source, pixels) = (values(source), height * width);
+    let block = PIXELS.min(pixels.max(1));
+    // SAFETY: the blocks cover all pixels, and each is written for all channels.
+    #[allow(unsafe_code)]
+    let values = unsafe {
+        vec_written_by(source.len(), |output| {
+            let images = output.par_chunks_mut((pixels * channels).max(1));
+            images.enumerate().for_each(|(image, output)| {
+                let source = &source[image * pixels * channels..][..pixels * channels];
+                let blocks = output.par_chunks_mut(block * channels);
+                blocks.enumerate().for_each(|(index, output)| {
+                    let start = index * block;
+                    for first in (0..channels).step_by(CHANNELS) {
+                        let count = CHANNELS.min(channels - first);
+                        for (pixel, output) in output.chunks_exact_mut(channels).enumerate() {
+                            let output = output[first..first + count].iter_mut();
+                            for (channel, value) in output.enumerate() {
+                                let plane = (first + channel) * pixels;
+                                value.write(source[plane + start + pixel]);
+                            }
+                        }
+                    }
+                });
+            });
+        })
+    };
+    self::tensor(values, [batch, height, width, channels])
+}
+
+/// A tensor of feature maps, `[batch, channels, height, width]`, with the values of
+/// `[batch, height, width, channels]` in memory.
+pub fn channels_first(values: Vec<f32>, shape: [usize; 4]) -> FloatTensor<Flex> {
+    tensor(values, shape).permute(&[0, 3, 1, 2])
+}
+
+/// Whether the channels of feature maps, `[batch, channels, height, width]`, lie beside each other in
+/// memory.
+pub fn has_channels_last(tensor: &FloatTensor<Flex>) -> bool {
+    tensor.permute(&[0, 2, 3, 1]).is_contiguous()
+}
+
+/// Applies an operation on contiguous tensors, element by element, to two tensors of feature maps of
+/// one shape. If the first has its channels last in memory, so has the result.
+pub fn in_order_of_first(
+    first: FloatTensor<Flex>,
+    second: FloatTensor<Flex>,
+    operation: impl FnOnce(FloatTensor<Flex>, FloatTensor<Flex>) -> FloatTensor<Flex>,
+) -> FloatTensor<Flex> {
+    if !has_channels_last(&first) {
+        return operation(first, second.to_contiguous());
+    }
+    let first_in_order = channels_last(&first);
+    drop(first);
+    operation(first_in_order, channels_last(&second)).permute(&[0, 3, 1, 2])
+}
+
 /// Applies `update` to the index and the values of each chunk of `length` values, in
-/// parallel. Works in place if no other tensor shares the memory, and on a copy otherwise.
+/// parallel. Works in place if no other tensor shares the memory, and on a copy otherwise. Values are
+/// in row-major order; if `tensor` is not, the result is nevertheless.
 pub fn update_chunks(
     mut tensor: FloatTensor<Flex>,
     length: usize,

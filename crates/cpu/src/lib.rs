@@ -10,18 +10,28 @@ mod flex;
 #[cfg(test)]
 #[forbid(unsafe_code)]
 mod levels;
+#[forbid(unsafe_code)]
+mod nhwc;
 mod normalization;
 #[cfg(feature = "optim")]
 #[forbid(unsafe_code)]
 pub mod optim;
 #[forbid(unsafe_code)]
 mod parallel;
+mod pooling;
+#[forbid(unsafe_code)]
+mod product;
 #[forbid(unsafe_code)]
 mod reduction;
 #[forbid(unsafe_code)]
+mod scratch;
+#[forbid(unsafe_code)]
 mod simd;
 mod uninit;
+mod upsampling;
 
 pub use activation::{add_relu, relu};
 pub use convolution::conv2d;
 pub use normalization::{batch_norm_train, group_norm};
+pub use pooling::max_pool2d;
+pub use upsampling::add_upsampled;

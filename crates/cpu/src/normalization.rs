@@ -1,6 +1,6 @@
 //! Batch and group normalization.
 
-use std::{mem::MaybeUninit, sync::Arc};
+use std::{mem::MaybeUninit, ops::Range, sync::Arc};
 
 use burn::{
     backend::{
@@ -21,10 +21,13 @@ use burn::{
     tensor::{DType, Tensor, module},
 };
 
+use pulp::{Simd, WithSimd};
+
 use crate::{
-    flex::{is_f32_on_flex, tensor, update_chunks, values},
-    parallel::{for_each_chunk, map_chunks},
-    reduction::{covariance, sum, sum_over_batch},
+    flex::{channels_first, channels_last, is_f32_on_flex, tensor, update_chunks, values},
+    parallel::for_each_chunk,
+    reduction::{channel_covariances, channel_sums, sum_over_batch},
+    simd::dispatch,
     uninit::vec_written_by,
 };
 
@@ -134,8 +137,8 @@ impl NormalizationOps for Flex {
         sets: Sets,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let input = input.to_contiguous();
         let layout = Layout::new(input.shape().dims(), sets);
+        let input = channels_last(&input);
         let moments = layout.moments(values(&input));
         let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
         let output = layout.normalize(
@@ -150,7 +153,9 @@ impl NormalizationOps for Flex {
             let count = values.len();
             tensor(values, [count])
         });
-        (tensor(output, layout.shape), mean, variance)
+        let [batch, channels, height, width] = layout.shape;
+        let output = channels_first(output, [batch, height, width, channels]);
+        (output, mean, variance)
     }
 }
 
@@ -239,12 +244,11 @@ impl Backward<Flex, 3> for Normalization {
 
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let state = ops.state;
-        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
-        let [input, gamma] = [state.input, state.gamma].map(|node| {
-            let tensor = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(node);
-            tensor.to_contiguous()
-        });
+        let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
+        let [input, gamma] = [state.input, state.gamma]
+            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<Flex>>(node));
         let layout = Layout::new(input.shape().dims(), state.sets);
+        let (input, gamma) = (channels_last(&input), gamma.to_contiguous());
         let scales: Vec<[f32; 2]> = (state.mean.iter().zip(&*state.variance))
             .map(|(mean, variance)| [*mean, (variance + state.epsilon).sqrt().recip()])
             .collect();
@@ -259,7 +263,7 @@ impl Backward<Flex, 3> for Normalization {
         }
         if let Some(node) = input_node {
             let gradient = layout.input_gradient(input, gradient, gamma, &scales, &sums);
-            grads.register::<Flex>(node, gradient);
+            grads.register::<Flex>(node, gradient.permute(&[0, 3, 1, 2]));
         }
     }
 }
@@ -297,14 +301,33 @@ impl Layout {
         (sets, (values / sets) as f64)
     }
 
+    /// The values of each image, `[pixels, channels]`.
+    fn images<'a>(&self, values: &'a [f32]) -> std::slice::ChunksExact<'a, f32> {
+        values.chunks_exact(self.shape[1] * self.pixels())
+    }
+
+    /// One of two values of each set, for each channel of each image.
+    fn of_planes(&self, sets: &[[f32; 2]], index: usize) -> Vec<f32> {
+        let planes = 0..self.shape[0] * self.shape[1];
+        planes
+            .map(|plane| sets[self.set_of(plane)][index])
+            .collect()
+    }
+
     /// The mean and variance of each set, combined from those of its planes (Chan et al.,
     /// 1983).
     fn moments(&self, input: &[f32]) -> Vec<[f32; 2]> {
-        let pixels = self.pixels() as f64;
-        let plane_moments = map_chunks(input, self.pixels(), |_, plane| {
-            let mean = (sum(plane) / pixels) as f32;
-            [mean.into(), covariance(plane, mean, plane, mean)]
-        });
+        let (channels, pixels) = (self.shape[1], self.pixels() as f64);
+        let plane_moments: Vec<[f64; 2]> = (self.images(input))
+            .flat_map(|image| {
+                let means: Vec<f32> = (channel_sums(image, channels).into_iter())
+                    .map(|sum| (sum / pixels) as f32)
+                    .collect();
+                let squares = channel_covariances([image, image], [&means, &means]);
+                let pairs = means.into_iter().zip(squares);
+                pairs.map(|(mean, squares)| [mean.into(), squares])
+            })
+            .collect();
         let (sets, count) = self.counts();
         let mut moments = vec![[0.0; 2]; sets];
         for (plane, [mean, _]) in plane_moments.iter().enumerate() {
@@ -327,34 +350,62 @@ impl Layout {
         moments: &[[f32; 2]],
         epsilon: f32,
     ) -> Vec<f32> {
-        let pixels = self.pixels();
-        let write = |plane: usize, output: &mut [MaybeUninit<f32>]| {
-            let channel = plane % self.shape[1];
-            let [mean, variance] = moments[self.set_of(plane)];
-            let scale = gamma[channel] * (variance + epsilon).sqrt().recip();
-            let shift = beta[channel];
-            let input = &input[plane * pixels..][..output.len()];
-            for (output, input) in output.iter_mut().zip(input) {
-                output.write((input - mean) * scale + shift);
+        let channels = self.shape[1];
+        let scales: Vec<[f32; 2]> = (moments.iter())
+            .map(|[mean, variance]| [*mean, (variance + epsilon).sqrt().recip()])
+            .collect();
+        let means = self.of_planes(&scales, 0);
+        let mut factors = self.of_planes(&scales, 1);
+        for factors in factors.chunks_exact_mut(channels) {
+            for (factor, gamma) in factors.iter_mut().zip(gamma) {
+                *factor *= gamma;
             }
-        };
-        // SAFETY: the planes cover all values, and each plane is written.
+        }
+        let rows = self.rows();
+        // SAFETY: the rows cover all values, and each is written.
         #[allow(unsafe_code)]
         unsafe {
-            vec_written_by(input.len(), |output| for_each_chunk(output, pixels, write))
+            vec_written_by(input.len(), |output| {
+                for_each_chunk(output, rows.length(), |index, output| {
+                    let planes = rows.planes(index);
+                    dispatch(Normalize {
+                        input: &input[index * rows.length()..][..output.len()],
+                        means: &means[planes.clone()],
+                        factors: &factors[planes],
+                        shifts: beta,
+                        output,
+                    });
+                });
+            })
         }
     }
 
     /// For each plane, the sums of the output gradient and of its product with the normalized
     /// input, given the mean and inverse standard deviation of each set.
     fn gradient_sums(&self, input: &[f32], gradient: &[f32], scales: &[[f32; 2]]) -> Vec<[f64; 2]> {
-        let pixels = self.pixels();
-        map_chunks(gradient, pixels, |plane, gradient| {
-            let [mean, scale] = scales[self.set_of(plane)];
-            let input = &input[plane * pixels..][..pixels];
-            let product = covariance(gradient, 0.0, input, mean);
-            [sum(gradient), f64::from(scale) * product]
-        })
+        let channels = self.shape[1];
+        let [means, factors] = [0, 1].map(|index| self.of_planes(scales, index));
+        let zeros = vec![0.0; channels];
+        (self.images(gradient).zip(self.images(input)))
+            .zip(
+                means
+                    .chunks_exact(channels)
+                    .zip(factors.chunks_exact(channels)),
+            )
+            .flat_map(|((gradient, input), (means, factors))| {
+                let sums = channel_sums(gradient, channels);
+                let products = channel_covariances([gradient, input], [&zeros, means]);
+                let factors = factors.iter().map(|factor| f64::from(*factor));
+                let products: Vec<f64> = products
+                    .into_iter()
+                    .zip(factors)
+                    .map(|(p, f)| p * f)
+                    .collect();
+                sums.into_iter()
+                    .zip(products)
+                    .map(|(sum, product)| [sum, product])
+            })
+            .collect()
     }
 
     /// The gradient of the input: (g − mean(g) − x̂ · mean(g x̂)) / σ, where x̂ is the
@@ -367,7 +418,7 @@ impl Layout {
         scales: &[[f32; 2]],
         sums: &[[f64; 2]],
     ) -> FloatTensor<Flex> {
-        let (pixels, channels) = (self.pixels(), self.shape[1]);
+        let channels = self.shape[1];
         let (sets, count) = self.counts();
         let mut means = vec![[0.0; 2]; sets];
         for (plane, sums) in sums.iter().enumerate() {
@@ -376,15 +427,115 @@ impl Layout {
                 *mean += f64::from(gamma[plane % channels]) * sum / count;
             }
         }
-        update_chunks(gradient, pixels, |plane, gradient| {
-            let set = self.set_of(plane);
-            let ([mean, scale], [shift, slope]) = (scales[set], means[set].map(|m| m as f32));
-            let gradient_factor = gamma[plane % channels] * scale;
-            let (input_factor, shift) = (scale * scale * slope, scale * shift);
-            let input = &input[plane * pixels..][..gradient.len()];
-            for (gradient, input) in gradient.iter_mut().zip(input) {
-                *gradient = *gradient * gradient_factor - (input - mean) * input_factor - shift;
-            }
+        let planes =
+            || (0..self.shape[0] * channels).map(|plane| (plane % channels, self.set_of(plane)));
+        // As a gradient times a factor, minus a distance from the mean times another, minus a shift.
+        let gradient_factors: Vec<f32> = planes()
+            .map(|(channel, set)| gamma[channel] * scales[set][1])
+            .collect();
+        let slopes: Vec<f32> = planes()
+            .map(|(_, set)| scales[set][1] * scales[set][1] * means[set][1] as f32)
+            .collect();
+        let shifts: Vec<f32> = planes()
+            .map(|(_, set)| scales[set][1] * means[set][0] as f32)
+            .collect();
+        let input_means = self.of_planes(scales, 0);
+        let rows = self.rows();
+        update_chunks(gradient, rows.length(), |index, gradient| {
+            let planes = rows.planes(index);
+            dispatch(InputGradient {
+                input: &input[index * rows.length()..][..gradient.len()],
+                means: &input_means[planes.clone()],
+                gradient_factors: &gradient_factors[planes.clone()],
+                slopes: &slopes[planes.clone()],
+                shifts: &shifts[planes],
+                gradient,
+            });
         })
+    }
+
+    fn rows(&self) -> Rows {
+        let [_, channels, height, width] = self.shape;
+        Rows {
+            channels,
+            width,
+            height,
+        }
+    }
+}
+
+/// The rows of pixels of all images.
+struct Rows {
+    channels: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Rows {
+    /// The number of values in a row.
+    fn length(&self) -> usize {
+        self.channels * self.width
+    }
+
+    /// The planes of the image that a row belongs to.
+    fn planes(&self, row: usize) -> Range<usize> {
+        let start = row / self.height * self.channels;
+        start..start + self.channels
+    }
+}
+
+/// Normalizes pixels; all but the first and the last have a value for each channel.
+struct Normalize<'a> {
+    input: &'a [f32],
+    means: &'a [f32],
+    factors: &'a [f32],
+    shifts: &'a [f32],
+    output: &'a mut [MaybeUninit<f32>],
+}
+
+impl WithSimd for Normalize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let channels = self.means.len();
+        let pixels = self.output.chunks_exact_mut(channels);
+        for (output, input) in pixels.zip(self.input.chunks_exact(channels)) {
+            let constants = (self.means.iter().zip(self.factors)).zip(self.shifts);
+            for ((output, input), ((mean, factor), shift)) in
+                output.iter_mut().zip(input).zip(constants)
+            {
+                output.write((input - mean) * factor + shift);
+            }
+        }
+    }
+}
+
+/// Replaces the gradient of the output by that of the input.
+struct InputGradient<'a> {
+    input: &'a [f32],
+    means: &'a [f32],
+    gradient_factors: &'a [f32],
+    slopes: &'a [f32],
+    shifts: &'a [f32],
+    gradient: &'a mut [f32],
+}
+
+impl WithSimd for InputGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let channels = self.means.len();
+        let pixels = self.gradient.chunks_exact_mut(channels);
+        for (gradient, input) in pixels.zip(self.input.chunks_exact(channels)) {
+            let constants = (self.means.iter().zip(self.gradient_factors))
+                .zip(self.slopes.iter().zip(self.shifts));
+            for ((gradient, input), ((mean, factor), (slope, shift))) in
+                gradient.iter_mut().zip(input).zip(constants)
+            {
+                *gradient = *gradient * factor - (input - mean) * slope - shift;
+            }
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! Accurate sums of many values, bit-identical at every level of vector instructions.
 
-use pulp::{Simd, WithSimd};
+use pulp::{Simd, WithSimd, bytemuck::cast_slice};
+use rayon::prelude::*;
 
-use crate::simd::dispatch;
+use crate::{product::load, simd::dispatch};
 
 /// The number of independent partial sums: a multiple of every level's lanes, and enough to
 /// hide the latency of an addition. It is the same at every level, so the results are too.
@@ -11,16 +12,11 @@ const CHAINS: usize = 64;
 /// The number of values that are added in 32 bits before their partial sums are added in 64.
 const BLOCK: usize = 32 * CHAINS;
 
-/// The sum of `values`.
+/// The sum of `(a - a_mean) * (b - b_mean)` over the elements of two slices of equal length,
+/// each product rounded to 32 bits.
 ///
 /// No partial sum in 32 bits has more than 32 terms. So the error relative to the sum of the
 /// absolute values is at most 31 · 2⁻²⁴, and typically about 2⁻²⁴, for any number of values.
-pub fn sum(values: &[f32]) -> f64 {
-    dispatch(Sum(values))
-}
-
-/// The sum of `(a - a_mean) * (b - b_mean)` over the elements of two slices of equal length,
-/// each product rounded to 32 bits, added up as in [`sum`].
 pub fn covariance(a: &[f32], a_mean: f32, b: &[f32], b_mean: f32) -> f64 {
     dispatch(Covariance {
         inputs: [a, b],
@@ -38,31 +34,110 @@ pub fn sum_over_batch(values: impl IntoIterator<Item = f64>, channels: usize) ->
     sums.into_iter().map(|sum: f64| sum as f32).collect()
 }
 
-struct Sum<'a>(&'a [f32]);
+/// The pixels whose values are added on one thread.
+const PIXELS: usize = 1024;
 
-impl WithSimd for Sum<'_> {
-    type Output = f64;
+/// The pixels whose values are added in 32 bits before their sums are added in 64.
+const PIXEL_BLOCK: usize = 32;
+
+/// The sum of each channel of `values`, `[pixels, channels]`. As exact as [`covariance`].
+pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f64> {
+    let parts: Vec<Vec<f64>> = values
+        .par_chunks((PIXELS * channels).max(1))
+        .map(|values| dispatch(ChannelSums { values, channels }))
+        .collect();
+    add_up(parts, channels)
+}
+
+/// The sum of `(a - a_mean) * (b - b_mean)` for each channel of `a` and `b`, `[pixels, channels]`, and
+/// its means. As exact as [`covariance`].
+pub fn channel_covariances(inputs: [&[f32]; 2], means: [&[f32]; 2]) -> Vec<f64> {
+    let channels = means[0].len();
+    let chunk = (PIXELS * channels).max(1);
+    let parts: Vec<Vec<f64>> = (inputs[0].par_chunks(chunk))
+        .zip(inputs[1].par_chunks(chunk))
+        .map(|(a, b)| {
+            let inputs = [a, b];
+            dispatch(ChannelCovariances { inputs, means })
+        })
+        .collect();
+    add_up(parts, channels)
+}
+
+struct ChannelCovariances<'a> {
+    inputs: [&'a [f32]; 2],
+    means: [&'a [f32]; 2],
+}
+
+impl WithSimd for ChannelCovariances<'_> {
+    type Output = Vec<f64>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f64 {
-        let sum_of_block = |block: &[f32]| {
-            let mut chains = [simd.splat_f32s(0.0); CHAINS];
-            let (rows, rest) = block.as_chunks::<CHAINS>();
-            for row in rows {
-                let vectors = S::as_simd_f32s(row).0;
-                for (chain, values) in chains.iter_mut().zip(vectors) {
-                    *chain = simd.add_f32s(*chain, *values);
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        let channels = self.means[0].len();
+        let mut sums = vec![0.0; channels];
+        let [a, b] = self
+            .inputs
+            .map(|input| input.chunks(PIXEL_BLOCK * channels));
+        for (a, b) in a.zip(b) {
+            for start in (0..channels).step_by(S::F32_LANES) {
+                let end = channels.min(start + S::F32_LANES);
+                let means = self.means.map(|means| load(simd, &means[start..end]));
+                let mut sum = simd.splat_f32s(0.0);
+                for (a, b) in a.chunks_exact(channels).zip(b.chunks_exact(channels)) {
+                    // Not a fused multiply-add: not every level has one.
+                    let a = simd.sub_f32s(load(simd, &a[start..end]), means[0]);
+                    let b = simd.sub_f32s(load(simd, &b[start..end]), means[1]);
+                    sum = simd.add_f32s(sum, simd.mul_f32s(a, b));
+                }
+                let sum = [sum];
+                let values: &[f32] = cast_slice(&sum);
+                for (sum, value) in sums[start..].iter_mut().zip(values) {
+                    *sum += f64::from(*value);
                 }
             }
-            if !rest.is_empty() {
-                for (index, chain) in chains[..CHAINS / S::F32_LANES].iter_mut().enumerate() {
-                    let values = simd.partial_load_f32s(lanes_of::<S>(rest, index));
-                    *chain = simd.add_f32s(*chain, values);
+        }
+        sums
+    }
+}
+
+fn add_up(parts: Vec<Vec<f64>>, channels: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; channels];
+    for part in parts {
+        for (sum, value) in sums.iter_mut().zip(part) {
+            *sum += value;
+        }
+    }
+    sums
+}
+
+struct ChannelSums<'a> {
+    values: &'a [f32],
+    channels: usize,
+}
+
+impl WithSimd for ChannelSums<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
+        let channels = self.channels;
+        let mut sums = vec![0.0; channels];
+        for block in self.values.chunks(PIXEL_BLOCK * channels) {
+            for start in (0..channels).step_by(S::F32_LANES) {
+                let count = S::F32_LANES.min(channels - start);
+                let mut sum = simd.splat_f32s(0.0);
+                for pixel in block.chunks_exact(channels) {
+                    sum = simd.add_f32s(sum, load(simd, &pixel[start..start + count]));
+                }
+                let sum = [sum];
+                let values: &[f32] = cast_slice(&sum);
+                for (sum, value) in sums[start..].iter_mut().zip(values) {
+                    *sum += f64::from(*value);
                 }
             }
-            total::<S>(&chains)
-        };
-        self.0.chunks(BLOCK).map(sum_of_block).sum()
+        }
+        sums
     }
 }
 
@@ -155,7 +230,6 @@ mod tests {
         for count in [0, 1, 7, 63, 64, 65, 2047, 2048, 5000, 300_001] {
             let (a, b) = (numbers(count, 3.0), numbers(count, -1.0));
             let [a_mean, b_mean] = [2.9, -0.8];
-            let exact: f64 = a.iter().map(|a| f64::from(*a)).sum();
             let exact_products: f64 = (a.iter().zip(&b))
                 .map(|(a, b)| f64::from(a - a_mean) * f64::from(b - b_mean))
                 .sum();
@@ -163,22 +237,54 @@ mod tests {
                 .map(|(a, b)| f64::from(((a - a_mean) * (b - b_mean)).abs()))
                 .sum();
             let results = Level::each(|level| {
-                let (sum, products) = (sum(&a), covariance(&a, a_mean, &b, b_mean));
+                let products = covariance(&a, a_mean, &b, b_mean);
                 let name = level.name();
-                assert!(
-                    (sum - exact).abs() <= 1e-7 * exact,
-                    "{sum} instead of {exact}, {name}"
-                );
                 assert!(
                     (products - exact_products).abs() <= 1e-7 * scale,
                     "{products} instead of {exact_products}, {name}"
                 );
-                (sum.to_bits(), products.to_bits())
+                products.to_bits()
             });
             assert!(
                 results.iter().all(|bits| *bits == results[0]),
                 "{results:?}"
             );
+        }
+    }
+
+    #[test]
+    fn sums_of_channels_are_accurate_and_the_same_at_every_level() {
+        for (pixels, channels) in [(1, 1), (33, 3), (5000, 17), (1025, 64), (70, 24)] {
+            let (a, b) = (
+                numbers(pixels * channels, 3.0),
+                numbers(pixels * channels, -1.0),
+            );
+            let means = [numbers(channels, 2.9), numbers(channels, -0.8)];
+            let results = Level::each(|level| {
+                let sums = channel_sums(&a, channels);
+                let products = channel_covariances([&a, &b], [&means[0], &means[1]]);
+                for channel in 0..channels {
+                    let of_channel = || (channel..a.len()).step_by(channels);
+                    let exact: f64 = of_channel().map(|index| f64::from(a[index])).sum();
+                    let terms = of_channel().map(|index| {
+                        f64::from((a[index] - means[0][channel]) * (b[index] - means[1][channel]))
+                    });
+                    let (exact_product, scale) = terms.fold((0.0, 0.0), |(sum, scale), term| {
+                        (sum + term, scale + term.abs())
+                    });
+                    let (sum, product) = (sums[channel], products[channel]);
+                    assert!(
+                        (sum - exact).abs() <= 1e-6 * exact,
+                        "{sum}, {exact}, {level:?}"
+                    );
+                    assert!(
+                        (product - exact_product).abs() <= 1e-6 * scale,
+                        "{product} instead of {exact_product}, {level:?}"
+                    );
+                }
+                (sums, products)
+            });
+            assert!(results.iter().all(|sums| *sums == results[0]));
         }
     }
 

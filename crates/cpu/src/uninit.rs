@@ -33,3 +33,15 @@ pub fn zeroed(values: &mut [MaybeUninit<f32>]) -> &mut [f32] {
     // SAFETY: all values have just been initialized.
     unsafe { values.assume_init_mut() }
 }
+
+/// Values that are only overwritten.
+///
+/// # Safety
+///
+/// The caller must write nothing but initialized values.
+#[allow(unsafe_code)]
+pub unsafe fn initialized(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    let values: *mut [f32] = values;
+    // SAFETY: both have the same layout, and the caller keeps the values initialized.
+    unsafe { &mut *(values as *mut [MaybeUninit<f32>]) }
+}

@@ -139,12 +139,12 @@ fn unsupported_options_fall_back_to_burn() {
 }
 
 #[test]
-fn results_are_deterministic_for_each_number_of_threads() {
+fn results_do_not_depend_on_the_number_of_threads() {
     let device = Device::flex();
     device.seed(3);
     let random =
         |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
-    for (kernel, stride) in [(3, 1), (3, 2), (1, 1)] {
+    for (kernel, stride) in [(3, 1), (3, 2), (1, 1), (5, 1)] {
         let tensors = [
             random([2, 24, 30, 28]),
             random([20, 24, kernel, kernel]),
@@ -158,11 +158,9 @@ fn results_are_deterministic_for_each_number_of_threads() {
             let options = options(stride, kernel / 2, 1);
             pool.install(|| results(conv2d, &tensors, &None, &options))
         };
-        for threads in [1, 2, 5] {
-            let first = compute(threads);
-            for _ in 0..5 {
-                assert_eq!(first, compute(threads));
-            }
+        let expected = compute(1);
+        for threads in [2, 5, 16] {
+            assert_eq!(expected, compute(threads));
         }
     }
 }

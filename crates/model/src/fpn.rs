@@ -4,17 +4,16 @@
 use burn::{
     module::Module,
     nn::{Initializer, conv::Conv2d},
-    tensor::{
-        Device, Tensor,
-        module::interpolate,
-        ops::{InterpolateMode, InterpolateOptions},
-    },
+    tensor::{Device, Tensor},
 };
 use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backbone::FeatureMap, kernels::relu, layers::conv_with_zero_bias, mixed_precision::convolve,
+    backbone::FeatureMap,
+    kernels::{add_upsampled, relu},
+    layers::conv_with_zero_bias,
+    mixed_precision::convolve,
 };
 
 /// The map from which the first extra level is computed. The names are those of the maps
@@ -203,22 +202,19 @@ impl Fpn {
     ///   then each extra level half the size of the level before it, rounded up
     pub fn forward(&self, features: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
         let coarsest_feature = features.last().cloned();
-        let mut inner: Vec<Tensor<4>> = features
-            .into_iter()
-            .zip(&self.lateral)
-            .map(|(feature, lateral)| convolve(lateral, feature))
-            .collect();
-        for level in (1..inner.len()).rev() {
-            let [_, _, height, width] = inner[level - 1].dims();
+        let laterals = features.into_iter().zip(&self.lateral).rev();
+        let mut merged: Vec<Tensor<4>> = Vec::with_capacity(self.lateral.len());
+        for (feature, lateral) in laterals {
+            let lateral = convolve(lateral, feature);
             // The finer map may have an odd size: doubling would exceed it.
-            let upsampled = interpolate(
-                inner[level].clone(),
-                InterpolateOptions::new(InterpolateMode::Nearest).with_output_size([height, width]),
-            );
-            inner[level - 1] = inner[level - 1].clone() + upsampled;
+            merged.push(match merged.last() {
+                Some(coarser) => add_upsampled(lateral, coarser.clone()),
+                None => lateral,
+            });
         }
-        let mut levels: Vec<Tensor<4>> = inner
+        let mut levels: Vec<Tensor<4>> = merged
             .into_iter()
+            .rev()
             .zip(&self.output)
             .map(|(feature, output)| convolve(output, feature))
             .collect();

@@ -1,90 +1,120 @@
 //! The choice of an algorithm for a convolution and each of its gradients.
 
-use crate::{parallel::map_chunks, reduction, uninit::vec_written_by};
+use crate::{
+    nhwc::Nhwc,
+    product::{Finish, Panels},
+    reduction,
+    uninit::vec_written_by,
+};
 
 use super::{
+    direct::{self, Direction, weight_panels},
     geometry::Geometry,
-    im2col,
-    matrix::{matrix, matrix_mut},
-    nchw::Nchw,
+    stencil::Stencil,
     winograd,
 };
 
-/// The output, `[batch, filters, height, width]`, for a weight
-/// `[filters, channels, kernel height, kernel width]` and a bias `[filters]`.
-pub fn forward(input: Nchw, weight: &[f32], bias: Option<&[f32]>, geometry: &Geometry) -> Vec<f32> {
-    let columns = input.channels() * geometry.taps();
-    let filters = weight.len() / columns;
-    let length = input.batch() * filters * geometry.output_pixels();
-    // SAFETY: either algorithm writes all values: its parts or tiles cover every pixel of
-    // every plane of the output.
-    #[allow(unsafe_code)]
-    unsafe {
-        vec_written_by(length, |output| {
-            if winograd::is_suitable(geometry, input.batch(), input.channels(), filters) {
-                let kernels = winograd::Kernels::new(weight, filters);
-                winograd::forward(input, &kernels, bias, geometry, output);
-            } else {
-                let weight = matrix(weight, filters, columns);
-                im2col::forward(input, weight, bias, geometry, output);
-            }
-        })
+/// The output, `[batch, height, width, filters]`, for a weight
+/// `[filters, channels, kernel height, kernel width]`.
+pub fn forward(input: Nhwc, weight: &[f32], finish: Finish, geometry: &Geometry) -> Vec<f32> {
+    let filters = weight.len() / (input.channels() * geometry.taps());
+    if winograd::is_suitable(geometry, input.batch(), input.channels(), filters) {
+        let kernels = winograd::Kernels::new(weight, filters, Direction::Forward);
+        return by_winograd(input, &kernels, filters, finish, geometry);
     }
+    let stencil = Stencil::forward(geometry);
+    by_stencil(input, weight, filters, &stencil, Direction::Forward, finish)
 }
 
-/// The gradient of the input, `[batch, channels, height, width]`.
+/// The gradient of the input, `[batch, height, width, channels]`.
 pub fn input_gradient(
-    output_gradient: Nchw,
+    output_gradient: Nhwc,
     weight: &[f32],
     channels: usize,
     geometry: &Geometry,
 ) -> Vec<f32> {
-    let (batch, filters) = (output_gradient.batch(), output_gradient.channels());
-    let matrix = matrix(weight, filters, channels * geometry.taps());
-    let length = batch * channels * geometry.input_pixels();
-    // SAFETY: each algorithm writes all values: its parts or tiles cover every pixel of every
-    // plane of the input, or it zeroes the planes first.
+    let filters = output_gradient.channels();
+    let finish = Finish::default();
+    if let Some(transposed) = geometry.transposed()
+        && winograd::is_suitable(&transposed, output_gradient.batch(), filters, channels)
+    {
+        let kernels = winograd::Kernels::new(weight, filters, Direction::Backward);
+        return by_winograd(output_gradient, &kernels, channels, finish, &transposed);
+    }
+    let stencil = Stencil::input_gradient(geometry);
+    by_stencil(
+        output_gradient,
+        weight,
+        channels,
+        &stencil,
+        Direction::Backward,
+        finish,
+    )
+}
+
+fn by_winograd(
+    source: Nhwc,
+    kernels: &winograd::Kernels,
+    columns: usize,
+    finish: Finish,
+    geometry: &Geometry,
+) -> Vec<f32> {
+    let length = source.batch() * geometry.output_pixels() * columns;
+    // SAFETY: the tiles cover every pixel of the output, and each is written for all columns.
     #[allow(unsafe_code)]
     unsafe {
-        vec_written_by(length, |gradient| match geometry.transposed() {
-            Some(transposed) if winograd::is_suitable(&transposed, batch, filters, channels) => {
-                let kernels = winograd::Kernels::reversed(weight, filters);
-                winograd::forward(output_gradient, &kernels, None, &transposed, gradient);
-            }
-            Some(transposed) if transposed.is_pointwise() => {
-                let weight = matrix.reversed_axes();
-                im2col::forward(output_gradient, weight, None, &transposed, gradient);
-            }
-            _ => im2col::input_gradient(output_gradient, matrix, geometry, gradient),
+        vec_written_by(length, |output| {
+            winograd::forward(source, kernels, finish, geometry, output);
+        })
+    }
+}
+
+fn by_stencil(
+    source: Nhwc,
+    weight: &[f32],
+    columns: usize,
+    stencil: &Stencil,
+    direction: Direction,
+    finish: Finish,
+) -> Vec<f32> {
+    let taps = stencil.kernel[0] * stencil.kernel[1];
+    let filters = match direction {
+        Direction::Forward => columns,
+        Direction::Backward => source.channels(),
+    };
+    let panels: Vec<Panels> = (stencil.phases.iter())
+        .map(|phase| weight_panels(weight, filters, taps, phase, direction))
+        .collect();
+    let length = source.batch() * stencil.output[0] * stencil.output[1] * columns;
+    // SAFETY: the phases cover every pixel of the output, and each is written for all columns.
+    #[allow(unsafe_code)]
+    unsafe {
+        vec_written_by(length, |output| {
+            direct::apply(source, stencil, &panels, finish, output);
         })
     }
 }
 
 /// The gradient of the weight, `[filters, channels, kernel height, kernel width]`.
-pub fn weight_gradient(input: Nchw, output_gradient: Nchw, geometry: &Geometry) -> Vec<f32> {
+pub fn weight_gradient(input: Nhwc, output_gradient: Nhwc, geometry: &Geometry) -> Vec<f32> {
     let (channels, filters) = (input.channels(), output_gradient.channels());
-    let columns = channels * geometry.taps();
-    // SAFETY: either algorithm writes all values: its blocks or kernels cover the whole
-    // weight.
+    let length = filters * channels * geometry.taps();
+    // SAFETY: either algorithm writes all values: its panels cover all filters, and each of their
+    // taps and channels is written.
     #[allow(unsafe_code)]
     unsafe {
-        vec_written_by(filters * columns, |gradient| {
+        vec_written_by(length, |gradient| {
             if winograd::is_suitable(geometry, input.batch(), channels, filters) {
                 winograd::weight_gradient(input, output_gradient, geometry, gradient);
             } else {
-                let weight = matrix_mut(gradient, filters, columns);
-                im2col::weight_gradient(input, output_gradient, geometry, weight);
+                direct::weight_gradient(input, output_gradient, geometry, gradient);
             }
         })
     }
 }
 
 /// The gradient of the bias, `[filters]`.
-pub fn bias_gradient(output_gradient: Nchw) -> Vec<f32> {
-    let sums = map_chunks(
-        output_gradient.values(),
-        output_gradient.pixels(),
-        |_, plane| reduction::sum(plane),
-    );
-    reduction::sum_over_batch(sums, output_gradient.channels())
+pub fn bias_gradient(output_gradient: Nhwc) -> Vec<f32> {
+    let sums = reduction::channel_sums(output_gradient.values(), output_gradient.channels());
+    sums.into_iter().map(|sum| sum as f32).collect()
 }

@@ -2,20 +2,13 @@
 //! submodules compute on slices and do not depend on Burn.
 
 mod algorithm;
-mod gemm;
+mod direct;
 #[forbid(unsafe_code)]
 mod geometry;
 #[forbid(unsafe_code)]
-mod im2col;
-#[forbid(unsafe_code)]
-mod matrix;
-#[forbid(unsafe_code)]
-mod nchw;
-#[forbid(unsafe_code)]
 mod partition;
 #[forbid(unsafe_code)]
-mod scratch;
-#[forbid(unsafe_code)]
+mod stencil;
 mod winograd;
 
 use burn::{
@@ -33,10 +26,13 @@ use burn::{
     tensor::{DType, Tensor, module, ops::ConvOptions},
 };
 
-use crate::flex::{is_f32_on_flex, tensor, values};
+use crate::{
+    flex::{channels_first, channels_last, is_f32_on_flex, tensor, values},
+    nhwc::Nhwc,
+    product::Finish,
+};
 
 use geometry::Geometry;
-use nchw::Nchw;
 
 /// The 2D convolution of `input` with `weight`, plus `bias`, like Burn's
 /// [`conv2d`](burn::tensor::module::conv2d).
@@ -153,13 +149,16 @@ fn compute(
 ) -> FloatTensor<Flex> {
     let [batch, channels, _, _] = input.shape().dims();
     let [filters, _, _, _] = weight.shape().dims();
-    let (input, weight) = (input.to_contiguous(), weight.to_contiguous());
+    let (input, weight) = (channels_last(&input), weight.to_contiguous());
     let bias = bias.map(|bias| bias.to_contiguous());
-    let images = Nchw::new(values(&input), channels, geometry.input);
-    let bias = bias.as_ref().map(values);
-    let output = algorithm::forward(images, values(&weight), bias, geometry);
+    let images = Nhwc::new(values(&input), geometry.input, channels);
+    let finish = Finish {
+        bias: bias.as_ref().map(values),
+        ..Finish::default()
+    };
+    let output = algorithm::forward(images, values(&weight), finish, geometry);
     let [height, width] = geometry.output;
-    tensor(output, [batch, filters, height, width])
+    channels_first(output, [batch, height, width, filters])
 }
 
 impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
@@ -218,7 +217,7 @@ impl Backward<Flex, 2> for Convolution {
     type State = State;
 
     fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
         register_gradients(grads, checkpointer, ops.state, parents, &gradient);
     }
@@ -228,11 +227,11 @@ impl Backward<Flex, 3> for Convolution {
     type State = State;
 
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
-        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
         let [input, weight, bias] = ops.parents.map(|parent| parent.map(|node| node.id));
         if let Some(bias) = bias {
-            let [_, filters, height, width] = gradient.shape().dims();
-            let images = Nchw::new(values(&gradient), filters, [height, width]);
+            let [_, height, width, filters] = gradient.shape().dims();
+            let images = Nhwc::new(values(&gradient), [height, width], filters);
             let result = algorithm::bias_gradient(images);
             grads.register::<Flex>(bias, tensor(result, [filters]));
         }
@@ -252,16 +251,19 @@ fn register_gradients(
     let weight = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(weight);
     let [batch, channels, _, _] = input.shape().dims::<4>();
     let shape: [usize; 4] = weight.shape().dims();
-    let gradient = Nchw::new(values(gradient), shape[0], geometry.output);
+    let gradient = Nhwc::new(values(gradient), geometry.output, shape[0]);
     if let Some(node) = input_parent {
         let weight = weight.to_contiguous();
         let result = algorithm::input_gradient(gradient, values(&weight), channels, &geometry);
         let [height, width] = geometry.input;
-        grads.register::<Flex>(node, tensor(result, [batch, channels, height, width]));
+        grads.register::<Flex>(
+            node,
+            channels_first(result, [batch, height, width, channels]),
+        );
     }
     if let Some(node) = weight_parent {
-        let input = input.to_contiguous();
-        let images = Nchw::new(values(&input), channels, geometry.input);
+        let input = channels_last(&input);
+        let images = Nhwc::new(values(&input), geometry.input, channels);
         let result = algorithm::weight_gradient(images, gradient, &geometry);
         grads.register::<Flex>(node, tensor(result, shape));
     }

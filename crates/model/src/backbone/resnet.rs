@@ -19,7 +19,7 @@ use crate::{
         Backbone, BackboneConfig, FeatureMap,
         norm::{Norm, NormKind},
     },
-    kernels::{add_relu, relu},
+    kernels::{add_relu, max_pool2d, relu},
     mixed_precision::{convolve, convolve_with},
 };
 
@@ -295,7 +295,7 @@ impl ResNet {
     /// - outputs: `[batch, channels, ⌈height/s⌉, ⌈width/s⌉]` at the strides s = 4, 8, 16,
     ///   32, with [`ResNetConfig::stage_channels`]
     pub fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let mut features = self.pool.forward(relu(self.stem.forward(images)));
+        let mut features = max_pool2d(&self.pool, relu(self.stem.forward(images)));
         std::array::from_fn(|stage| {
             features = self.stages[stage].forward(features.clone());
             features.clone()

@@ -1,23 +1,14 @@
-//! The linear transforms of F(4×4, 3×3), applied to many tiles at once: one in each lane.
+//! The linear transforms of F(4×4, 3×3), applied to many channels at once: one in each lane.
 //!
 //! Their matrices interpolate polynomials at 0, ±1/√2, ±√2 and ∞. The results round less than
 //! with the usual points 0, ±1, ±2 and ∞.
 
 use std::{
     f32::consts::{FRAC_1_SQRT_2, SQRT_2},
-    marker::PhantomData,
     ops::{Add, Mul, Sub},
 };
 
-use pulp::{Simd, WithSimd};
-
-use crate::simd::dispatch;
-
-/// Tiles or channels that are transformed together: a multiple of every level's lanes.
-pub const LANES: usize = 16;
-
-/// One element of each of them.
-pub type Lanes = [f32; LANES];
+use pulp::Simd;
 
 /// The side of an output tile.
 pub const TILE: usize = 4;
@@ -78,55 +69,36 @@ pub trait Transform<const N: usize, const M: usize> {
     fn apply<S: Simd>(column: [Vector<S>; N]) -> [Vector<S>; M];
 }
 
-/// T x Tᵀ for `N × N` matrices x, one in each lane. Input and output are row-major.
-pub fn transform_2d<T: Transform<N, M>, const N: usize, const M: usize>(
-    input: &[Lanes],
-    output: &mut [Lanes],
+/// T x Tᵀ for `N × N` matrices x, one in each lane: `load` gives the elements at a row and a column,
+/// `store` takes those of the result.
+#[inline(always)]
+#[allow(
+    clippy::needless_range_loop,
+    reason = "the indices of rows and columns are swapped"
+)]
+pub fn transform_2d<T: Transform<N, M>, S: Simd, const N: usize, const M: usize>(
+    simd: S,
+    load: impl Fn(usize, usize) -> S::f32s,
+    mut store: impl FnMut(usize, usize, S::f32s),
 ) {
-    dispatch(BothSides::<T, N, M> {
-        input: &input[..N * N],
-        output: &mut output[..M * M],
-        transform: PhantomData,
-    });
-}
-
-struct BothSides<'a, T, const N: usize, const M: usize> {
-    input: &'a [Lanes],
-    output: &'a mut [Lanes],
-    transform: PhantomData<T>,
-}
-
-impl<T: Transform<N, M>, const N: usize, const M: usize> WithSimd for BothSides<'_, T, N, M> {
-    type Output = ();
-
-    #[inline(always)]
-    #[allow(
-        clippy::needless_range_loop,
-        reason = "the indices of rows and columns are swapped"
-    )]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let zero = Vector {
+    let zero = Vector {
+        simd,
+        values: simd.splat_f32s(0.0),
+    };
+    let mut half = [[zero; N]; M];
+    for j in 0..N {
+        let column = T::apply(std::array::from_fn(|i| Vector {
             simd,
-            values: simd.splat_f32s(0.0),
-        };
-        for part in 0..LANES / S::F32_LANES {
-            let mut half = [[zero; N]; M];
-            for j in 0..N {
-                let mut column = [zero; N];
-                for i in 0..N {
-                    column[i].values = S::as_simd_f32s(&self.input[i * N + j]).0[part];
-                }
-                let column = T::apply(column);
-                for i in 0..M {
-                    half[i][j] = column[i];
-                }
-            }
-            for i in 0..M {
-                let row = T::apply(half[i]);
-                for j in 0..M {
-                    S::as_mut_simd_f32s(&mut self.output[i * M + j]).0[part] = row[j].values;
-                }
-            }
+            values: load(i, j),
+        }));
+        for i in 0..M {
+            half[i][j] = column[i];
+        }
+    }
+    for i in 0..M {
+        let row = T::apply(half[i]);
+        for j in 0..M {
+            store(i, j, row[j].values);
         }
     }
 }
@@ -222,8 +194,40 @@ impl Transform<INPUT_TILE, 3> for KernelGradient {
 
 #[cfg(test)]
 mod tests {
+    use std::marker::PhantomData;
+
+    use pulp::WithSimd;
+
     use super::*;
-    use crate::simd::Level;
+    use crate::simd::{Level, dispatch};
+
+    const LANES: usize = 16;
+
+    /// One element of matrices beside each other.
+    type Lanes = [f32; LANES];
+
+    struct BothSides<'a, T, const N: usize, const M: usize> {
+        input: &'a [Lanes],
+        output: &'a mut [Lanes],
+        transform: PhantomData<T>,
+    }
+
+    impl<T: Transform<N, M>, const N: usize, const M: usize> WithSimd for BothSides<'_, T, N, M> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) {
+            for part in 0..LANES / S::F32_LANES {
+                transform_2d::<T, S, N, M>(
+                    simd,
+                    |i, j| S::as_simd_f32s(&self.input[i * N + j]).0[part],
+                    |i, j, values| {
+                        S::as_mut_simd_f32s(&mut self.output[i * M + j]).0[part] = values;
+                    },
+                );
+            }
+        }
+    }
 
     /// Small matrices of pseudo-random numbers between -1 and 1, one in each lane.
     fn numbers(side: usize, seed: usize) -> Vec<Lanes> {
@@ -239,7 +243,11 @@ mod tests {
     ) -> Vec<Lanes> {
         let results = Level::each(|_| {
             let mut output = vec![[f32::NAN; LANES]; M * M];
-            transform_2d::<T, N, M>(input, &mut output);
+            dispatch(BothSides::<T, N, M> {
+                input,
+                output: &mut output,
+                transform: PhantomData,
+            });
             output
         });
         assert!(results.iter().all(|result| *result == results[0]));

@@ -2,8 +2,6 @@
 
 use std::{cell::RefCell, ops::Deref};
 
-use ndarray::{ArrayViewMut, Dimension, IntoDimension};
-
 /// The number of free buffers that a thread keeps. Fresh memory from the operating system,
 /// page by page, would take longer than many of the computations in it.
 const MAX_FREE: usize = 4;
@@ -30,20 +28,6 @@ impl Scratch {
             self.0.resize(length, 0.0);
         }
         &mut self.0[..length]
-    }
-
-    /// A row-major array of unspecified contents.
-    #[allow(
-        clippy::expect_used,
-        reason = "the slice has as many values as the shape"
-    )]
-    pub fn array<D: Dimension>(
-        &mut self,
-        shape: impl IntoDimension<Dim = D>,
-    ) -> ArrayViewMut<'_, f32, D> {
-        let shape = shape.into_dimension();
-        let values = self.slice(shape.size());
-        ArrayViewMut::from_shape(shape, values).expect("as many values as the shape")
     }
 }
 

@@ -1,0 +1,354 @@
+//! Convolutions of any size as products with the pixels under the kernel, which are read where they
+//! lie.
+
+use std::{mem::MaybeUninit, ops::Range};
+
+use rayon::prelude::*;
+
+use crate::{
+    nhwc::Nhwc,
+    product::{Finish, Panel, Panels, Rows, add_products, lanes},
+    scratch::Scratch,
+    simd::dispatch,
+};
+
+use super::{
+    geometry::Geometry,
+    stencil::{Phase, Stencil},
+};
+
+/// The fewest and the most output pixels of a task.
+const PIXELS: [usize; 2] = [48, 768];
+
+/// The rows of a panel that are written together.
+const PACKED_ROWS: usize = 16;
+
+/// The output pixels that are multiplied at once for the gradient of the weight.
+const GRADIENT_PIXELS: usize = 256;
+
+/// The most parts of the pixels whose gradients of the weight are summed apart, in parallel.
+const GRADIENT_PARTS: usize = 8;
+
+/// The fewest pixels of such a part: it takes time to clear and add up its sums.
+const PART_PIXELS: usize = 1024;
+
+/// The most values of all these parts together.
+const GRADIENT_VALUES: usize = 4 << 20;
+
+/// How the filters and channels of a weight become the two sides of a product.
+#[derive(Clone, Copy, Debug)]
+pub enum Direction {
+    /// From channels to filters.
+    Forward,
+    /// From filters to channels, for gradients.
+    Backward,
+}
+
+/// The elements of a weight, `[filters, channels, kernel height, kernel width]`, that belong to a
+/// phase, as the right factor of its product.
+pub fn weight_panels(
+    weight: &[f32],
+    filters: usize,
+    taps: usize,
+    phase: &Phase,
+    direction: Direction,
+) -> Panels {
+    let channels = weight.len() / (filters * taps).max(1);
+    let (depth, columns) = match direction {
+        Direction::Forward => (channels, filters),
+        Direction::Backward => (filters, channels),
+    };
+    Panels::new(phase.taps.len() * depth, columns, |range, width, panel| {
+        // Some rows of a column of all taps, from the kernels of one filter or channel: one every
+        // `step` values.
+        let mut write = |rows: Range<usize>, column: usize, kernels: &[f32], step: usize| {
+            for (tap, panel) in phase.taps.iter().zip(panel.chunks_exact_mut(depth * width)) {
+                let panel = &mut panel[rows.start * width + column..];
+                let values = kernels[tap.element..].iter().step_by(step);
+                let slots = panel.iter_mut().step_by(width).take(rows.len());
+                for (slot, value) in slots.zip(values) {
+                    *slot = *value;
+                }
+            }
+        };
+        // In blocks of rows, so that they stay in cache.
+        for start in (0..depth).step_by(PACKED_ROWS) {
+            let rows = start..depth.min(start + PACKED_ROWS);
+            for (index, column) in range.clone().enumerate() {
+                match direction {
+                    Direction::Forward => {
+                        let kernels = &weight[(column * channels + start) * taps..];
+                        write(rows.clone(), index, kernels, taps);
+                    }
+                    Direction::Backward => {
+                        let kernels = &weight[(start * channels + column) * taps..];
+                        write(rows.clone(), index, kernels, channels * taps);
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Writes the sums of a stencil over `source` to all of `output`, `[batch, height, width, columns]`.
+/// `panels` are those of its phases.
+pub fn apply(
+    source: Nhwc,
+    stencil: &Stencil,
+    panels: &[Panels],
+    finish: Finish,
+    output: &mut [MaybeUninit<f32>],
+) {
+    let [height, width] = stencil.output;
+    let columns = panels.first().map_or(0, Panels::columns);
+    let units = height.div_ceil(stencil.output_step[0]);
+    let per_unit = stencil.output_step[0] * width;
+    let all = source.batch() * units * per_unit;
+    let pixels = (all / (4 * rayon::current_num_threads())).clamp(PIXELS[0], PIXELS[1]);
+    let size = (pixels / per_unit.max(1)).clamp(1, units.max(1));
+    let mut tasks = Vec::new();
+    let mut rest = output;
+    for image in 0..source.batch() {
+        for start in (0..units).step_by(size) {
+            let units = start..units.min(start + size);
+            let rows = rows_of(stencil, &units);
+            let (output, others) = rest.split_at_mut(rows.len() * width * columns);
+            tasks.push((image, units, output));
+            rest = others;
+        }
+    }
+    tasks.into_par_iter().for_each(|(image, units, output)| {
+        let mut scratch = Scratch::new();
+        let first_row = units.start * stencil.output_step[0];
+        let finish = Finish {
+            addend: finish.addend.map(|addend| {
+                &addend[(image * height + first_row) * width * columns..][..output.len()]
+            }),
+            ..finish
+        };
+        let window = Window::new(source, stencil, image, &units, &mut scratch);
+        for (phase, panels) in stencil.phases.iter().zip(panels) {
+            let [down, across] = stencil.extent(phase);
+            let pixels = || {
+                let rows = units.start..units.end.min(down);
+                rows.flat_map(|y| (0..across).map(move |x| [y, x]))
+            };
+            let starts: Vec<usize> = pixels().map(|pixel| window.start(pixel)).collect();
+            let targets: Vec<usize> = pixels()
+                .map(|[y, x]| {
+                    let row = y * stencil.output_step[0] + phase.first[0] - first_row;
+                    (row * width + x * stencil.output_step[1] + phase.first[1]) * columns
+                })
+                .collect();
+            let (segments, length) = window.segments(phase);
+            dispatch(Rows {
+                source: window.values,
+                starts: &starts,
+                segments: &segments,
+                length,
+                panels,
+                first: 0,
+                targets: &targets,
+                finish,
+                output,
+            });
+        }
+    });
+}
+
+/// The output rows of some units: of as many rows each as there are phases along the height.
+fn rows_of(stencil: &Stencil, units: &Range<usize>) -> Range<usize> {
+    let row = |unit: usize| stencil.output[0].min(unit * stencil.output_step[0]);
+    row(units.start)..row(units.end)
+}
+
+/// The pixels of the source under the taps of some rows of the output, with zeros around the image.
+struct Window<'a> {
+    values: &'a [f32],
+    channels: usize,
+    /// The values between rows.
+    pitch: usize,
+    source_step: [usize; 2],
+    /// Where the pixel with the smallest offset lies in `values` for the first element.
+    origin: usize,
+    /// The smallest offset.
+    lowest: [isize; 2],
+    first_unit: usize,
+}
+
+impl<'a> Window<'a> {
+    fn new(
+        source: Nhwc<'a>,
+        stencil: &Stencil,
+        image: usize,
+        units: &Range<usize>,
+        scratch: &'a mut Scratch,
+    ) -> Self {
+        let channels = source.channels();
+        let [height, width] = source.size();
+        let [[top, bottom], [left, right]] = [stencil.reach(0), stencil.reach(1)];
+        let elements = [0, 1].map(|axis| stencil.output[axis].div_ceil(stencil.output_step[axis]));
+        let last = |axis: usize| ((elements[axis] - 1) * stencil.source_step[axis]) as isize;
+        let window = Self {
+            values: source.values(),
+            channels,
+            pitch: width * channels,
+            source_step: stencil.source_step,
+            origin: 0,
+            lowest: [top, left],
+            first_unit: units.start,
+        };
+        let first_row = (units.start * stencil.source_step[0]) as isize + top;
+        let is_inside = top >= 0
+            && left >= 0
+            && last(0) + bottom < height as isize
+            && last(1) + right < width as isize;
+        if is_inside {
+            let origin = source.row_start(image, first_row as usize) + left as usize * channels;
+            return Self { origin, ..window };
+        }
+        let rows = (units.len() - 1) * stencil.source_step[0] + (bottom - top) as usize + 1;
+        let columns = (last(1) + right - left) as usize + 1;
+        let pitch = columns * channels;
+        let values = scratch.slice(rows * pitch);
+        // The columns of the image that are in the window.
+        let start = left.max(0) as usize;
+        let before = (-left).max(0) as usize;
+        let count = (width.saturating_sub(start)).min(columns.saturating_sub(before));
+        for (row, values) in values.chunks_exact_mut(pitch).enumerate() {
+            let row = first_row + row as isize;
+            match usize::try_from(row) {
+                Ok(row) if row < height => {
+                    let (before, rest) = values.split_at_mut(before * channels);
+                    let (inner, after) = rest.split_at_mut(count * channels);
+                    before.fill(0.0);
+                    inner.copy_from_slice(
+                        &source.row(image, row)[start * channels..][..count * channels],
+                    );
+                    after.fill(0.0);
+                }
+                _ => values.fill(0.0),
+            }
+        }
+        Self {
+            values,
+            pitch,
+            ..window
+        }
+    }
+
+    /// Where the pixels under the taps of an element of a phase start.
+    fn start(&self, [y, x]: [usize; 2]) -> usize {
+        self.origin
+            + (y - self.first_unit) * self.source_step[0] * self.pitch
+            + x * self.source_step[1] * self.channels
+    }
+
+    /// The offsets of the segments under the taps, and their length.
+    fn segments(&self, phase: &Phase) -> (Vec<usize>, usize) {
+        let run = phase.run();
+        let segments = (phase.taps.iter().step_by(run))
+            .map(|tap| {
+                let [y, x] = [0, 1].map(|axis| (tap.offset[axis] - self.lowest[axis]) as usize);
+                y * self.pitch + x * self.channels
+            })
+            .collect();
+        (segments, run * self.channels)
+    }
+}
+
+/// Writes the gradient of the weight, `[filters, channels, kernel height, kernel width]`, given that
+/// of the output.
+pub fn weight_gradient(
+    input: Nhwc,
+    output_gradient: Nhwc,
+    geometry: &Geometry,
+    weight_gradient: &mut [MaybeUninit<f32>],
+) {
+    let stencil = Stencil::forward(geometry);
+    let [height, width] = geometry.output;
+    let (channels, filters, taps) = (
+        input.channels(),
+        output_gradient.channels(),
+        geometry.taps(),
+    );
+    let Some(phase) = stencil.phases.first() else {
+        return;
+    };
+    // Whole rows of the output, so many that a part of the pixels is one block or more.
+    let rows = (GRADIENT_PIXELS / width.max(1)).clamp(1, height.max(1));
+    let blocks: Vec<(usize, Range<usize>)> = (0..input.batch())
+        .flat_map(|image| {
+            let starts = (0..height).step_by(rows);
+            starts.map(move |start| (image, start..height.min(start + rows)))
+        })
+        .collect();
+    let depth = taps * channels;
+    // Neither depends on the number of threads, so that sums do not.
+    let parts = (GRADIENT_VALUES / (depth * filters).max(1))
+        .min(input.batch() * height * width / PART_PIXELS)
+        .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
+    let part = blocks.len().div_ceil(parts).max(1);
+    let mut sums: Vec<Panels> = (0..parts).map(|_| Panels::zeros(depth, filters)).collect();
+    sums.iter_mut()
+        .zip(blocks.chunks(part))
+        .flat_map(|(sums, blocks)| {
+            let panels = sums.panels_mut().enumerate();
+            panels.map(move |(index, sums)| (index, sums, blocks))
+        })
+        .collect::<Vec<_>>()
+        .into_par_iter()
+        .for_each(|(index, sums, blocks)| {
+            let [mut scratch, mut gradients] = [Scratch::new(), Scratch::new()];
+            for (image, rows) in blocks {
+                let window = Window::new(input, &stencil, *image, rows, &mut scratch);
+                let pixels = rows.clone().flat_map(|y| (0..width).map(move |x| [y, x]));
+                let starts: Vec<usize> = pixels.map(|pixel| window.start(pixel)).collect();
+                let start = output_gradient.row_start(*image, rows.start);
+                let values = &output_gradient.values()[start..][..starts.len() * filters];
+                let panel = Panel::gather(values, filters, index, &mut gradients);
+                let (segments, length) = window.segments(phase);
+                let sums = sums.chunks_exact_mut(length * panel.width());
+                for (segment, sums) in segments.iter().zip(sums) {
+                    add_products(&window.values[*segment..], &starts, length, panel, sums);
+                }
+            }
+        });
+    let sums = add_up(sums);
+    weight_gradient
+        .par_chunks_mut(2 * lanes() * depth)
+        .enumerate()
+        .for_each(|(index, weight)| {
+            let panel = sums.panel(index, 0);
+            let width = panel.width();
+            for (tap, sums) in (phase.taps.iter()).zip(panel.values.chunks_exact(channels * width))
+            {
+                // So few channels at once that their sums stay in cache.
+                for (block, sums) in sums.chunks(PACKED_ROWS * width).enumerate() {
+                    let first = block * PACKED_ROWS * taps + tap.element;
+                    for (filter, weight) in weight.chunks_exact_mut(depth).enumerate() {
+                        let sums = sums[filter..].iter().step_by(width);
+                        let weight = weight[first..].iter_mut().step_by(taps);
+                        for (weight, sum) in weight.zip(sums) {
+                            weight.write(*sum);
+                        }
+                    }
+                }
+            }
+        });
+}
+
+/// The sum of matrices of one shape. There is at least one.
+pub fn add_up(parts: Vec<Panels>) -> Panels {
+    let mut parts = parts.into_iter();
+    let mut sum = parts.next().unwrap_or_else(|| Panels::zeros(0, 0));
+    for mut part in parts {
+        let panels: Vec<_> = sum.panels_mut().zip(part.panels_mut()).collect();
+        panels.into_par_iter().for_each(|(sum, part)| {
+            for (sum, value) in sum.iter_mut().zip(part) {
+                *sum += *value;
+            }
+        });
+    }
+    sum
+}

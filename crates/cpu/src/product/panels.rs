@@ -1,0 +1,147 @@
+//! The right factor of a product.
+
+use std::ops::Range;
+
+use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
+
+use crate::{scratch::Scratch, simd::dispatch};
+
+/// A matrix of `depth` rows, cut into panels of as many columns as a kernel computes at once:
+/// two vectors. A panel holds one row after the other. The last one has one vector if that is
+/// enough, and zeros beyond the last column.
+#[derive(Debug)]
+pub struct Panels {
+    values: Scratch,
+    depth: usize,
+    columns: usize,
+    lanes: usize,
+}
+
+/// Some columns of a matrix.
+#[derive(Clone, Copy, Debug)]
+pub struct Panel<'a> {
+    /// Row by row.
+    pub values: &'a [f32],
+    /// The index of the first column.
+    pub first: usize,
+    /// The number of columns that are not beyond the last one.
+    pub count: usize,
+    /// The number of vectors in a row: 1 or 2.
+    pub vectors: usize,
+}
+
+impl Panels {
+    /// Panels that `write` fills, given the range of the columns: `[depth, width]`, where the
+    /// width is at least the number of columns. The others are 0 before.
+    pub fn new(
+        depth: usize,
+        columns: usize,
+        write: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
+    ) -> Self {
+        let lanes = lanes();
+        let mut values = Scratch::new();
+        let all = values.slice(depth * columns.next_multiple_of(lanes));
+        all.par_chunks_mut((2 * lanes * depth).max(1))
+            .enumerate()
+            .for_each(|(index, panel)| {
+                let first = 2 * lanes * index;
+                let width = panel.len() / depth;
+                let end = columns.min(first + width);
+                if end < first + width {
+                    panel.fill(0.0);
+                }
+                write(first..end, width, panel);
+            });
+        Self {
+            values,
+            depth,
+            columns,
+            lanes,
+        }
+    }
+
+    /// A matrix of zeros.
+    pub fn zeros(depth: usize, columns: usize) -> Self {
+        Self::new(depth, columns, |_, _, panel| panel.fill(0.0))
+    }
+
+    /// The number of rows.
+    pub fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The number of columns.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// The number of panels.
+    pub fn len(&self) -> usize {
+        self.columns.div_ceil(2 * self.lanes)
+    }
+
+    /// A panel, from `row` to the end.
+    pub fn panel(&self, index: usize, row: usize) -> Panel<'_> {
+        let first = 2 * self.lanes * index;
+        let count = (self.columns - first).min(2 * self.lanes);
+        let vectors = count.div_ceil(self.lanes);
+        let width = vectors * self.lanes;
+        let start = first * self.depth;
+        Panel {
+            values: &self.values[start + row * width..start + self.depth * width],
+            first,
+            count,
+            vectors,
+        }
+    }
+
+    /// The values of each panel, `[depth, width]`.
+    pub fn panels_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let length = self.depth * self.columns.next_multiple_of(self.lanes);
+        let panel = (2 * self.lanes * self.depth).max(1);
+        self.values.slice(length).chunks_mut(panel)
+    }
+}
+
+impl<'a> Panel<'a> {
+    /// The number of values in a row.
+    pub fn width(&self) -> usize {
+        self.vectors * lanes()
+    }
+
+    /// A panel of a row-major matrix of `columns` columns, copied to `scratch`.
+    pub fn gather(values: &[f32], columns: usize, index: usize, scratch: &'a mut Scratch) -> Self {
+        let lanes = lanes();
+        let first = 2 * lanes * index;
+        let count = (columns - first).min(2 * lanes);
+        let vectors = count.div_ceil(lanes);
+        let width = vectors * lanes;
+        let rows = scratch.slice(values.len() / columns * width);
+        for (row, values) in (rows.chunks_exact_mut(width)).zip(values.chunks_exact(columns)) {
+            let (inner, after) = row.split_at_mut(count);
+            inner.copy_from_slice(&values[first..first + count]);
+            after.fill(0.0);
+        }
+        Self {
+            values: rows,
+            first,
+            count,
+            vectors,
+        }
+    }
+}
+
+/// The number of values in a vector.
+pub fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    dispatch(Lanes)
+}

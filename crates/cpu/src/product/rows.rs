@@ -1,0 +1,192 @@
+//! Products with rows of feature maps.
+
+use std::mem::MaybeUninit;
+
+use pulp::{Simd, WithSimd};
+
+use super::{
+    panels::{Panel, Panels},
+    vectors::{load, store},
+};
+
+/// The values of the left factor that are used with all panels before the next ones: they stay
+/// in the cache of the second level.
+const GROUP: usize = 32 << 10;
+
+/// What is done with a sum before it is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finish<'a> {
+    /// Added to each row.
+    pub bias: Option<&'a [f32]>,
+    /// Added to the whole output.
+    pub addend: Option<&'a [f32]>,
+    /// Whether negative sums become 0.
+    pub relu: bool,
+}
+
+impl Finish<'_> {
+    /// The finished values of `count` sums that begin at `start` in the output.
+    #[inline(always)]
+    pub fn apply<S: Simd>(
+        &self,
+        simd: S,
+        mut sums: S::f32s,
+        bias: Option<S::f32s>,
+        start: usize,
+        count: usize,
+    ) -> S::f32s {
+        if let Some(bias) = bias {
+            sums = simd.add_f32s(sums, bias);
+        }
+        if let Some(addend) = self.addend {
+            sums = simd.add_f32s(sums, load(simd, &addend[start..start + count]));
+        }
+        if self.relu {
+            // NaN remains.
+            let zero = simd.splat_f32s(0.0);
+            sums = simd.select_f32s(simd.less_than_f32s(sums, zero), zero, sums);
+        }
+        sums
+    }
+}
+
+/// The product of a left factor with panels.
+///
+/// A row of the left factor consists of `segments.len()` segments of `length` values in
+/// `source`, which begin at the row's start plus the segment's offset.
+pub struct Rows<'a> {
+    pub source: &'a [f32],
+    /// Where each row starts.
+    pub starts: &'a [usize],
+    pub segments: &'a [usize],
+    pub length: usize,
+    pub panels: &'a Panels,
+    /// The first row of the panels: the product has as many terms as a row of the left factor has
+    /// values.
+    pub first: usize,
+    /// Where each row of the output starts.
+    pub targets: &'a [usize],
+    pub finish: Finish<'a>,
+    /// All of a row's values are written, and none between rows.
+    pub output: &'a mut [MaybeUninit<f32>],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let depth = self.segments.len() * self.length;
+        debug_assert!(self.first + depth <= self.panels.depth());
+        debug_assert_eq!(self.starts.len(), self.targets.len());
+        let group = (GROUP / depth.max(1)).clamp(24, 480) / 12 * 12;
+        for start in (0..self.starts.len()).step_by(group) {
+            let end = self.starts.len().min(start + group);
+            for index in 0..self.panels.len() {
+                let panel = self.panels.panel(index, self.first);
+                match (panel.vectors, S::REGISTER_COUNT) {
+                    (1, _) => self.blocks::<S, 12, 1>(simd, panel, start, end),
+                    (_, 32..) => self.blocks::<S, 12, 2>(simd, panel, start, end),
+                    _ => self.blocks::<S, 6, 2>(simd, panel, start, end),
+                }
+            }
+        }
+    }
+}
+
+impl Rows<'_> {
+    /// The product of the rows from `row` to `end` with one panel, `COUNT` at a time.
+    #[inline(always)]
+    fn blocks<S: Simd, const COUNT: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        panel: Panel,
+        mut row: usize,
+        end: usize,
+    ) {
+        while row + COUNT <= end {
+            self.block::<S, COUNT, VECTORS>(simd, panel, row);
+            row += COUNT;
+        }
+        while row + 4 <= end {
+            self.block::<S, 4, VECTORS>(simd, panel, row);
+            row += 4;
+        }
+        if row + 2 <= end {
+            self.block::<S, 2, VECTORS>(simd, panel, row);
+            row += 2;
+        }
+        if row < end {
+            self.block::<S, 1, VECTORS>(simd, panel, row);
+        }
+    }
+
+    #[inline(always)]
+    fn block<S: Simd, const COUNT: usize, const VECTORS: usize>(
+        &mut self,
+        simd: S,
+        panel: Panel,
+        row: usize,
+    ) {
+        let length = self.length;
+        let (vectors, _) = S::as_simd_f32s(panel.values);
+        let bias: [S::f32s; VECTORS] = std::array::from_fn(|j| match self.finish.bias {
+            Some(bias) => {
+                let start = (panel.first + j * S::F32_LANES).min(bias.len());
+                load(simd, &bias[start..])
+            }
+            None => simd.splat_f32s(0.0),
+        });
+        let sums = sums_of_rows::<S, COUNT, VECTORS>(
+            simd,
+            bias,
+            self.source,
+            &self.starts[row..row + COUNT],
+            self.segments,
+            length,
+            vectors.as_chunks().0,
+        );
+        for i in 0..COUNT {
+            let start = self.targets[row + i] + panel.first;
+            let mut output = &mut self.output[start..start + panel.count];
+            for j in 0..VECTORS {
+                let start = start + j * S::F32_LANES;
+                let count = output.len().min(S::F32_LANES);
+                let sum = self.finish.apply(simd, sums[i][j], None, start, count);
+                let (lanes, rest) = output.split_at_mut(count);
+                store::<S>(lanes, sum);
+                output = rest;
+            }
+        }
+    }
+}
+
+/// The products of some rows with all of a panel, plus `bias`. Apart from the rest, so that sums stay
+/// in registers.
+#[inline(always)]
+fn sums_of_rows<S: Simd, const COUNT: usize, const VECTORS: usize>(
+    simd: S,
+    bias: [S::f32s; VECTORS],
+    source: &[f32],
+    starts: &[usize],
+    segments: &[usize],
+    length: usize,
+    panel: &[[S::f32s; VECTORS]],
+) -> [[S::f32s; VECTORS]; COUNT] {
+    let mut sums = [bias; COUNT];
+    for (index, segment) in segments.iter().enumerate() {
+        let rows: [&[f32]; COUNT] =
+            std::array::from_fn(|i| &source[starts[i] + segment..][..length]);
+        let panel = &panel[index * length..][..length];
+        for k in 0..length {
+            let right = panel[k];
+            for i in 0..COUNT {
+                let left = simd.splat_f32s(rows[i][k]);
+                for j in 0..VECTORS {
+                    sums[i][j] = simd.mul_add_e_f32s(left, right[j], sums[i][j]);
+                }
+            }
+        }
+    }
+    sums
+}
