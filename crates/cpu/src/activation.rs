@@ -107,7 +107,8 @@ impl ReluOps for Flex {
 }
 
 /// max(`value`, 0), but NaN for NaN.
-fn positive_part(value: f32) -> f32 {
+#[inline(always)]
+pub fn positive_part(value: f32) -> f32 {
     if value <= 0.0 { 0.0 } else { value }
 }
 

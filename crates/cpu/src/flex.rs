@@ -1,7 +1,10 @@
 //! Tensors of Burn's Flex backend as slices.
 
 use burn::{
-    backend::{DispatchTensorKind, Flex, TensorMetadata, tensor::FloatTensor},
+    backend::{
+        BackendTensor, DispatchAutodiffContext, DispatchTensor, DispatchTensorKind, Flex,
+        TensorMetadata, tensor::FloatTensor,
+    },
     tensor::{DType, Shape, Tensor, TensorData},
 };
 
@@ -25,6 +28,25 @@ pub fn is_f32_on_flex(tensor: &Tensor<4>) -> bool {
         _ => false,
     };
     on_flex && tensor.dtype() == DType::F32
+}
+
+/// The `f32` tensor of the Flex backend behind a tensor without autodiff, if it is one.
+pub fn untracked<const D: usize>(tensor: &Tensor<D>) -> Option<FloatTensor<Flex>> {
+    match tensor.clone().into_dispatch() {
+        DispatchTensor {
+            kind: DispatchTensorKind::Flex(BackendTensor::Float(tensor)),
+            autodiff: DispatchAutodiffContext::Disabled,
+        } if tensor.dtype() == DType::F32 => Some(tensor),
+        _ => None,
+    }
+}
+
+/// A tensor of the Flex backend, without autodiff.
+pub fn from_untracked<const D: usize>(tensor: FloatTensor<Flex>) -> Tensor<D> {
+    Tensor::from_dispatch(DispatchTensor {
+        kind: DispatchTensorKind::Flex(BackendTensor::Float(tensor)),
+        autodiff: DispatchAutodiffContext::Disabled,
+    })
 }
 
 /// The values of a contiguous `f32` tensor, in row-major order.

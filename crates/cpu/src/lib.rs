@@ -1,8 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-// `unsafe` is denied for the crate. The modules that call `gemm` through pointers or write to
-// uninitialized memory allow it at single statements, each with its reason; the others
-// forbid it.
+// `unsafe` is denied for the crate. The modules that write to uninitialized memory allow it at single
+// statements, each with its reason; the others forbid it.
 #[forbid(unsafe_code)]
 mod activation;
 mod convolution;
@@ -31,7 +30,7 @@ mod uninit;
 mod upsampling;
 
 pub use activation::{add_relu, relu};
-pub use convolution::conv2d;
-pub use normalization::{batch_norm_train, group_norm};
+pub use convolution::{Epilogue, conv2d, conv2d_fused};
+pub use normalization::{batch_norm_train, group_norm, group_norm_relu};
 pub use pooling::max_pool2d;
 pub use upsampling::add_upsampled;

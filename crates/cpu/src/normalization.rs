@@ -24,7 +24,11 @@ use burn::{
 use pulp::{Simd, WithSimd};
 
 use crate::{
-    flex::{channels_first, channels_last, is_f32_on_flex, tensor, update_chunks, values},
+    activation::{positive_part, relu},
+    flex::{
+        channels_first, channels_last, from_untracked, is_f32_on_flex, tensor, untracked,
+        update_chunks, values,
+    },
     parallel::for_each_chunk,
     reduction::{channel_covariances, channel_sums, sum_over_batch},
     simd::dispatch,
@@ -73,6 +77,27 @@ pub fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
     }
 }
 
+/// [`group_norm`] followed by [`relu`](crate::relu()), in one pass over the output without autodiff.
+///
+/// # Panics
+///
+/// Panics if `input` has a different number of channels than the layer.
+pub fn group_norm_relu(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
+    let fused = || {
+        let (gamma, beta) = (layer.gamma.as_ref()?.val(), layer.beta.as_ref()?.val());
+        let is_supported = is_supported(&input, &gamma, &beta);
+        let [gamma, beta] = [untracked(&gamma)?, untracked(&beta)?];
+        let input = untracked(&input).filter(|_| is_supported)?;
+        let sets = Sets::Groups(layer.num_groups);
+        let (output, ..) = compute(&input, &gamma, &beta, sets, layer.epsilon as f32, true);
+        Some(from_untracked(output))
+    };
+    match fused() {
+        Some(output) => output,
+        None => relu(group_norm(layer, input)),
+    }
+}
+
 /// Whether this crate normalizes such an input.
 fn is_supported(input: &Tensor<4>, gamma: &Tensor<1>, beta: &Tensor<1>) -> bool {
     is_f32_on_flex(input)
@@ -87,12 +112,6 @@ fn normalize(
     sets: Sets,
     epsilon: f64,
 ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
-    let channels = input.dims()[1];
-    assert_eq!(
-        [gamma.dims(), beta.dims()],
-        [[channels]; 2],
-        "gamma and beta must have one value per channel"
-    );
     let (output, mean, variance) = <Dispatch as NormalizationOps>::normalize(
         input.into_dispatch(),
         gamma.into_dispatch(),
@@ -137,26 +156,42 @@ impl NormalizationOps for Flex {
         sets: Sets,
         epsilon: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let layout = Layout::new(input.shape().dims(), sets);
-        let input = channels_last(&input);
-        let moments = layout.moments(values(&input));
-        let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
-        let output = layout.normalize(
-            values(&input),
-            values(&gamma),
-            values(&beta),
-            &moments,
-            epsilon,
-        );
-        let [mean, variance] = [0, 1].map(|moment| {
-            let values: Vec<f32> = moments.iter().map(|moments| moments[moment]).collect();
-            let count = values.len();
-            tensor(values, [count])
-        });
-        let [batch, channels, height, width] = layout.shape;
-        let output = channels_first(output, [batch, height, width, channels]);
-        (output, mean, variance)
+        compute(&input, &gamma, &beta, sets, epsilon, false)
     }
+}
+
+/// The output, with negative values replaced by 0 if `relu` is set, and the mean and variance of each
+/// set.
+fn compute(
+    input: &FloatTensor<Flex>,
+    gamma: &FloatTensor<Flex>,
+    beta: &FloatTensor<Flex>,
+    sets: Sets,
+    epsilon: f32,
+    relu: bool,
+) -> (FloatTensor<Flex>, FloatTensor<Flex>, FloatTensor<Flex>) {
+    let layout = Layout::new(input.shape().dims(), sets);
+    let [batch, channels, height, width] = layout.shape;
+    assert_eq!(
+        [gamma.shape().dims(), beta.shape().dims()],
+        [[channels]; 2],
+        "gamma and beta must have one value per channel"
+    );
+    let input = channels_last(input);
+    let moments = layout.moments(values(&input));
+    let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
+    let parameters = [values(&gamma), values(&beta)];
+    let output = layout.normalize(values(&input), parameters, &moments, epsilon, relu);
+    let [mean, variance] = [0, 1].map(|moment| {
+        let values: Vec<f32> = moments.iter().map(|moments| moments[moment]).collect();
+        let count = values.len();
+        tensor(values, [count])
+    });
+    (
+        channels_first(output, [batch, height, width, channels]),
+        mean,
+        variance,
+    )
 }
 
 impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
@@ -345,10 +380,10 @@ impl Layout {
     fn normalize(
         &self,
         input: &[f32],
-        gamma: &[f32],
-        beta: &[f32],
+        [gamma, beta]: [&[f32]; 2],
         moments: &[[f32; 2]],
         epsilon: f32,
+        relu: bool,
     ) -> Vec<f32> {
         let channels = self.shape[1];
         let scales: Vec<[f32; 2]> = (moments.iter())
@@ -373,6 +408,7 @@ impl Layout {
                         means: &means[planes.clone()],
                         factors: &factors[planes],
                         shifts: beta,
+                        relu,
                         output,
                     });
                 });
@@ -490,6 +526,8 @@ struct Normalize<'a> {
     means: &'a [f32],
     factors: &'a [f32],
     shifts: &'a [f32],
+    /// Whether negative values become 0.
+    relu: bool,
     output: &'a mut [MaybeUninit<f32>],
 }
 
@@ -498,6 +536,16 @@ impl WithSimd for Normalize<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
+        match self.relu {
+            true => self.write(positive_part),
+            false => self.write(|value| value),
+        }
+    }
+}
+
+impl Normalize<'_> {
+    #[inline(always)]
+    fn write(self, finish: impl Fn(f32) -> f32) {
         let channels = self.means.len();
         let pixels = self.output.chunks_exact_mut(channels);
         for (output, input) in pixels.zip(self.input.chunks_exact(channels)) {
@@ -505,7 +553,7 @@ impl WithSimd for Normalize<'_> {
             for ((output, input), ((mean, factor), shift)) in
                 output.iter_mut().zip(input).zip(constants)
             {
-                output.write((input - mean) * factor + shift);
+                output.write(finish((input - mean) * factor + shift));
             }
         }
     }

@@ -10,6 +10,10 @@ thread_local! {
     static FREE: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The values of one line of the cache, at which the values of a buffer begin: a vector that crosses
+/// two lines takes twice as long to read or write.
+const LINE: usize = 16;
+
 /// A growing buffer whose memory is reused by later buffers of the thread that drops it.
 #[derive(Debug)]
 pub struct Scratch(Vec<f32>);
@@ -22,12 +26,26 @@ impl Scratch {
 
     /// The first `length` values, of unspecified contents.
     pub fn slice(&mut self, length: usize) -> &mut [f32] {
-        if self.0.len() < length {
+        if self.0.len() < length + LINE {
             // Cleared first, so that growing does not copy the old contents.
             self.0.clear();
-            self.0.resize(length, 0.0);
+            self.0.resize(length + LINE, 0.0);
         }
-        &mut self.0[..length]
+        let start = self.start();
+        &mut self.0[start..start + length]
+    }
+
+    /// The first `length` values, in memory of that size.
+    pub fn compact(self, length: usize) -> Self {
+        let mut compact = Self(Vec::with_capacity(length + LINE));
+        compact.slice(length).copy_from_slice(&self[..length]);
+        compact
+    }
+
+    /// The index of the first value that begins a line.
+    fn start(&self) -> usize {
+        let bytes = LINE * size_of::<f32>();
+        self.0.as_ptr().align_offset(bytes).min(self.0.len())
     }
 }
 
@@ -35,7 +53,7 @@ impl Deref for Scratch {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.0
+        &self.0[self.start()..]
     }
 }
 

@@ -1,8 +1,8 @@
 //! Convolutions and their gradients compared with those of Burn's Flex backend.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use burn::tensor::{Device, Distribution, Tensor, module, ops::ConvOptions};
-use fcos_burn_cpu::conv2d;
+use burn::tensor::{Device, Distribution, Tensor, Tolerance, activation, module, ops::ConvOptions};
+use fcos_burn_cpu::{Epilogue, conv2d, conv2d_fused};
 
 /// The output and the gradients of a convolution, given the output gradient.
 fn results(
@@ -114,6 +114,87 @@ fn winograd_matches_burn() {
     ] {
         assert_matches_burn(shape, filters, 3, &options(1, padding, 1), true);
     }
+}
+
+fn tracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    Tensor::from_data(tensor.into_data(), &Device::flex().autodiff()).require_grad()
+}
+
+#[test]
+fn fused_convolutions_match_those_in_steps() {
+    let device = Device::flex();
+    device.seed(11);
+    // Directly, with several panels and a part of one, and by Winograd's algorithm.
+    for (shape, filters, kernel, stride) in [
+        ([2, 5, 9, 8], 70, 1, 1),
+        ([2, 4, 9, 8], 6, 3, 2),
+        ([3, 20, 15, 18], 17, 3, 1),
+    ] {
+        let random =
+            |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+        let vector = || Tensor::<1>::random([filters], Distribution::Normal(0.0, 1.0), &device);
+        let (input, weight) = (random(shape), random([filters, shape[1], kernel, kernel]));
+        let options = options(stride, kernel / 2, 1);
+        let plain = module::conv2d(input.clone(), weight.clone(), None, options.clone());
+        for parts in 0..16 {
+            let has = |part: u32| parts >> part & 1 == 1;
+            let epilogue = Epilogue {
+                scale: has(0).then(vector),
+                shift: has(1).then(vector),
+                addend: has(2).then(|| random(plain.dims())),
+                relu: has(3),
+            };
+            let mut expected = plain.clone();
+            if let Some(scale) = &epilogue.scale {
+                expected = expected * scale.clone().reshape([1, filters, 1, 1]);
+            }
+            if let Some(shift) = &epilogue.shift {
+                expected = expected + shift.clone().reshape([1, filters, 1, 1]);
+            }
+            if let Some(addend) = &epilogue.addend {
+                expected = expected + addend.clone();
+            }
+            if epilogue.relu {
+                expected = activation::relu(expected);
+            }
+            let expected = expected.into_data();
+            let tolerance = Tolerance::<f32>::relative(1e-4).set_absolute(1e-4);
+            // The weight is packed for the first one, kept by the second and found by the third.
+            for _ in 0..3 {
+                let (input, weight) = (input.clone(), weight.clone());
+                let found = conv2d_fused(input, weight, epilogue.clone(), options.clone());
+                found
+                    .into_data()
+                    .assert_approx_eq::<f32>(&expected, tolerance);
+            }
+            let epilogue = Epilogue {
+                scale: epilogue.scale.map(tracked),
+                shift: epilogue.shift.map(tracked),
+                addend: epilogue.addend.map(tracked),
+                relu: epilogue.relu,
+            };
+            let (input, weight) = (tracked(input.clone()), tracked(weight.clone()));
+            let found = conv2d_fused(input, weight, epilogue, options.clone());
+            found
+                .into_data()
+                .assert_approx_eq::<f32>(&expected, tolerance);
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "the addend must have the shape of the output")]
+fn addends_of_other_shapes_panic() {
+    let device = Device::flex();
+    let epilogue = Epilogue {
+        addend: Some(Tensor::ones([1, 3, 4, 5], &device)),
+        ..Epilogue::default()
+    };
+    let (input, weight) = (
+        Tensor::ones([1, 2, 4, 4], &device),
+        Tensor::ones([3, 2, 1, 1], &device),
+    );
+    conv2d_fused(input, weight, epilogue, options(1, 0, 1));
 }
 
 #[test]

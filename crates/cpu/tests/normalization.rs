@@ -6,7 +6,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig},
     tensor::{Device, Tensor, TensorData, module},
 };
-use fcos_burn_cpu::{batch_norm_train, group_norm};
+use fcos_burn_cpu::{batch_norm_train, group_norm, group_norm_relu, relu};
 
 const EPSILON: f64 = 1e-5;
 
@@ -170,4 +170,19 @@ fn gradients_of_a_constant_input_are_finite() {
             .iter()
             .all(|g| g.is_finite())
     );
+}
+
+#[test]
+fn group_norm_with_relu_is_relu_of_group_norm() {
+    for device in [Device::flex(), Device::flex().autodiff()] {
+        let layer = GroupNormConfig::new(4, 12).init(&device);
+        let shape = [2, 12, 5, 7];
+        let data = TensorData::new(numbers(shape.iter().product(), 5, 0.0), shape);
+        let input = Tensor::<4>::from_data(data, &device);
+        let expected = relu(group_norm(&layer, input.clone())).into_data();
+        let found = group_norm_relu(&layer, input).into_data();
+        assert_eq!(found, expected);
+        let is_zero = |value: &f32| *value == 0.0;
+        assert!(found.as_slice::<f32>().expect("floats").iter().any(is_zero));
+    }
 }

@@ -10,7 +10,7 @@ use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    kernels::{group_norm, relu},
+    kernels::{group_norm_relu, relu},
     layers::{conv_with_zero_bias, group_norm_config},
     mixed_precision::{convolve, in_f32},
     postprocess::is_default,
@@ -487,10 +487,9 @@ impl TowerLayer {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let features = convolve(&self.conv, input);
-        relu(in_f32(features, |features| {
-            group_norm(&self.norm, features)
-        }))
+        in_f32(convolve(&self.conv, input), |features| {
+            group_norm_relu(&self.norm, features)
+        })
     }
 }
 

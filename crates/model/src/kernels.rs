@@ -3,12 +3,14 @@
 
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::{
-    add_relu, add_upsampled, batch_norm_train, conv2d, group_norm, max_pool2d, relu,
+    Epilogue, add_relu, add_upsampled, batch_norm_train, conv2d, conv2d_fused, group_norm,
+    group_norm_relu, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
 pub(crate) use burn_kernels::{
-    add_relu, add_upsampled, batch_norm_train, conv2d, group_norm, max_pool2d, relu,
+    Epilogue, add_relu, add_upsampled, batch_norm_train, conv2d, conv2d_fused, group_norm,
+    group_norm_relu, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -17,7 +19,7 @@ mod burn_kernels {
         nn::{GroupNorm, pool::MaxPool2d},
         tensor::{
             Tensor, activation, module,
-            ops::{InterpolateMode, InterpolateOptions},
+            ops::{ConvOptions, InterpolateMode, InterpolateOptions},
         },
     };
 
@@ -26,6 +28,35 @@ mod burn_kernels {
 
     pub(crate) fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
         relu(a + b)
+    }
+
+    /// What becomes of the output of a convolution: relu(`scale` · output + `shift` + `addend`).
+    #[derive(Default)]
+    pub(crate) struct Epilogue {
+        pub(crate) scale: Option<Tensor<1>>,
+        pub(crate) shift: Option<Tensor<1>>,
+        pub(crate) addend: Option<Tensor<4>>,
+        pub(crate) relu: bool,
+    }
+
+    pub(crate) fn conv2d_fused(
+        input: Tensor<4>,
+        weight: Tensor<4>,
+        epilogue: Epilogue,
+        options: ConvOptions<2>,
+    ) -> Tensor<4> {
+        let weight = match epilogue.scale {
+            Some(scale) => weight * scale.reshape([-1, 1, 1, 1]),
+            None => weight,
+        };
+        let mut output = conv2d(input, weight, epilogue.shift, options);
+        if let Some(addend) = epilogue.addend {
+            output = output + addend;
+        }
+        match epilogue.relu {
+            true => relu(output),
+            false => output,
+        }
     }
 
     pub(crate) fn batch_norm_train(
@@ -50,5 +81,9 @@ mod burn_kernels {
 
     pub(crate) fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
         layer.forward(input)
+    }
+
+    pub(crate) fn group_norm_relu(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
+        relu(layer.forward(input))
     }
 }

@@ -10,7 +10,7 @@ use burn::{
     tensor::{DType, FloatDType, Tensor, ops::ConvOptions},
 };
 
-use crate::kernels::conv2d;
+use crate::kernels::{Epilogue, conv2d, conv2d_fused};
 
 /// Applies a convolution in the number format of `input`.
 ///
@@ -24,27 +24,28 @@ use crate::kernels::conv2d;
 /// - `input`: `[batch, channels_in, height, width]`
 /// - output: `[batch, channels_out, height_out, width_out]`
 pub fn convolve(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
-    let bias = layer.bias.as_ref().map(|bias| bias.val());
-    convolve_with(layer, layer.weight.val(), bias, input)
+    let format = FloatDType::from(input.dtype());
+    let weight = layer.weight.val().cast(format);
+    let bias = layer.bias.as_ref().map(|bias| bias.val().cast(format));
+    conv2d(input, weight, bias, options(layer))
 }
 
-/// [`convolve`] with another weight and bias than those of `layer`.
-pub(crate) fn convolve_with(
-    layer: &Conv2d,
-    weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
-    input: Tensor<4>,
-) -> Tensor<4> {
+/// Applies a convolution without bias in 32 bits, and then `epilogue`.
+///
+/// # Panics
+///
+/// As [`convolve`].
+pub(crate) fn convolve_fused(layer: &Conv2d, epilogue: Epilogue, input: Tensor<4>) -> Tensor<4> {
+    conv2d_fused(input, layer.weight.val(), epilogue, options(layer))
+}
+
+fn options(layer: &Conv2d) -> ConvOptions<2> {
     let padding = match layer.padding {
         PaddingConfig2d::Explicit(top, left, bottom, right) => [(top, bottom), (left, right)],
         PaddingConfig2d::Valid => [(0, 0); 2],
         PaddingConfig2d::Same => panic!("convolutions are padded explicitly, not by `Same`"),
     };
-    let options =
-        ConvOptions::new_with_padding(layer.stride, padding, layer.dilation, layer.groups);
-    let format = FloatDType::from(input.dtype());
-    let (weight, bias) = (weight.cast(format), bias.map(|bias| bias.cast(format)));
-    conv2d(input, weight, bias, options)
+    ConvOptions::new_with_padding(layer.stride, padding, layer.dilation, layer.groups)
 }
 
 /// Applies `layer` in 32 bits and returns its output in the number format of `input`.

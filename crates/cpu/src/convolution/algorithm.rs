@@ -10,20 +10,80 @@ use crate::{
 use super::{
     direct::{self, Direction, weight_panels},
     geometry::Geometry,
-    stencil::Stencil,
+    stencil::{Phase, Stencil},
     winograd,
 };
 
-/// The output, `[batch, height, width, filters]`, for a weight
-/// `[filters, channels, kernel height, kernel width]`.
-pub fn forward(input: Nhwc, weight: &[f32], finish: Finish, geometry: &Geometry) -> Vec<f32> {
-    let filters = weight.len() / (input.channels() * geometry.taps());
-    if winograd::is_suitable(geometry, input.batch(), input.channels(), filters) {
-        let kernels = winograd::Kernels::new(weight, filters, Direction::Forward);
-        return by_winograd(input, &kernels, filters, finish, geometry);
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    Direct,
+    Winograd,
+}
+
+impl Algorithm {
+    /// The fastest for the forward pass.
+    pub fn of(input: Nhwc, filters: usize, geometry: &Geometry) -> Self {
+        match winograd::is_suitable(geometry, input.batch(), input.channels(), filters) {
+            true => Self::Winograd,
+            false => Self::Direct,
+        }
     }
-    let stencil = Stencil::forward(geometry);
-    by_stencil(input, weight, filters, &stencil, Direction::Forward, finish)
+}
+
+/// A weight in the form in which the forward pass reads it.
+#[derive(Debug)]
+pub enum PackedWeight {
+    Direct(Panels),
+    Winograd(winograd::Kernels),
+}
+
+impl PackedWeight {
+    /// Packs `[filters, channels, kernel height, kernel width]`.
+    pub fn new(algorithm: Algorithm, weight: &[f32], filters: usize, geometry: &Geometry) -> Self {
+        match algorithm {
+            Algorithm::Direct => {
+                let phase = Phase::forward(geometry);
+                let direction = Direction::Forward;
+                let taps = geometry.taps();
+                Self::Direct(weight_panels(weight, filters, taps, &phase, direction))
+            }
+            Algorithm::Winograd => {
+                Self::Winograd(winograd::Kernels::new(weight, filters, Direction::Forward))
+            }
+        }
+    }
+
+    /// In memory of just its size.
+    pub fn compact(self) -> Self {
+        match self {
+            Self::Direct(panels) => Self::Direct(panels.compact()),
+            Self::Winograd(kernels) => Self::Winograd(kernels.compact()),
+        }
+    }
+}
+
+/// The output, `[batch, height, width, filters]`.
+pub fn forward(
+    input: Nhwc,
+    weight: &PackedWeight,
+    filters: usize,
+    finish: Finish,
+    geometry: &Geometry,
+) -> Vec<f32> {
+    match weight {
+        PackedWeight::Direct(panels) => {
+            let stencil = Stencil::forward(geometry);
+            by_stencil(
+                input,
+                std::slice::from_ref(panels),
+                filters,
+                &stencil,
+                finish,
+            )
+        }
+        PackedWeight::Winograd(kernels) => by_winograd(input, kernels, filters, finish, geometry),
+    }
 }
 
 /// The gradient of the input, `[batch, height, width, channels]`.
@@ -42,14 +102,10 @@ pub fn input_gradient(
         return by_winograd(output_gradient, &kernels, channels, finish, &transposed);
     }
     let stencil = Stencil::input_gradient(geometry);
-    by_stencil(
-        output_gradient,
-        weight,
-        channels,
-        &stencil,
-        Direction::Backward,
-        finish,
-    )
+    let panels: Vec<Panels> = (stencil.phases.iter())
+        .map(|phase| weight_panels(weight, filters, geometry.taps(), phase, Direction::Backward))
+        .collect();
+    by_stencil(output_gradient, &panels, channels, &stencil, finish)
 }
 
 fn by_winograd(
@@ -71,26 +127,17 @@ fn by_winograd(
 
 fn by_stencil(
     source: Nhwc,
-    weight: &[f32],
+    panels: &[Panels],
     columns: usize,
     stencil: &Stencil,
-    direction: Direction,
     finish: Finish,
 ) -> Vec<f32> {
-    let taps = stencil.kernel[0] * stencil.kernel[1];
-    let filters = match direction {
-        Direction::Forward => columns,
-        Direction::Backward => source.channels(),
-    };
-    let panels: Vec<Panels> = (stencil.phases.iter())
-        .map(|phase| weight_panels(weight, filters, taps, phase, direction))
-        .collect();
     let length = source.batch() * stencil.output[0] * stencil.output[1] * columns;
     // SAFETY: the phases cover every pixel of the output, and each is written for all columns.
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |output| {
-            direct::apply(source, stencil, &panels, finish, output);
+            direct::apply(source, stencil, panels, finish, output);
         })
     }
 }

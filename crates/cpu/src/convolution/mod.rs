@@ -1,15 +1,23 @@
-//! 2D convolutions: the public function and its derivative for Burn's autodiff. The
-//! submodules compute on slices and do not depend on Burn.
+//! 2D convolutions: the public functions and the derivative for Burn's autodiff. Only `fused` and
+//! `packed_weights` also depend on Burn; the other submodules compute on slices.
 
 mod algorithm;
 mod direct;
 #[forbid(unsafe_code)]
+mod fused;
+#[forbid(unsafe_code)]
 mod geometry;
+#[forbid(unsafe_code)]
+mod packed_weights;
 #[forbid(unsafe_code)]
 mod partition;
 #[forbid(unsafe_code)]
 mod stencil;
 mod winograd;
+
+pub use fused::{Epilogue, conv2d_fused};
+
+use std::sync::Arc;
 
 use burn::{
     backend::{
@@ -32,6 +40,7 @@ use crate::{
     product::Finish,
 };
 
+use algorithm::{Algorithm, PackedWeight};
 use geometry::Geometry;
 
 /// The 2D convolution of `input` with `weight`, plus `bias`, like Burn's
@@ -128,7 +137,13 @@ impl ConvolutionOps for Flex {
         weight: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        compute(input, weight, None, &geometry)
+        compute(
+            &input,
+            &weight,
+            packed_weights::kept,
+            Finish::default(),
+            &geometry,
+        )
     }
 
     fn convolution_with_bias(
@@ -137,26 +152,29 @@ impl ConvolutionOps for Flex {
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        compute(input, weight, Some(bias), &geometry)
+        let bias = bias.to_contiguous();
+        let finish = Finish {
+            bias: Some(values(&bias)),
+            ..Finish::default()
+        };
+        compute(&input, &weight, packed_weights::kept, finish, &geometry)
     }
 }
 
+/// The output. `pack` packs the weight.
 fn compute(
-    input: FloatTensor<Flex>,
-    weight: FloatTensor<Flex>,
-    bias: Option<FloatTensor<Flex>>,
+    input: &FloatTensor<Flex>,
+    weight: &FloatTensor<Flex>,
+    pack: impl FnOnce(&FloatTensor<Flex>, Algorithm, &Geometry) -> Arc<PackedWeight>,
+    finish: Finish,
     geometry: &Geometry,
 ) -> FloatTensor<Flex> {
     let [batch, channels, _, _] = input.shape().dims();
     let [filters, _, _, _] = weight.shape().dims();
-    let (input, weight) = (channels_last(&input), weight.to_contiguous());
-    let bias = bias.map(|bias| bias.to_contiguous());
+    let input = channels_last(input);
     let images = Nhwc::new(values(&input), geometry.input, channels);
-    let finish = Finish {
-        bias: bias.as_ref().map(values),
-        ..Finish::default()
-    };
-    let output = algorithm::forward(images, values(&weight), finish, geometry);
+    let weight = pack(weight, Algorithm::of(images, filters, geometry), geometry);
+    let output = algorithm::forward(images, &weight, filters, finish, geometry);
     let [height, width] = geometry.output;
     channels_first(output, [batch, height, width, filters])
 }
@@ -167,8 +185,8 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
         weight: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        let [x, w] = [&input, &weight].map(|tensor| tensor.primitive().clone());
-        let output = Flex::convolution(x, w, geometry);
+        let [x, w] = [&input, &weight].map(|tensor| tensor.primitive());
+        let output = compute(x, w, packed_weights::fresh, Finish::default(), &geometry);
         track::<C, 2>([&input, &weight], geometry, output)
     }
 
@@ -178,8 +196,13 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
         bias: FloatTensor<Self>,
         geometry: Geometry,
     ) -> FloatTensor<Self> {
-        let [x, w, b] = [&input, &weight, &bias].map(|tensor| tensor.primitive().clone());
-        let output = Flex::convolution_with_bias(x, w, b, geometry);
+        let [x, w] = [&input, &weight].map(|tensor| tensor.primitive());
+        let b = bias.primitive().to_contiguous();
+        let finish = Finish {
+            bias: Some(values(&b)),
+            ..Finish::default()
+        };
+        let output = compute(x, w, packed_weights::fresh, finish, &geometry);
         track::<C, 3>([&input, &weight, &bias], geometry, output)
     }
 }

@@ -9,8 +9,7 @@ use super::geometry::Geometry;
 /// lies at `first + i · output_step`. The pixel under a tap lies at `i · source_step + offset`.
 #[derive(Clone, Debug)]
 pub struct Stencil {
-    /// The sizes of kernel and output, `[height, width]`.
-    pub kernel: [usize; 2],
+    /// The size of the output, `[height, width]`.
     pub output: [usize; 2],
     pub source_step: [usize; 2],
     pub output_step: [usize; 2],
@@ -38,19 +37,11 @@ pub struct Tap {
 impl Stencil {
     /// From the input to the output.
     pub fn forward(geometry: &Geometry) -> Self {
-        let taps = taps(geometry, |axis, element| {
-            let offset = element * geometry.dilation[axis];
-            Some(offset as isize - geometry.padding[axis] as isize)
-        });
         Self {
-            kernel: geometry.kernel,
             output: geometry.output,
             source_step: geometry.stride,
             output_step: [1, 1],
-            phases: vec![Phase {
-                first: [0, 0],
-                taps,
-            }],
+            phases: vec![Phase::forward(geometry)],
         }
     }
 
@@ -71,7 +62,6 @@ impl Stencil {
             })
             .collect();
         Self {
-            kernel: geometry.kernel,
             output: geometry.input,
             source_step: [1, 1],
             output_step: stride,
@@ -95,6 +85,18 @@ impl Stencil {
 }
 
 impl Phase {
+    /// The only one of the forward pass.
+    pub fn forward(geometry: &Geometry) -> Self {
+        let taps = taps(geometry, |axis, element| {
+            let offset = element * geometry.dilation[axis];
+            Some(offset as isize - geometry.padding[axis] as isize)
+        });
+        Self {
+            first: [0, 0],
+            taps,
+        }
+    }
+
     /// The number of taps beside each other in a row, if the taps form a rectangle without gaps
     /// between columns; 1 otherwise.
     pub fn run(&self) -> usize {

@@ -66,6 +66,13 @@ impl Panels {
         Self::new(depth, columns, |_, _, panel| panel.fill(0.0))
     }
 
+    /// In memory of just their size.
+    pub fn compact(self) -> Self {
+        let length = self.depth * self.columns.next_multiple_of(self.lanes);
+        let values = self.values.compact(length);
+        Self { values, ..self }
+    }
+
     /// The number of rows.
     pub fn depth(&self) -> usize {
         self.depth

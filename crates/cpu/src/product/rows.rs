@@ -13,9 +13,11 @@ use super::{
 /// in the cache of the second level.
 const GROUP: usize = 32 << 10;
 
-/// What is done with a sum before it is written.
+/// What is done with sums before they are written: first `scale`, last `relu`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Finish<'a> {
+    /// Multiplies each row, element by element.
+    pub scale: Option<&'a [f32]>,
     /// Added to each row.
     pub bias: Option<&'a [f32]>,
     /// Added to the whole output.
@@ -24,20 +26,40 @@ pub struct Finish<'a> {
     pub relu: bool,
 }
 
+/// Scale and bias of one vector of columns.
+#[derive(Clone, Copy)]
+pub struct FinishColumns<S: Simd> {
+    scale: Option<S::f32s>,
+    bias: Option<S::f32s>,
+}
+
 impl Finish<'_> {
+    /// Scale and bias of the columns from `first` on.
+    #[inline(always)]
+    pub fn columns<S: Simd>(&self, simd: S, first: usize) -> FinishColumns<S> {
+        let vector = |values: &[f32]| load(simd, values.get(first..).unwrap_or_default());
+        FinishColumns {
+            scale: self.scale.map(vector),
+            bias: self.bias.map(vector),
+        }
+    }
+
     /// The finished values of `count` sums that begin at `start` in the output.
     #[inline(always)]
     pub fn apply<S: Simd>(
         &self,
         simd: S,
         mut sums: S::f32s,
-        bias: Option<S::f32s>,
+        columns: FinishColumns<S>,
         start: usize,
         count: usize,
     ) -> S::f32s {
-        if let Some(bias) = bias {
-            sums = simd.add_f32s(sums, bias);
-        }
+        sums = match (columns.scale, columns.bias) {
+            (Some(scale), Some(bias)) => simd.mul_add_e_f32s(sums, scale, bias),
+            (Some(scale), None) => simd.mul_f32s(sums, scale),
+            (None, Some(bias)) => simd.add_f32s(sums, bias),
+            (None, None) => sums,
+        };
         if let Some(addend) = self.addend {
             sums = simd.add_f32s(sums, load(simd, &addend[start..start + count]));
         }
@@ -130,29 +152,25 @@ impl Rows<'_> {
     ) {
         let length = self.length;
         let (vectors, _) = S::as_simd_f32s(panel.values);
-        let bias: [S::f32s; VECTORS] = std::array::from_fn(|j| match self.finish.bias {
-            Some(bias) => {
-                let start = (panel.first + j * S::F32_LANES).min(bias.len());
-                load(simd, &bias[start..])
-            }
-            None => simd.splat_f32s(0.0),
-        });
         let sums = sums_of_rows::<S, COUNT, VECTORS>(
             simd,
-            bias,
             self.source,
             &self.starts[row..row + COUNT],
             self.segments,
             length,
             vectors.as_chunks().0,
         );
+        let columns: [FinishColumns<S>; VECTORS] =
+            std::array::from_fn(|j| self.finish.columns(simd, panel.first + j * S::F32_LANES));
         for i in 0..COUNT {
             let start = self.targets[row + i] + panel.first;
             let mut output = &mut self.output[start..start + panel.count];
             for j in 0..VECTORS {
                 let start = start + j * S::F32_LANES;
                 let count = output.len().min(S::F32_LANES);
-                let sum = self.finish.apply(simd, sums[i][j], None, start, count);
+                let sum = self
+                    .finish
+                    .apply(simd, sums[i][j], columns[j], start, count);
                 let (lanes, rest) = output.split_at_mut(count);
                 store::<S>(lanes, sum);
                 output = rest;
@@ -161,19 +179,18 @@ impl Rows<'_> {
     }
 }
 
-/// The products of some rows with all of a panel, plus `bias`. Apart from the rest, so that sums stay
-/// in registers.
+/// The products of some rows with all of a panel. Apart from the rest, so that sums stay in
+/// registers.
 #[inline(always)]
 fn sums_of_rows<S: Simd, const COUNT: usize, const VECTORS: usize>(
     simd: S,
-    bias: [S::f32s; VECTORS],
     source: &[f32],
     starts: &[usize],
     segments: &[usize],
     length: usize,
     panel: &[[S::f32s; VECTORS]],
 ) -> [[S::f32s; VECTORS]; COUNT] {
-    let mut sums = [bias; COUNT];
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
     for (index, segment) in segments.iter().enumerate() {
         let rows: [&[f32]; COUNT] =
             std::array::from_fn(|i| &source[starts[i] + segment..][..length]);

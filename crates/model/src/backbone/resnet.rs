@@ -19,8 +19,8 @@ use crate::{
         Backbone, BackboneConfig, FeatureMap,
         norm::{Norm, NormKind},
     },
-    kernels::{add_relu, max_pool2d, relu},
-    mixed_precision::{convolve, convolve_with},
+    kernels::{Epilogue, add_relu, max_pool2d, relu},
+    mixed_precision::{convolve, convolve_fused},
 };
 
 /// The number of weighted layers of a [`ResNet`], classifier included.
@@ -295,7 +295,7 @@ impl ResNet {
     /// - outputs: `[batch, channels, ⌈height/s⌉, ⌈width/s⌉]` at the strides s = 4, 8, 16,
     ///   32, with [`ResNetConfig::stage_channels`]
     pub fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
-        let mut features = max_pool2d(&self.pool, relu(self.stem.forward(images)));
+        let mut features = max_pool2d(&self.pool, self.stem.forward(images, Activation::Relu));
         std::array::from_fn(|stage| {
             features = self.stages[stage].forward(features.clone());
             features.clone()
@@ -382,18 +382,25 @@ impl Block {
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let shortcut = match &self.shortcut {
-            Some(projection) => projection.forward(input.clone()),
+            Some(projection) => projection.forward(input.clone(), Activation::None),
             None => input.clone(),
         };
-        let mut features = input;
-        for (index, conv) in self.convs.iter().enumerate() {
-            features = conv.forward(features);
-            if index + 1 < self.convs.len() {
-                features = relu(features);
-            }
-        }
-        add_relu(features, shortcut)
+        let Some((last, first)) = self.convs.split_last() else {
+            return shortcut;
+        };
+        let features = (first.iter()).fold(input, |features, conv| {
+            conv.forward(features, Activation::Relu)
+        });
+        last.forward(features, Activation::AddRelu(shortcut))
     }
+}
+
+/// What follows a convolution and its normalization.
+enum Activation {
+    None,
+    Relu,
+    /// The sum with a tensor, and ReLU.
+    AddRelu(Tensor<4>),
 }
 
 /// A convolution and its normalization.
@@ -438,18 +445,31 @@ impl ConvNorm {
         }
     }
 
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, input: Tensor<4>, activation: Activation) -> Tensor<4> {
         let folded = match input.dtype() {
             DType::F32 => self.norm.scale_and_shift(&input.device()),
             // Scaled weights would be rounded to 16 bits; the normalization is not.
             _ => None,
         };
-        match folded {
-            Some([scale, shift]) => {
-                let weight = self.conv.weight.val() * scale.reshape([-1, 1, 1, 1]);
-                convolve_with(&self.conv, weight, Some(shift), input)
-            }
-            None => self.norm.forward(convolve(&self.conv, input)),
+        if let Some([scale, shift]) = folded {
+            let (addend, relu) = match activation {
+                Activation::None => (None, false),
+                Activation::Relu => (None, true),
+                Activation::AddRelu(addend) => (Some(addend), true),
+            };
+            let epilogue = Epilogue {
+                scale: Some(scale),
+                shift: Some(shift),
+                addend,
+                relu,
+            };
+            return convolve_fused(&self.conv, epilogue, input);
+        }
+        let output = self.norm.forward(convolve(&self.conv, input));
+        match activation {
+            Activation::None => output,
+            Activation::Relu => relu(output),
+            Activation::AddRelu(addend) => add_relu(output, addend),
         }
     }
 }

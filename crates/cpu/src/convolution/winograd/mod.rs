@@ -71,10 +71,16 @@ pub fn is_suitable(geometry: &Geometry, batch: usize, channels: usize, filters: 
         && 9 * height * width >= 2 * ELEMENTS * tiles
 }
 
-/// The transformed kernels of a weight: one matrix, `[channels, filters]`, for each element of a
-/// transformed tile.
+/// The transformed kernels of a weight: for each element of a transformed tile
+/// [some rows](element_rows), which begin with `[channels, filters]`.
 #[derive(Debug)]
 pub struct Kernels(Panels);
+
+/// The rows from one element of all kernels to the next: one more than there are, so that the
+/// elements of a kernel do not share a set of the cache when this number is a power of two.
+fn element_rows(depth: usize) -> usize {
+    depth + 1
+}
 
 impl Kernels {
     /// The kernels of a weight, `[filters, channels, 3, 3]`. For the gradient of the input, filters
@@ -86,7 +92,7 @@ impl Kernels {
             Direction::Backward => [filters, channels],
         };
         Self(Panels::new(
-            ELEMENTS * depth,
+            ELEMENTS * element_rows(depth),
             columns,
             |range, width, panel| {
                 let mut taps = vec![0.0; 9 * width];
@@ -108,12 +114,17 @@ impl Kernels {
                         taps: &taps,
                         width,
                         row: k,
-                        depth,
+                        rows: element_rows(depth),
                         panel,
                     });
                 }
             },
         ))
+    }
+
+    /// In memory of just their size.
+    pub fn compact(self) -> Self {
+        Self(self.0.compact())
     }
 }
 
@@ -123,8 +134,8 @@ struct TransformKernels<'a> {
     taps: &'a [f32],
     width: usize,
     row: usize,
-    depth: usize,
-    /// `[elements, depth, width]`
+    rows: usize,
+    /// `[elements, rows, width]`
     panel: &'a mut [f32],
 }
 
@@ -137,7 +148,7 @@ impl WithSimd for TransformKernels<'_> {
             taps,
             width,
             row,
-            depth,
+            rows,
             panel,
         } = self;
         for start in (0..width).step_by(S::F32_LANES) {
@@ -146,7 +157,7 @@ impl WithSimd for TransformKernels<'_> {
                 |i, j| load(simd, &taps[(3 * i + j) * width + start..]),
                 |i, j, values| {
                     let element = INPUT_TILE * i + j;
-                    let start = (element * depth + row) * width + start;
+                    let start = (element * rows + row) * width + start;
                     S::as_mut_simd_f32s(&mut panel[start..start + S::F32_LANES]).0[0] = values;
                 },
             );
@@ -182,19 +193,20 @@ pub fn forward(
     tasks.into_par_iter().for_each(|(tiles, start, output)| {
         let count = tiles.count();
         let [mut inputs, mut products] = [Scratch::new(), Scratch::new()];
-        let inputs = inputs.slice(ELEMENTS * count * channels);
-        let products = products.slice(ELEMENTS * count * filters);
+        let [input_plane, product_plane] = [channels, filters].map(|width| tiles.plane(width));
+        let inputs = inputs.slice(ELEMENTS * input_plane);
+        let products = products.slice(ELEMENTS * product_plane);
         tiles.transform_input(input, geometry.padding, inputs);
         let offsets = |step: usize| -> Vec<usize> { (0..count).map(|tile| tile * step).collect() };
         let [starts, targets] = [channels, filters].map(offsets);
-        for (element, products) in products.chunks_exact_mut(count * filters).enumerate() {
+        for (element, products) in products.chunks_exact_mut(product_plane).enumerate() {
             dispatch(Rows {
-                source: &inputs[element * count * channels..][..count * channels],
+                source: &inputs[element * input_plane..][..count * channels],
                 starts: &starts,
                 segments: &[0],
                 length: channels,
                 panels: kernels,
-                first: element * channels,
+                first: element * element_rows(channels),
                 targets: &targets,
                 finish: Finish::default(),
                 // SAFETY: products are only written.
@@ -247,16 +259,18 @@ pub fn weight_gradient(
         let [mut inputs, mut gradients] = [Scratch::new(), Scratch::new()];
         for tiles in blocks {
             let count = tiles.count();
-            let inputs = inputs.slice(ELEMENTS * count * channels);
+            let plane = tiles.plane(channels);
+            let inputs = inputs.slice(ELEMENTS * plane);
             tiles.transform_input(input, geometry.padding, inputs);
             let starts: Vec<usize> = (0..count).map(|tile| tile * channels).collect();
             for (index, sums) in &mut panels {
                 let panel = tiles.transform_gradient(output_gradient, *index, &mut gradients);
-                let length = panel.values.len() / ELEMENTS;
-                let elements = (panel.values.chunks_exact(length))
-                    .zip(inputs.chunks_exact(count * channels))
-                    .zip(sums.chunks_exact_mut(channels * panel.width()));
+                let width = panel.width();
+                let elements = (panel.values.chunks_exact(tiles.plane(width)))
+                    .zip(inputs.chunks_exact(plane))
+                    .zip(sums.chunks_exact_mut(channels * width));
                 for ((values, inputs), sums) in elements {
+                    let values = &values[..count * width];
                     let panel = Panel { values, ..panel };
                     add_products(inputs, &starts, channels, panel, sums);
                 }

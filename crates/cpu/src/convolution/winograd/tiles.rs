@@ -17,6 +17,9 @@ use crate::{
     simd::dispatch,
 };
 
+/// The values in a line of the cache.
+const LINE: usize = 16;
+
 /// Whole rows of tiles, consecutive in a batch.
 #[derive(Debug)]
 pub struct Tiles {
@@ -42,6 +45,13 @@ impl Tiles {
         self.rows.len() * self.across
     }
 
+    /// The values from one element of all tiles to the next, if an element of a tile has `width`
+    /// values: a little more than there are, so that the elements of a tile do not share a set of the
+    /// cache when this number is a power of two.
+    pub fn plane(&self, width: usize) -> usize {
+        (self.count() * width).next_multiple_of(LINE) + LINE
+    }
+
     /// The number of rows of pixels in the output, of which an image has `height`.
     pub fn output_rows(&self, height: usize) -> usize {
         let rows = self.rows.iter();
@@ -55,14 +65,15 @@ impl Tiles {
         })
     }
 
-    /// Writes the transformed tiles of the input, `[elements, tiles, channels]`.
+    /// Writes the transformed tiles of the input: for each element a [plane](Self::plane) that begins
+    /// with `[tiles, channels]`.
     pub fn transform_input(&self, input: Nhwc, padding: [usize; 2], output: &mut [f32]) {
         let channels = input.channels();
         self.transform::<Input, INPUT_TILE>(input, padding, 0..channels, channels, output);
     }
 
-    /// The transformed tiles of the output's gradient for a panel of filters,
-    /// `[elements, tiles, width]`.
+    /// The transformed tiles of the output's gradient for a panel of filters: for each element a
+    /// [plane](Self::plane) that begins with `[tiles, width]`.
     pub fn transform_gradient<'a>(
         &self,
         gradient: Nhwc,
@@ -74,7 +85,7 @@ impl Tiles {
         let count = (gradient.channels() - first).min(2 * lanes);
         let vectors = count.div_ceil(lanes);
         let width = vectors * lanes;
-        let values = scratch.slice(ELEMENTS * self.count() * width);
+        let values = scratch.slice(ELEMENTS * self.plane(width));
         let columns = first..first + count;
         self.transform::<OutputGradient, TILE>(gradient, [0, 0], columns, width, values);
         Panel {
@@ -86,7 +97,7 @@ impl Tiles {
     }
 
     /// Transforms the `SIDE × SIDE` pixels that start at each tile's corner minus `padding`, for
-    /// some channels. Writes `[elements, tiles, width]`.
+    /// some channels. Writes a [plane](Self::plane) for each element.
     fn transform<T: Transform<SIDE, INPUT_TILE>, const SIDE: usize>(
         &self,
         images: Nhwc,
@@ -104,7 +115,7 @@ impl Tiles {
                 step: images.channels(),
                 channels: channels.clone(),
                 tile,
-                tiles: self.count(),
+                plane: self.plane(width),
                 width,
                 output,
                 transform: std::marker::PhantomData,
@@ -112,7 +123,7 @@ impl Tiles {
         }
     }
 
-    /// Transforms the products of all tiles, `[elements, tiles, filters]`, and writes the output
+    /// Transforms the products of all tiles, [planes](Self::plane) of `[tiles, filters]`, and writes the output
     /// pixels, `[rows, width, filters]`.
     pub fn write_output(
         &self,
@@ -130,7 +141,7 @@ impl Tiles {
                 dispatch(WriteTile {
                     products,
                     tile,
-                    tiles: self.count(),
+                    plane: self.plane(filters),
                     filters,
                     finish,
                     start: start + column * TILE * filters,
@@ -192,9 +203,9 @@ struct TransformTile<'a, T, const SIDE: usize> {
     step: usize,
     channels: std::ops::Range<usize>,
     tile: usize,
-    tiles: usize,
+    plane: usize,
     width: usize,
-    /// `[elements, tiles, width]`
+    /// Planes that begin with `[tiles, width]`.
     output: &'a mut [f32],
     transform: std::marker::PhantomData<T>,
 }
@@ -204,7 +215,7 @@ impl<T: Transform<SIDE, INPUT_TILE>, const SIDE: usize> WithSimd for TransformTi
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let plane = self.tiles * self.width;
+        let plane = self.plane;
         let target = self.tile * self.width;
         let channels = &self.channels;
         for (index, channel) in channels.clone().step_by(S::F32_LANES).enumerate() {
@@ -242,10 +253,10 @@ impl<T: Transform<SIDE, INPUT_TILE>, const SIDE: usize> WithSimd for TransformTi
 }
 
 struct WriteTile<'a> {
-    /// `[elements, tiles, filters]`
+    /// Planes that begin with `[tiles, filters]`.
     products: &'a [f32],
     tile: usize,
-    tiles: usize,
+    plane: usize,
     filters: usize,
     finish: Finish<'a>,
     /// Where the tile starts in `output`, and the values between its rows.
@@ -261,12 +272,12 @@ impl WithSimd for WriteTile<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let plane = self.tiles * self.filters;
+        let plane = self.plane;
         let [rows, columns] = self.size;
         for filter in (0..self.filters).step_by(S::F32_LANES) {
             let count = S::F32_LANES.min(self.filters - filter);
             let products = &self.products[self.tile * self.filters + filter..];
-            let bias = self.finish.bias.map(|bias| load(simd, &bias[filter..]));
+            let columns = self.finish.columns(simd, filter);
             transform_2d::<Output, S, INPUT_TILE, TILE>(
                 simd,
                 |i, j| {
@@ -276,7 +287,7 @@ impl WithSimd for WriteTile<'_> {
                 |i, j, values| {
                     if i < rows && j < columns {
                         let start = self.start + i * self.pitch + j * self.filters + filter;
-                        let values = self.finish.apply(simd, values, bias, start, count);
+                        let values = self.finish.apply(simd, values, columns, start, count);
                         store::<S>(&mut self.output[start..start + count], values);
                     }
                 },

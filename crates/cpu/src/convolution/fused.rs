@@ -1,0 +1,159 @@
+//! Convolutions whose sums are scaled, shifted, added to and clipped before they are written.
+
+use burn::{
+    backend::{Flex, TensorMetadata, tensor::FloatTensor},
+    tensor::{Tensor, ops::ConvOptions},
+};
+
+use crate::{
+    activation::{add_relu, relu},
+    flex::{channels_last, from_untracked, untracked, values},
+    product::Finish,
+};
+
+use super::{compute, conv2d, geometry::Geometry, packed_weights, supported_geometry};
+
+/// What becomes of the output of a convolution: relu(`scale` · output + `shift` + `addend`), each
+/// part of which may be left out.
+#[derive(Clone, Debug, Default)]
+pub struct Epilogue {
+    /// One factor for each filter, `[filters]`, such as that of a normalization with fixed
+    /// statistics.
+    pub scale: Option<Tensor<1>>,
+    /// One value for each filter, `[filters]`, such as a bias.
+    pub shift: Option<Tensor<1>>,
+    /// A tensor of the shape of the output, such as the shortcut of a residual block.
+    pub addend: Option<Tensor<4>>,
+    /// Whether negative values become 0.
+    pub relu: bool,
+}
+
+/// [`conv2d`] without bias, followed by `epilogue`.
+///
+/// Without autodiff, the output of the convolution is not written before the epilogue. With autodiff,
+/// and on other backends, the weight is multiplied by the scale, and `conv2d`, [`add_relu`] and
+/// [`relu`] do the rest.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor, ops::ConvOptions};
+/// use fcos_burn_cpu::{Epilogue, conv2d_fused};
+///
+/// let device = Device::flex();
+/// let input = Tensor::<4>::from_floats([[[[1.0, 2.0, 3.0]]]], &device);
+/// let weight = Tensor::<4>::from_floats([[[[2.0]]]], &device);
+/// let epilogue = Epilogue {
+///     shift: Some(Tensor::from_floats([-5.0], &device)),
+///     relu: true,
+///     ..Epilogue::default()
+/// };
+/// let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+/// let output = conv2d_fused(input, weight, epilogue, options);
+/// let expected = Tensor::<4>::from_floats([[[[0.0, 0.0, 1.0]]]], &device);
+/// assert_eq!(output.into_data(), expected.into_data());
+/// ```
+///
+/// # Panics
+///
+/// Panics if the shapes do not match.
+pub fn conv2d_fused(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    epilogue: Epilogue,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    match Fused::new(&input, &weight, &epilogue, &options) {
+        Some(fused) => fused.compute(epilogue.relu),
+        None => in_steps(input, weight, epilogue, options),
+    }
+}
+
+fn in_steps(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    epilogue: Epilogue,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let weight = match epilogue.scale {
+        Some(scale) => weight * scale.reshape([-1, 1, 1, 1]),
+        None => weight,
+    };
+    let output = conv2d(input, weight, epilogue.shift, options);
+    match (epilogue.addend, epilogue.relu) {
+        (Some(addend), true) => add_relu(output, addend),
+        (Some(addend), false) => output + addend,
+        (None, true) => relu(output),
+        (None, false) => output,
+    }
+}
+
+/// The tensors of a convolution without autodiff.
+struct Fused {
+    input: FloatTensor<Flex>,
+    weight: FloatTensor<Flex>,
+    scale: Option<FloatTensor<Flex>>,
+    shift: Option<FloatTensor<Flex>>,
+    addend: Option<FloatTensor<Flex>>,
+    geometry: Geometry,
+}
+
+impl Fused {
+    /// `None` if this crate does not compute it in one step.
+    fn new(
+        input: &Tensor<4>,
+        weight: &Tensor<4>,
+        epilogue: &Epilogue,
+        options: &ConvOptions<2>,
+    ) -> Option<Self> {
+        let geometry = supported_geometry(input, weight, None, options)?;
+        let (batch, filters) = (input.dims()[0], weight.dims()[0]);
+        let vector = |vector: &Option<Tensor<1>>, name| match vector {
+            Some(vector) => {
+                assert_eq!(
+                    vector.dims(),
+                    [filters],
+                    "{name} must have one value per filter"
+                );
+                Some(Some(untracked(vector)?.to_contiguous()))
+            }
+            None => Some(None),
+        };
+        let addend = match &epilogue.addend {
+            Some(addend) => {
+                let [height, width] = geometry.output;
+                let shape = [batch, filters, height, width];
+                assert_eq!(
+                    addend.dims(),
+                    shape,
+                    "the addend must have the shape of the output"
+                );
+                Some(channels_last(&untracked(addend)?))
+            }
+            None => None,
+        };
+        Some(Self {
+            input: untracked(input)?,
+            weight: untracked(weight)?,
+            scale: vector(&epilogue.scale, "scale")?,
+            shift: vector(&epilogue.shift, "shift")?,
+            addend,
+            geometry,
+        })
+    }
+
+    fn compute(&self, relu: bool) -> Tensor<4> {
+        let finish = Finish {
+            scale: self.scale.as_ref().map(values),
+            bias: self.shift.as_ref().map(values),
+            addend: self.addend.as_ref().map(values),
+            relu,
+        };
+        let pack = packed_weights::kept;
+        from_untracked(compute(
+            &self.input,
+            &self.weight,
+            pack,
+            finish,
+            &self.geometry,
+        ))
+    }
+}

@@ -1,0 +1,175 @@
+//! Packed weights of convolutions without autodiff, kept for the next time.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+};
+
+use burn::{
+    backend::{Flex, TensorMetadata, tensor::FloatTensor},
+    tensor::Bytes,
+};
+
+use crate::{flex::values, product::lanes};
+
+use super::{
+    algorithm::{Algorithm, PackedWeight},
+    geometry::Geometry,
+};
+
+/// What a packed weight depends on. The memory of a weight, by its address, does not change: as long
+/// as an entry refers to it, tensors are not updated in place, and the address is not used again.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    memory: usize,
+    shape: [usize; 4],
+    algorithm: Algorithm,
+    lanes: usize,
+}
+
+struct Entry {
+    /// Gone when no tensor has this memory any more.
+    memory: Weak<Bytes>,
+    /// `None` for a weight that was used once: it may have been computed for this use alone.
+    packed: Option<Arc<PackedWeight>>,
+}
+
+static ENTRIES: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
+
+/// A packed weight that is not kept.
+pub fn fresh(
+    weight: &FloatTensor<Flex>,
+    algorithm: Algorithm,
+    geometry: &Geometry,
+) -> Arc<PackedWeight> {
+    let filters = weight.shape()[0];
+    let weight = weight.to_contiguous();
+    Arc::new(PackedWeight::new(
+        algorithm,
+        values(&weight),
+        filters,
+        geometry,
+    ))
+}
+
+/// A packed weight, which is kept from the second use on until the weight is dropped.
+pub fn kept(
+    weight: &FloatTensor<Flex>,
+    algorithm: Algorithm,
+    geometry: &Geometry,
+) -> Arc<PackedWeight> {
+    let shape: [usize; 4] = weight.shape().dims();
+    let is_whole =
+        weight.is_contiguous() && weight.storage::<f32>().len() == shape.iter().product();
+    if !is_whole {
+        return fresh(weight, algorithm, geometry);
+    }
+    let memory = weight.data_arc();
+    let key = Key {
+        memory: Arc::as_ptr(&memory).addr(),
+        shape,
+        algorithm,
+        lanes: lanes(),
+    };
+    let entries = || ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+    let is_first_use = match entries().get(&key) {
+        Some(Entry {
+            packed: Some(packed),
+            ..
+        }) => return packed.clone(),
+        Some(Entry { packed: None, .. }) => false,
+        None => true,
+    };
+    let weight = PackedWeight::new(algorithm, values(weight), shape[0], geometry);
+    let (packed, kept) = match is_first_use {
+        true => (Arc::new(weight), None),
+        false => {
+            let packed = Arc::new(weight.compact());
+            (packed.clone(), Some(packed))
+        }
+    };
+    let mut entries = entries();
+    entries.retain(|_, entry| entry.memory.strong_count() > 0);
+    let entry = Entry {
+        memory: Arc::downgrade(&memory),
+        packed: kept,
+    };
+    entries.insert(key, entry);
+    packed
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests {
+    use burn::tensor::{Device, Tensor};
+
+    use super::*;
+    use crate::flex::untracked;
+
+    const SHAPE: [usize; 4] = [20, 24, 3, 3];
+
+    fn geometry() -> Geometry {
+        Geometry::new([6, 6], [3, 3], [1, 1], [1, 1], [1, 1]).expect("the kernel fits")
+    }
+
+    fn flex(tensor: &Tensor<4>) -> FloatTensor<Flex> {
+        untracked(tensor).expect("a Flex tensor")
+    }
+
+    fn pack(tensor: &Tensor<4>) -> Arc<PackedWeight> {
+        kept(&flex(tensor), Algorithm::Direct, &geometry())
+    }
+
+    fn is_listed(address: usize) -> bool {
+        let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.keys().any(|key| key.memory == address)
+    }
+
+    #[test]
+    fn weights_are_kept_from_the_second_use_until_they_are_dropped() {
+        let weight = Tensor::<4>::ones(SHAPE, &Device::flex());
+        let address = Arc::as_ptr(&flex(&weight).data_arc()).addr();
+        let uses = [(); 4].map(|()| pack(&weight));
+        assert!(!Arc::ptr_eq(&uses[0], &uses[1]));
+        assert!(Arc::ptr_eq(&uses[1], &uses[2]) && Arc::ptr_eq(&uses[2], &uses[3]));
+        // Another algorithm and another shape of the same memory are packed apart.
+        let winograd = kept(&flex(&weight), Algorithm::Winograd, &geometry());
+        assert!(matches!(&*winograd, PackedWeight::Winograd(_)));
+        let reshaped = pack(&weight.clone().reshape([24, 20, 3, 3]));
+        assert!(!Arc::ptr_eq(&uses[3], &reshaped));
+
+        assert!(is_listed(address));
+        drop(weight);
+        pack(&Tensor::ones(SHAPE, &Device::flex()));
+        assert!(!is_listed(address));
+    }
+
+    #[test]
+    fn a_weight_that_is_changed_is_packed_anew() {
+        let mut weight = Tensor::<4>::ones(SHAPE, &Device::flex());
+        let first = [(); 2].map(|()| pack(&weight));
+        // The only tensor of its memory, which Burn would otherwise update in place.
+        weight = weight.mul_scalar(2.0);
+        let second = [(); 2].map(|()| pack(&weight));
+        let values = |packed: &PackedWeight| match packed {
+            PackedWeight::Direct(panels) => panels.panel(0, 0).values[0],
+            PackedWeight::Winograd(_) => f32::NAN,
+        };
+        assert_eq!(
+            [&first[0], &first[1]].map(|packed| values(packed)),
+            [1.0; 2]
+        );
+        assert_eq!(
+            [&second[0], &second[1]].map(|packed| values(packed)),
+            [2.0; 2]
+        );
+    }
+
+    #[test]
+    fn parts_of_other_tensors_are_not_kept() {
+        let whole = Tensor::<4>::ones([21, 24, 3, 3], &Device::flex());
+        let part = whole.slice([1..21]);
+        let uses = [(); 3].map(|()| pack(&part));
+        assert!(!Arc::ptr_eq(&uses[1], &uses[2]));
+    }
+}
