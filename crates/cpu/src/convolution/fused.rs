@@ -1,7 +1,7 @@
 //! Convolutions whose sums are scaled, shifted, added to and clipped before they are written.
 
 use burn::{
-    backend::{Flex, TensorMetadata, tensor::FloatTensor},
+    backend::{Flex, tensor::FloatTensor},
     tensor::{Tensor, ops::ConvOptions},
 };
 

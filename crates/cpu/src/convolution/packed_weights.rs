@@ -60,7 +60,7 @@ pub fn kept(
 ) -> Arc<PackedWeight> {
     let shape: [usize; 4] = weight.shape().dims();
     let is_whole =
-        weight.is_contiguous() && weight.storage::<f32>().len() == shape.iter().product();
+        weight.is_contiguous() && weight.storage::<f32>().len() == shape.iter().product::<usize>();
     if !is_whole {
         return fresh(weight, algorithm, geometry);
     }

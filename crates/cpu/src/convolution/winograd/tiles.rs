@@ -277,7 +277,7 @@ impl WithSimd for WriteTile<'_> {
         for filter in (0..self.filters).step_by(S::F32_LANES) {
             let count = S::F32_LANES.min(self.filters - filter);
             let products = &self.products[self.tile * self.filters + filter..];
-            let columns = self.finish.columns(simd, filter);
+            let constants = self.finish.columns(simd, filter);
             transform_2d::<Output, S, INPUT_TILE, TILE>(
                 simd,
                 |i, j| {
@@ -287,7 +287,7 @@ impl WithSimd for WriteTile<'_> {
                 |i, j, values| {
                     if i < rows && j < columns {
                         let start = self.start + i * self.pitch + j * self.filters + filter;
-                        let values = self.finish.apply(simd, values, columns, start, count);
+                        let values = self.finish.apply(simd, values, constants, start, count);
                         store::<S>(&mut self.output[start..start + count], values);
                     }
                 },
