@@ -17,26 +17,29 @@ from pathlib import Path
 
 # Operations by a pattern of function names. The first match counts.
 OPERATIONS = [
-    (r"fcos_burn_cpu::convolution::winograd::(Tiles|Kernels|write|transform)", "Winograd: transforms"),
-    (r"fcos_burn_cpu::convolution::winograd::weight_gradient", "Winograd: gemm, gradient of the weight"),
-    (r"fcos_burn_cpu::convolution::winograd", "Winograd: gemm, forward and gradient of the input"),
-    (r"fcos_burn_cpu::convolution::im2col::(im2col\b|col2im|gather|scatter)", "other convolutions: im2col"),
-    (r"fcos_burn_cpu::convolution::im2col::weight_gradient", "other convolutions: gemm, gradient of the weight"),
-    (r"fcos_burn_cpu::convolution::im2col::input_gradient", "other convolutions: gemm, gradient of a strided input"),
-    (r"fcos_burn_cpu::convolution::im2col", "other convolutions: gemm, forward and gradient of the input"),
-    (r"fcos_burn_cpu::convolution", "gradients of biases"),
+    (r"fcos_burn_cpu::convolution::winograd::(tiles|transform|Kernels|TransformKernels|TransformGradients)",
+     "Winograd: transforms"),
+    (r"fcos_burn_cpu::convolution::winograd::weight_gradient", "Winograd: products, gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::winograd", "Winograd: products, forward and gradient of the input"),
+    (r"fcos_burn_cpu::convolution::direct::weight_panels", "other convolutions: packing weights"),
+    (r"fcos_burn_cpu::convolution::direct::weight_gradient", "other convolutions: gradient of the weight"),
+    (r"fcos_burn_cpu::convolution::algorithm::bias_gradient", "gradients of biases"),
+    (r"fcos_burn_cpu::convolution", "other convolutions: forward and gradient of the input"),
     (r"fcos_burn_cpu::normalization", "normalization"),
     (r"fcos_burn_cpu::activation", "ReLU"),
+    (r"fcos_burn_cpu::pooling", "pooling"),
+    (r"fcos_burn_cpu::upsampling", "upsampling"),
     (r"fcos_burn_cpu::optim", "optimizer"),
-    (r"burn_flex::ops::pool", "pooling"),
+    (r"fcos_burn_cpu::flex::channels_last", "changing the order of memory"),
     (r"burn_flex", "element-wise operations of Burn: loss, accumulation of gradients"),
+    (r"fcos_burn_data", "reading and drawing images"),
     (r"burn_autodiff|burn_optim|burn_tensor|burn_core", "rest of Burn"),
     (r"pytorch_reader|burn_store|random", "setup"),
 ]
 
 # Samples without an operation on their stack, by the innermost function.
 LEAVES = [
-    (r"gemm", "gemm without a known caller"),
+    (r"fcos_burn_cpu", "kernels without a known caller"),
     (r"memset", "clearing memory"),
     (r"memmove|memcpy", "copying"),
     (r"rayon|crossbeam|sched_yield", "dividing work among threads"),

@@ -1,15 +1,22 @@
-"""Compare the detector with torchvision's FCOS, stage by stage.
+"""Compare the detector with torchvision's FCOS, stage by stage, and with other ways to run it.
 
-    cargo build --release -p fcos-burn-study
+    cargo build --release -p fcos-burn-study -p fcos-burn-cli --bins
     venv/bin/python study/scripts/compare.py --bench target/release/bench --output FOLDER
+    venv/bin/python study/scripts/compare.py --bench target/release/bench --fcos-burn target/release/fcos-burn \\
+        --peers eager,channels-last,compile,onnxruntime,openvino --output FOLDER
 
-Both programs train and detect with the same weights, images, batch size and threads. They take
-turns, one after the other. Each cell is the median over the turns of ours / torchvision's (below
+All programs train and detect with the same weights, images, batch size and threads. They take
+turns, one after the other. Each cell is the median over the turns of ours / theirs (below
 1: ours is faster), with the smallest and the largest ratio. The first loss and the number of
-detections of both are listed too. They agree, except that we weight box losses by center-ness, as
-FCOS does and torchvision does not.
+detections of ours and of torchvision's are listed too. They agree, except that we weight box losses
+by center-ness, as FCOS does and torchvision does not.
 
-torch and torchvision come from PyPI, in the versions that the table names.
+The peers beside `eager`, torchvision as it is, take part in two measurements: the forward pass and,
+with PyTorch, the training step. `compile` needs a C++ compiler. The arithmetic of a case counts
+convolutions, two operations a multiplication; with Winograd's F(4x4, 3x3), those of 3x3 kernels of
+stride 1 count a quarter. The peak is that of a product of two matrices in PyTorch.
+
+torch, torchvision, onnxruntime and openvino come from PyPI, in the versions that the table names.
 """
 
 import argparse
@@ -31,7 +38,20 @@ CASES = {
     "r50-2x320": ("resnet50", 2, (320, 320)),
     "r18-4x256": ("resnet18", 4, (256, 256)),
     "r50-1x800": ("resnet50", 1, (1088, 800)),
+    "r18-1x640": ("resnet18", 1, (640, 640)),
 }
+
+# Other ways to run the same network, and what they can do.
+PEERS = {
+    "eager": ["inference", "training"],
+    "channels-last": ["inference", "training"],
+    "compile": ["inference", "training"],
+    "onnxruntime": ["inference"],
+    "openvino": ["inference"],
+}
+
+# The measurement in which they are compared.
+MEASURED = {"inference": "forward", "training": "step"}
 
 # JPEG files of one size that are resized to another size.
 LOADING = {"files": (640, 480), "input": (320, 320), "batch": 4, "images": 256}
@@ -151,8 +171,11 @@ class Stopwatch:
         return {name: statistics.median(times[self.warm_up :]) for name, times in self.times.items()}
 
 
-def torchvision_worker(case):
-    """Run one turn of torchvision and print the report as JSON."""
+def worker(case):
+    """Run one turn of another program and print the report as JSON."""
+    if case.get("peer") in ("onnxruntime", "openvino"):
+        print(json.dumps(runtime_forward(case)))
+        return
     import torch
     import torchvision
 
@@ -167,6 +190,13 @@ def torchvision_worker(case):
         height, width = pictures[0].shape[:2]
         model.transform.min_size = (min(width, height),)
         model.transform.max_size = max(width, height)
+        peer = case.get("peer", "eager")
+        if peer == "channels-last":
+            model = model.to(memory_format=torch.channels_last)
+        if peer == "compile":
+            model.backbone.body.compile()
+            model.backbone.fpn.compile()
+            model.head.compile()
         clock = Stopwatch(case["warm_up"])
         part = {"training": torchvision_training, "inference": torchvision_inference}
         begin_peak()
@@ -204,6 +234,87 @@ def level_sizes(features):
     return [feature.shape[-2] * feature.shape[-1] for feature in features]
 
 
+def in_format(case, images):
+    """The images in the memory format of the peer."""
+    import torch
+
+    if case.get("peer") == "channels-last":
+        images.tensors = images.tensors.contiguous(memory_format=torch.channels_last)
+    return images
+
+
+def runtime_forward(case):
+    """The forward pass of an ONNX file."""
+    import numpy as np
+
+    width, height = case["input"]
+    shape = (case["batch"], 3, height, width)
+    images = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
+    if case["peer"] == "onnxruntime":
+        import onnxruntime
+
+        libraries = memory_mib("VmRSS")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = case["threads"]
+        options.inter_op_num_threads = 1
+        session = onnxruntime.InferenceSession(case["onnx"], options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        forward = lambda: session.run(None, {name: images})
+    else:
+        import openvino
+
+        libraries = memory_mib("VmRSS")
+        hints = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": case["threads"],
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        network = openvino.Core().compile_model(case["onnx"], "CPU", hints)
+        forward = lambda: network([images])
+    clock = Stopwatch(case["warm_up"])
+    for _ in range(case["warm_up"] + case["rounds"]):
+        clock.time("forward", forward)
+    return {"stages": clock.medians(), "peak_mib": peak_mib(), "libraries_mib": libraries}
+
+
+def arithmetic(case):
+    """Operations of all convolutions of a forward pass, directly and by Winograd's algorithm."""
+    import torch
+
+    model = detector(case["backbone"]).eval()
+    counts = [0.0, 0.0]
+
+    def count(layer, _inputs, output):
+        operations = 2.0 * output.numel() * layer.weight[0].numel()
+        is_winograd = layer.kernel_size == (3, 3) and layer.stride == (1, 1)
+        counts[0] += operations
+        counts[1] += operations / 4 if is_winograd else operations
+
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(count)
+    width, height = case["input"]
+    with torch.inference_mode():
+        features = list(model.backbone(torch.zeros(case["batch"], 3, height, width)).values())
+        model.head(features)
+    return [count / 1e9 for count in counts]
+
+
+def peak_gflops(threads):
+    """The operations a second of a matrix product in PyTorch: the best of some."""
+    import torch
+
+    torch.set_num_threads(threads)
+    side = 2048
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    seconds = []
+    for _ in range(8):
+        start = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - start)
+    return 2 * side**3 / min(seconds) / 1e9
+
+
 def torchvision_inference(case, model, pictures, _targets, clock):
     import torch
 
@@ -226,6 +337,7 @@ def torchvision_inference(case, model, pictures, _targets, clock):
     with torch.inference_mode():
         for _ in range(case["warm_up"] + case["rounds"]):
             images, _ = clock.time("preprocessing", lambda: model.transform(tensors(pictures)))
+            images = in_format(case, images)
             features, outputs = clock.time("forward", lambda: forward(images))
             clock.time("detections", lambda: postprocess(images, features, outputs))
             del images, features, outputs
@@ -239,6 +351,7 @@ def torchvision_training(case, model, pictures, targets, clock):
 
     model.train()
     images, targets = model.transform(tensors(pictures), targets)
+    images = in_format(case, images)
     state = {name: values.clone() for name, values in model.state_dict().items()}
     report = {}
 
@@ -275,9 +388,10 @@ def torchvision_training(case, model, pictures, targets, clock):
         first = clock.time("step", lambda: step(optimizer))
         report.setdefault("loss", first)
     report["peak_mib"] = peak_mib()
-    optimizer = new_optimizer()
-    for _ in rounds:
-        stages(optimizer)
+    if case.get("peer", "eager") == "eager":
+        optimizer = new_optimizer()
+        for _ in rounds:
+            stages(optimizer)
     return report
 
 
@@ -347,6 +461,19 @@ def ours(arguments, case):
     return run(command, case["threads"])[case["part"]]
 
 
+def export(arguments, case):
+    """Writes the network as an ONNX file of one size, from normalized pixels to raw outputs."""
+    if arguments.fcos_burn is None:
+        sys.exit("--fcos-burn is required for onnxruntime and openvino")
+    width, height = case["input"]
+    command = [
+        *(arguments.fcos_burn, "export", "--weights", case["weights"], "--format", "onnx"),
+        *("--outputs", "raw", "--normalized-input", "--image-size", f"{width}x{height}"),
+        *("--batch-size", case["batch"], "--output", case["onnx"]),
+    ]
+    subprocess.run(list(map(str, command)), check=True, stdout=subprocess.DEVNULL)
+
+
 def theirs(case):
     return run([sys.executable, __file__, "--worker", json.dumps(case)], case["threads"])
 
@@ -381,12 +508,21 @@ def compare_network(arguments, name, folder):
         "warm_up": arguments.warm_up,
         "rounds": arguments.rounds,
     }
+    peers = [peer for peer in arguments.peers.split(",") if peer != "eager"]
+    if any("training" not in PEERS[peer] for peer in peers):
+        case["onnx"] = str(folder / "detector.onnx")
+        export(arguments, case)
     # Each part runs in its own process, so that peaks of memory are separate.
     pairs = {part: [] for part in STAGES}
+    others = {(part, peer): [] for part in STAGES for peer in peers if part in PEERS[peer]}
     for turn in range(arguments.turns):
         print(f"{name}: turn {turn + 1} of {arguments.turns}", file=sys.stderr)
         for part, found in pairs.items():
-            found.append((ours(arguments, case | {"part": part}), theirs(case | {"part": part})))
+            our = ours(arguments, case | {"part": part})
+            found.append((our, theirs(case | {"part": part})))
+            for (other, peer), found in others.items():
+                if other == part:
+                    found.append((our, theirs(case | {"part": part, "peer": peer})))
     rows = {}
     for part, stages in STAGES.items():
         for stage in stages:
@@ -400,6 +536,17 @@ def compare_network(arguments, name, folder):
             for our, their in pairs[part]
         ]
         rows[f"{part}, without their libraries"] = {"mib": mib, "ratio": ratio(mib)}
+
+    beside = {}
+    for (part, peer), found in {**{(part, "eager"): pairs[part] for part in STAGES}, **others}.items():
+        stage = MEASURED[part]
+        milliseconds = [(medians(our)[stage], their["stages"][stage]) for our, their in found]
+        mib = [(our["peak_mib"], their["peak_mib"] - their["libraries_mib"]) for our, their in found]
+        beside.setdefault(part, {})[peer] = {
+            "milliseconds": milliseconds,
+            "ratio": ratio(milliseconds),
+            "memory": ratio(mib),
+        }
 
     def share(part, names, whole):
         shares = []
@@ -420,6 +567,8 @@ def compare_network(arguments, name, folder):
             "detections": values("inference", "detections"),
         },
         "rows": rows,
+        "beside": beside,
+        "gflop": arithmetic(case),
         "not the network": {
             "training": share("training", ["transfer", "loss"], "step"),
             "inference": share("inference", ["preprocessing", "transfer", "detections"], "detect"),
@@ -457,6 +606,36 @@ def processor():
     return platform.processor()
 
 
+def beside(report):
+    """Tables of all peers, and how close we come to the peak of the machine."""
+    cell = lambda r: f"{r['median']:.2f} ({r['min']:.2f}–{r['max']:.2f})"
+    lines = []
+    for part, title in (("inference", "forward pass"), ("training", "training step")):
+        peers = [peer for peer in report["peers"] if part in PEERS[peer]]
+        lines += [f"| {title}, ours / theirs | ours, ms | " + " | ".join(peers) + " |"]
+        lines += ["|---" * (len(peers) + 2) + "|"]
+        for name, case in report["cases"].items():
+            found = case["beside"][part]
+            ours = statistics.median(ms for ms, _ in found["eager"]["milliseconds"])
+            cells = [cell(found[peer]["ratio"]) for peer in peers]
+            lines.append(f"| {name} | {ours:.0f} | " + " | ".join(cells) + " |")
+        for name, case in report["cases"].items():
+            cells = [cell(case["beside"][part][peer]["memory"]) for peer in peers]
+            lines.append(f"| {name}, memory without their libraries | | " + " | ".join(cells) + " |")
+        lines.append("")
+    peak = report["peak_gflops"]
+    lines += [f"Peak of a matrix product: {peak:.0f} GFLOP/s.", ""]
+    lines += ["| forward pass | GFLOP | with Winograd | GFLOP/s | share of the peak | with Winograd |", "|---" * 6 + "|"]
+    for name, case in report["cases"].items():
+        direct, winograd = case["gflop"]
+        seconds = statistics.median(ms for ms, _ in case["beside"]["inference"]["eager"]["milliseconds"]) / 1e3
+        lines.append(
+            f"| {name} | {direct:.1f} | {winograd:.1f} | {direct / seconds:.0f}"
+            f" | {direct / seconds / peak:.2f} | {winograd / seconds / peak:.2f} |"
+        )
+    return [*lines, ""]
+
+
 def markdown(report):
     lines = [
         f"{report['processor']}, {report['threads']} threads, torch {report['torch']},"
@@ -477,6 +656,8 @@ def markdown(report):
             cells = ["{:.6g}, {:.6g}".format(*case["same"][value]) for case in cases.values()]
             lines.append(f"| {value}: ours, torchvision's | " + " | ".join(cells) + " |")
         lines.append("")
+        if len(report["peers"]) > 1:
+            lines += beside(report)
     if "loading" in report:
         lines += ["| images per second, ours / torchvision | |", "|---|---|"]
         for name, row in report["loading"]["rows"].items():
@@ -493,12 +674,14 @@ def main():
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each program in a turn")
     parser.add_argument("--warm-up", type=int, default=2)
-    parser.add_argument("--cases", default=",".join([*CASES, "loading"]))
+    parser.add_argument("--cases", default="r50-2x320,r18-4x256,r50-1x800,loading")
+    parser.add_argument("--peers", default="eager", help=f"some of {','.join(PEERS)}")
+    parser.add_argument("--fcos-burn", type=Path, help="path of our program, to write ONNX files")
     parser.add_argument("--output", type=Path, help="folder for performance.json and performance.md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        torchvision_worker(json.loads(arguments.worker))
+        worker(json.loads(arguments.worker))
         return
     import torch
     import torchvision
@@ -506,7 +689,12 @@ def main():
     if arguments.bench is None or arguments.output is None:
         parser.error("--bench and --output are required")
     wanted = arguments.cases.split(",")
+    if unknown := set(arguments.peers.split(",")) - set(PEERS):
+        parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
+    peers = ["eager", *(peer for peer in arguments.peers.split(",") if peer != "eager")]
     report = {
+        "peers": peers,
+        "peak_gflops": peak_gflops(arguments.threads),
         "processor": processor(),
         "threads": arguments.threads,
         "turns": arguments.turns,

@@ -23,6 +23,8 @@ mod product;
 #[forbid(unsafe_code)]
 mod reduction;
 #[forbid(unsafe_code)]
+mod residual;
+#[forbid(unsafe_code)]
 mod scratch;
 #[forbid(unsafe_code)]
 mod simd;
@@ -33,4 +35,5 @@ pub use activation::{add_relu, relu};
 pub use convolution::{Epilogue, conv2d, conv2d_fused};
 pub use normalization::{batch_norm_train, group_norm, group_norm_relu};
 pub use pooling::max_pool2d;
+pub use residual::{Shortcut, branch};
 pub use upsampling::add_upsampled;

@@ -15,17 +15,20 @@ thread_local! {
 const LINE: usize = 16;
 
 /// A growing buffer whose memory is reused by later buffers of the thread that drops it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Scratch(Vec<f32>);
 
 impl Scratch {
-    /// A buffer of unspecified length and contents.
+    /// An empty buffer.
     pub fn new() -> Self {
-        Self(FREE.with_borrow_mut(Vec::pop).unwrap_or_default())
+        Self(Vec::new())
     }
 
     /// The first `length` values, of unspecified contents.
     pub fn slice(&mut self, length: usize) -> &mut [f32] {
+        if self.0.is_empty() {
+            self.0 = free_buffer(length + LINE);
+        }
         if self.0.len() < length + LINE {
             // Cleared first, so that growing does not copy the old contents.
             self.0.clear();
@@ -57,9 +60,23 @@ impl Deref for Scratch {
     }
 }
 
+/// The smallest free buffer of this thread with that many values, or else the largest.
+fn free_buffer(length: usize) -> Vec<f32> {
+    FREE.with_borrow_mut(|free| {
+        let by_length = |index: &usize| free[*index].len();
+        let fitting = (0..free.len()).filter(|index| free[*index].len() >= length);
+        let found =
+            (fitting.min_by_key(by_length)).or_else(|| (0..free.len()).max_by_key(by_length));
+        found.map_or_else(Vec::new, |index| free.swap_remove(index))
+    })
+}
+
 impl Drop for Scratch {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.0);
+        if buffer.is_empty() {
+            return;
+        }
         // The list is gone if the thread is terminating; the buffer is then freed.
         let _ = FREE.try_with(|free| {
             let mut free = free.borrow_mut();

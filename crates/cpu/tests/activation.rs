@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use burn::tensor::{Device, Distribution, Tensor, activation};
-use fcos_burn_cpu::{add_relu, relu};
+use fcos_burn_cpu::{add_relu, branch, relu};
 
 const SHAPE: [usize; 4] = [2, 3, 70, 90];
 
@@ -55,6 +55,34 @@ fn outputs_and_gradients_match_burn() {
             |a, _| activation::relu(a.clone() + activation::relu(a)),
         );
     }
+}
+
+#[test]
+fn residual_blocks_match_burn() {
+    let device = Device::flex();
+    device.seed(2);
+    let tensors = [random(&device), random(&device), random(&device)];
+    for device in [
+        device.clone().autodiff(),
+        device.clone().autodiff().gradient_checkpointing(),
+    ] {
+        let ours = results(&tensors, &device, |a, b| {
+            let (features, shortcut) = branch(a);
+            shortcut.add_relu(relu(features) * b)
+        });
+        let burns = results(&tensors, &device, |a, b| {
+            activation::relu(activation::relu(a.clone()) * b + a)
+        });
+        // Gradients are added in another order.
+        for (ours, burns) in ours.iter().flatten().zip(burns.iter().flatten()) {
+            assert!((ours - burns).abs() <= 1e-5 * burns.abs().max(1.0));
+        }
+    }
+    // Without autodiff, the shortcut is the tensor itself.
+    let (features, shortcut) = branch(tensors[0].clone());
+    assert_eq!(values(features), values(tensors[0].clone()));
+    let shortcut = shortcut.into_tensor().expect("no autodiff");
+    assert_eq!(values(shortcut), values(tensors[0].clone()));
 }
 
 #[test]

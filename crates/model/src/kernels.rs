@@ -3,13 +3,13 @@
 
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::{
-    Epilogue, add_relu, add_upsampled, batch_norm_train, conv2d, conv2d_fused, group_norm,
+    Epilogue, Shortcut, add_upsampled, batch_norm_train, branch, conv2d, conv2d_fused, group_norm,
     group_norm_relu, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
 pub(crate) use burn_kernels::{
-    Epilogue, add_relu, add_upsampled, batch_norm_train, conv2d, conv2d_fused, group_norm,
+    Epilogue, Shortcut, add_upsampled, batch_norm_train, branch, conv2d, conv2d_fused, group_norm,
     group_norm_relu, max_pool2d, relu,
 };
 
@@ -26,8 +26,27 @@ mod burn_kernels {
     pub(crate) use activation::relu;
     pub(crate) use module::conv2d;
 
-    pub(crate) fn add_relu(a: Tensor<4>, b: Tensor<4>) -> Tensor<4> {
-        relu(a + b)
+    /// What is added at the end of a residual block.
+    pub(crate) struct Shortcut(Tensor<4>);
+
+    pub(crate) fn branch(input: Tensor<4>) -> (Tensor<4>, Shortcut) {
+        (input.clone(), Shortcut(input))
+    }
+
+    impl Shortcut {
+        pub(crate) fn add_relu(self, output: Tensor<4>) -> Tensor<4> {
+            relu(output + self.0)
+        }
+
+        pub(crate) fn into_tensor(self) -> Result<Tensor<4>, Self> {
+            Ok(self.0)
+        }
+    }
+
+    impl From<Tensor<4>> for Shortcut {
+        fn from(tensor: Tensor<4>) -> Self {
+            Self(tensor)
+        }
     }
 
     /// What becomes of the output of a convolution: relu(`scale` · output + `shift` + `addend`).

@@ -151,7 +151,8 @@ pub fn weight_gradient(input: Nhwc, output_gradient: Nhwc, geometry: &Geometry) 
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |gradient| {
-            if winograd::is_suitable(geometry, input.batch(), channels, filters) {
+            let batch = input.batch();
+            if winograd::is_suitable_for_weight_gradient(geometry, batch, channels, filters) {
                 winograd::weight_gradient(input, output_gradient, geometry, gradient);
             } else {
                 direct::weight_gradient(input, output_gradient, geometry, gradient);

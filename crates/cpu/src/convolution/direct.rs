@@ -59,35 +59,59 @@ pub fn weight_panels(
         Direction::Backward => (filters, channels),
     };
     Panels::new(phase.taps.len() * depth, columns, |range, width, panel| {
-        // Some rows of a column of all taps, from the kernels of one filter or channel: one every
-        // `step` values.
-        let mut write = |rows: Range<usize>, column: usize, kernels: &[f32], step: usize| {
-            for (tap, panel) in phase.taps.iter().zip(panel.chunks_exact_mut(depth * width)) {
-                let panel = &mut panel[rows.start * width + column..];
-                let values = kernels[tap.element..].iter().step_by(step);
-                let slots = panel.iter_mut().step_by(width).take(rows.len());
-                for (slot, value) in slots.zip(values) {
-                    *slot = *value;
+        for (tap, panel) in phase.taps.iter().zip(panel.chunks_exact_mut(depth * width)) {
+            match direction {
+                Direction::Forward => {
+                    let kernels =
+                        &weight[range.start * channels * taps..][..range.len() * channels * taps];
+                    pack_rows(kernels, channels, taps, tap.element, width, panel);
                 }
-            }
-        };
-        // In blocks of rows, so that they stay in cache.
-        for start in (0..depth).step_by(PACKED_ROWS) {
-            let rows = start..depth.min(start + PACKED_ROWS);
-            for (index, column) in range.clone().enumerate() {
-                match direction {
-                    Direction::Forward => {
-                        let kernels = &weight[(column * channels + start) * taps..];
-                        write(rows.clone(), index, kernels, taps);
-                    }
-                    Direction::Backward => {
-                        let kernels = &weight[(start * channels + column) * taps..];
-                        write(rows.clone(), index, kernels, channels * taps);
+                Direction::Backward => {
+                    let filters = weight.chunks_exact(channels * taps);
+                    for (kernels, row) in filters.zip(panel.chunks_exact_mut(width)) {
+                        let kernels = &kernels[range.start * taps..range.end * taps];
+                        for (value, kernel) in row.iter_mut().zip(kernels.chunks_exact(taps)) {
+                            *value = kernel[tap.element];
+                        }
                     }
                 }
             }
         }
     })
+}
+
+/// Writes one element of the kernels of some filters, `[filters, channels, taps]`, as
+/// `[channels, width]`.
+fn pack_rows(
+    kernels: &[f32],
+    channels: usize,
+    taps: usize,
+    element: usize,
+    width: usize,
+    panel: &mut [f32],
+) {
+    // In blocks of channels, so that they stay in cache.
+    for (index, panel) in panel.chunks_mut(PACKED_ROWS * width).enumerate() {
+        let start = index * PACKED_ROWS * taps;
+        for (lane, kernels) in kernels.chunks_exact(channels * taps).enumerate() {
+            let kernels = &kernels[start..];
+            let panel = &mut panel[lane..];
+            let whole: Option<&[f32; PACKED_ROWS]> = kernels.first_chunk();
+            match whole {
+                Some(values) if taps == 1 => {
+                    for (row, value) in values.iter().enumerate() {
+                        panel[row * width] = *value;
+                    }
+                }
+                _ => {
+                    let slots = panel.iter_mut().step_by(width);
+                    for (slot, kernel) in slots.zip(kernels.chunks_exact(taps)) {
+                        *slot = kernel[element];
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// Writes the sums of a stencil over `source` to all of `output`, `[batch, height, width, columns]`.

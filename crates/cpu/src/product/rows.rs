@@ -8,10 +8,20 @@ use super::{
     panels::{Panel, Panels},
     vectors::{load, store},
 };
+use crate::scratch::Scratch;
 
 /// The values of the left factor that are used with all panels before the next ones: they stay
 /// in the cache of the second level.
-const GROUP: usize = 32 << 10;
+const GROUP: usize = 64 << 10;
+
+/// The values between lines that share a set of the first cache, on processors with 64 sets.
+const CACHE_SETS: usize = 1024;
+
+/// The values in a line of the cache.
+const LINE: usize = 16;
+
+/// The fewest panels for which it pays to copy rows.
+const PANELS_OF_PACKED: usize = 4;
 
 /// What is done with sums before they are written: first `scale`, last `relu`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,44 +112,113 @@ impl WithSimd for Rows<'_> {
         debug_assert!(self.first + depth <= self.panels.depth());
         debug_assert_eq!(self.starts.len(), self.targets.len());
         let group = (GROUP / depth.max(1)).clamp(24, 480) / 12 * 12;
+        let mut packed = PackedRows::default();
         for start in (0..self.starts.len()).step_by(group) {
             let end = self.starts.len().min(start + group);
+            let starts = &self.starts[start..end];
+            let mut left = Left {
+                source: self.source,
+                starts,
+                segments: self.segments,
+                length: self.length,
+            };
+            if left.rows_share_a_set() && self.panels.len() >= PANELS_OF_PACKED {
+                left = packed.pack(left);
+            }
             for index in 0..self.panels.len() {
                 let panel = self.panels.panel(index, self.first);
+                let targets = &self.targets[start..end];
                 match (panel.vectors, S::REGISTER_COUNT) {
-                    (1, _) => self.blocks::<S, 12, 1>(simd, panel, start, end),
-                    (_, 32..) => self.blocks::<S, 12, 2>(simd, panel, start, end),
-                    _ => self.blocks::<S, 6, 2>(simd, panel, start, end),
+                    (1, _) => self.blocks::<S, 12, 1>(simd, left, panel, targets),
+                    (_, 32..) => self.blocks::<S, 12, 2>(simd, left, panel, targets),
+                    _ => self.blocks::<S, 6, 2>(simd, left, panel, targets),
                 }
             }
         }
     }
 }
 
+/// Some rows of the left factor.
+#[derive(Clone, Copy)]
+struct Left<'a> {
+    source: &'a [f32],
+    starts: &'a [usize],
+    segments: &'a [usize],
+    length: usize,
+}
+
+impl Left<'_> {
+    /// Whether neighboring rows lie so far apart that they share a set of the first cache, which has
+    /// fewer places than a kernel has rows.
+    fn rows_share_a_set(&self) -> bool {
+        let distance = |pair: &[usize]| pair[1].abs_diff(pair[0]);
+        let first = self.starts.windows(2).map(distance).next().unwrap_or(0);
+        first > 0 && first.is_multiple_of(CACHE_SETS)
+    }
+}
+
+/// Rows that were copied to lie beside each other.
+#[derive(Default)]
+struct PackedRows {
+    values: Scratch,
+    starts: Vec<usize>,
+}
+
+impl PackedRows {
+    fn pack(&mut self, rows: Left) -> Left<'_> {
+        let depth = rows.segments.len() * rows.length;
+        let pitch = depth.next_multiple_of(LINE) + LINE;
+        let values = self.values.slice(rows.starts.len() * pitch);
+        self.starts.clear();
+        for (index, (start, values)) in rows
+            .starts
+            .iter()
+            .zip(values.chunks_exact_mut(pitch))
+            .enumerate()
+        {
+            for (segment, values) in rows
+                .segments
+                .iter()
+                .zip(values.chunks_exact_mut(rows.length))
+            {
+                values.copy_from_slice(&rows.source[start + segment..][..rows.length]);
+            }
+            self.starts.push(index * pitch);
+        }
+        Left {
+            source: values,
+            starts: &self.starts,
+            segments: &[0],
+            length: depth,
+        }
+    }
+}
+
 impl Rows<'_> {
-    /// The product of the rows from `row` to `end` with one panel, `COUNT` at a time.
+    /// The product of some rows with one panel, `COUNT` at a time.
     #[inline(always)]
     fn blocks<S: Simd, const COUNT: usize, const VECTORS: usize>(
         &mut self,
         simd: S,
+        left: Left,
         panel: Panel,
-        mut row: usize,
-        end: usize,
+        targets: &[usize],
     ) {
+        let (mut row, end) = (0, targets.len());
         while row + COUNT <= end {
-            self.block::<S, COUNT, VECTORS>(simd, panel, row);
+            self.block::<S, COUNT, VECTORS>(simd, left, panel, targets, row);
             row += COUNT;
         }
         while row + 4 <= end {
-            self.block::<S, 4, VECTORS>(simd, panel, row);
+            self.block::<S, 4, VECTORS>(simd, left, panel, targets, row);
             row += 4;
         }
         if row + 2 <= end {
-            self.block::<S, 2, VECTORS>(simd, panel, row);
+            self.block::<S, 2, VECTORS>(simd, left, panel, targets, row);
             row += 2;
         }
         if row < end {
-            self.block::<S, 1, VECTORS>(simd, panel, row);
+            self.block::<S, 1, VECTORS>(simd, left, panel, targets, row);
         }
     }
 
@@ -147,23 +226,24 @@ impl Rows<'_> {
     fn block<S: Simd, const COUNT: usize, const VECTORS: usize>(
         &mut self,
         simd: S,
+        left: Left,
         panel: Panel,
+        targets: &[usize],
         row: usize,
     ) {
-        let length = self.length;
         let (vectors, _) = S::as_simd_f32s(panel.values);
         let sums = sums_of_rows::<S, COUNT, VECTORS>(
             simd,
-            self.source,
-            &self.starts[row..row + COUNT],
-            self.segments,
-            length,
+            left.source,
+            &left.starts[row..row + COUNT],
+            left.segments,
+            left.length,
             vectors.as_chunks().0,
         );
         let columns: [FinishColumns<S>; VECTORS] =
             std::array::from_fn(|j| self.finish.columns(simd, panel.first + j * S::F32_LANES));
         for i in 0..COUNT {
-            let start = self.targets[row + i] + panel.first;
+            let start = targets[row + i] + panel.first;
             let mut output = &mut self.output[start..start + panel.count];
             for j in 0..VECTORS {
                 let start = start + j * S::F32_LANES;

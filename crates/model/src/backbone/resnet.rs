@@ -19,7 +19,7 @@ use crate::{
         Backbone, BackboneConfig, FeatureMap,
         norm::{Norm, NormKind},
     },
-    kernels::{Epilogue, add_relu, max_pool2d, relu},
+    kernels::{Epilogue, Shortcut, branch, max_pool2d, relu},
     mixed_precision::{convolve, convolve_fused},
 };
 
@@ -381,12 +381,15 @@ impl Block {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let shortcut = match &self.shortcut {
-            Some(projection) => projection.forward(input.clone(), Activation::None),
-            None => input.clone(),
-        };
         let Some((last, first)) = self.convs.split_last() else {
-            return shortcut;
+            return input;
+        };
+        let (input, shortcut) = match &self.shortcut {
+            Some(projection) => {
+                let shortcut = projection.forward(input.clone(), Activation::None);
+                (input, Shortcut::from(shortcut))
+            }
+            None => branch(input),
         };
         let features = (first.iter()).fold(input, |features, conv| {
             conv.forward(features, Activation::Relu)
@@ -399,8 +402,33 @@ impl Block {
 enum Activation {
     None,
     Relu,
-    /// The sum with a tensor, and ReLU.
-    AddRelu(Tensor<4>),
+    /// The sum with the shortcut, and ReLU.
+    AddRelu(Shortcut),
+}
+
+impl Activation {
+    fn apply(self, features: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::None => features,
+            Self::Relu => relu(features),
+            Self::AddRelu(shortcut) => shortcut.add_relu(features),
+        }
+    }
+
+    /// Makes it a part of a convolution, and returns what is left to apply.
+    fn move_into(self, epilogue: &mut Epilogue) -> Self {
+        epilogue.relu = !matches!(self, Self::None);
+        if let Self::AddRelu(shortcut) = self {
+            match shortcut.into_tensor() {
+                Ok(addend) => epilogue.addend = Some(addend),
+                Err(shortcut) => {
+                    epilogue.relu = false;
+                    return Self::AddRelu(shortcut);
+                }
+            }
+        }
+        Self::None
+    }
 }
 
 /// A convolution and its normalization.
@@ -451,26 +479,16 @@ impl ConvNorm {
             // Scaled weights would be rounded to 16 bits; the normalization is not.
             _ => None,
         };
-        if let Some([scale, shift]) = folded {
-            let (addend, relu) = match activation {
-                Activation::None => (None, false),
-                Activation::Relu => (None, true),
-                Activation::AddRelu(addend) => (Some(addend), true),
-            };
-            let epilogue = Epilogue {
-                scale: Some(scale),
-                shift: Some(shift),
-                addend,
-                relu,
-            };
-            return convolve_fused(&self.conv, epilogue, input);
-        }
-        let output = self.norm.forward(convolve(&self.conv, input));
-        match activation {
-            Activation::None => output,
-            Activation::Relu => relu(output),
-            Activation::AddRelu(addend) => add_relu(output, addend),
-        }
+        let Some([scale, shift]) = folded else {
+            return activation.apply(self.norm.forward(convolve(&self.conv, input)));
+        };
+        let mut epilogue = Epilogue {
+            scale: Some(scale),
+            shift: Some(shift),
+            ..Epilogue::default()
+        };
+        let rest = activation.move_into(&mut epilogue);
+        rest.apply(convolve_fused(&self.conv, epilogue, input))
     }
 }
 

@@ -42,6 +42,10 @@ const BLOCK_TILES: usize = 48;
 /// tiles with AVX-512 and at 20 to 32 with AVX2.
 const MIN_TILES: usize = 16;
 
+/// The fewest tiles for the gradient of the weight, whose sums, four times as large as the weight, are
+/// read, written and transformed.
+const MIN_GRADIENT_TILES: usize = 24;
+
 /// The most parts of the tiles whose gradients of the weight are summed apart, in parallel.
 const GRADIENT_PARTS: usize = 8;
 
@@ -54,20 +58,31 @@ const PART_TILES: f64 = 1.0 / 256.0;
 /// The tiles that are multiplied at once for the gradient of the weight.
 const GRADIENT_TILES: usize = 128;
 
-/// The panels of filters that share the transformed input tiles.
-const GRADIENT_PANELS: usize = 2;
-
 /// Whether this algorithm is applicable and efficient: a 3×3 kernel of stride 1, and enough
 /// pixels and channels for the transforms to pay.
 pub fn is_suitable(geometry: &Geometry, batch: usize, channels: usize, filters: usize) -> bool {
+    is_suitable_for(geometry, batch, channels.min(filters), MIN_TILES)
+}
+
+/// [`is_suitable`] for the gradient of the weight.
+pub fn is_suitable_for_weight_gradient(
+    geometry: &Geometry,
+    batch: usize,
+    channels: usize,
+    filters: usize,
+) -> bool {
+    is_suitable_for(geometry, batch, channels.min(filters), MIN_GRADIENT_TILES)
+}
+
+fn is_suitable_for(geometry: &Geometry, batch: usize, channels: usize, min_tiles: usize) -> bool {
     let [height, width] = geometry.output;
     let tiles = height.div_ceil(TILE) * width.div_ceil(TILE);
     geometry.kernel == [3, 3]
         && geometry.stride == [1, 1]
         && geometry.dilation == [1, 1]
         && geometry.padding.iter().all(|padding| *padding < INPUT_TILE)
-        && channels.min(filters) >= 16
-        && batch * tiles >= MIN_TILES
+        && channels >= 16
+        && batch * tiles >= min_tiles
         && 9 * height * width >= 2 * ELEMENTS * tiles
 }
 
@@ -247,10 +262,13 @@ pub fn weight_gradient(
         .map(|_| Panels::zeros(ELEMENTS * channels, filters))
         .collect();
     let mut tasks = Vec::new();
+    // So many tasks that no thread is idle, and no more: each transforms the input.
+    let groups = rayon::current_num_threads().div_ceil(sums.len().max(1));
     for (sums, blocks) in sums.iter_mut().zip(blocks.chunks(part)) {
         let mut panels: Vec<_> = sums.panels_mut().enumerate().collect();
+        let size = panels.len().div_ceil(groups);
         while !panels.is_empty() {
-            let rest = panels.split_off(GRADIENT_PANELS.min(panels.len()));
+            let rest = panels.split_off(size.min(panels.len()));
             tasks.push((panels, blocks));
             panels = rest;
         }

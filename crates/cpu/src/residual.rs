@@ -1,0 +1,211 @@
+//! Residual blocks whose shortcut is the identity.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::{
+    backend::{
+        Autodiff, Backend, Dispatch, Flex,
+        autodiff::{
+            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
+            grads::Gradients,
+            ops::{Backward, Ops, OpsKind},
+        },
+        backend_extension,
+        tensor::FloatTensor,
+    },
+    tensor::Tensor,
+};
+
+use crate::{
+    activation::{ReluOps, add_relu, masked},
+    flex::{in_order_of_first, is_f32_on_flex, update_chunks, values},
+    parallel::GRAIN,
+};
+
+/// The shortcut of a residual block: the tensor that is added at its end.
+///
+/// The shortcut of [`branch`] has the same gradient as any other tensor, but takes less time: autodiff
+/// would add the gradients of both uses of the input in one thread.
+#[derive(Clone, Debug)]
+pub struct Shortcut {
+    tensor: Tensor<4>,
+    /// For the gradient of this use of the tensor, if autodiff does not track it.
+    gradient: Option<Slot>,
+}
+
+/// The input of a residual block, for its layers and for its end.
+///
+/// # Gradients
+///
+/// What [`Shortcut::add_relu`] is given has to depend on the first tensor, as in a residual block.
+/// Otherwise, the gradient of the shortcut does not reach the input.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor, ops::ConvOptions};
+/// use fcos_burn_cpu::{branch, conv2d};
+///
+/// let device = Device::flex();
+/// let input = Tensor::<4>::from_floats([[[[1.0, 2.0, -3.0]]]], &device);
+/// let weight = Tensor::<4>::from_floats([[[[2.0]]]], &device);
+/// let (features, shortcut) = branch(input);
+/// let features = conv2d(features, weight, None, ConvOptions::new([1, 1], [0, 0], [1, 1], 1));
+/// let output = shortcut.add_relu(features);
+/// let expected = Tensor::<4>::from_floats([[[[3.0, 6.0, 0.0]]]], &device);
+/// assert_eq!(output.into_data(), expected.into_data());
+/// ```
+pub fn branch(input: Tensor<4>) -> (Tensor<4>, Shortcut) {
+    if !(is_f32_on_flex(&input) && input.device().is_autodiff()) {
+        return (input.clone(), input.into());
+    }
+    let slot = Slot::default();
+    let shortcut = Shortcut {
+        tensor: input.clone().detach(),
+        gradient: Some(slot.clone()),
+    };
+    let input = <Dispatch as BranchOps>::branch_forward(input.into_dispatch(), slot);
+    (Tensor::from_dispatch(input), shortcut)
+}
+
+impl Shortcut {
+    /// max(`output` + shortcut, 0), element by element, as [`add_relu`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the shapes differ.
+    pub fn add_relu(self, output: Tensor<4>) -> Tensor<4> {
+        let Some(slot) = self.gradient else {
+            return add_relu(output, self.tensor);
+        };
+        assert_eq!(output.dims(), self.tensor.dims(), "shapes of the summands");
+        let [output, shortcut] = [output, self.tensor].map(Tensor::into_dispatch);
+        let sum = <Dispatch as BranchOps>::add_shortcut_forward(output, shortcut, slot);
+        Tensor::from_dispatch(sum)
+    }
+
+    /// The tensor, unless its gradient depends on [`add_relu`](Self::add_relu).
+    ///
+    /// # Errors
+    ///
+    /// The shortcut itself, if it comes from [`branch`] with autodiff.
+    pub fn into_tensor(self) -> Result<Tensor<4>, Self> {
+        match self.gradient {
+            Some(_) => Err(self),
+            None => Ok(self.tensor),
+        }
+    }
+}
+
+impl From<Tensor<4>> for Shortcut {
+    fn from(tensor: Tensor<4>) -> Self {
+        Self {
+            tensor,
+            gradient: None,
+        }
+    }
+}
+
+/// The gradient of a shortcut, from the end of the block to its beginning.
+#[derive(Clone, Debug, Default)]
+struct Slot(Arc<Mutex<Option<FloatTensor<Flex>>>>);
+
+impl Slot {
+    fn replace(&self, gradient: Option<FloatTensor<Flex>>) -> Option<FloatTensor<Flex>> {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut slot, gradient)
+    }
+}
+
+/// The functions as operations of the backends that implement them.
+#[backend_extension(Flex, Autodiff)]
+trait BranchOps: Backend {
+    fn branch_forward(input: FloatTensor<Self>, slot: Slot) -> FloatTensor<Self>;
+
+    fn add_shortcut_forward(
+        output: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        slot: Slot,
+    ) -> FloatTensor<Self>;
+}
+
+impl BranchOps for Flex {
+    fn branch_forward(input: FloatTensor<Self>, _: Slot) -> FloatTensor<Self> {
+        input
+    }
+
+    fn add_shortcut_forward(
+        output: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        _: Slot,
+    ) -> FloatTensor<Self> {
+        Self::add_relu_forward(output, shortcut)
+    }
+}
+
+impl<C: CheckpointStrategy> BranchOps for Autodiff<Flex, C> {
+    fn branch_forward(input: FloatTensor<Self>, slot: Slot) -> FloatTensor<Self> {
+        let node = input.node();
+        let output = input.into_primitive();
+        match Branch.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(slot, output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
+
+    /// The output is kept even with gradient checkpointing, for the sake of the slot.
+    fn add_shortcut_forward(
+        output: FloatTensor<Self>,
+        shortcut: FloatTensor<Self>,
+        slot: Slot,
+    ) -> FloatTensor<Self> {
+        let node = output.node();
+        let [output, shortcut] = [output, shortcut].map(|tensor| tensor.into_primitive());
+        let sum = Flex::add_relu_forward(output, shortcut);
+        match End.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((sum.clone(), slot), sum),
+            OpsKind::UnTracked(prep) => prep.finish(sum),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Branch;
+
+impl Backward<Flex, 1> for Branch {
+    type State = Slot;
+
+    fn backward(self, ops: Ops<Slot, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let mut gradient = grads.consume::<Flex>(&ops.node);
+        if let Some(other) = ops.state.replace(None) {
+            gradient = in_order_of_first(gradient, other, |gradient, other| {
+                let other = values(&other);
+                update_chunks(gradient, GRAIN, |chunk, values| {
+                    for (value, other) in values.iter_mut().zip(&other[chunk * GRAIN..]) {
+                        *value += other;
+                    }
+                })
+            });
+        }
+        let [parent] = ops.parents;
+        if let Some(parent) = parent {
+            grads.register::<Flex>(parent.id, gradient);
+        }
+    }
+}
+
+/// The end of a block.
+#[derive(Debug)]
+struct End;
+
+impl Backward<Flex, 1> for End {
+    type State = (FloatTensor<Flex>, Slot);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (output, slot) = ops.state;
+        let gradient = masked(&output, grads.consume::<Flex>(&ops.node));
+        slot.replace(Some(gradient.clone()));
+        let [parent] = ops.parents;
+        if let Some(parent) = parent {
+            grads.register::<Flex>(parent.id, gradient);
+        }
+    }
+}
