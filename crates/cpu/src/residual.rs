@@ -82,15 +82,12 @@ impl Shortcut {
         Tensor::from_dispatch(sum)
     }
 
-    /// The tensor, unless its gradient depends on [`add_relu`](Self::add_relu).
-    ///
-    /// # Errors
-    ///
-    /// The shortcut itself, if it comes from [`branch`] with autodiff.
-    pub fn into_tensor(self) -> Result<Tensor<4>, Self> {
+    /// The tensor, unless its gradient depends on [`add_relu`](Self::add_relu): `None` for the shortcut of
+    /// [`branch`] with autodiff.
+    pub fn tensor(&self) -> Option<Tensor<4>> {
         match self.gradient {
-            Some(_) => Err(self),
-            None => Ok(self.tensor),
+            Some(_) => None,
+            None => Some(self.tensor.clone()),
         }
     }
 }

@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn parts_of_other_tensors_are_not_kept() {
         let whole = Tensor::<4>::ones([21, 24, 3, 3], &Device::flex());
-        let part = whole.slice([1..21]);
+        let part = whole.narrow(0, 1, 20);
         let uses = [(); 3].map(|()| pack(&part));
         assert!(!Arc::ptr_eq(&uses[1], &uses[2]));
     }

@@ -394,7 +394,7 @@ impl Block {
         let features = (first.iter()).fold(input, |features, conv| {
             conv.forward(features, Activation::Relu)
         });
-        last.forward(features, Activation::AddRelu(shortcut))
+        last.forward(features, Activation::AddRelu(Box::new(shortcut)))
     }
 }
 
@@ -403,7 +403,7 @@ enum Activation {
     None,
     Relu,
     /// The sum with the shortcut, and ReLU.
-    AddRelu(Shortcut),
+    AddRelu(Box<Shortcut>),
 }
 
 impl Activation {
@@ -417,16 +417,15 @@ impl Activation {
 
     /// Makes it a part of a convolution, and returns what is left to apply.
     fn move_into(self, epilogue: &mut Epilogue) -> Self {
-        epilogue.relu = !matches!(self, Self::None);
-        if let Self::AddRelu(shortcut) = self {
-            match shortcut.into_tensor() {
-                Ok(addend) => epilogue.addend = Some(addend),
-                Err(shortcut) => {
-                    epilogue.relu = false;
-                    return Self::AddRelu(shortcut);
-                }
-            }
+        match &self {
+            Self::None => return self,
+            Self::Relu => {}
+            Self::AddRelu(shortcut) => match shortcut.tensor() {
+                Some(addend) => epilogue.addend = Some(addend),
+                None => return self,
+            },
         }
+        epilogue.relu = true;
         Self::None
     }
 }
