@@ -247,9 +247,6 @@ def runtime_forward(case):
     """The forward pass of an ONNX file."""
     import numpy as np
 
-    width, height = case["input"]
-    shape = (case["batch"], 3, height, width)
-    images = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
     if case["peer"] == "onnxruntime":
         import onnxruntime
 
@@ -271,6 +268,10 @@ def runtime_forward(case):
         }
         network = openvino.Core().compile_model(case["onnx"], "CPU", hints)
         forward = lambda: network([images])
+    width, height = case["input"]
+    shape = (case["batch"], 3, height, width)
+    images = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
+    begin_peak()
     clock = Stopwatch(case["warm_up"])
     for _ in range(case["warm_up"] + case["rounds"]):
         clock.time("forward", forward)
@@ -621,7 +622,7 @@ def beside(report):
             lines.append(f"| {name} | {ours:.0f} | " + " | ".join(cells) + " |")
         for name, case in report["cases"].items():
             cells = [cell(case["beside"][part][peer]["memory"]) for peer in peers]
-            lines.append(f"| {name}, memory without their libraries | | " + " | ".join(cells) + " |")
+            lines.append(f"| {name}, peak memory without their libraries | | " + " | ".join(cells) + " |")
         lines.append("")
     peak = report["peak_gflops"]
     lines += [f"Peak of a matrix product: {peak:.0f} GFLOP/s.", ""]

@@ -24,7 +24,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path, help="weights in a .safetensors file")
     parser.add_argument("untrained", type=Path, help="a run folder with exported weights, model.safetensors")
-    parser.add_argument("--keep", action="append", required=True, help="a part of the detector: backbone, fpn or head")
+    parts = ["backbone", "fpn", "head"]
+    parser.add_argument("--keep", action="append", required=True, choices=parts, help="a part of the detector")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     untrained = args.untrained / "model.safetensors"

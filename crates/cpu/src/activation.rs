@@ -77,20 +77,20 @@ pub trait ReluOps: Backend {
 
 impl ReluOps for Flex {
     fn relu_forward(input: FloatTensor<Self>) -> FloatTensor<Self> {
-        let is_permuted = has_channels_last(&input);
-        let input = match is_permuted {
-            true => input.permute(&[0, 2, 3, 1]),
-            false => input,
+        let relu = |input| {
+            update_chunks(input, GRAIN, |_, values| {
+                for value in values {
+                    *value = positive_part(*value);
+                }
+            })
         };
-        let output = update_chunks(input, GRAIN, |_, values| {
-            for value in values {
-                *value = positive_part(*value);
-            }
-        });
-        match is_permuted {
-            true => output.permute(&[0, 3, 1, 2]),
-            false => output,
+        if !has_channels_last(&input) {
+            return relu(input);
         }
+        let in_order = input.permute(&[0, 2, 3, 1]);
+        // The memory is only changed in place if no other tensor has it.
+        drop(input);
+        relu(in_order).permute(&[0, 3, 1, 2])
     }
 
     fn add_relu_forward(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -51,7 +51,9 @@ pub fn from_untracked<const D: usize>(tensor: FloatTensor<Flex>) -> Tensor<D> {
 
 /// The values of a contiguous `f32` tensor, in row-major order.
 pub fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
-    tensor.as_slice().unwrap_or_default()
+    let values = tensor.as_slice();
+    debug_assert!(values.is_some(), "a contiguous f32 tensor");
+    values.unwrap_or_default()
 }
 
 /// A tensor of `values` in row-major order.

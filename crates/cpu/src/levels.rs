@@ -66,12 +66,17 @@ fn output_and_gradients<const N: usize>(
 #[test]
 fn convolutions_are_the_same_at_every_level() {
     let device = Device::flex();
-    // By im2col and by Winograd, with tiles and channels that do not fill all lanes.
-    for (shape, filters, kernel) in [([2, 4, 9, 8], 6, 3), ([3, 20, 15, 18], 17, 3)] {
+    // Directly, also with a stride, and by Winograd, with tiles and channels that do not fill all lanes.
+    for (shape, filters, kernel, stride) in [
+        ([2, 4, 9, 8], 6, 3, 1),
+        ([2, 5, 9, 8], 35, 1, 1),
+        ([2, 5, 9, 8], 35, 3, 2),
+        ([3, 20, 15, 18], 17, 3, 1),
+    ] {
         let input = random(shape, &device);
         let weight = random([filters, shape[1], kernel, kernel], &device);
         let bias = random([filters], &device);
-        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+        let options = ConvOptions::new([stride; 2], [kernel / 2; 2], [1, 1], 1);
         assert_same_with_fused_additions(|| {
             output_and_gradients(&input, &weight, &bias, |input, weight, bias| {
                 conv2d(input, weight, Some(bias), options.clone())

@@ -28,6 +28,9 @@ mod residual;
 mod scratch;
 #[forbid(unsafe_code)]
 mod simd;
+#[cfg(feature = "optim")]
+#[forbid(unsafe_code)]
+mod squares;
 mod uninit;
 mod upsampling;
 

@@ -520,7 +520,7 @@ impl Rows {
     }
 }
 
-/// Normalizes pixels; all but the first and the last have a value for each channel.
+/// Normalizes pixels.
 struct Normalize<'a> {
     input: &'a [f32],
     means: &'a [f32],

@@ -31,10 +31,12 @@ use burn::{
     tensor::{DType, Device, Tensor},
 };
 
+use rayon::prelude::*;
+
 use crate::{
     flex::{tensor, update_chunks, values},
-    parallel::{GRAIN, map_chunks},
-    reduction::covariance,
+    parallel::GRAIN,
+    squares,
 };
 
 /// Stochastic gradient descent with momentum, like Burn's [`Sgd`](burn::optim::Sgd):
@@ -401,9 +403,9 @@ impl OptimOps for Flex {
 
     fn sum_of_squares(input: FloatTensor<Self>) -> FloatTensor<Self> {
         let input = input.to_contiguous();
-        let sums = map_chunks(values(&input), GRAIN, |_, chunk| {
-            covariance(chunk, 0.0, chunk, 0.0)
-        });
+        let sums: Vec<f64> = (values(&input).par_chunks(GRAIN))
+            .map(squares::sum_of_squares)
+            .collect();
         tensor(vec![sums.iter().sum::<f64>() as f32], [1])
     }
 

@@ -1,28 +1,9 @@
-//! Accurate sums of many values, bit-identical at every level of vector instructions.
+//! Accurate sums of channels, bit-identical at every level of vector instructions.
 
 use pulp::{Simd, WithSimd, bytemuck::cast_slice};
 use rayon::prelude::*;
 
 use crate::{product::load, simd::dispatch};
-
-/// The number of independent partial sums: a multiple of every level's lanes, and enough to
-/// hide the latency of an addition. It is the same at every level, so the results are too.
-const CHAINS: usize = 64;
-
-/// The number of values that are added in 32 bits before their partial sums are added in 64.
-const BLOCK: usize = 32 * CHAINS;
-
-/// The sum of `(a - a_mean) * (b - b_mean)` over the elements of two slices of equal length,
-/// each product rounded to 32 bits.
-///
-/// No partial sum in 32 bits has more than 32 terms. So the error relative to the sum of the
-/// absolute values is at most 31 · 2⁻²⁴, and typically about 2⁻²⁴, for any number of values.
-pub fn covariance(a: &[f32], a_mean: f32, b: &[f32], b_mean: f32) -> f64 {
-    dispatch(Covariance {
-        inputs: [a, b],
-        means: [a_mean, b_mean],
-    })
-}
 
 /// The sum over the images for each channel, given a value for each channel of each image,
 /// `[batch, channels]`.
@@ -40,7 +21,10 @@ const PIXELS: usize = 1024;
 /// The pixels whose values are added in 32 bits before their sums are added in 64.
 const PIXEL_BLOCK: usize = 32;
 
-/// The sum of each channel of `values`, `[pixels, channels]`. As exact as [`covariance`].
+/// The sum of each channel of `values`, `[pixels, channels]`.
+///
+/// No partial sum in 32 bits has more than 32 terms. So the error relative to the sum of the
+/// absolute values is at most 31 · 2⁻²⁴, and typically about 2⁻²⁴, for any number of values.
 pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f64> {
     let parts: Vec<Vec<f64>> = values
         .par_chunks((PIXELS * channels).max(1))
@@ -50,7 +34,7 @@ pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f64> {
 }
 
 /// The sum of `(a - a_mean) * (b - b_mean)` for each channel of `a` and `b`, `[pixels, channels]`, and
-/// its means. As exact as [`covariance`].
+/// its means, each product rounded to 32 bits. As exact as [`channel_sums`].
 pub fn channel_covariances(inputs: [&[f32]; 2], means: [&[f32]; 2]) -> Vec<f64> {
     let channels = means[0].len();
     let chunk = (PIXELS * channels).max(1);
@@ -141,77 +125,6 @@ impl WithSimd for ChannelSums<'_> {
     }
 }
 
-/// The values of `rest` in the vector of this index: all lanes, some or none.
-#[inline(always)]
-fn lanes_of<S: Simd>(rest: &[f32], index: usize) -> &[f32] {
-    let lanes = S::F32_LANES;
-    let start = rest.len().min(index * lanes);
-    &rest[start..rest.len().min(start + lanes)]
-}
-
-/// Loaded like the values of an incomplete row, a mask: 1 in the lanes that have a value, 0
-/// in the others.
-const ONES: [f32; CHAINS] = [1.0; CHAINS];
-
-struct Covariance<'a> {
-    inputs: [&'a [f32]; 2],
-    means: [f32; 2],
-}
-
-impl WithSimd for Covariance<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f64 {
-        let [a, b] = self.inputs;
-        let means = self.means.map(|mean| simd.splat_f32s(mean));
-        let sum_of_block = |(a, b): (&[f32], &[f32])| {
-            let mut chains = [simd.splat_f32s(0.0); CHAINS];
-            let ((a_rows, a_rest), (b_rows, b_rest)) =
-                (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
-            let deviations = |a, b| [simd.sub_f32s(a, means[0]), simd.sub_f32s(b, means[1])];
-            for (a, b) in a_rows.iter().zip(b_rows) {
-                let vectors = S::as_simd_f32s(a).0.iter().zip(S::as_simd_f32s(b).0);
-                for (chain, (a, b)) in chains.iter_mut().zip(vectors) {
-                    // Not a fused multiply-add: not every level has one.
-                    let [a, b] = deviations(*a, *b);
-                    *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
-                }
-            }
-            if !a_rest.is_empty() {
-                let ones = &ONES[..a_rest.len()];
-                for (index, chain) in chains[..CHAINS / S::F32_LANES].iter_mut().enumerate() {
-                    let [a, b, mask] = [a_rest, b_rest, ones]
-                        .map(|rest| simd.partial_load_f32s(lanes_of::<S>(rest, index)));
-                    let [a, b] = deviations(a, b);
-                    // Before the product: in an empty lane, that of the means may overflow.
-                    let a = simd.mul_f32s(mask, a);
-                    *chain = simd.add_f32s(*chain, simd.mul_f32s(a, b));
-                }
-            }
-            total::<S>(&chains)
-        };
-        a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(sum_of_block).sum()
-    }
-}
-
-/// The sum of the partial sums, which fill the first `CHAINS / lanes` vectors.
-#[inline(always)]
-fn total<S: Simd>(chains: &[S::f32s; CHAINS]) -> f64 {
-    let mut sums = [0.0; CHAINS];
-    let vectors = S::as_mut_simd_f32s(&mut sums).0;
-    vectors.copy_from_slice(&chains[..CHAINS / S::F32_LANES]);
-    // 64 dependent additions would take longer than the rest of the sum of a small plane.
-    let mut totals = [0.0; 8];
-    for sums in sums.as_chunks::<8>().0 {
-        for (total, sum) in totals.iter_mut().zip(sums) {
-            *total += f64::from(*sum);
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = totals;
-    ((a + e) + (c + g)) + ((b + f) + (d + h))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,33 +136,6 @@ mod tests {
         (0..count)
             .map(|index| mean + number(index).fract())
             .collect()
-    }
-
-    #[test]
-    fn sums_are_accurate_and_the_same_at_every_level() {
-        for count in [0, 1, 7, 63, 64, 65, 2047, 2048, 5000, 300_001] {
-            let (a, b) = (numbers(count, 3.0), numbers(count, -1.0));
-            let [a_mean, b_mean] = [2.9, -0.8];
-            let exact_products: f64 = (a.iter().zip(&b))
-                .map(|(a, b)| f64::from(a - a_mean) * f64::from(b - b_mean))
-                .sum();
-            let scale: f64 = (a.iter().zip(&b))
-                .map(|(a, b)| f64::from(((a - a_mean) * (b - b_mean)).abs()))
-                .sum();
-            let results = Level::each(|level| {
-                let products = covariance(&a, a_mean, &b, b_mean);
-                let name = level.name();
-                assert!(
-                    (products - exact_products).abs() <= 1e-7 * scale,
-                    "{products} instead of {exact_products}, {name}"
-                );
-                products.to_bits()
-            });
-            assert!(
-                results.iter().all(|bits| *bits == results[0]),
-                "{results:?}"
-            );
-        }
     }
 
     #[test]
@@ -285,17 +171,6 @@ mod tests {
                 (sums, products)
             });
             assert!(results.iter().all(|sums| *sums == results[0]));
-        }
-    }
-
-    #[test]
-    fn constant_large_values_have_zero_variance() {
-        for count in [300, 320] {
-            let values = vec![2e19; count];
-            Level::each(|level| {
-                let variance = covariance(&values, 2e19, &values, 2e19);
-                assert_eq!(variance, 0.0, "{count} values, {}", level.name());
-            });
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{
 ///
 /// The shortcut of [`branch`] has the same gradient as any other tensor, but takes less time: autodiff
 /// would add the gradients of both uses of the input in one thread.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Shortcut {
     tensor: Tensor<4>,
     /// For the gradient of this use of the tensor, if autodiff does not track it.
@@ -71,12 +71,13 @@ impl Shortcut {
     ///
     /// # Panics
     ///
-    /// Panics if the shapes differ.
+    /// Panics if the shapes or number formats differ.
     pub fn add_relu(self, output: Tensor<4>) -> Tensor<4> {
         let Some(slot) = self.gradient else {
             return add_relu(output, self.tensor);
         };
         assert_eq!(output.dims(), self.tensor.dims(), "shapes of the summands");
+        assert!(is_f32_on_flex(&output), "number formats of the summands");
         let [output, shortcut] = [output, self.tensor].map(Tensor::into_dispatch);
         let sum = <Dispatch as BranchOps>::add_shortcut_forward(output, shortcut, slot);
         Tensor::from_dispatch(sum)

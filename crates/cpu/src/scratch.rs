@@ -12,7 +12,7 @@ thread_local! {
 
 /// The values of one line of the cache, at which the values of a buffer begin: a vector that crosses
 /// two lines takes twice as long to read or write.
-const LINE: usize = 16;
+pub const LINE: usize = 16;
 
 /// A growing buffer whose memory is reused by later buffers of the thread that drops it.
 #[derive(Debug, Default)]
@@ -30,9 +30,8 @@ impl Scratch {
             self.0 = free_buffer(length + LINE);
         }
         if self.0.len() < length + LINE {
-            // Cleared first, so that growing does not copy the old contents.
-            self.0.clear();
-            self.0.resize(length + LINE, 0.0);
+            // Not resized, which would copy the old contents.
+            self.0 = vec![0.0; length + LINE];
         }
         let start = self.start();
         &mut self.0[start..start + length]
@@ -40,7 +39,7 @@ impl Scratch {
 
     /// The first `length` values, in memory of that size.
     pub fn compact(self, length: usize) -> Self {
-        let mut compact = Self(Vec::with_capacity(length + LINE));
+        let mut compact = Self(vec![0.0; length + LINE]);
         compact.slice(length).copy_from_slice(&self[..length]);
         compact
     }

@@ -12,7 +12,8 @@ use pulp::{Scalar, Simd, WithSimd};
 
 /// A set of vector instructions that the kernels of this crate are compiled for.
 ///
-/// All levels give bit-identical results.
+/// All levels give bit-identical results, except for products: those without fused multiplications and
+/// additions round differently.
 #[derive(Clone, Copy, Debug)]
 pub enum Level {
     Scalar(Scalar),
@@ -80,7 +81,7 @@ pub fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
 /// Lets tests run at each level in turn.
 #[cfg(test)]
 mod testing {
-    use std::sync::{Mutex, PoisonError, atomic::Ordering};
+    use std::sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
     use super::{Level, SKIPPED, SUPPORTED};
 
@@ -94,13 +95,18 @@ mod testing {
     }
 
     impl Level {
+        /// Keeps the level from changing until the guard is dropped.
+        pub fn hold() -> MutexGuard<'static, ()> {
+            static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+            (ONE_AT_A_TIME.lock()).unwrap_or_else(PoisonError::into_inner)
+        }
+
         /// The results of `run` at each supported level, from scalar code to the best level.
         ///
         /// The level is set for the whole process, so concurrent calls wait for each other. A
         /// call from within `run` deadlocks.
         pub fn each<T>(mut run: impl FnMut(Self) -> T) -> Vec<T> {
-            static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-            let _guard = (ONE_AT_A_TIME.lock()).unwrap_or_else(PoisonError::into_inner);
+            let _guard = Self::hold();
             let _restore = Restore;
             let levels = SUPPORTED.iter().zip((0..SUPPORTED.len()).rev());
             levels

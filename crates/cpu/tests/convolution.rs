@@ -88,6 +88,11 @@ fn sizes_strides_paddings_and_dilations_match_burn() {
         ([1, 4, 11, 12], 6, 3, 3, 2, 2),
         ([2, 2, 6, 6], 3, 5, 1, 2, 1),
         ([9, 40, 1, 1], 7, 3, 1, 1, 1),
+        // More pixels than are summed at once, more values than fit into the sums of one thread, and
+        // rows of pixels that lie a multiple of 4096 bytes apart.
+        ([2, 5, 40, 40], 4, 1, 1, 0, 1),
+        ([1, 1024, 5, 6], 130, 1, 1, 0, 1),
+        ([1, 512, 7, 8], 130, 3, 2, 1, 1),
     ] {
         for bias in [false, true] {
             assert_matches_burn(
@@ -98,6 +103,17 @@ fn sizes_strides_paddings_and_dilations_match_burn() {
                 bias,
             );
         }
+    }
+}
+
+#[test]
+fn windows_without_a_pixel_match_burn() {
+    for (shape, kernel, stride, padding) in [
+        ([1, 1, 5, 1], 1, [1, 8], [0, 2]),
+        ([2, 3, 1, 1], 2, [3, 3], [4, 4]),
+    ] {
+        let options = ConvOptions::new(stride, padding, [1, 1], 1);
+        assert_matches_burn(shape, 3, kernel, &options, true);
     }
 }
 
@@ -113,6 +129,23 @@ fn winograd_matches_burn() {
         ([1, 160, 61, 63], 96, 1),
     ] {
         assert_matches_burn(shape, filters, 3, &options(1, padding, 1), true);
+    }
+}
+
+/// Burn's operations for an epilogue.
+fn finished(mut output: Tensor<4>, epilogue: &Epilogue) -> Tensor<4> {
+    if let Some(scale) = &epilogue.scale {
+        output = output * scale.clone().reshape([1, -1, 1, 1]);
+    }
+    if let Some(shift) = &epilogue.shift {
+        output = output + shift.clone().reshape([1, -1, 1, 1]);
+    }
+    if let Some(addend) = &epilogue.addend {
+        output = output + addend.clone();
+    }
+    match epilogue.relu {
+        true => activation::relu(output),
+        false => output,
     }
 }
 
@@ -144,21 +177,10 @@ fn fused_convolutions_match_those_in_steps() {
                 addend: has(2).then(|| random(plain.dims())),
                 relu: has(3),
             };
-            let mut expected = plain.clone();
-            if let Some(scale) = &epilogue.scale {
-                expected = expected * scale.clone().reshape([1, filters, 1, 1]);
-            }
-            if let Some(shift) = &epilogue.shift {
-                expected = expected + shift.clone().reshape([1, filters, 1, 1]);
-            }
-            if let Some(addend) = &epilogue.addend {
-                expected = expected + addend.clone();
-            }
-            if epilogue.relu {
-                expected = activation::relu(expected);
-            }
+            let expected = finished(plain.clone(), &epilogue);
             let expected = expected.into_data();
-            let tolerance = Tolerance::<f32>::relative(1e-4).set_absolute(1e-4);
+            // Values are sums of numbers up to 100, times a scale.
+            let tolerance = Tolerance::<f32>::relative(1e-4).set_absolute(1e-3);
             // The weight is packed for the first one, kept by the second and found by the third.
             for _ in 0..3 {
                 let (input, weight) = (input.clone(), weight.clone());
@@ -174,7 +196,30 @@ fn fused_convolutions_match_those_in_steps() {
                 relu: epilogue.relu,
             };
             let (input, weight) = (tracked(input.clone()), tracked(weight.clone()));
-            let found = conv2d_fused(input, weight, epilogue, options.clone());
+            let found = conv2d_fused(
+                input.clone(),
+                weight.clone(),
+                epilogue.clone(),
+                options.clone(),
+            );
+            let gradients = |output: Tensor<4>| {
+                let gradients = output.square().mean().backward();
+                let addend = epilogue.addend.as_ref();
+                [Some(&input), Some(&weight), addend]
+                    .map(|tensor| tensor.and_then(|tensor| tensor.grad(&gradients)))
+            };
+            let output = module::conv2d(input.clone(), weight.clone(), None, options.clone());
+            let output = finished(output, &epilogue);
+            let found_gradients = gradients(found.clone());
+            for (found, expected) in found_gradients.into_iter().zip(gradients(output)) {
+                assert_eq!(found.is_some(), expected.is_some());
+                if let (Some(found), Some(expected)) = (found, expected) {
+                    let expected = expected.into_data();
+                    found
+                        .into_data()
+                        .assert_approx_eq::<f32>(&expected, tolerance);
+                }
+            }
             found
                 .into_data()
                 .assert_approx_eq::<f32>(&expected, tolerance);
@@ -225,11 +270,12 @@ fn results_do_not_depend_on_the_number_of_threads() {
     device.seed(3);
     let random =
         |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);
+    let bias = Some(Tensor::ones([20], &device));
     for (kernel, stride) in [(3, 1), (3, 2), (1, 1), (5, 1)] {
         let tensors = [
-            random([2, 24, 30, 28]),
+            random([2, 24, 50, 48]),
             random([20, 24, kernel, kernel]),
-            random([2, 20, 30 / stride, 28 / stride]),
+            random([2, 20, 50 / stride, 48 / stride]),
         ];
         let compute = |threads| {
             let pool = rayon::ThreadPoolBuilder::new()
@@ -237,7 +283,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
                 .build()
                 .expect("threads");
             let options = options(stride, kernel / 2, 1);
-            pool.install(|| results(conv2d, &tensors, &None, &options))
+            pool.install(|| results(conv2d, &tensors, &bias, &options))
         };
         let expected = compute(1);
         for threads in [2, 5, 16] {

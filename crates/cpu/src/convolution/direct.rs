@@ -237,7 +237,7 @@ impl<'a> Window<'a> {
         let values = scratch.slice(rows * pitch);
         // The columns of the image that are in the window.
         let start = left.max(0) as usize;
-        let before = (-left).max(0) as usize;
+        let before = ((-left).max(0) as usize).min(columns);
         let count = (width.saturating_sub(start)).min(columns.saturating_sub(before));
         for (row, values) in values.chunks_exact_mut(pitch).enumerate() {
             let row = first_row + row as isize;

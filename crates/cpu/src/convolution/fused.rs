@@ -61,6 +61,16 @@ pub fn conv2d_fused(
     epilogue: Epilogue,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
+    for (vector, name) in [(&epilogue.scale, "scale"), (&epilogue.shift, "shift")] {
+        if let Some(vector) = vector {
+            let filters = weight.dims()[0];
+            assert_eq!(
+                vector.dims(),
+                [filters],
+                "{name} must have one value per filter"
+            );
+        }
+    }
     match Fused::new(&input, &weight, &epilogue, &options) {
         Some(fused) => fused.compute(epilogue.relu),
         None => in_steps(input, weight, epilogue, options),
@@ -78,12 +88,23 @@ fn in_steps(
         None => weight,
     };
     let output = conv2d(input, weight, epilogue.shift, options);
+    if let Some(addend) = &epilogue.addend {
+        assert_is_of_output(addend, output.dims());
+    }
     match (epilogue.addend, epilogue.relu) {
         (Some(addend), true) => add_relu(output, addend),
         (Some(addend), false) => output + addend,
         (None, true) => relu(output),
         (None, false) => output,
     }
+}
+
+fn assert_is_of_output(addend: &Tensor<4>, shape: [usize; 4]) {
+    assert_eq!(
+        addend.dims(),
+        shape,
+        "the addend must have the shape of the output"
+    );
 }
 
 /// The tensors of a convolution without autodiff.
@@ -105,27 +126,15 @@ impl Fused {
         options: &ConvOptions<2>,
     ) -> Option<Self> {
         let geometry = supported_geometry(input, weight, None, options)?;
-        let (batch, filters) = (input.dims()[0], weight.dims()[0]);
-        let vector = |vector: &Option<Tensor<1>>, name| match vector {
-            Some(vector) => {
-                assert_eq!(
-                    vector.dims(),
-                    [filters],
-                    "{name} must have one value per filter"
-                );
-                Some(Some(untracked(vector)?.to_contiguous()))
-            }
+        let vector = |vector: &Option<Tensor<1>>| match vector {
+            Some(vector) => untracked(vector).map(|vector| Some(vector.to_contiguous())),
             None => Some(None),
         };
         let addend = match &epilogue.addend {
             Some(addend) => {
                 let [height, width] = geometry.output;
-                let shape = [batch, filters, height, width];
-                assert_eq!(
-                    addend.dims(),
-                    shape,
-                    "the addend must have the shape of the output"
-                );
+                let shape = [input.dims()[0], weight.dims()[0], height, width];
+                assert_is_of_output(addend, shape);
                 Some(channels_last(&untracked(addend)?))
             }
             None => None,
@@ -133,8 +142,8 @@ impl Fused {
         Some(Self {
             input: untracked(input)?,
             weight: untracked(weight)?,
-            scale: vector(&epilogue.scale, "scale")?,
-            shift: vector(&epilogue.shift, "shift")?,
+            scale: vector(&epilogue.scale)?,
+            shift: vector(&epilogue.shift)?,
             addend,
             geometry,
         })

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use burn::{
@@ -36,12 +36,22 @@ struct Entry {
 
 static ENTRIES: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
 
+fn entries() -> MutexGuard<'static, HashMap<Key, Entry>> {
+    ENTRIES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Drops what was kept for weights that no longer exist.
+fn drop_unused(entries: &mut HashMap<Key, Entry>) {
+    entries.retain(|_, entry| entry.memory.strong_count() > 0);
+}
+
 /// A packed weight that is not kept.
 pub fn fresh(
     weight: &FloatTensor<Flex>,
     algorithm: Algorithm,
     geometry: &Geometry,
 ) -> Arc<PackedWeight> {
+    drop_unused(&mut entries());
     let filters = weight.shape()[0];
     let weight = weight.to_contiguous();
     Arc::new(PackedWeight::new(
@@ -52,7 +62,8 @@ pub fn fresh(
     ))
 }
 
-/// A packed weight, which is kept from the second use on until the weight is dropped.
+/// A packed weight, which is kept from the second use on. It is dropped by the first convolution after
+/// the weight that packs another one.
 pub fn kept(
     weight: &FloatTensor<Flex>,
     algorithm: Algorithm,
@@ -71,7 +82,6 @@ pub fn kept(
         algorithm,
         lanes: lanes(),
     };
-    let entries = || ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
     let is_first_use = match entries().get(&key) {
         Some(Entry {
             packed: Some(packed),
@@ -89,7 +99,7 @@ pub fn kept(
         }
     };
     let mut entries = entries();
-    entries.retain(|_, entry| entry.memory.strong_count() > 0);
+    drop_unused(&mut entries);
     let entry = Entry {
         memory: Arc::downgrade(&memory),
         packed: kept,
@@ -104,7 +114,7 @@ mod tests {
     use burn::tensor::{Device, Tensor};
 
     use super::*;
-    use crate::flex::untracked;
+    use crate::{flex::untracked, simd::Level};
 
     const SHAPE: [usize; 4] = [20, 24, 3, 3];
 
@@ -121,12 +131,12 @@ mod tests {
     }
 
     fn is_listed(address: usize) -> bool {
-        let entries = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.keys().any(|key| key.memory == address)
+        entries().keys().any(|key| key.memory == address)
     }
 
     #[test]
     fn weights_are_kept_from_the_second_use_until_they_are_dropped() {
+        let _level = Level::hold();
         let weight = Tensor::<4>::ones(SHAPE, &Device::flex());
         let address = Arc::as_ptr(&flex(&weight).data_arc()).addr();
         let uses = [(); 4].map(|()| pack(&weight));
@@ -146,6 +156,7 @@ mod tests {
 
     #[test]
     fn a_weight_that_is_changed_is_packed_anew() {
+        let _level = Level::hold();
         let mut weight = Tensor::<4>::ones(SHAPE, &Device::flex());
         let first = [(); 2].map(|()| pack(&weight));
         // The only tensor of its memory, which Burn would otherwise update in place.
@@ -167,6 +178,7 @@ mod tests {
 
     #[test]
     fn parts_of_other_tensors_are_not_kept() {
+        let _level = Level::hold();
         let whole = Tensor::<4>::ones([21, 24, 3, 3], &Device::flex());
         let part = whole.narrow(0, 1, 20);
         let uses = [(); 3].map(|()| pack(&part));

@@ -36,7 +36,7 @@ impl WithSimd for Columns<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        match (self.panel.vectors, S::REGISTER_COUNT) {
+        match (self.panel.columns.vectors, S::REGISTER_COUNT) {
             (1, _) => self.blocks::<S, 12, 1>(simd),
             (_, 32..) => self.blocks::<S, 12, 2>(simd),
             _ => self.blocks::<S, 6, 2>(simd),

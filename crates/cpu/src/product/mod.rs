@@ -11,6 +11,6 @@ mod rows;
 mod vectors;
 
 pub use columns::add_products;
-pub use panels::{Panel, Panels, lanes};
+pub use panels::{Panel, PanelColumns, Panels, lanes};
 pub use rows::{Finish, Rows};
 pub use vectors::{load, store};

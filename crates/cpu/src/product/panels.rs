@@ -23,12 +23,43 @@ pub struct Panels {
 pub struct Panel<'a> {
     /// Row by row.
     pub values: &'a [f32],
+    pub columns: PanelColumns,
+}
+
+/// Which columns are in a panel.
+#[derive(Clone, Copy, Debug)]
+pub struct PanelColumns {
     /// The index of the first column.
     pub first: usize,
     /// The number of columns that are not beyond the last one.
     pub count: usize,
     /// The number of vectors in a row: 1 or 2.
     pub vectors: usize,
+    lanes: usize,
+}
+
+impl PanelColumns {
+    /// The columns of a panel of a matrix that has so many `columns`.
+    pub fn new(columns: usize, index: usize) -> Self {
+        Self::with_lanes(columns, index, lanes())
+    }
+
+    fn with_lanes(columns: usize, index: usize, lanes: usize) -> Self {
+        let first = 2 * lanes * index;
+        let count = (columns - first).min(2 * lanes);
+        let vectors = count.div_ceil(lanes);
+        Self {
+            first,
+            count,
+            vectors,
+            lanes,
+        }
+    }
+
+    /// The number of values in a row.
+    pub fn width(&self) -> usize {
+        self.vectors * self.lanes
+    }
 }
 
 impl Panels {
@@ -90,16 +121,11 @@ impl Panels {
 
     /// A panel, from `row` to the end.
     pub fn panel(&self, index: usize, row: usize) -> Panel<'_> {
-        let first = 2 * self.lanes * index;
-        let count = (self.columns - first).min(2 * self.lanes);
-        let vectors = count.div_ceil(self.lanes);
-        let width = vectors * self.lanes;
-        let start = first * self.depth;
+        let columns = PanelColumns::with_lanes(self.columns, index, self.lanes);
+        let (width, start) = (columns.width(), columns.first * self.depth);
         Panel {
             values: &self.values[start + row * width..start + self.depth * width],
-            first,
-            count,
-            vectors,
+            columns,
         }
     }
 
@@ -114,27 +140,22 @@ impl Panels {
 impl<'a> Panel<'a> {
     /// The number of values in a row.
     pub fn width(&self) -> usize {
-        self.vectors * lanes()
+        self.columns.width()
     }
 
     /// A panel of a row-major matrix of `columns` columns, copied to `scratch`.
     pub fn gather(values: &[f32], columns: usize, index: usize, scratch: &'a mut Scratch) -> Self {
-        let lanes = lanes();
-        let first = 2 * lanes * index;
-        let count = (columns - first).min(2 * lanes);
-        let vectors = count.div_ceil(lanes);
-        let width = vectors * lanes;
+        let found = PanelColumns::new(columns, index);
+        let width = found.width();
         let rows = scratch.slice(values.len() / columns * width);
         for (row, values) in (rows.chunks_exact_mut(width)).zip(values.chunks_exact(columns)) {
-            let (inner, after) = row.split_at_mut(count);
-            inner.copy_from_slice(&values[first..first + count]);
+            let (inner, after) = row.split_at_mut(found.count);
+            inner.copy_from_slice(&values[found.first..][..found.count]);
             after.fill(0.0);
         }
         Self {
             values: rows,
-            first,
-            count,
-            vectors,
+            columns: found,
         }
     }
 }

@@ -8,17 +8,14 @@ use super::{
     panels::{Panel, Panels},
     vectors::{load, store},
 };
-use crate::scratch::Scratch;
+use crate::scratch::{LINE, Scratch};
 
 /// The values of the left factor that are used with all panels before the next ones: they stay
-/// in the cache of the second level.
+/// in the L2 cache.
 const GROUP: usize = 64 << 10;
 
-/// The values between lines that share a set of the first cache, on processors with 64 sets.
-const CACHE_SETS: usize = 1024;
-
-/// The values in a line of the cache.
-const LINE: usize = 16;
+/// The values from one line to the next that shares its set of the L1 cache, if that has 64 sets.
+const SET_STRIDE: usize = 1024;
 
 /// The fewest panels for which it pays to copy rows.
 const PANELS_OF_PACKED: usize = 4;
@@ -128,7 +125,7 @@ impl WithSimd for Rows<'_> {
             for index in 0..self.panels.len() {
                 let panel = self.panels.panel(index, self.first);
                 let targets = &self.targets[start..end];
-                match (panel.vectors, S::REGISTER_COUNT) {
+                match (panel.columns.vectors, S::REGISTER_COUNT) {
                     (1, _) => self.blocks::<S, 12, 1>(simd, left, panel, targets),
                     (_, 32..) => self.blocks::<S, 12, 2>(simd, left, panel, targets),
                     _ => self.blocks::<S, 6, 2>(simd, left, panel, targets),
@@ -148,12 +145,12 @@ struct Left<'a> {
 }
 
 impl Left<'_> {
-    /// Whether neighboring rows lie so far apart that they share a set of the first cache, which has
+    /// Whether neighboring rows lie so far apart that they share a set of the L1 cache, which has
     /// fewer places than a kernel has rows.
     fn rows_share_a_set(&self) -> bool {
         let distance = |pair: &[usize]| pair[1].abs_diff(pair[0]);
         let first = self.starts.windows(2).map(distance).next().unwrap_or(0);
-        first > 0 && first.is_multiple_of(CACHE_SETS)
+        first > 0 && first.is_multiple_of(SET_STRIDE)
     }
 }
 
@@ -240,11 +237,13 @@ impl Rows<'_> {
             left.length,
             vectors.as_chunks().0,
         );
-        let columns: [FinishColumns<S>; VECTORS] =
-            std::array::from_fn(|j| self.finish.columns(simd, panel.first + j * S::F32_LANES));
+        let columns: [FinishColumns<S>; VECTORS] = std::array::from_fn(|j| {
+            self.finish
+                .columns(simd, panel.columns.first + j * S::F32_LANES)
+        });
         for i in 0..COUNT {
-            let start = targets[row + i] + panel.first;
-            let mut output = &mut self.output[start..start + panel.count];
+            let start = targets[row + i] + panel.columns.first;
+            let mut output = &mut self.output[start..start + panel.columns.count];
             for j in 0..VECTORS {
                 let start = start + j * S::F32_LANES;
                 let count = output.len().min(S::F32_LANES);

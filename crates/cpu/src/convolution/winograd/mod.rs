@@ -38,8 +38,7 @@ const BLOCK: usize = 512 << 10;
 const BLOCK_TILES: usize = 48;
 
 /// The fewest tiles in a batch for which it pays to transform the kernels, which grow to four
-/// times their size. With 64 to 512 channels, the break-even point was measured at 30 to 50
-/// tiles with AVX-512 and at 20 to 32 with AVX2.
+/// times their size.
 const MIN_TILES: usize = 16;
 
 /// The fewest tiles for the gradient of the weight, whose sums, four times as large as the weight, are
@@ -336,7 +335,7 @@ impl WithSimd for TransformGradients<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let width = self.sums.vectors * S::F32_LANES;
+        let width = self.sums.width();
         for start in (0..width).step_by(S::F32_LANES) {
             transform_2d::<KernelGradient, S, INPUT_TILE, 3>(
                 simd,

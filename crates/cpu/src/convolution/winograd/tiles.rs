@@ -12,13 +12,10 @@ use super::{
 };
 use crate::{
     nhwc::Nhwc,
-    product::{Finish, Panel, lanes, load, store},
-    scratch::Scratch,
+    product::{Finish, Panel, PanelColumns, load, store},
+    scratch::{LINE, Scratch},
     simd::dispatch,
 };
-
-/// The values in a line of the cache.
-const LINE: usize = 16;
 
 /// Whole rows of tiles, consecutive in a batch.
 #[derive(Debug)]
@@ -80,20 +77,12 @@ impl Tiles {
         index: usize,
         scratch: &'a mut Scratch,
     ) -> Panel<'a> {
-        let lanes = lanes();
-        let first = 2 * lanes * index;
-        let count = (gradient.channels() - first).min(2 * lanes);
-        let vectors = count.div_ceil(lanes);
-        let width = vectors * lanes;
+        let columns = PanelColumns::new(gradient.channels(), index);
+        let width = columns.width();
         let values = scratch.slice(ELEMENTS * self.plane(width));
-        let columns = first..first + count;
-        self.transform::<OutputGradient, TILE>(gradient, [0, 0], columns, width, values);
-        Panel {
-            values,
-            first,
-            count,
-            vectors,
-        }
+        let channels = columns.first..columns.first + columns.count;
+        self.transform::<OutputGradient, TILE>(gradient, [0, 0], channels, width, values);
+        Panel { values, columns }
     }
 
     /// Transforms the `SIDE × SIDE` pixels that start at each tile's corner minus `padding`, for
