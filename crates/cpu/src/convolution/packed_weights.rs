@@ -34,6 +34,10 @@ struct Entry {
     packed: Option<Arc<PackedWeight>>,
 }
 
+/// The most values of a weight whose transformed kernels are kept, which take four times the memory. Large
+/// weights have so many products that the transform takes little of the time.
+const MAX_TRANSFORMED: usize = 1 << 18;
+
 static ENTRIES: LazyLock<Mutex<HashMap<Key, Entry>>> = LazyLock::new(Mutex::default);
 
 fn entries() -> MutexGuard<'static, HashMap<Key, Entry>> {
@@ -70,9 +74,9 @@ pub fn kept(
     geometry: &Geometry,
 ) -> Arc<PackedWeight> {
     let shape: [usize; 4] = weight.shape().dims();
-    let is_whole =
-        weight.is_contiguous() && weight.storage::<f32>().len() == shape.iter().product::<usize>();
-    if !is_whole {
+    let count = shape.iter().product::<usize>();
+    let is_whole = weight.is_contiguous() && weight.storage::<f32>().len() == count;
+    if !is_whole || algorithm == Algorithm::Winograd && count > MAX_TRANSFORMED {
         return fresh(weight, algorithm, geometry);
     }
     let memory = weight.data_arc();
@@ -152,6 +156,17 @@ mod tests {
         drop(weight);
         pack(&Tensor::ones(SHAPE, &Device::flex()));
         assert!(!is_listed(address));
+    }
+
+    #[test]
+    fn large_transformed_weights_are_not_kept() {
+        let _level = Level::hold();
+        let weight = Tensor::<4>::ones([256, 256, 3, 3], &Device::flex());
+        let uses = |algorithm| [(); 3].map(|()| kept(&flex(&weight), algorithm, &geometry()));
+        let [_, second, third] = uses(Algorithm::Winograd);
+        assert!(!Arc::ptr_eq(&second, &third));
+        let [_, second, third] = uses(Algorithm::Direct);
+        assert!(Arc::ptr_eq(&second, &third));
     }
 
     #[test]
