@@ -136,6 +136,7 @@ mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::product::lanes;
 
     /// `EXPECTED_SIMD` names the best level of the processor that runs the test, such as an
     /// emulated one.
@@ -150,16 +151,7 @@ mod tests {
 
     #[test]
     fn each_level_runs_with_its_own_number_of_lanes() {
-        struct Lanes;
-        impl WithSimd for Lanes {
-            type Output = usize;
-
-            #[inline(always)]
-            fn with_simd<S: Simd>(self, _: S) -> usize {
-                S::F32_LANES
-            }
-        }
-        let lanes = Level::each(|_| dispatch(Lanes));
+        let lanes = Level::each(|_| lanes());
         assert_eq!(lanes[0], 1);
         assert!(lanes.is_sorted() && lanes.len() > 1, "{lanes:?}");
     }
