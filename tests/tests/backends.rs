@@ -89,6 +89,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
         ignore: IgnoreRule::default(),
         reader: SampleReader::new(0),
         parts: 1,
+        as_bytes: false,
     };
     let indices: Vec<usize> = (0..IMAGES).collect();
     let first = BatchPlace {
@@ -135,10 +136,7 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         config.init(&device).unwrap().load(weights).unwrap()
     };
     let batch = batch(config);
-    let images = |device: &Device| {
-        let images: TensorData = batch.parts[0].images.clone();
-        precision.cast(Tensor::<4>::from_data(images, device))
-    };
+    let images = |device: &Device| precision.cast(batch.parts[0].images.to_device(device));
     let predictions = model
         .valid()
         .forward(images(&device.clone().without_autodiff()));

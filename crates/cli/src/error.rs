@@ -82,6 +82,14 @@ pub enum Error {
     /// A device is unavailable.
     #[error(transparent)]
     Device(#[from] fcos_burn::detect::device::DeviceError),
+    /// A device of another machine was lost during a training.
+    #[error("{device}; once it is back, or on other devices, continue with --resume {}", folder.display())]
+    Lost {
+        /// The device and the cause.
+        device: fcos_burn::detect::device::DeviceError,
+        /// The run folder.
+        folder: PathBuf,
+    },
     /// A picture could not be written.
     #[error(transparent)]
     Plot(#[from] fcos_burn::plot::PlotError),
@@ -193,6 +201,14 @@ impl From<fcos_burn_pretrained::Error> for Error {
 }
 
 impl Error {
+    /// Whether it names a device that was lost.
+    pub fn is_lost_device(&self) -> bool {
+        matches!(
+            self,
+            Self::Lost { .. } | Self::Device(fcos_burn::detect::device::DeviceError::Lost { .. })
+        )
+    }
+
     /// The error of data that a run names. If it is not there, it may be elsewhere.
     pub fn of_run_data(error: fcos_burn::train::Error) -> Self {
         match error {

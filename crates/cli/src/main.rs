@@ -40,7 +40,9 @@ enum Command {
 
 fn main() -> ExitCode {
     terminal::install_logger();
-    let result = match Cli::parse().command {
+    terminal::hide_panics_of_lost_devices();
+    let command = Cli::parse().command;
+    let result = terminal::run_command(|| match command {
         Command::Train(args) => commands::train::run(&args),
         Command::Tune(args) => commands::tune::run(&args),
         #[cfg(feature = "inspect")]
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => commands::devices::run(&args),
         Command::Completions(args) => commands::completions::run(&args, Cli::command()),
         Command::Man(args) => commands::man::run(&args, Cli::command()),
-    };
+    });
     terminal::exit(result)
 }
 

@@ -3,11 +3,12 @@
 use std::{
     fmt::Display,
     io::{self, Write},
-    panic,
+    panic::{self, AssertUnwindSafe},
     process::ExitCode,
     sync::{Mutex, PoisonError},
 };
 
+use fcos_burn::detect::device::any_lost;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::Error;
@@ -69,6 +70,37 @@ pub fn exit(result: Result<ExitCode, impl Display>) -> ExitCode {
         message(format_args!("error: {error}"));
         ExitCode::FAILURE
     })
+}
+
+/// From now on, panics are not shown once a device of another machine is lost: they are its
+/// consequence, and the command fails with an error that names the device.
+pub fn hide_panics_of_lost_devices() {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if any_lost().is_none() {
+            hook(info);
+        }
+    }));
+}
+
+/// Runs a command. If a device of another machine is lost meanwhile, the command fails with the
+/// error that names it, even if it panics.
+///
+/// # Errors
+///
+/// Those of the command.
+pub fn run_command<T>(command: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    match panic::catch_unwind(AssertUnwindSafe(command)) {
+        Ok(Err(error)) if !error.is_lost_device() => match any_lost() {
+            Some(lost) => Err(lost.into()),
+            None => Err(error),
+        },
+        Ok(result) => result,
+        Err(payload) => match any_lost() {
+            Some(lost) => Err(lost.into()),
+            None => panic::resume_unwind(payload),
+        },
+    }
 }
 
 /// Runs `work` without panic messages from any thread: backends panic if a driver is missing, and

@@ -36,7 +36,7 @@ pub use formats::{DataFolder, Division, PassedOver};
 pub use layout::Layout;
 pub use loading::{
     ImageBatch, InputChannel, Loader, LoaderError, Normalization, RepeatFactors, SampleOrder,
-    SampleReader, epoch_order, stack, stack_resized,
+    SampleReader, epoch_order, stack, stack_bytes, stack_resized,
 };
 #[doc(hidden)]
 pub use names::{are_nearly_equal, list_names};

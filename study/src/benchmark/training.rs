@@ -6,11 +6,12 @@ use crate::Error;
 use burn::{
     module::Module,
     optim::GradientsParams,
-    tensor::{Device, Tensor},
+    tensor::Device,
     train::{ItemLazy, TrainStep},
 };
 use fcos_burn::{
     data::{DetectionDataset, sample_rng, stack},
+    detect::device::{DeviceName, Traffic},
     model::Fcos,
     model::FcosOutput,
     model::locations::Locations,
@@ -48,6 +49,20 @@ pub struct TrainingReport {
     pub device: Vec<Stage>,
     /// Peak memory of whole steps, in MiB.
     pub peak_mib: Option<f64>,
+    /// The traffic of a step with each remote device.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<StepTraffic>,
+}
+
+/// The mean number of bytes that a step exchanges with a remote device.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepTraffic {
+    /// The device.
+    pub device: String,
+    /// To its server.
+    pub sent: u64,
+    /// From its server.
+    pub received: u64,
 }
 
 const FIRST: BatchPlace = BatchPlace {
@@ -78,7 +93,7 @@ pub fn measure(
         ..collate.clone()
     };
     let batch = whole.collate(dataset, &indices, FIRST)?;
-    let input: [usize; 4] = batch.parts[0].images.shape().dims();
+    let input = batch.parts[0].images.shape();
     let locations = Locations::new(
         [input[2], input[3]],
         &config.model.strides(),
@@ -89,7 +104,7 @@ pub fn measure(
     let devices = open_devices(config)?;
     let mut stopwatch = Stopwatch::new(&devices[0]);
     let divided = collate.collate(dataset, &indices, FIRST)?;
-    let metrics = time_steps(config, model, &divided, &devices, rounds, &mut stopwatch)?;
+    let (metrics, traffic) = time_steps(config, model, &divided, &devices, rounds, &mut stopwatch)?;
     let peak_mib = memory::peak_mib();
     time_stages(config, model, &batch, &devices, rounds, &mut stopwatch)?;
     let metric = |wanted: StepMetric| {
@@ -108,6 +123,7 @@ pub fn measure(
         host,
         device: stopwatch.stages(rounds),
         peak_mib,
+        traffic,
     })
 }
 
@@ -182,7 +198,7 @@ fn time_stages(
     Ok(())
 }
 
-/// Times whole training steps. Returns the metrics of the first.
+/// Times whole training steps. Returns the metrics of the first, and the traffic of those that count.
 fn time_steps(
     config: &RunConfig,
     model: &Fcos,
@@ -190,12 +206,16 @@ fn time_steps(
     devices: &[Device],
     rounds: Rounds,
     stopwatch: &mut Stopwatch,
-) -> Result<Vec<(StepMetric, f64)>, Error> {
+) -> Result<(Vec<(StepMetric, f64)>, Vec<StepTraffic>), Error> {
     let mut scheduler = config.optimization.scheduler(model, usize::MAX)?;
     let mut optimizer = config.optimization.optimizer(model)?;
     let mut learned = trainable(config, model.clone(), devices.to_vec())?;
     let mut metrics = Vec::new();
-    for _ in 0..rounds.warm_up + rounds.measured {
+    let mut before = Vec::new();
+    for round in 0..rounds.warm_up + rounds.measured {
+        if round == rounds.warm_up {
+            before = traffic(config);
+        }
         let batch = batch.clone();
         let (next, item) = stopwatch.time("step", || {
             let output = TrainStep::step(&learned, batch);
@@ -210,7 +230,24 @@ fn time_steps(
             metrics = item.metrics().to_vec();
         }
     }
-    Ok(metrics)
+    let steps = rounds.measured.max(1) as u64;
+    let per_step = before
+        .into_iter()
+        .zip(traffic(config))
+        .map(|((device, before), (_, after))| StepTraffic {
+            device: device.to_string(),
+            sent: (after.sent - before.sent) / steps,
+            received: (after.received - before.received) / steps,
+        });
+    Ok((metrics, per_step.collect()))
+}
+
+/// The traffic with each remote device so far.
+fn traffic(config: &RunConfig) -> Vec<(DeviceName, Traffic)> {
+    let devices = config.devices.iter();
+    devices
+        .filter_map(|device| Some((device.clone(), device.traffic()?)))
+        .collect()
 }
 
 /// Times all stages up to the backward pass. Returns the gradients.
@@ -226,7 +263,7 @@ fn gradients(
     let assigned = assigned.ok_or_else(|| Error::Failed("no assigned targets".to_owned()))?;
     let (targets, images) = stopwatch.time("transfer", || {
         let targets = assigned.to_device(detector.predicts_centerness(), &device);
-        let images = Tensor::from_data(part.images.clone(), &device);
+        let images = part.images.to_device(&device);
         (targets, config.precision.cast(images))
     })?;
     let [_, _, height, width] = images.dims();

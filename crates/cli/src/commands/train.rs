@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use fcos_burn::{
+    detect::device::DeviceError,
     eval::EvaluationReport,
     train::{
         InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep,
@@ -118,7 +119,9 @@ fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, E
     if let Some(devices) = devices {
         trainer = trainer.with_devices(devices);
     }
-    Ok(trainer.resume(folder)?)
+    trainer
+        .resume(folder)
+        .map_err(|error| failure(error, folder))
 }
 
 /// The configuration of a new run, and the weights to start from.
@@ -171,7 +174,25 @@ fn train(
         // Frees the name if the run never started: this removes only an empty folder.
         let _ = fs::remove_dir(&folder);
     }
-    Ok((folder, outcome?))
+    match outcome {
+        Ok(outcome) => Ok((folder, outcome)),
+        Err(error) => Err(failure(error, &folder)),
+    }
+}
+
+/// The error of a training; after the loss of a device, with the way to go on.
+fn failure(error: fcos_burn::train::Error, folder: &Path) -> Error {
+    match error {
+        fcos_burn::train::Error::Device(device @ DeviceError::Lost { .. })
+            if RunFolder::open(folder).is_ok() =>
+        {
+            Error::Lost {
+                device,
+                folder: folder.to_owned(),
+            }
+        }
+        error => error.into(),
+    }
 }
 
 /// Creates a folder under `runs`, named after the data and numbered if the name is taken.

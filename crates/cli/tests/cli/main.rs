@@ -11,6 +11,8 @@ mod interruption;
 mod long_run;
 #[cfg(feature = "pretrained")]
 mod pretrained;
+#[cfg(all(feature = "remote", unix))]
+mod remote;
 mod test_time;
 mod tune;
 
@@ -913,127 +915,5 @@ fn an_unavailable_device_is_a_one_line_error() {
         assert_fails("train", &["--device", device], 1, &[device, part]);
         let text = stderr(&run("train", &["--device", device]));
         assert_eq!(text.lines().count(), 1, "{text}");
-    }
-}
-
-/// Devices of a server in a separate process.
-#[cfg(feature = "remote")]
-mod remote {
-    use std::{
-        io::{BufRead, BufReader},
-        process::{Child, Stdio},
-    };
-
-    use fcos_burn::detect::device::TOKEN_VARIABLE;
-
-    use super::*;
-
-    const TOKEN: &str = "open sesame";
-
-    struct Server {
-        process: Child,
-        address: String,
-    }
-
-    impl Server {
-        fn start() -> Self {
-            let mut process = command("serve")
-                .args(["--listen", "127.0.0.1:0"])
-                .env(TOKEN_VARIABLE, TOKEN)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-            let address = lines.next().unwrap().unwrap();
-            assert!(address.starts_with("ws://127.0.0.1:"), "{address}");
-            Self { process, address }
-        }
-    }
-
-    impl Drop for Server {
-        fn drop(&mut self) {
-            self.process.kill().unwrap();
-            self.process.wait().unwrap();
-        }
-    }
-
-    fn train(dir: &Path, name: &str, devices: &str) -> serde_json::Value {
-        let config = dir.join("tiny.json");
-        fs::write(&config, TINY).unwrap();
-        let folder = dir.join(name);
-        let output = command("train")
-            .args([
-                "--config",
-                path(&config),
-                "--epochs",
-                "1",
-                "--devices",
-                devices,
-            ])
-            .args(["--output", path(&folder)])
-            .env(TOKEN_VARIABLE, TOKEN)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", stderr(&output));
-        let rows = fs::read_to_string(folder.join("metrics.json")).unwrap();
-        serde_json::from_str(&rows).unwrap()
-    }
-
-    /// Two remote devices, and a local with a remote one, give the losses of the local CPU:
-    /// the initial weights are drawn locally from the same seed.
-    #[test]
-    fn training_on_a_server_matches_training_on_the_local_cpu() {
-        let dir = tempfile::tempdir().unwrap();
-        let server = Server::start();
-        let expected = train(dir.path(), "local", "cpu,cpu");
-        for (name, devices) in [
-            ("remote", format!("{0},{0}", server.address)),
-            ("both", format!("cpu,{}", server.address)),
-        ] {
-            let found = train(dir.path(), name, &devices);
-            for (metric, expected) in expected[0]["train"].as_object().unwrap() {
-                let found = found[0]["train"][metric].as_f64().unwrap();
-                let expected = expected.as_f64().unwrap();
-                let (error, limit) = match metric.as_str() {
-                    // Rounding can change the order of nearly equal scores.
-                    "Class accuracy" => ((found - expected).abs(), 0.1),
-                    _ => ((found - expected).abs() / expected.abs().max(1e-3), 1e-4),
-                };
-                assert!(
-                    error < limit,
-                    "{devices}, {metric}: {found} instead of {expected}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn clients_without_the_secret_are_rejected() {
-        let server = Server::start();
-        assert_fails(
-            "train",
-            &["--device", &server.address],
-            1,
-            &[&server.address],
-        );
-        assert_fails(
-            "train",
-            &["--device", &format!("{}/7", server.address)],
-            1,
-            &["is unavailable"],
-        );
-        // Without a secret, on an address that is reachable from other machines.
-        let output = command("serve")
-            .args(["--listen", "0.0.0.0:0"])
-            .env_remove(TOKEN_VARIABLE)
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(1));
-        assert!(
-            stderr(&output).contains(TOKEN_VARIABLE),
-            "{}",
-            stderr(&output)
-        );
     }
 }

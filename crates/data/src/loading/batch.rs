@@ -9,12 +9,12 @@ use super::Normalization;
 use crate::DataError;
 use crate::transforms::{Flip, Interpolation, Resize, Sample};
 
-/// Normalized images, padded to the same size.
+/// Images padded to the same size, of normalized values or of bytes.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub struct ImageBatch {
+pub struct ImageBatch<T = f32> {
     /// The values, row-major, of shape [`shape`](Self::shape).
-    pub data: Vec<f32>,
+    pub data: Vec<T>,
     /// `[images, 3, height, width]`.
     pub shape: [usize; 4],
     /// `[width, height]` of each image before padding, in pixels.
@@ -41,6 +41,21 @@ pub fn stack(samples: &[Sample], normalization: Normalization, multiple: usize) 
     let mut batch = ImageBatch::zeros(sizes, multiple);
     for (sample, (planes, width)) in samples.iter().zip(batch.images()) {
         normalization.write_chw(sample.image(), width, planes);
+    }
+    batch
+}
+
+/// Like [`stack`], but does not normalize: the bytes of the images, in the order of the channels of `normalization`, a
+/// quarter of the size. A padded byte is 0, which is not the mean color.
+pub fn stack_bytes(
+    samples: &[Sample],
+    normalization: Normalization,
+    multiple: usize,
+) -> ImageBatch<u8> {
+    let sizes = samples.iter().map(|sample| sample.image().dimensions());
+    let mut batch = ImageBatch::zeros(sizes, multiple);
+    for (sample, (planes, width)) in samples.iter().zip(batch.images()) {
+        normalization.write_bytes(sample.image(), width, planes);
     }
     batch
 }
@@ -93,7 +108,7 @@ fn resized(
     Ok(target)
 }
 
-impl ImageBatch {
+impl<T: Copy + Default> ImageBatch<T> {
     /// The mirrored images. The padding stays on the right and at the bottom.
     #[must_use]
     pub fn flipped(mut self, flip: Flip) -> Self {
@@ -131,14 +146,14 @@ impl ImageBatch {
         };
         let shape = [sizes.len(), 3, padded(1), padded(0)];
         Self {
-            data: vec![0.0; shape.iter().product()],
+            data: vec![T::default(); shape.iter().product()],
             shape,
             sizes,
         }
     }
 
     /// The three planes of each image, and the width of a plane.
-    fn images(&mut self) -> impl Iterator<Item = (&mut [f32], usize)> {
+    fn images(&mut self) -> impl Iterator<Item = (&mut [T], usize)> {
         let [_, channels, height, width] = self.shape;
         self.data
             .chunks_exact_mut((channels * height * width).max(1))

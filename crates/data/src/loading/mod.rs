@@ -8,7 +8,7 @@ mod repeat_factor;
 mod resized_samples;
 mod sample_reader;
 
-pub use batch::{ImageBatch, stack, stack_resized};
+pub use batch::{ImageBatch, stack, stack_bytes, stack_resized};
 pub use loader::{Loader, LoaderError};
 pub use normalization::{InputChannel, Normalization};
 pub use order::{SampleOrder, epoch_order};

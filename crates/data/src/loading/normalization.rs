@@ -33,6 +33,23 @@ impl Normalization {
     /// `plane_width` columns and `out.len() / 3 / plane_width` rows. Other values are unchanged; pixels that do not fit
     /// are skipped.
     pub(super) fn write_chw(self, image: &RgbImage, plane_width: usize, out: &mut [f32]) {
+        let normalized =
+            |channel: InputChannel, byte| channel.scale * f32::from(byte) + channel.offset;
+        self.write_planes(image, plane_width, out, normalized);
+    }
+
+    /// Like [`write_chw`](Self::write_chw), but not normalized: the bytes of the channels in output order.
+    pub(super) fn write_bytes(self, image: &RgbImage, plane_width: usize, out: &mut [u8]) {
+        self.write_planes(image, plane_width, out, |_, byte| byte);
+    }
+
+    fn write_planes<T>(
+        self,
+        image: &RgbImage,
+        plane_width: usize,
+        out: &mut [T],
+        value_of: impl Fn(InputChannel, u8) -> T,
+    ) {
         let plane = out.len() / 3;
         if plane == 0 || plane_width == 0 || image.width() == 0 {
             return;
@@ -43,7 +60,7 @@ impl Normalization {
             for (pixels, values) in rows.zip(plane.chunks_exact_mut(plane_width)) {
                 let bytes = pixels.iter().skip(channel.source).step_by(3);
                 for (value, byte) in values.iter_mut().zip(bytes) {
-                    *value = channel.scale * f32::from(*byte) + channel.offset;
+                    *value = value_of(channel, *byte);
                 }
             }
         }

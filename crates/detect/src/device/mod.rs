@@ -1,5 +1,9 @@
 //! Devices by name. This is the only module that names a backend.
 
+#[cfg(any(feature = "remote", test))]
+mod relay;
+#[cfg(feature = "remote")]
+mod remote;
 #[cfg(feature = "remote")]
 pub mod server;
 
@@ -68,6 +72,15 @@ pub enum Precision {
     F16,
 }
 
+/// The number of bytes exchanged with a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// To the server.
+    pub sent: u64,
+    /// From the server.
+    pub received: u64,
+}
+
 /// Why a device is unavailable.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -99,6 +112,14 @@ pub enum DeviceError {
         /// The message of the driver.
         cause: String,
     },
+    /// The connection to a device of another machine ended, or its server no longer answers.
+    #[error("device '{name}' was lost: {cause}")]
+    Lost {
+        /// The device.
+        name: String,
+        /// What happened.
+        cause: String,
+    },
     /// The device does not support the number format.
     #[error("device '{name}' does not support {precision}")]
     Precision {
@@ -118,10 +139,16 @@ impl DeviceName {
 
     /// Opens the device and runs a test computation on it.
     ///
+    /// From then on, the server of a remote device is asked every 5 seconds whether it still
+    /// answers. After 20 seconds without an answer, or once the connection ends, the device is
+    /// lost: operations that wait for it fail or panic ([`on_devices`] makes both a
+    /// [`DeviceError::Lost`]). Opening it again connects to a server that has restarted; tensors
+    /// that were on it are gone.
+    ///
     /// # Errors
     ///
     /// Fails if the backend is not built in, or if the device does not respond or does not support
-    /// `precision`.
+    /// `precision`. A server that refuses connections is tried again for 10 seconds.
     pub fn open(&self, precision: Precision) -> Result<Device, DeviceError> {
         let opened = guarded(|| {
             let device = self.find()?;
@@ -138,7 +165,39 @@ impl DeviceName {
                 Err(error) => Err(self.unavailable(&error.to_string())),
             }
         });
-        opened.unwrap_or_else(|cause| Err(self.unavailable(&cause)))
+        let opened = opened.unwrap_or_else(|cause| Err(self.unavailable(&cause)));
+        opened.map_err(|error| match (&error, self.lost()) {
+            // Its cause says more than what failed because of it.
+            (DeviceError::Unavailable { .. }, Some(lost)) => lost,
+            _ => error,
+        })
+    }
+
+    /// Whether the device belongs to another machine.
+    pub fn is_remote(&self) -> bool {
+        matches!(self.0, Place::Remote { .. })
+    }
+
+    /// The error of a remote device that was opened and is now lost.
+    pub fn lost(&self) -> Option<DeviceError> {
+        #[cfg(feature = "remote")]
+        if let Place::Remote { address, .. } = &self.0 {
+            return remote::lost(address).map(|cause| DeviceError::Lost {
+                name: self.to_string(),
+                cause,
+            });
+        }
+        None
+    }
+
+    /// How many bytes were exchanged with the server of a remote device since the first of its
+    /// devices was opened.
+    pub fn traffic(&self) -> Option<Traffic> {
+        #[cfg(feature = "remote")]
+        if let Place::Remote { address, .. } = &self.0 {
+            return remote::traffic(address);
+        }
+        None
     }
 
     fn find(&self) -> Result<Device, DeviceError> {
@@ -166,15 +225,7 @@ impl DeviceName {
 
     #[cfg(feature = "remote")]
     fn connect(&self, address: &str, index: usize) -> Result<Device, DeviceError> {
-        let host = burn::remote::RemoteHost::websocket(&format!("ws://{address}"));
-        let host = match std::env::var(TOKEN_VARIABLE) {
-            Ok(token) => host.with_credential(token),
-            Err(_) => host,
-        };
-        Device::remote_options(&host)
-            .device_index(index)
-            .init()
-            .map_err(|error| self.unavailable(&error.to_string()))
+        remote::connect(address, index).map_err(|cause| self.unavailable(&cause))
     }
 
     #[cfg(not(feature = "remote"))]
@@ -194,6 +245,63 @@ impl DeviceName {
             name: self.to_string(),
             cause: cause.lines().next().unwrap_or_default().to_owned(),
         }
+    }
+}
+
+/// Runs `work`, which computes on `devices`. If one of them is lost meanwhile, its error or panic
+/// becomes the [`DeviceError::Lost`] of that device.
+///
+/// # Errors
+///
+/// Those of `work`, and [`DeviceError::Lost`].
+///
+/// # Panics
+///
+/// If `work` panics and none of the devices is lost.
+pub fn on_devices<T, E: From<DeviceError>>(
+    devices: &[DeviceName],
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
+    if !devices.iter().any(DeviceName::is_remote) {
+        return work();
+    }
+    let lost = || devices.iter().find_map(DeviceName::lost);
+    match panic::catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| lost().map_or(error, E::from)),
+        Err(payload) => match lost() {
+            Some(error) => Err(error.into()),
+            None => panic::resume_unwind(payload),
+        },
+    }
+}
+
+/// The address of the server that `device` belongs to, `HOST:PORT`; `None` for a device of this
+/// machine.
+pub fn server_of(device: &Device) -> Option<String> {
+    #[cfg(feature = "remote")]
+    {
+        remote::server_of(device)
+    }
+    #[cfg(not(feature = "remote"))]
+    {
+        let _ = device;
+        None
+    }
+}
+
+/// The error of any device that was opened in this process and is now lost. Panics are then its
+/// consequence.
+pub fn any_lost() -> Option<DeviceError> {
+    #[cfg(feature = "remote")]
+    {
+        remote::any_lost().map(|(address, cause)| DeviceError::Lost {
+            name: format!("ws://{address}"),
+            cause,
+        })
+    }
+    #[cfg(not(feature = "remote"))]
+    {
+        None
     }
 }
 

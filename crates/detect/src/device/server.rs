@@ -7,11 +7,39 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    time::Duration,
 };
 
-use burn::server::{RemoteServer, TokenAuthorizer, WebSocketTransport};
+use burn::server::{
+    AuthorizationRequest, PeerAuthorizer, RemoteServer, TokenAuthorizer, WebSocketTransport,
+};
+use socket2::{SockRef, TcpKeepalive};
 
 use super::{DeviceError, DeviceName, Precision, TOKEN_VARIABLE};
+
+/// After this time without data, a connection is probed.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+
+/// The time between two probes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Logs the clients, and refuses those without the token if there is one.
+struct Doorkeeper(Option<TokenAuthorizer>);
+
+impl PeerAuthorizer for Doorkeeper {
+    fn authorize(&self, request: AuthorizationRequest<'_>) -> Result<(), String> {
+        let (client, index) = (request.client, request.device_index);
+        let decision = match &self.0 {
+            Some(token) => token.authorize(request),
+            None => Ok(()),
+        };
+        match &decision {
+            Ok(()) => log::info!("{client} uses device {index}"),
+            Err(cause) => log::warn!("refused: {cause}"),
+        }
+        decision
+    }
+}
 
 /// Why devices cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -64,14 +92,19 @@ pub fn serve(
         .iter()
         .map(|device| device.open(Precision::F32))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut server = RemoteServer::new(devices);
-    if let Some(token) = token {
-        let authorizer =
-            TokenAuthorizer::new(token).map_err(|error| ServeError::Server(error.to_string()))?;
-        server = server.with_authorizer(authorizer);
-    }
+    let token = token.map(TokenAuthorizer::new).transpose();
+    let token = token.map_err(|error| ServeError::Server(error.to_string()))?;
+    let server = RemoteServer::new(devices).with_authorizer(Doorkeeper(token));
     let listen = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(listen)?;
+    // Connections inherit it. Without it, the memory of a client whose machine was switched off
+    // would never be freed.
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL);
+    SockRef::from(&listener)
+        .set_tcp_keepalive(&keepalive)
+        .map_err(listen)?;
     // Connections wait in the listener's queue until the server takes them.
     ready(listener.local_addr().map_err(listen)?);
     server

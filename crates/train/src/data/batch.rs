@@ -14,7 +14,7 @@ use fcos_burn_model::{
     locations::Locations,
 };
 
-use super::ImageObjects;
+use super::{ImageObjects, PartImages};
 
 /// The position of a batch in the training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,8 +52,8 @@ pub struct TrainBatch {
 /// Some images of a batch and their targets.
 #[derive(Clone, Debug)]
 pub struct BatchPart {
-    /// `[images, 3, height, width]`, normalized.
-    pub images: TensorData,
+    /// Its images.
+    pub images: PartImages,
     /// The targets of the locations.
     pub targets: PartTargets,
 }
@@ -210,14 +210,13 @@ fn on_device(weights: &LocationWeights, device: &Device) -> TargetWeights {
 }
 
 impl BatchPart {
-    /// A part of normalized images, `[images, 3, height, width]`, whose locations `rule` assigns to
-    /// the objects of each image.
+    /// A part of these images, whose locations `rule` assigns to the objects of each image.
     ///
     /// # Errors
     ///
     /// Fails if an assignment violates the requirements of a rule.
     pub fn new(
-        images: TensorData,
+        images: impl Into<PartImages>,
         objects: &[ImageObjects],
         locations: &Locations,
         rule: &dyn AssignmentRule,
@@ -229,7 +228,7 @@ impl BatchPart {
             .collect::<Result<_, _>>()?;
         let targets = AssignedTargets::new(assignments, locations, &rule)?;
         Ok(Self {
-            images,
+            images: images.into(),
             targets: PartTargets::Assigned(Box::new(targets)),
         })
     }

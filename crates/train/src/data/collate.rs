@@ -1,18 +1,20 @@
 //! Collation of samples into batches.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use fcos_burn_data::{
-    DataError, DetectionDataset, SampleReader, sample_rng, stack,
+    DataError, DetectionDataset, SampleReader, sample_rng, stack, stack_bytes,
     transforms::{Augmentations, Pipeline, Resize, Sample},
 };
-use fcos_burn_detect::{InputConfig, InputView};
+use fcos_burn_detect::{InputConfig, InputView, device::DeviceName};
 use fcos_burn_model::{
     assignment::Assigner,
     backbone::BackboneConfig,
     locations::{LocationRule, Locations},
 };
 
-use super::{BatchPart, BatchPlace, ImageObjects, PartTargets, TrainBatch, ValidationBatch};
+use super::{
+    BatchPart, BatchPlace, ImageObjects, PartImages, PartTargets, TrainBatch, ValidationBatch,
+};
 use crate::{Error, RunConfig, config::IgnoreRule};
 
 /// Collates samples into a batch, first on a worker thread, then on the device.
@@ -68,6 +70,8 @@ pub struct TrainCollate {
     /// Number of parts of about equal size into which a batch is divided, at least 1. A batch of
     /// fewer images has one part per image.
     pub parts: usize,
+    /// Whether the devices get the images [as bytes](PartImages::Bytes).
+    pub as_bytes: bool,
 }
 
 impl TrainCollate {
@@ -110,6 +114,7 @@ impl TrainCollate {
             reader: SampleReader::new(config.seed)
                 .with_memory(config.image_memory.saturating_mul(MEBIBYTE)),
             parts: config.devices.len() * config.accumulate,
+            as_bytes: config.devices.iter().any(DeviceName::is_remote),
         })
     }
 
@@ -124,6 +129,23 @@ impl TrainCollate {
             multi_scale.of_batch(resize, multiple, seed, place.epoch, place.batch)
         });
         (scaled.unwrap_or(resize), self.augmentation.clone())
+    }
+
+    /// The images of a batch, in parts of at most `len`, and the height and width of the batch.
+    fn images(&self, samples: &[Sample], len: usize) -> (Vec<PartImages>, [usize; 2]) {
+        let (normalization, multiple) = (self.input.normalization, self.input.size_multiple);
+        let (parts, shape) = match self.as_bytes {
+            true => {
+                let batch = stack_bytes(samples, normalization, multiple);
+                (PartImages::bytes(&batch, normalization, len), batch.shape)
+            }
+            false => {
+                let batch = stack(samples, normalization, multiple);
+                (PartImages::normalized(&batch, len), batch.shape)
+            }
+        };
+        let [_, _, height, width] = shape;
+        (parts, [height, width])
     }
 
     /// The objects of a sample, divided by the rule for ignored ones.
@@ -159,19 +181,16 @@ impl Collate for TrainCollate {
             samples.push(prepared.map_err(|error| Error::images(dataset, &[index], error))?);
             read.push(index);
         }
-        let batch = stack(&samples, self.input.normalization, self.input.size_multiple);
-        let [_, _, height, width] = batch.shape;
-        let locations = Locations::new([height, width], &self.strides, self.location_rule);
+        let part_len = samples.len().div_ceil(self.parts.max(1)).max(1);
+        let (images, size) = self.images(&samples, part_len);
+        let locations = Locations::new(size, &self.strides, self.location_rule);
         // All parts are padded to the size of the batch. Padding contains background locations,
         // so smaller parts would change the loss.
-        let image_len = 3 * height * width;
-        let part_len = samples.len().div_ceil(self.parts.max(1)).max(1);
         let parts = samples
             .chunks(part_len)
-            .zip(batch.data.chunks((part_len * image_len).max(1)))
+            .zip(images)
             .zip(read.chunks(part_len))
-            .map(|((samples, pixels), indices)| {
-                let images = TensorData::new(pixels.to_vec(), [samples.len(), 3, height, width]);
+            .map(|((samples, images), indices)| {
                 let objects: Vec<ImageObjects> =
                     samples.iter().map(|sample| self.objects(sample)).collect();
                 match &self.assigner {
@@ -333,7 +352,8 @@ mod tests {
     }
 
     fn pixels(batch: &TrainBatch) -> Vec<f32> {
-        batch.parts[0].images.iter::<f32>().collect()
+        let images = batch.parts[0].images.to_device(&Device::flex());
+        images.into_data().iter::<f32>().collect()
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Several devices that compute in parallel.
 
 use std::{
+    collections::HashSet,
     io,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use burn::tensor::Device;
+use fcos_burn_detect::device::{DeviceName, Precision, server_of};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Devices that share the work of a batch, each with its own thread.
@@ -19,6 +21,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 #[derive(Clone, Debug)]
 pub struct DeviceGroup {
     devices: Vec<Device>,
+    common: Device,
+    spans_machines: bool,
     threads: Arc<ThreadPool>,
 }
 
@@ -39,15 +43,29 @@ impl DeviceGroup {
             .thread_name(|index| format!("device-{index}"))
             .build()
             .map_err(io::Error::other)?;
+        let servers: HashSet<_> = devices.iter().map(server_of).collect();
         Ok(Self {
+            common: common(&devices),
+            spans_machines: servers.len() > 1,
             devices,
             threads: Arc::new(threads),
         })
     }
 
+    /// The device for what all devices need: the first one, or the CPU of this machine if a device
+    /// of another machine takes part, so that it need not get the targets of all.
+    pub(super) fn common(&self) -> &Device {
+        &self.common
+    }
+
     /// The devices.
     pub(crate) fn devices(&self) -> &[Device] {
         &self.devices
+    }
+
+    /// Whether some devices are on other machines than others.
+    pub(super) fn spans_machines(&self) -> bool {
+        self.spans_machines
     }
 
     /// Runs `work` on each item in parallel, on the device with the item's index, and returns the
@@ -79,6 +97,17 @@ impl DeviceGroup {
             Some(work(&self.devices[index], item))
         });
         results.into_iter().flatten().collect()
+    }
+}
+
+fn common(devices: &[Device]) -> Device {
+    let first = devices[0].clone();
+    if devices.iter().all(|device| server_of(device).is_none()) {
+        return first;
+    }
+    match DeviceName::CPU.open(Precision::F32) {
+        Ok(cpu) => cpu.with_autodiff_context_from(&first),
+        Err(_) => first,
     }
 }
 

@@ -8,6 +8,7 @@ mod output;
 mod parameters;
 mod schedule;
 mod trainable;
+mod transfer;
 mod weight_average;
 
 pub use device_group::DeviceGroup;

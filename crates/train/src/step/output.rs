@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use burn::{
-    tensor::{ExecutionError, Tensor},
+    tensor::{Device, ExecutionError, Tensor},
     train::ItemLazy,
 };
 use fcos_burn_boxes::Detection;
@@ -11,6 +11,7 @@ use fcos_burn_eval::CocoMetric;
 use fcos_burn_loss::{FcosObjective, ObjectiveOutput};
 use fcos_burn_model::assignment::AssignmentError;
 
+use super::transfer::move_tensor;
 use crate::Error;
 
 /// A metric of a training step.
@@ -147,12 +148,22 @@ impl StepOutput {
         Self(State::Ready(Vec::new()))
     }
 
-    /// Adds the metrics of two parts of a batch, on the device of `self`.
+    /// Moves the metrics to `device`.
+    pub(super) fn on_device(self, device: &Device) -> Result<Self, ExecutionError> {
+        Ok(Self(match self.0 {
+            State::Pending(metrics, values) => {
+                let device = device.clone().without_autodiff();
+                State::Pending(metrics, Box::new(move_tensor(*values, &device)?))
+            }
+            other => other,
+        }))
+    }
+
+    /// Adds the metrics of two parts of a batch, which are on one device.
     pub(super) fn join(self, other: Self) -> Self {
         Self(match (self.0, other.0) {
             (State::Pending(metrics, values), State::Pending(_, more)) => {
-                let more = more.to_device(&values.device());
-                State::Pending(metrics, Box::new(*values + more))
+                State::Pending(metrics, Box::new(*values + *more))
             }
             (part, _) => part,
         })
@@ -209,31 +220,31 @@ impl StepOutput {
     }
 }
 
-/// Why the targets of a step are not known.
-pub(super) enum TargetError {
-    /// The device did not predict.
+/// Why a step has no gradients.
+pub(super) enum StepError {
+    /// A device failed.
     Device(ExecutionError),
     /// An assignment violates the requirements of a rule.
     Assignment(AssignmentError),
 }
 
-impl From<ExecutionError> for TargetError {
+impl From<ExecutionError> for StepError {
     fn from(error: ExecutionError) -> Self {
         Self::Device(error)
     }
 }
 
-impl From<AssignmentError> for TargetError {
+impl From<AssignmentError> for StepError {
     fn from(error: AssignmentError) -> Self {
         Self::Assignment(error)
     }
 }
 
-impl From<TargetError> for StepOutput {
-    fn from(error: TargetError) -> Self {
+impl From<StepError> for StepOutput {
+    fn from(error: StepError) -> Self {
         Self(match error {
-            TargetError::Device(error) => State::Failed(error),
-            TargetError::Assignment(error) => State::Unassigned(error),
+            StepError::Device(error) => State::Failed(error),
+            StepError::Assignment(error) => State::Unassigned(error),
         })
     }
 }

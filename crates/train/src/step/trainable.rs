@@ -5,7 +5,7 @@ use std::fmt;
 use burn::{
     module::{Devices, Module, ModuleMapper, ModuleVisitor},
     optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, ExecutionError},
     train::{InferenceStep, TrainOutput, TrainStep},
 };
 use fcos_burn_detect::device::Precision;
@@ -21,11 +21,15 @@ use rayon::prelude::*;
 use super::{
     DeviceGroup, StepMetric, StepOutput, ValidationOutput,
     gradients::{clip_gradients, gradient_norm, scale_gradients},
-    output::TargetError,
+    output::StepError,
+    transfer::{fork, move_gradients, move_statistics},
 };
 use crate::{
     Error,
-    data::{AssignedTargets, BatchPart, ImageObjects, PartTargets, TrainBatch, ValidationBatch},
+    data::{
+        AssignedTargets, BatchPart, ImageObjects, PartImages, PartTargets, TrainBatch,
+        ValidationBatch,
+    },
 };
 
 /// A detector with its objective and devices.
@@ -53,6 +57,10 @@ impl<B: Backbone> TrainableDetector<B> {
         objective: FcosObjective,
         devices: DeviceGroup,
     ) -> Result<Self, Error> {
+        let detector = match devices.spans_machines() {
+            true => move_statistics(detector, devices.common()),
+            false => detector,
+        };
         Ok(Self {
             detector,
             objective: StepMetric::named(objective)?,
@@ -206,8 +214,8 @@ struct Forward<B: Backbone> {
 }
 
 impl<B: Backbone> Forward<B> {
-    fn new(detector: Fcos<B>, images: TensorData, precision: Precision, device: &Device) -> Self {
-        let images = precision.cast(Tensor::from_data(images, device));
+    fn new(detector: Fcos<B>, images: &PartImages, precision: Precision, device: &Device) -> Self {
+        let images = precision.cast(images.to_device(device));
         let output = detector.forward(images);
         Self {
             locations: output.locations.clone(),
@@ -221,7 +229,7 @@ impl<B: Backbone> Forward<B> {
         &self,
         objects: &[ImageObjects],
         rule: &dyn PredictionAssignmentRule,
-    ) -> Result<AssignedTargets, TargetError> {
+    ) -> Result<AssignedTargets, StepError> {
         let locations = &self.locations;
         let predictions = HostPredictions::read(&self.predictions, locations.len())?;
         let images = objects.par_iter().enumerate();
@@ -236,7 +244,7 @@ impl<B: Backbone> Forward<B> {
 }
 
 impl<B: Backbone> TrainableDetector<B> {
-    /// The normalizer of the losses of all parts, on the first device.
+    /// The normalizer of the losses of all parts, on `device`.
     fn normalizer(&self, parts: &[AssignedPart<B>], device: &Device) -> Option<Normalizer> {
         let centerness = self.detector.predicts_centerness();
         parts
@@ -251,7 +259,7 @@ impl<B: Backbone> TrainableDetector<B> {
     /// part. With more parts they would have to be kept until all parts are assigned, since losses
     /// are divided by the positives of the whole batch. They then use the predictions in inference
     /// mode, which another forward pass computes.
-    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart<B>>, TargetError> {
+    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart<B>>, StepError> {
         let devices = self.devices.devices();
         let in_one_round = parts.len() <= devices.len();
         let assigned = |device: &Device, part: BatchPart| {
@@ -259,12 +267,12 @@ impl<B: Backbone> TrainableDetector<B> {
             let (input, targets) = match targets {
                 PartTargets::Assigned(targets) => (PartInput::Images(images), *targets),
                 PartTargets::Objects { objects, rule } if in_one_round => {
-                    let forward = self.forward(images, device);
+                    let forward = self.forward(&images, device)?;
                     let targets = forward.assign(&objects, rule.as_ref())?;
                     (PartInput::Forward(Box::new(forward)), targets)
                 }
                 PartTargets::Objects { objects, rule } => {
-                    let forward = self.inference(images.clone(), device);
+                    let forward = self.inference(&images, device)?;
                     let targets = forward.assign(&objects, rule.as_ref())?;
                     (PartInput::Images(images), targets)
                 }
@@ -284,23 +292,29 @@ impl<B: Backbone> TrainableDetector<B> {
     }
 
     /// The forward pass of the step, on one of the devices.
-    fn forward(&self, images: TensorData, device: &Device) -> Forward<B> {
-        Forward::new(self.detector_on(device), images, self.precision, device)
+    fn forward(&self, images: &PartImages, device: &Device) -> Result<Forward<B>, ExecutionError> {
+        let detector = self.detector_on(device)?;
+        Ok(Forward::new(detector, images, self.precision, device))
     }
 
     /// The forward pass in inference mode, on one of the devices.
-    fn inference(&self, images: TensorData, device: &Device) -> Forward<B> {
-        let detector = self.detector_on(device).valid();
+    fn inference(
+        &self,
+        images: &PartImages,
+        device: &Device,
+    ) -> Result<Forward<B>, ExecutionError> {
+        let detector = self.detector_on(device)?.valid();
         let device = device.clone().without_autodiff();
-        Forward::new(detector, images, self.precision, &device)
+        Ok(Forward::new(detector, images, self.precision, &device))
     }
 
     /// The detector on one of the devices.
-    fn detector_on(&self, device: &Device) -> Fcos<B> {
+    fn detector_on(&self, device: &Device) -> Result<Fcos<B>, ExecutionError> {
         let detector = self.detector.clone();
-        match self.devices.devices().len() {
-            1 => detector,
-            _ => detector.fork(device),
+        match self.devices.devices() {
+            [_] => Ok(detector),
+            _ if self.devices.spans_machines() => fork(detector, device),
+            _ => Ok(detector.fork(device)),
         }
     }
 }
@@ -313,8 +327,7 @@ struct AssignedPart<B: Backbone> {
 
 /// What the losses of a part are computed from.
 enum PartInput<B: Backbone> {
-    /// `[images, 3, height, width]`, normalized.
-    Images(TensorData),
+    Images(PartImages),
     /// The forward pass that the locations were assigned by.
     Forward(Box<Forward<B>>),
 }
@@ -328,14 +341,9 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
         let main = &devices[0];
         let parts = match self.assigned(batch.parts) {
             Ok(parts) => parts,
-            Err(error) => {
-                return TrainOutput {
-                    grads: GradientsParams::new(),
-                    item: error.into(),
-                };
-            }
+            Err(error) => return failed(error),
         };
-        let normalizer = self.normalizer(&parts, main);
+        let normalizer = self.normalizer(&parts, self.devices.common());
         let objective = self.objective.at(batch.place.progress);
         let mut gradients = GradientsAccumulator::new();
         let mut output: Option<StepOutput> = None;
@@ -349,21 +357,27 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             };
             let steps = self.devices.map(round, |device, part| {
                 let forward = match part.input {
-                    PartInput::Images(images) => self.forward(images, device),
+                    PartInput::Images(images) => self.forward(&images, device)?,
                     PartInput::Forward(forward) => *forward,
                 };
-                PartStep::new(
+                let step = PartStep::new(
                     forward,
                     &part.targets,
                     &objective,
                     normalizer.clone().to_device(device),
                     self.precision,
                     device,
-                )
+                );
+                let gradients = move_gradients(&self.detector, step.gradients, device, main)?;
+                let output = step.output.on_device(main)?;
+                Ok(PartStep { gradients, output })
             });
             for step in steps {
-                let step_gradients = step.gradients.to_device(main, &self.detector);
-                gradients.accumulate(&self.detector, step_gradients);
+                let step: PartStep = match step {
+                    Ok(step) => step,
+                    Err(error) => return failed(StepError::Device(error)),
+                };
+                gradients.accumulate(&self.detector, step.gradients);
                 output = Some(match output.take() {
                     Some(output) => output.join(step.output),
                     None => step.output,
@@ -382,6 +396,14 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             item = item.with_gradient_norm(norm);
         }
         TrainOutput { grads, item }
+    }
+}
+
+/// The output of a step without gradients.
+fn failed(error: StepError) -> TrainOutput<StepOutput> {
+    TrainOutput {
+        grads: GradientsParams::new(),
+        item: error.into(),
     }
 }
 
@@ -404,7 +426,7 @@ mod tests {
 
     use std::sync::Arc;
 
-    use burn::{module::Param, train::ItemLazy};
+    use burn::{module::Param, tensor::Tensor, train::ItemLazy};
     use fcos_burn_boxes::LabeledBox;
     use fcos_burn_data::{
         DetectionDataset, SampleReader,
@@ -458,6 +480,7 @@ mod tests {
             ignore: IgnoreRule::default(),
             reader: SampleReader::new(0),
             parts,
+            as_bytes: false,
         };
         let indices: Vec<usize> = (0..images).collect();
         let first = BatchPlace {

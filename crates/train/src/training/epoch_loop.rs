@@ -22,7 +22,10 @@ use burn::{
     },
 };
 use fcos_burn_data::{DetectionDataset, SampleReader};
-use fcos_burn_detect::json::write_json;
+use fcos_burn_detect::{
+    device::{DeviceName, on_devices},
+    json::write_json,
+};
 use fcos_burn_eval::Evaluation;
 use fcos_burn_model::backbone::{Backbone, BackboneConfig};
 
@@ -45,15 +48,22 @@ use crate::{
 /// The longest time between checkpoints, which are written after a step.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 
+/// The same if a device of another machine takes part, which is lost more easily.
+const REMOTE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The time between two checkpoints is at least this multiple of the time that one takes.
+const CHECKPOINT_RATIO: u32 = 30;
+
 /// The strategy with which burn-train trains a detector.
 ///
 /// A step whose loss or gradient is not finite stops the training and does not change the
-/// weights. Checkpoints are written at the end of each epoch, every ten minutes, and on
-/// interruption. Validation follows the checkpoint of its epoch; if it is interrupted, the
+/// weights. Checkpoints are written at the end of each epoch, every ten minutes (every minute if
+/// a remote device takes part, unless writing them takes long), and on interruption. Validation follows the checkpoint of its epoch; if it is interrupted, the
 /// resumed run repeats it.
 pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) folder: RunFolder,
     pub(crate) log: TrainLog,
+    pub(crate) devices: Vec<DeviceName>,
     pub(crate) images: Arc<DetectionDataset>,
     pub(crate) evaluator: SharedEvaluator,
     pub(crate) steps: Steps,
@@ -153,6 +163,7 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
                 burn: components.interrupter,
             },
             last_checkpoint: Instant::now(),
+            saving: Duration::ZERO,
             unreadable_told: 0,
         };
         // Frees the initial weights.
@@ -180,13 +191,16 @@ struct Course<'a, B: Backbone> {
     processor: Processor<B>,
     interrupters: Interrupters,
     last_checkpoint: Instant,
+    /// How long it took.
+    saving: Duration,
     /// The number of unreadable images that have been logged.
     unreadable_told: usize,
 }
 
 impl<B: Backbone> Course<'_, B> {
     fn run_to_end(&mut self) -> Ending {
-        let flow = self.run();
+        let devices = &self.of.devices;
+        let flow = on_devices(devices, || self.run());
         // Events that are still being processed may fail.
         self.flush();
         match (flow, self.interrupters.error()) {
@@ -240,7 +254,7 @@ impl<B: Backbone> Course<'_, B> {
                 self.save()?;
                 return Ok(ControlFlow::Break(()));
             }
-            if self.last_checkpoint.elapsed() >= CHECKPOINT_INTERVAL {
+            if self.last_checkpoint.elapsed() >= self.checkpoint_interval() {
                 self.save()?;
             }
         }
@@ -402,7 +416,16 @@ impl<B: Backbone> Course<'_, B> {
         self.position.iteration - self.of.steps.until_end_of(epoch - 1)
     }
 
+    fn checkpoint_interval(&self) -> Duration {
+        let remote = self.of.devices.iter().any(DeviceName::is_remote);
+        match remote {
+            true => REMOTE_CHECKPOINT_INTERVAL.max(CHECKPOINT_RATIO * self.saving),
+            false => CHECKPOINT_INTERVAL,
+        }
+    }
+
     fn save(&mut self) -> Result<(), Error> {
+        let started = Instant::now();
         // A resumed run does not repeat the steps before its checkpoint.
         if let Some(events) = &mut self.events {
             events.flush()?;
@@ -414,6 +437,7 @@ impl<B: Backbone> Course<'_, B> {
         let (model, average) = (self.learner.detector(), self.average.as_ref());
         checkpoints.save(&self.position, model, &self.optimizer, average)?;
         self.last_checkpoint = Instant::now();
+        self.saving = started.elapsed();
         Ok(())
     }
 

@@ -32,7 +32,7 @@ use fcos_burn_data::{
 };
 use fcos_burn_detect::{
     Detector,
-    device::DeviceName,
+    device::{DeviceName, on_devices},
     json::{read_json, write_json},
     known_classes,
 };
@@ -318,13 +318,24 @@ impl Trainer {
     ///
     /// Those of [`train`](Self::train).
     pub fn train_backbone<C: BackboneConfig>(
-        mut self,
+        self,
         mut config: RunConfig<C>,
         output: &Path,
     ) -> Result<Outcome, Error> {
         // Before the time that opening and checking the data takes.
         RunFolder::check(output)?;
         let devices = self.prepare(&mut config)?;
+        let names = config.devices.clone();
+        on_devices(&names, || self.start(config, devices, output))
+    }
+
+    /// Starts a run whose configuration is checked.
+    fn start<C: BackboneConfig>(
+        mut self,
+        mut config: RunConfig<C>,
+        devices: Vec<Device>,
+        output: &Path,
+    ) -> Result<Outcome, Error> {
         let data = self.open_data(&mut config)?;
         let extensions = (self.extensions(&config)?).with_class_balance(&config, &data.train)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
@@ -383,16 +394,19 @@ impl Trainer {
             devices,
             data,
         } = self.reopen::<C>(&folder)?;
-        let checkpoints = folder.checkpoints();
-        let model = initial_model(&config, &devices[0])?;
-        let checkpoint = checkpoints.last(&model, &config.optimization)?;
-        if let Some(warning) = &checkpoint.warning {
-            log::warn!("{warning}");
-            let log_path = folder.log_path();
-            log.line(warning).map_err(Error::io(&log_path))?;
-        }
-        let run = self.run(config, extensions, folder, log, data, devices);
-        run.launch(checkpoint)
+        let names = config.devices.clone();
+        on_devices(&names, || {
+            let checkpoints = folder.checkpoints();
+            let model = initial_model(&config, &devices[0])?;
+            let checkpoint = checkpoints.last(&model, &config.optimization)?;
+            if let Some(warning) = &checkpoint.warning {
+                log::warn!("{warning}");
+                let log_path = folder.log_path();
+                log.line(warning).map_err(Error::io(&log_path))?;
+            }
+            let run = self.run(config, extensions, folder, log, data, devices);
+            run.launch(checkpoint)
+        })
     }
 
     /// [`replay`](Self::replay) for a detector with the backbone `C`.
@@ -414,10 +428,13 @@ impl Trainer {
         } = self.reopen::<C>(&folder)?;
         let plan = Steps::of(&config, &data.train).plan(&config)?;
         let batch = step.batch(&folder, &extensions.collate, &data.train, &plan)?;
-        let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
-        let step = trainable(&config, model, devices)?.with_objective(extensions.objective)?;
-        let output = TrainStep::step(&step, batch).item.read()?;
-        Ok(output.metrics().to_vec())
+        let names = config.devices.clone();
+        on_devices(&names, || {
+            let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
+            let step = trainable(&config, model, devices)?.with_objective(extensions.objective)?;
+            let output = TrainStep::step(&step, batch).item.read()?;
+            Ok(output.metrics().to_vec())
+        })
     }
 
     /// Opens what an existing run needs, and checks that it is what the run was started with.
@@ -824,6 +841,7 @@ impl<C: BackboneConfig> Run<C> {
         let epochs = EpochLoop {
             folder: self.folder.clone(),
             log: self.log.clone(),
+            devices: config.devices.clone(),
             images: self.data.train.clone(),
             evaluator,
             steps,
