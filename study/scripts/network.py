@@ -52,16 +52,17 @@ def measure(args, flags, layout):
         source = {"shapes": {"train_images": 16, "val_images": 1, "width": 320, "height": 240}}
         config.write_text(json.dumps({"data": {"source": source}}))
         command = [args.bench, "--config", str(config), *flags, "--devices", ",".join(devices)]
-        command += ["--parts", "training", "--warm-up", "1", "--rounds", str(args.rounds)]
+        command += ["--parts", "step", "--warm-up", "1", "--rounds", str(args.rounds)]
         environment = os.environ | {"RAYON_NUM_THREADS": str(threads)}
         found = subprocess.run(
             command, env=environment, check=True, stdout=subprocess.PIPE, text=True
         )
     for server in servers.values():
         server.stop()
-    training = json.loads(found.stdout)["training"]
-    step = next(stage for stage in training["device"] if stage["name"] == "step")
-    traffic = training.get("traffic", [])
+    report = json.loads(found.stdout)["step"]
+    [step] = report["device"]
+    # Two devices of one server share its traffic.
+    traffic = report.get("traffic", [])
     total = lambda key: sum(device[key] for device in traffic)
     return 1e3 / statistics.median(step["milliseconds"]), total("sent"), total("received")
 

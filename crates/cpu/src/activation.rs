@@ -24,7 +24,7 @@ use burn::{
 };
 
 use crate::{
-    flex::{has_channels_last, in_order_of_first, is_f32_on_flex, update_chunks, values},
+    flex::{has_channels_last, is_f32_on_flex, update_by, update_chunks},
     parallel::GRAIN,
 };
 
@@ -95,14 +95,7 @@ impl ReluOps for Flex {
 
     fn add_relu_forward(a: FloatTensor<Self>, b: FloatTensor<Self>) -> FloatTensor<Self> {
         let (a, b) = if b.is_unique() { (b, a) } else { (a, b) };
-        in_order_of_first(a, b, |a, b| {
-            let others = values(&b);
-            update_chunks(a, GRAIN, |chunk, values| {
-                for (value, other) in values.iter_mut().zip(&others[chunk * GRAIN..]) {
-                    *value = positive_part(*value + other);
-                }
-            })
-        })
+        update_by(a, b, |value, other| *value = positive_part(*value + other))
     }
 }
 
@@ -196,13 +189,8 @@ impl<const INPUTS: usize> Backward<Flex, INPUTS> for Relu {
 
 /// The gradient where `saved` is positive or NaN, and 0 elsewhere.
 pub fn masked(saved: &FloatTensor<Flex>, gradient: FloatTensor<Flex>) -> FloatTensor<Flex> {
-    in_order_of_first(gradient, saved.clone(), |gradient, saved| {
-        let saved = values(&saved);
-        update_chunks(gradient, GRAIN, |chunk, values| {
-            for (value, saved) in values.iter_mut().zip(&saved[chunk * GRAIN..]) {
-                // Always written: a loop with a conditional write would not use vectors.
-                *value = if *saved <= 0.0 { 0.0 } else { *value };
-            }
-        })
+    update_by(gradient, saved.clone(), |value, saved| {
+        // Always written: a loop with a conditional write would not use vectors.
+        *value = if saved <= 0.0 { 0.0 } else { *value };
     })
 }

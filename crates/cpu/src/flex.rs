@@ -10,7 +10,10 @@ use burn::{
 
 use rayon::prelude::*;
 
-use crate::{parallel::for_each_chunk, uninit::vec_written_by};
+use crate::{
+    parallel::{GRAIN, for_each_chunk},
+    uninit::vec_written_by,
+};
 
 /// The pixels of a task, and the channels whose pixels stay in cache, when channels become last.
 const PIXELS: usize = 256;
@@ -46,6 +49,23 @@ pub fn from_untracked<const D: usize>(tensor: FloatTensor<Flex>) -> Tensor<D> {
     Tensor::from_dispatch(DispatchTensor {
         kind: DispatchTensorKind::Flex(BackendTensor::Float(tensor)),
         autodiff: DispatchAutodiffContext::Disabled,
+    })
+}
+
+/// Updates each value of `a` by the value of `b` at the same place, in the memory of `a` if no other
+/// tensor has it. The result has the order of `a` in memory.
+pub fn update_by(
+    a: FloatTensor<Flex>,
+    b: FloatTensor<Flex>,
+    update: impl Fn(&mut f32, f32) + Sync,
+) -> FloatTensor<Flex> {
+    in_order_of_first(a, b, |a, b| {
+        let others = values(&b);
+        update_chunks(a, GRAIN, |chunk, values| {
+            for (value, other) in values.iter_mut().zip(&others[chunk * GRAIN..]) {
+                update(value, *other);
+            }
+        })
     })
 }
 
@@ -113,7 +133,7 @@ pub fn has_channels_last(tensor: &FloatTensor<Flex>) -> bool {
 
 /// Applies an operation on contiguous tensors, element by element, to two tensors of feature maps of
 /// one shape. If the first has its channels last in memory, so has the result.
-pub fn in_order_of_first(
+fn in_order_of_first(
     first: FloatTensor<Flex>,
     second: FloatTensor<Flex>,
     operation: impl FnOnce(FloatTensor<Flex>, FloatTensor<Flex>) -> FloatTensor<Flex>,

@@ -18,8 +18,7 @@ use burn::{
 
 use crate::{
     activation::{ReluOps, add_relu, masked},
-    flex::{in_order_of_first, is_f32_on_flex, update_chunks, values},
-    parallel::GRAIN,
+    flex::{is_f32_on_flex, update_by},
 };
 
 /// The shortcut of a residual block: the tensor that is added at its end.
@@ -174,14 +173,7 @@ impl Backward<Flex, 1> for Branch {
     fn backward(self, ops: Ops<Slot, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let mut gradient = grads.consume::<Flex>(&ops.node);
         if let Some(other) = ops.state.replace(None) {
-            gradient = in_order_of_first(gradient, other, |gradient, other| {
-                let other = values(&other);
-                update_chunks(gradient, GRAIN, |chunk, values| {
-                    for (value, other) in values.iter_mut().zip(&other[chunk * GRAIN..]) {
-                        *value += other;
-                    }
-                })
-            });
+            gradient = update_by(gradient, other, |value, other| *value += other);
         }
         let [parent] = ops.parents;
         if let Some(parent) = parent {

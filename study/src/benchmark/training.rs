@@ -1,6 +1,11 @@
 //! Timing of a training step.
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    hint::black_box,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::Error;
 use burn::{
@@ -11,7 +16,7 @@ use burn::{
 };
 use fcos_burn::{
     data::{DetectionDataset, sample_rng, stack},
-    detect::device::{DeviceName, Traffic},
+    detect::device::Traffic,
     model::Fcos,
     model::FcosOutput,
     model::locations::Locations,
@@ -49,19 +54,34 @@ pub struct TrainingReport {
     pub device: Vec<Stage>,
     /// Peak memory of whole steps, in MiB.
     pub peak_mib: Option<f64>,
-    /// The traffic of a step with each remote device.
+}
+
+/// Time, memory and traffic of whole training steps on one batch.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepReport {
+    /// Shape of the batch, `[images, 3, height, width]`.
+    pub input: [usize; 4],
+    /// Value of the objective before the first step.
+    pub loss: f64,
+    /// `step`, on all devices of the configuration.
+    pub device: Vec<Stage>,
+    /// Seconds of the first step, in which a GPU compiles and chooses its kernels.
+    pub first_seconds: f64,
+    /// Peak memory, in MiB.
+    pub peak_mib: Option<f64>,
+    /// The traffic of a step with each server.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub traffic: Vec<StepTraffic>,
 }
 
-/// The mean number of bytes that a step exchanges with a remote device.
+/// The mean number of bytes that a step exchanges with a server.
 #[derive(Clone, Debug, Serialize)]
 pub struct StepTraffic {
-    /// The device.
-    pub device: String,
-    /// To its server.
+    /// The server, `HOST:PORT`.
+    pub server: String,
+    /// To the server.
     pub sent: u64,
-    /// From its server.
+    /// From the server.
     pub received: u64,
 }
 
@@ -104,13 +124,9 @@ pub fn measure(
     let devices = open_devices(config)?;
     let mut stopwatch = Stopwatch::new(&devices[0]);
     let divided = collate.collate(dataset, &indices, FIRST)?;
-    let (metrics, traffic) = time_steps(config, model, &divided, &devices, rounds, &mut stopwatch)?;
+    let steps = time_steps(config, model, &divided, &devices, rounds, &mut stopwatch)?;
     let peak_mib = memory::peak_mib();
     time_stages(config, model, &batch, &devices, rounds, &mut stopwatch)?;
-    let metric = |wanted: StepMetric| {
-        let found = metrics.iter().find(|(metric, _)| *metric == wanted);
-        found.map_or(f64::NAN, |(_, value)| *value)
-    };
     Ok(TrainingReport {
         input,
         locations: locations.len(),
@@ -118,12 +134,39 @@ pub fn measure(
             .iter()
             .map(|&index| dataset.images()[index].objects.len())
             .sum(),
-        loss: metric(StepMetric::Loss),
-        positives: metric(StepMetric::Positives),
+        loss: steps.metric(StepMetric::Loss),
+        positives: steps.metric(StepMetric::Positives),
         host,
         device: stopwatch.stages(rounds),
         peak_mib,
-        traffic,
+    })
+}
+
+/// Times whole training steps of `model` on the first batch of a data set.
+///
+/// # Errors
+///
+/// Fails if an image cannot be read or a device fails.
+pub fn measure_steps(
+    config: &RunConfig,
+    model: &Fcos,
+    dataset: &Arc<DetectionDataset>,
+    rounds: Rounds,
+) -> Result<StepReport, Error> {
+    memory::begin_peak();
+    let indices: Vec<usize> = (0..config.batch_size.min(dataset.len())).collect();
+    let batch = TrainCollate::new(config)?.collate(dataset, &indices, FIRST)?;
+    let [_, channels, height, width] = batch.parts[0].images.shape();
+    let devices = open_devices(config)?;
+    let mut stopwatch = Stopwatch::new(&devices[0]);
+    let steps = time_steps(config, model, &batch, &devices, rounds, &mut stopwatch)?;
+    Ok(StepReport {
+        input: [indices.len(), channels, height, width],
+        loss: steps.metric(StepMetric::Loss),
+        device: stopwatch.stages(rounds),
+        first_seconds: steps.first_seconds,
+        peak_mib: memory::peak_mib(),
+        traffic: steps.traffic,
     })
 }
 
@@ -198,7 +241,23 @@ fn time_stages(
     Ok(())
 }
 
-/// Times whole training steps. Returns the metrics of the first, and the traffic of those that count.
+/// What whole training steps give beside their times.
+struct Steps {
+    /// Of the first step.
+    metrics: Vec<(StepMetric, f64)>,
+    first_seconds: f64,
+    /// Of the steps that count.
+    traffic: Vec<StepTraffic>,
+}
+
+impl Steps {
+    fn metric(&self, wanted: StepMetric) -> f64 {
+        let found = self.metrics.iter().find(|(metric, _)| *metric == wanted);
+        found.map_or(f64::NAN, |(_, value)| *value)
+    }
+}
+
+/// Times whole training steps.
 fn time_steps(
     config: &RunConfig,
     model: &Fcos,
@@ -206,12 +265,14 @@ fn time_steps(
     devices: &[Device],
     rounds: Rounds,
     stopwatch: &mut Stopwatch,
-) -> Result<(Vec<(StepMetric, f64)>, Vec<StepTraffic>), Error> {
+) -> Result<Steps, Error> {
     let mut scheduler = config.optimization.scheduler(model, usize::MAX)?;
     let mut optimizer = config.optimization.optimizer(model)?;
     let mut learned = trainable(config, model.clone(), devices.to_vec())?;
     let mut metrics = Vec::new();
-    let mut before = Vec::new();
+    let mut before = BTreeMap::new();
+    let started = Instant::now();
+    let mut first_seconds = 0.0;
     for round in 0..rounds.warm_up + rounds.measured {
         if round == rounds.warm_up {
             before = traffic(config);
@@ -228,26 +289,32 @@ fn time_steps(
             .map_err(|error| Error::Failed(error.to_string()))?;
         if metrics.is_empty() {
             metrics = item.metrics().to_vec();
+            first_seconds = started.elapsed().as_secs_f64();
         }
     }
     let steps = rounds.measured.max(1) as u64;
-    let per_step = before
-        .into_iter()
-        .zip(traffic(config))
-        .map(|((device, before), (_, after))| StepTraffic {
-            device: device.to_string(),
-            sent: (after.sent - before.sent) / steps,
-            received: (after.received - before.received) / steps,
-        });
-    Ok((metrics, per_step.collect()))
+    let after = traffic(config);
+    let per_step = before.into_iter().map(|(server, before)| {
+        let after = after.get(&server).copied().unwrap_or(before);
+        StepTraffic {
+            sent: after.sent.saturating_sub(before.sent) / steps,
+            received: after.received.saturating_sub(before.received) / steps,
+            server,
+        }
+    });
+    Ok(Steps {
+        metrics,
+        first_seconds,
+        traffic: per_step.collect(),
+    })
 }
 
-/// The traffic with each remote device so far.
-fn traffic(config: &RunConfig) -> Vec<(DeviceName, Traffic)> {
+/// The traffic with each server so far.
+fn traffic(config: &RunConfig) -> BTreeMap<String, Traffic> {
     let devices = config.devices.iter();
-    devices
-        .filter_map(|device| Some((device.clone(), device.traffic()?)))
-        .collect()
+    let of_servers =
+        devices.filter_map(|device| Some((device.server()?.to_owned(), device.traffic()?)));
+    of_servers.collect()
 }
 
 /// Times all stages up to the backward pass. Returns the gradients.

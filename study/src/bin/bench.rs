@@ -19,7 +19,7 @@ use fcos_burn_study::{
         loading::{self, LoadingReport},
         opening::{self, OpeningReport},
         stopwatch::Rounds,
-        training::{self, TrainingReport},
+        training::{self, StepReport, TrainingReport},
     },
 };
 use serde::Serialize;
@@ -58,6 +58,8 @@ struct Cli {
 enum Part {
     /// A training step, from decoding to the optimizer
     Training,
+    /// Whole training steps alone, on all devices, with the traffic with other machines
+    Step,
     /// Inference, from decoded images to boxes
     Inference,
     /// The data loader alone, with one and two workers
@@ -77,6 +79,8 @@ struct Report {
     opening: Option<OpeningReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     training: Option<TrainingReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<StepReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     inference: Option<InferenceReport>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -119,8 +123,8 @@ fn measure(
     config.model.num_classes = dataset.categories().len();
     config.data.categories = dataset.categories().to_vec();
 
-    let (mut training, mut inference) = (None, None);
-    if has(Part::Training) || has(Part::Inference) {
+    let (mut training, mut step, mut inference) = (None, None, None);
+    if has(Part::Training) || has(Part::Step) || has(Part::Inference) {
         let mut model = initial_model(&config, &open_devices(&config)?[0])?;
         if let Some(weights) = weights {
             model = weights.load(model, &config.data.categories)?;
@@ -131,6 +135,9 @@ fn measure(
         }
         if has(Part::Training) {
             training = Some(training::measure(&config, &model, &dataset, rounds)?);
+        }
+        if has(Part::Step) {
+            step = Some(training::measure_steps(&config, &model, &dataset, rounds)?);
         }
     }
     let mut loading = Vec::new();
@@ -157,6 +164,7 @@ fn measure(
         classes: config.model.num_classes,
         opening: has(Part::Opening).then_some(opening),
         training,
+        step,
         inference,
         loading,
         evaluation,

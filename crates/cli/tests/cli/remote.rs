@@ -61,7 +61,18 @@ impl Drop for Server {
     }
 }
 
-fn train(dir: &Path, name: &str, devices: &str) -> serde_json::Value {
+/// A child process that does not outlive the test.
+struct Training(Child);
+
+impl Drop for Training {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Trains for some steps. Returns the rows of the epochs.
+fn train(dir: &Path, name: &str, devices: &str, flags: &[&str]) -> serde_json::Value {
     let config = dir.join("tiny.json");
     fs::write(&config, TINY).unwrap();
     let folder = dir.join(name);
@@ -70,11 +81,12 @@ fn train(dir: &Path, name: &str, devices: &str) -> serde_json::Value {
             "--config",
             path(&config),
             "--epochs",
-            "1",
-            "--devices",
-            devices,
+            "2",
+            "--batch-size",
+            "2",
         ])
-        .args(["--output", path(&folder)])
+        .args(["--devices", devices, "--output", path(&folder)])
+        .args(flags)
         .env(TOKEN_VARIABLE, TOKEN)
         .output()
         .unwrap();
@@ -83,31 +95,44 @@ fn train(dir: &Path, name: &str, devices: &str) -> serde_json::Value {
     serde_json::from_str(&rows).unwrap()
 }
 
-/// Two remote devices, and a local with a remote one, give the losses of the local CPU:
-/// the initial weights are drawn locally from the same seed.
+/// Remote devices, alone and with others, give the losses of the local CPU: the initial weights are
+/// drawn locally from the same seed, and each step depends on the gradients of those before.
 #[test]
 fn training_on_a_server_matches_training_on_the_local_cpu() {
     let dir = tempfile::tempdir().unwrap();
     let (server, second) = (Server::start(), Server::start());
-    let expected = train(dir.path(), "local", "cpu,cpu");
-    for (name, devices) in [
-        ("remote", format!("{0},{0}", server.address)),
-        ("both", format!("cpu,{}", server.address)),
-        ("two", format!("{},{}", server.address, second.address)),
+    let (a, b) = (&server.address, &second.address);
+    let accumulated = ["--accumulate", "2"];
+    let frozen = ["--set", "model.backbone.norm=frozen"];
+    for (case, local, flags, remote) in [
+        (
+            "plain",
+            "cpu,cpu",
+            &[][..],
+            vec![format!("{a},{a}"), format!("cpu,{a}"), format!("{a},{b}")],
+        ),
+        ("accumulated", "cpu", &accumulated[..], vec![a.clone()]),
+        ("frozen", "cpu,cpu", &frozen[..], vec![format!("{a},{b}")]),
     ] {
-        let found = train(dir.path(), name, &devices);
-        for (metric, expected) in expected[0]["train"].as_object().unwrap() {
-            let found = found[0]["train"][metric].as_f64().unwrap();
-            let expected = expected.as_f64().unwrap();
-            let (error, limit) = match metric.as_str() {
-                // Rounding can change the order of nearly equal scores.
-                "Class accuracy" => ((found - expected).abs(), 0.1),
-                _ => ((found - expected).abs() / expected.abs().max(1e-3), 1e-4),
-            };
-            assert!(
-                error < limit,
-                "{devices}, {metric}: {found} instead of {expected}"
-            );
+        let expected = train(dir.path(), case, local, flags);
+        for (index, devices) in remote.iter().enumerate() {
+            let found = train(dir.path(), &format!("{case}-{index}"), devices, flags);
+            for (row, expected) in expected.as_array().unwrap().iter().enumerate() {
+                for (metric, expected) in expected["train"].as_object().unwrap() {
+                    let found = found[row]["train"][metric].as_f64().unwrap();
+                    let expected = expected.as_f64().unwrap();
+                    let (error, limit) = match metric.as_str() {
+                        // Rounding can change the order of nearly equal scores.
+                        "Class accuracy" => ((found - expected).abs(), 0.1),
+                        _ => ((found - expected).abs() / expected.abs().max(1e-3), 1e-3),
+                    };
+                    assert!(
+                        error < limit,
+                        "{case}, {devices}, epoch {}, {metric}: {found} instead of {expected}",
+                        row + 1
+                    );
+                }
+            }
         }
     }
 }
@@ -172,6 +197,8 @@ fn a_device_that_the_server_lacks_and_other_servers_are_named() {
 /// What happens to the server in the middle of a training.
 #[derive(Clone, Copy, Debug)]
 enum Accident {
+    /// It is asked to stop.
+    Stopped,
     /// The process dies.
     Killed,
     /// It stops responding, but its connections stay open.
@@ -184,7 +211,7 @@ fn lose(dir: &Path, server: &Server, devices: &str, accident: Accident) -> PathB
     let config = dir.join("tiny.json");
     fs::write(&config, TINY).unwrap();
     let folder = dir.join("run");
-    let training = command("train")
+    let mut training = command("train")
         .args(["--config", path(&config), "--epochs", "1000"])
         .args(["--devices", devices, "--output", path(&folder)])
         .env(TOKEN_VARIABLE, TOKEN)
@@ -192,21 +219,26 @@ fn lose(dir: &Path, server: &Server, devices: &str, accident: Accident) -> PathB
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut errors = training.stderr.take().unwrap();
+    let mut training = Training(training);
     let started = Instant::now();
     while !folder.join("metrics.json").exists() {
         assert!(started.elapsed() < Duration::from_secs(120));
         thread::sleep(Duration::from_millis(20));
     }
     server.signal(match accident {
+        Accident::Stopped => "-TERM",
         Accident::Killed => "-KILL",
         Accident::Hangs => "-STOP",
     });
     let lost = Instant::now();
-    let output = training.wait_with_output().unwrap();
+    let mut text = String::new();
+    errors.read_to_string(&mut text).unwrap();
+    let status = training.0.wait().unwrap();
     let seconds = lost.elapsed().as_secs();
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(status.code(), Some(1), "{text}");
     let (limit, cause) = match accident {
+        Accident::Stopped => (15, "it"),
         Accident::Killed => (15, "connection"),
         Accident::Hangs => (45, "it has not answered for"),
     };
@@ -234,21 +266,20 @@ fn go_on(folder: &Path, devices: &str) {
         rows.map_or(0, |rows| rows.len())
     };
     let before = epochs();
-    let mut training = command("train")
+    let training = command("train")
         .args(["--resume", path(folder), "--devices", devices])
         .env(TOKEN_VARIABLE, TOKEN)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut training = Training(training);
     let started = Instant::now();
     while epochs() < before + 2 {
-        assert!(training.try_wait().unwrap().is_none(), "{devices}");
+        assert!(training.0.try_wait().unwrap().is_none(), "{devices}");
         assert!(started.elapsed() < Duration::from_secs(120), "{devices}");
         thread::sleep(Duration::from_millis(20));
     }
-    training.kill().unwrap();
-    training.wait().unwrap();
 }
 
 #[test]
@@ -265,8 +296,8 @@ fn a_training_whose_server_dies_ends_and_goes_on_with_others() {
 }
 
 #[test]
-fn a_training_whose_second_server_dies_or_hangs_ends() {
-    for accident in [Accident::Killed, Accident::Hangs] {
+fn a_training_whose_second_server_stops_dies_or_hangs_ends() {
+    for accident in [Accident::Stopped, Accident::Killed, Accident::Hangs] {
         let dir = tempfile::tempdir().unwrap();
         let servers = [Server::start(), Server::start()];
         let devices = format!("{},{}", servers[0].address, servers[1].address);
@@ -288,6 +319,11 @@ fn a_server_that_starts_later_is_awaited() {
             Server::start_at(&listen)
         })
     };
-    train(dir.path(), "late", &format!("ws://{listen},ws://{listen}"));
+    train(
+        dir.path(),
+        "late",
+        &format!("ws://{listen},ws://{listen}"),
+        &[],
+    );
     drop(late.join().unwrap());
 }

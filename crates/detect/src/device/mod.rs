@@ -74,6 +74,7 @@ pub enum Precision {
 
 /// The number of bytes exchanged with a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// To the server.
     pub sent: u64,
@@ -150,13 +151,14 @@ impl DeviceName {
     /// Fails if the backend is not built in, or if the device does not respond or does not support
     /// `precision`. A server that refuses connections is tried again for 10 seconds.
     pub fn open(&self, precision: Precision) -> Result<Device, DeviceError> {
-        let opened = guarded(|| {
-            let device = self.find()?;
+        let device = guarded(|| self.find());
+        let device = device.unwrap_or_else(|cause| Err(self.unavailable(&cause)))?;
+        let tested = guarded(|| {
             let sum = Tensor::<1>::ones([2], &device)
                 .sum()
                 .try_into_scalar::<f32>();
             match sum {
-                Ok(2.0) if device.supports_dtype(precision.dtype()) => Ok(device),
+                Ok(2.0) if device.supports_dtype(precision.dtype()) => Ok(()),
                 Ok(2.0) => Err(DeviceError::Precision {
                     name: self.to_string(),
                     precision,
@@ -165,17 +167,18 @@ impl DeviceName {
                 Err(error) => Err(self.unavailable(&error.to_string())),
             }
         });
-        let opened = opened.unwrap_or_else(|cause| Err(self.unavailable(&cause)));
-        opened.map_err(|error| match (&error, self.lost()) {
-            // Its cause says more than what failed because of it.
-            (DeviceError::Unavailable { .. }, Some(lost)) => lost,
-            _ => error,
-        })
+        let tested = tested.unwrap_or_else(|cause| Err(self.unavailable(&cause)));
+        match tested {
+            Ok(()) => Ok(device),
+            Err(error @ DeviceError::Precision { .. }) => Err(error),
+            // Why a remote device is lost says more than what failed because of it.
+            Err(error) => Err(self.lost_soon().unwrap_or(error)),
+        }
     }
 
     /// Whether the device belongs to another machine.
     pub fn is_remote(&self) -> bool {
-        matches!(self.0, Place::Remote { .. })
+        self.server().is_some()
     }
 
     /// The error of a remote device that was opened and is now lost.
@@ -188,6 +191,24 @@ impl DeviceName {
             });
         }
         None
+    }
+
+    /// Like [`lost`](Self::lost), after an operation on the device has failed: that can be shortly
+    /// before the cause is known.
+    fn lost_soon(&self) -> Option<DeviceError> {
+        #[cfg(feature = "remote")]
+        if self.is_remote() {
+            return remote::lost_soon(|| self.lost());
+        }
+        None
+    }
+
+    /// The server of a remote device, `HOST:PORT`.
+    pub fn server(&self) -> Option<&str> {
+        match &self.0 {
+            Place::Remote { address, .. } => Some(address),
+            Place::Local { .. } => None,
+        }
     }
 
     /// How many bytes were exchanged with the server of a remote device since the first of its
@@ -265,7 +286,10 @@ pub fn on_devices<T, E: From<DeviceError>>(
     if !devices.iter().any(DeviceName::is_remote) {
         return work();
     }
-    let lost = || devices.iter().find_map(DeviceName::lost);
+    let lost = || {
+        let mut remote = devices.iter().filter(|device| device.is_remote());
+        remote.find_map(DeviceName::lost_soon)
+    };
     match panic::catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result.map_err(|error| lost().map_or(error, E::from)),
         Err(payload) => match lost() {
@@ -275,26 +299,38 @@ pub fn on_devices<T, E: From<DeviceError>>(
     }
 }
 
-/// The address of the server that `device` belongs to, `HOST:PORT`; `None` for a device of this
-/// machine.
-pub fn server_of(device: &Device) -> Option<String> {
+/// Whether both devices are on this machine, or on the same other one.
+pub fn on_one_machine(a: &Device, b: &Device) -> bool {
     #[cfg(feature = "remote")]
     {
-        remote::server_of(device)
+        remote::on_one_machine(a, b)
+    }
+    #[cfg(not(feature = "remote"))]
+    {
+        let _ = (a, b);
+        true
+    }
+}
+
+/// Whether `device` belongs to another machine.
+pub fn is_remote(device: &Device) -> bool {
+    #[cfg(feature = "remote")]
+    {
+        remote::is_remote(device)
     }
     #[cfg(not(feature = "remote"))]
     {
         let _ = device;
-        None
+        false
     }
 }
 
-/// The error of any device that was opened in this process and is now lost. Panics are then its
-/// consequence.
+/// After a failure or a panic: the error of a remote device that was opened in this process and is
+/// lost, which may be the cause.
 pub fn any_lost() -> Option<DeviceError> {
     #[cfg(feature = "remote")]
     {
-        remote::any_lost().map(|(address, cause)| DeviceError::Lost {
+        remote::lost_soon(remote::any_lost).map(|(address, cause)| DeviceError::Lost {
             name: format!("ws://{address}"),
             cause,
         })

@@ -1,6 +1,6 @@
 //! Watched connections to a server.
 //!
-//! Burn's client waits without limit for a server that has stopped to answer. It therefore
+//! Burn's client waits without limit for a server that has stopped answering. It therefore
 //! connects to a relay in its own process, which passes all bytes on to the server, counts them,
 //! and asks the server every few seconds, over a connection of its own, whether it still answers.
 //! If the server is lost, the relay closes the client's connections, and whatever waits for the
@@ -24,7 +24,7 @@ use super::Traffic;
 /// How long a server is awaited and watched.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
-    /// How long a server that refuses connections is tried again: it may be starting.
+    /// How long a server that does not accept connections is tried again: it may be starting.
     pub(super) start: Duration,
     /// The time between two questions whether the server answers.
     pub(super) interval: Duration,
@@ -32,11 +32,38 @@ pub(super) struct Patience {
     pub(super) silence: Duration,
 }
 
-/// A relay to a server. Lives until the server is lost or the process ends.
+/// How long data may stay unacknowledged before a connection is given up. A server may leave data
+/// in its buffers while it is busy, for instance with choosing kernels.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(600);
+
+/// A relay to a server.
 #[derive(Debug)]
 pub(super) struct Relay {
+    /// Where clients connect to. It stays bound after the server is lost: Burn knows its devices by
+    /// this address.
     address: SocketAddr,
     state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    server: SocketAddr,
+    patience: Patience,
+    sent: AtomicU64,
+    received: AtomicU64,
+    /// Why the server is lost.
+    lost: OnceLock<String>,
+    open: Mutex<Vec<Arc<Connection>>>,
+    admission: Mutex<Admission>,
+}
+
+/// Which clients get a connection: one at a time, when this process connects a device.
+#[derive(Debug)]
+enum Admission {
+    Nobody,
+    Next,
+    Connected(Arc<Connection>),
 }
 
 /// Both ends of a connection.
@@ -47,44 +74,39 @@ struct Connection {
     /// Whether the server has accepted the client. Only then is the end of the connection a loss:
     /// a server closes a connection that it refuses.
     confirmed: AtomicBool,
-    /// Whether the client has closed the connection, which is no loss either.
-    closed: AtomicBool,
+    /// How it ended.
+    ended: OnceLock<String>,
 }
 
-#[derive(Debug)]
-struct State {
-    /// `HOST:PORT`.
-    server: String,
-    patience: Patience,
-    sent: AtomicU64,
-    received: AtomicU64,
-    /// Why the server is lost.
-    lost: OnceLock<String>,
-    open: Mutex<Vec<Arc<Connection>>>,
-    /// Whether a client of this process is connecting. Others get no connection.
-    admitting: AtomicBool,
-}
+/// A client that is being admitted. Dropped without [`confirm`](Self::confirm), its connection is
+/// closed.
+pub(super) struct Admitted<'a>(&'a Relay);
 
 impl Relay {
     /// Starts a relay to `server`, `HOST:PORT`, which must answer.
     pub(super) fn start(server: &str, patience: Patience) -> Result<Self, String> {
-        wait_for_start(server, patience)?;
+        let server = wait_for_start(server, patience)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(|error| error.to_string())?;
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let state = Arc::new(State {
-            server: server.to_owned(),
+            server,
             patience,
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
             lost: OnceLock::new(),
             open: Mutex::default(),
-            admitting: AtomicBool::new(false),
+            admission: Mutex::new(Admission::Nobody),
         });
-        let accepting = state.clone();
-        spawn("relay", move || accepting.accept(&listener))?;
-        let watching = state.clone();
-        spawn("relay-watch", move || watching.watch(address))?;
+        let (accepting, watching) = (state.clone(), state.clone());
+        spawn("relay", move || accepting.accept(&listener)).map_err(|error| error.to_string())?;
+        spawn("relay-watch", move || watching.watch()).map_err(|error| error.to_string())?;
         Ok(Self { address, state })
+    }
+
+    /// Admits the next client.
+    pub(super) fn admit(&self) -> Admitted<'_> {
+        *self.state.admission() = Admission::Next;
+        Admitted(self)
     }
 
     /// Why the server is lost, if it is.
@@ -92,34 +114,9 @@ impl Relay {
         self.state.lost.get().map(String::as_str)
     }
 
-    /// Admits clients until [`confirm`](Self::confirm) or [`reject`](Self::reject).
-    pub(super) fn admit(&self) -> SocketAddr {
-        self.state.admitting.store(true, Ordering::SeqCst);
-        self.address
-    }
-
-    /// Takes note that the server has accepted the clients of all connections.
-    pub(super) fn confirm(&self) {
-        self.state.admitting.store(false, Ordering::SeqCst);
-        for connection in self.state.open().iter() {
-            connection.confirmed.store(true, Ordering::SeqCst);
-        }
-    }
-
-    /// Closes the connections whose clients the server has not accepted.
-    pub(super) fn reject(&self) {
-        self.state.admitting.store(false, Ordering::SeqCst);
-        let is_confirmed =
-            |connection: &Arc<Connection>| connection.confirmed.load(Ordering::SeqCst);
-        let mut open = self.state.open();
-        for rejected in open.iter().filter(|connection| !is_confirmed(connection)) {
-            rejected.close();
-        }
-        open.retain(is_confirmed);
-        if open.is_empty() {
-            drop(open);
-            self.state.lose("no client was accepted".to_owned());
-        }
+    /// Ends the relay, which has no client.
+    pub(super) fn end(&self) {
+        self.state.lose("it has no client".to_owned());
     }
 
     pub(super) fn traffic(&self) -> Traffic {
@@ -130,77 +127,118 @@ impl Relay {
     }
 }
 
+impl Admitted<'_> {
+    /// Where the client connects to.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Records that the server has accepted the client.
+    pub(super) fn confirm(self) {
+        let state = &self.0.state;
+        let admission = std::mem::replace(&mut *state.admission(), Admission::Nobody);
+        if let Admission::Connected(connection) = admission {
+            connection.confirmed.store(true, Ordering::SeqCst);
+            // It may have ended before.
+            if let Some(cause) = connection.ended.get() {
+                state.lose(cause.clone());
+            }
+        }
+    }
+}
+
+impl Drop for Admitted<'_> {
+    fn drop(&mut self) {
+        let mut admission = self.0.state.admission();
+        if let Admission::Connected(connection) =
+            std::mem::replace(&mut *admission, Admission::Nobody)
+        {
+            connection.close();
+        }
+    }
+}
+
 impl State {
     fn accept(self: Arc<Self>, listener: &TcpListener) {
         for client in listener.incoming() {
-            if self.lost.get().is_some() {
-                return;
-            }
-            if !self.admitting.load(Ordering::SeqCst) {
+            let Ok(client) = client else {
+                // For instance, this process has too many open files.
+                thread::sleep(Duration::from_millis(100));
+                continue;
+            };
+            let mut admission = self.admission();
+            let admits = match &*admission {
+                Admission::Nobody => false,
+                Admission::Next => true,
+                // The client tries again.
+                Admission::Connected(connection) => connection.ended.get().is_some(),
+            };
+            if !admits || self.lost.get().is_some() {
                 continue;
             }
-            let connected = client.and_then(|client| self.clone().connect(client));
-            if let Err(error) = connected {
-                self.lose(format!("the connection broke: {error}"));
+            // If this fails, the client gets no connection.
+            if let Ok(connection) = self.clone().connect(client) {
+                *admission = Admission::Connected(connection);
             }
         }
     }
 
     /// Passes everything between `client` and a new connection to the server.
-    fn connect(self: Arc<Self>, client: TcpStream) -> io::Result<()> {
-        let server = dial(&self.server, self.patience.silence)?;
+    fn connect(self: Arc<Self>, client: TcpStream) -> io::Result<Arc<Connection>> {
+        let server = TcpStream::connect_timeout(&self.server, self.patience.silence)?;
         // A machine that was switched off does not close its connections. Without this, one that
         // came back and answers again would be waited for without limit.
         let keepalive = TcpKeepalive::new()
-            .with_time(Duration::from_secs(20))
-            .with_interval(Duration::from_secs(5));
-        SockRef::from(&server).set_tcp_keepalive(&keepalive)?;
+            .with_time(Duration::from_secs(10))
+            .with_interval(Duration::from_secs(5))
+            .with_retries(4);
+        let socket = SockRef::from(&server);
+        socket.set_tcp_keepalive(&keepalive)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         server.set_nodelay(true)?;
         client.set_nodelay(true)?;
         let connection = Arc::new(Connection {
             client,
             server,
             confirmed: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
+            ended: OnceLock::new(),
         });
         self.open().push(connection.clone());
-        if self.lost.get().is_some() {
-            connection.close();
-        }
         let (state, up) = (self.clone(), connection.clone());
-        spawn_io("relay-up", move || {
-            match pass(&up.client, &up.server, &state.sent) {
-                Ended::Source(_) => up.closed.store(true, Ordering::SeqCst),
-                Ended::Target(error) => state.end(&up, format!("the connection broke: {error}")),
-            }
-            up.close();
+        spawn("relay-up", move || {
+            let end = pass(&up.client, &up.server, &state.sent);
+            state.end(&up, end);
         })?;
-        spawn_io("relay-down", move || {
-            match pass(&connection.server, &connection.client, &self.received) {
-                Ended::Source(Ok(())) => self.end(&connection, "it closed the connection".into()),
-                Ended::Source(Err(error)) => {
-                    self.end(&connection, format!("the connection broke: {error}"));
-                }
-                Ended::Target(_) => connection.closed.store(true, Ordering::SeqCst),
-            }
-            connection.close();
-        })
+        let down = connection.clone();
+        spawn("relay-down", move || {
+            let end = pass(&down.server, &down.client, &self.received);
+            self.end(&down, end);
+        })?;
+        Ok(connection)
     }
 
-    /// The server has ended a connection.
-    fn end(&self, connection: &Connection, cause: String) {
-        let was_closed = connection.closed.load(Ordering::SeqCst);
-        if connection.confirmed.load(Ordering::SeqCst) && !was_closed {
-            self.lose(cause);
+    /// A connection has ended, with an error or without. Burn keeps its sessions as long as the
+    /// process lives, so it was not this process that ended it.
+    fn end(&self, connection: &Connection, end: io::Result<()>) {
+        if connection.ended.get().is_none() {
+            let cause = match (ask(self.server, self.patience.interval), end) {
+                (Ok(()), _) => "its server ended the session, and says why".to_owned(),
+                (Err(_), Ok(())) => "it closed the connection".to_owned(),
+                (Err(_), Err(error)) => format!("the connection broke: {error}"),
+            };
+            let _ = connection.ended.set(cause);
         }
-    }
-
-    fn open(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Some(cause) = connection.ended.get()
+            && connection.confirmed.load(Ordering::SeqCst)
+        {
+            self.lose(cause.clone());
+        }
+        connection.close();
     }
 
     /// Asks whether the server answers, until it is lost.
-    fn watch(&self, relay: SocketAddr) {
+    fn watch(&self) {
         let Patience {
             interval, silence, ..
         } = self.patience;
@@ -208,7 +246,7 @@ impl State {
         while self.lost.get().is_none() {
             thread::sleep(interval);
             let left = silence.saturating_sub(answered.elapsed());
-            match ask(&self.server, left.max(interval)) {
+            match ask(self.server, left.max(interval)) {
                 Ok(()) => answered = Instant::now(),
                 Err(_) if answered.elapsed() < silence => {}
                 Err(error) => {
@@ -221,8 +259,6 @@ impl State {
                 }
             }
         }
-        // Wakes the thread that accepts connections, so that it can end.
-        let _ = TcpStream::connect(relay);
     }
 
     /// Ends all connections. The first cause counts.
@@ -232,6 +268,16 @@ impl State {
         for connection in self.open().drain(..) {
             connection.close();
         }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admission(&self) -> MutexGuard<'_, Admission> {
+        self.admission
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -244,51 +290,55 @@ impl Connection {
     }
 }
 
-/// Which end of a connection ended it.
-enum Ended {
-    Source(io::Result<()>),
-    Target(io::Error),
-}
-
 /// Passes bytes on until one of the ends is closed.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64) -> Ended {
+fn pass(mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 16];
     loop {
         let length = match from.read(&mut buffer) {
-            Ok(0) => return Ended::Source(Ok(())),
+            Ok(0) => return Ok(()),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Ended::Source(Err(error)),
+            Err(error) => return Err(error),
         };
-        if let Err(error) = to.write_all(&buffer[..length]) {
-            return Ended::Target(error);
-        }
+        // Before whoever gets the bytes can look.
         count.fetch_add(length as u64, Ordering::Relaxed);
+        to.write_all(&buffer[..length])?;
     }
 }
 
-/// Waits until `server` answers, if it may be starting.
-fn wait_for_start(server: &str, patience: Patience) -> Result<(), String> {
+/// Waits until `server` answers, if it may be starting. Returns the address that does.
+fn wait_for_start(server: &str, patience: Patience) -> Result<SocketAddr, String> {
     let started = Instant::now();
+    let addresses: Vec<SocketAddr> = server
+        .to_socket_addrs()
+        .map_err(|error| error.to_string())?
+        .collect();
+    let patience_each = patience.silence / addresses.len().max(1) as u32;
     loop {
-        match ask(server, patience.silence) {
-            Ok(()) => return Ok(()),
-            Err(error)
-                if error.kind() == io::ErrorKind::ConnectionRefused
-                    && started.elapsed() < patience.start =>
-            {
-                thread::sleep(Duration::from_millis(250));
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+        for address in &addresses {
+            match ask(*address, patience_each) {
+                Ok(()) => return Ok(*address),
+                Err(error) => last = error,
             }
-            Err(error) => return Err(unanswered(&error, patience.silence)),
         }
-    }
-}
-
-fn unanswered(error: &io::Error, silence: Duration) -> String {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
-        _ if is_timeout(error) => format!("it does not answer within {} s", silence.as_secs()),
-        _ => error.to_string(),
+        // A tunnel accepts connections and closes them.
+        let may_be_starting = matches!(
+            last.kind(),
+            io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::UnexpectedEof
+        );
+        if !may_be_starting || started.elapsed() >= patience.start {
+            return Err(match last.kind() {
+                io::ErrorKind::ConnectionRefused => "no server listens there".to_owned(),
+                _ if is_timeout(&last) => {
+                    format!("it does not answer within {} s", patience.silence.as_secs())
+                }
+                _ => last.to_string(),
+            });
+        }
+        thread::sleep(Duration::from_millis(250));
     }
 }
 
@@ -301,39 +351,24 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 /// Asks `server` for a page that it does not have. Any answer will do.
-fn ask(server: &str, patience: Duration) -> io::Result<()> {
-    let mut stream = dial(server, patience)?;
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
+fn ask(server: SocketAddr, patience: Duration) -> io::Result<()> {
+    let started = Instant::now();
+    let mut stream = TcpStream::connect_timeout(&server, patience)?;
     // In one packet: a server may close the connection after the first.
     let question = format!("GET / HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n\r\n");
     stream.write_all(question.as_bytes())?;
+    let left = patience.saturating_sub(started.elapsed());
+    stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
     match stream.read(&mut [0; 16])? {
         0 => Err(io::Error::new(
             io::ErrorKind::UnexpectedEof,
-            "it closes connections unanswered",
+            "it closes connections without an answer",
         )),
         _ => Ok(()),
     }
 }
 
-/// Connects to the first address of `server` that can be reached.
-fn dial(server: &str, patience: Duration) -> io::Result<TcpStream> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in server.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
-    spawn_io(name, work).map_err(|error| error.to_string())
-}
-
-fn spawn_io(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = thread::Builder::new().name(name.to_owned());
     thread.spawn(work).map(drop)
 }
@@ -347,11 +382,11 @@ mod tests {
     const PATIENCE: Patience = Patience {
         start: Duration::from_millis(600),
         interval: Duration::from_millis(50),
-        silence: Duration::from_millis(300),
+        silence: Duration::from_secs(3),
     };
 
     /// A server that answers questions for as long as `answering` is set, and sends back what else
-    /// it gets, until it gets an `x`.
+    /// it gets. It ends a connection on which it gets an `x`.
     fn server(answering: &Arc<AtomicBool>) -> String {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -367,8 +402,8 @@ mod tests {
                         if length == 0 || buffer[..length].contains(&b'x') {
                             return;
                         }
-                        if asks && !answering.load(Ordering::SeqCst) {
-                            thread::park();
+                        while asks && !answering.load(Ordering::SeqCst) {
+                            thread::sleep(Duration::from_millis(10));
                         }
                         stream.write_all(&buffer[..length]).unwrap();
                     }
@@ -378,16 +413,17 @@ mod tests {
         address
     }
 
-    fn connect(relay: &Relay) -> TcpStream {
-        TcpStream::connect(relay.admit()).unwrap()
+    fn relay() -> Relay {
+        Relay::start(&server(&Arc::new(AtomicBool::new(true))), PATIENCE).unwrap()
     }
 
-    fn wait_for(condition: impl Fn() -> bool) {
-        let started = Instant::now();
-        while !condition() {
-            assert!(started.elapsed() < Duration::from_secs(20));
-            thread::sleep(Duration::from_millis(10));
-        }
+    /// A client that the relay admits and the server accepts.
+    fn client(relay: &Relay) -> TcpStream {
+        let admitted = relay.admit();
+        let mut client = TcpStream::connect(admitted.address()).unwrap();
+        assert_eq!(exchange(&mut client, b"a").unwrap(), b"a");
+        admitted.confirm();
+        client
     }
 
     fn exchange(client: &mut TcpStream, text: &[u8]) -> io::Result<Vec<u8>> {
@@ -399,72 +435,82 @@ mod tests {
 
     #[test]
     fn bytes_pass_both_ways_and_are_counted() {
-        let relay = Relay::start(&server(&Arc::new(AtomicBool::new(true))), PATIENCE).unwrap();
-        let mut client = connect(&relay);
-        assert_eq!(exchange(&mut client, b"abc").unwrap(), b"abc");
-        // Several periods of silence: the server answers questions.
-        thread::sleep(3 * PATIENCE.silence);
-        assert_eq!(exchange(&mut client, b"defgh").unwrap(), b"defgh");
+        let relay = relay();
+        let mut clients = [client(&relay), client(&relay)];
+        // Longer than the server may be silent: it answers questions.
+        thread::sleep(PATIENCE.silence + 4 * PATIENCE.interval);
+        for client in &mut clients {
+            assert_eq!(exchange(client, b"defgh").unwrap(), b"defgh");
+        }
         let traffic = Traffic {
-            sent: 8,
-            received: 8,
+            sent: 12,
+            received: 12,
         };
         assert_eq!(relay.traffic(), traffic);
-        // Others get no connection.
-        relay.confirm();
+        assert_eq!(relay.lost(), None);
+    }
+
+    #[test]
+    fn only_the_client_of_this_process_is_admitted() {
+        let relay = relay();
         let mut stranger = TcpStream::connect(relay.address).unwrap();
         assert!(exchange(&mut stranger, b"a").is_err());
-        // The client's own end is no loss.
-        drop(client);
-        thread::sleep(2 * PATIENCE.interval);
-        assert_eq!(relay.lost(), None);
+        let admitted = relay.admit();
+        let mut client = TcpStream::connect(admitted.address()).unwrap();
+        assert_eq!(exchange(&mut client, b"a").unwrap(), b"a");
+        let mut stranger = TcpStream::connect(relay.address).unwrap();
+        assert!(exchange(&mut stranger, b"a").is_err());
+        admitted.confirm();
+        assert_eq!(exchange(&mut client, b"b").unwrap(), b"b");
     }
 
     #[test]
-    fn a_server_that_closes_the_connection_is_lost() {
-        let relay = Relay::start(&server(&Arc::new(AtomicBool::new(true))), PATIENCE).unwrap();
-        let [mut accepted, mut refused] = [0; 2].map(|_| {
-            let mut client = connect(&relay);
-            assert_eq!(exchange(&mut client, b"a").unwrap(), b"a");
-            client
-        });
-        // Until it has accepted a client, closing the connection is how it refuses it.
+    fn a_refused_client_is_no_loss_but_the_end_of_an_accepted_one_is() {
+        let relay = relay();
+        let mut accepted = client(&relay);
+        let admitted = relay.admit();
+        let mut refused = TcpStream::connect(admitted.address()).unwrap();
+        // Until it has accepted a client, a server refuses it by closing the connection.
         assert!(exchange(&mut refused, b"x").is_err());
+        drop(admitted);
         assert_eq!(relay.lost(), None);
-        relay.confirm();
-        relay.reject();
         assert_eq!(exchange(&mut accepted, b"b").unwrap(), b"b");
         assert!(exchange(&mut accepted, b"x").is_err());
-        assert_eq!(relay.lost(), Some("it closed the connection"));
+        let cause = "its server ended the session, and says why";
+        assert_eq!(relay.lost(), Some(cause));
     }
 
     #[test]
-    fn a_relay_ends_with_its_only_client_if_the_server_refuses_it() {
-        let relay = Relay::start(&server(&Arc::new(AtomicBool::new(true))), PATIENCE).unwrap();
-        let mut client = connect(&relay);
-        assert_eq!(exchange(&mut client, b"a").unwrap(), b"a");
-        relay.reject();
-        assert!(exchange(&mut client, b"b").is_err());
-        wait_for(|| TcpStream::connect(relay.admit()).is_err());
+    fn a_relay_that_has_ended_admits_nobody() {
+        let relay = relay();
+        relay.end();
+        let admitted = relay.admit();
+        let mut client = TcpStream::connect(admitted.address()).unwrap();
+        assert!(exchange(&mut client, b"a").is_err());
+    }
+
+    #[test]
+    fn a_client_that_ends_before_it_is_confirmed_is_a_loss() {
+        let relay = relay();
+        let admitted = relay.admit();
+        let mut client = TcpStream::connect(admitted.address()).unwrap();
+        assert!(exchange(&mut client, b"x").is_err());
+        admitted.confirm();
+        assert!(relay.lost().is_some());
     }
 
     #[test]
     fn a_server_that_stops_answering_is_lost_and_releases_whoever_waits() {
         let answering = Arc::new(AtomicBool::new(true));
         let relay = Relay::start(&server(&answering), PATIENCE).unwrap();
-        let mut client = connect(&relay);
-        let mut other = connect(&relay);
-        exchange(&mut client, b"a").unwrap();
-        exchange(&mut other, b"b").unwrap();
+        let [mut one, mut other] = [client(&relay), client(&relay)];
         answering.store(false, Ordering::SeqCst);
         let stopped = Instant::now();
         // The end of the stream, or an error.
-        assert!(!matches!(client.read(&mut [0]), Ok(1..)));
+        assert!(!matches!(one.read(&mut [0]), Ok(1..)));
         assert!(!matches!(other.read(&mut [0]), Ok(1..)));
-        assert!(stopped.elapsed() >= PATIENCE.silence - PATIENCE.interval);
-        let lost = relay.lost().unwrap();
-        assert!(lost.starts_with("it has not answered for"), "{lost}");
-        wait_for(|| TcpStream::connect(relay.admit()).is_err());
+        assert!(stopped.elapsed() >= PATIENCE.silence - 2 * PATIENCE.interval);
+        assert_eq!(relay.lost(), Some("it has not answered for 3 s"));
     }
 
     #[test]
@@ -479,19 +525,17 @@ mod tests {
         assert!(started.elapsed() >= PATIENCE.start);
         let silent = server(&Arc::new(AtomicBool::new(false)));
         let cause = Relay::start(&silent, PATIENCE).unwrap_err();
-        assert!(cause.starts_with("it does not answer within"), "{cause}");
+        assert_eq!(cause, "it does not answer within 3 s");
         assert!(Relay::start("no-such-host.invalid:1", PATIENCE).is_err());
     }
 
     #[test]
     fn a_server_that_is_still_starting_is_awaited() {
-        let address = {
-            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-            listener.local_addr().unwrap()
-        };
-        let waiting = thread::spawn(move || Relay::start(&address.to_string(), PATIENCE));
-        thread::sleep(Duration::from_millis(100));
-        let listener = TcpListener::bind(address).unwrap();
+        // A tunnel to it accepts connections, and closes them.
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let waiting = thread::spawn(move || Relay::start(&address, PATIENCE));
+        drop(listener.accept().unwrap());
         let (mut question, _) = listener.accept().unwrap();
         question.write_all(b"HTTP/1.1 404\r\n").unwrap();
         assert!(waiting.join().unwrap().is_ok());

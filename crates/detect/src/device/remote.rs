@@ -3,7 +3,8 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use burn::{
@@ -16,20 +17,23 @@ use super::{
     relay::{Patience, Relay},
 };
 
-/// A lost server is noticed within `interval` + `silence`.
+/// A server that hangs is noticed within `interval` + `silence`.
 const PATIENCE: Patience = Patience {
     start: Duration::from_secs(10),
     interval: Duration::from_secs(5),
     silence: Duration::from_secs(20),
 };
 
+/// An operation can fail shortly before the relay knows why.
+const VERDICT: Duration = Duration::from_secs(2);
+
 /// The servers and devices that this process has connected to.
 #[derive(Debug, Default)]
 struct Known {
-    /// By the server's address, `HOST:PORT`.
+    /// The last one to each server, by its address, `HOST:PORT`.
     relays: BTreeMap<String, Arc<Relay>>,
-    /// With the address of its server.
-    devices: Vec<(Device, String)>,
+    /// With the relay to its server.
+    devices: Vec<(Device, Arc<Relay>)>,
 }
 
 static KNOWN: Mutex<Known> = Mutex::new(Known {
@@ -46,40 +50,76 @@ fn known() -> MutexGuard<'static, Known> {
 pub(super) fn connect(address: &str, index: usize) -> Result<Device, String> {
     static CONNECTING: Mutex<()> = Mutex::new(());
     let _one_at_a_time = CONNECTING.lock().unwrap_or_else(PoisonError::into_inner);
-    let relay = known().relays.get(address).cloned();
-    let relay = match relay.filter(|relay| relay.lost().is_none()) {
+    let used = known().relays.get(address).cloned();
+    let used = used.filter(|relay| relay.lost().is_none());
+    let is_new = used.is_none();
+    let relay = match used {
         Some(relay) => relay,
         None => Arc::new(Relay::start(address, PATIENCE)?),
     };
-    let host = RemoteHost::websocket(&format!("ws://{}", relay.admit()));
+    let admitted = relay.admit();
+    let host = RemoteHost::websocket(&format!("ws://{}", admitted.address()));
     let host = match std::env::var(TOKEN_VARIABLE) {
         Ok(token) => host.with_credential(token),
         Err(_) => host,
     };
-    let opened = Device::remote_options(&host).device_index(index).init();
-    let device = opened.map_err(|error| {
-        relay.reject();
-        cause(&error)
-    })?;
-    relay.confirm();
+    let device = match Device::remote_options(&host).device_index(index).init() {
+        Ok(device) => device,
+        Err(error) => {
+            drop(admitted);
+            let cause = match relay.lost() {
+                Some(lost) => lost.to_owned(),
+                None => cause(&error),
+            };
+            if is_new {
+                relay.end();
+            }
+            return Err(cause);
+        }
+    };
+    admitted.confirm();
     let mut known = known();
-    known.relays.insert(address.to_owned(), relay);
+    known.relays.insert(address.to_owned(), relay.clone());
     if known.devices.iter().all(|(other, _)| *other != device) {
-        known.devices.push((device.clone(), address.to_owned()));
+        known.devices.push((device.clone(), relay));
     }
     Ok(device)
 }
 
-/// The address of the server that `device` belongs to, if it belongs to one.
-pub(super) fn server_of(device: &Device) -> Option<String> {
+/// Whether both devices are on this machine, or both belong to one server, reached by one relay.
+pub(super) fn on_one_machine(a: &Device, b: &Device) -> bool {
     let known = known();
-    let mut devices = known.devices.iter();
-    devices.find_map(|(other, address)| (other == device).then(|| address.clone()))
+    let relay = |device: &Device| {
+        let mut devices = known.devices.iter();
+        devices.find_map(|(other, relay)| (other == device).then_some(relay))
+    };
+    match (relay(a), relay(b)) {
+        (None, None) => true,
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        _ => false,
+    }
+}
+
+/// Whether the device belongs to another machine.
+pub(super) fn is_remote(device: &Device) -> bool {
+    known().devices.iter().any(|(other, _)| other == device)
 }
 
 /// Why the server is lost, if it is.
 pub(super) fn lost(address: &str) -> Option<String> {
     known().relays.get(address)?.lost().map(str::to_owned)
+}
+
+/// Like [`lost`], after an operation has failed: waits until the relay may know why.
+pub(super) fn lost_soon<T>(lost: impl Fn() -> Option<T>) -> Option<T> {
+    let started = Instant::now();
+    loop {
+        let found = lost();
+        if found.is_some() || known().relays.is_empty() || started.elapsed() >= VERDICT {
+            return found;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// The address of a server that is lost, and why, if there is one.

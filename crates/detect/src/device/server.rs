@@ -7,21 +7,13 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    time::Duration,
 };
 
 use burn::server::{
     AuthorizationRequest, PeerAuthorizer, RemoteServer, TokenAuthorizer, WebSocketTransport,
 };
-use socket2::{SockRef, TcpKeepalive};
 
 use super::{DeviceError, DeviceName, Precision, TOKEN_VARIABLE};
-
-/// After this time without data, a connection is probed.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
-
-/// The time between two probes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Logs the clients, and refuses those without the token if there is one.
 struct Doorkeeper(Option<TokenAuthorizer>);
@@ -97,14 +89,6 @@ pub fn serve(
     let server = RemoteServer::new(devices).with_authorizer(Doorkeeper(token));
     let listen = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).map_err(listen)?;
-    // Connections inherit it. Without it, the memory of a client whose machine was switched off
-    // would never be freed.
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_INTERVAL);
-    SockRef::from(&listener)
-        .set_tcp_keepalive(&keepalive)
-        .map_err(listen)?;
     // Connections wait in the listener's queue until the server takes them.
     ready(listener.local_addr().map_err(listen)?);
     server

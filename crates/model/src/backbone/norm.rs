@@ -74,11 +74,7 @@ impl Norm {
             Self::Batch(norm) if uses_batch_statistics(norm, &input.device()) => {
                 forward_train(norm, input)
             }
-            Self::Batch(norm) => {
-                let [scale, shift] = stored_scale_and_shift(norm, &input.device())
-                    .map(|parameter| parameter.reshape([1, -1, 1, 1]));
-                input * scale + shift
-            }
+            Self::Batch(norm) => norm.forward(input),
             Self::Group(norm) => group_norm(norm, input),
         })
     }
@@ -88,7 +84,11 @@ impl Norm {
     pub fn scale_and_shift(&self, device: &Device) -> Option<[Tensor<1>; 2]> {
         match self {
             Self::Batch(norm) if !uses_batch_statistics(norm, device) => {
-                Some(stored_scale_and_shift(norm, device))
+                let [mean, variance] = [&norm.running_mean, &norm.running_var]
+                    .map(|statistic| statistic.value().to_device(device));
+                let scale = norm.gamma.val() / variance.add_scalar(norm.epsilon).sqrt();
+                let shift = norm.beta.val() - mean * scale.clone();
+                Some([scale, shift])
             }
             _ => None,
         }
@@ -98,15 +98,6 @@ impl Norm {
 /// Whether a layer on `device` normalizes by the statistics of its input.
 fn uses_batch_statistics(norm: &BatchNorm, device: &Device) -> bool {
     norm.training.is_enabled() && device.is_autodiff()
-}
-
-/// The scale and shift of a layer that uses its running statistics, which may be on another device.
-fn stored_scale_and_shift(norm: &BatchNorm, device: &Device) -> [Tensor<1>; 2] {
-    let [mean, variance] = [&norm.running_mean, &norm.running_var]
-        .map(|statistic| statistic.value().to_device(device));
-    let scale = norm.gamma.val() / variance.add_scalar(norm.epsilon).sqrt();
-    let shift = norm.beta.val() - mean * scale.clone();
-    [scale, shift]
 }
 
 /// [`BatchNorm::forward`] in training: normalizes by the batch's statistics and updates
@@ -120,8 +111,8 @@ fn forward_train(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
         let home = value.device();
         let kept = value.to_device(&device).mul_scalar(1.0 - norm.momentum);
         let updated = (kept + found.detach().mul_scalar(norm.momentum)).detach();
-        // The state averages the values of all devices. If all of them are where the state is, a
-        // training decides where that happens.
+        // The state averages the values of all devices. They have to be on one machine: servers
+        // need not reach each other.
         state.update(updated.to_device(&home));
     }
     output

@@ -1,10 +1,11 @@
 //! The images of a part of a batch, on the host.
 
-use burn::tensor::{DType, Device, Element, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use fcos_burn_data::{ImageBatch, InputChannel, Normalization};
 
 /// The images of a part of a batch, on the host.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum PartImages {
     /// `[images, 3, height, width]`, normalized.
     Normalized(TensorData),
@@ -16,8 +17,10 @@ pub enum PartImages {
 /// Images as bytes, not normalized.
 #[derive(Clone, Debug)]
 pub struct ByteImages {
+    /// Four bytes in each word, the first one in the lowest bits: not all devices have bytes.
+    words: TensorData,
     /// `[images, 3, height, width]`.
-    data: TensorData,
+    shape: [usize; 4],
     /// `[width, height]` of each image before padding.
     sizes: Vec<[u32; 2]>,
     channels: [InputChannel; 3],
@@ -27,26 +30,37 @@ impl PartImages {
     /// The normalized images of a batch, in parts of at most `len` images.
     pub fn normalized(batch: &ImageBatch, len: usize) -> Vec<Self> {
         let parts = parts(batch, len);
-        parts.map(|(data, _)| Self::Normalized(data)).collect()
+        parts
+            .map(|(values, shape, _)| Self::Normalized(TensorData::new(values.to_vec(), shape)))
+            .collect()
     }
 
     /// The bytes of a batch, in parts of at most `len` images.
     pub fn bytes(batch: &ImageBatch<u8>, normalization: Normalization, len: usize) -> Vec<Self> {
-        let bytes = |(data, sizes): (TensorData, &[[u32; 2]])| {
+        let parts = parts(batch, len);
+        let parts = parts.map(|(bytes, shape, sizes)| {
+            let words = bytes.chunks(4).map(|bytes| {
+                let mut word = [0; 4];
+                word[..bytes.len()].copy_from_slice(bytes);
+                i32::from_le_bytes(word)
+            });
+            let words: Vec<i32> = words.collect();
+            let count = words.len();
             Self::Bytes(ByteImages {
-                data,
+                words: TensorData::new(words, [count]),
+                shape,
                 sizes: sizes.to_vec(),
                 channels: normalization.channels(),
             })
-        };
-        parts(batch, len).map(bytes).collect()
+        });
+        parts.collect()
     }
 
     /// `[images, 3, height, width]`.
     pub fn shape(&self) -> [usize; 4] {
         match self {
             Self::Normalized(data) => data.shape().dims(),
-            Self::Bytes(images) => images.data.shape().dims(),
+            Self::Bytes(images) => images.shape,
         }
     }
 
@@ -59,20 +73,17 @@ impl PartImages {
     }
 }
 
-/// The images and sizes of each part.
-fn parts<T: Element>(
+/// The values, the shape and the sizes of each part.
+fn parts<T>(
     batch: &ImageBatch<T>,
     len: usize,
-) -> impl Iterator<Item = (TensorData, &[[u32; 2]])> {
+) -> impl Iterator<Item = (&[T], [usize; 4], &[[u32; 2]])> {
     let [_, channels, height, width] = batch.shape;
     let image_len = channels * height * width;
     let values = batch.data.chunks((len * image_len).max(1));
     values
-        .zip(batch.sizes.chunks(len))
-        .map(move |(values, sizes)| {
-            let shape = [sizes.len(), channels, height, width];
-            (TensorData::new(values.to_vec(), shape), sizes)
-        })
+        .zip(batch.sizes.chunks(len.max(1)))
+        .map(move |(values, sizes)| (values, [sizes.len(), channels, height, width], sizes))
 }
 
 impl From<TensorData> for PartImages {
@@ -84,12 +95,19 @@ impl From<TensorData> for PartImages {
 
 impl ByteImages {
     fn to_device(&self, device: &Device) -> Tensor<4> {
-        let [images, _, height, width] = self.data.shape().dims();
-        let bytes = Tensor::<4, Int>::from_data(self.data.clone(), (device, DType::U8));
+        let [images, _, height, width] = self.shape;
+        let words = Tensor::<1, Int>::from_data(self.words.clone(), device);
+        let bytes = [0, 8, 16, 24].map(|shift| {
+            let shifted = words.clone().bitwise_right_shift_scalar(shift);
+            shifted.bitwise_and_scalar(0xFF)
+        });
+        let bytes: Tensor<1, Int> = Tensor::stack::<2>(bytes.to_vec(), 1).flatten(0, 1);
+        let count = self.shape.iter().product();
+        let bytes = bytes.slice(0..count).reshape(self.shape);
         let of_channels = |value: fn(InputChannel) -> f32| {
             Tensor::<1>::from_floats(self.channels.map(value), device).reshape([1, 3, 1, 1])
         };
-        // The host's formula, with the same roundings.
+        // The host's formula.
         let normalized = bytes.float() * of_channels(|channel| channel.scale)
             + of_channels(|channel| channel.offset);
         let whole = [width as u32, height as u32];
@@ -115,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    /// The device normalizes with the roundings of the host, and padding is 0.
+    /// Equal to the bit, since the CPU has the roundings of the host.
     #[test]
     fn bytes_give_the_values_of_normalized_images() {
         let sample = |width, height| {
@@ -136,11 +154,12 @@ mod tests {
                 .collect()
         };
         let alike = vec![sample(64, 32), sample(64, 32)];
-        let different = vec![sample(60, 31), sample(64, 32), sample(256, 9)];
-        for samples in [alike, different] {
+        let different = vec![sample(60, 31), sample(64, 32), sample(255, 9)];
+        // Without padding to a multiple, the bytes do not fill the last word.
+        for (samples, multiple) in [(alike, 32), (different.clone(), 32), (different, 1)] {
             for normalization in [Normalization::ImageNet, Normalization::Caffe] {
-                let expected = PartImages::normalized(&stack(&samples, normalization, 32), 2);
-                let bytes = stack_bytes(&samples, normalization, 32);
+                let expected = PartImages::normalized(&stack(&samples, normalization, multiple), 2);
+                let bytes = stack_bytes(&samples, normalization, multiple);
                 let found = PartImages::bytes(&bytes, normalization, 2);
                 assert_eq!(found.len(), samples.len().div_ceil(2));
                 assert!(values(found) == values(expected), "{normalization:?}");

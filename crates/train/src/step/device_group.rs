@@ -1,13 +1,12 @@
 //! Several devices that compute in parallel.
 
 use std::{
-    collections::HashSet,
     io,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use burn::tensor::Device;
-use fcos_burn_detect::device::{DeviceName, Precision, server_of};
+use fcos_burn_detect::device::{DeviceName, Precision, is_remote, on_one_machine};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Devices that share the work of a batch, each with its own thread.
@@ -31,7 +30,8 @@ impl DeviceGroup {
     ///
     /// # Errors
     ///
-    /// Fails if there are no devices, or if a thread cannot be started.
+    /// Fails if there are no devices, if they belong to several servers and this machine has no
+    /// device, or if a thread cannot be started.
     pub fn new(devices: Vec<Device>) -> io::Result<Self> {
         if devices.is_empty() {
             let kind = io::ErrorKind::InvalidInput;
@@ -43,10 +43,19 @@ impl DeviceGroup {
             .thread_name(|index| format!("device-{index}"))
             .build()
             .map_err(io::Error::other)?;
-        let servers: HashSet<_> = devices.iter().map(server_of).collect();
+        let (first, others) = (&devices[0], &devices[1..]);
+        let spans_machines = others.iter().any(|device| !on_one_machine(first, device));
+        let common = match local(&devices) {
+            Some(local) => local,
+            None if spans_machines => {
+                let cause = "devices of several servers need a device of this machine";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, cause));
+            }
+            None => first.clone(),
+        };
         Ok(Self {
-            common: common(&devices),
-            spans_machines: servers.len() > 1,
+            common,
+            spans_machines,
             devices,
             threads: Arc::new(threads),
         })
@@ -100,14 +109,15 @@ impl DeviceGroup {
     }
 }
 
-fn common(devices: &[Device]) -> Device {
-    let first = devices[0].clone();
-    if devices.iter().all(|device| server_of(device).is_none()) {
-        return first;
+/// The first device if all are on this machine; else the CPU of this machine, or another local
+/// device.
+fn local(devices: &[Device]) -> Option<Device> {
+    if !devices.iter().any(is_remote) {
+        return devices.first().cloned();
     }
     match DeviceName::CPU.open(Precision::F32) {
-        Ok(cpu) => cpu.with_autodiff_context_from(&first),
-        Err(_) => first,
+        Ok(cpu) => Some(cpu.autodiff()),
+        Err(_) => devices.iter().find(|device| !is_remote(device)).cloned(),
     }
 }
 

@@ -259,20 +259,25 @@ impl<B: Backbone> TrainableDetector<B> {
     /// part. With more parts they would have to be kept until all parts are assigned, since losses
     /// are divided by the positives of the whole batch. They then use the predictions in inference
     /// mode, which another forward pass computes.
-    fn assigned(&self, parts: Vec<BatchPart>) -> Result<Vec<AssignedPart<B>>, StepError> {
+    fn assigned(
+        &self,
+        parts: Vec<BatchPart>,
+        forks: &[Fcos<B>],
+    ) -> Result<Vec<AssignedPart<B>>, StepError> {
         let devices = self.devices.devices();
         let in_one_round = parts.len() <= devices.len();
-        let assigned = |device: &Device, part: BatchPart| {
+        let assigned = |device: &Device, (part, detector): (BatchPart, Fcos<B>)| {
             let BatchPart { images, targets } = part;
             let (input, targets) = match targets {
                 PartTargets::Assigned(targets) => (PartInput::Images(images), *targets),
                 PartTargets::Objects { objects, rule } if in_one_round => {
-                    let forward = self.forward(&images, device)?;
+                    let forward = Forward::new(detector, &images, self.precision, device);
                     let targets = forward.assign(&objects, rule.as_ref())?;
                     (PartInput::Forward(Box::new(forward)), targets)
                 }
                 PartTargets::Objects { objects, rule } => {
-                    let forward = self.inference(&images, device)?;
+                    let device = device.clone().without_autodiff();
+                    let forward = Forward::new(detector.valid(), &images, self.precision, &device);
                     let targets = forward.assign(&objects, rule.as_ref())?;
                     (PartInput::Images(images), targets)
                 }
@@ -280,42 +285,33 @@ impl<B: Backbone> TrainableDetector<B> {
             Ok(AssignedPart { input, targets })
         };
         if parts.iter().all(|part| part.targets.assigned().is_some()) {
-            return (parts.into_iter().map(|part| assigned(&devices[0], part))).collect();
+            let parts = parts.into_iter().map(|part| (part, forks[0].clone()));
+            return parts.map(|part| assigned(&devices[0], part)).collect();
         }
         let mut found = Vec::with_capacity(parts.len());
         let mut parts = parts.into_iter();
         while parts.len() > 0 {
-            let round = parts.by_ref().take(devices.len()).collect();
+            let round = parts.by_ref().take(devices.len());
+            let round = round.zip(forks.iter().cloned()).collect();
             found.extend(self.devices.map(round, assigned));
         }
         found.into_iter().collect()
     }
 
-    /// The forward pass of the step, on one of the devices.
-    fn forward(&self, images: &PartImages, device: &Device) -> Result<Forward<B>, ExecutionError> {
-        let detector = self.detector_on(device)?;
-        Ok(Forward::new(detector, images, self.precision, device))
-    }
-
-    /// The forward pass in inference mode, on one of the devices.
-    fn inference(
-        &self,
-        images: &PartImages,
-        device: &Device,
-    ) -> Result<Forward<B>, ExecutionError> {
-        let detector = self.detector_on(device)?.valid();
-        let device = device.clone().without_autodiff();
-        Ok(Forward::new(detector, images, self.precision, &device))
-    }
-
-    /// The detector on one of the devices.
-    fn detector_on(&self, device: &Device) -> Result<Fcos<B>, ExecutionError> {
-        let detector = self.detector.clone();
-        match self.devices.devices() {
-            [_] => Ok(detector),
-            _ if self.devices.spans_machines() => fork(detector, device),
-            _ => Ok(detector.fork(device)),
+    /// The detector on each device.
+    fn forks(&self) -> Result<Vec<Fcos<B>>, ExecutionError> {
+        let devices = self.devices.devices();
+        if devices.len() == 1 {
+            return Ok(vec![self.detector.clone()]);
         }
+        let detectors = vec![self.detector.clone(); devices.len()];
+        let forks = self.devices.map(detectors, |device, detector| {
+            match self.devices.spans_machines() {
+                true => fork(detector, device),
+                false => Ok(detector.fork(device)),
+            }
+        });
+        forks.into_iter().collect()
     }
 }
 
@@ -339,7 +335,11 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
     fn step(&self, batch: TrainBatch) -> TrainOutput<StepOutput> {
         let devices = self.devices.devices();
         let main = &devices[0];
-        let parts = match self.assigned(batch.parts) {
+        let forks = match self.forks() {
+            Ok(forks) => forks,
+            Err(error) => return failed(error.into()),
+        };
+        let parts = match self.assigned(batch.parts, &forks) {
             Ok(parts) => parts,
             Err(error) => return failed(error),
         };
@@ -351,13 +351,16 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
         loop {
             // A round ends before the next begins. Otherwise the running statistics of batch
             // normalization would depend on which device is faster.
-            let round: Vec<AssignedPart<B>> = parts.by_ref().take(devices.len()).collect();
+            let round = parts.by_ref().take(devices.len());
+            let round: Vec<_> = round.zip(forks.iter().cloned()).collect();
             let (Some(normalizer), false) = (&normalizer, round.is_empty()) else {
                 break;
             };
-            let steps = self.devices.map(round, |device, part| {
+            let steps = self.devices.map(round, |device, (part, detector)| {
                 let forward = match part.input {
-                    PartInput::Images(images) => self.forward(&images, device)?,
+                    PartInput::Images(images) => {
+                        Forward::new(detector, &images, self.precision, device)
+                    }
                     PartInput::Forward(forward) => *forward,
                 };
                 let step = PartStep::new(
@@ -368,7 +371,10 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
                     self.precision,
                     device,
                 );
-                let gradients = move_gradients(&self.detector, step.gradients, device, main)?;
+                let gradients = match self.devices.spans_machines() {
+                    true => move_gradients(&self.detector, step.gradients, device, main)?,
+                    false => step.gradients,
+                };
                 let output = step.output.on_device(main)?;
                 Ok(PartStep { gradients, output })
             });
@@ -377,7 +383,8 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
                     Ok(step) => step,
                     Err(error) => return failed(StepError::Device(error)),
                 };
-                gradients.accumulate(&self.detector, step.gradients);
+                let of_part = step.gradients.to_device(main, &self.detector);
+                gradients.accumulate(&self.detector, of_part);
                 output = Some(match output.take() {
                     Some(output) => output.join(step.output),
                     None => step.output,

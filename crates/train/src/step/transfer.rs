@@ -2,9 +2,9 @@
 //!
 //! Between the devices of one machine, this is Burn's business. Between two servers, Burn would
 //! have one connect to the other, under an address that only this process may know. Here,
-//! everything passes through this process instead. All tensors of a module are requested before
-//! the first one is awaited, so that the time does not grow with their number times the latency of
-//! the network.
+//! everything passes through this process instead. The weights and the gradients of a module are
+//! all requested before the first one is awaited, so that the time does not grow with their number
+//! times the latency of the network.
 
 use std::{collections::HashSet, vec::IntoIter};
 
@@ -13,16 +13,11 @@ use burn::{
     optim::GradientsParams,
     tensor::{Device, ExecutionError, Tensor, TensorData},
 };
-use fcos_burn_detect::device::server_of;
+use fcos_burn_detect::device::on_one_machine;
 use futures::{
     executor::block_on,
     future::{BoxFuture, try_join_all},
 };
-
-/// Whether one of the devices belongs to a server to which the other one does not.
-fn on_two_machines(from: &Device, to: &Device) -> bool {
-    server_of(from) != server_of(to)
-}
 
 /// Moves `tensor` to `device`.
 ///
@@ -33,9 +28,9 @@ pub(super) fn move_tensor<const D: usize>(
     tensor: Tensor<D>,
     device: &Device,
 ) -> Result<Tensor<D>, ExecutionError> {
-    match on_two_machines(&tensor.device(), device) {
-        true => Ok(Tensor::from_data(tensor.try_into_data()?, device)),
-        false => Ok(tensor.to_device(device)),
+    match on_one_machine(&tensor.device(), device) {
+        true => Ok(tensor.to_device(device)),
+        false => Ok(Tensor::from_data(tensor.try_into_data()?, device)),
     }
 }
 
@@ -50,7 +45,7 @@ pub(super) fn move_gradients<M: Module>(
     from: &Device,
     to: &Device,
 ) -> Result<GradientsParams, ExecutionError> {
-    if !on_two_machines(from, to) {
+    if on_one_machine(from, to) {
         return Ok(gradients.to_device(to, module));
     }
     let mut requests = GradientRequests {
@@ -175,7 +170,7 @@ impl ModuleVisitor for WeightRequests {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let weight = param.val();
-        if !self.place.is_running_statistic() && on_two_machines(&weight.device(), &self.device) {
+        if !self.place.is_running_statistic() && !on_one_machine(&weight.device(), &self.device) {
             self.data.push(Box::pin(weight.into_data_async()));
         }
     }
@@ -202,9 +197,9 @@ impl ModuleMapper for WeightArrivals {
             return param;
         }
         param.map(|weight| {
-            let arrived = match on_two_machines(&weight.device(), &self.device) {
-                true => self.data.next(),
-                false => None,
+            let arrived = match on_one_machine(&weight.device(), &self.device) {
+                true => None,
+                false => self.data.next(),
             };
             let copy = match arrived {
                 Some(data) => Tensor::from_data(data, &self.device),
@@ -234,5 +229,91 @@ impl ModuleMapper for Statistics {
             true => param.map(|statistic| statistic.to_device(&self.device)),
             false => param,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use fcos_burn_model::{Fcos, FcosConfig, backbone::norm::NormKind};
+
+    use super::*;
+    use crate::training::random_model;
+
+    fn model(norm: NormKind) -> Fcos {
+        let mut config = FcosConfig::small(2);
+        config.backbone.width = 8;
+        config.backbone.norm = norm;
+        config.fpn.channels = 8;
+        random_model(&config, 0, &Device::flex().autodiff()).unwrap()
+    }
+
+    /// Counts the running statistics, and the tensors of a ResNet that hold some.
+    #[derive(Default)]
+    struct Counts {
+        place: Place,
+        names: Vec<String>,
+        found: Vec<String>,
+        expected: Vec<String>,
+    }
+
+    impl ModuleVisitor for Counts {
+        fn enter_module(&mut self, name: &str, container: &str) {
+            self.place.enter(name, container);
+            self.names.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.place.exit();
+            self.names.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
+            let path = self.names.join(".");
+            if self.place.is_running_statistic() {
+                self.found.push(path.clone());
+            }
+            if path.contains("running_") {
+                self.expected.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn running_statistics_are_recognized() {
+        for (norm, layers) in [
+            (NormKind::Batch, 20),
+            (NormKind::Frozen, 20),
+            (NormKind::Group, 0),
+        ] {
+            let mut counts = Counts::default();
+            model(norm).visit(&mut counts);
+            assert_eq!(counts.found, counts.expected);
+            assert_eq!(counts.found.len(), 2 * layers, "{norm:?}");
+        }
+    }
+
+    #[test]
+    fn a_fork_has_the_weights_of_the_module_and_what_requires_gradients() {
+        #[derive(Default)]
+        struct Values(Vec<(Vec<f32>, bool)>);
+        impl ModuleVisitor for Values {
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                let values = param.val().into_data().iter::<f32>().collect();
+                self.0.push((values, param.is_require_grad()));
+            }
+        }
+        let values = |module: &Fcos| {
+            let mut values = Values::default();
+            module.visit(&mut values);
+            values.0
+        };
+        let module = model(NormKind::Frozen);
+        let forked = fork(module.clone(), &Device::flex().autodiff()).unwrap();
+        let (expected, found) = (values(&module), values(&forked));
+        assert!(found == expected);
+        assert!(found.iter().any(|(_, required)| *required));
+        assert!(found.iter().any(|(_, required)| !*required));
     }
 }

@@ -1,0 +1,350 @@
+"""Compare training and detection on a GPU with PyTorch's, in one command.
+
+    cargo build --release -p fcos-burn-study --bin bench --features cuda
+    python study/scripts/gpu.py --bench target/release/bench --output FOLDER
+
+The machine needs a driver, PyTorch and torchvision, but no Rust. Both programs have the same weights,
+images and batch size; nothing is frozen, and batch normalization is trained. What is measured, in this
+order, until the time is up:
+
+1. A training step: ours in f32 and bf16, with and without fusion; PyTorch's eager and compiled, in f32, TF32
+   and bf16. Milliseconds, seconds of the first step (compiling and choosing kernels), peak memory.
+2. The kernels of a training step: how many, and which take the time. Their sum is less than the step if
+   the GPU waits for the host.
+3. The forward pass and detection.
+
+`--device vulkan` or `wgpu` runs our part on another device, without PyTorch. Without a GPU, a software driver
+and `--cases tiny` show that the script works.
+"""
+
+import argparse
+import collections
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import compare
+
+# Backbone, batch size, (width, height).
+CASES = {
+    "tiny": ("resnet18", 1, (64, 64)),
+    "r50-2x320": ("resnet50", 2, (320, 320)),
+    "r50-16x800": ("resnet50", 16, (1088, 800)),
+}
+
+# Precision, and whether operations are fused.
+OURS = {"f32": ("f32", True), "bf16": ("bf16", True), "f32, no fusion": ("f32", False)}
+
+# Precision, and whether the model is compiled.
+THEIRS = {
+    "eager, f32": ("f32", False),
+    "eager, TF32": ("tf32", False),
+    "eager, bf16": ("bf16", False),
+    "compile, TF32": ("tf32", True),
+    "compile, bf16": ("bf16", True),
+}
+
+
+class Memory:
+    """The largest use of the GPU's memory while it is open, by nvidia-smi, beyond that at its start."""
+
+    QUERY = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
+
+    def __enter__(self):
+        self.peak = self.before = self.used()
+        self.open = True
+        self.thread = threading.Thread(target=self.watch)
+        self.thread.start()
+        return self
+
+    def used(self):
+        try:
+            found = subprocess.run(self.QUERY, check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
+        return int(found.stdout.splitlines()[0])
+
+    def watch(self):
+        while self.open and self.before is not None:
+            self.peak = max(self.peak, self.used() or 0)
+            time.sleep(0.2)
+
+    def __exit__(self, *_):
+        self.open = False
+        self.thread.join()
+
+    def mib(self):
+        return None if self.before is None else self.peak - self.before
+
+
+class Clock:
+    """The time that is left."""
+
+    def __init__(self, seconds):
+        self.end = time.monotonic() + seconds
+
+    def left(self):
+        return self.end - time.monotonic()
+
+
+def configure(folder, fusion=True, profile=None):
+    """Burn's configuration for programs that run in `folder`."""
+    folder.mkdir(exist_ok=True)
+    burn = "" if fusion else "[fusion.beam_search]\nmax_explorations = 0\n"
+    (folder / "burn.toml").write_text(burn)
+    log = folder / "kernels.log"
+    log.unlink(missing_ok=True)
+    logger = "" if profile is None else f'[profiling]\nlogger = {{ level = "{profile}", file = "{log}" }}\n'
+    (folder / "cubecl.toml").write_text(logger)
+    return log
+
+
+def run(command, clock, folder=None):
+    """The JSON that a program prints, or why there is none."""
+    if clock.left() < 5:
+        return "no time left"
+    with Memory() as memory:
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=clock.left())
+        except subprocess.TimeoutExpired:
+            return "time is up"
+    if done.returncode != 0:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {done.returncode}"
+    return json.loads(done.stdout) | {"mib": memory.mib()}
+
+
+def ours(args, case, part, clock, precision="f32", rounds=None, **configuration):
+    work = Path(case["data"]) / "work"
+    log = configure(work, **configuration)
+    data = Path(case["data"]).resolve()
+    files = [data / "images", data / "annotations.json"]
+    width, height = case["input"]
+    command = [
+        *(str(args.bench.resolve()), "--parts", part, "--preset", "paper", "--device", args.device),
+        *("--config", str(data / "config.json"), "--weights", case["weights"]),
+        *("--train-images", str(files[0]), "--train-annotations", str(files[1])),
+        *("--val-images", str(files[0]), "--val-annotations", str(files[1])),
+        *("--image-size", f"{width}x{height}", "--batch-size", str(case["batch"])),
+        *("--precision", precision, "--warm-up", "2", "--rounds", str(rounds or args.rounds)),
+    ]
+    return run(command, clock, work), log
+
+
+UNITS = {"ns": 1e-6, "µs": 1e-3, "us": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+def profiled(log):
+    """The kernels in a log, by name: number and milliseconds."""
+    counts, milliseconds = collections.Counter(), collections.Counter()
+    for line in log.read_text(errors="replace").splitlines():
+        found = re.match(r"\| ([0-9.]+)(ns|µs|us|ms|s) +\| (.*)", line)
+        if found:
+            # Without the types that the kernel is compiled for.
+            name = re.split(r"[<( ]", found[3])[0].split("::")[-1]
+            counts[name] += 1
+            milliseconds[name] += float(found[1]) * UNITS[found[2]]
+    return counts, milliseconds
+
+
+def kernels(args, case, clock, **options):
+    """The number of kernels of a step, by name, and their time: the difference of two runs."""
+    runs = []
+    for rounds in (3, 4):
+        found, log = ours(args, case, "step", clock, rounds=rounds, profile="basic", **options)
+        if isinstance(found, str):
+            return found
+        runs.append(profiled(log))
+    (fewer, shorter), (more, longer) = runs
+    return (more - fewer).most_common(), sum(longer.values()) - sum(shorter.values())
+
+
+def theirs(case, clock, part, precision, compiled, rounds):
+    job = {**case, "part": part, "precision": precision, "compiled": compiled, "rounds": rounds}
+    return run([sys.executable, __file__, "--worker", json.dumps(job)], clock)
+
+
+def worker(job):
+    """Runs PyTorch and prints a report as JSON."""
+    import torch
+
+    tf32 = job["precision"] == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = True
+    device = torch.device("cuda")
+    pictures, targets = compare.read_images(Path(job["data"]))
+    model = compare.detector(job["backbone"])
+    model.load_state_dict(torch.load(job["weights"], weights_only=True))
+    height, width = pictures[0].shape[:2]
+    model.transform.min_size, model.transform.max_size = (min(width, height),), max(width, height)
+    model.to(device)
+    if job["compiled"]:
+        model.backbone.body.compile()
+        model.backbone.fpn.compile()
+        model.head.compile()
+    images = [image.to(device) for image in compare.tensors(pictures)]
+    targets = [{name: values.to(device) for name, values in target.items()} for target in targets]
+    autocast = torch.autocast("cuda", torch.bfloat16, enabled=job["precision"] == "bf16")
+
+    def forward(batch):
+        with autocast:
+            features = list(model.backbone(batch.tensors).values())
+            return features, model.head(features)
+
+    if job["part"] == "step":
+        model.train()
+        batch, boxes = model.transform(images, targets)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+
+        def once():
+            features, outputs = forward(batch)
+            outputs = {name: values.float() for name, values in outputs.items()}
+            anchors = model.anchor_generator(batch, features)
+            loss = sum(model.compute_loss(boxes, outputs, anchors, compare.level_sizes(features)).values())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+    else:
+        model.eval()
+        batch, _ = model.transform(images)
+
+        def once():
+            with torch.inference_mode():
+                forward(batch)
+            return 0.0
+
+    def timed():
+        start = time.perf_counter()
+        value = once()
+        torch.cuda.synchronize()
+        return time.perf_counter() - start, value
+
+    first_seconds, loss = timed()
+    timed()
+    seconds = [timed()[0] for _ in range(job["rounds"])]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        timed()
+    events = [event for event in profile.events() if event.device_type.name == "CUDA"]
+    report = {
+        "milliseconds": 1e3 * statistics.median(seconds),
+        "first_seconds": first_seconds,
+        "loss": loss,
+        "kernels": len(events),
+        "kernel_ms": sum(event.device_time for event in events) / 1e3,
+        "reserved_mib": torch.cuda.max_memory_reserved() / 2**20,
+    }
+    print(json.dumps(report))
+
+
+def prepare(name, folder):
+    """Images, weights and the configuration of a case."""
+    backbone, batch, size = CASES[name]
+    compare.write_images(folder, batch, size, objects=8)
+    (folder / "config.json").write_text(json.dumps(compare.configuration()))
+    case = {"backbone": backbone, "batch": batch, "input": size, "data": str(folder)}
+    weights = (folder / "weights.pth").resolve()
+    try:
+        import torch
+    except ImportError:
+        sys.exit("PyTorch is required: it makes the weights")
+    torch.save(compare.detector(backbone).state_dict(), weights)
+    return case | {"weights": str(weights)}
+
+
+def measure(args, name, folder, clock, tell):
+    case = prepare(name, folder)
+    tell(f"\n## {name}\n")
+    tell("| Training step | ms | First step, s | Loss | Memory, MiB |")
+    tell("|---|---|---|---|---|")
+    for label, (precision, fusion) in OURS.items():
+        found, _ = ours(args, case, "step", clock, precision=precision, fusion=fusion)
+        if isinstance(found, str):
+            tell(f"| ours, {label} | {found} | | | |")
+            continue
+        step = found["step"]
+        tell(
+            f"| ours, {label} | {step['device'][0]['median']:.1f} | {step['first_seconds']:.1f} |"
+            f" {step['loss']:.5f} | {found['mib']} |"
+        )
+    pytorch = {} if args.device != "cuda" else THEIRS
+    launches = {}
+    for label, (precision, compiled) in pytorch.items():
+        found = theirs(case, clock, "step", precision, compiled, args.rounds)
+        if isinstance(found, str):
+            tell(f"| PyTorch, {label} | {found} | | | |")
+            continue
+        launches[label] = found
+        tell(
+            f"| PyTorch, {label} | {found['milliseconds']:.1f} | {found['first_seconds']:.1f} |"
+            f" {found['loss']:.5f} | {found['mib']} |"
+        )
+    tell("\n| Kernels of a training step | Number | Milliseconds | The most frequent |")
+    tell("|---|---|---|---|")
+    for fusion in (True, False):
+        found = kernels(args, case, clock, fusion=fusion)
+        label = "ours" if fusion else "ours, no fusion"
+        if isinstance(found, str):
+            tell(f"| {label} | {found} | | |")
+            continue
+        counts, milliseconds = found
+        frequent = ", ".join(f"{count} {kernel}" for kernel, count in counts[:8])
+        tell(f"| {label} | {sum(count for _, count in counts)} | {milliseconds:.1f} | {frequent} |")
+    for label, found in launches.items():
+        tell(f"| PyTorch, {label} | {found['kernels']} | {found['kernel_ms']:.1f} | |")
+    tell("\n| Forward pass | ms |")
+    tell("|---|---|")
+    for precision in ("f32", "bf16"):
+        found, _ = ours(args, case, "inference", clock, precision=precision)
+        if isinstance(found, str):
+            tell(f"| ours, {precision} | {found} |")
+            continue
+        stages = {stage["name"]: stage["median"] for stage in found["inference"]["stages"]}
+        tell(f"| ours, {precision} | {stages['forward']:.1f} (detection: {stages['detect']:.1f}) |")
+    for label, (precision, compiled) in pytorch.items():
+        found = theirs(case, clock, "forward", precision, compiled, args.rounds)
+        shown = found if isinstance(found, str) else f"{found['milliseconds']:.1f}"
+        tell(f"| PyTorch, {label} | {shown} |")
+
+
+def main():
+    if sys.argv[1:2] == ["--worker"]:
+        worker(json.loads(sys.argv[2]))
+        return
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--bench", type=Path, required=True, help="the program `bench` of the study")
+    parser.add_argument("--output", type=Path, required=True, help="folder for the report")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--cases", default="r50-2x320,r50-16x800", help=", ".join(CASES))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=480, help="for everything")
+    args = parser.parse_args()
+    args.output.mkdir(parents=True, exist_ok=True)
+    report = args.output / "gpu.md"
+    report.write_text("")
+
+    def tell(line):
+        print(line, flush=True)
+        with report.open("a") as file:
+            file.write(line + "\n")
+
+    clock = Clock(args.seconds)
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        tell(subprocess.run(query, check=True, capture_output=True, text=True).stdout.strip())
+    except (OSError, subprocess.CalledProcessError):
+        tell(f"no NVIDIA driver; ours on {args.device}")
+    for name in args.cases.split(","):
+        with tempfile.TemporaryDirectory(dir=args.output) as folder:
+            measure(args, name, Path(folder), clock, tell)
+    tell(f"\n{args.seconds - clock.left():.0f} s")
+
+
+if __name__ == "__main__":
+    main()
