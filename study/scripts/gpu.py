@@ -1,20 +1,20 @@
-"""Compare training and detection on a GPU with PyTorch's, in one command.
+"""Compare training steps and forward passes on a GPU with PyTorch, in one command.
 
     cargo build --release -p fcos-burn-study --bin bench --features cuda
     python study/scripts/gpu.py --bench target/release/bench --output FOLDER
 
-The machine needs a driver, PyTorch and torchvision, but no Rust. Both programs have the same weights,
-images and batch size; nothing is frozen, and batch normalization is trained. What is measured, in this
-order, until the time is up:
+The machine needs NVIDIA's driver, NVRTC, PyTorch, torchvision, numpy and pillow, but no Rust. Both programs have the
+same weights, images and batch size; nothing is frozen, and batch normalization is trained. What is measured, in
+this order, until the time is up:
 
-1. A training step: ours in f32 and bf16, with and without fusion; PyTorch's eager and compiled, in f32, TF32
-   and bf16. Milliseconds, seconds of the first step (compiling and choosing kernels), peak memory.
-2. The kernels of a training step: how many, and which take the time. Their sum is less than the step if
-   the GPU waits for the host.
-3. The forward pass and detection.
+1. A training step: ours in f32, with and without fusion, and in bf16; PyTorch's eager and compiled, in f32,
+   TF32 and bf16. Milliseconds, seconds of the first step (compiling and choosing kernels), peak memory.
+2. The kernels of a training step: their number, their total time and the most frequent ones. If the total is less
+   than the time of the step, the GPU waits for the host.
+3. The forward pass; for ours, also detection.
 
-`--device vulkan` or `wgpu` runs our part on another device, without PyTorch. Without a GPU, a software driver
-and `--cases tiny` show that the script works.
+`--device vulkan` or `wgpu` measures only our part, on another device. The case `tiny`, our smallest detector,
+needs no PyTorch: on a software driver, it shows that the script works.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from pathlib import Path
 
 import compare
 
-# Backbone, batch size, (width, height).
+# Backbone, batch size, (width, height). Without a backbone: the preset `small`, only ours.
 CASES = {
-    "tiny": ("resnet18", 1, (64, 64)),
+    "tiny": (None, 1, (64, 64)),
     "r50-2x320": ("resnet50", 2, (320, 320)),
     "r50-16x800": ("resnet50", 16, (1088, 800)),
 }
@@ -126,9 +126,11 @@ def ours(args, case, part, clock, precision="f32", rounds=None, **configuration)
     data = Path(case["data"]).resolve()
     files = [data / "images", data / "annotations.json"]
     width, height = case["input"]
+    network = ["--preset", "small", "--set", "model.backbone.width=16"]
+    if case["backbone"] is not None:
+        network = ["--preset", "paper", "--config", str(data / "config.json"), "--weights", case["weights"]]
     command = [
-        *(str(args.bench.resolve()), "--parts", part, "--preset", "paper", "--device", args.device),
-        *("--config", str(data / "config.json"), "--weights", case["weights"]),
+        *(str(args.bench.resolve()), "--parts", part, "--device", args.device, *network),
         *("--train-images", str(files[0]), "--train-annotations", str(files[1])),
         *("--val-images", str(files[0]), "--val-annotations", str(files[1])),
         *("--image-size", f"{width}x{height}", "--batch-size", str(case["batch"])),
@@ -249,11 +251,13 @@ def prepare(name, folder):
     compare.write_images(folder, batch, size, objects=8)
     (folder / "config.json").write_text(json.dumps(compare.configuration()))
     case = {"backbone": backbone, "batch": batch, "input": size, "data": str(folder)}
-    weights = (folder / "weights.pth").resolve()
+    if backbone is None:
+        return case
     try:
         import torch
     except ImportError:
         sys.exit("PyTorch is required: it makes the weights")
+    weights = (folder / "weights.pth").resolve()
     torch.save(compare.detector(backbone).state_dict(), weights)
     return case | {"weights": str(weights)}
 
@@ -273,7 +277,7 @@ def measure(args, name, folder, clock, tell):
             f"| ours, {label} | {step['device'][0]['median']:.1f} | {step['first_seconds']:.1f} |"
             f" {step['loss']:.5f} | {found['mib']} |"
         )
-    pytorch = {} if args.device != "cuda" else THEIRS
+    pytorch = THEIRS if args.device == "cuda" and case["backbone"] is not None else {}
     launches = {}
     for label, (precision, compiled) in pytorch.items():
         found = theirs(case, clock, "step", precision, compiled, args.rounds)

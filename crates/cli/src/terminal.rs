@@ -72,8 +72,8 @@ pub fn exit(result: Result<ExitCode, impl Display>) -> ExitCode {
     })
 }
 
-/// From now on, panics are not shown once a device of another machine is lost: they are its
-/// consequence, and the command fails with an error that names the device.
+/// From now on, panics are not shown if a device of another machine is lost: that causes them, and
+/// the command fails with an error that names the device.
 pub fn hide_panics_of_lost_devices() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

@@ -223,7 +223,7 @@ impl State {
     fn end(&self, connection: &Connection, end: io::Result<()>) {
         if connection.ended.get().is_none() {
             let cause = match (ask(self.server, self.patience.interval), end) {
-                (Ok(()), _) => "its server ended the session, and says why".to_owned(),
+                (Ok(()), _) => "its server ended the session; see its output".to_owned(),
                 (Err(_), Ok(())) => "it closed the connection".to_owned(),
                 (Err(_), Err(error)) => format!("the connection broke: {error}"),
             };
@@ -476,7 +476,7 @@ mod tests {
         assert_eq!(relay.lost(), None);
         assert_eq!(exchange(&mut accepted, b"b").unwrap(), b"b");
         assert!(exchange(&mut accepted, b"x").is_err());
-        let cause = "its server ended the session, and says why";
+        let cause = "its server ended the session; see its output";
         assert_eq!(relay.lost(), Some(cause));
     }
 

@@ -48,7 +48,8 @@ use crate::{
 /// The longest time between checkpoints, which are written after a step.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 
-/// The same if a device of another machine takes part, which is lost more easily.
+/// The longest time between checkpoints if a device of another machine takes part, which is lost
+/// more easily.
 const REMOTE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The time between two checkpoints is at least this multiple of the time that one takes.
@@ -57,9 +58,10 @@ const CHECKPOINT_RATIO: u32 = 30;
 /// The strategy with which burn-train trains a detector.
 ///
 /// A step whose loss or gradient is not finite stops the training and does not change the
-/// weights. Checkpoints are written at the end of each epoch, every ten minutes (every minute if
-/// a remote device takes part, unless writing them takes long), and on interruption. Validation follows the checkpoint of its epoch; if it is interrupted, the
-/// resumed run repeats it.
+/// weights. Checkpoints are written at the end of each epoch, every ten minutes, and on
+/// interruption; every minute if a remote device takes part, unless writing them takes long.
+/// Validation follows the checkpoint of its epoch; if it is interrupted, the resumed run repeats
+/// it.
 pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) folder: RunFolder,
     pub(crate) log: TrainLog,
