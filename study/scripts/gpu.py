@@ -105,22 +105,38 @@ def configure(folder, fusion=True, profile=None):
     return log
 
 
-def run(command, clock, folder=None):
-    """The JSON that a program prints, or why there is none."""
+def run(command, clock, folder=None, warmed_up=lambda: None):
+    """The JSON that a program prints, or why there is none. Calls `warmed_up` when it says so."""
     if clock.left() < 5:
         return "no time left"
+    errors = []
+
+    def listen():
+        for line in process.stderr:
+            errors.append(line.strip())
+            if line.startswith("warm-up done"):
+                warmed_up()
+
     with Memory() as memory:
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, timeout=clock.left())
-        except subprocess.TimeoutExpired:
-            return "time is up"
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit code {done.returncode}"
-    return json.loads(done.stdout) | {"mib": memory.mib()}
+        process = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+        )
+        listener = threading.Thread(target=listen)
+        listener.start()
+        late = threading.Timer(clock.left(), process.kill)
+        late.start()
+        output = process.stdout.read()
+        code = process.wait()
+        late.cancel()
+        listener.join()
+    if clock.left() <= 0:
+        return "time is up"
+    if code != 0:
+        return errors[-1] if errors else f"exit code {code}"
+    return json.loads(output) | {"mib": memory.mib()}
 
 
-def ours(args, case, part, clock, precision="f32", rounds=None, **configuration):
+def ours(args, case, part, clock, precision="f32", warmed_up=None, **configuration):
     work = Path(case["data"]) / "work"
     log = configure(work, **configuration)
     data = Path(case["data"]).resolve()
@@ -134,37 +150,45 @@ def ours(args, case, part, clock, precision="f32", rounds=None, **configuration)
         *("--train-images", str(files[0]), "--train-annotations", str(files[1])),
         *("--val-images", str(files[0]), "--val-annotations", str(files[1])),
         *("--image-size", f"{width}x{height}", "--batch-size", str(case["batch"])),
-        *("--precision", precision, "--warm-up", "2", "--rounds", str(rounds or args.rounds)),
+        *("--precision", precision, "--warm-up", "2", "--rounds", str(args.rounds)),
     ]
-    return run(command, clock, work), log
+    if warmed_up is None:
+        return run(command, clock, work)
+    # The log is written by another thread.
+    return run([*command, "--pause", "2"], clock, work, lambda: warmed_up(log)), log
 
 
 UNITS = {"ns": 1e-6, "µs": 1e-3, "us": 1e-3, "ms": 1.0, "s": 1e3}
 
 
-def profiled(log):
+def profiled(text):
     """The kernels in a log, by name: number and milliseconds."""
-    counts, milliseconds = collections.Counter(), collections.Counter()
-    for line in log.read_text(errors="replace").splitlines():
+    counts, milliseconds = collections.Counter(), 0.0
+    for line in text.splitlines():
         found = re.match(r"\| ([0-9.]+)(ns|µs|us|ms|s) +\| (.*)", line)
         if found:
             # Without the types that the kernel is compiled for.
-            name = re.split(r"[<( ]", found[3])[0].split("::")[-1]
-            counts[name] += 1
-            milliseconds[name] += float(found[1]) * UNITS[found[2]]
+            counts[re.split(r"[<( ]", found[3])[0].split("::")[-1]] += 1
+            milliseconds += float(found[1]) * UNITS[found[2]]
     return counts, milliseconds
 
 
 def kernels(args, case, clock, **options):
-    """The number of kernels of a step, by name, and their time: the difference of two runs."""
-    runs = []
-    for rounds in (3, 4):
-        found, log = ours(args, case, "step", clock, rounds=rounds, profile="basic", **options)
-        if isinstance(found, str):
-            return found
-        runs.append(profiled(log))
-    (fewer, shorter), (more, longer) = runs
-    return (more - fewer).most_common(), sum(longer.values()) - sum(shorter.values())
+    """The number of kernels of a step, by name, and their time."""
+    start = []
+
+    def warmed_up(log):
+        time.sleep(1)
+        start.append(log.stat().st_size)
+
+    found, log = ours(args, case, "step", clock, warmed_up=warmed_up, profile="basic", **options)
+    if isinstance(found, str):
+        return found
+    with log.open("rb") as file:
+        file.seek(start[0])
+        counts, milliseconds = profiled(file.read().decode(errors="replace"))
+    per_step = [(name, count / args.rounds) for name, count in counts.most_common()]
+    return per_step, milliseconds / args.rounds
 
 
 def theirs(case, clock, part, precision, compiled, rounds):
@@ -268,7 +292,7 @@ def measure(args, name, folder, clock, tell):
     tell("| Training step | ms | First step, s | Loss | Memory, MiB |")
     tell("|---|---|---|---|---|")
     for label, (precision, fusion) in OURS.items():
-        found, _ = ours(args, case, "step", clock, precision=precision, fusion=fusion)
+        found = ours(args, case, "step", clock, precision=precision, fusion=fusion)
         if isinstance(found, str):
             tell(f"| ours, {label} | {found} | | | |")
             continue
@@ -298,14 +322,14 @@ def measure(args, name, folder, clock, tell):
             tell(f"| {label} | {found} | | |")
             continue
         counts, milliseconds = found
-        frequent = ", ".join(f"{count} {kernel}" for kernel, count in counts[:8])
-        tell(f"| {label} | {sum(count for _, count in counts)} | {milliseconds:.1f} | {frequent} |")
+        frequent = ", ".join(f"{count:g} {kernel}" for kernel, count in counts[:8])
+        tell(f"| {label} | {sum(count for _, count in counts):g} | {milliseconds:.1f} | {frequent} |")
     for label, found in launches.items():
         tell(f"| PyTorch, {label} | {found['kernels']} | {found['kernel_ms']:.1f} | |")
     tell("\n| Forward pass | ms |")
     tell("|---|---|")
     for precision in ("f32", "bf16"):
-        found, _ = ours(args, case, "inference", clock, precision=precision)
+        found = ours(args, case, "inference", clock, precision=precision)
         if isinstance(found, str):
             tell(f"| ours, {precision} | {found} |")
             continue

@@ -124,7 +124,15 @@ pub fn measure(
     let devices = open_devices(config)?;
     let mut stopwatch = Stopwatch::new(&devices[0]);
     let divided = collate.collate(dataset, &indices, FIRST)?;
-    let steps = time_steps(config, model, &divided, &devices, rounds, &mut stopwatch)?;
+    let steps = time_steps(
+        config,
+        model,
+        &divided,
+        &devices,
+        rounds,
+        &mut stopwatch,
+        || (),
+    )?;
     let peak_mib = memory::peak_mib();
     time_stages(config, model, &batch, &devices, rounds, &mut stopwatch)?;
     Ok(TrainingReport {
@@ -142,7 +150,8 @@ pub fn measure(
     })
 }
 
-/// Times whole training steps of `model` on the first batch of a data set.
+/// Times whole training steps of `model` on the first batch of a data set. Calls `warmed_up` before
+/// the steps that count.
 ///
 /// # Errors
 ///
@@ -152,6 +161,7 @@ pub fn measure_steps(
     model: &Fcos,
     dataset: &Arc<DetectionDataset>,
     rounds: Rounds,
+    warmed_up: impl FnOnce(),
 ) -> Result<StepReport, Error> {
     memory::begin_peak();
     let indices: Vec<usize> = (0..config.batch_size.min(dataset.len())).collect();
@@ -159,7 +169,15 @@ pub fn measure_steps(
     let [_, channels, height, width] = batch.parts[0].images.shape();
     let devices = open_devices(config)?;
     let mut stopwatch = Stopwatch::new(&devices[0]);
-    let steps = time_steps(config, model, &batch, &devices, rounds, &mut stopwatch)?;
+    let steps = time_steps(
+        config,
+        model,
+        &batch,
+        &devices,
+        rounds,
+        &mut stopwatch,
+        warmed_up,
+    )?;
     Ok(StepReport {
         input: [indices.len(), channels, height, width],
         loss: steps.metric(StepMetric::Loss),
@@ -265,16 +283,21 @@ fn time_steps(
     devices: &[Device],
     rounds: Rounds,
     stopwatch: &mut Stopwatch,
+    warmed_up: impl FnOnce(),
 ) -> Result<Steps, Error> {
     let mut scheduler = config.optimization.scheduler(model, usize::MAX)?;
     let mut optimizer = config.optimization.optimizer(model)?;
     let mut learned = trainable(config, model.clone(), devices.to_vec())?;
     let mut metrics = Vec::new();
     let mut before = BTreeMap::new();
+    let mut warmed_up = Some(warmed_up);
     let started = Instant::now();
     let mut first_seconds = 0.0;
     for round in 0..rounds.warm_up + rounds.measured {
-        if round == rounds.warm_up {
+        if round == rounds.warm_up
+            && let Some(warmed_up) = warmed_up.take()
+        {
+            warmed_up();
             before = traffic(config);
         }
         let batch = batch.clone();

@@ -1,6 +1,6 @@
 //! Times the stages of training, inference, data loading and evaluation.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use fcos_burn::{
@@ -9,7 +9,7 @@ use fcos_burn::{
 };
 use fcos_burn_cli::{
     args::TrainingArgs,
-    terminal::{exit, install_logger, print},
+    terminal::{exit, install_logger, message, print},
 };
 use fcos_burn_study::{
     Error,
@@ -43,6 +43,10 @@ struct Cli {
     /// Rounds that are counted
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// With --parts step: wait this many seconds after the warm-up, and print `warm-up done` to
+    /// standard error, for a program that reads a log of kernels
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pause: u64,
     /// Maximum number of images that the loader loads per round
     #[arg(long, value_name = "N", default_value_t = 256)]
     images: usize,
@@ -103,6 +107,13 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn pause(seconds: u64) {
+    if seconds > 0 {
+        message("warm-up done");
+        thread::sleep(Duration::from_secs(seconds));
+    }
+}
+
 fn measure(
     cli: &Cli,
     mut config: RunConfig,
@@ -137,7 +148,13 @@ fn measure(
             training = Some(training::measure(&config, &model, &dataset, rounds)?);
         }
         if has(Part::Step) {
-            step = Some(training::measure_steps(&config, &model, &dataset, rounds)?);
+            step = Some(training::measure_steps(
+                &config,
+                &model,
+                &dataset,
+                rounds,
+                || pause(cli.pause),
+            )?);
         }
     }
     let mut loading = Vec::new();
