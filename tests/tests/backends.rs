@@ -136,7 +136,8 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         config.init(&device).unwrap().load(weights).unwrap()
     };
     let batch = batch(config);
-    let images = |device: &Device| precision.cast(batch.parts[0].images.to_device(device));
+    let images =
+        |device: &Device| precision.cast(batch.parts[0].images.clone().into_tensor(device));
     let predictions = model
         .valid()
         .forward(images(&device.clone().without_autodiff()));

@@ -3,12 +3,12 @@
 use std::{
     fmt::Display,
     io::{self, Write},
-    panic::{self, AssertUnwindSafe},
+    panic,
     process::ExitCode,
     sync::{Mutex, PoisonError},
 };
 
-use fcos_burn::detect::device::any_lost;
+use fcos_burn::detect::device::{any_lost, naming_loss};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::Error;
@@ -90,17 +90,10 @@ pub fn hide_panics_of_lost_devices() {
 ///
 /// Those of the command.
 pub fn run_command<T>(command: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    match panic::catch_unwind(AssertUnwindSafe(command)) {
-        Ok(Err(error)) if !error.is_lost_device() => match any_lost() {
-            Some(lost) => Err(lost.into()),
-            None => Err(error),
-        },
-        Ok(result) => result,
-        Err(payload) => match any_lost() {
-            Some(lost) => Err(lost.into()),
-            None => panic::resume_unwind(payload),
-        },
-    }
+    naming_loss(command, |error| match error {
+        Some(error) if error.is_lost_device() => None,
+        _ => any_lost(),
+    })
 }
 
 /// Runs `work` without panic messages from any thread: backends panic if a driver is missing, and

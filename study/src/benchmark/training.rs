@@ -23,7 +23,7 @@ use fcos_burn::{
     model::{assignment::AssignmentRule, backbone::Backbone},
     train::RunConfig,
     train::data::{BatchPlace, Collate, TrainBatch, TrainCollate},
-    train::step::StepMetric,
+    train::step::{StepMetric, TrainableDetector},
     train::training::{open_devices, trainable},
 };
 use serde::Serialize;
@@ -288,33 +288,29 @@ fn time_steps(
     let mut scheduler = config.optimization.scheduler(model, usize::MAX)?;
     let mut optimizer = config.optimization.optimizer(model)?;
     let mut learned = trainable(config, model.clone(), devices.to_vec())?;
-    let mut metrics = Vec::new();
-    let mut before = BTreeMap::new();
-    let mut warmed_up = Some(warmed_up);
+    let mut first = None;
     let started = Instant::now();
-    let mut first_seconds = 0.0;
-    for round in 0..rounds.warm_up + rounds.measured {
-        if round == rounds.warm_up
-            && let Some(warmed_up) = warmed_up.take()
-        {
-            warmed_up();
-            before = traffic(config);
-        }
+    let mut step = |learned: TrainableDetector| -> Result<TrainableDetector, Error> {
         let batch = batch.clone();
         let (next, item) = stopwatch.time("step", || {
             let output = TrainStep::step(&learned, batch);
             let next = learned.optimize(&mut optimizer, scheduler.step(), output.grads);
             (next, output.item)
         })?;
-        learned = next;
-        let item = item
-            .sync()
-            .map_err(|error| Error::Failed(error.to_string()))?;
-        if metrics.is_empty() {
-            metrics = item.metrics().to_vec();
-            first_seconds = started.elapsed().as_secs_f64();
-        }
+        let item = item.sync();
+        let item = item.map_err(|error| Error::Failed(error.to_string()))?;
+        first.get_or_insert_with(|| (item.metrics().to_vec(), started.elapsed()));
+        Ok(next)
+    };
+    for _ in 0..rounds.warm_up {
+        learned = step(learned)?;
     }
+    warmed_up();
+    let before = traffic(config);
+    for _ in 0..rounds.measured {
+        learned = step(learned)?;
+    }
+    let (metrics, first_time) = first.unwrap_or_default();
     let steps = rounds.measured.max(1) as u64;
     let after = traffic(config);
     let per_step = before.into_iter().map(|(server, before)| {
@@ -327,7 +323,7 @@ fn time_steps(
     });
     Ok(Steps {
         metrics,
-        first_seconds,
+        first_seconds: first_time.as_secs_f64(),
         traffic: per_step.collect(),
     })
 }
@@ -353,7 +349,7 @@ fn gradients(
     let assigned = assigned.ok_or_else(|| Error::Failed("no assigned targets".to_owned()))?;
     let (targets, images) = stopwatch.time("transfer", || {
         let targets = assigned.to_device(detector.predicts_centerness(), &device);
-        let images = part.images.to_device(&device);
+        let images = part.images.into_tensor(&device);
         (targets, config.precision.cast(images))
     })?;
     let [_, _, height, width] = images.dims();

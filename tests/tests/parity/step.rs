@@ -294,7 +294,7 @@ fn outputs_of_an_improved_model_match_the_original_code() {
     config.backbone.norm_epsilon = 1e-5;
     let model = config.init(&Device::flex()).unwrap().load(&path).unwrap();
     let images = batch(&config).parts.remove(0).images;
-    let output = model.forward(images.to_device(&Device::flex()));
+    let output = model.forward(images.into_tensor(&Device::flex()));
     for (level, prediction) in output.levels.into_iter().enumerate() {
         for (kind, map) in [
             ("class_logits", prediction.class_logits),

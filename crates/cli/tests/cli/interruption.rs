@@ -236,8 +236,18 @@ fn a_folder_has_one_training_at_a_time() {
         "--epochs",
         "10000",
     ];
+    let starts = || {
+        let log = fs::read_to_string(run.join("train.log")).unwrap_or_default();
+        log.matches("iterations per epoch").count()
+    };
+    let wait_for_start = |child: &mut Child, number| {
+        while starts() < number {
+            assert!(child.try_wait().unwrap().is_none());
+            sleep(Duration::from_millis(10));
+        }
+    };
     let mut child = spawn(&first);
-    wait_for_a_checkpoint(&run);
+    wait_for_start(&mut child, 1);
     for again in [&["--resume", path(&run)][..], &first] {
         assert_fails(
             "train",
@@ -246,19 +256,12 @@ fn a_folder_has_one_training_at_a_time() {
             &["train.log", "another training is running"],
         );
     }
+    assert_eq!(starts(), 1);
     child.kill().unwrap();
     child.wait().unwrap();
     // The lock is released when the process ends.
-    let starts = || {
-        let log = fs::read_to_string(run.join("train.log")).unwrap();
-        log.matches("iterations per epoch").count()
-    };
-    assert_eq!(starts(), 1);
     let mut child = spawn(&["--resume", path(&run)]);
-    while starts() < 2 {
-        assert!(child.try_wait().unwrap().is_none());
-        sleep(Duration::from_millis(10));
-    }
+    wait_for_start(&mut child, 2);
     child.kill().unwrap();
     child.wait().unwrap();
 }

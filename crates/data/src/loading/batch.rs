@@ -37,12 +37,9 @@ pub struct ImageBatch<T = f32> {
 /// assert_eq!(batch.sizes, [[100, 40], [60, 90]]);
 /// ```
 pub fn stack(samples: &[Sample], normalization: Normalization, multiple: usize) -> ImageBatch {
-    let sizes = samples.iter().map(|sample| sample.image().dimensions());
-    let mut batch = ImageBatch::zeros(sizes, multiple);
-    for (sample, (planes, width)) in samples.iter().zip(batch.images()) {
-        normalization.write_chw(sample.image(), width, planes);
-    }
-    batch
+    stack_planes(samples, multiple, |image, width, planes| {
+        normalization.write_chw(image, width, planes);
+    })
 }
 
 /// Like [`stack`], but does not normalize: the bytes of the images, in the order of the channels of `normalization`, a
@@ -52,10 +49,21 @@ pub fn stack_bytes(
     normalization: Normalization,
     multiple: usize,
 ) -> ImageBatch<u8> {
+    stack_planes(samples, multiple, |image, width, planes| {
+        normalization.write_bytes(image, width, planes);
+    })
+}
+
+/// The planes of each image, which `write` gets with their width.
+fn stack_planes<T: Copy + Default>(
+    samples: &[Sample],
+    multiple: usize,
+    write: impl Fn(&RgbImage, usize, &mut [T]),
+) -> ImageBatch<T> {
     let sizes = samples.iter().map(|sample| sample.image().dimensions());
     let mut batch = ImageBatch::zeros(sizes, multiple);
     for (sample, (planes, width)) in samples.iter().zip(batch.images()) {
-        normalization.write_bytes(sample.image(), width, planes);
+        write(sample.image(), width, planes);
     }
     batch
 }

@@ -290,9 +290,26 @@ pub fn on_devices<T, E: From<DeviceError>>(
         let mut remote = devices.iter().filter(|device| device.is_remote());
         remote.find_map(DeviceName::lost_soon)
     };
+    naming_loss(work, |_| lost())
+}
+
+/// Runs `work`, whose error or panic becomes what `lost` finds then, if that is something. `lost`
+/// gets the error, or nothing after a panic.
+///
+/// # Errors
+///
+/// Those of `work`, and what `lost` finds.
+///
+/// # Panics
+///
+/// If `work` panics and `lost` finds nothing.
+pub fn naming_loss<T, E: From<DeviceError>>(
+    work: impl FnOnce() -> Result<T, E>,
+    lost: impl FnOnce(Option<&E>) -> Option<DeviceError>,
+) -> Result<T, E> {
     match panic::catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(|error| lost().map_or(error, E::from)),
-        Err(payload) => match lost() {
+        Ok(result) => result.map_err(|error| lost(Some(&error)).map_or(error, E::from)),
+        Err(payload) => match lost(None) {
             Some(error) => Err(error.into()),
             None => panic::resume_unwind(payload),
         },

@@ -352,7 +352,7 @@ mod tests {
     }
 
     fn pixels(batch: &TrainBatch) -> Vec<f32> {
-        let images = batch.parts[0].images.to_device(&Device::flex());
+        let images = batch.parts[0].images.clone().into_tensor(&Device::flex());
         images.into_data().iter::<f32>().collect()
     }
 

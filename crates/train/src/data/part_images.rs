@@ -65,10 +65,10 @@ impl PartImages {
     }
 
     /// The normalized images on `device`, `[images, 3, height, width]`; padding is 0.
-    pub fn to_device(&self, device: &Device) -> Tensor<4> {
+    pub fn into_tensor(self, device: &Device) -> Tensor<4> {
         match self {
-            Self::Normalized(data) => Tensor::from_data(data.clone(), device),
-            Self::Bytes(images) => images.to_device(device),
+            Self::Normalized(data) => Tensor::from_data(data, device),
+            Self::Bytes(images) => images.into_tensor(device),
         }
     }
 }
@@ -94,9 +94,9 @@ impl From<TensorData> for PartImages {
 }
 
 impl ByteImages {
-    fn to_device(&self, device: &Device) -> Tensor<4> {
+    fn into_tensor(self, device: &Device) -> Tensor<4> {
         let [images, _, height, width] = self.shape;
-        let words = Tensor::<1, Int>::from_data(self.words.clone(), device);
+        let words = Tensor::<1, Int>::from_data(self.words, device);
         let bytes = [0, 8, 16, 24].map(|shift| {
             let shifted = words.clone().bitwise_right_shift_scalar(shift);
             shifted.bitwise_and_scalar(0xFF)
@@ -144,9 +144,10 @@ mod tests {
         };
         let device = Device::flex();
         let values = |parts: Vec<PartImages>| -> Vec<(Vec<usize>, Vec<f32>)> {
-            let tensors = parts.iter().map(|part| {
-                let tensor = part.to_device(&device);
-                assert_eq!(tensor.dims(), part.shape());
+            let tensors = parts.into_iter().map(|part| {
+                let shape = part.shape();
+                let tensor = part.into_tensor(&device);
+                assert_eq!(tensor.dims(), shape);
                 tensor.into_data()
             });
             tensors

@@ -3,6 +3,7 @@
 mod device_group;
 mod gradients;
 mod kernels;
+mod module_path;
 mod optimizer;
 mod output;
 mod parameters;

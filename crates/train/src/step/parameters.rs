@@ -7,6 +7,7 @@ use burn::{
 use fcos_burn_model::{ConfigError, Fcos, backbone::Backbone};
 use regex::Regex;
 
+use super::module_path::ModulePath;
 use crate::{
     Error,
     config::{OptimizationConfig, parameter_group::pattern},
@@ -208,8 +209,7 @@ pub(super) struct Value {
 /// The values of a module. Running statistics are none of them: no optimizer changes them.
 #[derive(Default)]
 pub(super) struct Values {
-    names: Vec<String>,
-    paths: Vec<String>,
+    place: ModulePath,
     pub(super) parameters: Vec<Value>,
     flags: Vec<Value>,
 }
@@ -223,31 +223,24 @@ impl Values {
 
     fn here(&self, is_trained: bool) -> Value {
         Value {
-            name: self.names.join("."),
-            path: self.paths.join("."),
+            name: self.place.name(),
+            path: self.place.path(),
             is_trained,
         }
     }
 }
 
 impl ModuleVisitor for Values {
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.paths.push(name.to_owned());
-        if !container_type.starts_with("Enum:") {
-            self.names.push(name.to_owned());
-        }
+    fn enter_module(&mut self, name: &str, container: &str) {
+        self.place.enter(name, container);
     }
 
-    fn exit_module(&mut self, _name: &str, container_type: &str) {
-        self.paths.pop();
-        if !container_type.starts_with("Enum:") {
-            self.names.pop();
-        }
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.place.exit();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let last = self.names.last().map(String::as_str);
-        if !matches!(last, Some("running_mean" | "running_var")) {
+        if !self.place.is_running_statistic() {
             let value = self.here(param.val().is_require_grad());
             self.parameters.push(value);
         }

@@ -51,14 +51,16 @@ impl<B: Backbone> TrainableDetector<B> {
     ///
     /// # Errors
     ///
-    /// Fails if a term that was added to the objective has the name of another metric.
+    /// Fails if a term that was added to the objective has the name of another metric, or if the
+    /// server that has the detector fails.
     pub fn new(
         detector: Fcos<B>,
         objective: FcosObjective,
         devices: DeviceGroup,
     ) -> Result<Self, Error> {
         let detector = match devices.spans_machines() {
-            true => move_statistics(detector, devices.common()),
+            true => move_statistics(detector, devices.common())
+                .map_err(|error| Error::Training(error.to_string()))?,
             false => detector,
         };
         Ok(Self {
@@ -95,7 +97,7 @@ impl<B: Backbone> TrainableDetector<B> {
     ///
     /// # Errors
     ///
-    /// Those of [`new`](Self::new).
+    /// Fails if a term that was added to it has the name of another metric.
     pub fn with_objective(self, objective: FcosObjective) -> Result<Self, Error> {
         Ok(Self {
             objective: StepMetric::named(objective)?,
@@ -214,8 +216,8 @@ struct Forward<B: Backbone> {
 }
 
 impl<B: Backbone> Forward<B> {
-    fn new(detector: Fcos<B>, images: &PartImages, precision: Precision, device: &Device) -> Self {
-        let images = precision.cast(images.to_device(device));
+    fn new(detector: Fcos<B>, images: PartImages, precision: Precision, device: &Device) -> Self {
+        let images = precision.cast(images.into_tensor(device));
         let output = detector.forward(images);
         Self {
             locations: output.locations.clone(),
@@ -271,15 +273,16 @@ impl<B: Backbone> TrainableDetector<B> {
             let (input, targets) = match targets {
                 PartTargets::Assigned(targets) => (PartInput::Images(images), *targets),
                 PartTargets::Objects { objects, rule } if in_one_round => {
-                    let forward = Forward::new(detector, &images, self.precision, device);
+                    let forward = Forward::new(detector, images, self.precision, device);
                     let targets = forward.assign(&objects, rule.as_ref())?;
                     (PartInput::Forward(Box::new(forward)), targets)
                 }
                 PartTargets::Objects { objects, rule } => {
                     let device = device.clone().without_autodiff();
-                    let forward = Forward::new(detector.valid(), &images, self.precision, &device);
+                    let again = images.clone();
+                    let forward = Forward::new(detector.valid(), images, self.precision, &device);
                     let targets = forward.assign(&objects, rule.as_ref())?;
-                    (PartInput::Images(images), targets)
+                    (PartInput::Images(again), targets)
                 }
             };
             Ok(AssignedPart { input, targets })
@@ -359,7 +362,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
             let steps = self.devices.map(round, |device, (part, detector)| {
                 let forward = match part.input {
                     PartInput::Images(images) => {
-                        Forward::new(detector, &images, self.precision, device)
+                        Forward::new(detector, images, self.precision, device)
                     }
                     PartInput::Forward(forward) => *forward,
                 };

@@ -19,6 +19,8 @@ use futures::{
     future::{BoxFuture, try_join_all},
 };
 
+use super::module_path::ModulePath;
+
 /// Moves `tensor` to `device`.
 ///
 /// # Errors
@@ -71,26 +73,38 @@ pub(super) fn move_gradients<M: Module>(
 ///
 /// Fails if the server that has the module fails.
 pub(super) fn fork<M: Module>(module: M, to: &Device) -> Result<M, ExecutionError> {
-    let mut requests = WeightRequests {
-        device: to.clone(),
-        place: Place::default(),
-        data: Vec::new(),
-    };
-    module.visit(&mut requests);
-    let mut arrivals = WeightArrivals {
-        device: to.clone(),
-        place: Place::default(),
-        data: block_on(try_join_all(requests.data))?.into_iter(),
-    };
-    Ok(module.map(&mut arrivals))
+    move_values(module, to, |place| !place.is_running_statistic())
 }
 
 /// Moves the running statistics of batch normalization to `device`.
-pub(super) fn move_statistics<M: Module>(module: M, device: &Device) -> M {
-    module.map(&mut Statistics {
-        device: device.clone(),
-        place: Place::default(),
-    })
+///
+/// # Errors
+///
+/// Fails if the server that has them fails.
+pub(super) fn move_statistics<M: Module>(module: M, to: &Device) -> Result<M, ExecutionError> {
+    move_values(module, to, ModulePath::is_running_statistic)
+}
+
+/// Moves what is `selected` of the values of `module`. It keeps no graph.
+fn move_values<M: Module>(
+    module: M,
+    to: &Device,
+    selected: fn(&ModulePath) -> bool,
+) -> Result<M, ExecutionError> {
+    let mut requests = ValueRequests {
+        device: to.clone(),
+        selected,
+        place: ModulePath::default(),
+        data: Vec::new(),
+    };
+    module.visit(&mut requests);
+    let mut arrivals = ValueArrivals {
+        device: to.clone(),
+        selected,
+        place: ModulePath::default(),
+        data: block_on(try_join_all(requests.data))?.into_iter(),
+    };
+    Ok(module.map(&mut arrivals))
 }
 
 type Request = BoxFuture<'static, Result<TensorData, ExecutionError>>;
@@ -131,35 +145,15 @@ impl ModuleVisitor for GradientArrivals {
     }
 }
 
-/// The place of a tensor in a module.
-#[derive(Default)]
-struct Place(Vec<(String, bool)>);
-
-impl Place {
-    fn enter(&mut self, name: &str, container: &str) {
-        self.0
-            .push((name.to_owned(), container == "Struct:BatchNorm"));
-    }
-
-    fn exit(&mut self) {
-        self.0.pop();
-    }
-
-    fn is_running_statistic(&self) -> bool {
-        (self.0.last()).is_some_and(|(name, of_batch_norm)| {
-            *of_batch_norm && matches!(name.as_str(), "running_mean" | "running_var")
-        })
-    }
-}
-
-struct WeightRequests {
+struct ValueRequests {
     device: Device,
-    place: Place,
-    /// Of the weights on other machines than the device.
+    selected: fn(&ModulePath) -> bool,
+    place: ModulePath,
+    /// Of the values on other machines than the device.
     data: Vec<Request>,
 }
 
-impl ModuleVisitor for WeightRequests {
+impl ModuleVisitor for ValueRequests {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.place.enter(name, container);
     }
@@ -169,21 +163,22 @@ impl ModuleVisitor for WeightRequests {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let weight = param.val();
-        if !self.place.is_running_statistic() && !on_one_machine(&weight.device(), &self.device) {
-            self.data.push(Box::pin(weight.into_data_async()));
+        let value = param.val();
+        if (self.selected)(&self.place) && !on_one_machine(&value.device(), &self.device) {
+            self.data.push(Box::pin(value.into_data_async()));
         }
     }
 }
 
-struct WeightArrivals {
+struct ValueArrivals {
     device: Device,
-    place: Place,
-    /// In the order of the parameters.
+    selected: fn(&ModulePath) -> bool,
+    place: ModulePath,
+    /// In the order of the module.
     data: IntoIter<TensorData>,
 }
 
-impl ModuleMapper for WeightArrivals {
+impl ModuleMapper for ValueArrivals {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.place.enter(name, container);
     }
@@ -193,42 +188,20 @@ impl ModuleMapper for WeightArrivals {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        if self.place.is_running_statistic() {
+        if !(self.selected)(&self.place) {
             return param;
         }
-        param.map(|weight| {
-            let arrived = match on_one_machine(&weight.device(), &self.device) {
+        param.map(|value| {
+            let arrived = match on_one_machine(&value.device(), &self.device) {
                 true => None,
                 false => self.data.next(),
             };
             let copy = match arrived {
                 Some(data) => Tensor::from_data(data, &self.device),
-                None => weight.clone().to_device(&self.device).detach(),
+                None => value.clone().to_device(&self.device).detach(),
             };
-            copy.set_require_grad(weight.is_require_grad())
+            copy.set_require_grad(value.is_require_grad())
         })
-    }
-}
-
-struct Statistics {
-    device: Device,
-    place: Place,
-}
-
-impl ModuleMapper for Statistics {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        self.place.enter(name, container);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container: &str) {
-        self.place.exit();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.place.is_running_statistic() {
-            true => param.map(|statistic| statistic.to_device(&self.device)),
-            false => param,
-        }
     }
 }
 
@@ -241,57 +214,12 @@ mod tests {
     use super::*;
     use crate::training::random_model;
 
-    fn model(norm: NormKind) -> Fcos {
+    fn frozen_model() -> Fcos {
         let mut config = FcosConfig::small(2);
         config.backbone.width = 8;
-        config.backbone.norm = norm;
+        config.backbone.norm = NormKind::Frozen;
         config.fpn.channels = 8;
         random_model(&config, 0, &Device::flex().autodiff()).unwrap()
-    }
-
-    /// Counts the running statistics, and the tensors of a ResNet that hold some.
-    #[derive(Default)]
-    struct Counts {
-        place: Place,
-        names: Vec<String>,
-        found: Vec<String>,
-        expected: Vec<String>,
-    }
-
-    impl ModuleVisitor for Counts {
-        fn enter_module(&mut self, name: &str, container: &str) {
-            self.place.enter(name, container);
-            self.names.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.place.exit();
-            self.names.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, _param: &Param<Tensor<D>>) {
-            let path = self.names.join(".");
-            if self.place.is_running_statistic() {
-                self.found.push(path.clone());
-            }
-            if path.contains("running_") {
-                self.expected.push(path);
-            }
-        }
-    }
-
-    #[test]
-    fn running_statistics_are_recognized() {
-        for (norm, layers) in [
-            (NormKind::Batch, 20),
-            (NormKind::Frozen, 20),
-            (NormKind::Group, 0),
-        ] {
-            let mut counts = Counts::default();
-            model(norm).visit(&mut counts);
-            assert_eq!(counts.found, counts.expected);
-            assert_eq!(counts.found.len(), 2 * layers, "{norm:?}");
-        }
     }
 
     #[test]
@@ -309,7 +237,7 @@ mod tests {
             module.visit(&mut values);
             values.0
         };
-        let module = model(NormKind::Frozen);
+        let module = frozen_model();
         let forked = fork(module.clone(), &Device::flex().autodiff()).unwrap();
         let (expected, found) = (values(&module), values(&forked));
         assert!(found == expected);

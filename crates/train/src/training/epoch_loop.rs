@@ -52,7 +52,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 /// more easily.
 const REMOTE_CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The time between two checkpoints is at least this multiple of the time that one takes.
+/// With a device of another machine, the time between two checkpoints is at least this multiple of
+/// the time that writing one takes.
 const CHECKPOINT_RATIO: u32 = 30;
 
 /// The strategy with which burn-train trains a detector.
