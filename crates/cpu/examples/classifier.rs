@@ -56,19 +56,35 @@ impl Layer {
         }
     }
 
+    /// Convolution and normalization. Running statistics are left out: this example only trains.
     fn forward(&self, input: Tensor<4>, operations: Operations) -> Tensor<4> {
         let norm = &self.norm;
         match operations {
             Operations::Burn => norm.forward(self.conv.forward(input)),
             Operations::ThisCrate => {
-                let stride = self.conv.stride;
-                let options = ConvOptions::new(stride, [1, 1], [1, 1], 1);
-                let output = fcos_burn_cpu::conv2d(input, self.conv.weight.val(), None, options);
+                let output = self.convolve(input);
                 let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
-                // Running statistics are left out: this example only trains.
                 fcos_burn_cpu::batch_norm_train(output, gamma, beta, norm.epsilon).0
             }
         }
+    }
+
+    /// [`forward`](Self::forward), followed by ReLU.
+    fn forward_relu(&self, input: Tensor<4>, operations: Operations) -> Tensor<4> {
+        let norm = &self.norm;
+        match operations {
+            Operations::Burn => relu(self.forward(input, operations)),
+            Operations::ThisCrate => {
+                let output = self.convolve(input);
+                let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
+                fcos_burn_cpu::batch_norm_relu_train(output, gamma, beta, norm.epsilon).0
+            }
+        }
+    }
+
+    fn convolve(&self, input: Tensor<4>) -> Tensor<4> {
+        let options = ConvOptions::new(self.conv.stride, [1, 1], [1, 1], 1);
+        fcos_burn_cpu::conv2d(input, self.conv.weight.val(), None, options)
     }
 }
 
@@ -87,22 +103,20 @@ impl Classifier {
     }
 
     fn forward(&self, images: Tensor<4>, operations: Operations) -> Tensor<2> {
-        let stem = self.stem.forward(images, operations);
+        let stem = self.stem.forward_relu(images, operations);
         let mut features = match operations {
-            Operations::Burn => self.pool.forward(relu(stem)),
-            Operations::ThisCrate => {
-                fcos_burn_cpu::max_pool2d(&self.pool, fcos_burn_cpu::relu(stem))
-            }
+            Operations::Burn => self.pool.forward(stem),
+            Operations::ThisCrate => fcos_burn_cpu::max_pool2d(&self.pool, stem),
         };
         for [first, second] in &self.blocks {
             features = match operations {
                 Operations::Burn => {
-                    let output = relu(first.forward(features.clone(), operations));
+                    let output = first.forward_relu(features.clone(), operations);
                     relu(second.forward(output, operations) + features)
                 }
                 Operations::ThisCrate => {
                     let (features, shortcut) = fcos_burn_cpu::branch(features);
-                    let output = fcos_burn_cpu::relu(first.forward(features, operations));
+                    let output = first.forward_relu(features, operations);
                     shortcut.add_relu(second.forward(output, operations))
                 }
             };

@@ -9,7 +9,9 @@ use burn::{
     tensor::{Device, Distribution, Tensor, TensorData, Tolerance, ops::ConvOptions},
 };
 
-use crate::{batch_norm_train, conv2d, group_norm, simd::Level};
+use crate::{
+    batch_norm_relu_train, batch_norm_train, conv2d, group_norm, group_norm_relu, simd::Level,
+};
 
 /// Asserts that the results are the same at every level, and not empty.
 fn assert_same_at_every_level(results: impl Fn() -> Vec<TensorData>) {
@@ -91,26 +93,30 @@ fn normalization_is_the_same_at_every_level() {
     for shape in [[3, 8, 1, 1], [2, 4, 3, 5], [2, 4, 70, 71]] {
         let input = random(shape, &device);
         let [gamma, beta] = [random([shape[1]], &device), random([shape[1]], &device)];
-        assert_same_at_every_level(|| {
-            output_and_gradients(&input, &gamma, &beta, |input, gamma, beta| {
-                batch_norm_train(input, gamma, beta, 1e-5).0
-            })
-        });
+        for layer in [batch_norm_train, batch_norm_relu_train] {
+            assert_same_at_every_level(|| {
+                output_and_gradients(&input, &gamma, &beta, |input, gamma, beta| {
+                    layer(input, gamma, beta, 1e-5).0
+                })
+            });
+        }
         assert_same_at_every_level(|| {
             let (_, mean, variance) =
                 batch_norm_train(input.clone(), gamma.clone(), beta.clone(), 1e-5);
             vec![mean.into_data(), variance.into_data()]
         });
-        assert_same_at_every_level(|| {
-            output_and_gradients(&input, &gamma, &beta, |input, gamma, beta| {
-                let layer = GroupNorm {
-                    gamma: Some(Param::from_tensor(gamma)),
-                    beta: Some(Param::from_tensor(beta)),
-                    ..GroupNormConfig::new(2, shape[1]).init(&input.device())
-                };
-                group_norm(&layer, input)
-            })
-        });
+        for layer in [group_norm, group_norm_relu] {
+            assert_same_at_every_level(|| {
+                output_and_gradients(&input, &gamma, &beta, |input, gamma, beta| {
+                    let norm = GroupNorm {
+                        gamma: Some(Param::from_tensor(gamma)),
+                        beta: Some(Param::from_tensor(beta)),
+                        ..GroupNormConfig::new(2, shape[1]).init(&input.device())
+                    };
+                    layer(&norm, input)
+                })
+            });
+        }
     }
 }
 

@@ -21,6 +21,8 @@ mod pooling;
 #[forbid(unsafe_code)]
 mod product;
 #[forbid(unsafe_code)]
+mod pyramid;
+#[forbid(unsafe_code)]
 mod reduction;
 #[forbid(unsafe_code)]
 mod residual;
@@ -36,7 +38,8 @@ mod upsampling;
 
 pub use activation::{add_relu, relu};
 pub use convolution::{Epilogue, conv2d, conv2d_fused};
-pub use normalization::{batch_norm_train, group_norm, group_norm_relu};
+pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu};
 pub use pooling::max_pool2d;
+pub use pyramid::Pyramid;
 pub use residual::{Shortcut, branch};
 pub use upsampling::add_upsampled;

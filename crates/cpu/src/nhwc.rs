@@ -23,6 +23,21 @@ impl<'a> Nhwc<'a> {
         }
     }
 
+    /// Images of several sizes, `[height, width]`, one after the other in `values`: for each size
+    /// some images.
+    pub fn several(
+        mut values: &'a [f32],
+        sizes: impl IntoIterator<Item = (usize, [usize; 2])>,
+        channels: usize,
+    ) -> Vec<Self> {
+        let split = |(images, size): (usize, [usize; 2])| {
+            let (of_size, rest) = values.split_at(images * size[0] * size[1] * channels);
+            values = rest;
+            Self::new(of_size, size, channels)
+        };
+        sizes.into_iter().map(split).collect()
+    }
+
     /// All values in row-major order.
     pub fn values(&self) -> &'a [f32] {
         self.values

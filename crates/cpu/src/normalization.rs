@@ -1,4 +1,4 @@
-//! Batch and group normalization.
+//! Batch and group normalization, alone or followed by ReLU.
 
 use std::{mem::MaybeUninit, ops::Range, sync::Arc};
 
@@ -25,12 +25,9 @@ use pulp::{Simd, WithSimd};
 
 use crate::{
     activation::{positive_part, relu},
-    flex::{
-        channels_first, channels_last, from_untracked, is_f32_on_flex, tensor, untracked,
-        update_chunks, values,
-    },
-    parallel::for_each_chunk,
-    reduction::{channel_covariances, channel_sums, sum_over_batch},
+    flex::{channels_first, channels_last, is_f32_on_flex, tensor, update_chunks, values},
+    parallel::{GRAIN, for_each_chunk},
+    reduction::{Affine, channel_products, channel_squares, channel_sums, sum_over_batch},
     simd::dispatch,
     uninit::vec_written_by,
 };
@@ -56,7 +53,27 @@ pub fn batch_norm_train(
         let result = module::batch_norm_train(input, gamma, beta, epsilon);
         return (result.output, result.mean, result.variance);
     }
-    normalize(input, gamma, beta, Sets::Channels, epsilon)
+    normalize(input, gamma, beta, Rule::new(Sets::Channels, epsilon))
+}
+
+/// [`batch_norm_train`] followed by [`relu`](crate::relu()), in one pass forward and backward. Only the input
+/// is kept for the backward pass.
+///
+/// # Panics
+///
+/// Panics if the shapes do not match.
+pub fn batch_norm_relu_train(
+    input: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
+    if !is_supported(&input, &gamma, &beta) {
+        let result = module::batch_norm_train(input, gamma, beta, epsilon);
+        return (relu(result.output), result.mean, result.variance);
+    }
+    let rule = Rule::new(Sets::Channels, epsilon).with_relu();
+    normalize(input, gamma, beta, rule)
 }
 
 /// The output of a group normalization layer (Wu & He, 2018), like its
@@ -68,34 +85,45 @@ pub fn batch_norm_train(
 ///
 /// Panics if `input` has a different number of channels than the layer.
 pub fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
-    match (&layer.gamma, &layer.beta) {
-        (Some(gamma), Some(beta)) if is_supported(&input, gamma, beta) => {
-            let sets = Sets::Groups(layer.num_groups);
-            normalize(input, gamma.val(), beta.val(), sets, layer.epsilon).0
-        }
-        _ => layer.forward(input),
+    match supported(layer, &input) {
+        Some((gamma, beta, rule)) => normalize(input, gamma, beta, rule).0,
+        None => layer.forward(input),
     }
 }
 
-/// [`group_norm`] followed by [`relu`](crate::relu()), in one pass over the output without autodiff.
+/// [`group_norm`] followed by [`relu`](crate::relu()), in one pass forward and backward. Only the input is
+/// kept for the backward pass.
 ///
 /// # Panics
 ///
 /// Panics if `input` has a different number of channels than the layer.
 pub fn group_norm_relu(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
-    let fused = || {
-        let (gamma, beta) = (layer.gamma.as_ref()?.val(), layer.beta.as_ref()?.val());
-        let is_supported = is_supported(&input, &gamma, &beta);
-        let [gamma, beta] = [untracked(&gamma)?, untracked(&beta)?];
-        let input = untracked(&input).filter(|_| is_supported)?;
-        let sets = Sets::Groups(layer.num_groups);
-        let (output, ..) = compute(&input, &gamma, &beta, sets, layer.epsilon as f32, true);
-        Some(from_untracked(output))
-    };
-    match fused() {
-        Some(output) => output,
-        None => relu(group_norm(layer, input)),
+    match supported(layer, &input) {
+        Some((gamma, beta, rule)) => normalize(input, gamma, beta, rule.with_relu()).0,
+        None => relu(layer.forward(input)),
     }
+}
+
+/// [`group_norm_relu`] of images of several sizes, one after the other in `[1, channels, pixels, 1]`,
+/// given the number of pixels of each. `None` if this crate does not compute it.
+pub fn group_norm_relu_of(
+    layer: &GroupNorm,
+    input: Tensor<4>,
+    images: Arc<[usize]>,
+) -> Option<Tensor<4>> {
+    let (gamma, beta, rule) = supported(layer, &input)?;
+    let rule = Rule {
+        images: Some(images),
+        ..rule.with_relu()
+    };
+    Some(normalize(input, gamma, beta, rule).0)
+}
+
+/// The parameters and the rule of a layer, if this crate computes it for such an input.
+fn supported(layer: &GroupNorm, input: &Tensor<4>) -> Option<(Tensor<1>, Tensor<1>, Rule)> {
+    let (gamma, beta) = (layer.gamma.as_ref()?.val(), layer.beta.as_ref()?.val());
+    let rule = Rule::new(Sets::Groups(layer.num_groups), layer.epsilon);
+    is_supported(input, &gamma, &beta).then_some((gamma, beta, rule))
 }
 
 /// Whether this crate normalizes such an input.
@@ -109,21 +137,46 @@ fn normalize(
     input: Tensor<4>,
     gamma: Tensor<1>,
     beta: Tensor<1>,
-    sets: Sets,
-    epsilon: f64,
+    rule: Rule,
 ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
     let (output, mean, variance) = <Dispatch as NormalizationOps>::normalize(
         input.into_dispatch(),
         gamma.into_dispatch(),
         beta.into_dispatch(),
-        sets,
-        epsilon as f32,
+        rule,
     );
     (
         Tensor::from_dispatch(output),
         Tensor::from_dispatch(mean),
         Tensor::from_dispatch(variance),
     )
+}
+
+/// What is computed.
+#[derive(Clone, Debug)]
+struct Rule {
+    sets: Sets,
+    epsilon: f32,
+    /// Whether negative values become 0.
+    relu: bool,
+    /// The number of pixels of each image, if the input is `[1, channels, pixels, 1]` and holds images
+    /// of several sizes one after the other.
+    images: Option<Arc<[usize]>>,
+}
+
+impl Rule {
+    fn new(sets: Sets, epsilon: f64) -> Self {
+        Self {
+            sets,
+            epsilon: epsilon as f32,
+            relu: false,
+            images: None,
+        }
+    }
+
+    fn with_relu(self) -> Self {
+        Self { relu: true, ..self }
+    }
 }
 
 /// The sets of values that are normalized together.
@@ -143,8 +196,7 @@ trait NormalizationOps: Backend {
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        sets: Sets,
-        epsilon: f32,
+        rule: Rule,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -153,45 +205,33 @@ impl NormalizationOps for Flex {
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        sets: Sets,
-        epsilon: f32,
+        rule: Rule,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        compute(&input, &gamma, &beta, sets, epsilon, false)
+        let [batch, channels, height, width] = input.shape().dims();
+        let layout = Layout::new([batch, channels, height, width], &rule);
+        assert_eq!(
+            [gamma.shape().dims(), beta.shape().dims()],
+            [[channels]; 2],
+            "gamma and beta must have one value per channel"
+        );
+        let input = channels_last(&input);
+        let moments = layout.moments(values(&input));
+        let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
+        let parameters = [values(&gamma), values(&beta)];
+        let scales = scales(&moments, rule.epsilon);
+        let constants = Constants::new(&layout, &scales, parameters);
+        let output = layout.normalize(values(&input), &constants, rule.relu);
+        let [mean, variance] = [0, 1].map(|moment| {
+            let values: Vec<f32> = moments.iter().map(|moments| moments[moment]).collect();
+            let count = values.len();
+            tensor(values, [count])
+        });
+        (
+            channels_first(output, [batch, height, width, channels]),
+            mean,
+            variance,
+        )
     }
-}
-
-/// The output, with negative values replaced by 0 if `relu` is set, and the mean and variance of each
-/// set.
-fn compute(
-    input: &FloatTensor<Flex>,
-    gamma: &FloatTensor<Flex>,
-    beta: &FloatTensor<Flex>,
-    sets: Sets,
-    epsilon: f32,
-    relu: bool,
-) -> (FloatTensor<Flex>, FloatTensor<Flex>, FloatTensor<Flex>) {
-    let layout = Layout::new(input.shape().dims(), sets);
-    let [batch, channels, height, width] = layout.shape;
-    assert_eq!(
-        [gamma.shape().dims(), beta.shape().dims()],
-        [[channels]; 2],
-        "gamma and beta must have one value per channel"
-    );
-    let input = channels_last(input);
-    let moments = layout.moments(values(&input));
-    let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
-    let parameters = [values(&gamma), values(&beta)];
-    let output = layout.normalize(values(&input), parameters, &moments, epsilon, relu);
-    let [mean, variance] = [0, 1].map(|moment| {
-        let values: Vec<f32> = moments.iter().map(|moments| moments[moment]).collect();
-        let count = values.len();
-        tensor(values, [count])
-    });
-    (
-        channels_first(output, [batch, height, width, channels]),
-        mean,
-        variance,
-    )
 }
 
 impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
@@ -199,22 +239,13 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
         input: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
         beta: FloatTensor<Self>,
-        sets: Sets,
-        epsilon: f32,
+        rule: Rule,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (output, mean, variance) = Flex::normalize(
-            input.primitive().clone(),
-            gamma.primitive().clone(),
-            beta.primitive().clone(),
-            sets,
-            epsilon,
-        );
+        let [x, scale, shift] = [&input, &gamma, &beta].map(|tensor| tensor.primitive().clone());
+        let (output, mean, variance) = Flex::normalize(x, scale, shift, rule.clone());
         let recompute = Recompute {
-            input: input.id(),
-            gamma: gamma.id(),
-            beta: beta.id(),
-            sets,
-            epsilon,
+            nodes: [input.id(), gamma.id(), beta.id()],
+            rule: rule.clone(),
         };
         let output = match Normalization
             .prepare::<C>([input.node(), gamma.node(), beta.node()])
@@ -225,12 +256,10 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
         {
             OpsKind::Tracked(mut prep) => {
                 let state = State {
-                    input: prep.checkpoint(&input),
-                    gamma: prep.checkpoint(&gamma),
+                    nodes: [&input, &gamma, &beta].map(|tensor| prep.checkpoint(tensor)),
                     mean: values(&mean).into(),
                     variance: values(&variance).into(),
-                    sets,
-                    epsilon,
+                    rule,
                 };
                 prep.finish(state, output)
             }
@@ -244,18 +273,17 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
 /// Recomputes the output from the inputs, for gradient checkpointing.
 #[derive(Debug)]
 struct Recompute {
-    input: NodeId,
-    gamma: NodeId,
-    beta: NodeId,
-    sets: Sets,
-    epsilon: f32,
+    /// Input, gamma and beta.
+    nodes: [NodeId; 3],
+    rule: Rule,
 }
 
 impl RetroForward for Recompute {
     fn forward(&self, states: &mut BackwardStates, out_node: NodeId) {
-        let [input, gamma, beta] = [self.input, self.gamma, self.beta]
+        let [input, gamma, beta] = self
+            .nodes
             .map(|node| states.get_state::<FloatTensor<Flex>>(&node));
-        let (output, _, _) = Flex::normalize(input, gamma, beta, self.sets, self.epsilon);
+        let (output, _, _) = Flex::normalize(input, gamma, beta, self.rule.clone());
         states.save(out_node, output);
     }
 }
@@ -266,12 +294,11 @@ struct Normalization;
 /// What the backward pass needs.
 #[derive(Clone, Debug)]
 struct State {
-    input: NodeId,
-    gamma: NodeId,
+    /// Input, gamma and beta.
+    nodes: [NodeId; 3],
     mean: Arc<[f32]>,
     variance: Arc<[f32]>,
-    sets: Sets,
-    epsilon: f32,
+    rule: Rule,
 }
 
 impl Backward<Flex, 3> for Normalization {
@@ -280,168 +307,223 @@ impl Backward<Flex, 3> for Normalization {
     fn backward(self, ops: Ops<State, 3>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let state = ops.state;
         let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
-        let [input, gamma] = [state.input, state.gamma]
-            .map(|node| checkpointer.retrieve_node_output::<FloatTensor<Flex>>(node));
-        let layout = Layout::new(input.shape().dims(), state.sets);
-        let (input, gamma) = (channels_last(&input), gamma.to_contiguous());
-        let scales: Vec<[f32; 2]> = (state.mean.iter().zip(&*state.variance))
-            .map(|(mean, variance)| [*mean, (variance + state.epsilon).sqrt().recip()])
-            .collect();
-        let [input_node, gamma_node, beta_node] = ops.parents.map(|node| node.map(|node| node.id));
+        let [input, gamma, beta] =
+            (state.nodes).map(|node| checkpointer.retrieve_node_output::<FloatTensor<Flex>>(node));
+        let layout = Layout::new(input.shape().dims(), &state.rule);
+        let input = channels_last(&input);
+        let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
         let (input, gamma) = (values(&input), values(&gamma));
-        let sums = layout.gradient_sums(input, values(&gradient), &scales);
-        let channels = layout.shape[1];
+        let moments: Vec<[f32; 2]> = (state.mean.iter().zip(&*state.variance))
+            .map(|(mean, variance)| [*mean, *variance])
+            .collect();
+        let scales = scales(&moments, state.rule.epsilon);
+        let constants = Constants::new(&layout, &scales, [gamma, values(&beta)]);
+        let relu = state.rule.relu;
+        let mut sums = layout.gradient_sums(input, values(&gradient), &constants, relu);
+        let deviations: Vec<f32> = scales.iter().map(|[_, deviation]| *deviation).collect();
+        for (plane, [_, product]) in sums.iter_mut().enumerate() {
+            *product *= f64::from(deviations[layout.set_of(plane)]);
+        }
+        let channels = layout.channels;
+        let [input_node, gamma_node, beta_node] = ops.parents.map(|node| node.map(|node| node.id));
         for (node, index) in [(beta_node, 0), (gamma_node, 1)] {
             let Some(node) = node else { continue };
             let sums = sum_over_batch(sums.iter().map(|sums| sums[index]), channels);
             grads.register::<Flex>(node, tensor(sums, [channels]));
         }
         if let Some(node) = input_node {
-            let gradient = layout.input_gradient(input, gradient, gamma, &scales, &sums);
+            let mut means = vec![[0.0; 2]; layout.sets()];
+            for (plane, sums) in sums.iter().enumerate() {
+                let means = &mut means[layout.set_of(plane)];
+                for (mean, sum) in means.iter_mut().zip(sums) {
+                    *mean += f64::from(gamma[plane % channels]) * sum / layout.set_len(plane);
+                }
+            }
+            let gradient =
+                layout.input_gradient(input, gradient, &constants, &means, &deviations, relu);
             grads.register::<Flex>(node, gradient.permute(&[0, 3, 1, 2]));
         }
     }
 }
 
+/// The mean and the inverse standard deviation of each set, given its mean and variance.
+fn scales(moments: &[[f32; 2]], epsilon: f32) -> Vec<[f32; 2]> {
+    let moments = moments.iter();
+    moments
+        .map(|[mean, variance]| [*mean, (variance + epsilon).sqrt().recip()])
+        .collect()
+}
+
 /// The division of a tensor into sets. One channel of one image, a plane, belongs to one set.
 struct Layout {
-    shape: [usize; 4],
+    /// Where the pixels of each image begin, and where those of the last one end.
+    starts: Vec<usize>,
+    channels: usize,
     sets: Sets,
 }
 
 impl Layout {
-    fn new(shape: [usize; 4], sets: Sets) -> Self {
-        Self { shape, sets }
-    }
-
-    fn pixels(&self) -> usize {
-        self.shape[2] * self.shape[3]
-    }
-
-    fn set_of(&self, plane: usize) -> usize {
-        let channels = self.shape[1];
-        match self.sets {
-            Sets::Channels => plane % channels,
-            Sets::Groups(groups) => plane / (channels / groups),
+    fn new([batch, channels, height, width]: [usize; 4], rule: &Rule) -> Self {
+        let mut end = 0;
+        let mut next = |pixels: usize| {
+            end += pixels;
+            end
+        };
+        let ends: Vec<usize> = match &rule.images {
+            Some(pixels) => pixels.iter().map(|pixels| next(*pixels)).collect(),
+            None => (0..batch).map(|_| next(height * width)).collect(),
+        };
+        Self {
+            starts: [0].into_iter().chain(ends).collect(),
+            channels,
+            sets: rule.sets,
         }
     }
 
-    /// The number of sets, and the number of values in each.
-    fn counts(&self) -> (usize, f64) {
-        let sets = match self.sets {
-            Sets::Channels => self.shape[1],
-            Sets::Groups(groups) => self.shape[0] * groups,
+    /// The number of images.
+    fn images(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    /// The number of pixels of an image.
+    fn pixels(&self, image: usize) -> usize {
+        self.starts[image + 1] - self.starts[image]
+    }
+
+    /// The values of an image, `[pixels, channels]`.
+    fn image<'a>(&self, values: &'a [f32], image: usize) -> &'a [f32] {
+        &values[self.starts[image] * self.channels..self.starts[image + 1] * self.channels]
+    }
+
+    /// The planes of an image.
+    fn planes_of(&self, image: usize) -> Range<usize> {
+        image * self.channels..(image + 1) * self.channels
+    }
+
+    /// The number of planes of all images.
+    fn planes(&self) -> usize {
+        self.images() * self.channels
+    }
+
+    fn set_of(&self, plane: usize) -> usize {
+        match self.sets {
+            Sets::Channels => plane % self.channels,
+            Sets::Groups(groups) => plane / (self.channels / groups),
+        }
+    }
+
+    /// The number of sets.
+    fn sets(&self) -> usize {
+        match self.sets {
+            Sets::Channels => self.channels,
+            Sets::Groups(groups) => self.images() * groups,
+        }
+    }
+
+    /// The number of values in the set of a plane.
+    fn set_len(&self, plane: usize) -> f64 {
+        let values = match self.sets {
+            Sets::Channels => self.starts[self.images()],
+            Sets::Groups(groups) => self.pixels(plane / self.channels) * (self.channels / groups),
         };
-        let values: usize = self.shape.iter().product();
-        (sets, (values / sets) as f64)
-    }
-
-    /// The values of each image, `[pixels, channels]`.
-    fn images<'a>(&self, values: &'a [f32]) -> std::slice::ChunksExact<'a, f32> {
-        values.chunks_exact(self.shape[1] * self.pixels())
-    }
-
-    /// One of two values of each set, for each channel of each image.
-    fn of_planes(&self, sets: &[[f32; 2]], index: usize) -> Vec<f32> {
-        let planes = 0..self.shape[0] * self.shape[1];
-        planes
-            .map(|plane| sets[self.set_of(plane)][index])
-            .collect()
+        values as f64
     }
 
     /// The mean and variance of each set, combined from those of its planes (Chan et al.,
     /// 1983).
     fn moments(&self, input: &[f32]) -> Vec<[f32; 2]> {
-        let (channels, pixels) = (self.shape[1], self.pixels() as f64);
-        let plane_moments: Vec<[f64; 2]> = (self.images(input))
+        let plane_moments: Vec<[f64; 2]> = (0..self.images())
             .flat_map(|image| {
-                let means: Vec<f32> = (channel_sums(image, channels).into_iter())
+                let (values, pixels) = (self.image(input, image), self.pixels(image) as f64);
+                let means: Vec<f32> = (channel_sums(values, self.channels).into_iter())
                     .map(|sum| (sum / pixels) as f32)
                     .collect();
-                let squares = channel_covariances([image, image], [&means, &means]);
+                let squares = channel_squares(values, &means);
                 let pairs = means.into_iter().zip(squares);
                 pairs.map(|(mean, squares)| [mean.into(), squares])
             })
             .collect();
-        let (sets, count) = self.counts();
-        let mut moments = vec![[0.0; 2]; sets];
+        let mut moments = vec![[0.0; 2]; self.sets()];
         for (plane, [mean, _]) in plane_moments.iter().enumerate() {
-            moments[self.set_of(plane)][0] += mean * (pixels / count);
+            let pixels = self.pixels(plane / self.channels) as f64;
+            moments[self.set_of(plane)][0] += mean * (pixels / self.set_len(plane));
         }
         for (plane, [mean, squares]) in plane_moments.iter().enumerate() {
+            let pixels = self.pixels(plane / self.channels) as f64;
             let [set_mean, variance] = &mut moments[self.set_of(plane)];
             let distance = mean - *set_mean;
-            *variance += (squares + pixels * distance * distance) / count;
+            *variance += (squares + pixels * distance * distance) / self.set_len(plane);
         }
         let rounded = |moments: [f64; 2]| moments.map(|moment| moment as f32);
         moments.into_iter().map(rounded).collect()
     }
 
-    fn normalize(
+    /// The values of a chunk, `[pixels, channels]`. Chunks may span images.
+    fn chunk_len(&self) -> usize {
+        (GRAIN / self.channels).max(1) * self.channels
+    }
+
+    /// What a chunk has of each image: the index of the image, and values of the whole tensor.
+    fn images_in_chunk(
         &self,
-        input: &[f32],
-        [gamma, beta]: [&[f32]; 2],
-        moments: &[[f32; 2]],
-        epsilon: f32,
-        relu: bool,
-    ) -> Vec<f32> {
-        let channels = self.shape[1];
-        let scales: Vec<[f32; 2]> = (moments.iter())
-            .map(|[mean, variance]| [*mean, (variance + epsilon).sqrt().recip()])
-            .collect();
-        let means = self.of_planes(&scales, 0);
-        let mut factors = self.of_planes(&scales, 1);
-        for factors in factors.chunks_exact_mut(channels) {
-            for (factor, gamma) in factors.iter_mut().zip(gamma) {
-                *factor *= gamma;
-            }
-        }
-        let rows = self.rows();
-        // SAFETY: the rows cover all values, and each is written.
+        chunk: usize,
+        len: usize,
+    ) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let values = chunk * self.chunk_len()..chunk * self.chunk_len() + len;
+        let start = |image: usize| self.starts[image] * self.channels;
+        let first = values.start / self.channels;
+        let first = self.starts.partition_point(|start| *start <= first) - 1;
+        (first..self.images())
+            .map(move |image| {
+                let range = start(image).max(values.start)..start(image + 1).min(values.end);
+                (image, range)
+            })
+            .take_while(|(_, range)| !range.is_empty())
+    }
+
+    /// `input` as normalized by these constants.
+    fn normalize(&self, input: &[f32], constants: &Constants, relu: bool) -> Vec<f32> {
+        // SAFETY: the chunks cover all values, and the images of a chunk all of its values.
         #[allow(unsafe_code)]
         unsafe {
             vec_written_by(input.len(), |output| {
-                for_each_chunk(output, rows.length(), |index, output| {
-                    let planes = rows.planes(index);
-                    dispatch(Normalize {
-                        input: &input[index * rows.length()..][..output.len()],
-                        means: &means[planes.clone()],
-                        factors: &factors[planes],
-                        shifts: beta,
-                        relu,
-                        output,
-                    });
+                for_each_chunk(output, self.chunk_len(), |chunk, mut output| {
+                    for (image, values) in self.images_in_chunk(chunk, output.len()) {
+                        let (of_image, rest) = output.split_at_mut(values.len());
+                        output = rest;
+                        let normalization = constants.of_image(image);
+                        let input = &input[values];
+                        dispatch(Normalize {
+                            input,
+                            normalization,
+                            relu,
+                            output: of_image,
+                        });
+                    }
                 });
             })
         }
     }
 
-    /// For each plane, the sums of the output gradient and of its product with the normalized
-    /// input, given the mean and inverse standard deviation of each set.
-    fn gradient_sums(&self, input: &[f32], gradient: &[f32], scales: &[[f32; 2]]) -> Vec<[f64; 2]> {
-        let channels = self.shape[1];
-        let [means, factors] = [0, 1].map(|index| self.of_planes(scales, index));
-        let zeros = vec![0.0; channels];
-        (self.images(gradient).zip(self.images(input)))
-            .zip(
-                means
-                    .chunks_exact(channels)
-                    .zip(factors.chunks_exact(channels)),
-            )
-            .flat_map(|((gradient, input), (means, factors))| {
-                let sums = channel_sums(gradient, channels);
-                let products = channel_covariances([gradient, input], [&zeros, means]);
-                let factors = factors.iter().map(|factor| f64::from(*factor));
-                let products: Vec<f64> = products
-                    .into_iter()
-                    .zip(factors)
-                    .map(|(p, f)| p * f)
-                    .collect();
-                sums.into_iter()
-                    .zip(products)
-                    .map(|(sum, product)| [sum, product])
-            })
-            .collect()
+    /// For each plane, the sums of the output gradient and of its product with the distance of the
+    /// input from the mean.
+    fn gradient_sums(
+        &self,
+        input: &[f32],
+        gradient: &[f32],
+        constants: &Constants,
+        relu: bool,
+    ) -> Vec<[f64; 2]> {
+        let sums = (0..self.images()).flat_map(|image| {
+            let [sums, products] = channel_products(
+                self.image(gradient, image),
+                self.image(input, image),
+                constants.of_image(image),
+                relu,
+            );
+            sums.into_iter().zip(products)
+        });
+        sums.map(<[f64; 2]>::from).collect()
     }
 
     /// The gradient of the input: (g − mean(g) − x̂ · mean(g x̂)) / σ, where x̂ is the
@@ -450,82 +532,74 @@ impl Layout {
         &self,
         input: &[f32],
         gradient: FloatTensor<Flex>,
-        gamma: &[f32],
-        scales: &[[f32; 2]],
-        sums: &[[f64; 2]],
+        constants: &Constants,
+        means: &[[f64; 2]],
+        deviations: &[f32],
+        relu: bool,
     ) -> FloatTensor<Flex> {
-        let channels = self.shape[1];
-        let (sets, count) = self.counts();
-        let mut means = vec![[0.0; 2]; sets];
-        for (plane, sums) in sums.iter().enumerate() {
-            let means = &mut means[self.set_of(plane)];
-            for (mean, sum) in means.iter_mut().zip(sums) {
-                *mean += f64::from(gamma[plane % channels]) * sum / count;
+        // As a gradient times the factor of its plane, minus a distance from the mean times a slope,
+        // minus a shift.
+        let of_planes = |value: &dyn Fn(usize) -> f32| -> Vec<f32> {
+            let planes = 0..self.planes();
+            planes.map(|plane| value(self.set_of(plane))).collect()
+        };
+        let slopes = of_planes(&|set| deviations[set] * deviations[set] * means[set][1] as f32);
+        let shifts = of_planes(&|set| deviations[set] * means[set][0] as f32);
+        update_chunks(gradient, self.chunk_len(), |chunk, mut gradient| {
+            for (image, values) in self.images_in_chunk(chunk, gradient.len()) {
+                let (of_image, rest) = gradient.split_at_mut(values.len());
+                gradient = rest;
+                dispatch(InputGradient {
+                    input: &input[values],
+                    normalization: constants.of_image(image),
+                    slopes: &slopes[self.planes_of(image)],
+                    shifts: &shifts[self.planes_of(image)],
+                    relu,
+                    gradient: of_image,
+                });
             }
-        }
-        let planes =
-            || (0..self.shape[0] * channels).map(|plane| (plane % channels, self.set_of(plane)));
-        // As a gradient times a factor, minus a distance from the mean times another, minus a shift.
-        let gradient_factors: Vec<f32> = planes()
-            .map(|(channel, set)| gamma[channel] * scales[set][1])
-            .collect();
-        let slopes: Vec<f32> = planes()
-            .map(|(_, set)| scales[set][1] * scales[set][1] * means[set][1] as f32)
-            .collect();
-        let shifts: Vec<f32> = planes()
-            .map(|(_, set)| scales[set][1] * means[set][0] as f32)
-            .collect();
-        let input_means = self.of_planes(scales, 0);
-        let rows = self.rows();
-        update_chunks(gradient, rows.length(), |index, gradient| {
-            let planes = rows.planes(index);
-            dispatch(InputGradient {
-                input: &input[index * rows.length()..][..gradient.len()],
-                means: &input_means[planes.clone()],
-                gradient_factors: &gradient_factors[planes.clone()],
-                slopes: &slopes[planes.clone()],
-                shifts: &shifts[planes],
-                gradient,
-            });
         })
     }
+}
 
-    fn rows(&self) -> Rows {
-        let [_, channels, height, width] = self.shape;
-        Rows {
-            channels,
-            width,
-            height,
+/// The constants of the normalization of each channel of each image.
+struct Constants {
+    means: Vec<f32>,
+    factors: Vec<f32>,
+    shifts: Vec<f32>,
+    channels: usize,
+}
+
+impl Constants {
+    /// Of the planes of a layout, given the mean and the inverse standard deviation of each set.
+    fn new(layout: &Layout, scales: &[[f32; 2]], [gamma, beta]: [&[f32]; 2]) -> Self {
+        let planes = 0..layout.planes();
+        Self {
+            means: (planes.clone())
+                .map(|plane| scales[layout.set_of(plane)][0])
+                .collect(),
+            factors: planes
+                .map(|plane| scales[layout.set_of(plane)][1] * gamma[plane % layout.channels])
+                .collect(),
+            shifts: beta.to_vec(),
+            channels: layout.channels,
+        }
+    }
+
+    fn of_image(&self, image: usize) -> Affine<'_> {
+        let planes = image * self.channels..(image + 1) * self.channels;
+        Affine {
+            means: &self.means[planes.clone()],
+            factors: &self.factors[planes],
+            shifts: &self.shifts,
         }
     }
 }
 
-/// The rows of pixels of all images.
-struct Rows {
-    channels: usize,
-    width: usize,
-    height: usize,
-}
-
-impl Rows {
-    /// The number of values in a row.
-    fn length(&self) -> usize {
-        self.channels * self.width
-    }
-
-    /// The planes of the image that a row belongs to.
-    fn planes(&self, row: usize) -> Range<usize> {
-        let start = row / self.height * self.channels;
-        start..start + self.channels
-    }
-}
-
-/// Normalizes pixels.
+/// Normalizes pixels of an image.
 struct Normalize<'a> {
     input: &'a [f32],
-    means: &'a [f32],
-    factors: &'a [f32],
-    shifts: &'a [f32],
+    normalization: Affine<'a>,
     /// Whether negative values become 0.
     relu: bool,
     output: &'a mut [MaybeUninit<f32>],
@@ -546,10 +620,15 @@ impl WithSimd for Normalize<'_> {
 impl Normalize<'_> {
     #[inline(always)]
     fn write(self, finish: impl Fn(f32) -> f32) {
-        let channels = self.means.len();
+        let Affine {
+            means,
+            factors,
+            shifts,
+        } = self.normalization;
+        let channels = means.len();
         let pixels = self.output.chunks_exact_mut(channels);
         for (output, input) in pixels.zip(self.input.chunks_exact(channels)) {
-            let constants = (self.means.iter().zip(self.factors)).zip(self.shifts);
+            let constants = means.iter().zip(factors).zip(shifts);
             for ((output, input), ((mean, factor), shift)) in
                 output.iter_mut().zip(input).zip(constants)
             {
@@ -559,13 +638,13 @@ impl Normalize<'_> {
     }
 }
 
-/// Replaces the gradient of the output by that of the input.
+/// Replaces the gradient of the output by that of the input, for pixels of an image.
 struct InputGradient<'a> {
     input: &'a [f32],
-    means: &'a [f32],
-    gradient_factors: &'a [f32],
+    normalization: Affine<'a>,
     slopes: &'a [f32],
     shifts: &'a [f32],
+    relu: bool,
     gradient: &'a mut [f32],
 }
 
@@ -574,15 +653,34 @@ impl WithSimd for InputGradient<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let channels = self.means.len();
+        match self.relu {
+            // As the sums do, from the normalized input: NaN passes.
+            true => self.write(|output, gradient| if output <= 0.0 { 0.0 } else { gradient }),
+            false => self.write(|_, gradient| gradient),
+        }
+    }
+}
+
+impl InputGradient<'_> {
+    /// `of_output` is the gradient before ReLU, given the value before it and the gradient after it.
+    #[inline(always)]
+    fn write(self, of_output: impl Fn(f32, f32) -> f32) {
+        let Affine {
+            means,
+            factors,
+            shifts,
+        } = self.normalization;
+        let channels = means.len();
         let pixels = self.gradient.chunks_exact_mut(channels);
         for (gradient, input) in pixels.zip(self.input.chunks_exact(channels)) {
-            let constants = (self.means.iter().zip(self.gradient_factors))
-                .zip(self.slopes.iter().zip(self.shifts));
-            for ((gradient, input), ((mean, factor), (slope, shift))) in
+            let constants = (means.iter().zip(factors)).zip(shifts);
+            let constants = constants.zip(self.slopes.iter().zip(self.shifts));
+            for ((gradient, input), (((mean, factor), shift), (slope, gradient_shift))) in
                 gradient.iter_mut().zip(input).zip(constants)
             {
-                *gradient = *gradient * factor - (input - mean) * slope - shift;
+                let distance = input - mean;
+                let before = of_output(distance * factor + shift, *gradient);
+                *gradient = before * factor - distance * slope - gradient_shift;
             }
         }
     }

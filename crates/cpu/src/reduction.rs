@@ -1,5 +1,7 @@
 //! Accurate sums of channels, bit-identical at every level of vector instructions.
 
+use std::ops::Range;
+
 use pulp::{Simd, WithSimd, bytemuck::cast_slice};
 use rayon::prelude::*;
 
@@ -26,98 +28,204 @@ const PIXEL_BLOCK: usize = 32;
 /// No partial sum in 32 bits has more than 32 terms. So the error relative to the sum of the
 /// absolute values is at most 31 · 2⁻²⁴, and typically about 2⁻²⁴, for any number of values.
 pub fn channel_sums(values: &[f32], channels: usize) -> Vec<f64> {
-    let parts: Vec<Vec<f64>> = values
-        .par_chunks((PIXELS * channels).max(1))
-        .map(|values| dispatch(ChannelSums { values, channels }))
-        .collect();
-    add_up(parts, channels)
+    let [sums] = sums_of(&Values(values), values.len() / channels.max(1), channels);
+    sums
 }
 
-/// The sum of `(a - a_mean) * (b - b_mean)` for each channel of `a` and `b`, `[pixels, channels]`, and
-/// its means, each product rounded to 32 bits. As exact as [`channel_sums`].
-pub fn channel_covariances(inputs: [&[f32]; 2], means: [&[f32]; 2]) -> Vec<f64> {
-    let channels = means[0].len();
-    let chunk = (PIXELS * channels).max(1);
-    let parts: Vec<Vec<f64>> = (inputs[0].par_chunks(chunk))
-        .zip(inputs[1].par_chunks(chunk))
-        .map(|(a, b)| {
-            let inputs = [a, b];
-            dispatch(ChannelCovariances { inputs, means })
-        })
-        .collect();
-    add_up(parts, channels)
+/// The sum of (x - m)² for each channel of `values`, `[pixels, channels]`, and its mean m, each square
+/// rounded to 32 bits. As exact as [`channel_sums`].
+pub fn channel_squares(values: &[f32], means: &[f32]) -> Vec<f64> {
+    let channels = means.len();
+    let [sums] = sums_of(
+        &Squares { values, means },
+        values.len() / channels.max(1),
+        channels,
+    );
+    sums
 }
 
-struct ChannelCovariances<'a> {
-    inputs: [&'a [f32]; 2],
-    means: [&'a [f32]; 2],
+/// The sums of g and of g · (x - m) for each channel of a gradient and an input, both
+/// `[pixels, channels]`, each product rounded to 32 bits. As exact as [`channel_sums`].
+///
+/// If ReLU follows the normalization, the gradient counts only where its output is positive or NaN.
+pub fn channel_products(
+    gradient: &[f32],
+    input: &[f32],
+    normalization: Affine,
+    relu: bool,
+) -> [Vec<f64>; 2] {
+    let channels = normalization.means.len();
+    let products = Products {
+        gradient,
+        input,
+        normalization,
+        relu,
+    };
+    sums_of(&products, input.len() / channels.max(1), channels)
 }
 
-impl WithSimd for ChannelCovariances<'_> {
-    type Output = Vec<f64>;
+/// A normalization: (x - mean) · factor + shift for each channel.
+#[derive(Clone, Copy, Debug)]
+pub struct Affine<'a> {
+    pub means: &'a [f32],
+    pub factors: &'a [f32],
+    pub shifts: &'a [f32],
+}
+
+/// What is summed over pixels: for each channel `N` terms of each pixel.
+trait Terms<const N: usize>: Sync {
+    /// What the pixels of some channels have in common.
+    type Columns<S: Simd>: Copy;
+
+    fn columns<S: Simd>(&self, simd: S, channels: Range<usize>) -> Self::Columns<S>;
+
+    /// The terms of the channels of a pixel at these places.
+    fn of_pixel<S: Simd>(
+        &self,
+        simd: S,
+        columns: Self::Columns<S>,
+        place: Range<usize>,
+    ) -> [S::f32s; N];
+}
+
+struct Values<'a>(&'a [f32]);
+
+impl Terms<1> for Values<'_> {
+    type Columns<S: Simd> = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
-        let channels = self.means[0].len();
-        let mut sums = vec![0.0; channels];
-        let [a, b] = self
-            .inputs
-            .map(|input| input.chunks(PIXEL_BLOCK * channels));
-        for (a, b) in a.zip(b) {
-            for start in (0..channels).step_by(S::F32_LANES) {
-                let end = channels.min(start + S::F32_LANES);
-                let means = self.means.map(|means| load(simd, &means[start..end]));
-                let mut sum = simd.splat_f32s(0.0);
-                for (a, b) in a.chunks_exact(channels).zip(b.chunks_exact(channels)) {
-                    // Not a fused multiply-add: not every level has one.
-                    let a = simd.sub_f32s(load(simd, &a[start..end]), means[0]);
-                    let b = simd.sub_f32s(load(simd, &b[start..end]), means[1]);
-                    sum = simd.add_f32s(sum, simd.mul_f32s(a, b));
-                }
-                let sum = [sum];
-                let values: &[f32] = cast_slice(&sum);
-                for (sum, value) in sums[start..].iter_mut().zip(values) {
-                    *sum += f64::from(*value);
-                }
-            }
-        }
-        sums
+    fn columns<S: Simd>(&self, _: S, _: Range<usize>) {}
+
+    #[inline(always)]
+    fn of_pixel<S: Simd>(&self, simd: S, (): (), place: Range<usize>) -> [S::f32s; 1] {
+        [load(simd, &self.0[place])]
     }
 }
 
-fn add_up(parts: Vec<Vec<f64>>, channels: usize) -> Vec<f64> {
-    let mut sums = vec![0.0; channels];
+struct Squares<'a> {
+    values: &'a [f32],
+    means: &'a [f32],
+}
+
+impl Terms<1> for Squares<'_> {
+    type Columns<S: Simd> = S::f32s;
+
+    #[inline(always)]
+    fn columns<S: Simd>(&self, simd: S, channels: Range<usize>) -> S::f32s {
+        load(simd, &self.means[channels])
+    }
+
+    #[inline(always)]
+    fn of_pixel<S: Simd>(&self, simd: S, mean: S::f32s, place: Range<usize>) -> [S::f32s; 1] {
+        let distance = simd.sub_f32s(load(simd, &self.values[place]), mean);
+        [simd.mul_f32s(distance, distance)]
+    }
+}
+
+struct Products<'a> {
+    gradient: &'a [f32],
+    input: &'a [f32],
+    normalization: Affine<'a>,
+    relu: bool,
+}
+
+impl Terms<2> for Products<'_> {
+    /// The means, and factors and shifts with ReLU.
+    type Columns<S: Simd> = (S::f32s, Option<[S::f32s; 2]>);
+
+    #[inline(always)]
+    fn columns<S: Simd>(&self, simd: S, channels: Range<usize>) -> Self::Columns<S> {
+        let Affine {
+            means,
+            factors,
+            shifts,
+        } = self.normalization;
+        let [means, factors, shifts] =
+            [means, factors, shifts].map(|values| load(simd, &values[channels.clone()]));
+        (means, self.relu.then_some([factors, shifts]))
+    }
+
+    // Not fused multiply-adds: not every level has them.
+    #[inline(always)]
+    fn of_pixel<S: Simd>(
+        &self,
+        simd: S,
+        (mean, affine): Self::Columns<S>,
+        place: Range<usize>,
+    ) -> [S::f32s; 2] {
+        let mut gradient = load(simd, &self.gradient[place.clone()]);
+        let distance = simd.sub_f32s(load(simd, &self.input[place]), mean);
+        if let Some([factor, shift]) = affine {
+            let output = simd.add_f32s(simd.mul_f32s(distance, factor), shift);
+            let zero = simd.splat_f32s(0.0);
+            let is_clipped = simd.less_than_or_equal_f32s(output, zero);
+            gradient = simd.select_f32s(is_clipped, zero, gradient);
+        }
+        [gradient, simd.mul_f32s(gradient, distance)]
+    }
+}
+
+/// The sums of terms over all pixels, for each channel.
+fn sums_of<T: Terms<N>, const N: usize>(
+    terms: &T,
+    pixels: usize,
+    channels: usize,
+) -> [Vec<f64>; N] {
+    let parts: Vec<[Vec<f64>; N]> = (0..pixels.div_ceil(PIXELS))
+        .into_par_iter()
+        .map(|part| {
+            let pixels = part * PIXELS..pixels.min((part + 1) * PIXELS);
+            dispatch(Sums {
+                terms,
+                pixels,
+                channels,
+            })
+        })
+        .collect();
+    let mut sums = [(); N].map(|()| vec![0.0; channels]);
     for part in parts {
-        for (sum, value) in sums.iter_mut().zip(part) {
-            *sum += value;
+        for (sums, part) in sums.iter_mut().zip(part) {
+            for (sum, value) in sums.iter_mut().zip(part) {
+                *sum += value;
+            }
         }
     }
     sums
 }
 
-struct ChannelSums<'a> {
-    values: &'a [f32],
+/// The sums over some pixels.
+struct Sums<'a, T, const N: usize> {
+    terms: &'a T,
+    pixels: Range<usize>,
     channels: usize,
 }
 
-impl WithSimd for ChannelSums<'_> {
-    type Output = Vec<f64>;
+impl<T: Terms<N>, const N: usize> WithSimd for Sums<'_, T, N> {
+    type Output = [Vec<f64>; N];
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Vec<f64> {
-        let channels = self.channels;
-        let mut sums = vec![0.0; channels];
-        for block in self.values.chunks(PIXEL_BLOCK * channels) {
+    fn with_simd<S: Simd>(self, simd: S) -> [Vec<f64>; N] {
+        let (terms, channels) = (self.terms, self.channels);
+        let mut sums = [(); N].map(|()| vec![0.0; channels]);
+        for first in self.pixels.clone().step_by(PIXEL_BLOCK) {
+            let block = first..self.pixels.end.min(first + PIXEL_BLOCK);
             for start in (0..channels).step_by(S::F32_LANES) {
-                let count = S::F32_LANES.min(channels - start);
-                let mut sum = simd.splat_f32s(0.0);
-                for pixel in block.chunks_exact(channels) {
-                    sum = simd.add_f32s(sum, load(simd, &pixel[start..start + count]));
+                let end = channels.min(start + S::F32_LANES);
+                let columns = terms.columns(simd, start..end);
+                let mut of_block = [simd.splat_f32s(0.0); N];
+                for pixel in block.clone() {
+                    let place = pixel * channels + start..pixel * channels + end;
+                    let of_pixel = terms.of_pixel(simd, columns, place);
+                    for (sum, term) in of_block.iter_mut().zip(of_pixel) {
+                        *sum = simd.add_f32s(*sum, term);
+                    }
                 }
-                let sum = [sum];
-                let values: &[f32] = cast_slice(&sum);
-                for (sum, value) in sums[start..].iter_mut().zip(values) {
-                    *sum += f64::from(*value);
+                for (sums, of_block) in sums.iter_mut().zip(of_block) {
+                    let of_block = [of_block];
+                    let values: &[f32] = cast_slice(&of_block);
+                    for (sum, value) in sums[start..end].iter_mut().zip(values) {
+                        *sum += f64::from(*value);
+                    }
                 }
             }
         }
@@ -146,29 +254,50 @@ mod tests {
                 numbers(pixels * channels, -1.0),
             );
             let means = [numbers(channels, 2.9), numbers(channels, -0.8)];
+            let [factors, shifts] = [0.5, 0.1].map(|mean| numbers(channels, mean));
             let results = Level::each(|level| {
                 let sums = channel_sums(&a, channels);
-                let products = channel_covariances([&a, &b], [&means[0], &means[1]]);
-                for channel in 0..channels {
-                    let of_channel = || (channel..a.len()).step_by(channels);
-                    let exact: f64 = of_channel().map(|index| f64::from(a[index])).sum();
-                    let terms = of_channel().map(|index| {
-                        f64::from((a[index] - means[0][channel]) * (b[index] - means[1][channel]))
-                    });
-                    let (exact_product, scale) = terms.fold((0.0, 0.0), |(sum, scale), term| {
+                let squares = channel_squares(&a, &means[0]);
+                let normalization = Affine {
+                    means: &means[1],
+                    factors: &factors,
+                    shifts: &shifts,
+                };
+                let [plain, clipped] =
+                    [false, true].map(|relu| channel_products(&a, &b, normalization, relu));
+                let is_close = |found: f64, terms: &mut dyn Iterator<Item = f32>| {
+                    let terms = terms.map(f64::from);
+                    let (exact, scale) = terms.fold((0.0, 0.0), |(sum, scale), term| {
                         (sum + term, scale + term.abs())
                     });
-                    let (sum, product) = (sums[channel], products[channel]);
-                    assert!(
-                        (sum - exact).abs() <= 1e-6 * exact,
-                        "{sum}, {exact}, {level:?}"
-                    );
-                    assert!(
-                        (product - exact_product).abs() <= 1e-6 * scale,
-                        "{product} instead of {exact_product}, {level:?}"
-                    );
+                    (found - exact).abs() <= 1e-6 * scale
+                };
+                for channel in 0..channels {
+                    let places = || (channel..a.len()).step_by(channels);
+                    let distance = |place: usize| b[place] - means[1][channel];
+                    let passes =
+                        |place: &usize| distance(*place) * factors[channel] + shifts[channel] > 0.0;
+                    let product = |place: usize| a[place] * distance(place);
+                    let square = |place: usize| (a[place] - means[0][channel]).powi(2);
+                    let found_and_terms: [(f64, &mut dyn Iterator<Item = f32>); 6] = [
+                        (sums[channel], &mut places().map(|place| a[place])),
+                        (squares[channel], &mut places().map(square)),
+                        (plain[0][channel], &mut places().map(|place| a[place])),
+                        (plain[1][channel], &mut places().map(product)),
+                        (
+                            clipped[0][channel],
+                            &mut places().filter(passes).map(|place| a[place]),
+                        ),
+                        (
+                            clipped[1][channel],
+                            &mut places().filter(passes).map(product),
+                        ),
+                    ];
+                    for (index, (found, terms)) in found_and_terms.into_iter().enumerate() {
+                        assert!(is_close(found, terms), "{index}: {found}, {level:?}");
+                    }
                 }
-                (sums, products)
+                (sums, squares, plain, clipped)
             });
             assert!(results.iter().all(|sums| *sums == results[0]));
         }

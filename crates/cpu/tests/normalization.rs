@@ -6,7 +6,7 @@ use burn::{
     nn::{GroupNorm, GroupNormConfig},
     tensor::{Device, Tensor, TensorData, module},
 };
-use fcos_burn_cpu::{batch_norm_train, group_norm, group_norm_relu, relu};
+use fcos_burn_cpu::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu, relu};
 
 const EPSILON: f64 = 1e-5;
 
@@ -173,16 +173,56 @@ fn gradients_of_a_constant_input_are_finite() {
 }
 
 #[test]
-fn group_norm_with_relu_is_relu_of_group_norm() {
-    for device in [Device::flex(), Device::flex().autodiff()] {
-        let layer = GroupNormConfig::new(4, 12).init(&device);
-        let shape = [2, 12, 5, 7];
-        let data = TensorData::new(numbers(shape.iter().product(), 5, 0.0), shape);
-        let input = Tensor::<4>::from_data(data, &device);
-        let expected = relu(group_norm(&layer, input.clone())).into_data();
-        let found = group_norm_relu(&layer, input).into_data();
-        assert_eq!(found, expected);
-        let is_zero = |value: &f32| *value == 0.0;
-        assert!(found.as_slice::<f32>().expect("floats").iter().any(is_zero));
+fn normalization_with_relu_is_relu_of_normalization() {
+    for (shape, device) in SHAPES
+        .iter()
+        .flat_map(|shape| devices().map(|device| (*shape, device)))
+    {
+        let found = results(shape, &device, |input, gamma, beta| {
+            let (output, mean, variance) = batch_norm_relu_train(input, gamma, beta, EPSILON);
+            (output, [mean, variance])
+        });
+        let expected = results(shape, &device, |input, gamma, beta| {
+            let (output, mean, variance) = batch_norm_train(input, gamma, beta, EPSILON);
+            (relu(output), [mean, variance])
+        });
+        // To the bit.
+        assert!(found == expected, "{shape:?}");
+        assert!(found[0].contains(&0.0));
+
+        let layer = |gamma, beta| GroupNorm {
+            gamma: Some(Param::from_tensor(gamma)),
+            beta: Some(Param::from_tensor(beta)),
+            ..GroupNormConfig::new(4, shape[1]).init(&device)
+        };
+        let found = results(shape, &device, |input, gamma, beta| {
+            (group_norm_relu(&layer(gamma, beta), input), [])
+        });
+        let expected = results(shape, &device, |input, gamma, beta| {
+            (relu(group_norm(&layer(gamma, beta), input)), [])
+        });
+        assert!(found == expected, "{shape:?}");
     }
+}
+
+#[test]
+fn group_norm_with_relu_without_autodiff_is_relu_of_group_norm() {
+    let device = Device::flex();
+    let layer = GroupNormConfig::new(4, 12).init(&device);
+    let shape = [2, 12, 5, 7];
+    let data = TensorData::new(numbers(shape.iter().product(), 5, 0.0), shape);
+    let input = Tensor::<4>::from_data(data, &device);
+    let expected = relu(group_norm(&layer, input.clone())).into_data();
+    assert_eq!(group_norm_relu(&layer, input).into_data(), expected);
+}
+
+#[test]
+fn normalization_with_relu_keeps_nan() {
+    let device = Device::flex().autodiff();
+    let values = vec![f32::NAN, 1.0, -1.0, 2.0];
+    let input = Tensor::<4>::from_data(TensorData::new(values, [1, 1, 2, 2]), &device);
+    let one = || Tensor::<1>::ones([1], &device);
+    let (output, ..) = batch_norm_relu_train(input.require_grad(), one(), one(), EPSILON);
+    let values: Vec<f32> = output.into_data().try_into_vec().expect("floats");
+    assert!(values.iter().all(|value| value.is_nan()));
 }

@@ -10,9 +10,9 @@ use fcos_burn_loss::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    kernels::{group_norm_relu, relu},
+    kernels::{Pyramid, relu},
     layers::{conv_with_zero_bias, group_norm_config},
-    mixed_precision::{convolve, in_f32},
+    mixed_precision::{convolve_levels, levels_in_f32},
     postprocess::is_default,
 };
 
@@ -390,39 +390,48 @@ impl FcosHead {
     /// - `levels`: `[batch, channels, height, width]` each, a level for each of
     ///   [`strides`](Self::strides)
     pub fn forward(&self, levels: Vec<Tensor<4>>) -> Vec<LevelPrediction> {
-        levels
-            .into_iter()
-            .zip(&self.strides)
-            .enumerate()
-            .map(|(level, (features, &stride))| {
-                self.forward_level(features, stride, self.scales.get(level))
-            })
-            .collect()
-    }
-
-    fn forward_level(
-        &self,
-        features: Tensor<4>,
-        stride: usize,
-        scale: Option<&Param<Tensor<1>>>,
-    ) -> LevelPrediction {
+        let pyramid = Pyramid::new(levels);
         // The predictors compute in 32 bits: rounding an exponent or a logit to 16 bits
         // would change boxes and scores visibly.
-        let tower = |tower, features| run_tower(tower, features).cast(FloatDType::F32);
-        let class_features = tower(&self.class_tower, features.clone());
-        let box_features = tower(&self.box_tower, features);
+        let tower = |tower: &[TowerLayer], pyramid: Pyramid| {
+            let features = tower
+                .iter()
+                .fold(pyramid, |features, layer| layer.forward(features));
+            features.cast(FloatDType::F32)
+        };
+        let class_features = tower(&self.class_tower, pyramid.clone());
+        let box_features = tower(&self.box_tower, pyramid);
         let quality_logits = self.centerness.as_ref().map(|conv| {
             let features = match self.centerness_branch {
                 Some(CenternessBranch::Regression) => &box_features,
                 _ => &class_features,
             };
-            convolve(conv, features.clone())
+            convolve_levels(conv, features.clone()).into_levels()
         });
-        let distances = convolve(&self.distances, box_features);
-        let scaled = match scale {
-            Some(scale) => distances * scale.val().reshape([1, 1, 1, 1]),
-            None => distances,
-        };
+        let mut quality_logits = quality_logits.into_iter().flatten();
+        let class_logits = convolve_levels(&self.class_logits, class_features).into_levels();
+        let distances = convolve_levels(&self.distances, box_features).into_levels();
+        (class_logits.into_iter().zip(distances))
+            .zip(&self.strides)
+            .enumerate()
+            .map(|(level, ((class_logits, distances), &stride))| {
+                let scaled = match self.scales.get(level) {
+                    Some(scale) => distances * scale.val().reshape([1, 1, 1, 1]),
+                    None => distances,
+                };
+                self.prediction(class_logits, scaled, quality_logits.next(), stride)
+            })
+            .collect()
+    }
+
+    /// The prediction for a level, given its regression output times its scale.
+    fn prediction(
+        &self,
+        class_logits: Tensor<4>,
+        scaled: Tensor<4>,
+        quality_logits: Option<Tensor<4>>,
+        stride: usize,
+    ) -> LevelPrediction {
         let stride = stride as f32;
         let (centerness_logits, iou_logits) = match self.quality {
             BoxQuality::Centerness => (quality_logits, None),
@@ -433,7 +442,7 @@ impl FcosHead {
             _ => None,
         };
         LevelPrediction {
-            class_logits: convolve(&self.class_logits, class_features),
+            class_logits,
             distances: match self.regression {
                 RegressionForm::Exp => scaled.clamp_max(MAX_EXPONENT).exp(),
                 RegressionForm::NormalizedRelu => relu(scaled).mul_scalar(stride),
@@ -462,12 +471,6 @@ fn means_of_distributions(logits: Tensor<4>, bins: usize) -> Tensor<4> {
     means.reshape([batch, sides, height, width])
 }
 
-fn run_tower(tower: &[TowerLayer], features: Tensor<4>) -> Tensor<4> {
-    tower
-        .iter()
-        .fold(features, |features, layer| layer.forward(features))
-}
-
 /// A layer of a tower: a convolution, group normalization and ReLU.
 #[derive(Module, Debug)]
 pub struct TowerLayer {
@@ -486,9 +489,9 @@ impl TowerLayer {
         &self.norm
     }
 
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        in_f32(convolve(&self.conv, input), |features| {
-            group_norm_relu(&self.norm, features)
+    fn forward(&self, input: Pyramid) -> Pyramid {
+        levels_in_f32(convolve_levels(&self.conv, input), |features| {
+            features.group_norm_relu(&self.norm)
         })
     }
 }

@@ -3,14 +3,14 @@
 
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::{
-    Epilogue, Shortcut, add_upsampled, batch_norm_train, branch, conv2d, conv2d_fused, group_norm,
-    group_norm_relu, max_pool2d, relu,
+    Epilogue, Pyramid, Shortcut, add_upsampled, batch_norm_relu_train, batch_norm_train, branch,
+    conv2d, conv2d_fused, group_norm, group_norm_relu, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
 pub(crate) use burn_kernels::{
-    Epilogue, Shortcut, add_upsampled, batch_norm_train, branch, conv2d, conv2d_fused, group_norm,
-    group_norm_relu, max_pool2d, relu,
+    Epilogue, Pyramid, Shortcut, add_upsampled, batch_norm_relu_train, batch_norm_train, branch,
+    conv2d, conv2d_fused, group_norm, group_norm_relu, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -18,7 +18,7 @@ mod burn_kernels {
     use burn::{
         nn::{GroupNorm, pool::MaxPool2d},
         tensor::{
-            Tensor, activation, module,
+            DType, FloatDType, Tensor, activation, module,
             ops::{ConvOptions, InterpolateMode, InterpolateOptions},
         },
     };
@@ -88,6 +88,16 @@ mod burn_kernels {
         (result.output, result.mean, result.variance)
     }
 
+    pub(crate) fn batch_norm_relu_train(
+        input: Tensor<4>,
+        gamma: Tensor<1>,
+        beta: Tensor<1>,
+        epsilon: f64,
+    ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
+        let (output, mean, variance) = batch_norm_train(input, gamma, beta, epsilon);
+        (relu(output), mean, variance)
+    }
+
     pub(crate) fn max_pool2d(layer: &MaxPool2d, input: Tensor<4>) -> Tensor<4> {
         layer.forward(input)
     }
@@ -104,5 +114,44 @@ mod burn_kernels {
 
     pub(crate) fn group_norm_relu(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
         relu(layer.forward(input))
+    }
+
+    /// The levels of a pyramid.
+    #[derive(Clone)]
+    pub(crate) struct Pyramid(Vec<Tensor<4>>);
+
+    impl Pyramid {
+        pub(crate) fn new(levels: Vec<Tensor<4>>) -> Self {
+            Self(levels)
+        }
+
+        pub(crate) fn into_levels(self) -> Vec<Tensor<4>> {
+            self.0
+        }
+
+        pub(crate) fn dtype(&self) -> Option<DType> {
+            self.0.first().map(Tensor::dtype)
+        }
+
+        pub(crate) fn cast(self, format: FloatDType) -> Self {
+            self.map(|level| level.cast(format))
+        }
+
+        pub(crate) fn conv2d(
+            self,
+            weight: Tensor<4>,
+            bias: Option<Tensor<1>>,
+            options: ConvOptions<2>,
+        ) -> Self {
+            self.map(|level| conv2d(level, weight.clone(), bias.clone(), options.clone()))
+        }
+
+        pub(crate) fn group_norm_relu(self, layer: &GroupNorm) -> Self {
+            self.map(|level| group_norm_relu(layer, level))
+        }
+
+        fn map(self, layer: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
+            Self(self.0.into_iter().map(layer).collect())
+        }
     }
 }

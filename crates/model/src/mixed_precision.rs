@@ -10,7 +10,7 @@ use burn::{
     tensor::{DType, FloatDType, Tensor, ops::ConvOptions},
 };
 
-use crate::kernels::{Epilogue, conv2d, conv2d_fused};
+use crate::kernels::{Epilogue, Pyramid, conv2d, conv2d_fused};
 
 /// Applies a convolution in the number format of `input`.
 ///
@@ -28,6 +28,18 @@ pub fn convolve(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
     let weight = layer.weight.val().cast(format);
     let bias = layer.bias.as_ref().map(|bias| bias.val().cast(format));
     conv2d(input, weight, bias, options(layer))
+}
+
+/// Applies a convolution to all levels, in their number format.
+///
+/// # Panics
+///
+/// As [`convolve`].
+pub(crate) fn convolve_levels(layer: &Conv2d, levels: Pyramid) -> Pyramid {
+    let format = levels.dtype().map_or(FloatDType::F32, FloatDType::from);
+    let weight = layer.weight.val().cast(format);
+    let bias = layer.bias.as_ref().map(|bias| bias.val().cast(format));
+    levels.conv2d(weight, bias, options(layer))
 }
 
 /// Applies a convolution without bias in 32 bits, and then `epilogue`.
@@ -54,4 +66,10 @@ pub fn in_f32(input: Tensor<4>, layer: impl FnOnce(Tensor<4>) -> Tensor<4>) -> T
         DType::F32 => layer(input),
         dtype => layer(input.cast(FloatDType::F32)).cast(FloatDType::from(dtype)),
     }
+}
+
+/// Applies `layer` in 32 bits and returns its output in the number format of `levels`.
+pub(crate) fn levels_in_f32(levels: Pyramid, layer: impl FnOnce(Pyramid) -> Pyramid) -> Pyramid {
+    let format = levels.dtype().map_or(FloatDType::F32, FloatDType::from);
+    layer(levels.cast(FloatDType::F32)).cast(format)
 }

@@ -9,7 +9,7 @@ use crate::{
 
 use super::{
     direct::{self, Direction, weight_panels},
-    geometry::Geometry,
+    geometry::{Geometry, Part},
     stencil::{Phase, Stencil},
     winograd,
 };
@@ -23,12 +23,19 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// The fastest for the forward pass.
-    pub fn of(input: Nhwc, filters: usize, geometry: &Geometry) -> Self {
-        match winograd::is_suitable(geometry, input.batch(), input.channels(), filters) {
+    pub fn of(parts: &[Part], channels: usize, filters: usize) -> Self {
+        match winograd::is_suitable(parts.iter().copied(), channels, filters) {
             true => Self::Winograd,
             false => Self::Direct,
         }
     }
+}
+
+/// Images of one size, and the sizes of a convolution.
+#[derive(Clone, Copy, Debug)]
+pub struct Maps<'a> {
+    pub images: Nhwc<'a>,
+    pub geometry: Geometry,
 }
 
 /// A weight in the form in which the forward pass reads it.
@@ -63,106 +70,122 @@ impl PackedWeight {
     }
 }
 
-/// The output, `[batch, height, width, filters]`.
-pub fn forward(
-    input: Nhwc,
-    weight: &PackedWeight,
-    filters: usize,
-    finish: Finish,
-    geometry: &Geometry,
-) -> Vec<f32> {
+/// The output, `[batch, height, width, filters]`, one part after the other.
+pub fn forward(inputs: &[Maps], weight: &PackedWeight, filters: usize, finish: Finish) -> Vec<f32> {
     match weight {
         PackedWeight::Direct(panels) => {
-            let stencil = Stencil::forward(geometry);
-            by_stencil(
-                input,
-                std::slice::from_ref(panels),
-                filters,
-                &stencil,
-                finish,
-            )
+            let sources: Vec<(Nhwc, Stencil)> = (inputs.iter())
+                .map(|maps| (maps.images, Stencil::forward(&maps.geometry)))
+                .collect();
+            by_stencil(&sources, std::slice::from_ref(panels), filters, finish)
         }
-        PackedWeight::Winograd(kernels) => by_winograd(input, kernels, filters, finish, geometry),
+        PackedWeight::Winograd(kernels) => by_winograd(inputs, kernels, filters, finish),
     }
 }
 
-/// The gradient of the input, `[batch, height, width, channels]`.
-pub fn input_gradient(
-    output_gradient: Nhwc,
-    weight: &[f32],
-    channels: usize,
-    geometry: &Geometry,
-) -> Vec<f32> {
-    let filters = output_gradient.channels();
+/// The gradient of the input, `[batch, height, width, channels]`, one part after the other, given
+/// the gradient of the output. If there are several parts, the stride is 1.
+pub fn input_gradient(output_gradients: &[Maps], weight: &[f32], channels: usize) -> Vec<f32> {
+    let Some(first) = output_gradients.first() else {
+        return Vec::new();
+    };
+    let filters = first.images.channels();
     let finish = Finish::default();
-    if let Some(transposed) = geometry.transposed()
-        && winograd::is_suitable(&transposed, output_gradient.batch(), filters, channels)
-    {
-        let kernels = winograd::Kernels::new(weight, filters, Direction::Backward);
-        return by_winograd(output_gradient, &kernels, channels, finish, &transposed);
-    }
-    let stencil = Stencil::input_gradient(geometry);
-    let panels: Vec<Panels> = (stencil.phases.iter())
-        .map(|phase| weight_panels(weight, filters, geometry.taps(), phase, Direction::Backward))
+    let transposed: Option<Vec<Maps>> = (output_gradients.iter())
+        .map(|Maps { images, geometry }| {
+            let geometry = geometry.transposed()?;
+            Some(Maps {
+                images: *images,
+                geometry,
+            })
+        })
         .collect();
-    by_stencil(output_gradient, &panels, channels, &stencil, finish)
+    if let Some(transposed) = transposed {
+        let parts = transposed.iter().map(|maps| Part {
+            images: maps.images.batch(),
+            geometry: maps.geometry,
+        });
+        if winograd::is_suitable(parts, filters, channels) {
+            let kernels = winograd::Kernels::new(weight, filters, Direction::Backward);
+            return by_winograd(&transposed, &kernels, channels, finish);
+        }
+    }
+    let sources: Vec<(Nhwc, Stencil)> = (output_gradients.iter())
+        .map(|maps| (maps.images, Stencil::input_gradient(&maps.geometry)))
+        .collect();
+    let (taps, stencil) = (
+        first.geometry.taps(),
+        Stencil::input_gradient(&first.geometry),
+    );
+    let panels: Vec<Panels> = (stencil.phases.iter())
+        .map(|phase| weight_panels(weight, filters, taps, phase, Direction::Backward))
+        .collect();
+    by_stencil(&sources, &panels, channels, finish)
 }
 
 fn by_winograd(
-    source: Nhwc,
+    sources: &[Maps],
     kernels: &winograd::Kernels,
     columns: usize,
     finish: Finish,
-    geometry: &Geometry,
 ) -> Vec<f32> {
-    let length = source.batch() * geometry.output_pixels() * columns;
+    let pixels = |maps: &Maps| maps.images.batch() * maps.geometry.output_pixels();
+    let length = sources.iter().map(pixels).sum::<usize>() * columns;
     // SAFETY: the tiles cover every pixel of the output, and each is written for all columns.
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |output| {
-            winograd::forward(source, kernels, finish, geometry, output);
+            winograd::forward(sources, kernels, finish, output);
         })
     }
 }
 
+/// All sources have the phases of `panels`.
 fn by_stencil(
-    source: Nhwc,
+    sources: &[(Nhwc, Stencil)],
     panels: &[Panels],
     columns: usize,
-    stencil: &Stencil,
     finish: Finish,
 ) -> Vec<f32> {
-    let length = source.batch() * stencil.output[0] * stencil.output[1] * columns;
+    let pixels = |(source, stencil): &(Nhwc, Stencil)| {
+        source.batch() * stencil.output[0] * stencil.output[1]
+    };
+    let length = sources.iter().map(pixels).sum::<usize>() * columns;
     // SAFETY: the phases cover every pixel of the output, and each is written for all columns.
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |output| {
-            direct::apply(source, stencil, panels, finish, output);
+            direct::apply(sources, panels, finish, output);
         })
     }
 }
 
-/// The gradient of the weight, `[filters, channels, kernel height, kernel width]`.
-pub fn weight_gradient(input: Nhwc, output_gradient: Nhwc, geometry: &Geometry) -> Vec<f32> {
-    let (channels, filters) = (input.channels(), output_gradient.channels());
-    let length = filters * channels * geometry.taps();
+/// The gradient of the weight, `[filters, channels, kernel height, kernel width]`, given the inputs
+/// and the gradients of the output.
+pub fn weight_gradient(inputs: &[Maps], output_gradients: &[Nhwc]) -> Vec<f32> {
+    let (Some(input), Some(output_gradient)) = (inputs.first(), output_gradients.first()) else {
+        return Vec::new();
+    };
+    let (channels, filters) = (input.images.channels(), output_gradient.channels());
+    let length = filters * channels * input.geometry.taps();
+    let parts = inputs.iter().map(|maps| Part {
+        images: maps.images.batch(),
+        geometry: maps.geometry,
+    });
+    let is_by_winograd = winograd::is_suitable_for_weight_gradient(parts, channels, filters);
     // SAFETY: either algorithm writes all values: its panels cover all filters, and each of their
     // taps and channels is written.
     #[allow(unsafe_code)]
     unsafe {
-        vec_written_by(length, |gradient| {
-            let batch = input.batch();
-            if winograd::is_suitable_for_weight_gradient(geometry, batch, channels, filters) {
-                winograd::weight_gradient(input, output_gradient, geometry, gradient);
-            } else {
-                direct::weight_gradient(input, output_gradient, geometry, gradient);
-            }
+        vec_written_by(length, |gradient| match is_by_winograd {
+            true => winograd::weight_gradient(inputs, output_gradients, gradient),
+            false => direct::weight_gradient(inputs, output_gradients, gradient),
         })
     }
 }
 
-/// The gradient of the bias, `[filters]`.
-pub fn bias_gradient(output_gradient: Nhwc) -> Vec<f32> {
-    let sums = reduction::channel_sums(output_gradient.values(), output_gradient.channels());
+/// The gradient of the bias, `[filters]`, given that of the output, `[pixels, filters]`.
+pub fn bias_gradient(output_gradient: &[f32], filters: usize) -> Vec<f32> {
+    let sums = reduction::channel_sums(output_gradient, filters);
     sums.into_iter().map(|sum| sum as f32).collect()
 }

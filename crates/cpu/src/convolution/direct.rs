@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    geometry::Geometry,
+    algorithm::Maps,
     stencil::{Phase, Stencil},
 };
 
@@ -114,70 +114,75 @@ fn pack_rows(
     }
 }
 
-/// Writes the sums of a stencil over `source` to all of `output`, `[batch, height, width, columns]`.
-/// `panels` are those of its phases.
+/// Writes the sums of each stencil over its source to all of `output`,
+/// `[batch, height, width, columns]`, one source after the other. `panels` are those of the phases,
+/// which all stencils have.
 pub fn apply(
-    source: Nhwc,
-    stencil: &Stencil,
+    sources: &[(Nhwc, Stencil)],
     panels: &[Panels],
     finish: Finish,
     output: &mut [MaybeUninit<f32>],
 ) {
-    let [height, width] = stencil.output;
     let columns = panels.first().map_or(0, Panels::columns);
-    let units = height.div_ceil(stencil.output_step[0]);
-    let per_unit = stencil.output_step[0] * width;
-    let all = source.batch() * units * per_unit;
+    let units = |stencil: &Stencil| stencil.output[0].div_ceil(stencil.output_step[0]);
+    let per_unit = |stencil: &Stencil| stencil.output_step[0] * stencil.output[1];
+    let all: usize = (sources.iter())
+        .map(|(source, stencil)| source.batch() * units(stencil) * per_unit(stencil))
+        .sum();
     let pixels = (all / (4 * rayon::current_num_threads())).clamp(PIXELS[0], PIXELS[1]);
-    let size = (pixels / per_unit.max(1)).clamp(1, units.max(1));
     let mut tasks = Vec::new();
-    let mut rest = output;
-    for image in 0..source.batch() {
-        for start in (0..units).step_by(size) {
-            let units = start..units.min(start + size);
-            let rows = rows_of(stencil, &units);
-            let (output, others) = rest.split_at_mut(rows.len() * width * columns);
-            tasks.push((image, units, output));
-            rest = others;
+    let (mut offset, mut rest) = (0, output);
+    for (source, stencil) in sources {
+        let units = units(stencil);
+        let size = (pixels / per_unit(stencil).max(1)).clamp(1, units.max(1));
+        for image in 0..source.batch() {
+            for start in (0..units).step_by(size) {
+                let units = start..units.min(start + size);
+                let rows = rows_of(stencil, &units);
+                let length = rows.len() * stencil.output[1] * columns;
+                let (output, others) = rest.split_at_mut(length);
+                tasks.push((*source, stencil, image, units, offset, output));
+                (offset, rest) = (offset + length, others);
+            }
         }
     }
-    tasks.into_par_iter().for_each(|(image, units, output)| {
-        let mut scratch = Scratch::new();
-        let first_row = units.start * stencil.output_step[0];
-        let finish = Finish {
-            addend: finish.addend.map(|addend| {
-                &addend[(image * height + first_row) * width * columns..][..output.len()]
-            }),
-            ..finish
-        };
-        let window = Window::new(source, stencil, image, &units, &mut scratch);
-        for (phase, panels) in stencil.phases.iter().zip(panels) {
-            let [down, across] = stencil.extent(phase);
-            let pixels = || {
-                let rows = units.start..units.end.min(down);
-                rows.flat_map(|y| (0..across).map(move |x| [y, x]))
+    tasks
+        .into_par_iter()
+        .for_each(|(source, stencil, image, units, offset, output)| {
+            let mut scratch = Scratch::new();
+            let (width, first_row) = (stencil.output[1], units.start * stencil.output_step[0]);
+            let finish = Finish {
+                addend: (finish.addend).map(|addend| &addend[offset..offset + output.len()]),
+                ..finish
             };
-            let starts: Vec<usize> = pixels().map(|pixel| window.start(pixel)).collect();
-            let targets: Vec<usize> = pixels()
-                .map(|[y, x]| {
-                    let row = y * stencil.output_step[0] + phase.first[0] - first_row;
-                    (row * width + x * stencil.output_step[1] + phase.first[1]) * columns
-                })
-                .collect();
-            let (segments, length) = window.segments(phase);
-            dispatch(Rows {
-                source: window.values,
-                starts: &starts,
-                segments: &segments,
-                length,
-                panels,
-                first: 0,
-                targets: &targets,
-                finish,
-                output,
-            });
-        }
-    });
+            let window = Window::new(source, stencil, image, &units, &mut scratch);
+            for (phase, panels) in stencil.phases.iter().zip(panels) {
+                let [down, across] = stencil.extent(phase);
+                let pixels = || {
+                    let rows = units.start..units.end.min(down);
+                    rows.flat_map(|y| (0..across).map(move |x| [y, x]))
+                };
+                let starts: Vec<usize> = pixels().map(|pixel| window.start(pixel)).collect();
+                let targets: Vec<usize> = pixels()
+                    .map(|[y, x]| {
+                        let row = y * stencil.output_step[0] + phase.first[0] - first_row;
+                        (row * width + x * stencil.output_step[1] + phase.first[1]) * columns
+                    })
+                    .collect();
+                let (segments, length) = window.segments(phase);
+                dispatch(Rows {
+                    source: window.values,
+                    starts: &starts,
+                    segments: &segments,
+                    length,
+                    panels,
+                    first: 0,
+                    targets: &targets,
+                    finish,
+                    output,
+                });
+            }
+        });
 }
 
 /// The output rows of some units: of as many rows each as there are phases along the height.
@@ -281,36 +286,48 @@ impl<'a> Window<'a> {
     }
 }
 
-/// Writes the gradient of the weight, `[filters, channels, kernel height, kernel width]`, given that
-/// of the output.
+/// Writes the gradient of the weight, `[filters, channels, kernel height, kernel width]`, given the
+/// inputs and the gradients of the output.
 pub fn weight_gradient(
-    input: Nhwc,
-    output_gradient: Nhwc,
-    geometry: &Geometry,
+    inputs: &[Maps],
+    output_gradients: &[Nhwc],
     weight_gradient: &mut [MaybeUninit<f32>],
 ) {
-    let stencil = Stencil::forward(geometry);
-    let [height, width] = geometry.output;
-    let (channels, filters, taps) = (
-        input.channels(),
-        output_gradient.channels(),
-        geometry.taps(),
-    );
-    let Some(phase) = stencil.phases.first() else {
+    let stencils: Vec<Stencil> = (inputs.iter())
+        .map(|maps| Stencil::forward(&maps.geometry))
+        .collect();
+    let (Some(input), Some(output_gradient)) = (inputs.first(), output_gradients.first()) else {
         return;
     };
+    let (channels, filters, taps) = (
+        input.images.channels(),
+        output_gradient.channels(),
+        input.geometry.taps(),
+    );
+    let phase = Phase::forward(&input.geometry);
     // Whole rows of the output, so many that a part of the pixels is one block or more.
-    let rows = (GRADIENT_PIXELS / width.max(1)).clamp(1, height.max(1));
-    let blocks: Vec<(usize, Range<usize>)> = (0..input.batch())
-        .flat_map(|image| {
-            let starts = (0..height).step_by(rows);
-            starts.map(move |start| (image, start..height.min(start + rows)))
+    let blocks: Vec<Block> = (inputs.iter().zip(&stencils).zip(output_gradients))
+        .flat_map(|((input, stencil), gradient)| {
+            let [height, width] = stencil.output;
+            let rows = (GRADIENT_PIXELS / width.max(1)).clamp(1, height.max(1));
+            (0..input.images.batch()).flat_map(move |image| {
+                let starts = (0..height).step_by(rows);
+                starts.map(move |start| Block {
+                    input: input.images,
+                    stencil,
+                    gradient: *gradient,
+                    image,
+                    rows: start..height.min(start + rows),
+                })
+            })
         })
         .collect();
+    let pixels = |maps: &Maps| maps.images.batch() * maps.geometry.output_pixels();
+    let pixels: usize = inputs.iter().map(pixels).sum();
     let depth = taps * channels;
     // Neither depends on the number of threads, so that sums do not.
     let parts = (GRADIENT_VALUES / (depth * filters).max(1))
-        .min(input.batch() * height * width / PART_PIXELS)
+        .min(pixels / PART_PIXELS)
         .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
     let part = blocks.len().div_ceil(parts).max(1);
     let mut sums: Vec<Panels> = (0..parts).map(|_| Panels::zeros(depth, filters)).collect();
@@ -324,14 +341,16 @@ pub fn weight_gradient(
         .into_par_iter()
         .for_each(|(index, sums, blocks)| {
             let [mut scratch, mut gradients] = [Scratch::new(), Scratch::new()];
-            for (image, rows) in blocks {
-                let window = Window::new(input, &stencil, *image, rows, &mut scratch);
+            for block in blocks {
+                let (image, rows) = (block.image, &block.rows);
+                let window = Window::new(block.input, block.stencil, image, rows, &mut scratch);
+                let width = block.stencil.output[1];
                 let pixels = rows.clone().flat_map(|y| (0..width).map(move |x| [y, x]));
                 let starts: Vec<usize> = pixels.map(|pixel| window.start(pixel)).collect();
-                let start = output_gradient.row_start(*image, rows.start);
-                let values = &output_gradient.values()[start..][..starts.len() * filters];
+                let start = block.gradient.row_start(image, rows.start);
+                let values = &block.gradient.values()[start..][..starts.len() * filters];
                 let panel = Panel::gather(values, filters, index, &mut gradients);
-                let (segments, length) = window.segments(phase);
+                let (segments, length) = window.segments(&phase);
                 let sums = sums.chunks_exact_mut(length * panel.width());
                 for (segment, sums) in segments.iter().zip(sums) {
                     add_products(&window.values[*segment..], &starts, length, panel, sums);
@@ -360,6 +379,15 @@ pub fn weight_gradient(
                 }
             }
         });
+}
+
+/// Some rows of the output of an image.
+struct Block<'a> {
+    input: Nhwc<'a>,
+    stencil: &'a Stencil,
+    gradient: Nhwc<'a>,
+    image: usize,
+    rows: Range<usize>,
 }
 
 /// The sum of matrices of one shape. There is at least one.

@@ -1,5 +1,7 @@
 //! Convolutions whose sums are scaled, shifted, added to and clipped before they are written.
 
+use std::sync::Arc;
+
 use burn::{
     backend::{Flex, tensor::FloatTensor},
     tensor::{Tensor, ops::ConvOptions},
@@ -11,7 +13,7 @@ use crate::{
     product::Finish,
 };
 
-use super::{compute, conv2d, geometry::Geometry, packed_weights, supported_geometry};
+use super::{compute, conv2d, geometry::Part, packed_weights, supported_parts};
 
 /// What becomes of the output of a convolution: relu(`scale` · output + `shift` + `addend`), each
 /// part of which may be left out.
@@ -114,7 +116,7 @@ struct Fused {
     scale: Option<FloatTensor<Flex>>,
     shift: Option<FloatTensor<Flex>>,
     addend: Option<FloatTensor<Flex>>,
-    geometry: Geometry,
+    parts: Arc<[Part]>,
 }
 
 impl Fused {
@@ -125,14 +127,16 @@ impl Fused {
         epilogue: &Epilogue,
         options: &ConvOptions<2>,
     ) -> Option<Self> {
-        let geometry = supported_geometry(input, weight, None, options)?;
+        let [images, _, height, width] = input.dims();
+        let sizes = [(images, [height, width])];
+        let parts = supported_parts(&sizes, input, weight, None, options)?;
         let vector = |vector: &Option<Tensor<1>>| match vector {
             Some(vector) => untracked(vector).map(|vector| Some(vector.to_contiguous())),
             None => Some(None),
         };
         let addend = match &epilogue.addend {
             Some(addend) => {
-                let [height, width] = geometry.output;
+                let [height, width] = parts[0].geometry.output;
                 let shape = [input.dims()[0], weight.dims()[0], height, width];
                 assert_is_of_output(addend, shape);
                 Some(channels_last(&untracked(addend)?))
@@ -145,7 +149,7 @@ impl Fused {
             scale: vector(&epilogue.scale)?,
             shift: vector(&epilogue.shift)?,
             addend,
-            geometry,
+            parts,
         })
     }
 
@@ -162,7 +166,7 @@ impl Fused {
             &self.weight,
             pack,
             finish,
-            &self.geometry,
+            &self.parts,
         ))
     }
 }

@@ -10,8 +10,6 @@ mod geometry;
 #[forbid(unsafe_code)]
 mod packed_weights;
 #[forbid(unsafe_code)]
-mod partition;
-#[forbid(unsafe_code)]
 mod stencil;
 mod winograd;
 
@@ -40,8 +38,8 @@ use crate::{
     product::Finish,
 };
 
-use algorithm::{Algorithm, PackedWeight};
-use geometry::Geometry;
+use algorithm::{Algorithm, Maps, PackedWeight};
+use geometry::{Geometry, Part};
 
 /// The 2D convolution of `input` with `weight`, plus `bias`, like Burn's
 /// [`conv2d`](burn::tensor::module::conv2d).
@@ -66,9 +64,22 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let Some(geometry) = supported_geometry(&input, &weight, bias.as_ref(), &options) else {
-        return module::conv2d(input, weight, bias, options);
-    };
+    let [images, _, height, width] = input.dims();
+    let sizes = [(images, [height, width])];
+    match supported_parts(&sizes, &input, &weight, bias.as_ref(), &options) {
+        Some(parts) => convolve(input, weight, bias, parts),
+        None => module::conv2d(input, weight, bias, options),
+    }
+}
+
+/// The convolution of the images of all parts, one part after the other: if there are several,
+/// `input` and output are `[1, channels, pixels, 1]`.
+pub fn convolve(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    parts: Arc<[Part]>,
+) -> Tensor<4> {
     let filters = weight.dims()[0];
     let [input, weight] = [input, weight].map(Tensor::into_dispatch);
     Tensor::from_dispatch(match bias {
@@ -79,20 +90,22 @@ pub fn conv2d(
                 "bias must have one value per filter"
             );
             let bias = bias.into_dispatch();
-            <Dispatch as ConvolutionOps>::convolution_with_bias(input, weight, bias, geometry)
+            <Dispatch as ConvolutionOps>::convolution_with_bias(input, weight, bias, parts)
         }
-        None => <Dispatch as ConvolutionOps>::convolution(input, weight, geometry),
+        None => <Dispatch as ConvolutionOps>::convolution(input, weight, parts),
     })
 }
 
-/// `None` for convolutions that this crate does not compute.
-fn supported_geometry(
+/// The parts of an input with so many images of these sizes. `None` for convolutions that this crate
+/// does not compute.
+pub fn supported_parts(
+    sizes: &[(usize, [usize; 2])],
     input: &Tensor<4>,
     weight: &Tensor<4>,
     bias: Option<&Tensor<1>>,
     options: &ConvOptions<2>,
-) -> Option<Geometry> {
-    let [_, channels, height, width] = input.dims();
+) -> Option<Arc<[Part]>> {
+    let channels = input.dims()[1];
     let [_, weight_channels, kernel_height, kernel_width] = weight.dims();
     let is_supported = is_f32_on_flex(input)
         && weight.dtype() == DType::F32
@@ -105,13 +118,20 @@ fn supported_geometry(
     if !is_supported {
         return None;
     }
-    Geometry::new(
-        [height, width],
-        [kernel_height, kernel_width],
-        options.stride,
-        options.padding_begin(),
-        options.dilation,
-    )
+    let parts = sizes.iter().map(|(images, size)| {
+        let geometry = Geometry::new(
+            *size,
+            [kernel_height, kernel_width],
+            options.stride,
+            options.padding_begin(),
+            options.dilation,
+        )?;
+        Some(Part {
+            images: *images,
+            geometry,
+        })
+    });
+    parts.collect()
 }
 
 /// The convolution as an operation of the backends that implement it.
@@ -120,14 +140,14 @@ trait ConvolutionOps: Backend {
     fn convolution(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        geometry: Geometry,
+        parts: Arc<[Part]>,
     ) -> FloatTensor<Self>;
 
     fn convolution_with_bias(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        geometry: Geometry,
+        parts: Arc<[Part]>,
     ) -> FloatTensor<Self>;
 }
 
@@ -135,14 +155,14 @@ impl ConvolutionOps for Flex {
     fn convolution(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        geometry: Geometry,
+        parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         compute(
             &input,
             &weight,
             packed_weights::kept,
             Finish::default(),
-            &geometry,
+            &parts,
         )
     }
 
@@ -150,14 +170,14 @@ impl ConvolutionOps for Flex {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        geometry: Geometry,
+        parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         let bias = bias.to_contiguous();
         let finish = Finish {
             bias: Some(values(&bias)),
             ..Finish::default()
         };
-        compute(&input, &weight, packed_weights::kept, finish, &geometry)
+        compute(&input, &weight, packed_weights::kept, finish, &parts)
     }
 }
 
@@ -167,34 +187,71 @@ fn compute(
     weight: &FloatTensor<Flex>,
     pack: impl FnOnce(&FloatTensor<Flex>, Algorithm, &Geometry) -> Arc<PackedWeight>,
     finish: Finish,
-    geometry: &Geometry,
+    parts: &[Part],
 ) -> FloatTensor<Flex> {
-    let [batch, channels, _, _] = input.shape().dims();
+    let [_, channels, _, _] = input.shape().dims();
     let [filters, _, _, _] = weight.shape().dims();
     let input = channels_last(input);
-    let images = Nhwc::new(values(&input), geometry.input, channels);
-    let weight = pack(weight, Algorithm::of(images, filters, geometry), geometry);
-    let output = algorithm::forward(images, &weight, filters, finish, geometry);
-    let [height, width] = geometry.output;
-    channels_first(output, [batch, height, width, filters])
+    let inputs = inputs(values(&input), parts, channels);
+    let weight = pack(
+        weight,
+        Algorithm::of(parts, channels, filters),
+        &parts[0].geometry,
+    );
+    let output = algorithm::forward(&inputs, &weight, filters, finish);
+    let size = |part: &Part| part.geometry.output;
+    channels_first(output, shape(parts, size, filters))
+}
+
+/// The images of each part of an input.
+fn inputs<'a>(values: &'a [f32], parts: &[Part], channels: usize) -> Vec<Maps<'a>> {
+    let sizes = parts.iter().map(|part| (part.images, part.geometry.input));
+    let images = Nhwc::several(values, sizes, channels).into_iter();
+    images
+        .zip(parts)
+        .map(|(images, part)| Maps {
+            images,
+            geometry: part.geometry,
+        })
+        .collect()
+}
+
+/// The images of each part of an output.
+fn outputs<'a>(values: &'a [f32], parts: &[Part], filters: usize) -> Vec<Nhwc<'a>> {
+    let sizes = parts.iter().map(|part| (part.images, part.geometry.output));
+    Nhwc::several(values, sizes, filters)
+}
+
+/// The shape of an input or output with channels last, given the size of the images of a part.
+fn shape(parts: &[Part], size: impl Fn(&Part) -> [usize; 2], channels: usize) -> [usize; 4] {
+    match parts {
+        [part] => {
+            let [height, width] = size(part);
+            [part.images, height, width, channels]
+        }
+        parts => {
+            let pixels = |part: &Part| part.images * size(part).iter().product::<usize>();
+            [1, parts.iter().map(pixels).sum(), 1, channels]
+        }
+    }
 }
 
 impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
     fn convolution(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
-        geometry: Geometry,
+        parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         let [x, w] = [&input, &weight].map(|tensor| tensor.primitive());
-        let output = compute(x, w, packed_weights::fresh, Finish::default(), &geometry);
-        track::<C, 2>([&input, &weight], geometry, output)
+        let output = compute(x, w, packed_weights::fresh, Finish::default(), &parts);
+        track::<C, 2>([&input, &weight], parts, output)
     }
 
     fn convolution_with_bias(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        geometry: Geometry,
+        parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         let [x, w] = [&input, &weight].map(|tensor| tensor.primitive());
         let b = bias.primitive().to_contiguous();
@@ -202,15 +259,15 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
             bias: Some(values(&b)),
             ..Finish::default()
         };
-        let output = compute(x, w, packed_weights::fresh, finish, &geometry);
-        track::<C, 3>([&input, &weight, &bias], geometry, output)
+        let output = compute(x, w, packed_weights::fresh, finish, &parts);
+        track::<C, 3>([&input, &weight, &bias], parts, output)
     }
 }
 
 /// Records `output` as the result of `parents`, which are input, weight and optionally bias.
 fn track<C: CheckpointStrategy, const N: usize>(
     parents: [&FloatTensor<Autodiff<Flex, C>>; N],
-    geometry: Geometry,
+    parts: Arc<[Part]>,
     output: FloatTensor<Flex>,
 ) -> FloatTensor<Autodiff<Flex, C>>
 where
@@ -222,7 +279,7 @@ where
             let state = (
                 prep.checkpoint(parents[0]),
                 prep.checkpoint(parents[1]),
-                geometry,
+                parts,
             );
             prep.finish(state, output)
         }
@@ -231,7 +288,7 @@ where
 }
 
 /// What the backward pass needs: the nodes of input and weight, and the sizes.
-type State = (NodeId, NodeId, Geometry);
+type State = (NodeId, NodeId, Arc<[Part]>);
 
 #[derive(Debug)]
 struct Convolution;
@@ -253,9 +310,8 @@ impl Backward<Flex, 3> for Convolution {
         let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
         let [input, weight, bias] = ops.parents.map(|parent| parent.map(|node| node.id));
         if let Some(bias) = bias {
-            let [_, height, width, filters] = gradient.shape().dims();
-            let images = Nhwc::new(values(&gradient), [height, width], filters);
-            let result = algorithm::bias_gradient(images);
+            let filters = gradient.shape()[3];
+            let result = algorithm::bias_gradient(values(&gradient), filters);
             grads.register::<Flex>(bias, tensor(result, [filters]));
         }
         register_gradients(grads, checkpointer, ops.state, [input, weight], &gradient);
@@ -266,28 +322,31 @@ impl Backward<Flex, 3> for Convolution {
 fn register_gradients(
     grads: &mut Gradients,
     checkpointer: &mut Checkpointer,
-    (input, weight, geometry): State,
+    (input, weight, parts): State,
     [input_parent, weight_parent]: [Option<NodeId>; 2],
     gradient: &FloatTensor<Flex>,
 ) {
     let input = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(input);
     let weight = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(weight);
-    let [batch, channels, _, _] = input.shape().dims::<4>();
-    let shape: [usize; 4] = weight.shape().dims();
-    let gradient = Nhwc::new(values(gradient), geometry.output, shape[0]);
+    let [_, channels, _, _] = input.shape().dims::<4>();
+    let shape_of_weight: [usize; 4] = weight.shape().dims();
+    let gradients = outputs(values(gradient), &parts, shape_of_weight[0]);
     if let Some(node) = input_parent {
         let weight = weight.to_contiguous();
-        let result = algorithm::input_gradient(gradient, values(&weight), channels, &geometry);
-        let [height, width] = geometry.input;
-        grads.register::<Flex>(
-            node,
-            channels_first(result, [batch, height, width, channels]),
-        );
+        let gradients: Vec<Maps> = (gradients.iter().zip(&*parts))
+            .map(|(images, part)| Maps {
+                images: *images,
+                geometry: part.geometry,
+            })
+            .collect();
+        let result = algorithm::input_gradient(&gradients, values(&weight), channels);
+        let size = |part: &Part| part.geometry.input;
+        grads.register::<Flex>(node, channels_first(result, shape(&parts, size, channels)));
     }
     if let Some(node) = weight_parent {
         let input = channels_last(&input);
-        let images = Nhwc::new(values(&input), geometry.input, channels);
-        let result = algorithm::weight_gradient(images, gradient, &geometry);
-        grads.register::<Flex>(node, tensor(result, shape));
+        let inputs = inputs(values(&input), &parts, channels);
+        let result = algorithm::weight_gradient(&inputs, &gradients);
+        grads.register::<Flex>(node, tensor(result, shape_of_weight));
     }
 }

@@ -8,7 +8,7 @@ use burn::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    kernels::{batch_norm_train, group_norm},
+    kernels::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu, relu},
     layers::group_norm_config,
     mixed_precision::in_f32,
 };
@@ -72,10 +72,21 @@ impl Norm {
     pub fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         in_f32(input, |input| match self {
             Self::Batch(norm) if uses_batch_statistics(norm, &input.device()) => {
-                forward_train(norm, input)
+                forward_train(norm, input, batch_norm_train)
             }
             Self::Batch(norm) => norm.forward(input),
             Self::Group(norm) => group_norm(norm, input),
+        })
+    }
+
+    /// [`forward`](Self::forward), followed by ReLU.
+    pub fn forward_relu(&self, input: Tensor<4>) -> Tensor<4> {
+        in_f32(input, |input| match self {
+            Self::Batch(norm) if uses_batch_statistics(norm, &input.device()) => {
+                forward_train(norm, input, batch_norm_relu_train)
+            }
+            Self::Batch(norm) => relu(norm.forward(input)),
+            Self::Group(norm) => group_norm_relu(norm, input),
         })
     }
 
@@ -100,12 +111,16 @@ fn uses_batch_statistics(norm: &BatchNorm, device: &Device) -> bool {
     norm.training.is_enabled() && device.is_autodiff()
 }
 
-/// [`BatchNorm::forward`] in training: normalizes by the batch's statistics and updates
-/// the running ones.
-fn forward_train(norm: &BatchNorm, input: Tensor<4>) -> Tensor<4> {
+/// [`BatchNorm::forward`] in training: normalizes by the batch's statistics, as `normalize` does,
+/// and updates the running ones.
+fn forward_train(
+    norm: &BatchNorm,
+    input: Tensor<4>,
+    normalize: fn(Tensor<4>, Tensor<1>, Tensor<1>, f64) -> (Tensor<4>, Tensor<1>, Tensor<1>),
+) -> Tensor<4> {
     let device = input.device();
     let (output, mean, variance) =
-        batch_norm_train(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+        normalize(input, norm.gamma.val(), norm.beta.val(), norm.epsilon);
     for (state, found) in [(&norm.running_mean, mean), (&norm.running_var, variance)] {
         let value = state.value_sync();
         let home = value.device();

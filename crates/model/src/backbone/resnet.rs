@@ -479,7 +479,11 @@ impl ConvNorm {
             _ => None,
         };
         let Some([scale, shift]) = folded else {
-            return activation.apply(self.norm.forward(convolve(&self.conv, input)));
+            let features = convolve(&self.conv, input);
+            return match activation {
+                Activation::Relu => self.norm.forward_relu(features),
+                activation => activation.apply(self.norm.forward(features)),
+            };
         };
         let mut epilogue = Epilogue {
             scale: Some(scale),

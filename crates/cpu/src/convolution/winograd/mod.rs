@@ -18,9 +18,9 @@ use tiles::Tiles;
 use transform::{ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d};
 
 use super::{
+    algorithm::Maps,
     direct::{Direction, add_up},
-    geometry::Geometry,
-    partition::{RowRange, partition},
+    geometry::Part,
 };
 use crate::{
     nhwc::Nhwc,
@@ -59,30 +59,39 @@ const GRADIENT_TILES: usize = 128;
 
 /// Whether this algorithm is applicable and efficient: a 3×3 kernel of stride 1, and enough
 /// pixels and channels for the transforms to pay.
-pub fn is_suitable(geometry: &Geometry, batch: usize, channels: usize, filters: usize) -> bool {
-    is_suitable_for(geometry, batch, channels.min(filters), MIN_TILES)
+pub fn is_suitable(parts: impl IntoIterator<Item = Part>, channels: usize, filters: usize) -> bool {
+    is_suitable_for(parts, channels.min(filters), MIN_TILES)
 }
 
 /// [`is_suitable`] for the gradient of the weight.
 pub fn is_suitable_for_weight_gradient(
-    geometry: &Geometry,
-    batch: usize,
+    parts: impl IntoIterator<Item = Part>,
     channels: usize,
     filters: usize,
 ) -> bool {
-    is_suitable_for(geometry, batch, channels.min(filters), MIN_GRADIENT_TILES)
+    is_suitable_for(parts, channels.min(filters), MIN_GRADIENT_TILES)
 }
 
-fn is_suitable_for(geometry: &Geometry, batch: usize, channels: usize, min_tiles: usize) -> bool {
-    let [height, width] = geometry.output;
-    let tiles = height.div_ceil(TILE) * width.div_ceil(TILE);
-    geometry.kernel == [3, 3]
-        && geometry.stride == [1, 1]
-        && geometry.dilation == [1, 1]
-        && geometry.padding.iter().all(|padding| *padding < INPUT_TILE)
-        && channels >= 16
-        && batch * tiles >= min_tiles
-        && 9 * height * width >= 2 * ELEMENTS * tiles
+fn is_suitable_for(
+    parts: impl IntoIterator<Item = Part>,
+    channels: usize,
+    min_tiles: usize,
+) -> bool {
+    let (mut tiles, mut pixels) = (0, 0);
+    for part in parts {
+        let geometry = &part.geometry;
+        let is_applicable = geometry.kernel == [3, 3]
+            && geometry.stride == [1, 1]
+            && geometry.dilation == [1, 1]
+            && geometry.padding.iter().all(|padding| *padding < INPUT_TILE);
+        if !is_applicable {
+            return false;
+        }
+        let [down, across] = geometry.output.map(|side| side.div_ceil(TILE));
+        tiles += part.images * down * across;
+        pixels += part.output_pixels();
+    }
+    channels >= 16 && tiles >= min_tiles && 9 * pixels >= 2 * ELEMENTS * tiles
 }
 
 /// The transformed kernels of a weight: for each element of a transformed tile
@@ -179,43 +188,44 @@ impl WithSimd for TransformKernels<'_> {
     }
 }
 
-/// Writes the convolution of `input` with `kernels` to all of `output`,
-/// `[batch, height, width, filters]`.
+/// Writes the convolution of the inputs with `kernels` to all of `output`,
+/// `[batch, height, width, filters]`, one input after the other.
 pub fn forward(
-    input: Nhwc,
+    inputs: &[Maps],
     kernels: &Kernels,
     finish: Finish,
-    geometry: &Geometry,
     output: &mut [MaybeUninit<f32>],
 ) {
     let Kernels(kernels) = kernels;
-    let (channels, filters) = (input.channels(), kernels.columns());
-    let [height, width] = geometry.output;
-    let mut tasks = Vec::new();
-    let (mut start, mut rest) = (0, output);
-    let all = input.batch() * height.div_ceil(TILE) * width.div_ceil(TILE);
+    let Some(first) = inputs.first() else { return };
+    let (channels, filters) = (first.images.channels(), kernels.columns());
     let size = (BLOCK / (ELEMENTS * (channels + filters)))
         .max(BLOCK_TILES)
-        .min(all.div_ceil(rayon::current_num_threads()));
-    for rows in blocks(input.batch(), geometry, size) {
-        let tiles = Tiles::new(rows, geometry);
-        let count = tiles.output_rows(height) * width * filters;
-        let (output, others) = rest.split_at_mut(count);
+        .min(
+            Tiles::all(inputs)
+                .count()
+                .div_ceil(rayon::current_num_threads()),
+        );
+    let mut tasks = Vec::new();
+    let (mut start, mut rest) = (0, output);
+    for tiles in Tiles::all(inputs).blocks(size) {
+        let length = tiles.output_pixels(inputs) * filters;
+        let (output, others) = rest.split_at_mut(length);
         tasks.push((tiles, start, output));
-        (start, rest) = (start + count, others);
+        (start, rest) = (start + length, others);
     }
     tasks.into_par_iter().for_each(|(tiles, start, output)| {
         let count = tiles.count();
-        let [mut inputs, mut products] = [Scratch::new(), Scratch::new()];
+        let [mut transformed, mut products] = [Scratch::new(), Scratch::new()];
         let [input_plane, product_plane] = [channels, filters].map(|width| tiles.plane(width));
-        let inputs = inputs.slice(ELEMENTS * input_plane);
+        let transformed = transformed.slice(ELEMENTS * input_plane);
         let products = products.slice(ELEMENTS * product_plane);
-        tiles.transform_input(input, geometry.padding, inputs);
+        tiles.transform_input(inputs, transformed);
         let offsets = |step: usize| -> Vec<usize> { (0..count).map(|tile| tile * step).collect() };
         let [starts, targets] = [channels, filters].map(offsets);
         for (element, products) in products.chunks_exact_mut(product_plane).enumerate() {
             dispatch(Rows {
-                source: &inputs[element * input_plane..][..count * channels],
+                source: &transformed[element * input_plane..][..count * channels],
                 starts: &starts,
                 segments: &[0],
                 length: channels,
@@ -234,29 +244,30 @@ pub fn forward(
                 .map(|addend| &addend[start..start + output.len()]),
             ..finish
         };
-        tiles.write_output(products, filters, finish, geometry.output, output);
+        tiles.write_output(inputs, products, filters, finish, output);
     });
 }
 
-/// Writes the gradient of the weight, `[filters, channels, 3, 3]`, given that of the output.
+/// Writes the gradient of the weight, `[filters, channels, 3, 3]`, given the inputs and the gradients
+/// of the output.
 pub fn weight_gradient(
-    input: Nhwc,
-    output_gradient: Nhwc,
-    geometry: &Geometry,
+    inputs: &[Maps],
+    output_gradients: &[Nhwc],
     weight_gradient: &mut [MaybeUninit<f32>],
 ) {
-    let (channels, filters) = (input.channels(), output_gradient.channels());
-    let blocks = blocks(input.batch(), geometry, GRADIENT_TILES);
+    let (Some(input), Some(output_gradient)) = (inputs.first(), output_gradients.first()) else {
+        return;
+    };
+    let (channels, filters) = (input.images.channels(), output_gradient.channels());
+    let blocks = Tiles::all(inputs).blocks(GRADIENT_TILES);
     // The number of parts depends on sizes alone, so that sums do, too.
-    let tiles = input.batch() * geometry.output_pixels() / (TILE * TILE);
+    let pixels = |maps: &Maps| maps.images.batch() * maps.geometry.output_pixels();
+    let tiles = inputs.iter().map(pixels).sum::<usize>() / (TILE * TILE);
     let fewest = ((channels * filters) as f64 * PART_TILES) as usize;
     let parts = (GRADIENT_VALUES / (ELEMENTS * channels * filters))
         .min(tiles / fewest.max(1))
         .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
     let part = blocks.len().div_ceil(parts);
-    let blocks: Vec<Tiles> = (blocks.into_iter())
-        .map(|rows| Tiles::new(rows, geometry))
-        .collect();
     let mut sums: Vec<Panels> = (0..blocks.len().div_ceil(part))
         .map(|_| Panels::zeros(ELEMENTS * channels, filters))
         .collect();
@@ -273,18 +284,18 @@ pub fn weight_gradient(
         }
     }
     tasks.into_par_iter().for_each(|(mut panels, blocks)| {
-        let [mut inputs, mut gradients] = [Scratch::new(), Scratch::new()];
+        let [mut transformed, mut gradients] = [Scratch::new(), Scratch::new()];
         for tiles in blocks {
             let count = tiles.count();
             let plane = tiles.plane(channels);
-            let inputs = inputs.slice(ELEMENTS * plane);
-            tiles.transform_input(input, geometry.padding, inputs);
+            let transformed = transformed.slice(ELEMENTS * plane);
+            tiles.transform_input(inputs, transformed);
             let starts: Vec<usize> = (0..count).map(|tile| tile * channels).collect();
             for (index, sums) in &mut panels {
-                let panel = tiles.transform_gradient(output_gradient, *index, &mut gradients);
+                let panel = tiles.transform_gradient(output_gradients, *index, &mut gradients);
                 let width = panel.width();
                 let elements = (panel.values.chunks_exact(tiles.plane(width)))
-                    .zip(inputs.chunks_exact(plane))
+                    .zip(transformed.chunks_exact(plane))
                     .zip(sums.chunks_exact_mut(channels * width));
                 for ((values, inputs), sums) in elements {
                     let values = &values[..count * width];
@@ -351,10 +362,4 @@ impl WithSimd for TransformGradients<'_> {
             );
         }
     }
-}
-
-/// The rows of tiles of a batch in blocks of about so many tiles.
-fn blocks(batch: usize, geometry: &Geometry, tiles: usize) -> Vec<Vec<RowRange>> {
-    let [down, across] = geometry.output.map(|side| side.div_ceil(TILE));
-    partition(batch, down, (tiles / across.max(1)).max(1))
 }

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use pulp::{Simd, WithSimd};
 
 use super::{
-    super::{geometry::Geometry, partition::RowRange},
+    super::algorithm::Maps,
     transform::{
         ELEMENTS, INPUT_TILE, Input, Output, OutputGradient, TILE, Transform, transform_2d,
     },
@@ -17,29 +17,71 @@ use crate::{
     simd::dispatch,
 };
 
-/// Whole rows of tiles, consecutive in a batch.
+/// Whole rows of tiles, consecutive in a batch, which may have images of several sizes.
 #[derive(Debug)]
-pub struct Tiles {
-    /// Each row, as the index of its image and its index in the image.
-    rows: Vec<(usize, usize)>,
-    /// The number of tiles in a row.
+pub struct Tiles(Vec<TileRow>);
+
+#[derive(Clone, Copy, Debug)]
+struct TileRow {
+    /// The index of the maps that the image belongs to.
+    maps: usize,
+    /// The index of the image in its maps.
+    image: usize,
+    /// The index of the row in its image.
+    row: usize,
+    /// The number of tiles in the row.
     across: usize,
 }
 
+impl TileRow {
+    /// The rows of pixels of the output.
+    fn height(&self, maps: &[Maps]) -> usize {
+        TILE.min(maps[self.maps].geometry.output[0] - self.row * TILE)
+    }
+}
+
 impl Tiles {
-    pub fn new(rows: Vec<RowRange>, geometry: &Geometry) -> Self {
-        let rows = rows.into_iter();
-        Self {
-            rows: rows
-                .flat_map(|RowRange { image, rows }| rows.map(move |row| (image, row)))
-                .collect(),
-            across: geometry.output[1].div_ceil(TILE),
+    /// All tiles of the outputs.
+    pub fn all(maps: &[Maps]) -> Self {
+        let rows = maps.iter().enumerate().flat_map(|(maps, of)| {
+            let [down, across] = of.geometry.output.map(|side| side.div_ceil(TILE));
+            (0..of.images.batch()).flat_map(move |image| {
+                (0..down).map(move |row| TileRow {
+                    maps,
+                    image,
+                    row,
+                    across,
+                })
+            })
+        });
+        Self(rows.collect())
+    }
+
+    /// Divides the rows, in order, into blocks of nearly equal size and about `size` tiles, so that no
+    /// thread gets a small remainder.
+    pub fn blocks(self, size: usize) -> Vec<Self> {
+        let all = self.count();
+        let count = all.div_ceil(size.max(1)).max(1);
+        let mut blocks = vec![Self(Vec::new())];
+        let mut tiles = 0;
+        for row in self.0 {
+            // A row belongs to the block in which its middle lies.
+            let block = (2 * tiles + row.across) * count / (2 * all).max(1);
+            while blocks.len() <= block {
+                blocks.push(Self(Vec::new()));
+            }
+            if let Some(last) = blocks.last_mut() {
+                last.0.push(row);
+            }
+            tiles += row.across;
         }
+        blocks.retain(|block| !block.0.is_empty());
+        blocks
     }
 
     /// The number of tiles.
     pub fn count(&self) -> usize {
-        self.rows.len() * self.across
+        self.0.iter().map(|row| row.across).sum()
     }
 
     /// The values from one element of all tiles to the next, if an element of a tile has `width`
@@ -49,62 +91,69 @@ impl Tiles {
         (self.count() * width).next_multiple_of(LINE) + LINE
     }
 
-    /// The number of rows of pixels in the output, of which an image has `height`.
-    pub fn output_rows(&self, height: usize) -> usize {
-        let rows = self.rows.iter();
-        rows.map(|(_, row)| TILE.min(height - row * TILE)).sum()
+    /// The number of pixels of the output.
+    pub fn output_pixels(&self, maps: &[Maps]) -> usize {
+        let pixels = |row: &TileRow| row.height(maps) * maps[row.maps].geometry.output[1];
+        self.0.iter().map(pixels).sum()
     }
 
-    /// Each tile: its image, and its first row and column of pixels in the output.
-    fn positions(&self) -> impl Iterator<Item = (usize, [usize; 2])> {
-        self.rows.iter().flat_map(|(image, row)| {
-            (0..self.across).map(move |column| (*image, [row * TILE, column * TILE]))
+    /// Each tile: its row, and its first row and column of pixels in the output.
+    fn positions(&self) -> impl Iterator<Item = (&TileRow, [usize; 2])> {
+        self.0.iter().flat_map(|row| {
+            (0..row.across).map(move |column| (row, [row.row * TILE, column * TILE]))
         })
     }
 
-    /// Writes the transformed tiles of the input: for each element a [plane](Self::plane) that begins
+    /// Writes the transformed tiles of the inputs: for each element a [plane](Self::plane) that begins
     /// with `[tiles, channels]`.
-    pub fn transform_input(&self, input: Nhwc, padding: [usize; 2], output: &mut [f32]) {
-        let channels = input.channels();
-        self.transform::<Input, INPUT_TILE>(input, padding, 0..channels, channels, output);
+    pub fn transform_input(&self, inputs: &[Maps], output: &mut [f32]) {
+        let channels = inputs[0].images.channels();
+        let images = |row: &TileRow| {
+            let maps = &inputs[row.maps];
+            (maps.images, maps.geometry.padding)
+        };
+        self.transform::<Input, INPUT_TILE>(images, 0..channels, channels, output);
     }
 
-    /// The transformed tiles of the output's gradient for a panel of filters: for each element a
+    /// The transformed tiles of the output's gradients for a panel of filters: for each element a
     /// [plane](Self::plane) that begins with `[tiles, width]`.
     pub fn transform_gradient<'a>(
         &self,
-        gradient: Nhwc,
+        gradients: &[Nhwc],
         index: usize,
         scratch: &'a mut Scratch,
     ) -> Panel<'a> {
-        let columns = PanelColumns::new(gradient.channels(), index);
+        let columns = PanelColumns::new(gradients[0].channels(), index);
         let width = columns.width();
         let values = scratch.slice(ELEMENTS * self.plane(width));
         let channels = columns.first..columns.first + columns.count;
-        self.transform::<OutputGradient, TILE>(gradient, [0, 0], channels, width, values);
+        let images = |row: &TileRow| (gradients[row.maps], [0, 0]);
+        self.transform::<OutputGradient, TILE>(images, channels, width, values);
         Panel { values, columns }
     }
 
-    /// Transforms the `SIDE × SIDE` pixels that start at each tile's corner minus `padding`, for
-    /// some channels. Writes a [plane](Self::plane) for each element.
-    fn transform<T: Transform<SIDE, INPUT_TILE>, const SIDE: usize>(
+    /// Transforms the `SIDE × SIDE` pixels that start at each tile's corner minus a padding, for
+    /// some channels. `images` gives the images of a row and the padding. Writes a
+    /// [plane](Self::plane) for each element.
+    fn transform<'a, T: Transform<SIDE, INPUT_TILE>, const SIDE: usize>(
         &self,
-        images: Nhwc,
-        padding: [usize; 2],
+        images: impl Fn(&TileRow) -> (Nhwc<'a>, [usize; 2]),
         channels: std::ops::Range<usize>,
         width: usize,
         output: &mut [f32],
     ) {
         let mut patch = Scratch::new();
-        for (tile, (image, corner)) in self.positions().enumerate() {
-            let (pixels, pitch) = tile_pixels(images, image, corner, padding, SIDE, &mut patch);
+        let plane = self.plane(width);
+        for (tile, (row, corner)) in self.positions().enumerate() {
+            let (images, padding) = images(row);
+            let (pixels, pitch) = tile_pixels(images, row.image, corner, padding, SIDE, &mut patch);
             dispatch(TransformTile::<T, SIDE> {
                 pixels,
                 pitch,
                 step: images.channels(),
                 channels: channels.clone(),
                 tile,
-                plane: self.plane(width),
+                plane,
                 width,
                 output,
                 transform: std::marker::PhantomData,
@@ -116,21 +165,21 @@ impl Tiles {
     /// pixels, `[rows, width, filters]`.
     pub fn write_output(
         &self,
+        maps: &[Maps],
         products: &[f32],
         filters: usize,
         finish: Finish,
-        [height, width]: [usize; 2],
         output: &mut [MaybeUninit<f32>],
     ) {
-        let mut start = 0;
-        let mut tile = 0;
-        for (_, row) in &self.rows {
-            let rows = TILE.min(height - row * TILE);
-            for column in 0..self.across {
+        let (mut start, mut tile) = (0, 0);
+        let plane = self.plane(filters);
+        for row in &self.0 {
+            let (rows, width) = (row.height(maps), maps[row.maps].geometry.output[1]);
+            for column in 0..row.across {
                 dispatch(WriteTile {
                     products,
                     tile,
-                    plane: self.plane(filters),
+                    plane,
                     filters,
                     finish,
                     start: start + column * TILE * filters,
@@ -281,6 +330,47 @@ impl WithSimd for WriteTile<'_> {
                     }
                 },
             );
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used)]
+mod tests {
+    use super::*;
+    use crate::convolution::geometry::Geometry;
+
+    #[test]
+    fn blocks_contain_every_row_once_in_order() {
+        let sizes = [(2, [13, 9]), (2, [7, 5]), (1, [3, 2]), (3, [1, 1])];
+        let pixels: usize = sizes.iter().map(|(images, [h, w])| images * h * w).sum();
+        let values = vec![0.0; pixels];
+        let maps: Vec<Maps> = Nhwc::several(&values, sizes, 1)
+            .into_iter()
+            .map(|images| {
+                let geometry = Geometry::new(images.size(), [3, 3], [1, 1], [1, 1], [1, 1]);
+                let geometry = geometry.expect("the kernel fits");
+                Maps { images, geometry }
+            })
+            .collect();
+        let places = |tiles: &Tiles| -> Vec<[usize; 3]> {
+            let rows = tiles.0.iter();
+            rows.map(|row| [row.maps, row.image, row.row]).collect()
+        };
+        let all = places(&Tiles::all(&maps));
+        assert_eq!(all.len(), 2 * 4 + 2 * 2 + 1 + 3);
+        for size in [1, 4, 7, 100] {
+            let blocks = Tiles::all(&maps).blocks(size);
+            let found: Vec<[usize; 3]> = blocks.iter().flat_map(places).collect();
+            assert_eq!(found, all);
+            // A row has up to three tiles.
+            assert!(
+                blocks
+                    .iter()
+                    .all(|block| (1..size + 3).contains(&block.count()))
+            );
+            let written: usize = blocks.iter().map(|block| block.output_pixels(&maps)).sum();
+            assert_eq!(written, pixels);
         }
     }
 }
