@@ -35,7 +35,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         ],
     ),
     ("crates/onnx", &["data", "detect", "model"]),
-    ("crates/detect", &["boxes", "data", "model", "plot"]),
+    ("crates/detect", &["boxes", "cpu", "data", "model", "plot"]),
     ("crates/report", &["boxes", "data", "eval", "page", "plot"]),
     ("crates/model", &["boxes", "cpu", "loss"]),
     ("crates/eval", &["boxes", "data"]),

@@ -5,6 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use fcos_burn::detect::device::keep_freed_memory;
 use fcos_burn_cli::terminal;
 
 /// Train, evaluate and run FCOS object detectors.
@@ -39,6 +40,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     terminal::install_logger();
     terminal::hide_panics_of_lost_devices();
     let command = Cli::parse().command;

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
-// `unsafe` is denied for the crate. The modules that write to uninitialized memory allow it at single
-// statements, each with its reason; the others forbid it.
+// `unsafe` is denied for the crate. The modules that write to uninitialized memory or set parameters of the
+// allocator allow it at single statements, each with its reason; the others forbid it.
 #[forbid(unsafe_code)]
 mod activation;
 mod convolution;
@@ -9,6 +9,7 @@ mod flex;
 #[cfg(test)]
 #[forbid(unsafe_code)]
 mod levels;
+mod memory;
 #[forbid(unsafe_code)]
 mod nhwc;
 mod normalization;
@@ -38,6 +39,7 @@ mod upsampling;
 
 pub use activation::{add_relu, relu};
 pub use convolution::{Epilogue, conv2d, conv2d_fused};
+pub use memory::keep_freed_memory;
 pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu};
 pub use pooling::max_pool2d;
 pub use pyramid::Pyramid;

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use fcos_burn::{
+    detect::device::keep_freed_memory,
     train::training::{initial_model, open_devices},
     train::{InitialWeights, RunConfig},
 };
@@ -94,6 +95,7 @@ struct Report {
 }
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     install_logger();
     exit(run(&Cli::parse()))
 }

@@ -17,6 +17,7 @@ use fcos_burn::{
         Category, ImageListing, RgbImage, read_image,
         transforms::{Resize, Sample},
     },
+    detect::device::keep_freed_memory,
     detect::{
         Detection, Detector, DetectorFile, InputConfig,
         device::{DeviceName, Precision},
@@ -99,6 +100,7 @@ impl From<Detection> for Found {
 }
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     install_logger();
     exit(run(&Cli::parse()))
 }

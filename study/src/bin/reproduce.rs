@@ -6,7 +6,11 @@ use std::{
 };
 
 use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
-use fcos_burn::{detect::device::Precision, train::Interrupter, train::config::Keep};
+use fcos_burn::{
+    detect::device::{Precision, keep_freed_memory},
+    train::Interrupter,
+    train::config::Keep,
+};
 use fcos_burn_cli::terminal::message;
 use fcos_burn_cli::{
     StopSignal,
@@ -135,6 +139,7 @@ impl What {
 }
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     install_logger();
     let cli = Cli::parse();
     if cli.training.names_an_objective() {

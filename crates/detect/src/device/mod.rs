@@ -316,6 +316,15 @@ pub fn naming_loss<T, E: From<DeviceError>>(
     }
 }
 
+/// For the start of a program that computes on the CPU: the process keeps freed memory for its next use,
+/// which saves a tenth of the time of a training step, or more. It then holds the memory of its largest
+/// step until it ends. Does nothing if the CPU is not built in, or where the allocator is another one
+/// than glibc's.
+pub fn keep_freed_memory() {
+    #[cfg(feature = "flex")]
+    fcos_burn_cpu::keep_freed_memory();
+}
+
 /// Whether both devices are on this machine, or on the same other one.
 pub fn on_one_machine(a: &Device, b: &Device) -> bool {
     #[cfg(feature = "remote")]
