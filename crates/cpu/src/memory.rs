@@ -1,19 +1,22 @@
 //! Memory that the allocator keeps.
 
-/// Makes the allocator of the process keep freed memory for its next use. By default, that of glibc
-/// returns large blocks to the operating system, and each step of a training gets them back page by
-/// page, cleared: a tenth of the time, or more.
+/// Makes the allocator keep freed memory for its next use. By default, glibc returns large blocks to
+/// the operating system, and each step of a training gets them back page by page, cleared: up to a
+/// tenth of the time, or more.
 ///
-/// The process then holds the memory of its largest step until it ends. Call this once, at the start of
-/// a program whose main work is such steps. It does nothing where the allocator is another one than
-/// glibc's, and has no effect on a custom global allocator.
+/// The process then holds at least the memory of its largest step until it ends. Call this first in a
+/// program whose main work is such steps, before other threads start: glibc does not synchronize its
+/// parameters with them. It does nothing without glibc, or with a custom global allocator.
 pub fn keep_freed_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: `mallopt` only sets parameters of the allocator, under its lock.
+    // SAFETY: `mallopt` sets parameters of the allocator, single words that it may change at any time.
     #[allow(unsafe_code)]
     unsafe {
         // No blocks with a mapping of their own, which ends with the block.
         libc::mallopt(libc::M_MMAP_MAX, 0);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, libc::c_int::MAX);
+        // Never give back the end of the heap.
+        libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
+        // The heaps of threads are small: for large blocks they use mappings all the same.
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }

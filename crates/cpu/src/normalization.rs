@@ -27,7 +27,7 @@ use crate::{
     activation::{positive_part, relu},
     flex::{channels_first, channels_last, is_f32_on_flex, tensor, update_chunks, values},
     parallel::{GRAIN, for_each_chunk},
-    reduction::{Affine, channel_products, channel_squares, channel_sums, sum_over_batch},
+    reduction::{Affine, Images, sum_over_batch},
     simd::dispatch,
     uninit::vec_written_by,
 };
@@ -319,7 +319,8 @@ impl Backward<Flex, 3> for Normalization {
         let scales = scales(&moments, state.rule.epsilon);
         let constants = Constants::new(&layout, &scales, [gamma, values(&beta)]);
         let relu = state.rule.relu;
-        let mut sums = layout.gradient_sums(input, values(&gradient), &constants, relu);
+        let of_image = |image| constants.of_planes(layout.planes_of(image));
+        let mut sums = (layout.in_memory()).products(values(&gradient), input, of_image, relu);
         let deviations: Vec<f32> = scales.iter().map(|[_, deviation]| *deviation).collect();
         for (plane, [_, product]) in sums.iter_mut().enumerate() {
             *product *= f64::from(deviations[layout.set_of(plane)]);
@@ -373,8 +374,15 @@ impl Layout {
             Some(pixels) => pixels.iter().map(|pixels| next(*pixels)).collect(),
             None => (0..batch).map(|_| next(height * width)).collect(),
         };
+        let starts: Vec<usize> = [0].into_iter().chain(ends).collect();
+        // What is written without being cleared first depends on it.
+        assert_eq!(
+            starts.last(),
+            Some(&(batch * height * width)),
+            "the images must have the pixels of the input"
+        );
         Self {
-            starts: [0].into_iter().chain(ends).collect(),
+            starts,
             channels,
             sets: rule.sets,
         }
@@ -390,9 +398,12 @@ impl Layout {
         self.starts[image + 1] - self.starts[image]
     }
 
-    /// The values of an image, `[pixels, channels]`.
-    fn image<'a>(&self, values: &'a [f32], image: usize) -> &'a [f32] {
-        &values[self.starts[image] * self.channels..self.starts[image + 1] * self.channels]
+    /// The images in memory.
+    fn in_memory(&self) -> Images<'_> {
+        Images {
+            starts: &self.starts,
+            channels: self.channels,
+        }
     }
 
     /// The planes of an image.
@@ -432,27 +443,21 @@ impl Layout {
     /// The mean and variance of each set, combined from those of its planes (Chan et al.,
     /// 1983).
     fn moments(&self, input: &[f32]) -> Vec<[f32; 2]> {
-        let plane_moments: Vec<[f64; 2]> = (0..self.images())
-            .flat_map(|image| {
-                let (values, pixels) = (self.image(input, image), self.pixels(image) as f64);
-                let means: Vec<f32> = (channel_sums(values, self.channels).into_iter())
-                    .map(|sum| (sum / pixels) as f32)
-                    .collect();
-                let squares = channel_squares(values, &means);
-                let pairs = means.into_iter().zip(squares);
-                pairs.map(|(mean, squares)| [mean.into(), squares])
-            })
+        let pixels = |plane: usize| self.pixels(plane / self.channels) as f64;
+        let sums = self.in_memory().sums(input).into_iter();
+        let means: Vec<f32> = (sums.enumerate())
+            .map(|(plane, sum)| (sum / pixels(plane)) as f32)
             .collect();
+        let squares = self.in_memory().squares(input, &means);
         let mut moments = vec![[0.0; 2]; self.sets()];
-        for (plane, [mean, _]) in plane_moments.iter().enumerate() {
-            let pixels = self.pixels(plane / self.channels) as f64;
-            moments[self.set_of(plane)][0] += mean * (pixels / self.set_len(plane));
+        for (plane, mean) in means.iter().enumerate() {
+            let share = pixels(plane) / self.set_len(plane);
+            moments[self.set_of(plane)][0] += f64::from(*mean) * share;
         }
-        for (plane, [mean, squares]) in plane_moments.iter().enumerate() {
-            let pixels = self.pixels(plane / self.channels) as f64;
+        for (plane, (mean, squares)) in means.iter().zip(squares).enumerate() {
             let [set_mean, variance] = &mut moments[self.set_of(plane)];
-            let distance = mean - *set_mean;
-            *variance += (squares + pixels * distance * distance) / self.set_len(plane);
+            let distance = f64::from(*mean) - *set_mean;
+            *variance += (squares + pixels(plane) * distance * distance) / self.set_len(plane);
         }
         let rounded = |moments: [f64; 2]| moments.map(|moment| moment as f32);
         moments.into_iter().map(rounded).collect()
@@ -471,14 +476,14 @@ impl Layout {
     ) -> impl Iterator<Item = (usize, Range<usize>)> {
         let values = chunk * self.chunk_len()..chunk * self.chunk_len() + len;
         let start = |image: usize| self.starts[image] * self.channels;
-        let first = values.start / self.channels;
-        let first = self.starts.partition_point(|start| *start <= first) - 1;
-        (first..self.images())
-            .map(move |image| {
-                let range = start(image).max(values.start)..start(image + 1).min(values.end);
-                (image, range)
-            })
-            .take_while(|(_, range)| !range.is_empty())
+        let [first, last] = [values.start, values.end - 1].map(|value| {
+            let pixel = value / self.channels;
+            self.starts.partition_point(|start| *start <= pixel) - 1
+        });
+        (first..=last).map(move |image| {
+            let range = start(image).max(values.start)..start(image + 1).min(values.end);
+            (image, range)
+        })
     }
 
     /// `input` as normalized by these constants.
@@ -491,7 +496,7 @@ impl Layout {
                     for (image, values) in self.images_in_chunk(chunk, output.len()) {
                         let (of_image, rest) = output.split_at_mut(values.len());
                         output = rest;
-                        let normalization = constants.of_image(image);
+                        let normalization = constants.of_planes(self.planes_of(image));
                         let input = &input[values];
                         dispatch(Normalize {
                             input,
@@ -503,27 +508,6 @@ impl Layout {
                 });
             })
         }
-    }
-
-    /// For each plane, the sums of the output gradient and of its product with the distance of the
-    /// input from the mean.
-    fn gradient_sums(
-        &self,
-        input: &[f32],
-        gradient: &[f32],
-        constants: &Constants,
-        relu: bool,
-    ) -> Vec<[f64; 2]> {
-        let sums = (0..self.images()).flat_map(|image| {
-            let [sums, products] = channel_products(
-                self.image(gradient, image),
-                self.image(input, image),
-                constants.of_image(image),
-                relu,
-            );
-            sums.into_iter().zip(products)
-        });
-        sums.map(<[f64; 2]>::from).collect()
     }
 
     /// The gradient of the input: (g − mean(g) − x̂ · mean(g x̂)) / σ, where x̂ is the
@@ -551,7 +535,7 @@ impl Layout {
                 gradient = rest;
                 dispatch(InputGradient {
                     input: &input[values],
-                    normalization: constants.of_image(image),
+                    normalization: constants.of_planes(self.planes_of(image)),
                     slopes: &slopes[self.planes_of(image)],
                     shifts: &shifts[self.planes_of(image)],
                     relu,
@@ -562,12 +546,11 @@ impl Layout {
     }
 }
 
-/// The constants of the normalization of each channel of each image.
+/// The constants of the normalization: means and factors of each plane, shifts of each channel.
 struct Constants {
     means: Vec<f32>,
     factors: Vec<f32>,
     shifts: Vec<f32>,
-    channels: usize,
 }
 
 impl Constants {
@@ -582,12 +565,11 @@ impl Constants {
                 .map(|plane| scales[layout.set_of(plane)][1] * gamma[plane % layout.channels])
                 .collect(),
             shifts: beta.to_vec(),
-            channels: layout.channels,
         }
     }
 
-    fn of_image(&self, image: usize) -> Affine<'_> {
-        let planes = image * self.channels..(image + 1) * self.channels;
+    /// Of the planes of one image.
+    fn of_planes(&self, planes: Range<usize>) -> Affine<'_> {
         Affine {
             means: &self.means[planes.clone()],
             factors: &self.factors[planes],

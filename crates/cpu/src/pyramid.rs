@@ -3,7 +3,7 @@
 use std::{
     iter::repeat_n,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use burn::{
@@ -29,12 +29,12 @@ use crate::{
     normalization::group_norm_relu_of,
 };
 
-/// Feature maps of several sizes with the same number of images and channels, for layers that all of
-/// them share, such as the head of a detector.
+/// Feature maps of several sizes with the same number of channels, for layers that all of them share,
+/// such as the head of a detector.
 ///
 /// On the Flex backend, `f32` levels lie one after the other in one tensor. A convolution prepares its
-/// weight once for all of them, forward and backward, and small levels are computed together. On other
-/// backends, each layer computes one level after the other.
+/// weight once for all of them, forward and backward, and small levels are computed together. With a
+/// stride, and on other backends, each layer computes one level after the other.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, ops::ConvOptions};
@@ -73,8 +73,13 @@ impl Pyramid {
     ///
     /// # Panics
     ///
-    /// If levels have different numbers of channels.
+    /// If levels have different numbers of channels, or are on different devices.
     pub fn new(levels: Vec<Tensor<4>>) -> Self {
+        let shared = |level: &Tensor<4>| (level.dims()[1], level.device());
+        assert!(
+            (levels.windows(2)).all(|pair| shared(&pair[0]) == shared(&pair[1])),
+            "the levels of a pyramid must have the same number of channels and the same device"
+        );
         let can_be_joined =
             |level: &Tensor<4>| is_f32_on_flex(level) && level.shape().num_elements() > 0;
         Self(match levels.len() > 1 && levels.iter().all(can_be_joined) {
@@ -108,7 +113,7 @@ impl Pyramid {
         }
     }
 
-    /// The [`conv2d`] of each level.
+    /// The [`conv2d`] of each level, up to rounding: one algorithm is chosen for all levels.
     ///
     /// # Panics
     ///
@@ -143,8 +148,10 @@ impl Pyramid {
         self.map(|level| group_norm_relu(layer, level))
     }
 
+    /// Applies a layer to one level after the other. They stay apart: joining them takes a copy.
     fn map(self, layer: impl Fn(Tensor<4>) -> Tensor<4>) -> Self {
-        Self::new(self.into_levels().into_iter().map(layer).collect())
+        let levels = self.into_levels().into_iter();
+        Self(Levels::Apart(levels.map(layer).collect()))
     }
 }
 
@@ -203,13 +210,14 @@ impl Joined {
 
     fn into_levels(self) -> Vec<Tensor<4>> {
         let channels = self.pixels.dims()[3];
-        let gradient = SharedGradient::default();
+        let gradients = LevelGradients::default();
         let pixels = self.pixels.into_dispatch();
-        let pixels = <Dispatch as LevelOps>::divided(pixels, gradient.clone());
+        let pixels = <Dispatch as LevelOps>::divided(pixels, gradients.clone());
         let mut start = 0;
         let level = |(images, [height, width]): &(usize, [usize; 2])| {
             let end = start + images * height * width;
-            let level = <Dispatch as LevelOps>::level(pixels.clone(), start..end, gradient.clone());
+            let level =
+                <Dispatch as LevelOps>::level(pixels.clone(), start..end, gradients.clone());
             start = end;
             let level = Tensor::<4>::from_dispatch(level);
             level
@@ -220,34 +228,40 @@ impl Joined {
     }
 }
 
-/// The gradient of the pixels of all levels, which each level writes its part of. Autodiff would make
-/// a tensor of zeros for each level and add them up.
+/// The gradients of levels, each with the pixels that it belongs to. Autodiff would make a tensor of
+/// zeros for each level and add them up.
 #[derive(Clone, Debug, Default)]
-struct SharedGradient(Arc<Mutex<Option<Vec<f32>>>>);
+struct LevelGradients(Arc<Mutex<Vec<(Range<usize>, FloatTensor<Flex>)>>>);
+
+impl LevelGradients {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Range<usize>, FloatTensor<Flex>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// The division of pixels into levels as operations of the backends that implement them.
 #[backend_extension(Flex, Autodiff)]
 trait LevelOps: Backend {
     /// The pixels of which [levels](Self::level) are taken.
-    fn divided(pixels: FloatTensor<Self>, gradient: SharedGradient) -> FloatTensor<Self>;
+    fn divided(pixels: FloatTensor<Self>, gradients: LevelGradients) -> FloatTensor<Self>;
 
     /// The pixels of a level, `[1, pixels, 1, channels]`, in memory of their own.
     fn level(
         pixels: FloatTensor<Self>,
         range: Range<usize>,
-        gradient: SharedGradient,
+        gradients: LevelGradients,
     ) -> FloatTensor<Self>;
 }
 
 impl LevelOps for Flex {
-    fn divided(pixels: FloatTensor<Self>, _: SharedGradient) -> FloatTensor<Self> {
+    fn divided(pixels: FloatTensor<Self>, _: LevelGradients) -> FloatTensor<Self> {
         pixels
     }
 
     fn level(
         pixels: FloatTensor<Self>,
         range: Range<usize>,
-        _: SharedGradient,
+        _: LevelGradients,
     ) -> FloatTensor<Self> {
         let pixels = pixels.to_contiguous();
         let channels = pixels.shape()[3];
@@ -257,13 +271,13 @@ impl LevelOps for Flex {
 }
 
 impl<C: CheckpointStrategy> LevelOps for Autodiff<Flex, C> {
-    fn divided(pixels: FloatTensor<Self>, gradient: SharedGradient) -> FloatTensor<Self> {
+    fn divided(pixels: FloatTensor<Self>, gradients: LevelGradients) -> FloatTensor<Self> {
         let node = pixels.node();
         let output = pixels.into_primitive();
         match Divided.prepare::<C>([node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let shape = output.shape().dims();
-                prep.finish((shape, gradient), output)
+                prep.finish((shape, gradients), output)
             }
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
@@ -272,51 +286,27 @@ impl<C: CheckpointStrategy> LevelOps for Autodiff<Flex, C> {
     fn level(
         pixels: FloatTensor<Self>,
         range: Range<usize>,
-        gradient: SharedGradient,
+        gradients: LevelGradients,
     ) -> FloatTensor<Self> {
         let node = pixels.node();
-        let [_, all, _, channels] = pixels.primitive().shape().dims();
-        let output = Flex::level(pixels.into_primitive(), range.clone(), gradient.clone());
+        let output = Flex::level(pixels.into_primitive(), range.clone(), gradients.clone());
         match Level.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => {
-                let part = Part {
-                    start: range.start * channels,
-                    all: all * channels,
-                };
-                prep.finish((part, gradient), output)
-            }
+            OpsKind::Tracked(prep) => prep.finish((range, gradients), output),
             OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
-}
-
-/// Where the values of a level start among all values, and how many these are.
-#[derive(Clone, Copy, Debug)]
-struct Part {
-    start: usize,
-    all: usize,
 }
 
 #[derive(Debug)]
 struct Level;
 
 impl Backward<Flex, 1> for Level {
-    type State = (Part, SharedGradient);
+    type State = (Range<usize>, LevelGradients);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (part, SharedGradient(shared)) = ops.state;
+        let (range, gradients) = ops.state;
         let gradient = grads.consume::<Flex>(&ops.node);
-        let [Some(parent)] = ops.parents else { return };
-        let gradient = gradient.to_contiguous();
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_first = shared.is_none();
-        let all = shared.get_or_insert_with(|| vec![0.0; part.all]);
-        let level = values(&gradient);
-        all[part.start..part.start + level.len()].copy_from_slice(level);
-        if is_first {
-            // Its place is taken by the shared gradient.
-            grads.register::<Flex>(parent.id, gradient);
-        }
+        gradients.lock().push((range, gradient));
     }
 }
 
@@ -324,14 +314,23 @@ impl Backward<Flex, 1> for Level {
 struct Divided;
 
 impl Backward<Flex, 1> for Divided {
-    type State = ([usize; 4], SharedGradient);
+    type State = ([usize; 4], LevelGradients);
 
+    /// Without a gradient of its own: those of the levels take its place.
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (shape, SharedGradient(shared)) = ops.state;
-        grads.consume::<Flex>(&ops.node);
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let ([Some(parent)], Some(gradient)) = (ops.parents, shared.take()) {
-            grads.register::<Flex>(parent.id, tensor(gradient, shape));
+        let ([_, pixels, _, channels], gradients) = ops.state;
+        let mut gradients = std::mem::take(&mut *gradients.lock());
+        gradients.sort_by_key(|(range, _)| range.start);
+        let mut all = Vec::with_capacity(pixels * channels);
+        for (range, gradient) in gradients {
+            // Levels without a gradient.
+            all.resize(range.start * channels, 0.0);
+            all.extend_from_slice(values(&gradient.to_contiguous()));
+            assert_eq!(all.len(), range.end * channels, "the gradient of a level");
+        }
+        all.resize(pixels * channels, 0.0);
+        if let [Some(parent)] = ops.parents {
+            grads.register::<Flex>(parent.id, tensor(all, [1, pixels, 1, channels]));
         }
     }
 }

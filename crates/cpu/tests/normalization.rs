@@ -217,12 +217,27 @@ fn group_norm_with_relu_without_autodiff_is_relu_of_group_norm() {
 }
 
 #[test]
-fn normalization_with_relu_keeps_nan() {
+fn normalization_with_relu_treats_nan_as_relu_does() {
     let device = Device::flex().autodiff();
-    let values = vec![f32::NAN, 1.0, -1.0, 2.0];
-    let input = Tensor::<4>::from_data(TensorData::new(values, [1, 1, 2, 2]), &device);
-    let one = || Tensor::<1>::ones([1], &device);
-    let (output, ..) = batch_norm_relu_train(input.require_grad(), one(), one(), EPSILON);
-    let values: Vec<f32> = output.into_data().try_into_vec().expect("floats");
-    assert!(values.iter().all(|value| value.is_nan()));
+    let results = |relu_of: &dyn Fn(Tensor<4>, Tensor<1>, Tensor<1>) -> Tensor<4>| {
+        // Of two channels, one has a NaN.
+        let mut values = numbers(2 * 2 * 3 * 3, 6, 0.0);
+        values[4] = f32::NAN;
+        let input = Tensor::<4>::from_data(TensorData::new(values, [2, 2, 3, 3]), &device);
+        let one = || Tensor::<1>::ones([2], &device).require_grad();
+        let (input, gamma, beta) = (input.require_grad(), one(), one());
+        let output = relu_of(input.clone(), gamma.clone(), beta.clone());
+        let gradients = output.clone().sum().backward();
+        [
+            output.into_data(),
+            input.grad(&gradients).expect("a gradient").into_data(),
+            gamma.grad(&gradients).expect("a gradient").into_data(),
+            beta.grad(&gradients).expect("a gradient").into_data(),
+        ]
+        .map(|data| data.iter::<f32>().map(f32::to_bits).collect::<Vec<_>>())
+    };
+    let found = results(&|input, gamma, beta| batch_norm_relu_train(input, gamma, beta, EPSILON).0);
+    let expected =
+        results(&|input, gamma, beta| relu(batch_norm_train(input, gamma, beta, EPSILON).0));
+    assert_eq!(found, expected);
 }

@@ -10,7 +10,7 @@ use fcos_burn::{
         image::imageops,
         shapes::{ShapesConfig, ShapesSplit},
     },
-    detect::json::read_json,
+    detect::{device::keep_freed_memory, json::read_json},
     eval::{Analysis, AnalysisConfig, detections},
     plot::save_picture,
 };
@@ -63,6 +63,7 @@ const IMAGE: &str = "1.png";
 const TRUTH: &str = "truth.json";
 
 fn main() -> ExitCode {
+    keep_freed_memory();
     exit(run(&Cli::parse()))
 }
 

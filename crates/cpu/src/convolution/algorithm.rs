@@ -3,13 +3,14 @@
 use crate::{
     nhwc::Nhwc,
     product::{Finish, Panels},
-    reduction,
+    reduction::Images,
     uninit::vec_written_by,
 };
 
 use super::{
     direct::{self, Direction, weight_panels},
-    geometry::{Geometry, Part},
+    geometry::Geometry,
+    maps::{Maps, Part, output_pixels},
     stencil::{Phase, Stencil},
     winograd,
 };
@@ -29,13 +30,6 @@ impl Algorithm {
             false => Self::Direct,
         }
     }
-}
-
-/// Images of one size, and the sizes of a convolution.
-#[derive(Clone, Copy, Debug)]
-pub struct Maps<'a> {
-    pub images: Nhwc<'a>,
-    pub geometry: Geometry,
 }
 
 /// A weight in the form in which the forward pass reads it.
@@ -101,10 +95,7 @@ pub fn input_gradient(output_gradients: &[Maps], weight: &[f32], channels: usize
         })
         .collect();
     if let Some(transposed) = transposed {
-        let parts = transposed.iter().map(|maps| Part {
-            images: maps.images.batch(),
-            geometry: maps.geometry,
-        });
+        let parts = transposed.iter().map(Maps::part);
         if winograd::is_suitable(parts, filters, channels) {
             let kernels = winograd::Kernels::new(weight, filters, Direction::Backward);
             return by_winograd(&transposed, &kernels, channels, finish);
@@ -129,8 +120,7 @@ fn by_winograd(
     columns: usize,
     finish: Finish,
 ) -> Vec<f32> {
-    let pixels = |maps: &Maps| maps.images.batch() * maps.geometry.output_pixels();
-    let length = sources.iter().map(pixels).sum::<usize>() * columns;
+    let length = output_pixels(sources) * columns;
     // SAFETY: the tiles cover every pixel of the output, and each is written for all columns.
     #[allow(unsafe_code)]
     unsafe {
@@ -151,7 +141,11 @@ fn by_stencil(
         source.batch() * stencil.output[0] * stencil.output[1]
     };
     let length = sources.iter().map(pixels).sum::<usize>() * columns;
-    // SAFETY: the phases cover every pixel of the output, and each is written for all columns.
+    for (_, stencil) in sources {
+        assert_eq!(stencil.phases.len(), panels.len(), "phases of a source");
+    }
+    // SAFETY: the phases cover every pixel of the output, each of them has panels, and each pixel is
+    // written for all columns.
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |output| {
@@ -168,10 +162,7 @@ pub fn weight_gradient(inputs: &[Maps], output_gradients: &[Nhwc]) -> Vec<f32> {
     };
     let (channels, filters) = (input.images.channels(), output_gradient.channels());
     let length = filters * channels * input.geometry.taps();
-    let parts = inputs.iter().map(|maps| Part {
-        images: maps.images.batch(),
-        geometry: maps.geometry,
-    });
+    let parts = inputs.iter().map(Maps::part);
     let is_by_winograd = winograd::is_suitable_for_weight_gradient(parts, channels, filters);
     // SAFETY: either algorithm writes all values: its panels cover all filters, and each of their
     // taps and channels is written.
@@ -186,6 +177,10 @@ pub fn weight_gradient(inputs: &[Maps], output_gradients: &[Nhwc]) -> Vec<f32> {
 
 /// The gradient of the bias, `[filters]`, given that of the output, `[pixels, filters]`.
 pub fn bias_gradient(output_gradient: &[f32], filters: usize) -> Vec<f32> {
-    let sums = reduction::channel_sums(output_gradient, filters);
+    let images = Images {
+        starts: &[0, output_gradient.len() / filters.max(1)],
+        channels: filters,
+    };
+    let sums = images.sums(output_gradient);
     sums.into_iter().map(|sum| sum as f32).collect()
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 use super::{
-    algorithm::Maps,
+    maps::{Maps, output_pixels},
     stencil::{Phase, Stencil},
 };
 
@@ -322,12 +322,10 @@ pub fn weight_gradient(
             })
         })
         .collect();
-    let pixels = |maps: &Maps| maps.images.batch() * maps.geometry.output_pixels();
-    let pixels: usize = inputs.iter().map(pixels).sum();
     let depth = taps * channels;
     // Neither depends on the number of threads, so that sums do not.
     let parts = (GRADIENT_VALUES / (depth * filters).max(1))
-        .min(pixels / PART_PIXELS)
+        .min(output_pixels(inputs) / PART_PIXELS)
         .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
     let part = blocks.len().div_ceil(parts).max(1);
     let mut sums: Vec<Panels> = (0..parts).map(|_| Panels::zeros(depth, filters)).collect();

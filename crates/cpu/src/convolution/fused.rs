@@ -13,7 +13,7 @@ use crate::{
     product::Finish,
 };
 
-use super::{compute, conv2d, geometry::Part, packed_weights, supported_parts};
+use super::{compute, conv2d, maps::Part, packed_weights, supported_parts};
 
 /// What becomes of the output of a convolution: relu(`scale` · output + `shift` + `addend`), each
 /// part of which may be left out.

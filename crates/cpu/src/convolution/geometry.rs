@@ -12,21 +12,6 @@ pub struct Geometry {
     pub output: [usize; 2],
 }
 
-/// Images of one size in a batch, which may have images of several sizes, one part after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The number of images.
-    pub images: usize,
-    pub geometry: Geometry,
-}
-
-impl Part {
-    /// The number of pixels of the output.
-    pub fn output_pixels(&self) -> usize {
-        self.images * self.geometry.output_pixels()
-    }
-}
-
 impl Geometry {
     /// `None` if the dilated kernel is larger than the padded input, or the kernel is empty.
     pub fn new(

@@ -8,6 +8,8 @@ mod fused;
 #[forbid(unsafe_code)]
 mod geometry;
 #[forbid(unsafe_code)]
+mod maps;
+#[forbid(unsafe_code)]
 mod packed_weights;
 #[forbid(unsafe_code)]
 mod stencil;
@@ -38,8 +40,9 @@ use crate::{
     product::Finish,
 };
 
-use algorithm::{Algorithm, Maps, PackedWeight};
-use geometry::{Geometry, Part};
+use algorithm::{Algorithm, PackedWeight};
+use geometry::Geometry;
+use maps::{Maps, Part};
 
 /// The 2D convolution of `input` with `weight`, plus `bias`, like Burn's
 /// [`conv2d`](burn::tensor::module::conv2d).
@@ -73,13 +76,17 @@ pub fn conv2d(
 }
 
 /// The convolution of the images of all parts, one part after the other: if there are several,
-/// `input` and output are `[1, channels, pixels, 1]`.
+/// the stride is 1, and `input` and output are `[1, channels, pixels, 1]`.
 pub fn convolve(
     input: Tensor<4>,
     weight: Tensor<4>,
     bias: Option<Tensor<1>>,
     parts: Arc<[Part]>,
 ) -> Tensor<4> {
+    assert!(
+        parts.len() == 1 || parts.iter().all(|part| part.geometry.stride == [1, 1]),
+        "images of several sizes need a stride of 1"
+    );
     let filters = weight.dims()[0];
     let [input, weight] = [input, weight].map(Tensor::into_dispatch);
     Tensor::from_dispatch(match bias {

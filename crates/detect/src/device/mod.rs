@@ -316,10 +316,10 @@ pub fn naming_loss<T, E: From<DeviceError>>(
     }
 }
 
-/// For the start of a program that computes on the CPU: the process keeps freed memory for its next use,
-/// which saves a tenth of the time of a training step, or more. It then holds the memory of its largest
-/// step until it ends. Does nothing if the CPU is not built in, or where the allocator is another one
-/// than glibc's.
+/// For programs that compute on the CPU: makes the allocator keep freed memory for its next use, which
+/// saves up to a tenth of the time of a training step, or more. The process then holds at least the
+/// memory of its largest step until it ends. Call it first, before other threads start. It does nothing
+/// without glibc, or if the CPU is not built in.
 pub fn keep_freed_memory() {
     #[cfg(feature = "flex")]
     fcos_burn_cpu::keep_freed_memory();

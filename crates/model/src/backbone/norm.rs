@@ -80,6 +80,10 @@ impl Norm {
     }
 
     /// [`forward`](Self::forward), followed by ReLU.
+    ///
+    /// # Shapes
+    ///
+    /// - `input` and output: `[batch, channels, height, width]`
     pub fn forward_relu(&self, input: Tensor<4>) -> Tensor<4> {
         in_f32(input, |input| match self {
             Self::Batch(norm) if uses_batch_statistics(norm, &input.device()) => {

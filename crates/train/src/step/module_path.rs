@@ -7,15 +7,15 @@ pub(super) struct ModulePath(Vec<Field>);
 #[derive(Debug)]
 struct Field {
     name: String,
-    /// The type that has the field, such as `Struct:BatchNorm`.
-    container: String,
+    /// Whether it is the variant of an enum.
+    is_variant: bool,
 }
 
 impl ModulePath {
     pub(super) fn enter(&mut self, name: &str, container: &str) {
         self.0.push(Field {
             name: name.to_owned(),
-            container: container.to_owned(),
+            is_variant: container.starts_with("Enum:"),
         });
     }
 
@@ -31,17 +31,20 @@ impl ModulePath {
 
     /// The path without enum variants.
     pub(super) fn name(&self) -> String {
-        let fields = (self.0.iter()).filter(|field| !field.container.starts_with("Enum:"));
-        let names = fields.map(|field| field.name.as_str());
-        names.collect::<Vec<_>>().join(".")
+        self.fields().collect::<Vec<_>>().join(".")
     }
 
-    /// Whether this is a running statistic of batch normalization, which no optimizer changes.
+    /// Whether this is a running statistic of a normalization, which no optimizer changes and all
+    /// forks share.
     pub(super) fn is_running_statistic(&self) -> bool {
-        self.0.last().is_some_and(|field| {
-            field.container == "Struct:BatchNorm"
-                && matches!(field.name.as_str(), "running_mean" | "running_var")
-        })
+        let last = self.fields().next_back();
+        matches!(last, Some("running_mean" | "running_var"))
+    }
+
+    /// The names of the fields, without enum variants.
+    fn fields(&self) -> impl DoubleEndedIterator<Item = &str> {
+        let fields = self.0.iter().filter(|field| !field.is_variant);
+        fields.map(|field| field.name.as_str())
     }
 }
 
@@ -50,13 +53,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use burn::{
-        module::{Module, ModuleVisitor, Param},
+        module::{Module, ModuleVisitor, Param, RunningState},
         tensor::{Device, Tensor},
     };
     use fcos_burn_model::{FcosConfig, backbone::norm::NormKind};
 
     use super::*;
     use crate::training::random_model;
+
+    /// A normalization that is not Burn's.
+    #[derive(Module, Debug)]
+    struct OwnNorm {
+        running_mean: RunningState<Tensor<1>>,
+        gamma: Param<Tensor<1>>,
+    }
 
     #[derive(Default)]
     struct Statistics {
@@ -85,8 +95,20 @@ mod tests {
         }
     }
 
+    fn statistics(module: &impl Module) -> Statistics {
+        let mut statistics = Statistics::default();
+        module.visit(&mut statistics);
+        statistics
+    }
+
     #[test]
     fn running_statistics_are_recognized() {
+        let ones = || Tensor::ones([2], &Device::flex());
+        let norm = OwnNorm {
+            running_mean: RunningState::new(ones()),
+            gamma: Param::from_tensor(ones()),
+        };
+        assert_eq!(statistics(&norm).found, ["running_mean"]);
         for (norm, layers) in [
             (NormKind::Batch, 20),
             (NormKind::Frozen, 20),
@@ -97,8 +119,7 @@ mod tests {
             config.backbone.norm = norm;
             config.fpn.channels = 8;
             let model = random_model(&config, 0, &Device::flex()).unwrap();
-            let mut statistics = Statistics::default();
-            model.visit(&mut statistics);
+            let statistics = statistics(&model);
             assert_eq!(statistics.found, statistics.expected);
             assert_eq!(statistics.found.len(), 2 * layers, "{norm:?}");
         }

@@ -18,9 +18,8 @@ use tiles::Tiles;
 use transform::{ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d};
 
 use super::{
-    algorithm::Maps,
     direct::{Direction, add_up},
-    geometry::Part,
+    maps::{Maps, Part, output_pixels},
 };
 use crate::{
     nhwc::Nhwc,
@@ -261,8 +260,7 @@ pub fn weight_gradient(
     let (channels, filters) = (input.images.channels(), output_gradient.channels());
     let blocks = Tiles::all(inputs).blocks(GRADIENT_TILES);
     // The number of parts depends on sizes alone, so that sums do, too.
-    let pixels = |maps: &Maps| maps.images.batch() * maps.geometry.output_pixels();
-    let tiles = inputs.iter().map(pixels).sum::<usize>() / (TILE * TILE);
+    let tiles = output_pixels(inputs) / (TILE * TILE);
     let fewest = ((channels * filters) as f64 * PART_TILES) as usize;
     let parts = (GRADIENT_VALUES / (ELEMENTS * channels * filters))
         .min(tiles / fewest.max(1))

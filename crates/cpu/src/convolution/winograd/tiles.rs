@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use pulp::{Simd, WithSimd};
 
 use super::{
-    super::algorithm::Maps,
+    super::maps::Maps,
     transform::{
         ELEMENTS, INPUT_TILE, Input, Output, OutputGradient, TILE, Transform, transform_2d,
     },
