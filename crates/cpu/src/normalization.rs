@@ -468,43 +468,44 @@ impl Layout {
         (GRAIN / self.channels).max(1) * self.channels
     }
 
-    /// What a chunk has of each image: the index of the image, and values of the whole tensor.
-    fn images_in_chunk(
+    /// Calls `update` for each image that has pixels in a chunk: with its index, the place of these
+    /// pixels in the whole tensor, and their values in the chunk.
+    fn for_each_image<T>(
         &self,
         chunk: usize,
-        len: usize,
-    ) -> impl Iterator<Item = (usize, Range<usize>)> {
-        let values = chunk * self.chunk_len()..chunk * self.chunk_len() + len;
+        mut values: &mut [T],
+        mut update: impl FnMut(usize, Range<usize>, &mut [T]),
+    ) {
+        let place = chunk * self.chunk_len()..chunk * self.chunk_len() + values.len();
         let start = |image: usize| self.starts[image] * self.channels;
-        let [first, last] = [values.start, values.end - 1].map(|value| {
+        let [first, last] = [place.start, place.end - 1].map(|value| {
             let pixel = value / self.channels;
             self.starts.partition_point(|start| *start <= pixel) - 1
         });
-        (first..=last).map(move |image| {
-            let range = start(image).max(values.start)..start(image + 1).min(values.end);
-            (image, range)
-        })
+        for image in first..=last {
+            let of_image = start(image).max(place.start)..start(image + 1).min(place.end);
+            let (found, rest) = values.split_at_mut(of_image.len());
+            values = rest;
+            update(image, of_image, found);
+        }
     }
 
     /// `input` as normalized by these constants.
     fn normalize(&self, input: &[f32], constants: &Constants, relu: bool) -> Vec<f32> {
-        // SAFETY: the chunks cover all values, and the images of a chunk all of its values.
+        // SAFETY: the chunks cover all values, the images of a chunk all of its values, and there are
+        // constants for each channel.
         #[allow(unsafe_code)]
         unsafe {
             vec_written_by(input.len(), |output| {
-                for_each_chunk(output, self.chunk_len(), |chunk, mut output| {
-                    for (image, values) in self.images_in_chunk(chunk, output.len()) {
-                        let (of_image, rest) = output.split_at_mut(values.len());
-                        output = rest;
-                        let normalization = constants.of_planes(self.planes_of(image));
-                        let input = &input[values];
+                for_each_chunk(output, self.chunk_len(), |chunk, output| {
+                    self.for_each_image(chunk, output, |image, place, output| {
                         dispatch(Normalize {
-                            input,
-                            normalization,
+                            input: &input[place],
+                            normalization: constants.of_planes(self.planes_of(image)),
                             relu,
-                            output: of_image,
+                            output,
                         });
-                    }
+                    });
                 });
             })
         }
@@ -529,19 +530,18 @@ impl Layout {
         };
         let slopes = of_planes(&|set| deviations[set] * deviations[set] * means[set][1] as f32);
         let shifts = of_planes(&|set| deviations[set] * means[set][0] as f32);
-        update_chunks(gradient, self.chunk_len(), |chunk, mut gradient| {
-            for (image, values) in self.images_in_chunk(chunk, gradient.len()) {
-                let (of_image, rest) = gradient.split_at_mut(values.len());
-                gradient = rest;
+        update_chunks(gradient, self.chunk_len(), |chunk, gradient| {
+            self.for_each_image(chunk, gradient, |image, place, gradient| {
+                let planes = self.planes_of(image);
                 dispatch(InputGradient {
-                    input: &input[values],
-                    normalization: constants.of_planes(self.planes_of(image)),
-                    slopes: &slopes[self.planes_of(image)],
-                    shifts: &shifts[self.planes_of(image)],
+                    input: &input[place],
+                    normalization: constants.of_planes(planes.clone()),
+                    slopes: &slopes[planes.clone()],
+                    shifts: &shifts[planes],
                     relu,
-                    gradient: of_image,
+                    gradient,
                 });
-            }
+            });
         })
     }
 }
@@ -556,6 +556,11 @@ struct Constants {
 impl Constants {
     /// Of the planes of a layout, given the mean and the inverse standard deviation of each set.
     fn new(layout: &Layout, scales: &[[f32; 2]], [gamma, beta]: [&[f32]; 2]) -> Self {
+        assert_eq!(
+            [gamma.len(), beta.len()],
+            [layout.channels; 2],
+            "values of gamma and beta"
+        );
         let planes = 0..layout.planes();
         Self {
             means: (planes.clone())

@@ -33,8 +33,14 @@ use crate::{
 /// such as the head of a detector.
 ///
 /// On the Flex backend, `f32` levels lie one after the other in one tensor. A convolution prepares its
-/// weight once for all of them, forward and backward, and small levels are computed together. With a
-/// stride, and on other backends, each layer computes one level after the other.
+/// weight once for all of them, forward and backward, and small levels are computed together. Otherwise,
+/// for instance after a layer with a stride, this layer and all later ones compute one level after the
+/// other.
+///
+/// # Gradients
+///
+/// Add up the losses of all levels before the backward pass. It reaches the levels together, so there
+/// can be only one.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, ops::ConvOptions};
@@ -73,12 +79,12 @@ impl Pyramid {
     ///
     /// # Panics
     ///
-    /// If levels have different numbers of channels, or are on different devices.
+    /// If levels differ in their number of channels, number format or device.
     pub fn new(levels: Vec<Tensor<4>>) -> Self {
-        let shared = |level: &Tensor<4>| (level.dims()[1], level.device());
+        let shared = |level: &Tensor<4>| (level.dims()[1], level.dtype(), level.device());
         assert!(
             (levels.windows(2)).all(|pair| shared(&pair[0]) == shared(&pair[1])),
-            "the levels of a pyramid must have the same number of channels and the same device"
+            "the levels of a pyramid must have the same number of channels, number format and device"
         );
         let can_be_joined =
             |level: &Tensor<4>| is_f32_on_flex(level) && level.shape().num_elements() > 0;
@@ -316,7 +322,8 @@ struct Divided;
 impl Backward<Flex, 1> for Divided {
     type State = ([usize; 4], LevelGradients);
 
-    /// Without a gradient of its own: those of the levels take its place.
+    /// Burn runs the steps in the order of their depth, so all levels have run. They register no gradient
+    /// for this node, so there is none to consume.
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let ([_, pixels, _, channels], gradients) = ops.state;
         let mut gradients = std::mem::take(&mut *gradients.lock());

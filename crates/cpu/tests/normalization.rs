@@ -68,12 +68,14 @@ fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>], name: &str) {
     }
 }
 
-const SHAPES: [[usize; 4]; 5] = [
+const SHAPES: [[usize; 4]; 6] = [
     [2, 4, 3, 5],
     [3, 8, 1, 1],
     [1, 4, 40, 33],
     [5, 12, 7, 8],
     [2, 4, 130, 131],
+    // More channels than values in a task.
+    [2, 16400, 1, 2],
 ];
 
 fn devices() -> [Device; 2] {

@@ -24,9 +24,7 @@ use crate::kernels::{Epilogue, Pyramid, conv2d, conv2d_fused};
 /// - `input`: `[batch, channels_in, height, width]`
 /// - output: `[batch, channels_out, height_out, width_out]`
 pub fn convolve(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
-    let format = FloatDType::from(input.dtype());
-    let weight = layer.weight.val().cast(format);
-    let bias = layer.bias.as_ref().map(|bias| bias.val().cast(format));
+    let (weight, bias) = parameters(layer, input.dtype().into());
     conv2d(input, weight, bias, options(layer))
 }
 
@@ -36,9 +34,7 @@ pub fn convolve(layer: &Conv2d, input: Tensor<4>) -> Tensor<4> {
 ///
 /// As [`convolve`].
 pub(crate) fn convolve_levels(layer: &Conv2d, levels: Pyramid) -> Pyramid {
-    let format = levels.dtype().map_or(FloatDType::F32, FloatDType::from);
-    let weight = layer.weight.val().cast(format);
-    let bias = layer.bias.as_ref().map(|bias| bias.val().cast(format));
+    let (weight, bias) = parameters(layer, format_of(&levels));
     levels.conv2d(weight, bias, options(layer))
 }
 
@@ -49,6 +45,16 @@ pub(crate) fn convolve_levels(layer: &Conv2d, levels: Pyramid) -> Pyramid {
 /// As [`convolve`].
 pub(crate) fn convolve_fused(layer: &Conv2d, epilogue: Epilogue, input: Tensor<4>) -> Tensor<4> {
     conv2d_fused(input, layer.weight.val(), epilogue, options(layer))
+}
+
+/// Weight and bias in a number format.
+fn parameters(layer: &Conv2d, format: FloatDType) -> (Tensor<4>, Option<Tensor<1>>) {
+    let bias = layer.bias.as_ref().map(|bias| bias.val().cast(format));
+    (layer.weight.val().cast(format), bias)
+}
+
+fn format_of(levels: &Pyramid) -> FloatDType {
+    levels.dtype().map_or(FloatDType::F32, FloatDType::from)
 }
 
 fn options(layer: &Conv2d) -> ConvOptions<2> {
@@ -70,6 +76,6 @@ pub fn in_f32(input: Tensor<4>, layer: impl FnOnce(Tensor<4>) -> Tensor<4>) -> T
 
 /// Applies `layer` in 32 bits and returns its output in the number format of `levels`.
 pub(crate) fn levels_in_f32(levels: Pyramid, layer: impl FnOnce(Pyramid) -> Pyramid) -> Pyramid {
-    let format = levels.dtype().map_or(FloatDType::F32, FloatDType::from);
+    let format = format_of(&levels);
     layer(levels.cast(FloatDType::F32)).cast(format)
 }

@@ -65,24 +65,22 @@ impl PackedWeight {
 }
 
 /// The output, `[batch, height, width, filters]`, one part after the other.
-pub fn forward(inputs: &[Maps], weight: &PackedWeight, filters: usize, finish: Finish) -> Vec<f32> {
+pub fn forward(inputs: &[Maps], weight: &PackedWeight, finish: Finish) -> Vec<f32> {
     match weight {
         PackedWeight::Direct(panels) => {
             let sources: Vec<(Nhwc, Stencil)> = (inputs.iter())
                 .map(|maps| (maps.images, Stencil::forward(&maps.geometry)))
                 .collect();
-            by_stencil(&sources, std::slice::from_ref(panels), filters, finish)
+            by_stencil(&sources, std::slice::from_ref(panels), finish)
         }
-        PackedWeight::Winograd(kernels) => by_winograd(inputs, kernels, filters, finish),
+        PackedWeight::Winograd(kernels) => by_winograd(inputs, kernels, finish),
     }
 }
 
 /// The gradient of the input, `[batch, height, width, channels]`, one part after the other, given
 /// the gradient of the output. If there are several parts, the stride is 1.
 pub fn input_gradient(output_gradients: &[Maps], weight: &[f32], channels: usize) -> Vec<f32> {
-    let Some(first) = output_gradients.first() else {
-        return Vec::new();
-    };
+    let first = output_gradients[0];
     let filters = first.images.channels();
     let finish = Finish::default();
     let transposed: Option<Vec<Maps>> = (output_gradients.iter())
@@ -98,29 +96,21 @@ pub fn input_gradient(output_gradients: &[Maps], weight: &[f32], channels: usize
         let parts = transposed.iter().map(Maps::part);
         if winograd::is_suitable(parts, filters, channels) {
             let kernels = winograd::Kernels::new(weight, filters, Direction::Backward);
-            return by_winograd(&transposed, &kernels, channels, finish);
+            return by_winograd(&transposed, &kernels, finish);
         }
     }
     let sources: Vec<(Nhwc, Stencil)> = (output_gradients.iter())
         .map(|maps| (maps.images, Stencil::input_gradient(&maps.geometry)))
         .collect();
-    let (taps, stencil) = (
-        first.geometry.taps(),
-        Stencil::input_gradient(&first.geometry),
-    );
-    let panels: Vec<Panels> = (stencil.phases.iter())
+    let taps = first.geometry.taps();
+    let panels: Vec<Panels> = (sources[0].1.phases.iter())
         .map(|phase| weight_panels(weight, filters, taps, phase, Direction::Backward))
         .collect();
-    by_stencil(&sources, &panels, channels, finish)
+    by_stencil(&sources, &panels, finish)
 }
 
-fn by_winograd(
-    sources: &[Maps],
-    kernels: &winograd::Kernels,
-    columns: usize,
-    finish: Finish,
-) -> Vec<f32> {
-    let length = output_pixels(sources) * columns;
+fn by_winograd(sources: &[Maps], kernels: &winograd::Kernels, finish: Finish) -> Vec<f32> {
+    let length = output_pixels(sources) * kernels.columns();
     // SAFETY: the tiles cover every pixel of the output, and each is written for all columns.
     #[allow(unsafe_code)]
     unsafe {
@@ -131,19 +121,17 @@ fn by_winograd(
 }
 
 /// All sources have the phases of `panels`.
-fn by_stencil(
-    sources: &[(Nhwc, Stencil)],
-    panels: &[Panels],
-    columns: usize,
-    finish: Finish,
-) -> Vec<f32> {
+fn by_stencil(sources: &[(Nhwc, Stencil)], panels: &[Panels], finish: Finish) -> Vec<f32> {
+    let columns = panels.first().map_or(0, Panels::columns);
     let pixels = |(source, stencil): &(Nhwc, Stencil)| {
         source.batch() * stencil.output[0] * stencil.output[1]
     };
     let length = sources.iter().map(pixels).sum::<usize>() * columns;
-    for (_, stencil) in sources {
-        assert_eq!(stencil.phases.len(), panels.len(), "phases of a source");
-    }
+    assert!(
+        (panels.iter().all(|panels| panels.columns() == columns))
+            && (sources.iter()).all(|(_, stencil)| stencil.phases.len() == panels.len()),
+        "panels of each phase"
+    );
     // SAFETY: the phases cover every pixel of the output, each of them has panels, and each pixel is
     // written for all columns.
     #[allow(unsafe_code)]
@@ -157,9 +145,12 @@ fn by_stencil(
 /// The gradient of the weight, `[filters, channels, kernel height, kernel width]`, given the inputs
 /// and the gradients of the output.
 pub fn weight_gradient(inputs: &[Maps], output_gradients: &[Nhwc]) -> Vec<f32> {
-    let (Some(input), Some(output_gradient)) = (inputs.first(), output_gradients.first()) else {
-        return Vec::new();
-    };
+    assert_eq!(
+        inputs.len(),
+        output_gradients.len(),
+        "parts of the gradient"
+    );
+    let (input, output_gradient) = (inputs[0], output_gradients[0]);
     let (channels, filters) = (input.images.channels(), output_gradient.channels());
     let length = filters * channels * input.geometry.taps();
     let parts = inputs.iter().map(Maps::part);

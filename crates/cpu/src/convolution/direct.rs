@@ -296,15 +296,11 @@ pub fn weight_gradient(
     let stencils: Vec<Stencil> = (inputs.iter())
         .map(|maps| Stencil::forward(&maps.geometry))
         .collect();
-    let (Some(input), Some(output_gradient)) = (inputs.first(), output_gradients.first()) else {
-        return;
-    };
-    let (channels, filters, taps) = (
-        input.images.channels(),
-        output_gradient.channels(),
-        input.geometry.taps(),
+    let (channels, filters) = (inputs[0].images.channels(), output_gradients[0].channels());
+    let (taps, phase) = (
+        inputs[0].geometry.taps(),
+        Phase::forward(&inputs[0].geometry),
     );
-    let phase = Phase::forward(&input.geometry);
     // Whole rows of the output, so many that a part of the pixels is one block or more.
     let blocks: Vec<Block> = (inputs.iter().zip(&stencils).zip(output_gradients))
         .flat_map(|((input, stencil), gradient)| {

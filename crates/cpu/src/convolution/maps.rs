@@ -1,10 +1,10 @@
-//! The images that a convolution reads, of one size or of several.
+//! The images that a convolution or one of its gradients reads, of one size or of several.
 
 use crate::nhwc::Nhwc;
 
 use super::geometry::Geometry;
 
-/// Images of one size in a batch, which may have images of several sizes, one part after the other.
+/// Images of one size. A batch has one or more parts, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// The number of images.

@@ -205,7 +205,7 @@ fn compute(
         Algorithm::of(parts, channels, filters),
         &parts[0].geometry,
     );
-    let output = algorithm::forward(&inputs, &weight, filters, finish);
+    let output = algorithm::forward(&inputs, &weight, finish);
     let size = |part: &Part| part.geometry.output;
     channels_first(output, shape(parts, size, filters))
 }

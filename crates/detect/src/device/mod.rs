@@ -317,9 +317,9 @@ pub fn naming_loss<T, E: From<DeviceError>>(
 }
 
 /// For programs that compute on the CPU: makes the allocator keep freed memory for its next use, which
-/// saves up to a tenth of the time of a training step, or more. The process then holds at least the
-/// memory of its largest step until it ends. Call it first, before other threads start. It does nothing
-/// without glibc, or if the CPU is not built in.
+/// makes each step faster. The process then holds at least the memory of its largest step until it
+/// ends. Call it first: it does nothing once other threads run. Nor does it without glibc, with a custom
+/// global allocator, or if the CPU is not built in.
 pub fn keep_freed_memory() {
     #[cfg(feature = "flex")]
     fcos_burn_cpu::keep_freed_memory();

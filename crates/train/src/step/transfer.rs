@@ -66,8 +66,8 @@ pub(super) fn move_gradients<M: Module>(
     Ok(arrivals.gradients)
 }
 
-/// [Forks](Module::fork) `module`, but leaves the running statistics of batch normalization where
-/// they are: all forks share them.
+/// [Forks](Module::fork) `module`, but leaves the running statistics of normalizations where they are:
+/// all forks share them.
 ///
 /// # Errors
 ///
@@ -76,7 +76,7 @@ pub(super) fn fork<M: Module>(module: M, to: &Device) -> Result<M, ExecutionErro
     move_values(module, to, |place| !place.is_running_statistic())
 }
 
-/// Moves the running statistics of batch normalization to `device`.
+/// Moves the running statistics of normalizations to `to`.
 ///
 /// # Errors
 ///

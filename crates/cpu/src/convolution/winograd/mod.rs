@@ -144,6 +144,11 @@ impl Kernels {
         ))
     }
 
+    /// The number of columns of each product: filters, or channels for the gradient of the input.
+    pub fn columns(&self) -> usize {
+        self.0.columns()
+    }
+
     /// In memory of just their size.
     pub fn compact(self) -> Self {
         Self(self.0.compact())
@@ -196,18 +201,14 @@ pub fn forward(
     output: &mut [MaybeUninit<f32>],
 ) {
     let Kernels(kernels) = kernels;
-    let Some(first) = inputs.first() else { return };
-    let (channels, filters) = (first.images.channels(), kernels.columns());
+    let (channels, filters) = (inputs[0].images.channels(), kernels.columns());
+    let all = Tiles::all(inputs);
     let size = (BLOCK / (ELEMENTS * (channels + filters)))
         .max(BLOCK_TILES)
-        .min(
-            Tiles::all(inputs)
-                .count()
-                .div_ceil(rayon::current_num_threads()),
-        );
+        .min(all.count().div_ceil(rayon::current_num_threads()));
     let mut tasks = Vec::new();
     let (mut start, mut rest) = (0, output);
-    for tiles in Tiles::all(inputs).blocks(size) {
+    for tiles in all.blocks(size) {
         let length = tiles.output_pixels(inputs) * filters;
         let (output, others) = rest.split_at_mut(length);
         tasks.push((tiles, start, output));
@@ -254,10 +255,7 @@ pub fn weight_gradient(
     output_gradients: &[Nhwc],
     weight_gradient: &mut [MaybeUninit<f32>],
 ) {
-    let (Some(input), Some(output_gradient)) = (inputs.first(), output_gradients.first()) else {
-        return;
-    };
-    let (channels, filters) = (input.images.channels(), output_gradient.channels());
+    let (channels, filters) = (inputs[0].images.channels(), output_gradients[0].channels());
     let blocks = Tiles::all(inputs).blocks(GRADIENT_TILES);
     // The number of parts depends on sizes alone, so that sums do, too.
     let tiles = output_pixels(inputs) / (TILE * TILE);
