@@ -234,13 +234,18 @@ impl Joined {
     }
 }
 
-/// The gradients of levels, each with the pixels that it belongs to. Autodiff would make a tensor of
-/// zeros for each level and add them up.
+/// The gradients of levels. Autodiff would make a tensor of zeros for each level and add them up.
 #[derive(Clone, Debug, Default)]
-struct LevelGradients(Arc<Mutex<Vec<(Range<usize>, FloatTensor<Flex>)>>>);
+struct LevelGradients(Arc<Mutex<Vec<LevelGradient>>>);
+
+#[derive(Debug)]
+struct LevelGradient {
+    pixels: Range<usize>,
+    gradient: FloatTensor<Flex>,
+}
 
 impl LevelGradients {
-    fn lock(&self) -> MutexGuard<'_, Vec<(Range<usize>, FloatTensor<Flex>)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<LevelGradient>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -310,9 +315,9 @@ impl Backward<Flex, 1> for Level {
     type State = (Range<usize>, LevelGradients);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (range, gradients) = ops.state;
+        let (pixels, gradients) = ops.state;
         let gradient = grads.consume::<Flex>(&ops.node);
-        gradients.lock().push((range, gradient));
+        gradients.lock().push(LevelGradient { pixels, gradient });
     }
 }
 
@@ -327,13 +332,14 @@ impl Backward<Flex, 1> for Divided {
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
         let ([_, pixels, _, channels], gradients) = ops.state;
         let mut gradients = std::mem::take(&mut *gradients.lock());
-        gradients.sort_by_key(|(range, _)| range.start);
+        gradients.sort_by_key(|level| level.pixels.start);
         let mut all = Vec::with_capacity(pixels * channels);
-        for (range, gradient) in gradients {
+        for level in gradients {
             // Levels without a gradient.
-            all.resize(range.start * channels, 0.0);
-            all.extend_from_slice(values(&gradient.to_contiguous()));
-            assert_eq!(all.len(), range.end * channels, "the gradient of a level");
+            all.resize(level.pixels.start * channels, 0.0);
+            all.extend_from_slice(values(&level.gradient.to_contiguous()));
+            let end = level.pixels.end * channels;
+            assert_eq!(all.len(), end, "the gradient of a level");
         }
         all.resize(pixels * channels, 0.0);
         if let [Some(parent)] = ops.parents {
