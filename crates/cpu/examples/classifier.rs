@@ -56,7 +56,8 @@ impl Layer {
         }
     }
 
-    /// Convolution and normalization. Running statistics are left out: this example only trains.
+    /// Convolution and normalization. With this crate's operations, running statistics are left out:
+    /// this example only trains.
     fn forward(&self, input: Tensor<4>, operations: Operations) -> Tensor<4> {
         let norm = &self.norm;
         match operations {

@@ -56,8 +56,8 @@ pub fn batch_norm_train(
     normalize(input, gamma, beta, Rule::new(Sets::Channels, epsilon))
 }
 
-/// [`batch_norm_train`] followed by [`relu`](crate::relu()), in one pass forward and backward. Only the input
-/// is kept for the backward pass.
+/// [`batch_norm_train`] followed by [`relu`](crate::relu()), with no extra pass forward or backward. The
+/// input is the only feature map kept for the backward pass.
 ///
 /// # Panics
 ///
@@ -69,8 +69,8 @@ pub fn batch_norm_relu_train(
     epsilon: f64,
 ) -> (Tensor<4>, Tensor<1>, Tensor<1>) {
     if !is_supported(&input, &gamma, &beta) {
-        let result = module::batch_norm_train(input, gamma, beta, epsilon);
-        return (relu(result.output), result.mean, result.variance);
+        let (output, mean, variance) = batch_norm_train(input, gamma, beta, epsilon);
+        return (relu(output), mean, variance);
     }
     let rule = Rule::new(Sets::Channels, epsilon).with_relu();
     normalize(input, gamma, beta, rule)
@@ -91,8 +91,8 @@ pub fn group_norm(layer: &GroupNorm, input: Tensor<4>) -> Tensor<4> {
     }
 }
 
-/// [`group_norm`] followed by [`relu`](crate::relu()), in one pass forward and backward. Only the input is
-/// kept for the backward pass.
+/// [`group_norm`] followed by [`relu`](crate::relu()), with no extra pass forward or backward. The input
+/// is the only feature map kept for the backward pass.
 ///
 /// # Panics
 ///
@@ -365,15 +365,14 @@ struct Layout {
 
 impl Layout {
     fn new([batch, channels, height, width]: [usize; 4], rule: &Rule) -> Self {
-        let mut end = 0;
-        let mut next = |pixels: usize| {
-            end += pixels;
-            end
+        let pixels = match &rule.images {
+            Some(pixels) => pixels.to_vec(),
+            None => vec![height * width; batch],
         };
-        let ends: Vec<usize> = match &rule.images {
-            Some(pixels) => pixels.iter().map(|pixels| next(*pixels)).collect(),
-            None => (0..batch).map(|_| next(height * width)).collect(),
-        };
+        let ends = pixels.into_iter().scan(0, |end, pixels| {
+            *end += pixels;
+            Some(*end)
+        });
         let starts: Vec<usize> = [0].into_iter().chain(ends).collect();
         // What is written without being cleared first depends on it.
         assert_eq!(
@@ -641,7 +640,7 @@ impl WithSimd for InputGradient<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
         match self.relu {
-            // As the sums do, from the normalized input: NaN passes.
+            // The rule of `Images::products`: the gradient passes where the output is positive or NaN.
             true => self.write(|output, gradient| if output <= 0.0 { 0.0 } else { gradient }),
             false => self.write(|_, gradient| gradient),
         }

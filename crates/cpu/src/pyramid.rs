@@ -23,7 +23,7 @@ use burn::{
 
 use crate::{
     conv2d,
-    convolution::{convolve, supported_parts},
+    convolution::{convolve, images_of, supported_parts},
     flex::{is_f32_on_flex, tensor, values},
     group_norm_relu,
     normalization::group_norm_relu_of,
@@ -33,14 +33,13 @@ use crate::{
 /// such as the head of a detector.
 ///
 /// On the Flex backend, `f32` levels lie one after the other in one tensor. A convolution prepares its
-/// weight once for all of them, forward and backward, and small levels are computed together. Otherwise,
-/// for instance after a layer with a stride, this layer and all later ones compute one level after the
-/// other.
+/// weight once for all levels, forward and backward, and small levels are computed together. If a layer
+/// cannot be computed this way, for instance one with a stride, it and all later layers run on each level
+/// separately.
 ///
 /// # Gradients
 ///
-/// Add up the losses of all levels before the backward pass. It reaches the levels together, so there
-/// can be only one.
+/// All levels share one backward pass. Add up their losses and call `backward` once.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, ops::ConvOptions};
@@ -163,11 +162,7 @@ impl Pyramid {
 
 impl Joined {
     fn new(levels: Vec<Tensor<4>>) -> Self {
-        let sizes = levels.iter().map(|level| {
-            let [images, _, height, width] = level.dims();
-            (images, [height, width])
-        });
-        let sizes = sizes.collect();
+        let sizes = levels.iter().map(images_of).collect();
         let pixels = levels.into_iter().map(|level| {
             let [images, channels, height, width] = level.dims();
             let level = level.permute([0, 2, 3, 1]);
@@ -253,7 +248,7 @@ impl LevelGradients {
 /// The division of pixels into levels as operations of the backends that implement them.
 #[backend_extension(Flex, Autodiff)]
 trait LevelOps: Backend {
-    /// The pixels of which [levels](Self::level) are taken.
+    /// The pixels from which [levels](Self::level) are taken.
     fn divided(pixels: FloatTensor<Self>, gradients: LevelGradients) -> FloatTensor<Self>;
 
     /// The pixels of a level, `[1, pixels, 1, channels]`, in memory of their own.

@@ -115,7 +115,7 @@ impl Images<'_> {
 
 /// What is summed over pixels: for each channel `N` terms of each pixel.
 trait Terms<const N: usize>: Sync {
-    /// What the pixels of some channels of an image have in common.
+    /// Constants of some channels, the same for all pixels of an image.
     type Columns<S: Simd>: Copy;
 
     fn columns<S: Simd>(&self, simd: S, image: usize, channels: Range<usize>) -> Self::Columns<S>;
@@ -172,7 +172,7 @@ struct Products<'a, F> {
 }
 
 impl<'n, F: Fn(usize) -> Affine<'n> + Sync> Terms<2> for Products<'_, F> {
-    /// The means, and factors and shifts with ReLU.
+    /// The means; with ReLU, also the factors and shifts.
     type Columns<S: Simd> = (S::f32s, Option<[S::f32s; 2]>);
 
     #[inline(always)]

@@ -79,30 +79,35 @@ pub fn forward(inputs: &[Maps], weight: &PackedWeight, finish: Finish) -> Vec<f3
 
 /// The gradient of the input, `[batch, height, width, channels]`, one part after the other, given
 /// the gradient of the output. If there are several parts, the stride is 1.
-pub fn input_gradient(output_gradients: &[Maps], weight: &[f32], channels: usize) -> Vec<f32> {
-    let first = output_gradients[0];
-    let filters = first.images.channels();
+pub fn input_gradient(
+    output_gradients: &[Nhwc],
+    parts: &[Part],
+    weight: &[f32],
+    channels: usize,
+) -> Vec<f32> {
+    let filters = output_gradients[0].channels();
     let finish = Finish::default();
-    let transposed: Option<Vec<Maps>> = (output_gradients.iter())
-        .map(|Maps { images, geometry }| {
-            let geometry = geometry.transposed()?;
+    let gradients = || output_gradients.iter().zip(parts);
+    let transposed: Option<Vec<Maps>> = gradients()
+        .map(|(images, part)| {
             Some(Maps {
                 images: *images,
-                geometry,
+                geometry: part.geometry.transposed()?,
             })
         })
         .collect();
     if let Some(transposed) = transposed {
-        let parts = transposed.iter().map(Maps::part);
-        if winograd::is_suitable(parts, filters, channels) {
+        let is_suitable =
+            winograd::is_suitable(transposed.iter().map(Maps::part), filters, channels);
+        if is_suitable {
             let kernels = winograd::Kernels::new(weight, filters, Direction::Backward);
             return by_winograd(&transposed, &kernels, finish);
         }
     }
-    let sources: Vec<(Nhwc, Stencil)> = (output_gradients.iter())
-        .map(|maps| (maps.images, Stencil::input_gradient(&maps.geometry)))
+    let sources: Vec<(Nhwc, Stencil)> = gradients()
+        .map(|(images, part)| (*images, Stencil::input_gradient(&part.geometry)))
         .collect();
-    let taps = first.geometry.taps();
+    let taps = parts[0].geometry.taps();
     let panels: Vec<Panels> = (sources[0].1.phases.iter())
         .map(|phase| weight_panels(weight, filters, taps, phase, Direction::Backward))
         .collect();

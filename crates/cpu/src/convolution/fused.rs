@@ -13,7 +13,7 @@ use crate::{
     product::Finish,
 };
 
-use super::{compute, conv2d, maps::Part, packed_weights, supported_parts};
+use super::{compute, conv2d, images_of, maps::Part, packed_weights, supported_parts};
 
 /// What becomes of the output of a convolution: relu(`scale` · output + `shift` + `addend`), each
 /// part of which may be left out.
@@ -127,9 +127,7 @@ impl Fused {
         epilogue: &Epilogue,
         options: &ConvOptions<2>,
     ) -> Option<Self> {
-        let [images, _, height, width] = input.dims();
-        let sizes = [(images, [height, width])];
-        let parts = supported_parts(&sizes, input, weight, None, options)?;
+        let parts = supported_parts(&[images_of(input)], input, weight, None, options)?;
         let vector = |vector: &Option<Tensor<1>>| match vector {
             Some(vector) => untracked(vector).map(|vector| Some(vector.to_contiguous())),
             None => Some(None),

@@ -1,4 +1,4 @@
-//! The images that a convolution or one of its gradients reads, of one size or of several.
+//! The images that a convolution reads, of one size or of several.
 
 use crate::nhwc::Nhwc;
 
@@ -27,7 +27,7 @@ pub struct Maps<'a> {
 }
 
 impl Maps<'_> {
-    /// Their sizes.
+    /// Their number and geometry.
     pub fn part(&self) -> Part {
         Part {
             images: self.images.batch(),

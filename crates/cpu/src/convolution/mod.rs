@@ -67,9 +67,13 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let [images, _, height, width] = input.dims();
-    let sizes = [(images, [height, width])];
-    match supported_parts(&sizes, &input, &weight, bias.as_ref(), &options) {
+    match supported_parts(
+        &[images_of(&input)],
+        &input,
+        &weight,
+        bias.as_ref(),
+        &options,
+    ) {
         Some(parts) => convolve(input, weight, bias, parts),
         None => module::conv2d(input, weight, bias, options),
     }
@@ -101,6 +105,12 @@ pub fn convolve(
         }
         None => <Dispatch as ConvolutionOps>::convolution(input, weight, parts),
     })
+}
+
+/// The number of images of a tensor and their size, `[height, width]`.
+pub fn images_of(maps: &Tensor<4>) -> (usize, [usize; 2]) {
+    let [images, _, height, width] = maps.dims();
+    (images, [height, width])
 }
 
 /// The parts of an input with so many images of these sizes. `None` for convolutions that this crate
@@ -340,13 +350,7 @@ fn register_gradients(
     let gradients = outputs(values(gradient), &parts, shape_of_weight[0]);
     if let Some(node) = input_parent {
         let weight = weight.to_contiguous();
-        let gradients: Vec<Maps> = (gradients.iter().zip(&*parts))
-            .map(|(images, part)| Maps {
-                images: *images,
-                geometry: part.geometry,
-            })
-            .collect();
-        let result = algorithm::input_gradient(&gradients, values(&weight), channels);
+        let result = algorithm::input_gradient(&gradients, &parts, values(&weight), channels);
         let size = |part: &Part| part.geometry.input;
         grads.register::<Flex>(node, channels_first(result, shape(&parts, size, channels)));
     }

@@ -293,16 +293,16 @@ pub fn on_devices<T, E: From<DeviceError>>(
     naming_loss(work, |_| lost())
 }
 
-/// Runs `work`, whose error or panic becomes what `lost` finds then, if that is something. `lost`
-/// gets the error, or nothing after a panic.
+/// Runs `work`. If it fails or panics, calls `lost` with the error, or with `None` after a panic. An
+/// error that `lost` returns replaces the error or the panic.
 ///
 /// # Errors
 ///
-/// Those of `work`, and what `lost` finds.
+/// The error of `work`, or the one that `lost` returns in its place.
 ///
 /// # Panics
 ///
-/// If `work` panics and `lost` finds nothing.
+/// If `work` panics and `lost` returns `None`.
 pub fn naming_loss<T, E: From<DeviceError>>(
     work: impl FnOnce() -> Result<T, E>,
     lost: impl FnOnce(Option<&E>) -> Option<DeviceError>,
@@ -316,10 +316,10 @@ pub fn naming_loss<T, E: From<DeviceError>>(
     }
 }
 
-/// For programs that compute on the CPU: makes the allocator keep freed memory for its next use, which
-/// makes each step faster. The process then holds at least the memory of its largest step until it
-/// ends. Call it first: it does nothing once other threads run. Nor does it without glibc, with a custom
-/// global allocator, or if the CPU is not built in.
+/// Makes the allocator keep freed memory for its next use, so that steps on the CPU take less time. The
+/// process then holds at least the memory of its largest step until it ends. Call it at the start of
+/// `main`: it has no effect if other threads are already running, without glibc, with a custom global
+/// allocator, or if the CPU is not built in.
 pub fn keep_freed_memory() {
     #[cfg(feature = "flex")]
     fcos_burn_cpu::keep_freed_memory();

@@ -19,7 +19,7 @@ use crate::{
         Backbone, BackboneConfig, FeatureMap,
         norm::{Norm, NormKind},
     },
-    kernels::{Epilogue, Shortcut, branch, max_pool2d, relu},
+    kernels::{Epilogue, Shortcut, branch, max_pool2d},
     mixed_precision::{convolve, convolve_fused},
 };
 
@@ -407,26 +407,27 @@ enum Activation {
 }
 
 impl Activation {
-    fn apply(self, features: Tensor<4>) -> Tensor<4> {
+    /// What follows a convolution: the normalization, and this.
+    fn apply_after(self, norm: &Norm, features: Tensor<4>) -> Tensor<4> {
         match self {
-            Self::None => features,
-            Self::Relu => relu(features),
-            Self::AddRelu(shortcut) => shortcut.add_relu(features),
+            Self::None => norm.forward(features),
+            Self::Relu => norm.forward_relu(features),
+            Self::AddRelu(shortcut) => shortcut.add_relu(norm.forward(features)),
         }
     }
 
-    /// Makes it a part of a convolution, and returns what is left to apply.
-    fn move_into(self, epilogue: &mut Epilogue) -> Self {
-        match &self {
-            Self::None => return self,
+    /// Makes it a part of a convolution, or returns the shortcut that is left to add.
+    fn move_into(self, epilogue: &mut Epilogue) -> Option<Box<Shortcut>> {
+        match self {
+            Self::None => return None,
             Self::Relu => {}
             Self::AddRelu(shortcut) => match shortcut.tensor() {
                 Some(addend) => epilogue.addend = Some(addend),
-                None => return self,
+                None => return Some(shortcut),
             },
         }
         epilogue.relu = true;
-        Self::None
+        None
     }
 }
 
@@ -479,19 +480,19 @@ impl ConvNorm {
             _ => None,
         };
         let Some([scale, shift]) = folded else {
-            let features = convolve(&self.conv, input);
-            return match activation {
-                Activation::Relu => self.norm.forward_relu(features),
-                activation => activation.apply(self.norm.forward(features)),
-            };
+            return activation.apply_after(&self.norm, convolve(&self.conv, input));
         };
         let mut epilogue = Epilogue {
             scale: Some(scale),
             shift: Some(shift),
             ..Epilogue::default()
         };
-        let rest = activation.move_into(&mut epilogue);
-        rest.apply(convolve_fused(&self.conv, epilogue, input))
+        let shortcut = activation.move_into(&mut epilogue);
+        let output = convolve_fused(&self.conv, epilogue, input);
+        match shortcut {
+            Some(shortcut) => shortcut.add_relu(output),
+            None => output,
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! Where a visitor of a module is.
+//! The position of a visitor in a module.
 
-/// The fields that lead to where a visitor or a mapper is. It enters and exits with them.
+/// The fields from the root of a module to the position of a visitor or mapper, which calls
+/// [`enter`](Self::enter) and [`exit`](Self::exit) for each.
 #[derive(Debug, Default)]
 pub(super) struct ModulePath(Vec<Field>);
 

@@ -85,7 +85,7 @@ pub(super) fn move_statistics<M: Module>(module: M, to: &Device) -> Result<M, Ex
     move_values(module, to, ModulePath::is_running_statistic)
 }
 
-/// Moves what is `selected` of the values of `module`. It keeps no graph.
+/// Moves the values of `module` that `selected` accepts. They are detached from the graph.
 fn move_values<M: Module>(
     module: M,
     to: &Device,
