@@ -26,31 +26,41 @@ impl WithSimd for SumOfSquares<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> f64 {
-        let sum_of_block = |block: &[f32]| {
-            let mut chains = [simd.splat_f32s(0.0); CHAINS];
-            let (rows, rest) = block.as_chunks::<CHAINS>();
-            for row in rows {
-                for (chain, value) in chains.iter_mut().zip(S::as_simd_f32s(row).0) {
-                    // Not a fused multiply-add: not every level has one.
-                    *chain = simd.add_f32s(*chain, simd.mul_f32s(*value, *value));
-                }
-            }
-            for (chain, values) in chains.iter_mut().zip(rest.chunks(S::F32_LANES)) {
-                let value = load(simd, values);
-                *chain = simd.add_f32s(*chain, simd.mul_f32s(value, value));
-            }
-            total::<S>(&chains)
-        };
-        self.0.chunks(BLOCK).map(sum_of_block).sum()
+        let blocks = self.0.chunks(BLOCK);
+        // So many vectors have as many lanes as there are chains.
+        match S::F32_LANES {
+            16 => blocks.map(|block| sum_of_block::<S, 4>(simd, block)).sum(),
+            8 => blocks.map(|block| sum_of_block::<S, 8>(simd, block)).sum(),
+            4 => blocks.map(|block| sum_of_block::<S, 16>(simd, block)).sum(),
+            2 => blocks.map(|block| sum_of_block::<S, 32>(simd, block)).sum(),
+            _ => blocks.map(|block| sum_of_block::<S, 64>(simd, block)).sum(),
+        }
     }
 }
 
-/// The sum of the partial sums, which fill the first `CHAINS / lanes` vectors.
 #[inline(always)]
-fn total<S: Simd>(chains: &[S::f32s; CHAINS]) -> f64 {
+fn sum_of_block<S: Simd, const VECTORS: usize>(simd: S, block: &[f32]) -> f64 {
+    let mut chains = [simd.splat_f32s(0.0); VECTORS];
+    let (rows, rest) = block.as_chunks::<CHAINS>();
+    for row in S::as_simd_f32s(rows.as_flattened()).0.as_chunks().0 {
+        let row: &[S::f32s; VECTORS] = row;
+        for i in 0..VECTORS {
+            // Not a fused multiply-add: not every level has one.
+            chains[i] = simd.add_f32s(chains[i], simd.mul_f32s(row[i], row[i]));
+        }
+    }
+    for (chain, values) in chains.iter_mut().zip(rest.chunks(S::F32_LANES)) {
+        let value = load(simd, values);
+        *chain = simd.add_f32s(*chain, simd.mul_f32s(value, value));
+    }
+    total::<S, VECTORS>(chains)
+}
+
+/// The sum of the partial sums.
+#[inline(always)]
+fn total<S: Simd, const VECTORS: usize>(chains: [S::f32s; VECTORS]) -> f64 {
     let mut sums = [0.0; CHAINS];
-    let vectors = S::as_mut_simd_f32s(&mut sums).0;
-    vectors.copy_from_slice(&chains[..CHAINS / S::F32_LANES]);
+    S::as_mut_simd_f32s(&mut sums).0.copy_from_slice(&chains);
     // 64 dependent additions would take longer than the rest of a small sum.
     let mut totals = [0.0; 8];
     for sums in sums.as_chunks::<8>().0 {

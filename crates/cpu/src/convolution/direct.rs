@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::{
     nhwc::Nhwc,
-    product::{Finish, Panel, Panels, Rows, add_products, lanes},
+    product::{Columns, Finish, Panel, Panels, Rows, lanes},
     scratch::Scratch,
     simd::dispatch,
 };
@@ -324,7 +324,9 @@ pub fn weight_gradient(
         .min(output_pixels(inputs) / PART_PIXELS)
         .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
     let part = blocks.len().div_ceil(parts).max(1);
-    let mut sums: Vec<Panels> = (0..parts).map(|_| Panels::zeros(depth, filters)).collect();
+    let mut sums: Vec<Panels> = (blocks.chunks(part))
+        .map(|_| Panels::unspecified(depth, filters))
+        .collect();
     sums.iter_mut()
         .zip(blocks.chunks(part))
         .flat_map(|(sums, blocks)| {
@@ -335,7 +337,7 @@ pub fn weight_gradient(
         .into_par_iter()
         .for_each(|(index, sums, blocks)| {
             let [mut scratch, mut gradients] = [Scratch::new(), Scratch::new()];
-            for block in blocks {
+            for (index_of_block, block) in blocks.iter().enumerate() {
                 let (image, rows) = (block.image, &block.rows);
                 let window = Window::new(block.input, block.stencil, image, rows, &mut scratch);
                 let width = block.stencil.output[1];
@@ -347,7 +349,14 @@ pub fn weight_gradient(
                 let (segments, length) = window.segments(&phase);
                 let sums = sums.chunks_exact_mut(length * panel.width());
                 for (segment, sums) in segments.iter().zip(sums) {
-                    add_products(&window.values[*segment..], &starts, length, panel, sums);
+                    dispatch(Columns {
+                        source: &window.values[*segment..],
+                        starts: &starts,
+                        count: length,
+                        panel,
+                        adds: index_of_block > 0,
+                        sums,
+                    });
                 }
             }
         });
@@ -387,7 +396,7 @@ struct Block<'a> {
 /// The sum of matrices of one shape. There is at least one.
 pub fn add_up(parts: Vec<Panels>) -> Panels {
     let mut parts = parts.into_iter();
-    let mut sum = parts.next().unwrap_or_else(|| Panels::zeros(0, 0));
+    let mut sum = parts.next().unwrap_or_else(|| Panels::unspecified(0, 0));
     for mut part in parts {
         let panels: Vec<_> = sum.panels_mut().zip(part.panels_mut()).collect();
         panels.into_par_iter().for_each(|(sum, part)| {

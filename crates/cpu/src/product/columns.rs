@@ -4,31 +4,19 @@ use pulp::{Simd, WithSimd};
 
 use super::panels::Panel;
 
-/// Adds to `sums`, `[count, width]`, the product of a matrix of `count` rows with a panel. A
-/// column of this matrix, one for each row of the panel, consists of `count` values in `source`,
+/// The product of a left factor with a panel.
+///
+/// A column of the left factor, one for each row of the panel, consists of `count` values in `source`,
 /// which begin at the column's start.
-pub fn add_products(
-    source: &[f32],
-    starts: &[usize],
-    count: usize,
-    panel: Panel,
-    sums: &mut [f32],
-) {
-    crate::simd::dispatch(Columns {
-        source,
-        starts,
-        count,
-        panel,
-        sums,
-    });
-}
-
-struct Columns<'a> {
-    source: &'a [f32],
-    starts: &'a [usize],
-    count: usize,
-    panel: Panel<'a>,
-    sums: &'a mut [f32],
+pub struct Columns<'a> {
+    pub source: &'a [f32],
+    pub starts: &'a [usize],
+    pub count: usize,
+    pub panel: Panel<'a>,
+    /// Whether the product is added to `sums`, or replaces them.
+    pub adds: bool,
+    /// `[count, width]`
+    pub sums: &'a mut [f32],
 }
 
 impl WithSimd for Columns<'_> {
@@ -76,7 +64,10 @@ impl Columns<'_> {
         for i in 0..COUNT {
             for j in 0..VECTORS {
                 let all = &mut all[i * VECTORS + j];
-                *all = simd.add_f32s(*all, sums[i][j]);
+                *all = match self.adds {
+                    true => simd.add_f32s(*all, sums[i][j]),
+                    false => sums[i][j],
+                };
             }
         }
     }

@@ -10,7 +10,7 @@ mod panels;
 mod rows;
 mod vectors;
 
-pub use columns::add_products;
+pub use columns::Columns;
 pub use panels::{Panel, PanelColumns, Panels, lanes};
 pub use rows::{Finish, Rows};
 pub use vectors::{load, store};

@@ -70,31 +70,32 @@ impl Panels {
         columns: usize,
         write: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
     ) -> Self {
+        let mut panels = Self::unspecified(depth, columns);
+        let lanes = panels.lanes;
+        let all: Vec<_> = panels.panels_mut().enumerate().collect();
+        all.into_par_iter().for_each(|(index, panel)| {
+            let first = 2 * lanes * index;
+            let width = panel.len() / depth;
+            let end = columns.min(first + width);
+            if end < first + width {
+                panel.fill(0.0);
+            }
+            write(first..end, width, panel);
+        });
+        panels
+    }
+
+    /// A matrix of unspecified values.
+    pub fn unspecified(depth: usize, columns: usize) -> Self {
         let lanes = lanes();
         let mut values = Scratch::new();
-        let all = values.slice(depth * columns.next_multiple_of(lanes));
-        all.par_chunks_mut((2 * lanes * depth).max(1))
-            .enumerate()
-            .for_each(|(index, panel)| {
-                let first = 2 * lanes * index;
-                let width = panel.len() / depth;
-                let end = columns.min(first + width);
-                if end < first + width {
-                    panel.fill(0.0);
-                }
-                write(first..end, width, panel);
-            });
+        values.slice(depth * columns.next_multiple_of(lanes));
         Self {
             values,
             depth,
             columns,
             lanes,
         }
-    }
-
-    /// A matrix of zeros.
-    pub fn zeros(depth: usize, columns: usize) -> Self {
-        Self::new(depth, columns, |_, _, panel| panel.fill(0.0))
     }
 
     /// In memory of just their size.

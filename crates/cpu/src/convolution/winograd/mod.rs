@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     nhwc::Nhwc,
-    product::{Finish, Panel, Panels, Rows, add_products, lanes, load},
+    product::{Columns, Finish, Panel, Panels, Rows, lanes, load},
     scratch::Scratch,
     simd::dispatch,
     uninit::initialized,
@@ -55,6 +55,9 @@ const PART_TILES: f64 = 1.0 / 256.0;
 
 /// The tiles that are multiplied at once for the gradient of the weight.
 const GRADIENT_TILES: usize = 128;
+
+/// The most columns of a panel: two vectors of 512 bits.
+const MAX_WIDTH: usize = 32;
 
 /// Whether this algorithm is applicable and efficient: a 3×3 kernel of stride 1, and enough
 /// pixels and channels for the transforms to pay.
@@ -117,23 +120,20 @@ impl Kernels {
             ELEMENTS * element_rows(depth),
             columns,
             |range, width, panel| {
-                let mut taps = vec![0.0; 9 * width];
+                let mut taps = [[0.0; MAX_WIDTH]; 9];
                 for k in 0..depth {
-                    for (lane, column) in range.clone().enumerate() {
-                        let kernel = match direction {
-                            Direction::Forward => column * channels + k,
-                            Direction::Backward => k * channels + column,
-                        };
-                        for (tap, value) in weight[9 * kernel..][..9].iter().enumerate() {
-                            let tap = match direction {
-                                Direction::Forward => tap,
-                                Direction::Backward => 8 - tap,
-                            };
-                            taps[tap * width + lane] = *value;
+                    let kernels = range.clone().map(|column| match direction {
+                        Direction::Forward => column * channels + k,
+                        Direction::Backward => k * channels + column,
+                    });
+                    for (lane, kernel) in kernels.enumerate() {
+                        for (taps, value) in taps.iter_mut().zip(&weight[9 * kernel..][..9]) {
+                            taps[lane] = *value;
                         }
                     }
                     dispatch(TransformKernels {
                         taps: &taps,
+                        direction,
                         width,
                         row: k,
                         rows: element_rows(depth),
@@ -155,10 +155,10 @@ impl Kernels {
     }
 }
 
-/// Transforms the kernels of one channel for the filters of a panel.
+/// Transforms the kernels of one channel for the filters of a panel, flipped for gradients.
 struct TransformKernels<'a> {
-    /// `[9, width]`
-    taps: &'a [f32],
+    taps: &'a [[f32; MAX_WIDTH]; 9],
+    direction: Direction,
     width: usize,
     row: usize,
     rows: usize,
@@ -173,6 +173,7 @@ impl WithSimd for TransformKernels<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self {
             taps,
+            direction,
             width,
             row,
             rows,
@@ -181,7 +182,13 @@ impl WithSimd for TransformKernels<'_> {
         for start in (0..width).step_by(S::F32_LANES) {
             transform_2d::<Kernel, S, 3, INPUT_TILE>(
                 simd,
-                |i, j| load(simd, &taps[(3 * i + j) * width + start..]),
+                |i, j| {
+                    let tap = match direction {
+                        Direction::Forward => 3 * i + j,
+                        Direction::Backward => 8 - (3 * i + j),
+                    };
+                    S::as_simd_f32s(&taps[tap][start..start + S::F32_LANES]).0[0]
+                },
                 |i, j, values| {
                     let element = INPUT_TILE * i + j;
                     let start = (element * rows + row) * width + start;
@@ -265,7 +272,7 @@ pub fn weight_gradient(
         .clamp(1, GRADIENT_PARTS.min(blocks.len().max(1)));
     let part = blocks.len().div_ceil(parts);
     let mut sums: Vec<Panels> = (0..blocks.len().div_ceil(part))
-        .map(|_| Panels::zeros(ELEMENTS * channels, filters))
+        .map(|_| Panels::unspecified(ELEMENTS * channels, filters))
         .collect();
     let mut tasks = Vec::new();
     // So many tasks that no thread is idle, and no more: each transforms the input.
@@ -281,7 +288,7 @@ pub fn weight_gradient(
     }
     tasks.into_par_iter().for_each(|(mut panels, blocks)| {
         let [mut transformed, mut gradients] = [Scratch::new(), Scratch::new()];
-        for tiles in blocks {
+        for (block, tiles) in blocks.iter().enumerate() {
             let count = tiles.count();
             let plane = tiles.plane(channels);
             let transformed = transformed.slice(ELEMENTS * plane);
@@ -293,10 +300,16 @@ pub fn weight_gradient(
                 let elements = (panel.values.chunks_exact(tiles.plane(width)))
                     .zip(transformed.chunks_exact(plane))
                     .zip(sums.chunks_exact_mut(channels * width));
-                for ((values, inputs), sums) in elements {
+                for ((values, source), sums) in elements {
                     let values = &values[..count * width];
-                    let panel = Panel { values, ..panel };
-                    add_products(inputs, &starts, channels, panel, sums);
+                    dispatch(Columns {
+                        source,
+                        starts: &starts,
+                        count: channels,
+                        panel: Panel { values, ..panel },
+                        adds: block > 0,
+                        sums,
+                    });
                 }
             }
         }
@@ -307,7 +320,7 @@ pub fn weight_gradient(
         .enumerate()
         .for_each(|(index, weight)| {
             let sums = sums.panel(index, 0);
-            let mut taps = [0.0; 9 * 64];
+            let mut taps = [0.0; 9 * MAX_WIDTH];
             for channel in 0..channels {
                 dispatch(TransformGradients {
                     sums,

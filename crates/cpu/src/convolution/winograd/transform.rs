@@ -5,6 +5,7 @@
 
 use std::{
     f32::consts::{FRAC_1_SQRT_2, SQRT_2},
+    mem::MaybeUninit,
     ops::{Add, Mul, Sub},
 };
 
@@ -81,22 +82,21 @@ pub fn transform_2d<T: Transform<N, M>, S: Simd, const N: usize, const M: usize>
     load: impl Fn(usize, usize) -> S::f32s,
     mut store: impl FnMut(usize, usize, S::f32s),
 ) {
-    let zero = Vector {
-        simd,
-        values: simd.splat_f32s(0.0),
-    };
-    let mut half = [[zero; N]; M];
+    // Zeros would be written to memory first, for each tile.
+    let mut half = [[MaybeUninit::uninit(); N]; M];
     for j in 0..N {
         let column = T::apply(std::array::from_fn(|i| Vector {
             simd,
             values: load(i, j),
         }));
         for i in 0..M {
-            half[i][j] = column[i];
+            half[i][j].write(column[i]);
         }
     }
     for i in 0..M {
-        let row = T::apply(half[i]);
+        // SAFETY: the loops over the columns have written all rows.
+        #[allow(unsafe_code)]
+        let row = T::apply(std::array::from_fn(|j| unsafe { half[i][j].assume_init() }));
         for j in 0..M {
             store(i, j, row[j].values);
         }
