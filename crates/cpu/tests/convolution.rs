@@ -120,13 +120,14 @@ fn windows_without_a_pixel_match_burn() {
 #[test]
 fn winograd_matches_burn() {
     // With enough tiles for Winograd's algorithm: sizes that are multiples of the 4×4 tiles,
-    // sizes that are not, and several blocks of tiles.
+    // sizes that are not, several blocks of tiles, and several groups of kernels.
     for (shape, filters, padding) in [
         ([3, 16, 16, 16], 16, 1),
         ([3, 20, 15, 18], 17, 1),
         ([4, 16, 14, 13], 33, 0),
         ([3, 16, 13, 14], 18, 2),
         ([1, 160, 61, 63], 96, 1),
+        ([1, 310, 13, 14], 290, 1),
     ] {
         assert_matches_burn(shape, filters, 3, &options(1, padding, 1), true);
     }
@@ -157,11 +158,13 @@ fn tracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
 fn fused_convolutions_match_those_in_steps() {
     let device = Device::flex();
     device.seed(11);
-    // Directly, with several panels and a part of one, and by Winograd's algorithm.
+    // Directly, with several panels and a part of one, and by Winograd's algorithm, in the end with
+    // several groups of kernels.
     for (shape, filters, kernel, stride) in [
         ([2, 5, 9, 8], 70, 1, 1),
         ([2, 4, 9, 8], 6, 3, 2),
         ([3, 20, 15, 18], 17, 3, 1),
+        ([1, 310, 13, 14], 290, 3, 1),
     ] {
         let random =
             |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Normal(0.0, 1.0), &device);

@@ -1,5 +1,7 @@
 //! The choice of an algorithm for a convolution and each of its gradients.
 
+use std::borrow::Borrow;
+
 use crate::{
     nhwc::Nhwc,
     product::{Finish, Panels},
@@ -34,14 +36,24 @@ impl Algorithm {
 
 /// A weight in the form in which the forward pass reads it.
 #[derive(Debug)]
-pub enum PackedWeight {
+pub enum PackedWeight<'a> {
     Direct(Panels),
     Winograd(winograd::Kernels),
+    /// A weight whose transformed kernels are so large that they are computed group by group.
+    WinogradInGroups {
+        weight: &'a [f32],
+        filters: usize,
+    },
 }
 
-impl PackedWeight {
+impl<'a> PackedWeight<'a> {
     /// Packs `[filters, channels, kernel height, kernel width]`.
-    pub fn new(algorithm: Algorithm, weight: &[f32], filters: usize, geometry: &Geometry) -> Self {
+    pub fn new(
+        algorithm: Algorithm,
+        weight: &'a [f32],
+        filters: usize,
+        geometry: &Geometry,
+    ) -> Self {
         match algorithm {
             Algorithm::Direct => {
                 let phase = Phase::forward(geometry);
@@ -49,17 +61,24 @@ impl PackedWeight {
                 let taps = geometry.taps();
                 Self::Direct(weight_panels(weight, filters, taps, &phase, direction))
             }
+            Algorithm::Winograd if winograd::Kernels::are_large(weight) => {
+                Self::WinogradInGroups { weight, filters }
+            }
             Algorithm::Winograd => {
                 Self::Winograd(winograd::Kernels::new(weight, filters, Direction::Forward))
             }
         }
     }
 
-    /// In memory of just its size.
-    pub fn compact(self) -> Self {
+    /// In memory of its own and of just its size.
+    pub fn compact(self) -> PackedWeight<'static> {
         match self {
-            Self::Direct(panels) => Self::Direct(panels.compact()),
-            Self::Winograd(kernels) => Self::Winograd(kernels.compact()),
+            Self::Direct(panels) => PackedWeight::Direct(panels.compact()),
+            Self::Winograd(kernels) => PackedWeight::Winograd(kernels.compact()),
+            Self::WinogradInGroups { weight, filters } => {
+                let kernels = winograd::Kernels::new(weight, filters, Direction::Forward);
+                PackedWeight::Winograd(kernels.compact())
+            }
         }
     }
 }
@@ -73,7 +92,13 @@ pub fn forward(inputs: &[Maps], weight: &PackedWeight, finish: Finish) -> Vec<f3
                 .collect();
             by_stencil(&sources, std::slice::from_ref(panels), finish)
         }
-        PackedWeight::Winograd(kernels) => by_winograd(inputs, kernels, finish),
+        PackedWeight::Winograd(kernels) => {
+            by_winograd(inputs, kernels.filters(), [kernels], finish)
+        }
+        PackedWeight::WinogradInGroups { weight, filters } => {
+            let groups = winograd::Kernels::in_groups(weight, *filters, Direction::Forward);
+            by_winograd(inputs, *filters, groups, finish)
+        }
     }
 }
 
@@ -100,8 +125,8 @@ pub fn input_gradient(
         let is_suitable =
             winograd::is_suitable(transposed.iter().map(Maps::part), filters, channels);
         if is_suitable {
-            let kernels = winograd::Kernels::new(weight, filters, Direction::Backward);
-            return by_winograd(&transposed, &kernels, finish);
+            let groups = winograd::Kernels::in_groups(weight, filters, Direction::Backward);
+            return by_winograd(&transposed, channels, groups, finish);
         }
     }
     let sources: Vec<(Nhwc, Stencil)> = gradients()
@@ -114,13 +139,21 @@ pub fn input_gradient(
     by_stencil(&sources, &panels, finish)
 }
 
-fn by_winograd(sources: &[Maps], kernels: &winograd::Kernels, finish: Finish) -> Vec<f32> {
-    let length = output_pixels(sources) * kernels.columns();
-    // SAFETY: the tiles cover every pixel of the output, and each is written for all columns.
+/// The groups of kernels contain each of the `columns` of the output once.
+fn by_winograd(
+    sources: &[Maps],
+    columns: usize,
+    groups: impl IntoIterator<Item: Borrow<winograd::Kernels>>,
+    finish: Finish,
+) -> Vec<f32> {
+    let length = output_pixels(sources) * columns;
+    // SAFETY: the tiles cover every pixel of the output, and the groups every column.
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |output| {
-            winograd::forward(sources, kernels, finish, output);
+            for kernels in groups {
+                winograd::forward(sources, kernels.borrow(), finish, output);
+            }
         })
     }
 }

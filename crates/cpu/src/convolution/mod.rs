@@ -202,16 +202,20 @@ impl ConvolutionOps for Flex {
 fn compute(
     input: &FloatTensor<Flex>,
     weight: &FloatTensor<Flex>,
-    pack: impl FnOnce(&FloatTensor<Flex>, Algorithm, &Geometry) -> Arc<PackedWeight>,
+    pack: impl for<'a> FnOnce(
+        &'a FloatTensor<Flex>,
+        Algorithm,
+        &Geometry,
+    ) -> Arc<PackedWeight<'a>>,
     finish: Finish,
     parts: &[Part],
 ) -> FloatTensor<Flex> {
     let [_, channels, _, _] = input.shape().dims();
     let [filters, _, _, _] = weight.shape().dims();
-    let input = channels_last(input);
+    let [input, weight] = [channels_last(input), weight.to_contiguous()];
     let inputs = inputs(values(&input), parts, channels);
     let weight = pack(
-        weight,
+        &weight,
         Algorithm::of(parts, channels, filters),
         &parts[0].geometry,
     );

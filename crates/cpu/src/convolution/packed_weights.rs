@@ -31,7 +31,7 @@ struct Entry {
     /// Gone when no tensor has this memory any more.
     memory: Weak<Bytes>,
     /// `None` for a weight that was used once: it may have been computed for this use alone.
-    packed: Option<Arc<PackedWeight>>,
+    packed: Option<Arc<PackedWeight<'static>>>,
 }
 
 /// The most values of a weight whose transformed kernels are kept, which take four times the memory. Large
@@ -49,33 +49,32 @@ fn drop_unused(entries: &mut HashMap<Key, Entry>) {
     entries.retain(|_, entry| entry.memory.strong_count() > 0);
 }
 
-/// A packed weight that is not kept.
-pub fn fresh(
-    weight: &FloatTensor<Flex>,
+/// A packed weight that is not kept, of a contiguous tensor.
+pub fn fresh<'a>(
+    weight: &'a FloatTensor<Flex>,
     algorithm: Algorithm,
     geometry: &Geometry,
-) -> Arc<PackedWeight> {
+) -> Arc<PackedWeight<'a>> {
     drop_unused(&mut entries());
     let filters = weight.shape()[0];
-    let weight = weight.to_contiguous();
     Arc::new(PackedWeight::new(
         algorithm,
-        values(&weight),
+        values(weight),
         filters,
         geometry,
     ))
 }
 
-/// A packed weight, which is kept from the second use on. It is dropped by the first convolution after
+/// A packed weight of a contiguous tensor, which is kept from the second use on. It is dropped by the first convolution after
 /// the weight that packs another one.
-pub fn kept(
-    weight: &FloatTensor<Flex>,
+pub fn kept<'a>(
+    weight: &'a FloatTensor<Flex>,
     algorithm: Algorithm,
     geometry: &Geometry,
-) -> Arc<PackedWeight> {
+) -> Arc<PackedWeight<'a>> {
     let shape: [usize; 4] = weight.shape().dims();
     let count = shape.iter().product::<usize>();
-    let is_whole = weight.is_contiguous() && weight.storage::<f32>().len() == count;
+    let is_whole = weight.storage::<f32>().len() == count;
     if !is_whole || algorithm == Algorithm::Winograd && count > MAX_TRANSFORMED {
         return fresh(weight, algorithm, geometry);
     }
@@ -130,8 +129,8 @@ mod tests {
         untracked(tensor).expect("a Flex tensor")
     }
 
-    fn pack(tensor: &Tensor<4>) -> Arc<PackedWeight> {
-        kept(&flex(tensor), Algorithm::Direct, &geometry())
+    fn pack(weight: &FloatTensor<Flex>) -> Arc<PackedWeight<'_>> {
+        kept(weight, Algorithm::Direct, &geometry())
     }
 
     fn is_listed(address: usize) -> bool {
@@ -141,28 +140,30 @@ mod tests {
     #[test]
     fn weights_are_kept_from_the_second_use_until_they_are_dropped() {
         let _level = Level::hold();
-        let weight = Tensor::<4>::ones(SHAPE, &Device::flex());
-        let address = Arc::as_ptr(&flex(&weight).data_arc()).addr();
+        let tensor = Tensor::<4>::ones(SHAPE, &Device::flex());
+        let reshaped = flex(&tensor.clone().reshape([24, 20, 3, 3]));
+        let weight = flex(&tensor);
+        let address = Arc::as_ptr(&weight.data_arc()).addr();
         let uses = [(); 4].map(|()| pack(&weight));
         assert!(!Arc::ptr_eq(&uses[0], &uses[1]));
         assert!(Arc::ptr_eq(&uses[1], &uses[2]) && Arc::ptr_eq(&uses[2], &uses[3]));
         // Another algorithm and another shape of the same memory are packed apart.
-        let winograd = kept(&flex(&weight), Algorithm::Winograd, &geometry());
+        let winograd = kept(&weight, Algorithm::Winograd, &geometry());
         assert!(matches!(&*winograd, PackedWeight::Winograd(_)));
-        let reshaped = pack(&weight.clone().reshape([24, 20, 3, 3]));
-        assert!(!Arc::ptr_eq(&uses[3], &reshaped));
+        assert!(!Arc::ptr_eq(&uses[3], &pack(&reshaped)));
 
         assert!(is_listed(address));
-        drop(weight);
-        pack(&Tensor::ones(SHAPE, &Device::flex()));
+        drop((uses, winograd));
+        drop((tensor, weight, reshaped));
+        pack(&flex(&Tensor::ones(SHAPE, &Device::flex())));
         assert!(!is_listed(address));
     }
 
     #[test]
     fn large_transformed_weights_are_not_kept() {
         let _level = Level::hold();
-        let weight = Tensor::<4>::ones([256, 256, 3, 3], &Device::flex());
-        let uses = |algorithm| [(); 3].map(|()| kept(&flex(&weight), algorithm, &geometry()));
+        let weight = flex(&Tensor::ones([256, 256, 3, 3], &Device::flex()));
+        let uses = |algorithm| [(); 3].map(|()| kept(&weight, algorithm, &geometry()));
         let [_, second, third] = uses(Algorithm::Winograd);
         assert!(!Arc::ptr_eq(&second, &third));
         let [_, second, third] = uses(Algorithm::Direct);
@@ -173,29 +174,22 @@ mod tests {
     fn a_weight_that_is_changed_is_packed_anew() {
         let _level = Level::hold();
         let mut weight = Tensor::<4>::ones(SHAPE, &Device::flex());
-        let first = [(); 2].map(|()| pack(&weight));
+        let value = |weight: &Tensor<4>| match &*pack(&flex(weight)) {
+            PackedWeight::Direct(panels) => panels.panel(0, 0).values[0],
+            PackedWeight::Winograd(_) | PackedWeight::WinogradInGroups { .. } => f32::NAN,
+        };
+        let first = [(); 2].map(|()| value(&weight));
         // The only tensor of its memory, which Burn would otherwise update in place.
         weight = weight.mul_scalar(2.0);
-        let second = [(); 2].map(|()| pack(&weight));
-        let values = |packed: &PackedWeight| match packed {
-            PackedWeight::Direct(panels) => panels.panel(0, 0).values[0],
-            PackedWeight::Winograd(_) => f32::NAN,
-        };
-        assert_eq!(
-            [&first[0], &first[1]].map(|packed| values(packed)),
-            [1.0; 2]
-        );
-        assert_eq!(
-            [&second[0], &second[1]].map(|packed| values(packed)),
-            [2.0; 2]
-        );
+        let second = [(); 2].map(|()| value(&weight));
+        assert_eq!([first, second], [[1.0; 2], [2.0; 2]]);
     }
 
     #[test]
     fn parts_of_other_tensors_are_not_kept() {
         let _level = Level::hold();
         let whole = Tensor::<4>::ones([21, 24, 3, 3], &Device::flex());
-        let part = whole.narrow(0, 1, 20);
+        let part = flex(&whole.narrow(0, 1, 20));
         let uses = [(); 3].map(|()| pack(&part));
         assert!(!Arc::ptr_eq(&uses[1], &uses[2]));
     }

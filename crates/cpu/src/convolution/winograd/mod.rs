@@ -9,12 +9,12 @@
 mod tiles;
 mod transform;
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, ops::Range};
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use tiles::Tiles;
+use tiles::{OutputFilters, Tiles};
 use transform::{ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d};
 
 use super::{
@@ -96,10 +96,18 @@ fn is_suitable_for(
     channels >= 16 && tiles >= min_tiles && 9 * pixels >= 2 * ELEMENTS * tiles
 }
 
-/// The transformed kernels of a weight: for each element of a transformed tile
+/// The most values of transformed kernels that are computed at once, unless all are kept.
+const GROUP: usize = 3 << 20;
+
+/// The transformed kernels of some filters of a weight: for each element of a transformed tile
 /// [some rows](element_rows), which begin with `[channels, filters]`.
 #[derive(Debug)]
-pub struct Kernels(Panels);
+pub struct Kernels {
+    panels: Panels,
+    /// The first of these filters, and the number of all filters.
+    first: usize,
+    all: usize,
+}
 
 /// The rows from one element of all kernels to the next: one more than there are, so that the
 /// elements of a kernel do not share a set of the cache when this number is a power of two.
@@ -111,18 +119,44 @@ impl Kernels {
     /// The kernels of a weight, `[filters, channels, 3, 3]`. For the gradient of the input, filters
     /// and channels are swapped, and each kernel is flipped.
     pub fn new(weight: &[f32], filters: usize, direction: Direction) -> Self {
+        let [_, columns] = sides(weight, filters, direction);
+        Self::of(weight, filters, direction, 0..columns)
+    }
+
+    /// The same kernels, so few filters after the other that memory of one size is used again and again.
+    pub fn in_groups(
+        weight: &[f32],
+        filters: usize,
+        direction: Direction,
+    ) -> impl Iterator<Item = Self> {
+        let [depth, columns] = sides(weight, filters, direction);
+        let panel = 2 * lanes();
+        let panels = columns.div_ceil(panel);
+        let most = (GROUP / (ELEMENTS * element_rows(depth) * panel)).max(1);
+        let size = panels.div_ceil(panels.div_ceil(most).max(1)) * panel;
+        (0..columns).step_by(size.max(1)).map(move |first| {
+            let end = columns.min(first + size);
+            Self::of(weight, filters, direction, first..end)
+        })
+    }
+
+    /// Whether [`in_groups`](Self::in_groups) yields several groups.
+    pub fn are_large(weight: &[f32]) -> bool {
+        weight.len() / 9 * ELEMENTS > GROUP
+    }
+
+    /// The kernels of some filters, which begin with the first of a panel.
+    fn of(weight: &[f32], filters: usize, direction: Direction, group: Range<usize>) -> Self {
         let channels = weight.len() / (9 * filters);
-        let [depth, columns] = match direction {
-            Direction::Forward => [channels, filters],
-            Direction::Backward => [filters, channels],
-        };
-        Self(Panels::new(
+        let [depth, all] = sides(weight, filters, direction);
+        let panels = Panels::new(
             ELEMENTS * element_rows(depth),
-            columns,
+            group.len(),
             |range, width, panel| {
                 let mut taps = [[0.0; MAX_WIDTH]; 9];
                 for k in 0..depth {
-                    let kernels = range.clone().map(|column| match direction {
+                    let columns = range.clone().map(|column| group.start + column);
+                    let kernels = columns.map(|column| match direction {
                         Direction::Forward => column * channels + k,
                         Direction::Backward => k * channels + column,
                     });
@@ -141,17 +175,38 @@ impl Kernels {
                     });
                 }
             },
-        ))
+        );
+        let first = group.start;
+        Self { panels, first, all }
     }
 
-    /// The number of columns of each product: filters, or channels for the gradient of the input.
-    pub fn columns(&self) -> usize {
-        self.0.columns()
+    /// The number of filters of the output.
+    pub fn filters(&self) -> usize {
+        self.all
+    }
+
+    /// The filters of the output that these kernels give.
+    fn output(&self) -> OutputFilters {
+        OutputFilters {
+            first: self.first,
+            count: self.panels.columns(),
+            all: self.all,
+        }
     }
 
     /// In memory of just their size.
     pub fn compact(self) -> Self {
-        Self(self.0.compact())
+        let panels = self.panels.compact();
+        Self { panels, ..self }
+    }
+}
+
+/// The number of terms and of columns of the products with the kernels of a weight.
+fn sides(weight: &[f32], filters: usize, direction: Direction) -> [usize; 2] {
+    let channels = weight.len() / (9 * filters);
+    match direction {
+        Direction::Forward => [channels, filters],
+        Direction::Backward => [filters, channels],
     }
 }
 
@@ -199,7 +254,7 @@ impl WithSimd for TransformKernels<'_> {
     }
 }
 
-/// Writes the convolution of the inputs with `kernels` to all of `output`,
+/// Writes the convolution of the inputs with `kernels` to their filters of all pixels of `output`,
 /// `[batch, height, width, filters]`, one input after the other.
 pub fn forward(
     inputs: &[Maps],
@@ -207,8 +262,7 @@ pub fn forward(
     finish: Finish,
     output: &mut [MaybeUninit<f32>],
 ) {
-    let Kernels(kernels) = kernels;
-    let (channels, filters) = (inputs[0].images.channels(), kernels.columns());
+    let (channels, filters) = (inputs[0].images.channels(), kernels.panels.columns());
     let all = Tiles::all(inputs);
     let size = (BLOCK / (ELEMENTS * (channels + filters)))
         .max(BLOCK_TILES)
@@ -216,7 +270,7 @@ pub fn forward(
     let mut tasks = Vec::new();
     let (mut start, mut rest) = (0, output);
     for tiles in all.blocks(size) {
-        let length = tiles.output_pixels(inputs) * filters;
+        let length = tiles.output_pixels(inputs) * kernels.all;
         let (output, others) = rest.split_at_mut(length);
         tasks.push((tiles, start, output));
         (start, rest) = (start + length, others);
@@ -236,7 +290,7 @@ pub fn forward(
                 starts: &starts,
                 segments: &[0],
                 length: channels,
-                panels: kernels,
+                panels: &kernels.panels,
                 first: element * element_rows(channels),
                 targets: &targets,
                 finish: Finish::default(),
@@ -251,7 +305,7 @@ pub fn forward(
                 .map(|addend| &addend[start..start + output.len()]),
             ..finish
         };
-        tiles.write_output(inputs, products, filters, finish, output);
+        tiles.write_output(inputs, products, kernels.output(), finish, output);
     });
 }
 

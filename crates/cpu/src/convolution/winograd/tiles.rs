@@ -161,18 +161,18 @@ impl Tiles {
         }
     }
 
-    /// Transforms the products of all tiles, [planes](Self::plane) of `[tiles, filters]`, and writes the output
-    /// pixels, `[rows, width, filters]`.
+    /// Transforms the products of all tiles, [planes](Self::plane) of `[tiles, filters]` for some filters,
+    /// and writes these filters of the output pixels, `[rows, width, filters]`.
     pub fn write_output(
         &self,
         maps: &[Maps],
         products: &[f32],
-        filters: usize,
+        filters: OutputFilters,
         finish: Finish,
         output: &mut [MaybeUninit<f32>],
     ) {
         let (mut start, mut tile) = (0, 0);
-        let plane = self.plane(filters);
+        let plane = self.plane(filters.count);
         for row in &self.0 {
             let (rows, width) = (row.height(maps), maps[row.maps].geometry.output[1]);
             for column in 0..row.across {
@@ -182,16 +182,24 @@ impl Tiles {
                     plane,
                     filters,
                     finish,
-                    start: start + column * TILE * filters,
-                    pitch: width * filters,
+                    start: start + column * TILE * filters.all,
+                    pitch: width * filters.all,
                     size: [rows, TILE.min(width - column * TILE)],
                     output,
                 });
                 tile += 1;
             }
-            start += rows * width * filters;
+            start += rows * width * filters.all;
         }
     }
+}
+
+/// Some of the filters of an output.
+#[derive(Clone, Copy, Debug)]
+pub struct OutputFilters {
+    pub first: usize,
+    pub count: usize,
+    pub all: usize,
 }
 
 /// The pixels of a tile and the number of values between its rows. Where it reaches beyond the
@@ -295,7 +303,7 @@ struct WriteTile<'a> {
     products: &'a [f32],
     tile: usize,
     plane: usize,
-    filters: usize,
+    filters: OutputFilters,
     finish: Finish<'a>,
     /// Where the tile starts in `output`, and the values between its rows.
     start: usize,
@@ -312,10 +320,11 @@ impl WithSimd for WriteTile<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let plane = self.plane;
         let [rows, columns] = self.size;
-        for filter in (0..self.filters).step_by(S::F32_LANES) {
-            let count = S::F32_LANES.min(self.filters - filter);
-            let products = &self.products[self.tile * self.filters + filter..];
-            let constants = self.finish.columns(simd, filter);
+        let OutputFilters { first, count, all } = self.filters;
+        for filter in (0..count).step_by(S::F32_LANES) {
+            let products = &self.products[self.tile * count + filter..];
+            let count = S::F32_LANES.min(count - filter);
+            let constants = self.finish.columns(simd, first + filter);
             transform_2d::<Output, S, INPUT_TILE, TILE>(
                 simd,
                 |i, j| {
@@ -324,7 +333,7 @@ impl WithSimd for WriteTile<'_> {
                 },
                 |i, j, values| {
                     if i < rows && j < columns {
-                        let start = self.start + i * self.pitch + j * self.filters + filter;
+                        let start = self.start + i * self.pitch + j * all + first + filter;
                         let values = self.finish.apply(simd, values, constants, start, count);
                         store::<S>(&mut self.output[start..start + count], values);
                     }
