@@ -16,6 +16,9 @@ with PyTorch, the training step. `compile` needs a C++ compiler. The arithmetic 
 convolutions, two operations a multiplication; with Winograd's F(4x4, 3x3), those of 3x3 kernels of
 stride 1 count a quarter. The peak is that of a product of two matrices in PyTorch.
 
+`--instructions avx2` compares with PyTorch as on a processor without AVX-512. ONNX Runtime and OpenVINO
+choose instructions by themselves.
+
 torch, torchvision, onnxruntime and openvino come from PyPI, in the versions that the table names.
 """
 
@@ -48,6 +51,15 @@ PEERS = {
     "compile": ["inference", "training"],
     "onnxruntime": ["inference"],
     "openvino": ["inference"],
+}
+
+# What limits PyTorch and its libraries.
+LIMITS = {
+    "avx2": {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    }
 }
 
 # The measurement in which they are compared.
@@ -194,6 +206,10 @@ def worker(case):
         if peer == "channels-last":
             model = model.to(memory_format=torch.channels_last)
         if peer == "compile":
+            if case["instructions"] == "avx2":
+                import torch._inductor.config
+
+                torch._inductor.config.cpp.simdlen = 256
             model.backbone.body.compile()
             model.backbone.fpn.compile()
             model.head.compile()
@@ -455,6 +471,8 @@ def ours(arguments, case):
         *("--image-size", f"{width}x{height}", "--batch-size", str(case["batch"])),
         *("--warm-up", str(case["warm_up"]), "--rounds", str(case["rounds"])),
     ]
+    if arguments.instructions:
+        command += ["--instructions", arguments.instructions]
     if case["part"] == "loading":
         command += ["--images", str(case["images"])]
     else:
@@ -506,6 +524,7 @@ def compare_network(arguments, name, folder):
         "data": str(folder),
         "weights": str(weights),
         "threads": arguments.threads,
+        "instructions": arguments.instructions,
         "warm_up": arguments.warm_up,
         "rounds": arguments.rounds,
     }
@@ -639,7 +658,8 @@ def beside(report):
 
 def markdown(report):
     lines = [
-        f"{report['processor']}, {report['threads']} threads, torch {report['torch']},"
+        f"{report['processor']}, {report['instructions'] or 'its best instructions'}, "
+        f"{report['threads']} threads, torch {report['torch']},"
         f" torchvision {report['torchvision']}; {report['turns']} turns.",
         "",
     ]
@@ -678,12 +698,15 @@ def main():
     parser.add_argument("--cases", default="r50-2x320,r18-4x256,r50-1x800,loading")
     parser.add_argument("--peers", default="eager", help=f"some of {','.join(PEERS)}")
     parser.add_argument("--fcos-burn", type=Path, help="path of our program, to write ONNX files")
+    parser.add_argument("--instructions", choices=LIMITS, help="limit ours and PyTorch to these")
     parser.add_argument("--output", type=Path, help="folder for performance.json and performance.md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         worker(json.loads(arguments.worker))
         return
+    # Before the libraries that read them.
+    os.environ.update(LIMITS.get(arguments.instructions, {}))
     import torch
     import torchvision
 
@@ -692,12 +715,15 @@ def main():
     wanted = arguments.cases.split(",")
     if unknown := set(arguments.peers.split(",")) - set(PEERS):
         parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
+    if arguments.instructions and {"onnxruntime", "openvino"} & set(arguments.peers.split(",")):
+        parser.error("--instructions does not limit onnxruntime and openvino")
     peers = ["eager", *(peer for peer in arguments.peers.split(",") if peer != "eager")]
     report = {
         "peers": peers,
         "peak_gflops": peak_gflops(arguments.threads),
         "processor": processor(),
         "threads": arguments.threads,
+        "instructions": arguments.instructions,
         "turns": arguments.turns,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

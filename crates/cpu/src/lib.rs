@@ -44,4 +44,5 @@ pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, gro
 pub use pooling::max_pool2d;
 pub use pyramid::Pyramid;
 pub use residual::{Shortcut, branch};
+pub use simd::{InstructionsError, instructions, set_instructions};
 pub use upsampling::add_upsampled;

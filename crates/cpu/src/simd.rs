@@ -1,8 +1,12 @@
 //! The vector instructions of the processor, chosen at run time.
 
-use std::sync::LazyLock;
 #[cfg(test)]
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    error::Error,
+    fmt,
+    sync::{LazyLock, OnceLock},
+};
 
 #[cfg(not(target_arch = "x86_64"))]
 use pulp::Arch;
@@ -43,11 +47,19 @@ static SUPPORTED: LazyLock<Vec<Level>> = LazyLock::new(|| {
     levels.into_iter().flatten().collect()
 });
 
+/// The level of all kernels, once it is chosen.
+static CURRENT: OnceLock<Level> = OnceLock::new();
+
 /// The best level that this processor supports.
+fn best() -> Level {
+    (SUPPORTED.last().copied()).unwrap_or(Level::Scalar(Scalar::new()))
+}
+
+/// The level of all kernels.
 #[cfg(not(test))]
 #[inline]
-fn current() -> Option<Level> {
-    SUPPORTED.last().copied()
+fn current() -> Level {
+    *CURRENT.get_or_init(best)
 }
 
 /// The number of levels, counted from the best one, that a test skips.
@@ -56,25 +68,111 @@ static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
 /// The best level that is not skipped.
 #[cfg(test)]
-fn current() -> Option<Level> {
+fn current() -> Level {
     (SUPPORTED.iter().rev())
         .nth(SKIPPED.load(Ordering::Relaxed))
         .copied()
+        .unwrap_or_else(best)
 }
 
-/// Runs `op` with the best vector instructions that this processor has.
+/// The vector instructions that the kernels of this crate use: `avx512`, `avx2`, `sse4.2` or `scalar` on
+/// x86-64, and `native` or `scalar` on other processors.
+///
+/// They are those of [`set_instructions`], or else the best that the processor has, and stay the same from
+/// this call, or from the first operation, to the end of the process.
+pub fn instructions() -> &'static str {
+    current().name()
+}
+
+/// Chooses the vector instructions of this crate's kernels for the whole process, by one of the names that
+/// [`instructions`] returns. With those of an older processor, they compute what they would compute there,
+/// which differs in rounding without AVX2. Operations of Burn are not affected.
+///
+/// # Errors
+///
+/// Fails if this processor does not support these instructions or if others are already in use: call it
+/// before the first operation.
+///
+/// ```
+/// fcos_burn_cpu::set_instructions("scalar")?;
+/// assert_eq!(fcos_burn_cpu::instructions(), "scalar");
+/// # Ok::<(), fcos_burn_cpu::InstructionsError>(())
+/// ```
+pub fn set_instructions(name: &str) -> Result<(), InstructionsError> {
+    let Some(level) = SUPPORTED.iter().find(|level| level.name() == name) else {
+        return Err(InstructionsError::Unsupported {
+            name: name.to_owned(),
+            supported: SUPPORTED.iter().map(|level| level.name()).collect(),
+        });
+    };
+    let in_use = CURRENT.get_or_init(|| *level).name();
+    match in_use == name {
+        true => Ok(()),
+        false => Err(InstructionsError::InUse(in_use)),
+    }
+}
+
+/// Why [`set_instructions`] failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstructionsError {
+    /// This processor does not support the instructions.
+    Unsupported {
+        /// The name that was given.
+        name: String,
+        /// The names of those that it supports.
+        supported: Vec<&'static str>,
+    },
+    /// Kernels already use others.
+    InUse(&'static str),
+}
+
+impl fmt::Display for InstructionsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsupported { name, supported } => {
+                let supported = supported.join(", ");
+                write!(
+                    f,
+                    "this processor does not support {name:?}, only {supported}"
+                )
+            }
+            Self::InUse(name) => write!(f, "the kernels already use {name}"),
+        }
+    }
+}
+
+impl Error for InstructionsError {}
+
+impl Level {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar(_) => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse42(_) => "sse4.2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Native(_) => "native",
+        }
+    }
+}
+
+/// Runs `op` with the vector instructions of all kernels.
 #[inline]
 pub fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     match current() {
         #[cfg(target_arch = "x86_64")]
-        Some(Level::Avx512(simd)) => Simd::vectorize(simd, op),
+        Level::Avx512(simd) => Simd::vectorize(simd, op),
         #[cfg(target_arch = "x86_64")]
-        Some(Level::Avx2(simd)) => Simd::vectorize(simd, op),
+        Level::Avx2(simd) => Simd::vectorize(simd, op),
         #[cfg(target_arch = "x86_64")]
-        Some(Level::Sse42(simd)) => Simd::vectorize(simd, op),
+        Level::Sse42(simd) => Simd::vectorize(simd, op),
         #[cfg(not(target_arch = "x86_64"))]
-        Some(Level::Native(arch)) => arch.dispatch(op),
-        Some(Level::Scalar(_)) | None => Simd::vectorize(Scalar::new(), op),
+        Level::Native(arch) => arch.dispatch(op),
+        Level::Scalar(_) => Simd::vectorize(Scalar::new(), op),
     }
 }
 
@@ -115,20 +213,6 @@ mod testing {
                     run(*level)
                 })
                 .collect()
-        }
-
-        pub fn name(self) -> &'static str {
-            match self {
-                Self::Scalar(_) => "scalar",
-                #[cfg(target_arch = "x86_64")]
-                Self::Sse42(_) => "sse4.2",
-                #[cfg(target_arch = "x86_64")]
-                Self::Avx2(_) => "avx2",
-                #[cfg(target_arch = "x86_64")]
-                Self::Avx512(_) => "avx512",
-                #[cfg(not(target_arch = "x86_64"))]
-                Self::Native(_) => "native",
-            }
         }
     }
 }

@@ -12,6 +12,7 @@ use fcos_burn_cli::{
     args::TrainingArgs,
     terminal::{exit, install_logger, message, print},
 };
+use fcos_burn_cpu::{instructions, set_instructions};
 use fcos_burn_study::{
     Error,
     benchmark::{
@@ -54,6 +55,10 @@ struct Cli {
     /// Synthetic detections per image for the evaluation
     #[arg(long, value_name = "N", default_value_t = 50)]
     detections: usize,
+    /// Vector instructions of this project's kernels on the CPU, such as those of an older processor:
+    /// `avx512`, `avx2`, `sse4.2` or `scalar`. Default: the best that the processor has
+    #[arg(long, value_name = "NAME")]
+    instructions: Option<String>,
     /// File to write these detections to, in COCO results format
     #[arg(long, value_name = "JSON")]
     results: Option<PathBuf>,
@@ -79,6 +84,7 @@ enum Part {
 struct Report {
     devices: Vec<String>,
     threads: usize,
+    instructions: &'static str,
     classes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     opening: Option<OpeningReport>,
@@ -101,6 +107,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Error> {
+    if let Some(name) = &cli.instructions {
+        set_instructions(name).map_err(|error| Error::Failed(error.to_string()))?;
+    }
     let (config, weights) = cli.training.config()?;
     let report = measure(cli, config, weights)?;
     let json =
@@ -180,6 +189,7 @@ fn measure(
     Ok(Report {
         devices: config.devices.iter().map(ToString::to_string).collect(),
         threads: rayon::current_num_threads(),
+        instructions: instructions(),
         classes: config.model.num_classes,
         opening: has(Part::Opening).then_some(opening),
         training,

@@ -61,7 +61,7 @@ impl<'a> PackedWeight<'a> {
                 let taps = geometry.taps();
                 Self::Direct(weight_panels(weight, filters, taps, &phase, direction))
             }
-            Algorithm::Winograd if winograd::Kernels::are_large(weight) => {
+            Algorithm::Winograd if winograd::Kernels::are_large(weight, filters) => {
                 Self::WinogradInGroups { weight, filters }
             }
             Algorithm::Winograd => {
@@ -93,7 +93,7 @@ pub fn forward(inputs: &[Maps], weight: &PackedWeight, finish: Finish) -> Vec<f3
             by_stencil(&sources, std::slice::from_ref(panels), finish)
         }
         PackedWeight::Winograd(kernels) => {
-            by_winograd(inputs, kernels.filters(), [kernels], finish)
+            by_winograd(inputs, kernels.filters().all, [kernels], finish)
         }
         PackedWeight::WinogradInGroups { weight, filters } => {
             let groups = winograd::Kernels::in_groups(weight, *filters, Direction::Forward);
@@ -139,7 +139,7 @@ pub fn input_gradient(
     by_stencil(&sources, &panels, finish)
 }
 
-/// The groups of kernels contain each of the `columns` of the output once.
+/// The groups of kernels, one after the other, have all `columns` of the output.
 fn by_winograd(
     sources: &[Maps],
     columns: usize,
@@ -147,13 +147,23 @@ fn by_winograd(
     finish: Finish,
 ) -> Vec<f32> {
     let length = output_pixels(sources) * columns;
-    // SAFETY: the tiles cover every pixel of the output, and the groups every column.
+    // SAFETY: the tiles cover every pixel of the output, and the groups every column: each begins
+    // where the one before it ends, and the last one ends at the last column.
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |output| {
+            let mut end = 0;
             for kernels in groups {
+                let filters = kernels.borrow().filters();
+                assert_eq!(
+                    [filters.first, filters.all],
+                    [end, columns],
+                    "groups of kernels"
+                );
                 winograd::forward(sources, kernels.borrow(), finish, output);
+                end += filters.count;
             }
+            assert_eq!(end, columns, "all groups of kernels");
         })
     }
 }

@@ -29,7 +29,7 @@ const GRADIENT_PIXELS: usize = 256;
 /// The most parts of the pixels whose gradients of the weight are summed apart, in parallel.
 const GRADIENT_PARTS: usize = 8;
 
-/// The fewest pixels of such a part: it takes time to clear and add up its sums.
+/// The fewest pixels of such a part: it takes time to add up its sums.
 const PART_PIXELS: usize = 1024;
 
 /// The most values of all these parts together.

@@ -198,20 +198,23 @@ impl ConvolutionOps for Flex {
     }
 }
 
-/// The output. `pack` packs the weight.
+/// How a contiguous weight is packed.
+type Pack = for<'a> fn(&'a FloatTensor<Flex>, Algorithm, &Geometry) -> Arc<PackedWeight<'a>>;
+
+/// The output. `pack` packs the weight, unless it has to be copied first.
 fn compute(
     input: &FloatTensor<Flex>,
     weight: &FloatTensor<Flex>,
-    pack: impl for<'a> FnOnce(
-        &'a FloatTensor<Flex>,
-        Algorithm,
-        &Geometry,
-    ) -> Arc<PackedWeight<'a>>,
+    pack: Pack,
     finish: Finish,
     parts: &[Part],
 ) -> FloatTensor<Flex> {
     let [_, channels, _, _] = input.shape().dims();
     let [filters, _, _, _] = weight.shape().dims();
+    let pack: Pack = match packed_weights::is_whole(weight) {
+        true => pack,
+        false => packed_weights::fresh,
+    };
     let [input, weight] = [channels_last(input), weight.to_contiguous()];
     let inputs = inputs(values(&input), parts, channels);
     let weight = pack(

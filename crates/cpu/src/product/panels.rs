@@ -89,7 +89,11 @@ impl Panels {
     pub fn unspecified(depth: usize, columns: usize) -> Self {
         let lanes = lanes();
         let mut values = Scratch::new();
-        values.slice(depth * columns.next_multiple_of(lanes));
+        let all = values.slice(depth * columns.next_multiple_of(lanes));
+        if cfg!(debug_assertions) {
+            // A value that is read before it is written shows up.
+            all.fill(f32::NAN);
+        }
         Self {
             values,
             depth,

@@ -14,7 +14,8 @@ use std::{mem::MaybeUninit, ops::Range};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use tiles::{OutputFilters, Tiles};
+pub use tiles::Filters;
+use tiles::Tiles;
 use transform::{ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d};
 
 use super::{
@@ -50,7 +51,7 @@ const GRADIENT_PARTS: usize = 8;
 /// The most values of all these parts together.
 const GRADIENT_VALUES: usize = 16 << 20;
 
-/// The fewest tiles of a part for each value of its sums: it takes time to clear and add them up.
+/// The fewest tiles of a part for each value of its sums: it takes time to add them up.
 const PART_TILES: f64 = 1.0 / 256.0;
 
 /// The tiles that are multiplied at once for the gradient of the weight.
@@ -96,7 +97,7 @@ fn is_suitable_for(
     channels >= 16 && tiles >= min_tiles && 9 * pixels >= 2 * ELEMENTS * tiles
 }
 
-/// The most values of transformed kernels that are computed at once, unless all are kept.
+/// The most values of the transformed kernels of a group, unless a single panel has more.
 const GROUP: usize = 3 << 20;
 
 /// The transformed kernels of some filters of a weight: for each element of a transformed tile
@@ -104,9 +105,7 @@ const GROUP: usize = 3 << 20;
 #[derive(Debug)]
 pub struct Kernels {
     panels: Panels,
-    /// The first of these filters, and the number of all filters.
-    first: usize,
-    all: usize,
+    filters: Filters,
 }
 
 /// The rows from one element of all kernels to the next: one more than there are, so that the
@@ -123,29 +122,39 @@ impl Kernels {
         Self::of(weight, filters, direction, 0..columns)
     }
 
-    /// The same kernels, so few filters after the other that memory of one size is used again and again.
+    /// The same kernels in groups of filters, which are dropped one after the other. Large kernels as a
+    /// whole would take much memory, four times as much as the weight. But the input is transformed
+    /// for each group.
     pub fn in_groups(
         weight: &[f32],
         filters: usize,
         direction: Direction,
     ) -> impl Iterator<Item = Self> {
+        Self::in_groups_of(GROUP, weight, filters, direction)
+    }
+
+    /// Groups of at most so many transformed values, unless a single panel has more.
+    fn in_groups_of(
+        values: usize,
+        weight: &[f32],
+        filters: usize,
+        direction: Direction,
+    ) -> impl Iterator<Item = Self> {
         let [depth, columns] = sides(weight, filters, direction);
-        let panel = 2 * lanes();
-        let panels = columns.div_ceil(panel);
-        let most = (GROUP / (ELEMENTS * element_rows(depth) * panel)).max(1);
-        let size = panels.div_ceil(panels.div_ceil(most).max(1)) * panel;
-        (0..columns).step_by(size.max(1)).map(move |first| {
+        let size = group_size(values, depth, columns);
+        (0..columns).step_by(size).map(move |first| {
             let end = columns.min(first + size);
             Self::of(weight, filters, direction, first..end)
         })
     }
 
-    /// Whether [`in_groups`](Self::in_groups) yields several groups.
-    pub fn are_large(weight: &[f32]) -> bool {
-        weight.len() / 9 * ELEMENTS > GROUP
+    /// Whether the kernels of the forward pass are more than one group.
+    pub fn are_large(weight: &[f32], filters: usize) -> bool {
+        let [depth, columns] = sides(weight, filters, Direction::Forward);
+        group_size(GROUP, depth, columns) < columns
     }
 
-    /// The kernels of some filters, which begin with the first of a panel.
+    /// The kernels of some filters.
     fn of(weight: &[f32], filters: usize, direction: Direction, group: Range<usize>) -> Self {
         let channels = weight.len() / (9 * filters);
         let [depth, all] = sides(weight, filters, direction);
@@ -176,22 +185,17 @@ impl Kernels {
                 }
             },
         );
-        let first = group.start;
-        Self { panels, first, all }
+        let filters = Filters {
+            first: group.start,
+            count: group.len(),
+            all,
+        };
+        Self { panels, filters }
     }
 
-    /// The number of filters of the output.
-    pub fn filters(&self) -> usize {
-        self.all
-    }
-
-    /// The filters of the output that these kernels give.
-    fn output(&self) -> OutputFilters {
-        OutputFilters {
-            first: self.first,
-            count: self.panels.columns(),
-            all: self.all,
-        }
+    /// The filters that these kernels belong to. For the gradient of the input, they are channels.
+    pub fn filters(&self) -> Filters {
+        self.filters
     }
 
     /// In memory of just their size.
@@ -199,6 +203,14 @@ impl Kernels {
         let panels = self.panels.compact();
         Self { panels, ..self }
     }
+}
+
+/// The filters of each group: whole panels, nearly as many in the last group as in the others.
+fn group_size(values: usize, depth: usize, columns: usize) -> usize {
+    let panel = 2 * lanes();
+    let panels = columns.div_ceil(panel).max(1);
+    let most = (values / (ELEMENTS * element_rows(depth) * panel)).max(1);
+    panels.div_ceil(panels.div_ceil(most)) * panel
 }
 
 /// The number of terms and of columns of the products with the kernels of a weight.
@@ -262,7 +274,7 @@ pub fn forward(
     finish: Finish,
     output: &mut [MaybeUninit<f32>],
 ) {
-    let (channels, filters) = (inputs[0].images.channels(), kernels.panels.columns());
+    let (channels, filters) = (inputs[0].images.channels(), kernels.filters.count);
     let all = Tiles::all(inputs);
     let size = (BLOCK / (ELEMENTS * (channels + filters)))
         .max(BLOCK_TILES)
@@ -270,7 +282,7 @@ pub fn forward(
     let mut tasks = Vec::new();
     let (mut start, mut rest) = (0, output);
     for tiles in all.blocks(size) {
-        let length = tiles.output_pixels(inputs) * kernels.all;
+        let length = tiles.output_pixels(inputs) * kernels.filters.all;
         let (output, others) = rest.split_at_mut(length);
         tasks.push((tiles, start, output));
         (start, rest) = (start + length, others);
@@ -305,7 +317,7 @@ pub fn forward(
                 .map(|addend| &addend[start..start + output.len()]),
             ..finish
         };
-        tiles.write_output(inputs, products, kernels.output(), finish, output);
+        tiles.write_output(inputs, products, kernels.filters, finish, output);
     });
 }
 
@@ -424,5 +436,55 @@ impl WithSimd for TransformGradients<'_> {
                 },
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::Level;
+
+    #[test]
+    fn groups_of_kernels_are_all_kernels() {
+        let (filters, channels) = (70, 37);
+        let weight: Vec<f32> = (0..filters * channels * 9)
+            .map(|index| ((index * 7919) as f32 * 78.233).sin())
+            .collect();
+        for direction in [Direction::Forward, Direction::Backward] {
+            let [depth, columns] = sides(&weight, filters, direction);
+            // The rows of some elements, without those between them.
+            let rows = |panel: Panel| -> Vec<f32> {
+                let elements = panel.values.chunks(element_rows(depth) * panel.width());
+                elements
+                    .flat_map(|rows| rows[..depth * panel.width()].to_vec())
+                    .collect()
+            };
+            let counts = Level::each(|_| {
+                let all = Kernels::new(&weight, filters, direction);
+                // Of one panel each, which has more values than one.
+                let groups: Vec<Kernels> =
+                    Kernels::in_groups_of(1, &weight, filters, direction).collect();
+                let mut first = 0;
+                for (index, group) in groups.iter().enumerate() {
+                    assert_eq!([group.filters.first, group.filters.all], [first, columns]);
+                    assert_eq!(
+                        rows(group.panels.panel(0, 0)),
+                        rows(all.panels.panel(index, 0))
+                    );
+                    first += group.filters.count;
+                }
+                assert_eq!(first, columns);
+                groups.len()
+            });
+            assert!(counts.iter().all(|count| *count > 1), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn large_kernels_are_divided_evenly() {
+        // 512 filters and channels take four times a group.
+        assert_eq!(group_size(GROUP, 512, 512), 128);
+        assert_eq!(group_size(GROUP, 256, 256), 256);
+        assert!(group_size(1, 3, 1) >= 1);
     }
 }

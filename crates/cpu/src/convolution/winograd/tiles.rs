@@ -167,7 +167,7 @@ impl Tiles {
         &self,
         maps: &[Maps],
         products: &[f32],
-        filters: OutputFilters,
+        filters: Filters,
         finish: Finish,
         output: &mut [MaybeUninit<f32>],
     ) {
@@ -195,10 +195,13 @@ impl Tiles {
 }
 
 /// Some of the filters of an output.
-#[derive(Clone, Copy, Debug)]
-pub struct OutputFilters {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filters {
+    /// The index of the first of them.
     pub first: usize,
+    /// The number of these filters.
     pub count: usize,
+    /// The number of all filters of the output.
     pub all: usize,
 }
 
@@ -303,7 +306,7 @@ struct WriteTile<'a> {
     products: &'a [f32],
     tile: usize,
     plane: usize,
-    filters: OutputFilters,
+    filters: Filters,
     finish: Finish<'a>,
     /// Where the tile starts in `output`, and the values between its rows.
     start: usize,
@@ -320,22 +323,22 @@ impl WithSimd for WriteTile<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let plane = self.plane;
         let [rows, columns] = self.size;
-        let OutputFilters { first, count, all } = self.filters;
+        let Filters { first, count, all } = self.filters;
         for filter in (0..count).step_by(S::F32_LANES) {
             let products = &self.products[self.tile * count + filter..];
-            let count = S::F32_LANES.min(count - filter);
+            let lanes = S::F32_LANES.min(count - filter);
             let constants = self.finish.columns(simd, first + filter);
             transform_2d::<Output, S, INPUT_TILE, TILE>(
                 simd,
                 |i, j| {
                     let start = (i * INPUT_TILE + j) * plane;
-                    load(simd, &products[start..start + count])
+                    load(simd, &products[start..start + lanes])
                 },
                 |i, j, values| {
                     if i < rows && j < columns {
                         let start = self.start + i * self.pitch + j * all + first + filter;
-                        let values = self.finish.apply(simd, values, constants, start, count);
-                        store::<S>(&mut self.output[start..start + count], values);
+                        let values = self.finish.apply(simd, values, constants, start, lanes);
+                        store::<S>(&mut self.output[start..start + lanes], values);
                     }
                 },
             );
