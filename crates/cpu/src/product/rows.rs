@@ -128,7 +128,8 @@ impl WithSimd for Rows<'_> {
                 match (panel.columns.vectors, S::REGISTER_COUNT) {
                     (1, _) => self.blocks::<S, 12, 1>(simd, left, panel, targets),
                     (_, 32..) => self.blocks::<S, 12, 2>(simd, left, panel, targets),
-                    _ => self.blocks::<S, 6, 2>(simd, left, panel, targets),
+                    // With 6 rows, which would just fit into 16 registers, sums were kept in memory.
+                    _ => self.blocks::<S, 4, 2>(simd, left, panel, targets),
                 }
             }
         }
