@@ -1,5 +1,7 @@
 //! The choice of vector instructions, which holds for a whole process: a file with one test.
 
+#![allow(clippy::unwrap_used)]
+
 use burn::tensor::{Device, Tensor, ops::ConvOptions};
 use fcos_burn_cpu::{InstructionsError, conv2d, instructions, set_instructions};
 
