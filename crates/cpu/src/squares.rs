@@ -27,7 +27,7 @@ impl WithSimd for SumOfSquares<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> f64 {
         let blocks = self.0.chunks(BLOCK);
-        // So many vectors have as many lanes as there are chains.
+        // As many vectors as hold all chains.
         match S::F32_LANES {
             16 => blocks.map(|block| sum_of_block::<S, 4>(simd, block)).sum(),
             8 => blocks.map(|block| sum_of_block::<S, 8>(simd, block)).sum(),

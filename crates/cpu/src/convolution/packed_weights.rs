@@ -77,6 +77,10 @@ pub fn kept<'a>(
     algorithm: Algorithm,
     geometry: &Geometry,
 ) -> Arc<PackedWeight<'a>> {
+    debug_assert!(
+        is_whole(weight),
+        "the address of a part may be that of another"
+    );
     let shape: [usize; 4] = weight.shape().dims();
     let count = shape.iter().product::<usize>();
     if algorithm == Algorithm::Winograd && count > MAX_TRANSFORMED {

@@ -128,7 +128,7 @@ impl WithSimd for Rows<'_> {
                 match (panel.columns.vectors, S::REGISTER_COUNT) {
                     (1, _) => self.blocks::<S, 12, 1>(simd, left, panel, targets),
                     (_, 32..) => self.blocks::<S, 12, 2>(simd, left, panel, targets),
-                    // With 6 rows, which would just fit into 16 registers, sums were kept in memory.
+                    // With 6 rows, the compiler keeps sums in memory, though 16 registers would just do.
                     _ => self.blocks::<S, 4, 2>(simd, left, panel, targets),
                 }
             }

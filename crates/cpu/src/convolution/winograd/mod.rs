@@ -30,6 +30,9 @@ use crate::{
     uninit::initialized,
 };
 
+/// The most values of the transformed kernels of a group, unless a single panel has more.
+const GROUP: usize = 3 << 20;
+
 /// The values in the transformed tiles of a block: few enough to stay in the cache of the second
 /// level or the third.
 const BLOCK: usize = 512 << 10;
@@ -96,9 +99,6 @@ fn is_suitable_for(
     }
     channels >= 16 && tiles >= min_tiles && 9 * pixels >= 2 * ELEMENTS * tiles
 }
-
-/// The most values of the transformed kernels of a group, unless a single panel has more.
-const GROUP: usize = 3 << 20;
 
 /// The transformed kernels of some filters of a weight: for each element of a transformed tile
 /// [some rows](element_rows), which begin with `[channels, filters]`.
@@ -354,7 +354,7 @@ pub fn weight_gradient(
     }
     tasks.into_par_iter().for_each(|(mut panels, blocks)| {
         let [mut transformed, mut gradients] = [Scratch::new(), Scratch::new()];
-        for (block, tiles) in blocks.iter().enumerate() {
+        for (index_of_block, tiles) in blocks.iter().enumerate() {
             let count = tiles.count();
             let plane = tiles.plane(channels);
             let transformed = transformed.slice(ELEMENTS * plane);
@@ -373,7 +373,7 @@ pub fn weight_gradient(
                         starts: &starts,
                         count: channels,
                         panel: Panel { values, ..panel },
-                        adds: block > 0,
+                        adds: index_of_block > 0,
                         sums,
                     });
                 }
@@ -482,8 +482,10 @@ mod tests {
 
     #[test]
     fn large_kernels_are_divided_evenly() {
-        // 512 filters and channels take four times a group.
+        // A little more than three groups.
         assert_eq!(group_size(GROUP, 512, 512), 128);
+        // As in the tests of convolutions.
+        assert!(Kernels::are_large(&vec![0.0; 290 * 310 * 9], 290));
         assert_eq!(group_size(GROUP, 256, 256), 256);
         assert!(group_size(1, 3, 1) >= 1);
     }
