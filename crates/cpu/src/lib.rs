@@ -6,6 +6,8 @@
 mod activation;
 mod convolution;
 mod flex;
+#[forbid(unsafe_code)]
+mod instructions;
 #[cfg(test)]
 #[forbid(unsafe_code)]
 mod levels;
@@ -39,10 +41,10 @@ mod upsampling;
 
 pub use activation::{add_relu, relu};
 pub use convolution::{Epilogue, conv2d, conv2d_fused};
+pub use instructions::{InstructionsError, instructions, set_instructions};
 pub use memory::keep_freed_memory;
 pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu};
 pub use pooling::max_pool2d;
 pub use pyramid::Pyramid;
 pub use residual::{Shortcut, branch};
-pub use simd::{InstructionsError, instructions, set_instructions};
 pub use upsampling::add_upsampled;
