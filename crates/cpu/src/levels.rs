@@ -6,11 +6,12 @@
 use burn::{
     module::Param,
     nn::{GroupNorm, GroupNormConfig},
-    tensor::{Device, Distribution, Tensor, TensorData, Tolerance, ops::ConvOptions},
+    tensor::{Device, Distribution, FloatDType, Tensor, TensorData, Tolerance, ops::ConvOptions},
 };
 
 use crate::{
-    batch_norm_relu_train, batch_norm_train, conv2d, group_norm, group_norm_relu, simd::Level,
+    ProductFormat, batch_norm_relu_train, batch_norm_train, conv2d, group_norm, group_norm_relu,
+    simd::Level,
 };
 
 /// Asserts that the results are the same at every level, and not empty.
@@ -84,6 +85,75 @@ fn convolutions_are_the_same_at_every_level() {
                 conv2d(input, weight, Some(bias), options.clone())
             })
         });
+    }
+}
+
+/// The root of the sum of squares of the differences, divided by that of the values.
+fn relative_distance(found: &TensorData, expected: &TensorData) -> f64 {
+    let pairs = || found.iter::<f64>().zip(expected.iter::<f64>());
+    let sum = |term: fn((f64, f64)) -> f64| pairs().map(term).sum::<f64>();
+    (sum(|(found, expected)| (found - expected).powi(2)) / sum(|(_, expected)| expected.powi(2)))
+        .sqrt()
+}
+
+/// Output and gradients of a convolution whose factors are brain floats: those of the weighted sum of the
+/// output, with weights that are brain floats, too.
+fn convolution_of_brain_floats(
+    format: ProductFormat,
+    tensors: &[Tensor<4>; 3],
+    options: &ConvOptions<2>,
+) -> Vec<TensorData> {
+    let device = tensors[0].device().autodiff();
+    let [input, weight, gradient] =
+        (tensors.each_ref()).map(|tensor| Tensor::<4>::from_data(tensor.to_data(), &device));
+    let [input, weight] = [input, weight].map(Tensor::require_grad);
+    let output = format.scope(|| conv2d(input.clone(), weight.clone(), None, options.clone()));
+    let gradients = (output.clone() * gradient).sum().backward();
+    [
+        Some(output),
+        input.grad(&gradients),
+        weight.grad(&gradients),
+    ]
+    .into_iter()
+    .flatten()
+    .map(Tensor::into_data)
+    .collect()
+}
+
+#[test]
+fn products_of_brain_floats_are_exact_at_every_level() {
+    let device = Device::flex();
+    // Numbers of terms that are odd, rows of the window and of the gradient that are several segments, and a
+    // transform whose values are rounded.
+    for (shape, filters, kernel, stride, tolerance) in [
+        ([2, 4, 9, 8], 6, 3, 1, 1e-6),
+        ([2, 5, 9, 8], 35, 1, 1, 1e-6),
+        ([1, 33, 40, 20], 70, 1, 1, 1e-6),
+        ([2, 5, 9, 7], 35, 3, 2, 1e-6),
+        ([3, 20, 15, 18], 17, 3, 1, 0.01),
+        ([1, 35, 19, 17], 66, 3, 1, 0.01),
+    ] {
+        let options = ConvOptions::new([stride; 2], [kernel / 2; 2], [1, 1], 1);
+        let side = |side: usize| (side + 2 * (kernel / 2) - kernel) / stride + 1;
+        let tensors = [
+            shape,
+            [filters, shape[1], kernel, kernel],
+            [shape[0], filters, side(shape[2]), side(shape[3])],
+        ]
+        .map(|shape| {
+            let values = random(shape, &device);
+            values.cast(FloatDType::BF16).cast(FloatDType::F32)
+        });
+        let convolve = |format| convolution_of_brain_floats(format, &tensors, &options);
+        let levels = Level::each(|_| [ProductFormat::F32, ProductFormat::Bf16].map(&convolve));
+        for [expected, found] in &levels {
+            for (found, expected) in found.iter().zip(expected) {
+                let distance = relative_distance(found, expected);
+                assert!(distance < tolerance, "{shape:?}: {distance}");
+            }
+            // Products of brain floats have no rounding in 32 bits, with or without fused additions.
+            assert!(*found == levels[0][1], "{shape:?}");
+        }
     }
 }
 

@@ -21,7 +21,6 @@ pub mod optim;
 #[forbid(unsafe_code)]
 mod parallel;
 mod pooling;
-#[forbid(unsafe_code)]
 mod product;
 #[forbid(unsafe_code)]
 mod pyramid;
@@ -45,6 +44,7 @@ pub use instructions::{InstructionsError, instructions, set_instructions};
 pub use memory::keep_freed_memory;
 pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu};
 pub use pooling::max_pool2d;
+pub use product::ProductFormat;
 pub use pyramid::Pyramid;
 pub use residual::{Shortcut, branch};
 pub use upsampling::add_upsampled;

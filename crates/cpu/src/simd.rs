@@ -63,6 +63,14 @@ pub fn current() -> Level {
     *CURRENT.get_or_init(best)
 }
 
+/// Whether the processor multiplies brain floats faster than 32-bit floats, with the current level.
+pub fn has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return crate::product::Bf16::new().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
 /// The number of levels, counted from the best one, that a test skips.
 #[cfg(test)]
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);

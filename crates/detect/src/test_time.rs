@@ -74,7 +74,9 @@ impl<B: Backbone> Detector<B> {
             1 => images.remove(0),
             _ => Tensor::cat(images, 0),
         };
-        let mut found = decode(self.model(), self.precision().cast(images), &frames);
+        let precision = self.precision();
+        let images = precision.cast(images);
+        let mut found = precision.scope(|| decode(self.model(), images, &frames));
         for ((detections, flip), frame) in found.iter_mut().zip(flips).zip(frames) {
             if let Some(flip) = flip {
                 let [height, width] = frame.original_size.map(|side| side as f32);

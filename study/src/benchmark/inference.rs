@@ -59,7 +59,9 @@ pub fn measure(
             let batch = stopwatch.time("transfer", pixels)?;
             input = batch.dims();
             let output = stopwatch.time("forward", || {
-                detector.model().forward(config.precision.cast(batch))
+                let precision = config.precision;
+                let images = precision.cast(batch);
+                precision.scope(|| detector.model().forward(images))
             })?;
             let postprocess = detector.model().postprocess();
             stopwatch.time("detections", || {

@@ -353,9 +353,16 @@ fn gradients(
         (targets, config.precision.cast(images))
     })?;
     let [_, _, height, width] = images.dims();
-    let maps = stopwatch.time("backbone", || detector.backbone().forward(images))?;
-    let levels = stopwatch.time("pyramid", || detector.fpn().forward(maps))?;
-    let levels = stopwatch.time("head", || detector.head().forward(levels))?;
+    let precision = config.precision;
+    let maps = stopwatch.time("backbone", || {
+        precision.scope(|| detector.backbone().forward(images))
+    })?;
+    let levels = stopwatch.time("pyramid", || {
+        precision.scope(|| detector.fpn().forward(maps))
+    })?;
+    let levels = stopwatch.time("head", || {
+        precision.scope(|| detector.head().forward(levels))
+    })?;
     let objective = config
         .objective
         .init()

@@ -14,7 +14,8 @@ pub struct DeviceArgs {
     /// of a Burn server, ws://HOST:PORT; `list` prints the available devices [default: cpu]
     #[arg(long, value_name = "DEVICE|list", value_parser = DeviceParser)]
     pub device: Option<DeviceName>,
-    /// Compute activations in this number format: f32, bf16 or f16 [default: f32]
+    /// Compute activations in this number format: f32, bf16 or f16; bf16-products, for CPUs with AVX-512
+    /// BF16, keeps them in f32 and rounds what convolutions multiply [default: f32]
     #[arg(long, value_name = "FORMAT", value_parser = parse_precision)]
     pub precision: Option<Precision>,
 }
@@ -62,12 +63,14 @@ impl TypedValueParser for DeviceParser {
 }
 
 fn parse_precision(text: &str) -> Result<Precision, String> {
-    match text {
-        "f32" => Ok(Precision::F32),
-        "bf16" => Ok(Precision::Bf16),
-        "f16" => Ok(Precision::F16),
-        _ => Err("expected f32, bf16 or f16".to_owned()),
-    }
+    let mut all = Precision::ALL.into_iter();
+    all.find(|precision| precision.to_string() == text)
+        .ok_or_else(|| {
+            format!(
+                "expected one of {}",
+                Precision::ALL.map(|format| format.to_string()).join(", ")
+            )
+        })
 }
 
 /// Opens every device once, so that a missing driver fails early with a one-line error.

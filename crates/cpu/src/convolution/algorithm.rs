@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use crate::{
     nhwc::Nhwc,
-    product::{Finish, Panels},
+    product::{Finish, Panels, ProductFormat},
     reduction::Images,
     uninit::vec_written_by,
 };
@@ -41,6 +41,7 @@ pub enum PackedWeight<'a> {
     Winograd(winograd::Kernels),
     /// A weight whose transformed kernels are so large that they are computed group by group.
     WinogradInGroups {
+        format: ProductFormat,
         weight: &'a [f32],
         filters: usize,
     },
@@ -50,6 +51,7 @@ impl<'a> PackedWeight<'a> {
     /// Packs `[filters, channels, kernel height, kernel width]`.
     pub fn new(
         algorithm: Algorithm,
+        format: ProductFormat,
         weight: &'a [f32],
         filters: usize,
         geometry: &Geometry,
@@ -59,14 +61,23 @@ impl<'a> PackedWeight<'a> {
                 let phase = Phase::forward(geometry);
                 let direction = Direction::Forward;
                 let taps = geometry.taps();
-                Self::Direct(weight_panels(weight, filters, taps, &phase, direction))
+                Self::Direct(weight_panels(
+                    format, weight, filters, taps, &phase, direction,
+                ))
             }
             Algorithm::Winograd if winograd::Kernels::are_large(weight, filters) => {
-                Self::WinogradInGroups { weight, filters }
+                Self::WinogradInGroups {
+                    format,
+                    weight,
+                    filters,
+                }
             }
-            Algorithm::Winograd => {
-                Self::Winograd(winograd::Kernels::new(weight, filters, Direction::Forward))
-            }
+            Algorithm::Winograd => Self::Winograd(winograd::Kernels::new(
+                format,
+                weight,
+                filters,
+                Direction::Forward,
+            )),
         }
     }
 
@@ -75,8 +86,12 @@ impl<'a> PackedWeight<'a> {
         match self {
             Self::Direct(panels) => PackedWeight::Direct(panels.compact()),
             Self::Winograd(kernels) => PackedWeight::Winograd(kernels.compact()),
-            Self::WinogradInGroups { weight, filters } => {
-                let kernels = winograd::Kernels::new(weight, filters, Direction::Forward);
+            Self::WinogradInGroups {
+                format,
+                weight,
+                filters,
+            } => {
+                let kernels = winograd::Kernels::new(format, weight, filters, Direction::Forward);
                 PackedWeight::Winograd(kernels.compact())
             }
         }
@@ -95,8 +110,13 @@ pub fn forward(inputs: &[Maps], weight: &PackedWeight, finish: Finish) -> Vec<f3
         PackedWeight::Winograd(kernels) => {
             by_winograd(inputs, kernels.filters().all, [kernels], finish)
         }
-        PackedWeight::WinogradInGroups { weight, filters } => {
-            let groups = winograd::Kernels::in_groups(weight, *filters, Direction::Forward);
+        PackedWeight::WinogradInGroups {
+            format,
+            weight,
+            filters,
+        } => {
+            let direction = Direction::Forward;
+            let groups = winograd::Kernels::in_groups(*format, weight, *filters, direction);
             by_winograd(inputs, *filters, groups, finish)
         }
     }
@@ -105,6 +125,7 @@ pub fn forward(inputs: &[Maps], weight: &PackedWeight, finish: Finish) -> Vec<f3
 /// The gradient of the input, `[batch, height, width, channels]`, one part after the other, given
 /// the gradient of the output. If there are several parts, the stride is 1.
 pub fn input_gradient(
+    format: ProductFormat,
     output_gradients: &[Nhwc],
     parts: &[Part],
     weight: &[f32],
@@ -125,7 +146,7 @@ pub fn input_gradient(
         let is_suitable =
             winograd::is_suitable(transposed.iter().map(Maps::part), filters, channels);
         if is_suitable {
-            let groups = winograd::Kernels::in_groups(weight, filters, Direction::Backward);
+            let groups = winograd::Kernels::in_groups(format, weight, filters, Direction::Backward);
             return by_winograd(&transposed, channels, groups, finish);
         }
     }
@@ -134,7 +155,7 @@ pub fn input_gradient(
         .collect();
     let taps = parts[0].geometry.taps();
     let panels: Vec<Panels> = (sources[0].1.phases.iter())
-        .map(|phase| weight_panels(weight, filters, taps, phase, Direction::Backward))
+        .map(|phase| weight_panels(format, weight, filters, taps, phase, Direction::Backward))
         .collect();
     by_stencil(&sources, &panels, finish)
 }
@@ -192,7 +213,11 @@ fn by_stencil(sources: &[(Nhwc, Stencil)], panels: &[Panels], finish: Finish) ->
 
 /// The gradient of the weight, `[filters, channels, kernel height, kernel width]`, given the inputs
 /// and the gradients of the output.
-pub fn weight_gradient(inputs: &[Maps], output_gradients: &[Nhwc]) -> Vec<f32> {
+pub fn weight_gradient(
+    format: ProductFormat,
+    inputs: &[Maps],
+    output_gradients: &[Nhwc],
+) -> Vec<f32> {
     assert_eq!(
         inputs.len(),
         output_gradients.len(),
@@ -208,8 +233,8 @@ pub fn weight_gradient(inputs: &[Maps], output_gradients: &[Nhwc]) -> Vec<f32> {
     #[allow(unsafe_code)]
     unsafe {
         vec_written_by(length, |gradient| match is_by_winograd {
-            true => winograd::weight_gradient(inputs, output_gradients, gradient),
-            false => direct::weight_gradient(inputs, output_gradients, gradient),
+            true => winograd::weight_gradient(format, inputs, output_gradients, gradient),
+            false => direct::weight_gradient(format, inputs, output_gradients, gradient),
         })
     }
 }

@@ -7,13 +7,16 @@ use rayon::prelude::*;
 
 use crate::{
     nhwc::Nhwc,
-    product::{Columns, Finish, Panel, Panels, Rows, lanes},
+    product::{
+        Blocks, Columns, Finish, LeftColumns, PairedColumns, Panel, Panels, ProductFormat, Rows,
+        lanes,
+    },
     scratch::Scratch,
-    simd::dispatch,
 };
 
 use super::{
     maps::{Maps, output_pixels},
+    partial_sums::{self, add_up},
     stencil::{Phase, Stencil},
 };
 
@@ -35,6 +38,9 @@ const PART_PIXELS: usize = 1024;
 /// The most values of all these parts together.
 const GRADIENT_VALUES: usize = 4 << 20;
 
+/// The fewest tasks of each thread in all parts: the more, the more often the pixels are read.
+const TASKS: usize = 4;
+
 /// How the filters and channels of a weight become the two sides of a product.
 #[derive(Clone, Copy, Debug)]
 pub enum Direction {
@@ -47,6 +53,7 @@ pub enum Direction {
 /// The elements of a weight, `[filters, channels, kernel height, kernel width]`, that belong to a
 /// phase, as the right factor of its product.
 pub fn weight_panels(
+    format: ProductFormat,
     weight: &[f32],
     filters: usize,
     taps: usize,
@@ -58,7 +65,11 @@ pub fn weight_panels(
         Direction::Forward => (channels, filters),
         Direction::Backward => (filters, channels),
     };
-    Panels::new(phase.taps.len() * depth, columns, |range, width, panel| {
+    let blocks = Blocks {
+        count: 1,
+        depth: phase.taps.len() * depth,
+    };
+    Panels::new(format, blocks, columns, |range, width, panel| {
         for (tap, panel) in phase.taps.iter().zip(panel.chunks_exact_mut(depth * width)) {
             match direction {
                 Direction::Forward => {
@@ -170,7 +181,7 @@ pub fn apply(
                     })
                     .collect();
                 let (segments, length) = window.segments(phase);
-                dispatch(Rows {
+                Rows {
                     source: window.values,
                     starts: &starts,
                     segments: &segments,
@@ -180,7 +191,8 @@ pub fn apply(
                     targets: &targets,
                     finish,
                     output,
-                });
+                }
+                .multiply();
             }
         });
 }
@@ -289,6 +301,7 @@ impl<'a> Window<'a> {
 /// Writes the gradient of the weight, `[filters, channels, kernel height, kernel width]`, given the
 /// inputs and the gradients of the output.
 pub fn weight_gradient(
+    format: ProductFormat,
     inputs: &[Maps],
     output_gradients: &[Nhwc],
     weight_gradient: &mut [MaybeUninit<f32>],
@@ -327,39 +340,51 @@ pub fn weight_gradient(
     let mut sums: Vec<Panels> = (blocks.chunks(part))
         .map(|_| Panels::unspecified(depth, filters))
         .collect();
-    sums.iter_mut()
-        .zip(blocks.chunks(part))
-        .flat_map(|(sums, blocks)| {
-            let panels = sums.panels_mut().enumerate();
-            panels.map(move |(index, sums)| (index, sums, blocks))
-        })
-        .collect::<Vec<_>>()
-        .into_par_iter()
-        .for_each(|(index, sums, blocks)| {
-            let [mut scratch, mut gradients] = [Scratch::new(), Scratch::new()];
-            for (index_of_block, block) in blocks.iter().enumerate() {
-                let (image, rows) = (block.image, &block.rows);
-                let window = Window::new(block.input, block.stencil, image, rows, &mut scratch);
-                let width = block.stencil.output[1];
-                let pixels = rows.clone().flat_map(|y| (0..width).map(move |x| [y, x]));
-                let starts: Vec<usize> = pixels.map(|pixel| window.start(pixel)).collect();
-                let start = block.gradient.row_start(image, rows.start);
-                let values = &block.gradient.values()[start..][..starts.len() * filters];
-                let panel = Panel::gather(values, filters, index, &mut gradients);
-                let (segments, length) = window.segments(&phase);
+    partial_sums::tasks(
+        &mut sums,
+        &blocks,
+        part,
+        TASKS * rayon::current_num_threads(),
+    )
+    .into_par_iter()
+    .for_each(|(mut panels, blocks)| {
+        let [mut scratch, mut gathered, mut paired] = [(); 3].map(|()| Scratch::new());
+        let mut memory = Vec::new();
+        for (index_of_block, block) in blocks.iter().enumerate() {
+            let (image, rows) = (block.image, &block.rows);
+            let window = Window::new(block.input, block.stencil, image, rows, &mut scratch);
+            let width = block.stencil.output[1];
+            let pixels = rows.clone().flat_map(|y| (0..width).map(move |x| [y, x]));
+            let starts: Vec<usize> = pixels.map(|pixel| window.start(pixel)).collect();
+            let (segments, length) = window.segments(&phase);
+            memory.resize_with(segments.len(), PairedColumns::default);
+            let columns: Vec<LeftColumns> = (segments.iter().zip(&mut memory))
+                .map(|(segment, memory)| {
+                    let source = &window.values[*segment..];
+                    LeftColumns::new(format, source, &starts, length, memory)
+                })
+                .collect();
+            let start = block.gradient.row_start(image, rows.start);
+            let gradients = &block.gradient.values()[start..][..starts.len() * filters];
+            for (index, sums) in &mut panels {
+                let panel = Panel::gather(gradients, filters, *index, &mut gathered).in_format(
+                    format,
+                    starts.len(),
+                    &mut paired,
+                );
                 let sums = sums.chunks_exact_mut(length * panel.width());
-                for (segment, sums) in segments.iter().zip(sums) {
-                    dispatch(Columns {
-                        source: &window.values[*segment..],
-                        starts: &starts,
-                        count: length,
+                for (left, sums) in columns.iter().zip(sums) {
+                    Columns {
+                        left: *left,
                         panel,
                         adds: index_of_block > 0,
                         sums,
-                    });
+                    }
+                    .multiply();
                 }
             }
-        });
+        }
+    });
     let sums = add_up(sums);
     weight_gradient
         .par_chunks_mut(2 * lanes() * depth)
@@ -391,19 +416,4 @@ struct Block<'a> {
     gradient: Nhwc<'a>,
     image: usize,
     rows: Range<usize>,
-}
-
-/// The sum of matrices of one shape. There is at least one.
-pub fn add_up(parts: Vec<Panels>) -> Panels {
-    let mut parts = parts.into_iter();
-    let mut sum = parts.next().unwrap_or_else(|| Panels::unspecified(0, 0));
-    for mut part in parts {
-        let panels: Vec<_> = sum.panels_mut().zip(part.panels_mut()).collect();
-        panels.into_par_iter().for_each(|(sum, part)| {
-            for (sum, value) in sum.iter_mut().zip(part) {
-                *sum += *value;
-            }
-        });
-    }
-    sum
 }

@@ -10,7 +10,7 @@ use burn::{
 use crate::{
     activation::{add_relu, relu},
     flex::{channels_last, from_untracked, untracked, values},
-    product::Finish,
+    product::{Finish, ProductFormat},
 };
 
 use super::{compute, conv2d, images_of, maps::Part, packed_weights, supported_parts};
@@ -116,6 +116,7 @@ struct Fused {
     scale: Option<FloatTensor<Flex>>,
     shift: Option<FloatTensor<Flex>>,
     addend: Option<FloatTensor<Flex>>,
+    format: ProductFormat,
     parts: Arc<[Part]>,
 }
 
@@ -147,6 +148,7 @@ impl Fused {
             scale: vector(&epilogue.scale)?,
             shift: vector(&epilogue.shift)?,
             addend,
+            format: ProductFormat::current(),
             parts,
         })
     }
@@ -164,6 +166,7 @@ impl Fused {
             &self.weight,
             pack,
             finish,
+            self.format,
             &self.parts,
         ))
     }

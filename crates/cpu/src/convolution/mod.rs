@@ -12,6 +12,8 @@ mod maps;
 #[forbid(unsafe_code)]
 mod packed_weights;
 #[forbid(unsafe_code)]
+mod partial_sums;
+#[forbid(unsafe_code)]
 mod stencil;
 mod winograd;
 
@@ -37,7 +39,7 @@ use burn::{
 use crate::{
     flex::{channels_first, channels_last, is_f32_on_flex, tensor, values},
     nhwc::Nhwc,
-    product::Finish,
+    product::{Finish, ProductFormat},
 };
 
 use algorithm::{Algorithm, PackedWeight};
@@ -92,6 +94,7 @@ pub fn convolve(
         "images of several sizes need a stride of 1"
     );
     let filters = weight.dims()[0];
+    let format = ProductFormat::current();
     let [input, weight] = [input, weight].map(Tensor::into_dispatch);
     Tensor::from_dispatch(match bias {
         Some(bias) => {
@@ -101,9 +104,9 @@ pub fn convolve(
                 "bias must have one value per filter"
             );
             let bias = bias.into_dispatch();
-            <Dispatch as ConvolutionOps>::convolution_with_bias(input, weight, bias, parts)
+            <Dispatch as ConvolutionOps>::convolution_with_bias(input, weight, bias, format, parts)
         }
-        None => <Dispatch as ConvolutionOps>::convolution(input, weight, parts),
+        None => <Dispatch as ConvolutionOps>::convolution(input, weight, format, parts),
     })
 }
 
@@ -157,6 +160,7 @@ trait ConvolutionOps: Backend {
     fn convolution(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        format: ProductFormat,
         parts: Arc<[Part]>,
     ) -> FloatTensor<Self>;
 
@@ -164,6 +168,7 @@ trait ConvolutionOps: Backend {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        format: ProductFormat,
         parts: Arc<[Part]>,
     ) -> FloatTensor<Self>;
 }
@@ -172,6 +177,7 @@ impl ConvolutionOps for Flex {
     fn convolution(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        format: ProductFormat,
         parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         compute(
@@ -179,6 +185,7 @@ impl ConvolutionOps for Flex {
             &weight,
             packed_weights::kept,
             Finish::default(),
+            format,
             &parts,
         )
     }
@@ -187,6 +194,7 @@ impl ConvolutionOps for Flex {
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        format: ProductFormat,
         parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         let bias = bias.to_contiguous();
@@ -194,12 +202,20 @@ impl ConvolutionOps for Flex {
             bias: Some(values(&bias)),
             ..Finish::default()
         };
-        compute(&input, &weight, packed_weights::kept, finish, &parts)
+        compute(
+            &input,
+            &weight,
+            packed_weights::kept,
+            finish,
+            format,
+            &parts,
+        )
     }
 }
 
 /// How a contiguous weight is packed.
-type Pack = for<'a> fn(&'a FloatTensor<Flex>, Algorithm, &Geometry) -> Arc<PackedWeight<'a>>;
+type Pack =
+    for<'a> fn(&'a FloatTensor<Flex>, Algorithm, ProductFormat, &Geometry) -> Arc<PackedWeight<'a>>;
 
 /// The output. `pack` packs the weight, unless it has to be copied first.
 fn compute(
@@ -207,6 +223,7 @@ fn compute(
     weight: &FloatTensor<Flex>,
     pack: Pack,
     finish: Finish,
+    format: ProductFormat,
     parts: &[Part],
 ) -> FloatTensor<Flex> {
     let [_, channels, _, _] = input.shape().dims();
@@ -220,6 +237,7 @@ fn compute(
     let weight = pack(
         &weight,
         Algorithm::of(parts, channels, filters),
+        format,
         &parts[0].geometry,
     );
     let output = algorithm::forward(&inputs, &weight, finish);
@@ -264,17 +282,26 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
     fn convolution(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
+        format: ProductFormat,
         parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         let [x, w] = [&input, &weight].map(|tensor| tensor.primitive());
-        let output = compute(x, w, packed_weights::fresh, Finish::default(), &parts);
-        track::<C, 2>([&input, &weight], parts, output)
+        let output = compute(
+            x,
+            w,
+            packed_weights::fresh,
+            Finish::default(),
+            format,
+            &parts,
+        );
+        track::<C, 2>([&input, &weight], format, parts, output)
     }
 
     fn convolution_with_bias(
         input: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        format: ProductFormat,
         parts: Arc<[Part]>,
     ) -> FloatTensor<Self> {
         let [x, w] = [&input, &weight].map(|tensor| tensor.primitive());
@@ -283,14 +310,15 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
             bias: Some(values(&b)),
             ..Finish::default()
         };
-        let output = compute(x, w, packed_weights::fresh, finish, &parts);
-        track::<C, 3>([&input, &weight, &bias], parts, output)
+        let output = compute(x, w, packed_weights::fresh, finish, format, &parts);
+        track::<C, 3>([&input, &weight, &bias], format, parts, output)
     }
 }
 
 /// Records `output` as the result of `parents`, which are input, weight and optionally bias.
 fn track<C: CheckpointStrategy, const N: usize>(
     parents: [&FloatTensor<Autodiff<Flex, C>>; N],
+    format: ProductFormat,
     parts: Arc<[Part]>,
     output: FloatTensor<Flex>,
 ) -> FloatTensor<Autodiff<Flex, C>>
@@ -303,6 +331,7 @@ where
             let state = (
                 prep.checkpoint(parents[0]),
                 prep.checkpoint(parents[1]),
+                format,
                 parts,
             );
             prep.finish(state, output)
@@ -311,8 +340,8 @@ where
     }
 }
 
-/// What the backward pass needs: the nodes of input and weight, and the sizes.
-type State = (NodeId, NodeId, Arc<[Part]>);
+/// What the backward pass needs: the nodes of input and weight, the format, and the sizes.
+type State = (NodeId, NodeId, ProductFormat, Arc<[Part]>);
 
 #[derive(Debug)]
 struct Convolution;
@@ -346,7 +375,7 @@ impl Backward<Flex, 3> for Convolution {
 fn register_gradients(
     grads: &mut Gradients,
     checkpointer: &mut Checkpointer,
-    (input, weight, parts): State,
+    (input, weight, format, parts): State,
     [input_parent, weight_parent]: [Option<NodeId>; 2],
     gradient: &FloatTensor<Flex>,
 ) {
@@ -357,14 +386,15 @@ fn register_gradients(
     let gradients = outputs(values(gradient), &parts, shape_of_weight[0]);
     if let Some(node) = input_parent {
         let weight = weight.to_contiguous();
-        let result = algorithm::input_gradient(&gradients, &parts, values(&weight), channels);
+        let result =
+            algorithm::input_gradient(format, &gradients, &parts, values(&weight), channels);
         let size = |part: &Part| part.geometry.input;
         grads.register::<Flex>(node, channels_first(result, shape(&parts, size, channels)));
     }
     if let Some(node) = weight_parent {
         let input = channels_last(&input);
         let inputs = inputs(values(&input), &parts, channels);
-        let result = algorithm::weight_gradient(&inputs, &gradients);
+        let result = algorithm::weight_gradient(format, &inputs, &gradients);
         grads.register::<Flex>(node, tensor(result, shape_of_weight));
     }
 }

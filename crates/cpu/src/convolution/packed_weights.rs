@@ -10,7 +10,10 @@ use burn::{
     tensor::Bytes,
 };
 
-use crate::{flex::values, product::lanes};
+use crate::{
+    flex::values,
+    product::{ProductFormat, lanes},
+};
 
 use super::{
     algorithm::{Algorithm, PackedWeight},
@@ -24,6 +27,7 @@ struct Key {
     memory: usize,
     shape: [usize; 4],
     algorithm: Algorithm,
+    format: ProductFormat,
     lanes: usize,
 }
 
@@ -53,12 +57,14 @@ fn drop_unused(entries: &mut HashMap<Key, Entry>) {
 pub fn fresh<'a>(
     weight: &'a FloatTensor<Flex>,
     algorithm: Algorithm,
+    format: ProductFormat,
     geometry: &Geometry,
 ) -> Arc<PackedWeight<'a>> {
     drop_unused(&mut entries());
     let filters = weight.shape()[0];
     Arc::new(PackedWeight::new(
         algorithm,
+        format,
         values(weight),
         filters,
         geometry,
@@ -75,6 +81,7 @@ pub fn is_whole(weight: &FloatTensor<Flex>) -> bool {
 pub fn kept<'a>(
     weight: &'a FloatTensor<Flex>,
     algorithm: Algorithm,
+    format: ProductFormat,
     geometry: &Geometry,
 ) -> Arc<PackedWeight<'a>> {
     debug_assert!(
@@ -84,13 +91,14 @@ pub fn kept<'a>(
     let shape: [usize; 4] = weight.shape().dims();
     let count = shape.iter().product::<usize>();
     if algorithm == Algorithm::Winograd && count > MAX_TRANSFORMED {
-        return fresh(weight, algorithm, geometry);
+        return fresh(weight, algorithm, format, geometry);
     }
     let memory = weight.data_arc();
     let key = Key {
         memory: Arc::as_ptr(&memory).addr(),
         shape,
         algorithm,
+        format,
         lanes: lanes(),
     };
     let is_first_use = match entries().get(&key) {
@@ -101,7 +109,7 @@ pub fn kept<'a>(
         Some(Entry { packed: None, .. }) => false,
         None => true,
     };
-    let weight = PackedWeight::new(algorithm, values(weight), shape[0], geometry);
+    let weight = PackedWeight::new(algorithm, format, values(weight), shape[0], geometry);
     let (packed, kept) = match is_first_use {
         true => (Arc::new(weight), None),
         false => {
@@ -138,7 +146,7 @@ mod tests {
     }
 
     fn pack(weight: &FloatTensor<Flex>) -> Arc<PackedWeight<'_>> {
-        kept(weight, Algorithm::Direct, &geometry())
+        kept(weight, Algorithm::Direct, ProductFormat::F32, &geometry())
     }
 
     fn is_listed(address: usize) -> bool {
@@ -156,7 +164,12 @@ mod tests {
         assert!(!Arc::ptr_eq(&uses[0], &uses[1]));
         assert!(Arc::ptr_eq(&uses[1], &uses[2]) && Arc::ptr_eq(&uses[2], &uses[3]));
         // Another algorithm and another shape of the same memory are packed apart.
-        let winograd = kept(&weight, Algorithm::Winograd, &geometry());
+        let winograd = kept(
+            &weight,
+            Algorithm::Winograd,
+            ProductFormat::F32,
+            &geometry(),
+        );
         assert!(matches!(&*winograd, PackedWeight::Winograd(_)));
         assert!(!Arc::ptr_eq(&uses[3], &pack(&reshaped)));
 
@@ -171,7 +184,8 @@ mod tests {
     fn large_transformed_weights_are_not_kept() {
         let _level = Level::hold();
         let weight = flex(&Tensor::ones([256, 256, 3, 3], &Device::flex()));
-        let uses = |algorithm| [(); 3].map(|()| kept(&weight, algorithm, &geometry()));
+        let uses =
+            |algorithm| [(); 3].map(|()| kept(&weight, algorithm, ProductFormat::F32, &geometry()));
         let [_, second, third] = uses(Algorithm::Winograd);
         assert!(!Arc::ptr_eq(&second, &third));
         let [_, second, third] = uses(Algorithm::Direct);

@@ -1,17 +1,68 @@
 //! Products with columns of feature maps: sums over pixels.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use super::panels::Panel;
+use super::{
+    arithmetic::{Arithmetic, Product, multiply},
+    format::ProductFormat,
+    pairs::pair_rows,
+    panels::Panel,
+};
+use crate::scratch::Scratch;
 
-/// The product of a left factor with a panel.
-///
-/// A column of the left factor, one for each row of the panel, consists of `count` values in `source`,
-/// which begin at the column's start.
+/// The left factor of products with several panels. A column, one for each row of a panel, consists of
+/// `count` terms in `source`, which begin at the column's start.
+#[derive(Clone, Copy)]
+pub struct LeftColumns<'a> {
+    format: ProductFormat,
+    source: &'a [f32],
+    starts: &'a [usize],
+    count: usize,
+}
+
+/// Memory for columns of pairs.
+#[derive(Default)]
+pub struct PairedColumns {
+    values: Scratch,
+    starts: Vec<usize>,
+}
+
+impl<'a> LeftColumns<'a> {
+    /// Columns of values of 32 bits, in a format. Pairs are written to `memory`.
+    pub fn new(
+        format: ProductFormat,
+        source: &'a [f32],
+        starts: &'a [usize],
+        count: usize,
+        memory: &'a mut PairedColumns,
+    ) -> Self {
+        let singles = Self {
+            format,
+            source,
+            starts,
+            count,
+        };
+        match format {
+            ProductFormat::F32 => singles,
+            ProductFormat::Bf16 => {
+                let terms = format.terms(starts.len());
+                let pairs = memory.values.slice(terms * count);
+                pair_rows(source, starts, count, pairs);
+                memory.starts.clear();
+                memory.starts.extend((0..terms).map(|term| term * count));
+                Self {
+                    source: pairs,
+                    starts: &memory.starts,
+                    ..singles
+                }
+            }
+        }
+    }
+}
+
+/// The product of columns with a panel of the same format.
 pub struct Columns<'a> {
-    pub source: &'a [f32],
-    pub starts: &'a [usize],
-    pub count: usize,
+    pub left: LeftColumns<'a>,
     pub panel: Panel<'a>,
     /// Whether the product is added to `sums`, or replaces them.
     pub adds: bool,
@@ -19,47 +70,56 @@ pub struct Columns<'a> {
     pub sums: &'a mut [f32],
 }
 
-impl WithSimd for Columns<'_> {
-    type Output = ();
+impl Columns<'_> {
+    pub fn multiply(self) {
+        multiply(self.left.format, self);
+    }
+}
 
+impl Product for Columns<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
-        match (self.panel.columns.vectors, S::REGISTER_COUNT) {
-            (1, _) => self.blocks::<S, 12, 1>(simd),
-            (_, 32..) => self.blocks::<S, 12, 2>(simd),
-            _ => self.blocks::<S, 6, 2>(simd),
+    fn compute<A: Arithmetic>(mut self, arithmetic: A) {
+        match (self.panel.columns.vectors, A::Simd::REGISTER_COUNT) {
+            (1, _) => self.blocks::<A, 12, 1>(arithmetic),
+            (_, 32..) => self.blocks::<A, 12, 2>(arithmetic),
+            _ => self.blocks::<A, 6, 2>(arithmetic),
         }
     }
 }
 
 impl Columns<'_> {
     #[inline(always)]
-    fn blocks<S: Simd, const COUNT: usize, const VECTORS: usize>(&mut self, simd: S) {
+    fn blocks<A: Arithmetic, const COUNT: usize, const VECTORS: usize>(&mut self, arithmetic: A) {
         let mut row = 0;
-        while row + COUNT <= self.count {
-            self.block::<S, COUNT, VECTORS>(simd, row);
+        while row + COUNT <= self.left.count {
+            self.block::<A, COUNT, VECTORS>(arithmetic, row);
             row += COUNT;
         }
-        while row + 4 <= self.count {
-            self.block::<S, 4, VECTORS>(simd, row);
+        while row + 4 <= self.left.count {
+            self.block::<A, 4, VECTORS>(arithmetic, row);
             row += 4;
         }
-        while row < self.count {
-            self.block::<S, 1, VECTORS>(simd, row);
+        while row < self.left.count {
+            self.block::<A, 1, VECTORS>(arithmetic, row);
             row += 1;
         }
     }
 
     #[inline(always)]
-    fn block<S: Simd, const COUNT: usize, const VECTORS: usize>(&mut self, simd: S, row: usize) {
-        let (right, _) = S::as_simd_f32s(self.panel.values);
-        let sums = sums_of_columns::<S, COUNT, VECTORS>(
-            simd,
-            &self.source[row..],
-            self.starts,
+    fn block<A: Arithmetic, const COUNT: usize, const VECTORS: usize>(
+        &mut self,
+        arithmetic: A,
+        row: usize,
+    ) {
+        let simd = arithmetic.simd();
+        let (right, _) = A::Simd::as_simd_f32s(self.panel.values);
+        let sums = sums_of_columns::<A, COUNT, VECTORS>(
+            arithmetic,
+            &self.left.source[row..],
+            self.left.starts,
             right.as_chunks().0,
         );
-        let (all, _) = S::as_mut_simd_f32s(self.sums);
+        let (all, _) = A::Simd::as_mut_simd_f32s(self.sums);
         let all = &mut all[row * VECTORS..][..COUNT * VECTORS];
         for i in 0..COUNT {
             for j in 0..VECTORS {
@@ -76,13 +136,13 @@ impl Columns<'_> {
 /// The products of some rows with all of a panel. Apart from the rest, and without a check that
 /// panics, so that sums stay in registers.
 #[inline(always)]
-fn sums_of_columns<S: Simd, const COUNT: usize, const VECTORS: usize>(
-    simd: S,
+fn sums_of_columns<A: Arithmetic, const COUNT: usize, const VECTORS: usize>(
+    arithmetic: A,
     source: &[f32],
     starts: &[usize],
-    panel: &[[S::f32s; VECTORS]],
-) -> [[S::f32s; VECTORS]; COUNT] {
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
+    panel: &[[<A::Simd as Simd>::f32s; VECTORS]],
+) -> [[<A::Simd as Simd>::f32s; VECTORS]; COUNT] {
+    let mut sums = [[arithmetic.simd().splat_f32s(0.0); VECTORS]; COUNT];
     for (start, right) in starts.iter().zip(panel) {
         let values = source.get(*start..).unwrap_or_default();
         let Some(left) = values.first_chunk::<COUNT>() else {
@@ -90,9 +150,8 @@ fn sums_of_columns<S: Simd, const COUNT: usize, const VECTORS: usize>(
             continue;
         };
         for i in 0..COUNT {
-            let left = simd.splat_f32s(left[i]);
             for j in 0..VECTORS {
-                sums[i][j] = simd.mul_add_e_f32s(left, right[j], sums[i][j]);
+                sums[i][j] = arithmetic.multiply_add(left[i], right[j], sums[i][j]);
             }
         }
     }

@@ -4,13 +4,31 @@
 //! Every element is one sum over the inner dimension, in its order and with fused
 //! multiplications and additions where the processor has them. So results depend neither on the
 //! number of threads nor, with AVX2 or better, on the vector instructions.
+//!
+//! In 16 bits, a term of such a sum consists of two products of brain floats, and both factors hold
+//! pairs of them in place of values.
 
+#[forbid(unsafe_code)]
+mod arithmetic;
+#[cfg(target_arch = "x86_64")]
+mod bf16;
+#[forbid(unsafe_code)]
 mod columns;
+#[forbid(unsafe_code)]
+mod format;
+#[forbid(unsafe_code)]
+mod pairs;
+#[forbid(unsafe_code)]
 mod panels;
+#[forbid(unsafe_code)]
 mod rows;
+#[forbid(unsafe_code)]
 mod vectors;
 
-pub use columns::Columns;
-pub use panels::{Panel, PanelColumns, Panels, lanes};
+#[cfg(target_arch = "x86_64")]
+pub use bf16::Bf16;
+pub use columns::{Columns, LeftColumns, PairedColumns};
+pub use format::ProductFormat;
+pub use panels::{Blocks, Panel, PanelColumns, Panels, lanes};
 pub use rows::{Finish, Rows};
 pub use vectors::{load, store};

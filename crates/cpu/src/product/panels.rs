@@ -5,17 +5,43 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::{format::ProductFormat, pairs::pair_rows};
 use crate::{scratch::Scratch, simd::dispatch};
 
-/// A matrix of `depth` rows, cut into panels of as many columns as a kernel computes at once:
+/// A matrix of `depth` rows of terms, cut into panels of as many columns as a kernel computes at once:
 /// two vectors. A panel holds one row after the other. The last one has one vector if that is
 /// enough, and zeros beyond the last column.
 #[derive(Debug)]
 pub struct Panels {
     values: Scratch,
+    format: ProductFormat,
     depth: usize,
     columns: usize,
     lanes: usize,
+}
+
+/// The rows of a matrix as blocks, which are the right factors of as many products.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks {
+    pub count: usize,
+    /// The rows of a block.
+    pub depth: usize,
+}
+
+impl Blocks {
+    /// The rows from one of several blocks to the next: one more than there are, so that the elements of
+    /// a column do not share a set of the cache when this number is a power of two.
+    pub fn pitch(&self) -> usize {
+        self.depth + usize::from(self.count > 1)
+    }
+
+    /// The blocks as rows of terms.
+    pub fn of_terms(&self, format: ProductFormat) -> Self {
+        Self {
+            depth: format.terms(self.depth),
+            ..*self
+        }
+    }
 }
 
 /// Some columns of a matrix.
@@ -63,29 +89,51 @@ impl PanelColumns {
 }
 
 impl Panels {
-    /// Panels that `write` fills, given the range of the columns: `[depth, width]`, where the
-    /// width is at least the number of columns. The others are 0 before.
+    /// Panels of blocks that `write` fills, given the range of the columns: `[blocks, pitch, width]`, where
+    /// the width is at least the number of columns. The others are 0 before.
     pub fn new(
-        depth: usize,
+        format: ProductFormat,
+        blocks: Blocks,
         columns: usize,
         write: impl Fn(Range<usize>, usize, &mut [f32]) + Sync,
     ) -> Self {
-        let mut panels = Self::unspecified(depth, columns);
+        let terms = blocks.of_terms(format);
+        let depth = terms.count * terms.pitch();
+        let mut panels = Self {
+            format,
+            ..Self::unspecified(depth, columns)
+        };
         let lanes = panels.lanes;
         let all: Vec<_> = panels.panels_mut().enumerate().collect();
         all.into_par_iter().for_each(|(index, panel)| {
             let first = 2 * lanes * index;
             let width = panel.len() / depth;
             let end = columns.min(first + width);
-            if end < first + width {
-                panel.fill(0.0);
+            let fill = |panel: &mut [f32]| {
+                if end < first + width {
+                    panel.fill(0.0);
+                }
+                write(first..end, width, panel);
+            };
+            match format {
+                ProductFormat::F32 => fill(panel),
+                ProductFormat::Bf16 => {
+                    let mut singles = Scratch::new();
+                    let pitch = blocks.pitch() * width;
+                    let singles = singles.slice(blocks.count * pitch);
+                    fill(singles);
+                    let starts: Vec<usize> = (0..blocks.depth).map(|row| row * width).collect();
+                    let pairs = panel.chunks_exact_mut(terms.pitch() * width);
+                    for (singles, pairs) in singles.chunks_exact(pitch).zip(pairs) {
+                        pair_rows(singles, &starts, width, pairs);
+                    }
+                }
             }
-            write(first..end, width, panel);
         });
         panels
     }
 
-    /// A matrix of unspecified values.
+    /// A matrix of unspecified values of 32 bits.
     pub fn unspecified(depth: usize, columns: usize) -> Self {
         let lanes = lanes();
         let mut values = Scratch::new();
@@ -96,6 +144,7 @@ impl Panels {
         }
         Self {
             values,
+            format: ProductFormat::F32,
             depth,
             columns,
             lanes,
@@ -107,6 +156,11 @@ impl Panels {
         let length = self.depth * self.columns.next_multiple_of(self.lanes);
         let values = self.values.compact(length);
         Self { values, ..self }
+    }
+
+    /// The format of the terms.
+    pub fn format(&self) -> ProductFormat {
+        self.format
     }
 
     /// The number of rows.
@@ -146,6 +200,22 @@ impl<'a> Panel<'a> {
     /// The number of values in a row.
     pub fn width(&self) -> usize {
         self.columns.width()
+    }
+
+    /// The first rows of the panel in a format. Pairs are written to `scratch`.
+    pub fn in_format(self, format: ProductFormat, rows: usize, scratch: &'a mut Scratch) -> Self {
+        let width = self.width();
+        let values = &self.values[..rows * width];
+        let values = match format {
+            ProductFormat::F32 => values,
+            ProductFormat::Bf16 => {
+                let starts: Vec<usize> = (0..rows).map(|row| row * width).collect();
+                let pairs = scratch.slice(format.terms(rows) * width);
+                pair_rows(values, &starts, width, pairs);
+                pairs
+            }
+        };
+        Self { values, ..self }
     }
 
     /// A panel of a row-major matrix of `columns` columns, copied to `scratch`.

@@ -2,9 +2,12 @@
 
 use std::mem::MaybeUninit;
 
-use pulp::{Simd, WithSimd};
+use pulp::{Simd, bytemuck::cast_slice_mut};
 
 use super::{
+    arithmetic::{Arithmetic, Product, multiply},
+    format::ProductFormat,
+    pairs::round,
     panels::{Panel, Panels},
     vectors::{load, store},
 };
@@ -100,13 +103,18 @@ pub struct Rows<'a> {
     pub output: &'a mut [MaybeUninit<f32>],
 }
 
-impl WithSimd for Rows<'_> {
-    type Output = ();
+impl Rows<'_> {
+    pub fn multiply(self) {
+        multiply(self.panels.format(), self);
+    }
+}
 
+impl Product for Rows<'_> {
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
+    fn compute<A: Arithmetic>(mut self, arithmetic: A) {
+        let format = self.panels.format();
         let depth = self.segments.len() * self.length;
-        debug_assert!(self.first + depth <= self.panels.depth());
+        debug_assert!(self.first + format.terms(depth) <= self.panels.depth());
         debug_assert_eq!(self.starts.len(), self.targets.len());
         let group = (GROUP / depth.max(1)).clamp(24, 480) / 12 * 12;
         let mut packed = PackedRows::default();
@@ -119,17 +127,22 @@ impl WithSimd for Rows<'_> {
                 segments: self.segments,
                 length: self.length,
             };
-            if left.rows_share_a_set() && self.panels.len() >= PANELS_OF_PACKED {
-                left = packed.pack(left);
+            match format {
+                ProductFormat::F32 => {
+                    if left.rows_share_a_set() && self.panels.len() >= PANELS_OF_PACKED {
+                        left = packed.pack(left);
+                    }
+                }
+                ProductFormat::Bf16 => left = packed.pack_pairs(left),
             }
             for index in 0..self.panels.len() {
                 let panel = self.panels.panel(index, self.first);
                 let targets = &self.targets[start..end];
-                match (panel.columns.vectors, S::REGISTER_COUNT) {
-                    (1, _) => self.blocks::<S, 12, 1>(simd, left, panel, targets),
-                    (_, 32..) => self.blocks::<S, 12, 2>(simd, left, panel, targets),
+                match (panel.columns.vectors, A::Simd::REGISTER_COUNT) {
+                    (1, _) => self.blocks::<A, 12, 1>(arithmetic, left, panel, targets),
+                    (_, 32..) => self.blocks::<A, 12, 2>(arithmetic, left, panel, targets),
                     // With 6 rows, the compiler keeps sums in memory, though 16 registers would just do.
-                    _ => self.blocks::<S, 4, 2>(simd, left, panel, targets),
+                    _ => self.blocks::<A, 4, 2>(arithmetic, left, panel, targets),
                 }
             }
         }
@@ -190,69 +203,95 @@ impl PackedRows {
             length: depth,
         }
     }
+
+    /// Rows of pairs of neighboring values.
+    #[inline(always)]
+    fn pack_pairs(&mut self, rows: Left) -> Left<'_> {
+        let terms = ProductFormat::Bf16.terms(rows.segments.len() * rows.length);
+        let pitch = terms.next_multiple_of(LINE) + LINE;
+        let values = self.values.slice(rows.starts.len() * pitch);
+        self.starts.clear();
+        let all = rows.starts.iter().zip(values.chunks_exact_mut(pitch));
+        for (index, (start, values)) in all.enumerate() {
+            let mut halves: &mut [u16] = cast_slice_mut(&mut values[..terms]);
+            for segment in rows.segments {
+                let (target, rest) = halves.split_at_mut(rows.length);
+                round(&rows.source[start + segment..][..rows.length], target);
+                halves = rest;
+            }
+            halves.fill(0);
+            self.starts.push(index * pitch);
+        }
+        Left {
+            source: values,
+            starts: &self.starts,
+            segments: &[0],
+            length: terms,
+        }
+    }
 }
 
 impl Rows<'_> {
     /// The product of some rows with one panel, `COUNT` at a time.
     #[inline(always)]
-    fn blocks<S: Simd, const COUNT: usize, const VECTORS: usize>(
+    fn blocks<A: Arithmetic, const COUNT: usize, const VECTORS: usize>(
         &mut self,
-        simd: S,
+        arithmetic: A,
         left: Left,
         panel: Panel,
         targets: &[usize],
     ) {
         let (mut row, end) = (0, targets.len());
         while row + COUNT <= end {
-            self.block::<S, COUNT, VECTORS>(simd, left, panel, targets, row);
+            self.block::<A, COUNT, VECTORS>(arithmetic, left, panel, targets, row);
             row += COUNT;
         }
         while row + 4 <= end {
-            self.block::<S, 4, VECTORS>(simd, left, panel, targets, row);
+            self.block::<A, 4, VECTORS>(arithmetic, left, panel, targets, row);
             row += 4;
         }
         if row + 2 <= end {
-            self.block::<S, 2, VECTORS>(simd, left, panel, targets, row);
+            self.block::<A, 2, VECTORS>(arithmetic, left, panel, targets, row);
             row += 2;
         }
         if row < end {
-            self.block::<S, 1, VECTORS>(simd, left, panel, targets, row);
+            self.block::<A, 1, VECTORS>(arithmetic, left, panel, targets, row);
         }
     }
 
     #[inline(always)]
-    fn block<S: Simd, const COUNT: usize, const VECTORS: usize>(
+    fn block<A: Arithmetic, const COUNT: usize, const VECTORS: usize>(
         &mut self,
-        simd: S,
+        arithmetic: A,
         left: Left,
         panel: Panel,
         targets: &[usize],
         row: usize,
     ) {
-        let (vectors, _) = S::as_simd_f32s(panel.values);
-        let sums = sums_of_rows::<S, COUNT, VECTORS>(
-            simd,
+        let simd = arithmetic.simd();
+        let lanes = A::Simd::F32_LANES;
+        let (vectors, _) = A::Simd::as_simd_f32s(panel.values);
+        let sums = sums_of_rows::<A, COUNT, VECTORS>(
+            arithmetic,
             left.source,
             &left.starts[row..row + COUNT],
             left.segments,
             left.length,
             vectors.as_chunks().0,
         );
-        let columns: [FinishColumns<S>; VECTORS] = std::array::from_fn(|j| {
-            self.finish
-                .columns(simd, panel.columns.first + j * S::F32_LANES)
-        });
+        let columns: [FinishColumns<A::Simd>; VECTORS] =
+            std::array::from_fn(|j| self.finish.columns(simd, panel.columns.first + j * lanes));
         for i in 0..COUNT {
             let start = targets[row + i] + panel.columns.first;
             let mut output = &mut self.output[start..start + panel.columns.count];
             for j in 0..VECTORS {
-                let start = start + j * S::F32_LANES;
-                let count = output.len().min(S::F32_LANES);
+                let start = start + j * lanes;
+                let count = output.len().min(lanes);
                 let sum = self
                     .finish
                     .apply(simd, sums[i][j], columns[j], start, count);
-                let (lanes, rest) = output.split_at_mut(count);
-                store::<S>(lanes, sum);
+                let (values, rest) = output.split_at_mut(count);
+                store::<A::Simd>(values, sum);
                 output = rest;
             }
         }
@@ -262,15 +301,15 @@ impl Rows<'_> {
 /// The products of some rows with all of a panel. Apart from the rest, so that sums stay in
 /// registers.
 #[inline(always)]
-fn sums_of_rows<S: Simd, const COUNT: usize, const VECTORS: usize>(
-    simd: S,
+fn sums_of_rows<A: Arithmetic, const COUNT: usize, const VECTORS: usize>(
+    arithmetic: A,
     source: &[f32],
     starts: &[usize],
     segments: &[usize],
     length: usize,
-    panel: &[[S::f32s; VECTORS]],
-) -> [[S::f32s; VECTORS]; COUNT] {
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; COUNT];
+    panel: &[[<A::Simd as Simd>::f32s; VECTORS]],
+) -> [[<A::Simd as Simd>::f32s; VECTORS]; COUNT] {
+    let mut sums = [[arithmetic.simd().splat_f32s(0.0); VECTORS]; COUNT];
     for (index, segment) in segments.iter().enumerate() {
         let rows: [&[f32]; COUNT] =
             std::array::from_fn(|i| &source[starts[i] + segment..][..length]);
@@ -278,9 +317,8 @@ fn sums_of_rows<S: Simd, const COUNT: usize, const VECTORS: usize>(
         for k in 0..length {
             let right = panel[k];
             for i in 0..COUNT {
-                let left = simd.splat_f32s(rows[i][k]);
                 for j in 0..VECTORS {
-                    sums[i][j] = simd.mul_add_e_f32s(left, right[j], sums[i][j]);
+                    sums[i][j] = arithmetic.multiply_add(rows[i][k], right[j], sums[i][j]);
                 }
             }
         }

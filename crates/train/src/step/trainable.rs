@@ -218,7 +218,7 @@ struct Forward<B: Backbone> {
 impl<B: Backbone> Forward<B> {
     fn new(detector: Fcos<B>, images: PartImages, precision: Precision, device: &Device) -> Self {
         let images = precision.cast(images.into_tensor(device));
-        let output = detector.forward(images);
+        let output = precision.scope(|| detector.forward(images));
         Self {
             locations: output.locations.clone(),
             predictions: output.into_predictions(),
@@ -423,7 +423,7 @@ impl<B: Backbone> InferenceStep for TrainableDetector<B> {
 
     fn step(&self, batch: ValidationBatch) -> ValidationOutput {
         let images = self.precision.cast(batch.images);
-        let detections = self.detector.detect(images, &batch.frames);
+        let detections = (self.precision).scope(|| self.detector.detect(images, &batch.frames));
         ValidationOutput {
             images: batch.indices.into_iter().zip(detections).collect(),
         }

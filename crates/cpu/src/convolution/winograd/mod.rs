@@ -19,12 +19,16 @@ use tiles::Tiles;
 use transform::{ELEMENTS, INPUT_TILE, Kernel, KernelGradient, TILE, transform_2d};
 
 use super::{
-    direct::{Direction, add_up},
+    direct::Direction,
     maps::{Maps, Part, output_pixels},
+    partial_sums::{self, add_up},
 };
 use crate::{
     nhwc::Nhwc,
-    product::{Columns, Finish, Panel, Panels, Rows, lanes, load},
+    product::{
+        Blocks, Columns, Finish, LeftColumns, PairedColumns, Panel, Panels, ProductFormat, Rows,
+        lanes, load,
+    },
     scratch::Scratch,
     simd::dispatch,
     uninit::initialized,
@@ -100,42 +104,53 @@ fn is_suitable_for(
     channels >= 16 && tiles >= min_tiles && 9 * pixels >= 2 * ELEMENTS * tiles
 }
 
-/// The transformed kernels of some filters of a weight: for each element of a transformed tile
-/// [some rows](element_rows), which begin with `[channels, filters]`.
+/// The transformed kernels of some filters of a weight: for each element of a transformed tile a block
+/// `[channels, filters]`.
 #[derive(Debug)]
 pub struct Kernels {
     panels: Panels,
+    /// The rows of terms from one element to the next.
+    pitch: usize,
     filters: Filters,
 }
 
-/// The rows from one element of all kernels to the next: one more than there are, so that the
-/// elements of a kernel do not share a set of the cache when this number is a power of two.
-fn element_rows(depth: usize) -> usize {
-    depth + 1
+/// The transformed kernels of so many channels as blocks of rows.
+fn blocks(depth: usize) -> Blocks {
+    Blocks {
+        count: ELEMENTS,
+        depth,
+    }
 }
 
 impl Kernels {
     /// The kernels of a weight, `[filters, channels, 3, 3]`. For the gradient of the input, filters
     /// and channels are swapped, and each kernel is flipped.
-    pub fn new(weight: &[f32], filters: usize, direction: Direction) -> Self {
+    pub fn new(
+        format: ProductFormat,
+        weight: &[f32],
+        filters: usize,
+        direction: Direction,
+    ) -> Self {
         let [_, columns] = sides(weight, filters, direction);
-        Self::of(weight, filters, direction, 0..columns)
+        Self::of(format, weight, filters, direction, 0..columns)
     }
 
     /// The same kernels in groups of filters, which are dropped one after the other. Large kernels as a
     /// whole would take much memory, four times as much as the weight. But the input is transformed
     /// for each group.
     pub fn in_groups(
+        format: ProductFormat,
         weight: &[f32],
         filters: usize,
         direction: Direction,
     ) -> impl Iterator<Item = Self> {
-        Self::in_groups_of(GROUP, weight, filters, direction)
+        Self::in_groups_of(GROUP, format, weight, filters, direction)
     }
 
     /// Groups of at most so many transformed values, unless a single panel has more.
     fn in_groups_of(
         values: usize,
+        format: ProductFormat,
         weight: &[f32],
         filters: usize,
         direction: Direction,
@@ -144,7 +159,7 @@ impl Kernels {
         let size = group_size(values, depth, columns);
         (0..columns).step_by(size).map(move |first| {
             let end = columns.min(first + size);
-            Self::of(weight, filters, direction, first..end)
+            Self::of(format, weight, filters, direction, first..end)
         })
     }
 
@@ -155,42 +170,49 @@ impl Kernels {
     }
 
     /// The kernels of some filters.
-    fn of(weight: &[f32], filters: usize, direction: Direction, group: Range<usize>) -> Self {
+    fn of(
+        format: ProductFormat,
+        weight: &[f32],
+        filters: usize,
+        direction: Direction,
+        group: Range<usize>,
+    ) -> Self {
         let channels = weight.len() / (9 * filters);
         let [depth, all] = sides(weight, filters, direction);
-        let panels = Panels::new(
-            ELEMENTS * element_rows(depth),
-            group.len(),
-            |range, width, panel| {
-                let mut taps = [[0.0; MAX_WIDTH]; 9];
-                for k in 0..depth {
-                    let columns = range.clone().map(|column| group.start + column);
-                    let kernels = columns.map(|column| match direction {
-                        Direction::Forward => column * channels + k,
-                        Direction::Backward => k * channels + column,
-                    });
-                    for (lane, kernel) in kernels.enumerate() {
-                        for (taps, value) in taps.iter_mut().zip(&weight[9 * kernel..][..9]) {
-                            taps[lane] = *value;
-                        }
+        let blocks = blocks(depth);
+        let panels = Panels::new(format, blocks, group.len(), |range, width, panel| {
+            let mut taps = [[0.0; MAX_WIDTH]; 9];
+            for k in 0..depth {
+                let columns = range.clone().map(|column| group.start + column);
+                let kernels = columns.map(|column| match direction {
+                    Direction::Forward => column * channels + k,
+                    Direction::Backward => k * channels + column,
+                });
+                for (lane, kernel) in kernels.enumerate() {
+                    for (taps, value) in taps.iter_mut().zip(&weight[9 * kernel..][..9]) {
+                        taps[lane] = *value;
                     }
-                    dispatch(TransformKernels {
-                        taps: &taps,
-                        direction,
-                        width,
-                        row: k,
-                        rows: element_rows(depth),
-                        panel,
-                    });
                 }
-            },
-        );
+                dispatch(TransformKernels {
+                    taps: &taps,
+                    direction,
+                    width,
+                    row: k,
+                    rows: blocks.pitch(),
+                    panel,
+                });
+            }
+        });
         let filters = Filters {
             first: group.start,
             count: group.len(),
             all,
         };
-        Self { panels, filters }
+        Self {
+            panels,
+            pitch: blocks.of_terms(format).pitch(),
+            filters,
+        }
     }
 
     /// The filters that these kernels belong to. For the gradient of the input, they are channels.
@@ -209,7 +231,7 @@ impl Kernels {
 fn group_size(values: usize, depth: usize, columns: usize) -> usize {
     let panel = 2 * lanes();
     let panels = columns.div_ceil(panel).max(1);
-    let most = (values / (ELEMENTS * element_rows(depth) * panel)).max(1);
+    let most = (values / (ELEMENTS * blocks(depth).pitch() * panel)).max(1);
     panels.div_ceil(panels.div_ceil(most)) * panel
 }
 
@@ -297,19 +319,20 @@ pub fn forward(
         let offsets = |step: usize| -> Vec<usize> { (0..count).map(|tile| tile * step).collect() };
         let [starts, targets] = [channels, filters].map(offsets);
         for (element, products) in products.chunks_exact_mut(product_plane).enumerate() {
-            dispatch(Rows {
+            Rows {
                 source: &transformed[element * input_plane..][..count * channels],
                 starts: &starts,
                 segments: &[0],
                 length: channels,
                 panels: &kernels.panels,
-                first: element * element_rows(channels),
+                first: element * kernels.pitch,
                 targets: &targets,
                 finish: Finish::default(),
                 // SAFETY: products are only written.
                 #[allow(unsafe_code)]
                 output: unsafe { initialized(products) },
-            });
+            }
+            .multiply();
         }
         let finish = Finish {
             addend: finish
@@ -324,6 +347,7 @@ pub fn forward(
 /// Writes the gradient of the weight, `[filters, channels, 3, 3]`, given the inputs and the gradients
 /// of the output.
 pub fn weight_gradient(
+    format: ProductFormat,
     inputs: &[Maps],
     output_gradients: &[Nhwc],
     weight_gradient: &mut [MaybeUninit<f32>],
@@ -340,46 +364,42 @@ pub fn weight_gradient(
     let mut sums: Vec<Panels> = (0..blocks.len().div_ceil(part))
         .map(|_| Panels::unspecified(ELEMENTS * channels, filters))
         .collect();
-    let mut tasks = Vec::new();
     // So many tasks that no thread is idle, and no more: each transforms the input.
-    let groups = rayon::current_num_threads().div_ceil(sums.len().max(1));
-    for (sums, blocks) in sums.iter_mut().zip(blocks.chunks(part)) {
-        let mut panels: Vec<_> = sums.panels_mut().enumerate().collect();
-        let size = panels.len().div_ceil(groups);
-        while !panels.is_empty() {
-            let rest = panels.split_off(size.min(panels.len()));
-            tasks.push((panels, blocks));
-            panels = rest;
-        }
-    }
-    tasks.into_par_iter().for_each(|(mut panels, blocks)| {
-        let [mut transformed, mut gradients] = [Scratch::new(), Scratch::new()];
-        for (index_of_block, tiles) in blocks.iter().enumerate() {
-            let count = tiles.count();
-            let plane = tiles.plane(channels);
-            let transformed = transformed.slice(ELEMENTS * plane);
-            tiles.transform_input(inputs, transformed);
-            let starts: Vec<usize> = (0..count).map(|tile| tile * channels).collect();
-            for (index, sums) in &mut panels {
-                let panel = tiles.transform_gradient(output_gradients, *index, &mut gradients);
-                let width = panel.width();
-                let elements = (panel.values.chunks_exact(tiles.plane(width)))
-                    .zip(transformed.chunks_exact(plane))
-                    .zip(sums.chunks_exact_mut(channels * width));
-                for ((values, source), sums) in elements {
-                    let values = &values[..count * width];
-                    dispatch(Columns {
-                        source,
-                        starts: &starts,
-                        count: channels,
-                        panel: Panel { values, ..panel },
-                        adds: index_of_block > 0,
-                        sums,
-                    });
+    partial_sums::tasks(&mut sums, &blocks, part, rayon::current_num_threads())
+        .into_par_iter()
+        .for_each(|(mut panels, blocks)| {
+            let [mut transformed, mut gradients, mut paired] = [(); 3].map(|()| Scratch::new());
+            let mut memory: Vec<_> = (0..ELEMENTS).map(|_| PairedColumns::default()).collect();
+            for (index_of_block, tiles) in blocks.iter().enumerate() {
+                let count = tiles.count();
+                let plane = tiles.plane(channels);
+                let transformed = transformed.slice(ELEMENTS * plane);
+                tiles.transform_input(inputs, transformed);
+                let starts: Vec<usize> = (0..count).map(|tile| tile * channels).collect();
+                let columns: Vec<LeftColumns> = (transformed.chunks_exact(plane).zip(&mut memory))
+                    .map(|(source, memory)| {
+                        LeftColumns::new(format, source, &starts, channels, memory)
+                    })
+                    .collect();
+                for (index, sums) in &mut panels {
+                    let panel = tiles.transform_gradient(output_gradients, *index, &mut gradients);
+                    let width = panel.width();
+                    let elements = (panel.values.chunks_exact(tiles.plane(width)))
+                        .zip(&columns)
+                        .zip(sums.chunks_exact_mut(channels * width));
+                    for ((values, left), sums) in elements {
+                        let panel = Panel { values, ..panel }.in_format(format, count, &mut paired);
+                        Columns {
+                            left: *left,
+                            panel,
+                            adds: index_of_block > 0,
+                            sums,
+                        }
+                        .multiply();
+                    }
                 }
             }
-        }
-    });
+        });
     let sums = add_up(sums);
     weight_gradient
         .par_chunks_mut(2 * lanes() * channels * 9)
@@ -454,16 +474,17 @@ mod tests {
             let [depth, columns] = sides(&weight, filters, direction);
             // The rows of some elements, without those between them.
             let rows = |panel: Panel| -> Vec<f32> {
-                let elements = panel.values.chunks(element_rows(depth) * panel.width());
+                let elements = panel.values.chunks(blocks(depth).pitch() * panel.width());
                 elements
                     .flat_map(|rows| rows[..depth * panel.width()].to_vec())
                     .collect()
             };
             let counts = Level::each(|_| {
-                let all = Kernels::new(&weight, filters, direction);
+                let all = Kernels::new(ProductFormat::F32, &weight, filters, direction);
                 // Of one panel each, which has more values than one.
                 let groups: Vec<Kernels> =
-                    Kernels::in_groups_of(1, &weight, filters, direction).collect();
+                    Kernels::in_groups_of(1, ProductFormat::F32, &weight, filters, direction)
+                        .collect();
                 let mut first = 0;
                 for (index, group) in groups.iter().enumerate() {
                     assert_eq!([group.filters.first, group.filters.all], [first, columns]);

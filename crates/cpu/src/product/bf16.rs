@@ -1,0 +1,97 @@
+//! Products of brain floats with AVX-512 BF16.
+
+use std::{
+    arch::x86_64::{__m512bh, _mm512_dpbf16_ps},
+    mem::transmute,
+};
+
+use pulp::{NullaryFnOnce, cast, f32x16, x86::V4};
+
+use super::arithmetic::{Arithmetic, Product};
+use crate::simd::{Level, current};
+
+pulp::simd_type! {
+    /// Those of [`V4`] and those for brain floats.
+    struct Instructions {
+        pub sse: "sse",
+        pub sse2: "sse2",
+        pub fxsr: "fxsr",
+        pub sse3: "sse3",
+        pub ssse3: "ssse3",
+        pub sse4_1: "sse4.1",
+        pub sse4_2: "sse4.2",
+        pub popcnt: "popcnt",
+        pub avx: "avx",
+        pub avx2: "avx2",
+        pub bmi1: "bmi1",
+        pub bmi2: "bmi2",
+        pub fma: "fma",
+        pub lzcnt: "lzcnt",
+        pub avx512f: "avx512f",
+        pub avx512bw: "avx512bw",
+        pub avx512cd: "avx512cd",
+        pub avx512dq: "avx512dq",
+        pub avx512vl: "avx512vl",
+        pub avx512bf16: "avx512bf16",
+    }
+}
+
+/// A term is a pair of brain floats. Their two products are added to the sum at once.
+#[derive(Clone, Copy)]
+pub struct Bf16 {
+    simd: V4,
+    instructions: Instructions,
+}
+
+impl Bf16 {
+    /// `None` if the kernels use other instructions, or the processor has none for brain floats.
+    pub fn new() -> Option<Self> {
+        match current() {
+            Level::Avx512(simd) => Some(Self {
+                simd,
+                instructions: Instructions::try_new()?,
+            }),
+            _ => None,
+        }
+    }
+
+    pub fn compute(self, product: impl Product) {
+        struct Compute<P>(P, Bf16);
+        impl<P: Product> NullaryFnOnce for Compute<P> {
+            type Output = ();
+
+            #[inline(always)]
+            fn call(self) {
+                self.0.compute(self.1);
+            }
+        }
+        self.instructions.vectorize(Compute(product, self));
+    }
+}
+
+impl Arithmetic for Bf16 {
+    type Simd = V4;
+
+    #[inline(always)]
+    fn simd(self) -> V4 {
+        self.simd
+    }
+
+    #[inline(always)]
+    fn multiply_add(self, left: f32, right: f32x16, sum: f32x16) -> f32x16 {
+        // SAFETY: the processor has the instructions.
+        #[allow(unsafe_code)]
+        unsafe {
+            dot(self.simd.splat_f32x16(left), right, sum)
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn dot(left: f32x16, right: f32x16, sum: f32x16) -> f32x16 {
+    // SAFETY: vectors of 512 bits, any of which are valid.
+    #[allow(unsafe_code)]
+    let [left, right] = [left, right].map(|pairs| unsafe { transmute::<f32x16, __m512bh>(pairs) });
+    cast(_mm512_dpbf16_ps(cast(sum), left, right))
+}
