@@ -16,6 +16,9 @@ with PyTorch, the training step. `compile` needs a C++ compiler. The arithmetic 
 convolutions, two operations a multiplication; with Winograd's F(4x4, 3x3), those of 3x3 kernels of
 stride 1 count a quarter. The peak is that of a product of two matrices in PyTorch.
 
+`--precision bf16-products` lets our convolutions multiply 16-bit brain floats. Peers whose names end
+with `-bf16` do the like. The case `small-8x160` has random weights on both sides, so its losses differ.
+
 `--instructions avx2` compares with PyTorch as on a processor without AVX-512. ONNX Runtime and OpenVINO
 choose instructions by themselves.
 
@@ -36,21 +39,32 @@ from pathlib import Path
 
 CLASSES = 80
 
-# Backbone, batch size, (width, height).
+# Network, batch size, (width, height). A frozen network trains neither its stem and first stage nor its
+# batch normalization. `small` has the sizes of this project's preset.
 CASES = {
     "r50-2x320": ("resnet50", 2, (320, 320)),
     "r18-4x256": ("resnet18", 4, (256, 256)),
     "r50-1x800": ("resnet50", 1, (1088, 800)),
     "r18-1x640": ("resnet18", 1, (640, 640)),
+    "r50-1x320": ("resnet50", 1, (320, 320)),
+    "r18-1x256": ("resnet18", 1, (256, 256)),
+    "r50-2x320-frozen": ("resnet50-frozen", 2, (320, 320)),
+    "r18-4x256-frozen": ("resnet18-frozen", 4, (256, 256)),
+    "small-8x160": ("small", 8, (160, 120)),
 }
 
-# Other ways to run the same network, and what they can do.
+# Other ways to run the same network, and what they can do. With `-bf16`, PyTorch multiplies in 16 bits
+# (autocast), and OpenVINO computes in 16 bits.
 PEERS = {
     "eager": ["inference", "training"],
     "channels-last": ["inference", "training"],
     "compile": ["inference", "training"],
     "onnxruntime": ["inference"],
     "openvino": ["inference"],
+    "eager-bf16": ["inference", "training"],
+    "channels-last-bf16": ["inference", "training"],
+    "compile-bf16": ["inference", "training"],
+    "openvino-bf16": ["inference"],
 }
 
 # What limits PyTorch and its libraries.
@@ -114,30 +128,59 @@ def write_images(folder, count, size, objects, classes=CLASSES, suffix="png"):
     (folder / "annotations.json").write_text(json.dumps(annotations))
 
 
-def detector(backbone):
-    """torchvision's FCOS with all layers of the backbone trainable."""
+def detector(network):
+    """torchvision's FCOS with all layers of the backbone trainable, unless they are frozen."""
     import torch
     from torchvision.models.detection import FCOS
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+    from torchvision.models.detection.fcos import FCOSHead
+    from torchvision.ops import FrozenBatchNorm2d
     from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
     torch.manual_seed(0)
+    if network == "small":
+        return FCOS(small_backbone(), CLASSES, head=FCOSHead(64, 1, CLASSES, num_convs=2))
+    name, _, frozen = network.partition("-")
     body = resnet_fpn_backbone(
-        backbone_name=backbone,
+        backbone_name=name,
         weights=None,
-        norm_layer=torch.nn.BatchNorm2d,
-        trainable_layers=5,
+        norm_layer=FrozenBatchNorm2d if frozen else torch.nn.BatchNorm2d,
+        trainable_layers=3 if frozen else 5,
         returned_layers=[2, 3, 4],
         extra_blocks=LastLevelP6P7(256, 256),
     )
     return FCOS(body, CLASSES)
 
 
-def configuration():
-    """Our settings that differ from those derived from torchvision's weights."""
+def small_backbone():
+    """A ResNet-18 whose layers have 24 channels where the usual ones have 64, and a pyramid of 64."""
+    from torch import nn
+    from torchvision.models.detection.backbone_utils import BackboneWithFPN
+    from torchvision.models.resnet import BasicBlock, ResNet
+    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+    width = 24
+
+    class Narrow(ResNet):
+        def _make_layer(self, block, planes, *arguments, **options):
+            if planes == 64:
+                self.inplanes = width
+            return super()._make_layer(block, planes * width // 64, *arguments, **options)
+
+    body = Narrow(BasicBlock, [2, 2, 2, 2])
+    body.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
+    body.bn1 = nn.BatchNorm2d(width)
+    layers = {"layer2": "0", "layer3": "1", "layer4": "2"}
+    channels = [width * 2, width * 4, width * 8]
+    return BackboneWithFPN(body, layers, channels, 64, extra_blocks=LastLevelP6P7(64, 64))
+
+
+def configuration(network):
+    """Our settings that differ from those derived from torchvision's weights, or of the preset."""
+    frozen = network.endswith("-frozen")
     return {
         "model": {
-            "backbone": {"norm": "batch", "frozen_stages": 0},
+            "backbone": {"norm": "frozen" if frozen else "batch", "frozen_stages": 2 if frozen else 0},
             "postprocess": {"score_threshold": SCORE_THRESHOLD},
         },
         "objective": {"box_loss": "giou", "association": None},
@@ -185,7 +228,7 @@ class Stopwatch:
 
 def worker(case):
     """Run one turn of another program and print the report as JSON."""
-    if case.get("peer") in ("onnxruntime", "openvino"):
+    if case.get("peer") in ("onnxruntime", "openvino", "openvino-bf16"):
         print(json.dumps(runtime_forward(case)))
         return
     import torch
@@ -198,11 +241,12 @@ def worker(case):
     else:
         pictures, targets = read_images(Path(case["data"]))
         model = detector(case["backbone"])
-        model.load_state_dict(torch.load(case["weights"], weights_only=True))
+        if case["weights"]:
+            model.load_state_dict(torch.load(case["weights"], weights_only=True))
         height, width = pictures[0].shape[:2]
         model.transform.min_size = (min(width, height),)
         model.transform.max_size = max(width, height)
-        peer = case.get("peer", "eager")
+        peer = kind(case)
         if peer == "channels-last":
             model = model.to(memory_format=torch.channels_last)
         if peer == "compile":
@@ -216,10 +260,23 @@ def worker(case):
         clock = Stopwatch(case["warm_up"])
         part = {"training": torchvision_training, "inference": torchvision_inference}
         begin_peak()
-        report = part[case["part"]](case, model, pictures, targets, clock)
+        with arithmetic_of(case):
+            report = part[case["part"]](case, model, pictures, targets, clock)
         report["stages"] = clock.medians()
         report["libraries_mib"] = libraries
     print(json.dumps(report))
+
+
+def kind(case):
+    """The peer, without its number format."""
+    return case.get("peer", "eager").removesuffix("-bf16")
+
+
+def arithmetic_of(case):
+    """The number format of the peer."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=case.get("peer", "").endswith("-bf16"))
 
 
 def read_images(folder):
@@ -254,7 +311,7 @@ def in_format(case, images):
     """The images in the memory format of the peer."""
     import torch
 
-    if case.get("peer") == "channels-last":
+    if kind(case) == "channels-last":
         images.tensors = images.tensors.contiguous(memory_format=torch.channels_last)
     return images
 
@@ -280,7 +337,7 @@ def runtime_forward(case):
         hints = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": case["threads"],
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if case["peer"].endswith("-bf16") else "f32",
         }
         network = openvino.Core().compile_model(case["onnx"], "CPU", hints)
         forward = lambda: network([images])
@@ -405,7 +462,7 @@ def torchvision_training(case, model, pictures, targets, clock):
         first = clock.time("step", lambda: step(optimizer))
         report.setdefault("loss", first)
     report["peak_mib"] = peak_mib()
-    if case.get("peer", "eager") == "eager":
+    if "peer" not in case:
         optimizer = new_optimizer()
         for _ in rounds:
             stages(optimizer)
@@ -464,7 +521,8 @@ def ours(arguments, case):
     files = [data / "images", data / "annotations.json"]
     width, height = case["input"]
     command = [
-        *(str(arguments.bench), "--parts", case["part"], "--preset", "paper"),
+        *(str(arguments.bench), "--parts", case["part"]),
+        *("--preset", "small" if case.get("backbone") == "small" else "paper"),
         *("--device", arguments.device, "--config", str(data / "config.json")),
         *("--train-images", str(files[0]), "--train-annotations", str(files[1])),
         *("--val-images", str(files[0]), "--val-annotations", str(files[1])),
@@ -473,10 +531,14 @@ def ours(arguments, case):
     ]
     if arguments.instructions:
         command += ["--instructions", arguments.instructions]
+    if arguments.precision:
+        command += ["--precision", arguments.precision]
     if case["part"] == "loading":
         command += ["--images", str(case["images"])]
-    else:
+    elif case["weights"]:
         command += ["--weights", case["weights"]]
+    else:
+        command += ["--from-scratch"]
     return run(command, case["threads"])[case["part"]]
 
 
@@ -514,15 +576,17 @@ def compare_network(arguments, name, folder):
 
     backbone, batch, size = CASES[name]
     write_images(folder, batch, size, objects=8)
-    (folder / "config.json").write_text(json.dumps(configuration()))
-    weights = folder / "weights.pth"
-    torch.save(detector(backbone).state_dict(), weights)
+    (folder / "config.json").write_text(json.dumps(configuration(backbone)))
+    weights = None
+    if backbone != "small":
+        weights = str(folder / "weights.pth")
+        torch.save(detector(backbone).state_dict(), weights)
     case = {
         "backbone": backbone,
         "batch": batch,
         "input": size,
         "data": str(folder),
-        "weights": str(weights),
+        "weights": weights,
         "threads": arguments.threads,
         "instructions": arguments.instructions,
         "warm_up": arguments.warm_up,
@@ -530,6 +594,8 @@ def compare_network(arguments, name, folder):
     }
     peers = [peer for peer in arguments.peers.split(",") if peer != "eager"]
     if any("training" not in PEERS[peer] for peer in peers):
+        if weights is None:
+            sys.exit(f"{name}: only PyTorch can be compared")
         case["onnx"] = str(folder / "detector.onnx")
         export(arguments, case)
     # Each part runs in its own process, so that peaks of memory are separate.
@@ -659,6 +725,7 @@ def beside(report):
 def markdown(report):
     lines = [
         f"{report['processor']}, {report['instructions'] or 'its best instructions'}, "
+        f"ours in {report['precision'] or 'f32'}, "
         f"{report['threads']} threads, torch {report['torch']},"
         f" torchvision {report['torchvision']}; {report['turns']} turns.",
         "",
@@ -699,6 +766,7 @@ def main():
     parser.add_argument("--peers", default="eager", help=f"some of {','.join(PEERS)}")
     parser.add_argument("--fcos-burn", type=Path, help="path of our program, to write ONNX files")
     parser.add_argument("--instructions", choices=LIMITS, help="limit ours and PyTorch to these")
+    parser.add_argument("--precision", help="the number format of our program, such as bf16-products")
     parser.add_argument("--output", type=Path, help="folder for performance.json and performance.md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -715,7 +783,8 @@ def main():
     wanted = arguments.cases.split(",")
     if unknown := set(arguments.peers.split(",")) - set(PEERS):
         parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
-    if arguments.instructions and {"onnxruntime", "openvino"} & set(arguments.peers.split(",")):
+    runtimes = {peer for peer, parts in PEERS.items() if "training" not in parts}
+    if arguments.instructions and runtimes & set(arguments.peers.split(",")):
         parser.error("--instructions does not limit onnxruntime and openvino")
     peers = ["eager", *(peer for peer in arguments.peers.split(",") if peer != "eager")]
     report = {
@@ -724,6 +793,7 @@ def main():
         "processor": processor(),
         "threads": arguments.threads,
         "instructions": arguments.instructions,
+        "precision": arguments.precision,
         "turns": arguments.turns,
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

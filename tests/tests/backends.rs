@@ -138,9 +138,8 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
     let batch = batch(config);
     let images =
         |device: &Device| precision.cast(batch.parts[0].images.clone().into_tensor(device));
-    let predictions = model
-        .valid()
-        .forward(images(&device.clone().without_autodiff()));
+    let images = images(&device.clone().without_autodiff());
+    let predictions = precision.scope(|| model.valid().forward(images));
     let predictions = predictions.into_predictions();
     // With the highest score instead, rounding would decide between nearly equal scores.
     let objective = FcosObjectiveConfig::new()
@@ -308,6 +307,7 @@ fn half_precision_stays_close_to_single_precision_on_the_cpu() {
     for (precision, [outputs, gradients], metrics) in [
         (Precision::F16, [0.002, 0.1], [0.005, 0.03]),
         (Precision::Bf16, [0.005, 0.2], [0.02, 0.02]),
+        (Precision::Bf16Products, [0.005, 0.2], [0.02, 0.02]),
     ] {
         for name in DEVICES.iter() {
             let Ok(device) = name.open(precision) else {

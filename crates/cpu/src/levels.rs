@@ -10,8 +10,8 @@ use burn::{
 };
 
 use crate::{
-    ProductFormat, batch_norm_relu_train, batch_norm_train, conv2d, group_norm, group_norm_relu,
-    simd::Level,
+    Epilogue, ProductFormat, batch_norm_relu_train, batch_norm_train, conv2d, conv2d_fused,
+    group_norm, group_norm_relu, relu, simd::Level,
 };
 
 /// Asserts that the results are the same at every level, and not empty.
@@ -155,6 +155,43 @@ fn products_of_brain_floats_are_exact_at_every_level() {
             assert!(*found == levels[0][1], "{shape:?}");
         }
     }
+}
+
+/// With an epilogue, and kept weights from the second use on.
+#[test]
+fn fused_products_of_brain_floats_are_those_in_steps() {
+    let device = Device::flex();
+    for (channels, filters, kernel) in [(5, 35, 1), (20, 33, 3)] {
+        let input = random([2, channels, 13, 12], &device);
+        let weight = random([filters, channels, kernel, kernel], &device);
+        let [scale, shift] = [random([filters], &device), random([filters], &device)];
+        let options = || ConvOptions::new([1, 1], [kernel / 2; 2], [1, 1], 1);
+        Level::each(|level| {
+            ProductFormat::Bf16.scope(|| {
+                let column = |vector: &Tensor<1>| vector.clone().reshape([1, -1, 1, 1]);
+                let sums = conv2d(input.clone(), weight.clone(), None, options());
+                let expected = relu(sums * column(&scale) + column(&shift)).into_data();
+                for _ in 0..3 {
+                    let epilogue = Epilogue {
+                        scale: Some(scale.clone()),
+                        shift: Some(shift.clone()),
+                        relu: true,
+                        ..Epilogue::default()
+                    };
+                    let found = conv2d_fused(input.clone(), weight.clone(), epilogue, options());
+                    let distance = relative_distance(&found.into_data(), &expected);
+                    assert!(distance < 1e-6, "{level:?}: {distance}");
+                }
+            });
+        });
+    }
+}
+
+#[test]
+fn a_scope_ends_even_with_a_panic() {
+    let outcome = std::panic::catch_unwind(|| ProductFormat::Bf16.scope(|| panic!("on purpose")));
+    assert!(outcome.is_err());
+    assert_eq!(ProductFormat::current(), ProductFormat::F32);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod activation;
 mod convolution;
 mod flex;
 #[forbid(unsafe_code)]
+mod fork;
+#[forbid(unsafe_code)]
 mod instructions;
 #[cfg(test)]
 #[forbid(unsafe_code)]
@@ -40,6 +42,7 @@ mod upsampling;
 
 pub use activation::{add_relu, relu};
 pub use convolution::{Epilogue, conv2d, conv2d_fused};
+pub use fork::fork;
 pub use instructions::{InstructionsError, instructions, set_instructions};
 pub use memory::keep_freed_memory;
 pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu};

@@ -25,7 +25,7 @@ use crate::{
     conv2d,
     convolution::{convolve, images_of, supported_parts},
     flex::{is_f32_on_flex, tensor, values},
-    group_norm_relu,
+    fork, group_norm_relu,
     normalization::group_norm_relu_of,
 };
 
@@ -98,6 +98,20 @@ impl Pyramid {
         match self.0 {
             Levels::Joined(joined) => joined.into_levels(),
             Levels::Apart(levels) => levels,
+        }
+    }
+
+    /// The same pyramid `N` times, for as many uses. See [`fork`](crate::fork()).
+    pub fn fork<const N: usize>(self) -> [Self; N] {
+        match self.0 {
+            Levels::Joined(joined) => {
+                let Joined { pixels, sizes } = *joined;
+                fork(pixels).map(|pixels| {
+                    let sizes = sizes.clone();
+                    Self(Levels::Joined(Box::new(Joined { pixels, sizes })))
+                })
+            }
+            Levels::Apart(levels) => std::array::from_fn(|_| Self(Levels::Apart(levels.clone()))),
         }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     backbone::FeatureMap,
-    kernels::{add_upsampled, relu},
+    kernels::{add_upsampled, fork, relu},
     layers::conv_with_zero_bias,
     mixed_precision::convolve,
 };
@@ -204,13 +204,16 @@ impl Fpn {
         let coarsest_feature = features.last().cloned();
         let laterals = features.into_iter().zip(&self.lateral).rev();
         let mut merged: Vec<Tensor<4>> = Vec::with_capacity(self.lateral.len());
+        let mut coarser: Option<Tensor<4>> = None;
         for (feature, lateral) in laterals {
             let lateral = convolve(lateral, feature);
             // The finer map may have an odd size: doubling would exceed it.
-            merged.push(match merged.last() {
-                Some(coarser) => add_upsampled(lateral, coarser.clone()),
+            let [map, next] = fork(match coarser {
+                Some(coarser) => add_upsampled(lateral, coarser),
                 None => lateral,
             });
+            merged.push(map);
+            coarser = Some(next);
         }
         let mut levels: Vec<Tensor<4>> = merged
             .into_iter()

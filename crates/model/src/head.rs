@@ -399,8 +399,9 @@ impl FcosHead {
                 .fold(pyramid, |features, layer| layer.forward(features));
             features.cast(FloatDType::F32)
         };
-        let class_features = tower(&self.class_tower, pyramid.clone());
-        let box_features = tower(&self.box_tower, pyramid);
+        let [for_classes, for_boxes] = pyramid.fork();
+        let class_features = tower(&self.class_tower, for_classes);
+        let box_features = tower(&self.box_tower, for_boxes);
         let quality_logits = self.centerness.as_ref().map(|conv| {
             let features = match self.centerness_branch {
                 Some(CenternessBranch::Regression) => &box_features,

@@ -4,13 +4,13 @@
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::{
     Epilogue, Pyramid, Shortcut, add_upsampled, batch_norm_relu_train, batch_norm_train, branch,
-    conv2d, conv2d_fused, group_norm, group_norm_relu, max_pool2d, relu,
+    conv2d, conv2d_fused, fork, group_norm, group_norm_relu, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
 pub(crate) use burn_kernels::{
     Epilogue, Pyramid, Shortcut, add_upsampled, batch_norm_relu_train, batch_norm_train, branch,
-    conv2d, conv2d_fused, group_norm, group_norm_relu, max_pool2d, relu,
+    conv2d, conv2d_fused, fork, group_norm, group_norm_relu, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -25,6 +25,10 @@ mod burn_kernels {
 
     pub(crate) use activation::relu;
     pub(crate) use module::conv2d;
+
+    pub(crate) fn fork<const N: usize>(input: Tensor<4>) -> [Tensor<4>; N] {
+        std::array::from_fn(|_| input.clone())
+    }
 
     /// What is added at the end of a residual block.
     pub(crate) struct Shortcut(Tensor<4>);
@@ -127,6 +131,10 @@ mod burn_kernels {
 
         pub(crate) fn into_levels(self) -> Vec<Tensor<4>> {
             self.0
+        }
+
+        pub(crate) fn fork<const N: usize>(self) -> [Self; N] {
+            std::array::from_fn(|_| self.clone())
         }
 
         pub(crate) fn dtype(&self) -> Option<DType> {

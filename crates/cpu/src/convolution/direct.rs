@@ -38,8 +38,9 @@ const PART_PIXELS: usize = 1024;
 /// The most values of all these parts together.
 const GRADIENT_VALUES: usize = 4 << 20;
 
-/// The fewest tasks of each thread in all parts: the more, the more often the pixels are read.
-const TASKS: usize = 4;
+/// The fewest tasks of each thread in all parts: the more, the more often the pixels are read, and rounded
+/// for products in 16 bits.
+const TASKS: usize = 2;
 
 /// How the filters and channels of a weight become the two sides of a product.
 #[derive(Clone, Copy, Debug)]

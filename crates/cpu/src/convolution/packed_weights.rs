@@ -208,6 +208,22 @@ mod tests {
     }
 
     #[test]
+    fn formats_are_kept_apart() {
+        let _level = Level::hold();
+        let weight = flex(&Tensor::ones(SHAPE, &Device::flex()));
+        let formats = [ProductFormat::F32, ProductFormat::Bf16];
+        for _ in 0..3 {
+            for format in formats {
+                let packed = kept(&weight, Algorithm::Direct, format, &geometry());
+                match &*packed {
+                    PackedWeight::Direct(panels) => assert_eq!(panels.format(), format),
+                    packed => panic!("{packed:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
     fn parts_of_other_tensors_are_not_kept() {
         let _level = Level::hold();
         let device = Device::flex();

@@ -1,13 +1,19 @@
 //! Products of brain floats with AVX-512 BF16.
 
 use std::{
-    arch::x86_64::{__m512bh, _mm512_dpbf16_ps},
+    arch::x86_64::{
+        __m256bh, __m256i, __m512bh, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_dpbf16_ps,
+        _mm512_or_si512, _mm512_slli_epi32,
+    },
     mem::transmute,
 };
 
-use pulp::{NullaryFnOnce, cast, f32x16, x86::V4};
+use pulp::{NullaryFnOnce, Simd, cast, f32x16, x86::V4};
 
-use super::arithmetic::{Arithmetic, Product};
+use super::{
+    arithmetic::{Arithmetic, Product},
+    pairs::{PairRows, pair_two},
+};
 use crate::simd::{Level, current};
 
 pulp::simd_type! {
@@ -67,6 +73,32 @@ impl Bf16 {
         }
         self.instructions.vectorize(Compute(product, self));
     }
+
+    pub fn pair_rows(self, rows: PairRows) {
+        struct Pair<'a>(PairRows<'a>);
+        impl NullaryFnOnce for Pair<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn call(self) {
+                self.0.write(|first, second, output| {
+                    let [(first, first_rest), (second, second_rest)] =
+                        [first, second].map(V4::as_simd_f32s);
+                    let (output, rest) = V4::as_mut_simd_f32s(output);
+                    for (output, (first, second)) in output.iter_mut().zip(first.iter().zip(second))
+                    {
+                        // SAFETY: this is called with the instructions.
+                        #[allow(unsafe_code)]
+                        unsafe {
+                            *output = pair(*first, *second);
+                        }
+                    }
+                    pair_two(first_rest, second_rest, rest);
+                });
+            }
+        }
+        self.instructions.vectorize(Pair(rows));
+    }
 }
 
 impl Arithmetic for Bf16 {
@@ -87,6 +119,7 @@ impl Arithmetic for Bf16 {
     }
 }
 
+/// `sum` plus both products of pairs.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn dot(left: f32x16, right: f32x16, sum: f32x16) -> f32x16 {
@@ -94,4 +127,17 @@ fn dot(left: f32x16, right: f32x16, sum: f32x16) -> f32x16 {
     #[allow(unsafe_code)]
     let [left, right] = [left, right].map(|pairs| unsafe { transmute::<f32x16, __m512bh>(pairs) });
     cast(_mm512_dpbf16_ps(cast(sum), left, right))
+}
+
+/// The pairs of rounded values.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn pair(first: f32x16, second: f32x16) -> f32x16 {
+    let [first, second] = [first, second].map(|values| {
+        let rounded = _mm512_cvtneps_pbh(cast(values));
+        // SAFETY: vectors of 256 bits, any of which are valid.
+        #[allow(unsafe_code)]
+        _mm512_cvtepu16_epi32(unsafe { transmute::<__m256bh, __m256i>(rounded) })
+    });
+    cast(_mm512_or_si512(first, _mm512_slli_epi32::<16>(second)))
 }

@@ -3,6 +3,8 @@
 use burn::tensor::bf16;
 use pulp::{Simd, WithSimd};
 
+#[cfg(target_arch = "x86_64")]
+use super::bf16::Bf16;
 use crate::simd::dispatch;
 
 /// Two values as one term.
@@ -12,23 +14,56 @@ fn pair(first: f32, second: f32) -> f32 {
     f32::from_bits(first | second << 16)
 }
 
-/// Writes the pairs of rows of `width` values in `source`, which begin at `starts`: the first and the
-/// second, the third and the fourth, and so on, `[pairs, width]`. A last row without another is paired
+/// Writes the terms of two rows of one length.
+#[inline(always)]
+pub fn pair_two(first: &[f32], second: &[f32], output: &mut [f32]) {
+    for (output, (first, second)) in output.iter_mut().zip(first.iter().zip(second)) {
+        *output = pair(*first, *second);
+    }
+}
+
+/// Writes the terms of rows of `width` values in `source`, which begin at `starts`: of the first and the
+/// second, the third and the fourth, and so on, `[terms, width]`. A last row without another is paired
 /// with zeros.
 pub fn pair_rows(source: &[f32], starts: &[usize], width: usize, output: &mut [f32]) {
-    dispatch(PairRows {
+    let rows = PairRows {
         source,
         starts,
         width,
         output,
-    });
+    };
+    #[cfg(target_arch = "x86_64")]
+    if let Some(bf16) = Bf16::new() {
+        return bf16.pair_rows(rows);
+    }
+    dispatch(rows);
 }
 
-struct PairRows<'a> {
+/// See [`pair_rows`].
+pub struct PairRows<'a> {
     source: &'a [f32],
     starts: &'a [usize],
     width: usize,
     output: &'a mut [f32],
+}
+
+impl PairRows<'_> {
+    #[inline(always)]
+    pub fn write(self, pair_two: impl Fn(&[f32], &[f32], &mut [f32])) {
+        let row = |start: usize| &self.source[start..][..self.width];
+        let outputs = self.output.chunks_exact_mut(self.width);
+        for (starts, output) in self.starts.chunks(2).zip(outputs) {
+            match *starts {
+                [first, second] => pair_two(row(first), row(second), output),
+                [first] => {
+                    for (output, value) in output.iter_mut().zip(row(first)) {
+                        *output = pair(*value, 0.0);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 impl WithSimd for PairRows<'_> {
@@ -36,24 +71,7 @@ impl WithSimd for PairRows<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let row = |start: usize| &self.source[start..][..self.width];
-        let outputs = self.output.chunks_exact_mut(self.width);
-        for (starts, output) in self.starts.chunks(2).zip(outputs) {
-            match *starts {
-                [first, second] => {
-                    let values = row(first).iter().zip(row(second));
-                    for (output, (first, second)) in output.iter_mut().zip(values) {
-                        *output = pair(*first, *second);
-                    }
-                }
-                [first] => {
-                    for (output, first) in output.iter_mut().zip(row(first)) {
-                        *output = pair(*first, 0.0);
-                    }
-                }
-                _ => {}
-            }
-        }
+        self.write(pair_two);
     }
 }
 

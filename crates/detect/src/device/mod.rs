@@ -710,6 +710,29 @@ mod tests {
     }
 
     #[test]
+    fn precisions_have_the_same_names_everywhere() {
+        for precision in Precision::ALL {
+            let name = serde_json::to_value(precision).map_err(|error| error.to_string());
+            assert_eq!(name, Ok(precision.to_string().into()));
+        }
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn products_in_16_bits_need_a_processor_that_has_them() {
+        let precision = Precision::Bf16Products;
+        let opened = DeviceName::CPU.open(precision).map(drop);
+        let expected = match fcos_burn_cpu::ProductFormat::Bf16.is_supported() {
+            true => Ok(()),
+            false => Err(DeviceError::Precision {
+                name: "cpu".to_owned(),
+                precision,
+            }),
+        };
+        assert_eq!(opened, expected);
+    }
+
+    #[test]
     fn unknown_names_list_the_known_ones() {
         for name in [
             "gpu",

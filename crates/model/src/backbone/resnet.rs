@@ -19,7 +19,7 @@ use crate::{
         Backbone, BackboneConfig, FeatureMap,
         norm::{Norm, NormKind},
     },
-    kernels::{Epilogue, Shortcut, branch, max_pool2d},
+    kernels::{Epilogue, Shortcut, branch, fork, max_pool2d},
     mixed_precision::{convolve, convolve_fused},
 };
 
@@ -296,9 +296,10 @@ impl ResNet {
     ///   32, with [`ResNetConfig::stage_channels`]
     pub fn forward_stages(&self, images: Tensor<4>) -> [Tensor<4>; 4] {
         let mut features = max_pool2d(&self.pool, self.stem.forward(images, Activation::Relu));
-        std::array::from_fn(|stage| {
-            features = self.stages[stage].forward(features.clone());
-            features.clone()
+        self.stages.each_ref().map(|stage| {
+            let [next, output] = fork(stage.forward(features.clone()));
+            features = next;
+            output
         })
     }
 }
@@ -386,7 +387,8 @@ impl Block {
         };
         let (input, shortcut) = match &self.shortcut {
             Some(projection) => {
-                let shortcut = projection.forward(input.clone(), Activation::None);
+                let [input, projected] = fork(input);
+                let shortcut = projection.forward(projected, Activation::None);
                 (input, Shortcut::from(shortcut))
             }
             None => branch(input),
