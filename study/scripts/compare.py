@@ -17,7 +17,8 @@ convolutions, two operations a multiplication; with Winograd's F(4x4, 3x3), thos
 stride 1 count a quarter. The peak is that of a product of two matrices in PyTorch.
 
 `--precision bf16-products` lets our convolutions multiply 16-bit brain floats. Peers whose names end
-with `-bf16` do the like. The case `small-8x160` has random weights on both sides, so its losses differ.
+with `-bf16` do the same. The case `small-8x160` has random weights on both sides, so losses and detections
+differ.
 
 `--instructions avx2` compares with PyTorch as on a processor without AVX-512. ONNX Runtime and OpenVINO
 choose instructions by themselves.
@@ -56,14 +57,14 @@ CASES = {
 # Other ways to run the same network, and what they can do. With `-bf16`, PyTorch multiplies in 16 bits
 # (autocast), and OpenVINO computes in 16 bits.
 PEERS = {
-    "eager": ["inference", "training"],
-    "channels-last": ["inference", "training"],
-    "compile": ["inference", "training"],
+    "eager": ["inference", "step"],
+    "channels-last": ["inference", "step"],
+    "compile": ["inference", "step"],
     "onnxruntime": ["inference"],
     "openvino": ["inference"],
-    "eager-bf16": ["inference", "training"],
-    "channels-last-bf16": ["inference", "training"],
-    "compile-bf16": ["inference", "training"],
+    "eager-bf16": ["inference", "step"],
+    "channels-last-bf16": ["inference", "step"],
+    "compile-bf16": ["inference", "step"],
     "openvino-bf16": ["inference"],
 }
 
@@ -77,7 +78,7 @@ LIMITS = {
 }
 
 # The measurement in which they are compared.
-MEASURED = {"inference": "forward", "training": "step"}
+MEASURED = {"inference": "forward", "step": "step"}
 
 # JPEG files of one size that are resized to another size.
 LOADING = {"files": (640, 480), "input": (320, 320), "batch": 4, "images": 256}
@@ -85,9 +86,11 @@ LOADING = {"files": (640, 480), "input": (320, 320), "batch": 4, "images": 256}
 # Below the scores of untrained weights, so that there are candidates to suppress.
 SCORE_THRESHOLD = 0.05
 
-# The stages that both programs have.
+# The stages that both programs have. Whole steps have a process of their own, without a copy of the initial
+# weights.
 STAGES = {
-    "training": ["backbone", "pyramid", "head", "loss", "backward", "optimizer", "step"],
+    "step": ["step"],
+    "training": ["backbone", "pyramid", "head", "loss", "backward", "optimizer"],
     "inference": ["preprocessing", "forward", "detections", "detect"],
 }
 
@@ -176,7 +179,7 @@ def small_backbone():
 
 
 def configuration(network):
-    """Our settings that differ from those derived from torchvision's weights, or of the preset."""
+    """Our settings that differ from those derived from torchvision's weights, or from the preset."""
     frozen = network.endswith("-frozen")
     return {
         "model": {
@@ -258,10 +261,13 @@ def worker(case):
             model.backbone.fpn.compile()
             model.head.compile()
         clock = Stopwatch(case["warm_up"])
-        part = {"training": torchvision_training, "inference": torchvision_inference}
+        part = {
+            "step": torchvision_step,
+            "training": torchvision_stages,
+            "inference": torchvision_inference,
+        }
         begin_peak()
-        with arithmetic_of(case):
-            report = part[case["part"]](case, model, pictures, targets, clock)
+        report = part[case["part"]](case, model, pictures, targets, clock)
         report["stages"] = clock.medians()
         report["libraries_mib"] = libraries
     print(json.dumps(report))
@@ -273,7 +279,7 @@ def kind(case):
 
 
 def arithmetic_of(case):
-    """The number format of the peer."""
+    """The number format of a forward pass of the peer. PyTorch keeps what it casts until the context ends."""
     import torch
 
     return torch.autocast("cpu", torch.bfloat16, enabled=case.get("peer", "").endswith("-bf16"))
@@ -396,8 +402,13 @@ def torchvision_inference(case, model, pictures, _targets, clock):
     model.score_thresh = SCORE_THRESHOLD
 
     def forward(images):
-        features = list(model.backbone(images.tensors).values())
-        return features, model.head(features)
+        with arithmetic_of(case):
+            features = list(model.backbone(images.tensors).values())
+            return features, model.head(features)
+
+    def detect():
+        with arithmetic_of(case):
+            return model(tensors(pictures))
 
     def postprocess(images, features, outputs):
         anchors = model.anchor_generator(images, features)
@@ -415,58 +426,57 @@ def torchvision_inference(case, model, pictures, _targets, clock):
             features, outputs = clock.time("forward", lambda: forward(images))
             clock.time("detections", lambda: postprocess(images, features, outputs))
             del images, features, outputs
-            detections = clock.time("detect", lambda: model(tensors(pictures)))
+            detections = clock.time("detect", detect)
     found = sum(len(found["boxes"]) for found in detections)
     return {"detections": found, "peak_mib": peak_mib()}
 
 
-def torchvision_training(case, model, pictures, targets, clock):
-    import torch
+class Training:
+    """The steps of a training of torchvision's detector on one batch."""
 
-    model.train()
-    images, targets = model.transform(tensors(pictures), targets)
-    images = in_format(case, images)
-    state = {name: values.clone() for name, values in model.state_dict().items()}
-    report = {}
+    def __init__(self, case, model, pictures, targets):
+        import torch
 
-    def new_optimizer():
-        model.load_state_dict(state)
-        model.zero_grad()
-        return torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+        self.model = model.train()
+        images, self.targets = model.transform(tensors(pictures), targets)
+        self.images = in_format(case, images)
+        self.optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
 
-    def loss(features, outputs):
-        anchors = model.anchor_generator(images, features)
-        losses = model.compute_loss(targets, outputs, anchors, level_sizes(features))
+    def loss(self, features, outputs):
+        anchors = self.model.anchor_generator(self.images, features)
+        losses = self.model.compute_loss(self.targets, outputs, anchors, level_sizes(features))
         return sum(losses.values())
 
-    def stages(optimizer):
-        body = clock.time("backbone", lambda: model.backbone.body(images.tensors))
+
+def torchvision_stages(case, model, pictures, targets, clock):
+    training = Training(case, model, pictures, targets)
+    for _ in range(case["warm_up"] + case["rounds"]):
+        body = clock.time("backbone", lambda: model.backbone.body(training.images.tensors))
         features = clock.time("pyramid", lambda: list(model.backbone.fpn(body).values()))
         outputs = clock.time("head", lambda: model.head(features))
-        total = clock.time("loss", lambda: loss(features, outputs))
-        optimizer.zero_grad()
+        total = clock.time("loss", lambda: training.loss(features, outputs))
+        training.optimizer.zero_grad()
         clock.time("backward", total.backward)
-        clock.time("optimizer", optimizer.step)
+        clock.time("optimizer", training.optimizer.step)
+    return {"peak_mib": peak_mib()}
 
-    def step(optimizer):
-        features = list(model.backbone(images.tensors).values())
-        total = loss(features, model.head(features))
-        optimizer.zero_grad()
+
+def torchvision_step(case, model, pictures, targets, clock):
+    training = Training(case, model, pictures, targets)
+
+    def step():
+        with arithmetic_of(case):
+            features = list(model.backbone(training.images.tensors).values())
+            total = training.loss(features, model.head(features))
+        training.optimizer.zero_grad()
         total.backward()
-        optimizer.step()
+        training.optimizer.step()
         return total.item()
 
-    rounds = range(case["warm_up"] + case["rounds"])
-    optimizer = new_optimizer()
-    for _ in rounds:
-        first = clock.time("step", lambda: step(optimizer))
-        report.setdefault("loss", first)
-    report["peak_mib"] = peak_mib()
-    if "peer" not in case:
-        optimizer = new_optimizer()
-        for _ in rounds:
-            stages(optimizer)
-    return report
+    report = {}
+    for _ in range(case["warm_up"] + case["rounds"]):
+        report.setdefault("loss", clock.time("step", step))
+    return report | {"peak_mib": peak_mib()}
 
 
 def torchvision_loading(case, workers):
@@ -593,14 +603,12 @@ def compare_network(arguments, name, folder):
         "rounds": arguments.rounds,
     }
     peers = [peer for peer in arguments.peers.split(",") if peer != "eager"]
-    if any("training" not in PEERS[peer] for peer in peers):
-        if weights is None:
-            sys.exit(f"{name}: only PyTorch can be compared")
+    if any("step" not in PEERS[peer] for peer in peers):
         case["onnx"] = str(folder / "detector.onnx")
         export(arguments, case)
     # Each part runs in its own process, so that peaks of memory are separate.
     pairs = {part: [] for part in STAGES}
-    others = {(part, peer): [] for part in STAGES for peer in peers if part in PEERS[peer]}
+    others = {(part, peer): [] for part in MEASURED for peer in peers if part in PEERS[peer]}
     for turn in range(arguments.turns):
         print(f"{name}: turn {turn + 1} of {arguments.turns}", file=sys.stderr)
         for part, found in pairs.items():
@@ -614,6 +622,8 @@ def compare_network(arguments, name, folder):
         for stage in stages:
             milliseconds = [(medians(our)[stage], their["stages"][stage]) for our, their in pairs[part]]
             rows[stage] = {"milliseconds": milliseconds, "ratio": ratio(milliseconds)}
+        if part == "training":
+            continue
         mib = [(our["peak_mib"], their["peak_mib"]) for our, their in pairs[part]]
         rows[f"{part}, peak memory"] = {"mib": mib, "ratio": ratio(mib)}
         # Compared with what torchvision uses in addition to its libraries, which are large.
@@ -624,7 +634,7 @@ def compare_network(arguments, name, folder):
         rows[f"{part}, without their libraries"] = {"mib": mib, "ratio": ratio(mib)}
 
     beside = {}
-    for (part, peer), found in {**{(part, "eager"): pairs[part] for part in STAGES}, **others}.items():
+    for (part, peer), found in {**{(part, "eager"): pairs[part] for part in MEASURED}, **others}.items():
         stage = MEASURED[part]
         milliseconds = [(medians(our)[stage], their["stages"][stage]) for our, their in found]
         mib = [(our["peak_mib"], their["peak_mib"] - their["libraries_mib"]) for our, their in found]
@@ -640,7 +650,7 @@ def compare_network(arguments, name, folder):
             host = {stage["name"]: stage["median"] for stage in our.get("host", [])}
             times = medians(our)
             outside = sum(times[name] for name in names) + batch * host.get("assignment", 0)
-            shares.append(outside / times[whole])
+            shares.append(outside / sum(times[name] for name in whole))
         return statistics.median(shares)
 
     def values(part, name):
@@ -649,15 +659,15 @@ def compare_network(arguments, name, folder):
 
     return {
         "same": {
-            "loss": values("training", "loss"),
+            "loss": values("step", "loss"),
             "detections": values("inference", "detections"),
         },
         "rows": rows,
         "beside": beside,
         "gflop": arithmetic(case),
         "not the network": {
-            "training": share("training", ["transfer", "loss"], "step"),
-            "inference": share("inference", ["preprocessing", "transfer", "detections"], "detect"),
+            "training": share("training", ["transfer", "loss"], ["transfer", *STAGES["training"]]),
+            "inference": share("inference", ["preprocessing", "transfer", "detections"], ["detect"]),
         },
     }
 
@@ -696,7 +706,7 @@ def beside(report):
     """Tables of all peers, and how close we come to the peak of the machine."""
     cell = lambda r: f"{r['median']:.2f} ({r['min']:.2f}–{r['max']:.2f})"
     lines = []
-    for part, title in (("inference", "forward pass"), ("training", "training step")):
+    for part, title in (("inference", "forward pass"), ("step", "training step")):
         peers = [peer for peer in report["peers"] if part in PEERS[peer]]
         lines += [f"| {title}, ours / theirs | ours, ms | " + " | ".join(peers) + " |"]
         lines += ["|---" * (len(peers) + 2) + "|"]
@@ -766,7 +776,7 @@ def main():
     parser.add_argument("--peers", default="eager", help=f"some of {','.join(PEERS)}")
     parser.add_argument("--fcos-burn", type=Path, help="path of our program, to write ONNX files")
     parser.add_argument("--instructions", choices=LIMITS, help="limit ours and PyTorch to these")
-    parser.add_argument("--precision", help="the number format of our program, such as bf16-products")
+    parser.add_argument("--precision", choices=["f32", "bf16-products", "bf16", "f16"], help="the number format of ours")
     parser.add_argument("--output", type=Path, help="folder for performance.json and performance.md")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -783,9 +793,11 @@ def main():
     wanted = arguments.cases.split(",")
     if unknown := set(arguments.peers.split(",")) - set(PEERS):
         parser.error(f"unknown peers: {', '.join(sorted(unknown))}")
-    runtimes = {peer for peer, parts in PEERS.items() if "training" not in parts}
+    runtimes = {peer for peer, parts in PEERS.items() if "step" not in parts}
     if arguments.instructions and runtimes & set(arguments.peers.split(",")):
         parser.error("--instructions does not limit onnxruntime and openvino")
+    if runtimes & set(arguments.peers.split(",")) and "small" in {CASES[name][0] for name in wanted if name in CASES}:
+        parser.error("only PyTorch can be compared in the case small-8x160")
     peers = ["eager", *(peer for peer in arguments.peers.split(",") if peer != "eager")]
     report = {
         "peers": peers,

@@ -138,8 +138,8 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
     let batch = batch(config);
     let images =
         |device: &Device| precision.cast(batch.parts[0].images.clone().into_tensor(device));
-    let images = images(&device.clone().without_autodiff());
-    let predictions = precision.scope(|| model.valid().forward(images));
+    let input = images(&device.clone().without_autodiff());
+    let predictions = precision.scope(|| model.valid().forward(input));
     let predictions = predictions.into_predictions();
     // With the highest score instead, rounding would decide between nearly equal scores.
     let objective = FcosObjectiveConfig::new()
@@ -178,7 +178,7 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         boxes: values(predictions.boxes.into_data()),
         gradients,
         metrics,
-        detections: model.detect(images(&device.without_autodiff()), &frames),
+        detections: precision.scope(|| model.detect(images(&device.without_autodiff()), &frames)),
     }
 }
 
@@ -320,6 +320,11 @@ fn half_precision_stays_close_to_single_precision_on_the_cpu() {
             println!(
                 "{name}, {precision}: outputs, gradients, metrics {distances:?}, \
                  classes {flipped}"
+            );
+            // A format that is not used would not show otherwise.
+            assert!(
+                distances.iter().all(|distance| *distance > 1e-5),
+                "{name}, {precision}: {distances:?}"
             );
             let metrics = metrics[usize::from(*name != DEVICES[0])];
             let limits = [outputs, gradients, metrics];

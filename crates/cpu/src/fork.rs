@@ -1,6 +1,6 @@
 //! Tensors with several uses.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::{
     backend::{
@@ -21,7 +21,7 @@ use crate::flex::{is_f32_on_flex, update_by};
 /// The same tensor `N` times, for as many uses.
 ///
 /// The gradients are those of a clone for each use, but this crate adds them up on all threads, where
-/// autodiff would use one.
+/// autodiff would use one. The tensors are kept even with gradient checkpointing.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -49,7 +49,7 @@ pub fn fork<const N: usize>(input: Tensor<4>) -> [Tensor<4>; N] {
 
 /// The sum of the gradients of all uses, apart from the first one, which autodiff has.
 #[derive(Clone, Debug, Default)]
-struct Sum(Arc<Mutex<Others>>);
+pub struct Sum(Arc<Mutex<Others>>);
 
 #[derive(Debug, Default)]
 struct Others {
@@ -63,28 +63,36 @@ fn add(a: FloatTensor<Flex>, b: FloatTensor<Flex>) -> FloatTensor<Flex> {
 }
 
 impl Sum {
+    fn others(&self) -> MutexGuard<'_, Others> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Adds a gradient, or returns it if it is the first one.
     fn add(&self, gradient: FloatTensor<Flex>) -> Option<FloatTensor<Flex>> {
-        let mut others = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !std::mem::replace(&mut others.has_first, true) {
+        if !std::mem::replace(&mut self.others().has_first, true) {
             return Some(gradient);
         }
-        others.sum = Some(match others.sum.take() {
-            Some(sum) => add(sum, gradient),
-            None => gradient,
-        });
+        self.add_other(gradient);
         None
     }
 
+    /// Adds a gradient that is not the first one.
+    pub fn add_other(&self, gradient: FloatTensor<Flex>) {
+        let sum = match self.others().sum.take() {
+            Some(sum) => add(sum, gradient),
+            None => gradient,
+        };
+        self.others().sum = Some(sum);
+    }
+
     fn take(&self) -> Option<FloatTensor<Flex>> {
-        let mut others = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *others).sum
+        std::mem::take(&mut *self.others()).sum
     }
 }
 
 /// The parts of a fork as operations of the backends that implement them.
 #[backend_extension(Flex, Autodiff)]
-trait ForkOps: Backend {
+pub trait ForkOps: Backend {
     /// What all uses have in common.
     fn stem_forward(input: FloatTensor<Self>, sum: Sum) -> FloatTensor<Self>;
 

@@ -6,7 +6,9 @@
 use burn::{
     module::Param,
     nn::{GroupNorm, GroupNormConfig},
-    tensor::{Device, Distribution, FloatDType, Tensor, TensorData, Tolerance, ops::ConvOptions},
+    tensor::{
+        Device, Distribution, FloatDType, Tensor, TensorData, Tolerance, module, ops::ConvOptions,
+    },
 };
 
 use crate::{
@@ -96,9 +98,26 @@ fn relative_distance(found: &TensorData, expected: &TensorData) -> f64 {
         .sqrt()
 }
 
-/// Output and gradients of a convolution whose factors are brain floats: those of the weighted sum of the
-/// output, with weights that are brain floats, too.
-fn convolution_of_brain_floats(
+/// Input, weight and the gradient of the output of a convolution.
+fn tensors_of(
+    shape: [usize; 4],
+    filters: usize,
+    kernel: usize,
+    options: &ConvOptions<2>,
+) -> [Tensor<4>; 3] {
+    let device = Device::flex();
+    let input = random(shape, &device);
+    let weight = random([filters, shape[1], kernel, kernel], &device);
+    let output = module::conv2d(input.clone(), weight.clone(), None, options.clone());
+    [input, weight, random(output.dims(), &device)]
+}
+
+fn to_brain_floats(tensor: &Tensor<4>) -> Tensor<4> {
+    tensor.clone().cast(FloatDType::BF16).cast(FloatDType::F32)
+}
+
+/// The output of a convolution and the gradients of input and weight, after the scope of the format.
+fn convolution_in(
     format: ProductFormat,
     tensors: &[Tensor<4>; 3],
     options: &ConvOptions<2>,
@@ -109,7 +128,7 @@ fn convolution_of_brain_floats(
     let [input, weight] = [input, weight].map(Tensor::require_grad);
     let output = format.scope(|| conv2d(input.clone(), weight.clone(), None, options.clone()));
     let gradients = (output.clone() * gradient).sum().backward();
-    [
+    let results: Vec<TensorData> = [
         Some(output),
         input.grad(&gradients),
         weight.grad(&gradients),
@@ -117,44 +136,100 @@ fn convolution_of_brain_floats(
     .into_iter()
     .flatten()
     .map(Tensor::into_data)
-    .collect()
+    .collect();
+    assert_eq!(results.len(), 3);
+    results
 }
 
 #[test]
-fn products_of_brain_floats_are_exact_at_every_level() {
-    let device = Device::flex();
-    // Numbers of terms that are odd, rows of the window and of the gradient that are several segments, and a
-    // transform whose values are rounded.
-    for (shape, filters, kernel, stride, tolerance) in [
-        ([2, 4, 9, 8], 6, 3, 1, 1e-6),
-        ([2, 5, 9, 8], 35, 1, 1, 1e-6),
-        ([1, 33, 40, 20], 70, 1, 1, 1e-6),
-        ([2, 5, 9, 7], 35, 3, 2, 1e-6),
-        ([3, 20, 15, 18], 17, 3, 1, 0.01),
-        ([1, 35, 19, 17], 66, 3, 1, 0.01),
+fn products_of_brain_floats_are_those_of_rounded_values_at_every_level() {
+    // Odd numbers of terms, strides with and without taps for each phase, a dilation, windows of several
+    // segments, and sums of gradients in several parts.
+    for (shape, filters, kernel, stride, dilation) in [
+        ([2, 4, 9, 8], 6, 3, 1, 1),
+        ([2, 5, 9, 8], 35, 1, 1, 1),
+        ([1, 33, 41, 61], 70, 1, 1, 1),
+        ([2, 5, 9, 8], 35, 1, 2, 1),
+        ([2, 5, 9, 7], 35, 3, 2, 1),
+        ([1, 3, 19, 17], 33, 7, 2, 1),
+        ([2, 20, 15, 18], 17, 3, 1, 2),
     ] {
-        let options = ConvOptions::new([stride; 2], [kernel / 2; 2], [1, 1], 1);
-        let side = |side: usize| (side + 2 * (kernel / 2) - kernel) / stride + 1;
-        let tensors = [
-            shape,
-            [filters, shape[1], kernel, kernel],
-            [shape[0], filters, side(shape[2]), side(shape[3])],
-        ]
-        .map(|shape| {
-            let values = random(shape, &device);
-            values.cast(FloatDType::BF16).cast(FloatDType::F32)
+        let padding = [dilation * (kernel / 2); 2];
+        let options = ConvOptions::new([stride; 2], padding, [dilation; 2], 1);
+        let tensors = tensors_of(shape, filters, kernel, &options);
+        let rounded = tensors.each_ref().map(to_brain_floats);
+        let levels = Level::each(|_| {
+            [
+                convolution_in(ProductFormat::F32, &rounded, &options),
+                convolution_in(ProductFormat::Bf16, &tensors, &options),
+                convolution_in(ProductFormat::F32, &tensors, &options),
+            ]
         });
-        let convolve = |format| convolution_of_brain_floats(format, &tensors, &options);
-        let levels = Level::each(|_| [ProductFormat::F32, ProductFormat::Bf16].map(&convolve));
-        for [expected, found] in &levels {
-            for (found, expected) in found.iter().zip(expected) {
+        for [expected, found, exact] in &levels {
+            for ((found, expected), exact) in found.iter().zip(expected).zip(exact) {
                 let distance = relative_distance(found, expected);
-                assert!(distance < tolerance, "{shape:?}: {distance}");
+                assert!(distance < 1e-6, "{shape:?}: {distance}");
+                let rounding = relative_distance(found, exact);
+                assert!((1e-4..5e-3).contains(&rounding), "{shape:?}: {rounding}");
             }
-            // Products of brain floats have no rounding in 32 bits, with or without fused additions.
+            // Products of brain floats need no rounding to 32 bits, with or without fused additions.
             assert!(*found == levels[0][1], "{shape:?}");
         }
     }
+}
+
+#[test]
+fn winograd_in_brain_floats_is_close_at_every_level() {
+    // The last one has several groups of kernels.
+    for (shape, filters) in [
+        ([3, 20, 15, 18], 17),
+        ([1, 35, 19, 17], 66),
+        ([1, 310, 18, 18], 290),
+    ] {
+        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+        let tensors = tensors_of(shape, filters, 3, &options);
+        let levels = Level::each(|_| {
+            [ProductFormat::F32, ProductFormat::Bf16]
+                .map(|format| convolution_in(format, &tensors, &options))
+        });
+        for [expected, found] in &levels {
+            for (found, expected) in found.iter().zip(expected) {
+                let distance = relative_distance(found, expected);
+                assert!((1e-4..0.01).contains(&distance), "{shape:?}: {distance}");
+            }
+        }
+    }
+}
+
+#[test]
+fn brain_floats_keep_nan_and_infinity_to_their_pixels() {
+    let device = Device::flex();
+    let mut values = vec![1.0; 5 * 6];
+    (values[0], values[7]) = (f32::NAN, f32::INFINITY);
+    let input = Tensor::<4>::from_data(TensorData::new(values, [1, 5, 2, 3]), &device);
+    let weight = Tensor::<4>::ones([40, 5, 1, 1], &device);
+    let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+    for output in Level::each(|_| {
+        ProductFormat::Bf16.scope(|| conv2d(input.clone(), weight.clone(), None, options.clone()))
+    }) {
+        let values: Vec<f32> = output.into_data().iter::<f32>().collect();
+        for filter in values.chunks(6) {
+            assert!(filter[0].is_nan());
+            assert_eq!(filter[1..], [f32::INFINITY, 5.0, 5.0, 5.0, 5.0]);
+        }
+    }
+}
+
+/// The scope is that of a thread, and of the convolutions in it.
+#[test]
+fn scopes_do_not_apply_to_other_threads() {
+    let seen = ProductFormat::Bf16.scope(|| {
+        let other = std::thread::scope(|scope| scope.spawn(ProductFormat::current).join());
+        let inner = ProductFormat::F32.scope(ProductFormat::current);
+        [other.unwrap_or_default(), inner, ProductFormat::current()]
+    });
+    let expected = [ProductFormat::F32, ProductFormat::F32, ProductFormat::Bf16];
+    assert_eq!(seen, expected);
 }
 
 /// With an epilogue, and kept weights from the second use on.

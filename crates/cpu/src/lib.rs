@@ -44,7 +44,7 @@ pub use activation::{add_relu, relu};
 pub use convolution::{Epilogue, conv2d, conv2d_fused};
 pub use fork::fork;
 pub use instructions::{InstructionsError, instructions, set_instructions};
-pub use memory::keep_freed_memory;
+pub use memory::{keep_freed_memory, return_freed_memory};
 pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu};
 pub use pooling::max_pool2d;
 pub use product::ProductFormat;

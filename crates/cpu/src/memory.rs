@@ -22,3 +22,15 @@ pub fn keep_freed_memory() {
         }
     }
 }
+
+/// Returns the memory that is free now to the operating system, even after [`keep_freed_memory`]: for the
+/// moment after something that takes much memory only once, such as loading weights. It has no effect
+/// without glibc.
+pub fn return_freed_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: the function may be called at any time, by any thread.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -111,7 +111,15 @@ impl Pyramid {
                     Self(Levels::Joined(Box::new(Joined { pixels, sizes })))
                 })
             }
-            Levels::Apart(levels) => std::array::from_fn(|_| Self(Levels::Apart(levels.clone()))),
+            Levels::Apart(levels) => {
+                let mut uses: [Vec<_>; N] = std::array::from_fn(|_| Vec::new());
+                for level in levels {
+                    for (levels, level) in uses.iter_mut().zip(fork::<N>(level)) {
+                        levels.push(level);
+                    }
+                }
+                uses.map(|levels| Self(Levels::Apart(levels)))
+            }
         }
     }
 

@@ -1,7 +1,5 @@
 //! Residual blocks whose shortcut is the identity.
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use burn::{
     backend::{
         Autodiff, Backend, Dispatch, Flex,
@@ -18,7 +16,8 @@ use burn::{
 
 use crate::{
     activation::{ReluOps, add_relu, masked},
-    flex::{is_f32_on_flex, update_by},
+    flex::is_f32_on_flex,
+    fork::{ForkOps, Sum},
 };
 
 /// The shortcut of a residual block: the tensor that is added at its end.
@@ -29,7 +28,7 @@ use crate::{
 pub struct Shortcut {
     tensor: Tensor<4>,
     /// For the gradient of this use of the tensor, if autodiff does not track it.
-    gradient: Option<Slot>,
+    gradient: Option<Sum>,
 }
 
 /// The input of a residual block, for its layers and for its end.
@@ -56,12 +55,12 @@ pub fn branch(input: Tensor<4>) -> (Tensor<4>, Shortcut) {
     if !(is_f32_on_flex(&input) && input.device().is_autodiff()) {
         return (input.clone(), input.into());
     }
-    let slot = Slot::default();
+    let sum = Sum::default();
     let shortcut = Shortcut {
         tensor: input.clone().detach(),
-        gradient: Some(slot.clone()),
+        gradient: Some(sum.clone()),
     };
-    let input = <Dispatch as BranchOps>::branch_forward(input.into_dispatch(), slot);
+    let input = <Dispatch as ForkOps>::stem_forward(input.into_dispatch(), sum);
     (Tensor::from_dispatch(input), shortcut)
 }
 
@@ -72,14 +71,14 @@ impl Shortcut {
     ///
     /// Panics if the shapes or number formats differ.
     pub fn add_relu(self, output: Tensor<4>) -> Tensor<4> {
-        let Some(slot) = self.gradient else {
+        let Some(sum) = self.gradient else {
             return add_relu(output, self.tensor);
         };
         assert_eq!(output.dims(), self.tensor.dims(), "shapes of the summands");
         assert!(is_f32_on_flex(&output), "number formats of the summands");
         let [output, shortcut] = [output, self.tensor].map(Tensor::into_dispatch);
-        let sum = <Dispatch as BranchOps>::add_shortcut_forward(output, shortcut, slot);
-        Tensor::from_dispatch(sum)
+        let output = <Dispatch as BranchOps>::add_shortcut_forward(output, shortcut, sum);
+        Tensor::from_dispatch(output)
     }
 
     /// The tensor, unless its gradient depends on [`add_relu`](Self::add_relu): `None` for the shortcut of
@@ -101,83 +100,39 @@ impl From<Tensor<4>> for Shortcut {
     }
 }
 
-/// The gradient of a shortcut, from the end of the block to its beginning.
-#[derive(Clone, Debug, Default)]
-struct Slot(Arc<Mutex<Option<FloatTensor<Flex>>>>);
-
-impl Slot {
-    fn replace(&self, gradient: Option<FloatTensor<Flex>>) -> Option<FloatTensor<Flex>> {
-        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut slot, gradient)
-    }
-}
-
-/// The functions as operations of the backends that implement them.
+/// The end of a block as an operation of the backends that implement it.
 #[backend_extension(Flex, Autodiff)]
 trait BranchOps: Backend {
-    fn branch_forward(input: FloatTensor<Self>, slot: Slot) -> FloatTensor<Self>;
-
     fn add_shortcut_forward(
         output: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
-        slot: Slot,
+        sum: Sum,
     ) -> FloatTensor<Self>;
 }
 
 impl BranchOps for Flex {
-    fn branch_forward(input: FloatTensor<Self>, _: Slot) -> FloatTensor<Self> {
-        input
-    }
-
     fn add_shortcut_forward(
         output: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
-        _: Slot,
+        _: Sum,
     ) -> FloatTensor<Self> {
         Self::add_relu_forward(output, shortcut)
     }
 }
 
 impl<C: CheckpointStrategy> BranchOps for Autodiff<Flex, C> {
-    fn branch_forward(input: FloatTensor<Self>, slot: Slot) -> FloatTensor<Self> {
-        let node = input.node();
-        let output = input.into_primitive();
-        match Branch.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(slot, output),
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
-    }
-
-    /// The output is kept even with gradient checkpointing, for the sake of the slot.
+    /// The output is kept even with gradient checkpointing, for the sake of the sum of gradients.
     fn add_shortcut_forward(
         output: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,
-        slot: Slot,
+        sum: Sum,
     ) -> FloatTensor<Self> {
         let node = output.node();
         let [output, shortcut] = [output, shortcut].map(|tensor| tensor.into_primitive());
-        let sum = Flex::add_relu_forward(output, shortcut);
+        let output = Flex::add_relu_forward(output, shortcut);
         match End.prepare::<C>([node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((sum.clone(), slot), sum),
-            OpsKind::UnTracked(prep) => prep.finish(sum),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Branch;
-
-impl Backward<Flex, 1> for Branch {
-    type State = Slot;
-
-    fn backward(self, ops: Ops<Slot, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let mut gradient = grads.consume::<Flex>(&ops.node);
-        if let Some(other) = ops.state.replace(None) {
-            gradient = update_by(gradient, other, |value, other| *value += other);
-        }
-        let [parent] = ops.parents;
-        if let Some(parent) = parent {
-            grads.register::<Flex>(parent.id, gradient);
+            OpsKind::Tracked(prep) => prep.finish((output.clone(), sum), output),
+            OpsKind::UnTracked(prep) => prep.finish(output),
         }
     }
 }
@@ -187,12 +142,12 @@ impl Backward<Flex, 1> for Branch {
 struct End;
 
 impl Backward<Flex, 1> for End {
-    type State = (FloatTensor<Flex>, Slot);
+    type State = (FloatTensor<Flex>, Sum);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let (output, slot) = ops.state;
+        let (output, sum) = ops.state;
         let gradient = masked(&output, grads.consume::<Flex>(&ops.node));
-        slot.replace(Some(gradient.clone()));
+        sum.add_other(gradient.clone());
         let [parent] = ops.parents;
         if let Some(parent) = parent {
             grads.register::<Flex>(parent.id, gradient);

@@ -56,19 +56,22 @@ pub fn choose(level: Level) -> Level {
     *CURRENT.get_or_init(|| level)
 }
 
+/// The level that all kernels will have, unless another is chosen before the first of them runs.
+#[cfg(not(test))]
+pub fn expected() -> Level {
+    CURRENT.get().copied().unwrap_or_else(best)
+}
+
+#[cfg(test)]
+pub fn expected() -> Level {
+    current()
+}
+
 /// The level of all kernels: the best one, unless another was chosen.
 #[cfg(not(test))]
 #[inline]
 pub fn current() -> Level {
     *CURRENT.get_or_init(best)
-}
-
-/// Whether the processor multiplies brain floats faster than 32-bit floats, with the current level.
-pub fn has_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return crate::product::Bf16::new().is_some();
-    #[cfg(not(target_arch = "x86_64"))]
-    false
 }
 
 /// The number of levels, counted from the best one, that a test skips.

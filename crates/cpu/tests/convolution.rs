@@ -156,6 +156,10 @@ fn tracked<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
     Tensor::from_data(tensor.into_data(), &Device::flex().autodiff()).require_grad()
 }
 
+fn constant<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
+    Tensor::from_data(tensor.into_data(), &Device::flex().autodiff())
+}
+
 #[test]
 fn fused_convolutions_match_those_in_steps() {
     let device = Device::flex();
@@ -197,40 +201,47 @@ fn fused_convolutions_match_those_in_steps() {
                     .into_data()
                     .assert_approx_eq::<f32>(&expected, tolerance);
             }
-            let epilogue = Epilogue {
-                scale: epilogue.scale.map(tracked),
-                shift: epilogue.shift.map(tracked),
-                addend: epilogue.addend.map(tracked),
-                relu: epilogue.relu,
-            };
-            let (input, weight) = (tracked(input.clone()), tracked(weight.clone()));
-            let found = conv2d_fused(
-                input.clone(),
-                weight.clone(),
-                epilogue.clone(),
-                options.clone(),
-            );
-            let gradients = |output: Tensor<4>| {
-                let gradients = output.square().mean().backward();
-                let addend = epilogue.addend.as_ref();
-                [Some(&input), Some(&weight), addend]
-                    .map(|tensor| tensor.and_then(|tensor| tensor.grad(&gradients)))
-            };
-            let output = module::conv2d(input.clone(), weight.clone(), None, options.clone());
-            let output = finished(output, &epilogue);
-            let found_gradients = gradients(found.clone());
-            for (found, expected) in found_gradients.into_iter().zip(gradients(output)) {
-                assert_eq!(found.is_some(), expected.is_some());
-                if let (Some(found), Some(expected)) = (found, expected) {
-                    let expected = expected.into_data();
-                    found
-                        .into_data()
-                        .assert_approx_eq::<f32>(&expected, tolerance);
+            // Scale and shift with gradients, and as constants.
+            for vector in [tracked, constant] {
+                let epilogue = Epilogue {
+                    scale: epilogue.scale.clone().map(vector),
+                    shift: epilogue.shift.clone().map(vector),
+                    addend: epilogue.addend.clone().map(tracked),
+                    relu: epilogue.relu,
+                };
+                let (input, weight) = (tracked(input.clone()), tracked(weight.clone()));
+                let found = conv2d_fused(
+                    input.clone(),
+                    weight.clone(),
+                    epilogue.clone(),
+                    options.clone(),
+                );
+                let gradients = |output: Tensor<4>| {
+                    let gradients = output.square().mean().backward();
+                    let of = |tensor: &Tensor<4>| tensor.grad(&gradients).map(Tensor::into_data);
+                    let of_vector =
+                        |tensor: &Tensor<1>| tensor.grad(&gradients).map(Tensor::into_data);
+                    [
+                        of(&input),
+                        of(&weight),
+                        epilogue.addend.as_ref().and_then(of),
+                        epilogue.scale.as_ref().and_then(of_vector),
+                        epilogue.shift.as_ref().and_then(of_vector),
+                    ]
+                };
+                let output = module::conv2d(input.clone(), weight.clone(), None, options.clone());
+                let output = finished(output, &epilogue);
+                let found_gradients = gradients(found.clone());
+                for (found, expected) in found_gradients.into_iter().zip(gradients(output)) {
+                    assert_eq!(found.is_some(), expected.is_some());
+                    if let (Some(found), Some(expected)) = (found, expected) {
+                        found.assert_approx_eq::<f32>(&expected, tolerance);
+                    }
                 }
+                found
+                    .into_data()
+                    .assert_approx_eq::<f32>(&expected, tolerance);
             }
-            found
-                .into_data()
-                .assert_approx_eq::<f32>(&expected, tolerance);
         }
     }
 }

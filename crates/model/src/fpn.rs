@@ -207,13 +207,18 @@ impl Fpn {
         let mut coarser: Option<Tensor<4>> = None;
         for (feature, lateral) in laterals {
             let lateral = convolve(lateral, feature);
-            // The finer map may have an odd size: doubling would exceed it.
-            let [map, next] = fork(match coarser {
+            let map = match coarser.take() {
+                // The finer map may have an odd size: doubling would exceed it.
                 Some(coarser) => add_upsampled(lateral, coarser),
                 None => lateral,
-            });
-            merged.push(map);
-            coarser = Some(next);
+            };
+            if merged.len() + 1 == self.lateral.len() {
+                merged.push(map);
+            } else {
+                let [map, next] = fork(map);
+                merged.push(map);
+                coarser = Some(next);
+            }
         }
         let mut levels: Vec<Tensor<4>> = merged
             .into_iter()

@@ -126,7 +126,7 @@ pub fn measure(
     let divided = collate.collate(dataset, &indices, FIRST)?;
     let steps = time_steps(
         config,
-        model,
+        model.clone(),
         &divided,
         &devices,
         rounds,
@@ -151,14 +151,15 @@ pub fn measure(
 }
 
 /// Times whole training steps of `model` on the first batch of a data set. Calls `warmed_up` before
-/// the steps that count.
+/// the steps that count. Keeps no copy of the initial weights, so that the peak of memory is that of a
+/// training.
 ///
 /// # Errors
 ///
 /// Fails if an image cannot be read or a device fails.
 pub fn measure_steps(
     config: &RunConfig,
-    model: &Fcos,
+    model: Fcos,
     dataset: &Arc<DetectionDataset>,
     rounds: Rounds,
     warmed_up: impl FnOnce(),
@@ -278,16 +279,16 @@ impl Steps {
 /// Times whole training steps.
 fn time_steps(
     config: &RunConfig,
-    model: &Fcos,
+    model: Fcos,
     batch: &TrainBatch,
     devices: &[Device],
     rounds: Rounds,
     stopwatch: &mut Stopwatch,
     warmed_up: impl FnOnce(),
 ) -> Result<Steps, Error> {
-    let mut scheduler = config.optimization.scheduler(model, usize::MAX)?;
-    let mut optimizer = config.optimization.optimizer(model)?;
-    let mut learned = trainable(config, model.clone(), devices.to_vec())?;
+    let mut scheduler = config.optimization.scheduler(&model, usize::MAX)?;
+    let mut optimizer = config.optimization.optimizer(&model)?;
+    let mut learned = trainable(config, model, devices.to_vec())?;
     let mut first = None;
     let started = Instant::now();
     let mut step = |learned: TrainableDetector| -> Result<TrainableDetector, Error> {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use fcos_burn::{
-    detect::device::keep_freed_memory,
+    detect::device::{keep_freed_memory, return_freed_memory},
     train::training::{initial_model, open_devices},
     train::{InitialWeights, RunConfig},
 };
@@ -155,13 +155,15 @@ fn measure(
         if has(Part::Inference) {
             inference = Some(inference::measure(&config, &model, &dataset, rounds)?);
         }
+        // As `train` does after loading weights.
+        return_freed_memory();
         if has(Part::Training) {
             training = Some(training::measure(&config, &model, &dataset, rounds)?);
         }
         if has(Part::Step) {
             step = Some(training::measure_steps(
                 &config,
-                &model,
+                model,
                 &dataset,
                 rounds,
                 || pause(cli.pause),

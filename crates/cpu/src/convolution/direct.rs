@@ -38,8 +38,8 @@ const PART_PIXELS: usize = 1024;
 /// The most values of all these parts together.
 const GRADIENT_VALUES: usize = 4 << 20;
 
-/// The fewest tasks of each thread in all parts: the more, the more often the pixels are read, and rounded
-/// for products in 16 bits.
+/// The tasks of each thread, over all parts. With more tasks, pixels are read, and in 16 bits rounded, more
+/// often.
 const TASKS: usize = 2;
 
 /// How the filters and channels of a weight become the two sides of a product.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::{
     backend::{Flex, tensor::FloatTensor},
-    tensor::{Tensor, ops::ConvOptions},
+    tensor::{DType, Tensor, ops::ConvOptions},
 };
 
 use crate::{
@@ -13,7 +13,9 @@ use crate::{
     product::{Finish, ProductFormat},
 };
 
-use super::{compute, conv2d, images_of, maps::Part, packed_weights, supported_parts};
+use super::{
+    compute, conv2d, convolve_scaled, images_of, maps::Part, packed_weights, supported_parts,
+};
 
 /// What becomes of the output of a convolution: relu(`scale` · output + `shift` + `addend`), each
 /// part of which may be left out.
@@ -32,9 +34,9 @@ pub struct Epilogue {
 
 /// [`conv2d`] without bias, followed by `epilogue`.
 ///
-/// Without autodiff, the output of the convolution is not written before the epilogue. With autodiff,
-/// and on other backends, the weight is multiplied by the scale, and `conv2d`, [`add_relu`] and
-/// [`relu`] do the rest.
+/// Without autodiff, the output of the convolution is not written before the epilogue. With autodiff, scale
+/// and shift are part of the convolution if both are given and neither has a gradient; otherwise, and on
+/// other backends, the weight is multiplied by the scale. [`add_relu`] and [`relu`] do the rest.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor, ops::ConvOptions};
@@ -85,11 +87,25 @@ fn in_steps(
     epilogue: Epilogue,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let weight = match epilogue.scale {
-        Some(scale) => weight * scale.reshape([-1, 1, 1, 1]),
-        None => weight,
+    let output = match (epilogue.scale, epilogue.shift) {
+        (Some(scale), Some(shift)) => {
+            let parts = supported_parts(
+                &[images_of(&input)],
+                &input,
+                &weight,
+                Some(&shift),
+                &options,
+            );
+            match parts {
+                Some(parts) if scale.dtype() == DType::F32 => {
+                    convolve_scaled(input, weight, [scale, shift], parts)
+                }
+                _ => conv2d(input, times(weight, scale), Some(shift), options),
+            }
+        }
+        (Some(scale), None) => conv2d(input, times(weight, scale), None, options),
+        (None, shift) => conv2d(input, weight, shift, options),
     };
-    let output = conv2d(input, weight, epilogue.shift, options);
     if let Some(addend) = &epilogue.addend {
         assert_is_of_output(addend, output.dims());
     }
@@ -99,6 +115,11 @@ fn in_steps(
         (None, true) => relu(output),
         (None, false) => output,
     }
+}
+
+/// Each filter times its scale.
+fn times(weight: Tensor<4>, scale: Tensor<1>) -> Tensor<4> {
+    weight * scale.reshape([-1, 1, 1, 1])
 }
 
 fn assert_is_of_output(addend: &Tensor<4>, shape: [usize; 4]) {

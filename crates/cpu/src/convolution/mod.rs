@@ -31,13 +31,14 @@ use burn::{
             ops::{Backward, Ops, OpsKind},
         },
         backend_extension,
+        ops::FloatTensorOps,
         tensor::FloatTensor,
     },
-    tensor::{DType, Tensor, module, ops::ConvOptions},
+    tensor::{DType, Shape, Tensor, module, ops::ConvOptions},
 };
 
 use crate::{
-    flex::{channels_first, channels_last, is_f32_on_flex, tensor, values},
+    flex::{channels_first, channels_last, is_f32_on_flex, tensor, update_chunks, values},
     nhwc::Nhwc,
     product::{Finish, ProductFormat},
 };
@@ -110,6 +111,24 @@ pub fn convolve(
     })
 }
 
+/// [`convolve`] without bias, times `scale` plus `shift`, one value for each filter. Scaled weights are not
+/// kept for the gradients, unless autodiff tracks one of these vectors.
+fn convolve_scaled(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    [scale, shift]: [Tensor<1>; 2],
+    parts: Arc<[Part]>,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as ConvolutionOps>::scaled_convolution(
+        input.into_dispatch(),
+        weight.into_dispatch(),
+        scale.into_dispatch(),
+        shift.into_dispatch(),
+        ProductFormat::current(),
+        parts,
+    ))
+}
+
 /// The number of images of a tensor and their size, `[height, width]`.
 pub fn images_of(maps: &Tensor<4>) -> (usize, [usize; 2]) {
     let [images, _, height, width] = maps.dims();
@@ -171,6 +190,15 @@ trait ConvolutionOps: Backend {
         format: ProductFormat,
         parts: Arc<[Part]>,
     ) -> FloatTensor<Self>;
+
+    fn scaled_convolution(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        format: ProductFormat,
+        parts: Arc<[Part]>,
+    ) -> FloatTensor<Self>;
 }
 
 impl ConvolutionOps for Flex {
@@ -211,6 +239,34 @@ impl ConvolutionOps for Flex {
             &parts,
         )
     }
+
+    fn scaled_convolution(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        format: ProductFormat,
+        parts: Arc<[Part]>,
+    ) -> FloatTensor<Self> {
+        let tensors = [&input, &weight, &scale, &shift];
+        compute_scaled(tensors, packed_weights::kept, format, &parts)
+    }
+}
+
+/// The values of a scaled convolution.
+fn compute_scaled(
+    [input, weight, scale, shift]: [&FloatTensor<Flex>; 4],
+    pack: Pack,
+    format: ProductFormat,
+    parts: &[Part],
+) -> FloatTensor<Flex> {
+    let [scale, shift] = [scale, shift].map(|vector| vector.to_contiguous());
+    let finish = Finish {
+        scale: Some(values(&scale)),
+        bias: Some(values(&shift)),
+        ..Finish::default()
+    };
+    compute(input, weight, pack, finish, format, parts)
 }
 
 /// How a contiguous weight is packed.
@@ -313,6 +369,37 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
         let output = compute(x, w, packed_weights::fresh, finish, format, &parts);
         track::<C, 3>([&input, &weight, &bias], format, parts, output)
     }
+
+    fn scaled_convolution(
+        input: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        shift: FloatTensor<Self>,
+        format: ProductFormat,
+        parts: Arc<[Part]>,
+    ) -> FloatTensor<Self> {
+        if scale.is_tracked() || shift.is_tracked() {
+            let filters = scale.primitive().shape()[0];
+            let scale = Self::float_reshape(scale, Shape::from([filters, 1, 1, 1]));
+            let weight = Self::float_mul(weight, scale);
+            return Self::convolution_with_bias(input, weight, shift, format, parts);
+        }
+        let tensors = [&input, &weight, &scale, &shift].map(|tensor| tensor.primitive());
+        let output = compute_scaled(tensors, packed_weights::fresh, format, &parts);
+        let nodes = [input.node(), weight.node()];
+        match ScaledConvolution
+            .prepare::<C>(nodes)
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(mut prep) => {
+                let scale = scale.into_primitive().to_contiguous();
+                let (input, weight) = (prep.checkpoint(&input), prep.checkpoint(&weight));
+                prep.finish(((input, weight, format, parts), scale), output)
+            }
+            OpsKind::UnTracked(prep) => prep.finish(output),
+        }
+    }
 }
 
 /// Records `output` as the result of `parents`, which are input, weight and optionally bias.
@@ -352,7 +439,7 @@ impl Backward<Flex, 2> for Convolution {
     fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register_gradients(grads, checkpointer, ops.state, parents, &gradient);
+        register_gradients(grads, checkpointer, ops.state, parents, &gradient, None);
     }
 }
 
@@ -367,25 +454,60 @@ impl Backward<Flex, 3> for Convolution {
             let result = algorithm::bias_gradient(values(&gradient), filters);
             grads.register::<Flex>(bias, tensor(result, [filters]));
         }
-        register_gradients(grads, checkpointer, ops.state, [input, weight], &gradient);
+        let parents = [input, weight];
+        register_gradients(grads, checkpointer, ops.state, parents, &gradient, None);
     }
 }
 
-/// Computes and registers the gradients of input and weight, if they are required.
+/// A convolution with a constant scale and shift.
+#[derive(Debug)]
+struct ScaledConvolution;
+
+impl Backward<Flex, 2> for ScaledConvolution {
+    type State = (State, FloatTensor<Flex>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let (state, scale) = ops.state;
+        let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
+        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
+        let scale = Some(values(&scale));
+        register_gradients(grads, checkpointer, state, parents, &gradient, scale);
+    }
+}
+
+/// Computes and registers the gradients of input and weight, if they are required. `scale` has a factor for
+/// each filter.
 fn register_gradients(
     grads: &mut Gradients,
     checkpointer: &mut Checkpointer,
     (input, weight, format, parts): State,
     [input_parent, weight_parent]: [Option<NodeId>; 2],
     gradient: &FloatTensor<Flex>,
+    scale: Option<&[f32]>,
 ) {
+    let scaled = |weight: FloatTensor<Flex>| match scale {
+        Some(scale) => {
+            let filter = weight.shape().num_elements() / scale.len().max(1);
+            update_chunks(weight, filter.max(1), |index, values| {
+                for value in values {
+                    *value *= scale[index];
+                }
+            })
+        }
+        None => weight,
+    };
     let input = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(input);
     let weight = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(weight);
     let [_, channels, _, _] = input.shape().dims::<4>();
     let shape_of_weight: [usize; 4] = weight.shape().dims();
     let gradients = outputs(values(gradient), &parts, shape_of_weight[0]);
     if let Some(node) = input_parent {
-        let weight = weight.to_contiguous();
+        let weight = scaled(weight.to_contiguous());
         let result =
             algorithm::input_gradient(format, &gradients, &parts, values(&weight), channels);
         let size = |part: &Part| part.geometry.input;
@@ -395,6 +517,6 @@ fn register_gradients(
         let input = channels_last(&input);
         let inputs = inputs(values(&input), &parts, channels);
         let result = algorithm::weight_gradient(format, &inputs, &gradients);
-        grads.register::<Flex>(node, tensor(result, shape_of_weight));
+        grads.register::<Flex>(node, scaled(tensor(result, shape_of_weight)));
     }
 }

@@ -7,8 +7,8 @@ use crate::product::Panels;
 /// Some panels of the sums of a part, with their indices, and what is added up in this part.
 pub type Task<'a, T> = (Vec<(usize, &'a mut [f32])>, &'a [T]);
 
-/// Divides the panels of each part, one for every `length` summands, into tasks: at least `count`, if there
-/// are so many panels.
+/// Divides the panels of each part, one for every `length` summands, into tasks of nearly the same size:
+/// in total `count` or a few more, if there are so many panels.
 pub fn tasks<'a, T>(
     sums: &'a mut [Panels],
     summands: &'a [T],
@@ -19,11 +19,9 @@ pub fn tasks<'a, T>(
     let mut tasks = Vec::new();
     for (sums, summands) in sums.iter_mut().zip(summands.chunks(length)) {
         let mut panels: Vec<_> = sums.panels_mut().enumerate().collect();
-        let size = panels.len().div_ceil(groups);
-        while !panels.is_empty() {
-            let rest = panels.split_off(size.min(panels.len()));
-            tasks.push((panels, summands));
-            panels = rest;
+        for rest in (1..=groups.min(panels.len())).rev() {
+            let others = panels.split_off(panels.len().div_ceil(rest));
+            tasks.push((std::mem::replace(&mut panels, others), summands));
         }
     }
     tasks
@@ -42,4 +40,43 @@ pub fn add_up(parts: Vec<Panels>) -> Panels {
         });
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{product::lanes, simd::Level};
+
+    #[test]
+    fn tasks_have_every_panel_once() {
+        let _level = Level::hold();
+        let summands: Vec<usize> = (0..7).collect();
+        for (panels, parts, count, expected) in [
+            (5, 1, 4, 4),
+            (1, 1, 4, 1),
+            (3, 2, 4, 4),
+            (3, 2, 100, 6),
+            (8, 7, 2, 7),
+        ] {
+            let length = summands.len().div_ceil(parts);
+            let columns = panels * 2 * lanes() - 1;
+            let mut sums: Vec<_> = (summands.chunks(length))
+                .map(|_| Panels::unspecified(1, columns))
+                .collect();
+            let tasks = tasks(&mut sums, &summands, length, count);
+            assert_eq!(tasks.len(), expected);
+            let sizes = || tasks.iter().map(|(panels, _)| panels.len());
+            assert!(sizes().max() <= sizes().min().map(|size| size + 1));
+            let mut found: Vec<(usize, usize)> = (tasks.iter())
+                .flat_map(|(panels, summands)| {
+                    panels.iter().map(|(index, _)| (summands[0], *index))
+                })
+                .collect();
+            found.sort_unstable();
+            let expected: Vec<(usize, usize)> = (summands.chunks(length))
+                .flat_map(|part| (0..panels).map(|index| (part[0], index)))
+                .collect();
+            assert_eq!(found, expected);
+        }
+    }
 }

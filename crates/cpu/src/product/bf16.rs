@@ -14,7 +14,7 @@ use super::{
     arithmetic::{Arithmetic, Product},
     pairs::{PairRows, pair_two},
 };
-use crate::simd::{Level, current};
+use crate::simd::{Level, current, expected};
 
 pulp::simd_type! {
     /// Those of [`V4`] and those for brain floats.
@@ -52,7 +52,16 @@ pub struct Bf16 {
 impl Bf16 {
     /// `None` if the kernels use other instructions, or the processor has none for brain floats.
     pub fn new() -> Option<Self> {
-        match current() {
+        Self::at(current())
+    }
+
+    /// Whether kernels can have these instructions. The level stays open if it is.
+    pub fn is_available() -> bool {
+        Self::at(expected()).is_some()
+    }
+
+    fn at(level: Level) -> Option<Self> {
+        match level {
             Level::Avx512(simd) => Some(Self {
                 simd,
                 instructions: Instructions::try_new()?,

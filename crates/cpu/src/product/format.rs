@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use crate::simd;
+#[cfg(target_arch = "x86_64")]
+use super::bf16::Bf16;
 
 /// The format of the numbers that the products of convolutions multiply. Tensors, and the sums of
 /// products, are in 32 bits either way.
@@ -27,12 +28,16 @@ impl ProductFormat {
     pub fn is_supported(self) -> bool {
         match self {
             Self::F32 => true,
-            Self::Bf16 => simd::has_bf16(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Bf16 => Bf16::is_available(),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Bf16 => false,
         }
     }
 
     /// Calls `run`. Convolutions that this thread computes meanwhile have products in this format, if it
-    /// [is supported](Self::is_supported), and so have their gradients, whenever they are computed.
+    /// [is supported](Self::is_supported), and so have their gradients, whenever they are computed. It does
+    /// not apply to convolutions in threads that `run` starts.
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor, ops::ConvOptions};

@@ -25,8 +25,6 @@ mod rows;
 #[forbid(unsafe_code)]
 mod vectors;
 
-#[cfg(target_arch = "x86_64")]
-pub use bf16::Bf16;
 pub use columns::{Columns, LeftColumns, PairedColumns};
 pub use format::ProductFormat;
 pub use panels::{Blocks, Panel, PanelColumns, Panels, lanes};

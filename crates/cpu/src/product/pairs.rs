@@ -75,7 +75,8 @@ impl WithSimd for PairRows<'_> {
     }
 }
 
-/// Rounds values to brain floats. Two of them, one after the other, are a pair.
+/// Rounds values to brain floats. Two of them, one after the other, are a pair if the lower bytes of a number
+/// come first, as on all processors with instructions for them.
 #[inline(always)]
 pub fn round(values: &[f32], output: &mut [u16]) {
     for (output, value) in output.iter_mut().zip(values) {

@@ -68,6 +68,7 @@ pub enum Precision {
     F32,
     /// 32-bit floats, but convolutions multiply 16-bit brain floats, and add up their products in 32 bits.
     /// Only for the CPU, if its processor has AVX-512 BF16: convolutions then take less time.
+    /// [`DeviceName::open`] checks this. Elsewhere, it is the same as [`F32`](Self::F32).
     Bf16Products,
     /// 16-bit brain floats.
     Bf16,
@@ -181,15 +182,15 @@ impl DeviceName {
 
     /// Whether the device, which has this name, supports a format.
     fn supports(&self, device: &Device, precision: Precision) -> bool {
-        let is_cpu = matches!(
-            self.0,
-            Place::Local {
-                backend: Backend::Cpu,
-                ..
-            }
-        );
-        match precision {
-            Precision::Bf16Products => is_cpu && multiplies_bf16(),
+        match (precision, &self.0) {
+            (
+                Precision::Bf16Products,
+                Place::Local {
+                    backend: Backend::Cpu,
+                    ..
+                },
+            ) => multiplies_bf16(),
+            (Precision::Bf16Products, _) => false,
             _ => device.supports_dtype(precision.dtype()),
         }
     }
@@ -341,6 +342,14 @@ pub fn naming_loss<T, E: From<DeviceError>>(
 pub fn keep_freed_memory() {
     #[cfg(feature = "flex")]
     fcos_burn_cpu::keep_freed_memory();
+}
+
+/// Returns the memory that is free now to the operating system, even after [`keep_freed_memory`]: for the
+/// moment after something that takes much memory only once, such as loading weights. It has no effect
+/// without glibc, or if the CPU is not built in.
+pub fn return_freed_memory() {
+    #[cfg(feature = "flex")]
+    fcos_burn_cpu::return_freed_memory();
 }
 
 /// Whether the CPU multiplies 16-bit brain floats faster than 32-bit floats.
@@ -574,8 +583,8 @@ impl Precision {
         images.cast(self.dtype())
     }
 
-    /// Calls `run`. Convolutions of this thread meanwhile, and their gradients whenever they are computed,
-    /// multiply in this format.
+    /// Calls `run`. Convolutions that this thread computes meanwhile, and their gradients whenever they are
+    /// computed, multiply in this format. It does not apply to threads that `run` starts.
     pub fn scope<R>(self, run: impl FnOnce() -> R) -> R {
         #[cfg(feature = "flex")]
         if self == Self::Bf16Products {

@@ -32,7 +32,7 @@ use fcos_burn_data::{
 };
 use fcos_burn_detect::{
     Detector,
-    device::{DeviceName, on_devices},
+    device::{DeviceName, on_devices, return_freed_memory},
     json::{read_json, write_json},
     known_classes,
 };
@@ -356,6 +356,7 @@ impl Trainer {
         let mut model = initial_model(&config, &devices[0])?;
         if let Some(weights) = &self.initial_weights {
             model = weights.load(model, &config.data.categories)?;
+            return_freed_memory();
         }
         let (folder, log) = RunFolder::create(output)?;
         let position = Position::default();
@@ -399,6 +400,7 @@ impl Trainer {
             let checkpoints = folder.checkpoints();
             let model = initial_model(&config, &devices[0])?;
             let checkpoint = checkpoints.last(&model, &config.optimization)?;
+            return_freed_memory();
             if let Some(warning) = &checkpoint.warning {
                 log::warn!("{warning}");
                 let log_path = folder.log_path();
