@@ -17,7 +17,7 @@ convolutions, two operations a multiplication; with Winograd's F(4x4, 3x3), thos
 stride 1 count a quarter. The peak is that of a product of two matrices in PyTorch.
 
 `--precision bf16-products` lets our convolutions multiply 16-bit brain floats. Peers whose names end
-with `-bf16` do the same. The case `small-8x160` has random weights on both sides, so losses and detections
+with `-bf16` compute in 16 bits, activations included. The case `small-8x160` has random weights on both sides, so losses and detections
 differ.
 
 `--instructions avx2` compares with PyTorch as on a processor without AVX-512. ONNX Runtime and OpenVINO
@@ -54,8 +54,8 @@ CASES = {
     "small-8x160": ("small", 8, (160, 120)),
 }
 
-# Other ways to run the same network, and what they can do. With `-bf16`, PyTorch multiplies in 16 bits
-# (autocast), and OpenVINO computes in 16 bits.
+# Other ways to run the same network, and what they can do. With `-bf16`, PyTorch runs under autocast and
+# OpenVINO in bf16: activations are in 16 bits, too.
 PEERS = {
     "eager": ["inference", "step"],
     "channels-last": ["inference", "step"],
@@ -279,7 +279,7 @@ def kind(case):
 
 
 def arithmetic_of(case):
-    """The number format of a forward pass of the peer. PyTorch keeps what it casts until the context ends."""
+    """Autocast for a `-bf16` peer. PyTorch keeps its casts of trainable weights until the context ends."""
     import torch
 
     return torch.autocast("cpu", torch.bfloat16, enabled=case.get("peer", "").endswith("-bf16"))
@@ -404,7 +404,8 @@ def torchvision_inference(case, model, pictures, _targets, clock):
     def forward(images):
         with arithmetic_of(case):
             features = list(model.backbone(images.tensors).values())
-            return features, model.head(features)
+            outputs = model.head(features)
+        return features, {name: values.float() for name, values in outputs.items()}
 
     def detect():
         with arithmetic_of(case):

@@ -21,7 +21,8 @@ use crate::flex::{is_f32_on_flex, update_by};
 /// The same tensor `N` times, for as many uses.
 ///
 /// The gradients are those of a clone for each use, but this crate adds them up on all threads, where
-/// autodiff would use one. The tensors are kept even with gradient checkpointing.
+/// autodiff would use one. Add up the losses of all uses and call `backward` once. The tensors are kept even
+/// with gradient checkpointing.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -53,7 +54,7 @@ pub struct Sum(Arc<Mutex<Others>>);
 
 #[derive(Debug, Default)]
 struct Others {
-    /// Whether there is a first one.
+    /// Whether autodiff has a first one.
     has_first: bool,
     sum: Option<FloatTensor<Flex>>,
 }
@@ -130,7 +131,7 @@ impl<C: CheckpointStrategy> ForkOps for Autodiff<Flex, C> {
     }
 }
 
-/// Its gradient is that of the first use, and the others.
+/// Its gradient is that of the first use plus the sum of the others.
 #[derive(Debug)]
 struct Stem;
 
@@ -149,7 +150,7 @@ impl Backward<Flex, 1> for Stem {
     }
 }
 
-/// The gradient of a use that is not the first one reaches the stem by the sum.
+/// The first gradient reaches the stem through autodiff, the others through the sum.
 #[derive(Debug)]
 struct Tine;
 

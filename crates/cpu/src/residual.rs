@@ -121,7 +121,7 @@ impl BranchOps for Flex {
 }
 
 impl<C: CheckpointStrategy> BranchOps for Autodiff<Flex, C> {
-    /// The output is kept even with gradient checkpointing, for the sake of the sum of gradients.
+    /// The output is kept even with gradient checkpointing: this step must run once.
     fn add_shortcut_forward(
         output: FloatTensor<Self>,
         shortcut: FloatTensor<Self>,

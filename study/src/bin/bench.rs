@@ -155,7 +155,7 @@ fn measure(
         if has(Part::Inference) {
             inference = Some(inference::measure(&config, &model, &dataset, rounds)?);
         }
-        // As `train` does after loading weights.
+        // Before a training, as in `train`.
         return_freed_memory();
         if has(Part::Training) {
             training = Some(training::measure(&config, &model, &dataset, rounds)?);

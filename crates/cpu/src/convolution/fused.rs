@@ -35,7 +35,7 @@ pub struct Epilogue {
 /// [`conv2d`] without bias, followed by `epilogue`.
 ///
 /// Without autodiff, the output of the convolution is not written before the epilogue. With autodiff, scale
-/// and shift are part of the convolution if both are given and neither has a gradient; otherwise, and on
+/// and shift are part of the convolution if both are given and neither requires a gradient; otherwise, and on
 /// other backends, the weight is multiplied by the scale. [`add_relu`] and [`relu`] do the rest.
 ///
 /// ```

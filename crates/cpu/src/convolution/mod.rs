@@ -111,8 +111,8 @@ pub fn convolve(
     })
 }
 
-/// [`convolve`] without bias, times `scale` plus `shift`, one value for each filter. Scaled weights are not
-/// kept for the gradients, unless autodiff tracks one of these vectors.
+/// `scale` · [`convolve`] + `shift`, without bias; both vectors have one value for each filter. The scaled
+/// weight is not kept for the backward pass, unless autodiff tracks one of them.
 fn convolve_scaled(
     input: Tensor<4>,
     weight: Tensor<4>,

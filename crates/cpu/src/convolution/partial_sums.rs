@@ -7,8 +7,8 @@ use crate::product::Panels;
 /// Some panels of the sums of a part, with their indices, and what is added up in this part.
 pub type Task<'a, T> = (Vec<(usize, &'a mut [f32])>, &'a [T]);
 
-/// Divides the panels of each part, one for every `length` summands, into tasks of nearly the same size:
-/// in total `count` or a few more, if there are so many panels.
+/// Divides the panels of each part, which has `length` summands, into tasks of nearly the same size: `count`
+/// in total or a few more, if there are enough panels.
 pub fn tasks<'a, T>(
     sums: &'a mut [Panels],
     summands: &'a [T],

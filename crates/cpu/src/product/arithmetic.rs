@@ -81,8 +81,8 @@ impl<S: Simd> Arithmetic for Singles<S> {
     }
 }
 
-/// A term is a pair of brain floats, which are multiplied in 32 bits: the same values with any instructions,
-/// though more slowly than [`Singles`].
+/// A term is a pair of brain floats, which are multiplied in 32 bits: the values of AVX-512 BF16 with any
+/// instructions, subnormal numbers aside. Only tests use it, since it is slower than [`Singles`].
 #[derive(Clone, Copy)]
 struct Pairs<S>(S);
 

@@ -42,7 +42,7 @@ pulp::simd_type! {
     }
 }
 
-/// A term is a pair of brain floats. Their two products are added to the sum at once.
+/// A term is a pair of brain floats. One instruction adds both products to the sum.
 #[derive(Clone, Copy)]
 pub struct Bf16 {
     simd: V4,
@@ -55,7 +55,7 @@ impl Bf16 {
         Self::at(current())
     }
 
-    /// Whether kernels can have these instructions. The level stays open if it is.
+    /// Whether kernels can have these instructions. Does not fix the level.
     pub fn is_available() -> bool {
         Self::at(expected()).is_some()
     }

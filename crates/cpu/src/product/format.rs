@@ -23,8 +23,8 @@ thread_local! {
 }
 
 impl ProductFormat {
-    /// Whether products are faster in this format with the [instructions](crate::instructions) that are
-    /// used. Otherwise, they are in 32 bits.
+    /// Whether convolutions use this format where it is asked for, given the
+    /// [instructions](crate::instructions). Otherwise, they use 32 bits.
     pub fn is_supported(self) -> bool {
         match self {
             Self::F32 => true,
@@ -60,7 +60,7 @@ impl ProductFormat {
         run()
     }
 
-    /// The format of this thread's products. Tests also compute those that are not faster.
+    /// The format of this thread's products. Tests also use an unsupported one, for the portable kernels.
     pub(crate) fn current() -> Self {
         let format = CURRENT.get();
         match format.is_supported() || cfg!(test) {

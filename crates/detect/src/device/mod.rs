@@ -68,7 +68,8 @@ pub enum Precision {
     F32,
     /// 32-bit floats, but convolutions multiply 16-bit brain floats, and add up their products in 32 bits.
     /// Only for the CPU, if its processor has AVX-512 BF16: convolutions then take less time.
-    /// [`DeviceName::open`] checks this. Elsewhere, it is the same as [`F32`](Self::F32).
+    /// [`DeviceName::open`] checks this. On a device that was opened by other means, it may be the same as
+    /// [`F32`](Self::F32).
     Bf16Products,
     /// 16-bit brain floats.
     Bf16,
@@ -587,9 +588,15 @@ impl Precision {
     /// computed, multiply in this format. It does not apply to threads that `run` starts.
     pub fn scope<R>(self, run: impl FnOnce() -> R) -> R {
         #[cfg(feature = "flex")]
-        if self == Self::Bf16Products {
-            return fcos_burn_cpu::ProductFormat::Bf16.scope(run);
+        {
+            use fcos_burn_cpu::ProductFormat;
+            let format = match self {
+                Self::Bf16Products => ProductFormat::Bf16,
+                _ => ProductFormat::F32,
+            };
+            format.scope(run)
         }
+        #[cfg(not(feature = "flex"))]
         run()
     }
 
