@@ -1,11 +1,6 @@
 //! How the terms of products are multiplied and added up.
 
-use pulp::{Simd, WithSimd};
-
-#[cfg(target_arch = "x86_64")]
-use super::bf16::Bf16;
-use super::format::ProductFormat;
-use crate::simd::dispatch;
+use pulp::Simd;
 
 /// Multiplies and adds terms, in vectors.
 pub trait Arithmetic: Copy {
@@ -27,45 +22,9 @@ pub trait Product {
     fn compute<A: Arithmetic>(self, arithmetic: A);
 }
 
-/// Computes a product whose factors are in a format.
-pub fn multiply(format: ProductFormat, product: impl Product) {
-    match format {
-        ProductFormat::F32 => dispatch(InSingles(product)),
-        ProductFormat::Bf16 => {
-            #[cfg(target_arch = "x86_64")]
-            if let Some(bf16) = Bf16::new() {
-                return bf16.compute(product);
-            }
-            dispatch(InPairs(product));
-        }
-    }
-}
-
-struct InSingles<P>(P);
-
-impl<P: Product> WithSimd for InSingles<P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        self.0.compute(Singles(simd));
-    }
-}
-
-struct InPairs<P>(P);
-
-impl<P: Product> WithSimd for InPairs<P> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        self.0.compute(Pairs(simd));
-    }
-}
-
 /// A term is a value of 32 bits.
 #[derive(Clone, Copy)]
-struct Singles<S>(S);
+pub struct Singles<S>(pub S);
 
 impl<S: Simd> Arithmetic for Singles<S> {
     type Simd = S;
@@ -84,7 +43,7 @@ impl<S: Simd> Arithmetic for Singles<S> {
 /// A term is a pair of brain floats, which are multiplied in 32 bits: the values of AVX-512 BF16 with any
 /// instructions, subnormal numbers aside. Only tests use it, since it is slower than [`Singles`].
 #[derive(Clone, Copy)]
-struct Pairs<S>(S);
+pub struct Pairs<S>(pub S);
 
 impl<S: Simd> Arithmetic for Pairs<S> {
     type Simd = S;

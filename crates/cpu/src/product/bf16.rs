@@ -8,12 +8,9 @@ use std::{
     mem::transmute,
 };
 
-use pulp::{NullaryFnOnce, Simd, cast, f32x16, x86::V4};
+use pulp::{NullaryFnOnce, cast, f32x16, x86::V4};
 
-use super::{
-    arithmetic::{Arithmetic, Product},
-    pairs::{PairRows, pair_two},
-};
+use super::arithmetic::{Arithmetic, Product};
 use crate::simd::{Level, current, expected};
 
 pulp::simd_type! {
@@ -80,33 +77,22 @@ impl Bf16 {
                 self.0.compute(self.1);
             }
         }
-        self.instructions.vectorize(Compute(product, self));
+        self.vectorize(Compute(product, self));
     }
 
-    pub fn pair_rows(self, rows: PairRows) {
-        struct Pair<'a>(PairRows<'a>);
-        impl NullaryFnOnce for Pair<'_> {
-            type Output = ();
+    /// Runs `op` with these instructions.
+    pub fn vectorize(self, op: impl NullaryFnOnce<Output = ()>) {
+        self.instructions.vectorize(op);
+    }
 
-            #[inline(always)]
-            fn call(self) {
-                self.0.write(|first, second, output| {
-                    let [(first, first_rest), (second, second_rest)] =
-                        [first, second].map(V4::as_simd_f32s);
-                    let (output, rest) = V4::as_mut_simd_f32s(output);
-                    for (output, (first, second)) in output.iter_mut().zip(first.iter().zip(second))
-                    {
-                        // SAFETY: this is called with the instructions.
-                        #[allow(unsafe_code)]
-                        unsafe {
-                            *output = pair(*first, *second);
-                        }
-                    }
-                    pair_two(first_rest, second_rest, rest);
-                });
-            }
+    /// The pairs of rounded values. For use in [`vectorize`](Self::vectorize).
+    #[inline(always)]
+    pub fn pair(self, first: f32x16, second: f32x16) -> f32x16 {
+        // SAFETY: the processor has the instructions.
+        #[allow(unsafe_code)]
+        unsafe {
+            pair(first, second)
         }
-        self.instructions.vectorize(Pair(rows));
     }
 }
 

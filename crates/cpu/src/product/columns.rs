@@ -3,8 +3,9 @@
 use pulp::Simd;
 
 use super::{
-    arithmetic::{Arithmetic, Product, multiply},
+    arithmetic::{Arithmetic, Product},
     format::ProductFormat,
+    multiply::multiply,
     pairs::pair_rows,
     panels::Panel,
 };

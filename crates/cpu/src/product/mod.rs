@@ -18,6 +18,8 @@ mod columns;
 #[forbid(unsafe_code)]
 mod format;
 #[forbid(unsafe_code)]
+mod multiply;
+#[forbid(unsafe_code)]
 mod pairs;
 #[forbid(unsafe_code)]
 mod panels;

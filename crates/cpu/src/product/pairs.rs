@@ -1,6 +1,8 @@
 //! Terms of two brain floats: the bits of the first one, and above them those of the second.
 
 use burn::tensor::bf16;
+#[cfg(target_arch = "x86_64")]
+use pulp::{NullaryFnOnce, x86::V4};
 use pulp::{Simd, WithSimd};
 
 #[cfg(target_arch = "x86_64")]
@@ -16,7 +18,7 @@ fn pair(first: f32, second: f32) -> f32 {
 
 /// Writes the terms of two rows of one length.
 #[inline(always)]
-pub fn pair_two(first: &[f32], second: &[f32], output: &mut [f32]) {
+fn pair_two(first: &[f32], second: &[f32], output: &mut [f32]) {
     for (output, (first, second)) in output.iter_mut().zip(first.iter().zip(second)) {
         *output = pair(*first, *second);
     }
@@ -34,13 +36,13 @@ pub fn pair_rows(source: &[f32], starts: &[usize], width: usize, output: &mut [f
     };
     #[cfg(target_arch = "x86_64")]
     if let Some(bf16) = Bf16::new() {
-        return bf16.pair_rows(rows);
+        return bf16.vectorize(PairFast { rows, bf16 });
     }
     dispatch(rows);
 }
 
 /// See [`pair_rows`].
-pub struct PairRows<'a> {
+struct PairRows<'a> {
     source: &'a [f32],
     starts: &'a [usize],
     width: usize,
@@ -49,7 +51,7 @@ pub struct PairRows<'a> {
 
 impl PairRows<'_> {
     #[inline(always)]
-    pub fn write(self, pair_two: impl Fn(&[f32], &[f32], &mut [f32])) {
+    fn write(self, pair_two: impl Fn(&[f32], &[f32], &mut [f32])) {
         let row = |start: usize| &self.source[start..][..self.width];
         let outputs = self.output.chunks_exact_mut(self.width);
         for (starts, output) in self.starts.chunks(2).zip(outputs) {
@@ -63,6 +65,31 @@ impl PairRows<'_> {
                 _ => {}
             }
         }
+    }
+}
+
+/// With instructions that round.
+#[cfg(target_arch = "x86_64")]
+struct PairFast<'a> {
+    rows: PairRows<'a>,
+    bf16: Bf16,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl NullaryFnOnce for PairFast<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.rows.write(|first, second, output| {
+            let [(first, first_rest), (second, second_rest)] =
+                [first, second].map(V4::as_simd_f32s);
+            let (output, output_rest) = V4::as_mut_simd_f32s(output);
+            for (output, (first, second)) in output.iter_mut().zip(first.iter().zip(second)) {
+                *output = self.bf16.pair(*first, *second);
+            }
+            pair_two(first_rest, second_rest, output_rest);
+        });
     }
 }
 

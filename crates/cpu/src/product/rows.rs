@@ -5,8 +5,9 @@ use std::mem::MaybeUninit;
 use pulp::{Simd, bytemuck::cast_slice_mut};
 
 use super::{
-    arithmetic::{Arithmetic, Product, multiply},
+    arithmetic::{Arithmetic, Product},
     format::ProductFormat,
+    multiply::multiply,
     pairs::round,
     panels::{Panel, Panels},
     vectors::{load, store},
