@@ -180,12 +180,7 @@ fn products_of_brain_floats_are_those_of_rounded_values_at_every_level() {
 
 #[test]
 fn winograd_in_brain_floats_is_close_at_every_level() {
-    // The last one has several groups of kernels.
-    for (shape, filters) in [
-        ([3, 20, 15, 18], 17),
-        ([1, 35, 19, 17], 66),
-        ([1, 310, 18, 18], 290),
-    ] {
+    for (shape, filters) in [([3, 20, 15, 18], 17), ([1, 35, 19, 17], 66)] {
         let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
         let tensors = tensors_of(shape, filters, 3, &options);
         let levels = Level::each(|_| {
