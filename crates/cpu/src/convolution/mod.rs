@@ -350,7 +350,7 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
             format,
             &parts,
         );
-        track::<C, 2>([&input, &weight], format, parts, output)
+        track::<C, 2>([&input, &weight], None, format, parts, output)
     }
 
     fn convolution_with_bias(
@@ -367,7 +367,7 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
             ..Finish::default()
         };
         let output = compute(x, w, packed_weights::fresh, finish, format, &parts);
-        track::<C, 3>([&input, &weight, &bias], format, parts, output)
+        track::<C, 3>([&input, &weight, &bias], None, format, parts, output)
     }
 
     fn scaled_convolution(
@@ -386,25 +386,17 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
         }
         let tensors = [&input, &weight, &scale, &shift].map(|tensor| tensor.primitive());
         let output = compute_scaled(tensors, packed_weights::fresh, format, &parts);
-        let nodes = [input.node(), weight.node()];
-        match ScaledConvolution
-            .prepare::<C>(nodes)
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(mut prep) => {
-                let scale = scale.into_primitive().to_contiguous();
-                let (input, weight) = (prep.checkpoint(&input), prep.checkpoint(&weight));
-                prep.finish(((input, weight, format, parts), scale), output)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(output),
-        }
+        let parents = [&input, &weight];
+        let scale = scale.into_primitive().to_contiguous();
+        track::<C, 2>(parents, Some(scale), format, parts, output)
     }
 }
 
-/// Records `output` as the result of `parents`, which are input, weight and optionally bias.
+/// Records `output` as the result of `parents`, which are input, weight and optionally bias, times a
+/// constant `scale`.
 fn track<C: CheckpointStrategy, const N: usize>(
     parents: [&FloatTensor<Autodiff<Flex, C>>; N],
+    scale: Option<FloatTensor<Flex>>,
     format: ProductFormat,
     parts: Arc<[Part]>,
     output: FloatTensor<Flex>,
@@ -415,20 +407,29 @@ where
     let nodes = parents.map(|parent| parent.node());
     match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(mut prep) => {
-            let state = (
-                prep.checkpoint(parents[0]),
-                prep.checkpoint(parents[1]),
+            let state = State {
+                input: prep.checkpoint(parents[0]),
+                weight: prep.checkpoint(parents[1]),
+                scale,
                 format,
                 parts,
-            );
+            };
             prep.finish(state, output)
         }
         OpsKind::UnTracked(prep) => prep.finish(output),
     }
 }
 
-/// What the backward pass needs: the nodes of input and weight, the format, and the sizes.
-type State = (NodeId, NodeId, ProductFormat, Arc<[Part]>);
+/// What the backward pass needs.
+#[derive(Clone, Debug)]
+struct State {
+    input: NodeId,
+    weight: NodeId,
+    /// One factor for each filter, contiguous.
+    scale: Option<FloatTensor<Flex>>,
+    format: ProductFormat,
+    parts: Arc<[Part]>,
+}
 
 #[derive(Debug)]
 struct Convolution;
@@ -439,7 +440,7 @@ impl Backward<Flex, 2> for Convolution {
     fn backward(self, ops: Ops<State, 2>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
         let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
         let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        register_gradients(grads, checkpointer, ops.state, parents, &gradient, None);
+        register_gradients(grads, checkpointer, ops.state, parents, &gradient);
     }
 }
 
@@ -454,44 +455,28 @@ impl Backward<Flex, 3> for Convolution {
             let result = algorithm::bias_gradient(values(&gradient), filters);
             grads.register::<Flex>(bias, tensor(result, [filters]));
         }
-        let parents = [input, weight];
-        register_gradients(grads, checkpointer, ops.state, parents, &gradient, None);
+        register_gradients(grads, checkpointer, ops.state, [input, weight], &gradient);
     }
 }
 
-/// A convolution with a constant scale and shift.
-#[derive(Debug)]
-struct ScaledConvolution;
-
-impl Backward<Flex, 2> for ScaledConvolution {
-    type State = (State, FloatTensor<Flex>);
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 2>,
-        grads: &mut Gradients,
-        checkpointer: &mut Checkpointer,
-    ) {
-        let (state, scale) = ops.state;
-        let gradient = channels_last(&grads.consume::<Flex>(&ops.node));
-        let parents = ops.parents.map(|parent| parent.map(|node| node.id));
-        let scale = Some(values(&scale));
-        register_gradients(grads, checkpointer, state, parents, &gradient, scale);
-    }
-}
-
-/// Computes and registers the gradients of input and weight, if they are required. `scale` has a factor for
-/// each filter.
+/// Computes and registers the gradients of input and weight, if they are required.
 fn register_gradients(
     grads: &mut Gradients,
     checkpointer: &mut Checkpointer,
-    (input, weight, format, parts): State,
+    state: State,
     [input_parent, weight_parent]: [Option<NodeId>; 2],
     gradient: &FloatTensor<Flex>,
-    scale: Option<&[f32]>,
 ) {
-    let scaled = |weight: FloatTensor<Flex>| match scale {
+    let State {
+        input,
+        weight,
+        scale,
+        format,
+        parts,
+    } = state;
+    let scaled = |weight: FloatTensor<Flex>| match &scale {
         Some(scale) => {
+            let scale = values(scale);
             let filter = weight.shape().num_elements() / scale.len().max(1);
             update_chunks(weight, filter.max(1), |index, values| {
                 for value in values {

@@ -48,7 +48,7 @@ impl<'a> LeftColumns<'a> {
             ProductFormat::Bf16 => {
                 let terms = format.terms(starts.len());
                 let pairs = memory.values.slice(terms * count);
-                pair_rows(source, starts, count, pairs);
+                pair_rows(source, starts.iter().copied(), count, pairs);
                 memory.starts.clear();
                 memory.starts.extend((0..terms).map(|term| term * count));
                 Self {

@@ -27,7 +27,12 @@ fn pair_two(first: &[f32], second: &[f32], output: &mut [f32]) {
 /// Writes the terms of rows of `width` values in `source`, which begin at `starts`: of the first and the
 /// second, the third and the fourth, and so on, `[terms, width]`. A last row without another is paired
 /// with zeros.
-pub fn pair_rows(source: &[f32], starts: &[usize], width: usize, output: &mut [f32]) {
+pub fn pair_rows(
+    source: &[f32],
+    starts: impl Iterator<Item = usize>,
+    width: usize,
+    output: &mut [f32],
+) {
     let rows = PairRows {
         source,
         starts,
@@ -41,23 +46,27 @@ pub fn pair_rows(source: &[f32], starts: &[usize], width: usize, output: &mut [f
     dispatch(rows);
 }
 
+/// Writes the terms of a matrix, `[rows, width]`: see [`pair_rows`].
+pub fn pair_matrix(values: &[f32], rows: usize, width: usize, output: &mut [f32]) {
+    pair_rows(values, (0..rows).map(|row| row * width), width, output);
+}
+
 /// See [`pair_rows`].
-struct PairRows<'a> {
+struct PairRows<'a, I> {
     source: &'a [f32],
-    starts: &'a [usize],
+    starts: I,
     width: usize,
     output: &'a mut [f32],
 }
 
-impl PairRows<'_> {
+impl<I: Iterator<Item = usize>> PairRows<'_, I> {
     #[inline(always)]
-    fn write(self, pair_two: impl Fn(&[f32], &[f32], &mut [f32])) {
+    fn write(mut self, pair_two: impl Fn(&[f32], &[f32], &mut [f32])) {
         let row = |start: usize| &self.source[start..][..self.width];
-        let outputs = self.output.chunks_exact_mut(self.width);
-        for (starts, output) in self.starts.chunks(2).zip(outputs) {
-            match *starts {
-                [first, second] => pair_two(row(first), row(second), output),
-                [first] => {
+        for output in self.output.chunks_exact_mut(self.width) {
+            match (self.starts.next(), self.starts.next()) {
+                (Some(first), Some(second)) => pair_two(row(first), row(second), output),
+                (Some(first), None) => {
                     for (output, value) in output.iter_mut().zip(row(first)) {
                         *output = pair(*value, 0.0);
                     }
@@ -70,13 +79,13 @@ impl PairRows<'_> {
 
 /// With instructions that round.
 #[cfg(target_arch = "x86_64")]
-struct PairFast<'a> {
-    rows: PairRows<'a>,
+struct PairFast<'a, I> {
+    rows: PairRows<'a, I>,
     bf16: Bf16,
 }
 
 #[cfg(target_arch = "x86_64")]
-impl NullaryFnOnce for PairFast<'_> {
+impl<I: Iterator<Item = usize>> NullaryFnOnce for PairFast<'_, I> {
     type Output = ();
 
     #[inline(always)]
@@ -93,7 +102,7 @@ impl NullaryFnOnce for PairFast<'_> {
     }
 }
 
-impl WithSimd for PairRows<'_> {
+impl<I: Iterator<Item = usize>> WithSimd for PairRows<'_, I> {
     type Output = ();
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::{format::ProductFormat, pairs::pair_rows};
+use super::{format::ProductFormat, pairs::pair_matrix};
 use crate::{scratch::Scratch, simd::dispatch};
 
 /// A matrix of `depth` rows of terms, cut into panels of as many columns as a kernel computes at once:
@@ -122,10 +122,9 @@ impl Panels {
                     let pitch = blocks.pitch() * width;
                     let singles = singles.slice(blocks.count * pitch);
                     fill(singles);
-                    let starts: Vec<usize> = (0..blocks.depth).map(|row| row * width).collect();
                     let pairs = panel.chunks_exact_mut(terms.pitch() * width);
                     for (singles, pairs) in singles.chunks_exact(pitch).zip(pairs) {
-                        pair_rows(singles, &starts, width, pairs);
+                        pair_matrix(singles, blocks.depth, width, pairs);
                     }
                 }
             }
@@ -209,9 +208,8 @@ impl<'a> Panel<'a> {
         let values = match format {
             ProductFormat::F32 => values,
             ProductFormat::Bf16 => {
-                let starts: Vec<usize> = (0..rows).map(|row| row * width).collect();
                 let pairs = scratch.slice(format.terms(rows) * width);
-                pair_rows(values, &starts, width, pairs);
+                pair_matrix(values, rows, width, pairs);
                 pairs
             }
         };

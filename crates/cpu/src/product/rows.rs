@@ -2,7 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use pulp::{Simd, bytemuck::cast_slice_mut};
+use pulp::{
+    Simd,
+    bytemuck::{Pod, cast_slice_mut},
+};
 
 use super::{
     arithmetic::{Arithmetic, Product},
@@ -131,10 +134,12 @@ impl Product for Rows<'_> {
             match format {
                 ProductFormat::F32 => {
                     if left.rows_share_a_set() && self.panels.len() >= PANELS_OF_PACKED {
-                        left = packed.pack(left);
+                        left = packed.pack(left, depth, |values, target: &mut [f32]| {
+                            target.copy_from_slice(values);
+                        });
                     }
                 }
-                ProductFormat::Bf16 => left = packed.pack_pairs(left),
+                ProductFormat::Bf16 => left = packed.pack(left, format.terms(depth), round),
             }
             for index in 0..self.panels.len() {
                 let panel = self.panels.panel(index, self.first);
@@ -177,50 +182,26 @@ struct PackedRows {
 }
 
 impl PackedRows {
-    fn pack(&mut self, rows: Left) -> Left<'_> {
-        let depth = rows.segments.len() * rows.length;
-        let pitch = depth.next_multiple_of(LINE) + LINE;
-        let values = self.values.slice(rows.starts.len() * pitch);
-        self.starts.clear();
-        for (index, (start, values)) in rows
-            .starts
-            .iter()
-            .zip(values.chunks_exact_mut(pitch))
-            .enumerate()
-        {
-            for (segment, values) in rows
-                .segments
-                .iter()
-                .zip(values.chunks_exact_mut(rows.length))
-            {
-                values.copy_from_slice(&rows.source[start + segment..][..rows.length]);
-            }
-            self.starts.push(index * pitch);
-        }
-        Left {
-            source: values,
-            starts: &self.starts,
-            segments: &[0],
-            length: depth,
-        }
-    }
-
-    /// Rows of pairs of neighboring values.
+    /// Rows of so many terms, which `write` makes of the segments: a term consists of one value or more.
     #[inline(always)]
-    fn pack_pairs(&mut self, rows: Left) -> Left<'_> {
-        let terms = ProductFormat::Bf16.terms(rows.segments.len() * rows.length);
+    fn pack<T: Pod>(
+        &mut self,
+        rows: Left,
+        terms: usize,
+        write: impl Fn(&[f32], &mut [T]),
+    ) -> Left<'_> {
         let pitch = terms.next_multiple_of(LINE) + LINE;
         let values = self.values.slice(rows.starts.len() * pitch);
         self.starts.clear();
         let all = rows.starts.iter().zip(values.chunks_exact_mut(pitch));
         for (index, (start, values)) in all.enumerate() {
-            let mut halves: &mut [u16] = cast_slice_mut(&mut values[..terms]);
+            let mut rest: &mut [T] = cast_slice_mut(&mut values[..terms]);
             for segment in rows.segments {
-                let (target, rest) = halves.split_at_mut(rows.length);
-                round(&rows.source[start + segment..][..rows.length], target);
-                halves = rest;
+                let (target, after) = rest.split_at_mut(rows.length);
+                write(&rows.source[start + segment..][..rows.length], target);
+                rest = after;
             }
-            halves.fill(0);
+            rest.fill(T::zeroed());
             self.starts.push(index * pitch);
         }
         Left {

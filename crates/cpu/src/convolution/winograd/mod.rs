@@ -110,8 +110,6 @@ fn is_suitable_for(
 #[derive(Debug)]
 pub struct Kernels {
     panels: Panels,
-    /// The rows of terms from one element to the next.
-    pitch: usize,
     filters: Filters,
 }
 
@@ -209,11 +207,12 @@ impl Kernels {
             count: group.len(),
             all,
         };
-        Self {
-            panels,
-            pitch: blocks.of_terms(format).pitch(),
-            filters,
-        }
+        Self { panels, filters }
+    }
+
+    /// The rows of terms from one element to the next.
+    fn pitch(&self) -> usize {
+        self.panels.depth() / ELEMENTS
     }
 
     /// The filters that these kernels belong to. For the gradient of the input, they are channels.
@@ -326,7 +325,7 @@ pub fn forward(
                 segments: &[0],
                 length: channels,
                 panels: &kernels.panels,
-                first: element * kernels.pitch,
+                first: element * kernels.pitch(),
                 targets: &targets,
                 finish: Finish::default(),
                 // SAFETY: products are only written.
