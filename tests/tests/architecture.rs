@@ -43,7 +43,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("crates/boxes", &[]),
     ("crates/builtin", &[]),
     ("crates/cpu", &[]),
-    ("crates/loss", &[]),
+    ("crates/loss", &["cpu"]),
     ("crates/page", &["plot"]),
     ("crates/plot", &[]),
     ("crates/pretrained", &[]),

@@ -20,7 +20,7 @@ const PIXELS: usize = 256;
 const CHANNELS: usize = 16;
 
 /// Whether a tensor is `f32` and on the Flex backend, with or without autodiff.
-pub fn is_f32_on_flex(tensor: &Tensor<4>) -> bool {
+pub fn is_f32_on_flex<const D: usize>(tensor: &Tensor<D>) -> bool {
     let on_flex = match tensor.clone().into_dispatch().kind {
         DispatchTensorKind::Flex(_) => true,
         DispatchTensorKind::Autodiff(inner) => matches!(*inner, DispatchTensorKind::Flex(_)),
@@ -67,6 +67,15 @@ pub fn update_by(
             }
         })
     })
+}
+
+/// The tensor itself if it is contiguous, or else a copy that is. Unlike `to_contiguous`, it leaves no second
+/// reference, so that the memory can be changed in place.
+pub fn contiguous(tensor: FloatTensor<Flex>) -> FloatTensor<Flex> {
+    match tensor.is_contiguous() {
+        true => tensor,
+        false => tensor.to_contiguous(),
+    }
 }
 
 /// The values of a contiguous `f32` tensor, in row-major order.

@@ -6,6 +6,7 @@
 mod activation;
 mod convolution;
 mod flex;
+mod focal;
 #[forbid(unsafe_code)]
 mod fork;
 #[forbid(unsafe_code)]
@@ -42,6 +43,7 @@ mod upsampling;
 
 pub use activation::{add_relu, relu};
 pub use convolution::{Epilogue, conv2d, conv2d_fused};
+pub use focal::focal_loss;
 pub use fork::fork;
 pub use instructions::{InstructionsError, instructions, set_instructions};
 pub use memory::{keep_freed_memory, return_freed_memory};
