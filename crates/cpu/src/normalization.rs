@@ -8,8 +8,10 @@ use burn::{
         autodiff::{
             NodeId,
             checkpoint::{
-                base::Checkpointer, retro_forward::RetroForward, state::BackwardStates,
-                strategy::CheckpointStrategy,
+                base::Checkpointer,
+                retro_forward::RetroForward,
+                state::BackwardStates,
+                strategy::{BalancedCheckpointing, CheckpointStrategy},
             },
             grads::Gradients,
             ops::{Backward, Ops, OpsKind},
@@ -214,24 +216,33 @@ impl NormalizationOps for Flex {
             [[channels]; 2],
             "gamma and beta must have one value per channel"
         );
-        let input = channels_last(&input);
-        let moments = layout.moments(values(&input));
-        let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
-        let parameters = [values(&gamma), values(&beta)];
-        let scales = scales(&moments, rule.epsilon);
-        let constants = Constants::new(&layout, &scales, parameters);
-        let output = layout.normalize(values(&input), &constants, rule.relu);
+        let input = channels_last(&input).permute(&[0, 3, 1, 2]);
+        let moments = layout.moments(values(&channels_last(&input)));
+        let output = normalized_by(&input, [gamma, beta], &moments, &rule);
         let [mean, variance] = [0, 1].map(|moment| {
             let values: Vec<f32> = moments.iter().map(|moments| moments[moment]).collect();
             let count = values.len();
             tensor(values, [count])
         });
-        (
-            channels_first(output, [batch, height, width, channels]),
-            mean,
-            variance,
-        )
+        (output, mean, variance)
     }
+}
+
+/// The output, given gamma and beta, and the mean and variance of each set.
+fn normalized_by(
+    input: &FloatTensor<Flex>,
+    parameters: [FloatTensor<Flex>; 2],
+    moments: &[[f32; 2]],
+    rule: &Rule,
+) -> FloatTensor<Flex> {
+    let [batch, channels, height, width] = input.shape().dims();
+    let layout = Layout::new([batch, channels, height, width], rule);
+    let input = channels_last(input);
+    let [gamma, beta] = parameters.map(|tensor| tensor.to_contiguous());
+    let scales = scales(moments, rule.epsilon);
+    let constants = Constants::new(&layout, &scales, [values(&gamma), values(&beta)]);
+    let output = layout.normalize(values(&input), &constants, rule.relu);
+    channels_first(output, [batch, height, width, channels])
 }
 
 impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
@@ -241,40 +252,61 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
         beta: FloatTensor<Self>,
         rule: Rule,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [x, scale, shift] = [&input, &gamma, &beta].map(|tensor| tensor.primitive().clone());
+        let parents = [&input, &gamma, &beta];
+        let [x, scale, shift] = parents.map(|tensor| tensor.primitive().clone());
         let (output, mean, variance) = Flex::normalize(x, scale, shift, rule.clone());
-        let recompute = Recompute {
-            nodes: [input.id(), gamma.id(), beta.id()],
-            rule: rule.clone(),
-        };
-        let output = match Normalization
-            .prepare::<C>([input.node(), gamma.node(), beta.node()])
-            .memory_bound()
-            .retro_forward(recompute)
-            .parents([&input, &gamma, &beta])
-            .stateful()
-        {
-            OpsKind::Tracked(mut prep) => {
-                let state = State {
-                    nodes: [&input, &gamma, &beta].map(|tensor| prep.checkpoint(tensor)),
-                    mean: values(&mean).into(),
-                    variance: values(&variance).into(),
-                    rule,
-                };
-                prep.finish(state, output)
-            }
-            OpsKind::UnTracked(prep) => prep.finish(output),
+        let moments = (values(&mean).iter().zip(values(&variance)))
+            .map(|(mean, variance)| [*mean, *variance])
+            .collect();
+        // After ReLU, the output usually goes to a convolution, which keeps its input. Computing it again
+        // takes little more time than reading it, and the input is kept anyway.
+        let output = match rule.relu {
+            true => track::<BalancedCheckpointing, C>(parents, moments, rule, output),
+            false => track::<C, C>(parents, moments, rule, output),
         };
         let [mean, variance] = [mean, variance].map(FloatTensor::<Self>::new);
         (output, mean, variance)
     }
 }
 
-/// Recomputes the output from the inputs, for gradient checkpointing.
+/// Records `output` as the result of input, gamma and beta. With the strategy `S`, it can be computed
+/// again.
+fn track<S: CheckpointStrategy, C: CheckpointStrategy>(
+    parents: [&FloatTensor<Autodiff<Flex, C>>; 3],
+    moments: Arc<[[f32; 2]]>,
+    rule: Rule,
+    output: FloatTensor<Flex>,
+) -> FloatTensor<Autodiff<Flex, C>> {
+    let recompute = Recompute {
+        nodes: parents.map(|parent| parent.id()),
+        moments: moments.clone(),
+        rule: rule.clone(),
+    };
+    match Normalization
+        .prepare::<S>(parents.map(|parent| parent.node()))
+        .memory_bound()
+        .retro_forward(recompute)
+        .parents(parents)
+        .stateful()
+    {
+        OpsKind::Tracked(mut prep) => {
+            let state = State {
+                nodes: parents.map(|parent| prep.checkpoint(parent)),
+                moments,
+                rule,
+            };
+            prep.finish(state, output)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(output),
+    }
+}
+
+/// Computes the output again.
 #[derive(Debug)]
 struct Recompute {
     /// Input, gamma and beta.
     nodes: [NodeId; 3],
+    moments: Arc<[[f32; 2]]>,
     rule: Rule,
 }
 
@@ -283,7 +315,7 @@ impl RetroForward for Recompute {
         let [input, gamma, beta] = self
             .nodes
             .map(|node| states.get_state::<FloatTensor<Flex>>(&node));
-        let (output, _, _) = Flex::normalize(input, gamma, beta, self.rule.clone());
+        let output = normalized_by(&input, [gamma, beta], &self.moments, &self.rule);
         states.save(out_node, output);
     }
 }
@@ -296,8 +328,7 @@ struct Normalization;
 struct State {
     /// Input, gamma and beta.
     nodes: [NodeId; 3],
-    mean: Arc<[f32]>,
-    variance: Arc<[f32]>,
+    moments: Arc<[[f32; 2]]>,
     rule: Rule,
 }
 
@@ -313,10 +344,7 @@ impl Backward<Flex, 3> for Normalization {
         let input = channels_last(&input);
         let [gamma, beta] = [gamma, beta].map(|tensor| tensor.to_contiguous());
         let (input, gamma) = (values(&input), values(&gamma));
-        let moments: Vec<[f32; 2]> = (state.mean.iter().zip(&*state.variance))
-            .map(|(mean, variance)| [*mean, *variance])
-            .collect();
-        let scales = scales(&moments, state.rule.epsilon);
+        let scales = scales(&state.moments, state.rule.epsilon);
         let constants = Constants::new(&layout, &scales, [gamma, values(&beta)]);
         let relu = state.rule.relu;
         let of_image = |image| constants.of_planes(layout.planes_of(image));
@@ -669,5 +697,35 @@ impl InputGradient<'_> {
                 *gradient = before * factor - distance * slope - gradient_shift;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::tensor::{Device, ops::ConvOptions};
+
+    use super::*;
+    use crate::{conv2d, flex::untracked};
+
+    #[test]
+    fn a_convolution_does_not_keep_an_output_that_can_be_computed_again() {
+        let device = Device::flex().autodiff();
+        let input = || Tensor::<4>::ones([2, 3, 4, 5], &device).require_grad();
+        let ones = || Tensor::<1>::ones([3], &device).require_grad();
+        let weight = Tensor::<4>::ones([2, 3, 1, 1], &device).require_grad();
+        let is_kept = |output: Tensor<4>| {
+            let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+            let result = conv2d(output.clone(), weight.clone(), None, options);
+            let memory = untracked(&output.without_autodiff()).unwrap();
+            let is_kept = !memory.is_unique();
+            assert!(weight.grad(&result.sum().backward()).is_some());
+            is_kept
+        };
+        let (output, _, _) = batch_norm_relu_train(input(), ones(), ones(), 1e-5);
+        assert!(!is_kept(output));
+        let (output, _, _) = batch_norm_train(input(), ones(), ones(), 1e-5);
+        assert!(is_kept(output));
     }
 }

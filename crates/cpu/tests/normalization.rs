@@ -4,9 +4,11 @@
 use burn::{
     module::Param,
     nn::{GroupNorm, GroupNormConfig},
-    tensor::{Device, Tensor, TensorData, module},
+    tensor::{Device, Tensor, TensorData, activation, module, ops::ConvOptions},
 };
-use fcos_burn_cpu::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu, relu};
+use fcos_burn_cpu::{
+    batch_norm_relu_train, batch_norm_train, conv2d, group_norm, group_norm_relu, relu,
+};
 
 const EPSILON: f64 = 1e-5;
 
@@ -242,4 +244,62 @@ fn normalization_with_relu_treats_nan_as_relu_does() {
     let expected =
         results(&|input, gamma, beta| relu(batch_norm_train(input, gamma, beta, EPSILON).0));
     assert_eq!(found, expected);
+}
+
+/// The backward pass of the convolution computes its input again.
+#[test]
+fn convolutions_after_normalization_with_relu_match_burn() {
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    // By Winograd's algorithm and directly.
+    for (shape, device) in [[3, 20, 15, 18], [2, 4, 3, 5]]
+        .into_iter()
+        .flat_map(|shape| devices().map(|device| (shape, device)))
+    {
+        let channels = shape[1];
+        let layer = |gamma, beta| GroupNorm {
+            gamma: Some(Param::from_tensor(gamma)),
+            beta: Some(Param::from_tensor(beta)),
+            ..GroupNormConfig::new(2, channels).init(&device)
+        };
+        let gradients = |forward: &dyn Fn([Tensor<1>; 2], Tensor<4>, Tensor<4>) -> Tensor<4>| {
+            let tensor = |shape: &[usize], seed| {
+                let data = TensorData::new(numbers(shape.iter().product(), seed, 0.5), shape);
+                Tensor::<4>::from_data(data, &device).require_grad()
+            };
+            let (input, weight) = (tensor(&shape, 1), tensor(&[channels, channels, 3, 3], 2));
+            let parameters = [3, 4].map(|seed| {
+                let data = TensorData::new(numbers(channels, seed, 0.5), [channels]);
+                Tensor::<1>::from_data(data, &device).require_grad()
+            });
+            let output = forward(parameters.clone(), input.clone(), weight.clone());
+            let gradients = output.square().mean().backward();
+            let [gamma, beta] = parameters.map(|tensor| tensor.grad(&gradients));
+            let [input, weight] = [input, weight].map(|tensor| tensor.grad(&gradients));
+            let gradients = [
+                input.map(Tensor::into_data),
+                weight.map(Tensor::into_data),
+                gamma.map(Tensor::into_data),
+                beta.map(Tensor::into_data),
+            ];
+            gradients.map(|data| data.expect("a gradient").try_into_vec().expect("floats"))
+        };
+        let found = gradients(&|[gamma, beta], input, weight| {
+            let output = batch_norm_relu_train(input, gamma, beta, EPSILON).0;
+            conv2d(output, weight, None, options.clone())
+        });
+        let expected = gradients(&|[gamma, beta], input, weight| {
+            let output = module::batch_norm_train(input, gamma, beta, EPSILON).output;
+            module::conv2d(activation::relu(output), weight, None, options.clone())
+        });
+        assert_close(&found, &expected, &format!("{shape:?}, batch norm"));
+        let found = gradients(&|[gamma, beta], input, weight| {
+            let output = group_norm_relu(&layer(gamma, beta), input);
+            conv2d(output, weight, None, options.clone())
+        });
+        let expected = gradients(&|[gamma, beta], input, weight| {
+            let output = layer(gamma, beta).forward(input);
+            module::conv2d(activation::relu(output), weight, None, options.clone())
+        });
+        assert_close(&found, &expected, &format!("{shape:?}, group norm"));
+    }
 }
