@@ -34,7 +34,7 @@ use burn::{
 use rayon::prelude::*;
 
 use crate::{
-    flex::{tensor, update_chunks, values},
+    flex::{contiguous, tensor, update_chunks, values},
     parallel::GRAIN,
     squares,
 };
@@ -333,7 +333,7 @@ impl OptimOps for Flex {
         parameters: SgdParameters,
         rate: f32,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        let (weight, velocity) = (weight.to_contiguous(), velocity.to_contiguous());
+        let [weight, velocity] = [weight, velocity].map(contiguous);
         if parameters.nesterov {
             return nesterov_step(weight, gradient, velocity, parameters, rate);
         }
@@ -465,4 +465,31 @@ fn nesterov_step(
         }
     });
     (weight, velocity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers() -> FloatTensor<Flex> {
+        tensor((0..100).map(|index| index as f32).collect(), [10, 10])
+    }
+
+    #[test]
+    fn steps_reuse_the_memory_of_weight_and_state() {
+        for nesterov in [false, true] {
+            let parameters = SgdParameters {
+                momentum: 0.9,
+                undamped: 1.0,
+                nesterov,
+                weight_decay: 0.1,
+            };
+            let [weight, gradient, velocity] = [(); 3].map(|()| numbers());
+            let place = |tensor: &FloatTensor<Flex>| values(tensor).as_ptr();
+            let before = [&weight, &gradient, &velocity].map(place);
+            let (weight, velocity) = Flex::sgd_step(weight, gradient, velocity, parameters, 0.1);
+            assert_eq!(place(&weight), before[0]);
+            assert!(before[1..].contains(&place(&velocity)));
+        }
+    }
 }
