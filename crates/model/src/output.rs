@@ -36,8 +36,9 @@ impl FcosOutput {
                 .into_iter()
                 .map(|map| {
                     let [batch, channels, height, width] = map.dims();
-                    map.reshape([batch, channels, height * width])
-                        .swap_dims(1, 2)
+                    // No copy if the channels are last in memory.
+                    map.permute([0, 2, 3, 1])
+                        .reshape([batch, height * width, channels])
                 })
                 .collect();
             Tensor::cat(rows, 1)

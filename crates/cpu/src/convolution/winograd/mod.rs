@@ -179,6 +179,7 @@ impl Kernels {
         let channels = weight.len() / (9 * filters);
         let [depth, all] = sides(weight, filters, direction);
         let blocks = blocks(depth);
+        let all_taps = weight.as_chunks::<9>().0;
         let panels = Panels::new(format, blocks, group.len(), |range, width, panel| {
             let mut taps = [[0.0; MAX_WIDTH]; 9];
             for k in 0..depth {
@@ -188,7 +189,7 @@ impl Kernels {
                     Direction::Backward => k * channels + column,
                 });
                 for (lane, kernel) in kernels.enumerate() {
-                    for (taps, value) in taps.iter_mut().zip(&weight[9 * kernel..][..9]) {
+                    for (taps, value) in taps.iter_mut().zip(&all_taps[kernel]) {
                         taps[lane] = *value;
                     }
                 }
