@@ -69,15 +69,6 @@ pub fn update_by(
     })
 }
 
-/// The tensor itself if it is contiguous, or else a copy that is. Unlike `to_contiguous`, it leaves no second
-/// reference, so that the memory can be changed in place.
-pub fn contiguous(tensor: FloatTensor<Flex>) -> FloatTensor<Flex> {
-    match tensor.is_contiguous() {
-        true => tensor,
-        false => tensor.to_contiguous(),
-    }
-}
-
 /// The values of a contiguous `f32` tensor, in row-major order.
 pub fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
     let values = tensor.as_slice();

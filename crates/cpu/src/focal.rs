@@ -294,7 +294,7 @@ impl Element {
 fn exp_of_negative(x: f32) -> f32 {
     const LOWEST: f32 = -87.0;
     // ln 2 in two parts: the first has few digits, so that its multiples are exact.
-    const LN_2: [f32; 2] = [0.693_359_375, -2.121_944_4e-4];
+    const LN_2: [f32; 2] = [355.0 / 512.0, -2.121_944_4e-4];
     // Adding it rounds to an integer, in the last bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     let clamped = if x < LOWEST { LOWEST } else { x };

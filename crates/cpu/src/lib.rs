@@ -23,6 +23,8 @@ mod normalization;
 pub mod optim;
 #[forbid(unsafe_code)]
 mod parallel;
+#[forbid(unsafe_code)]
+mod pool;
 mod pooling;
 mod product;
 #[forbid(unsafe_code)]
@@ -48,6 +50,7 @@ pub use fork::fork;
 pub use instructions::{InstructionsError, instructions, set_instructions};
 pub use memory::{keep_freed_memory, return_freed_memory};
 pub use normalization::{batch_norm_relu_train, batch_norm_train, group_norm, group_norm_relu};
+pub use pool::in_pool;
 pub use pooling::max_pool2d;
 pub use product::ProductFormat;
 pub use pyramid::Pyramid;

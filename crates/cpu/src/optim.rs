@@ -34,7 +34,7 @@ use burn::{
 use rayon::prelude::*;
 
 use crate::{
-    flex::{contiguous, tensor, update_chunks, values},
+    flex::{tensor, update_chunks, values},
     parallel::GRAIN,
     squares,
 };
@@ -427,6 +427,15 @@ impl OptimOps for Flex {
                 *value += (to - *value) * weight;
             }
         })
+    }
+}
+
+/// The tensor itself if it is contiguous, or else a copy that is. Unlike `to_contiguous`, it leaves no second
+/// reference, so that the memory can be changed in place.
+fn contiguous(tensor: FloatTensor<Flex>) -> FloatTensor<Flex> {
+    match tensor.is_contiguous() {
+        true => tensor,
+        false => tensor.to_contiguous(),
     }
 }
 

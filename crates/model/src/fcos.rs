@@ -12,6 +12,7 @@ use crate::{
     config::FcosConfig,
     fpn::Fpn,
     head::FcosHead,
+    kernels::in_pool,
     locations::{LocationRule, Locations},
     output::FcosOutput,
     postprocess::{ImageFrame, PostprocessConfig},
@@ -133,11 +134,13 @@ impl<B: Backbone> Fcos<B> {
     pub fn forward(&self, images: Tensor<4>) -> FcosOutput {
         let dims = images.dims();
         let [_, _, height, width] = dims;
-        let maps = self.backbone.forward(images);
-        check_maps(&self.features, &maps, dims);
-        let levels = self.fpn.forward(maps);
+        let levels = in_pool(images, |images| {
+            let maps = self.backbone.forward(images);
+            check_maps(&self.features, &maps, dims);
+            self.head.forward(self.fpn.forward(maps))
+        });
         FcosOutput {
-            levels: self.head.forward(levels),
+            levels,
             locations: Locations::new([height, width], self.head.strides(), self.location_rule),
         }
     }

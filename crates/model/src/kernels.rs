@@ -4,13 +4,13 @@
 #[cfg(feature = "flex")]
 pub(crate) use fcos_burn_cpu::{
     Epilogue, Pyramid, Shortcut, add_upsampled, batch_norm_relu_train, batch_norm_train, branch,
-    conv2d, conv2d_fused, fork, group_norm, group_norm_relu, max_pool2d, relu,
+    conv2d, conv2d_fused, fork, group_norm, group_norm_relu, in_pool, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
 pub(crate) use burn_kernels::{
     Epilogue, Pyramid, Shortcut, add_upsampled, batch_norm_relu_train, batch_norm_train, branch,
-    conv2d, conv2d_fused, fork, group_norm, group_norm_relu, max_pool2d, relu,
+    conv2d, conv2d_fused, fork, group_norm, group_norm_relu, in_pool, max_pool2d, relu,
 };
 
 #[cfg(not(feature = "flex"))]
@@ -28,6 +28,10 @@ mod burn_kernels {
 
     pub(crate) fn fork<const N: usize>(input: Tensor<4>) -> [Tensor<4>; N] {
         std::array::from_fn(|_| input.clone())
+    }
+
+    pub(crate) fn in_pool<R>(input: Tensor<4>, work: impl FnOnce(Tensor<4>) -> R) -> R {
+        work(input)
     }
 
     /// What is added at the end of a residual block.
