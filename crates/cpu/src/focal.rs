@@ -36,8 +36,8 @@ use crate::{
 /// `labels`, `[rows]`, are classes; rows with other values, such as −1, are labeled with none. `alpha` is
 /// in `[0, 1]`, `gamma` finite and `≥ 0`.
 ///
-/// Each pass, forward and backward, reads the logits once, on all threads; nothing but the logits is kept
-/// for the backward pass.
+/// Each pass, forward and backward, reads the logits once, on all threads. The backward pass keeps logits and
+/// labels.
 ///
 /// Returns `None` if this crate does not compute it, since `logits` is not `f32` on the Flex backend.
 ///
@@ -54,7 +54,7 @@ use crate::{
 ///
 /// # Panics
 ///
-/// If there is not one label per row.
+/// If there is not one label per row, or if `alpha` or `gamma` is out of range.
 pub fn focal_loss(
     logits: &Tensor<2>,
     labels: &Tensor<1, Int>,
@@ -66,10 +66,14 @@ pub fn focal_loss(
     }
     let [rows, _] = logits.dims();
     assert_eq!(labels.dims(), [rows], "labels must have one value per row");
+    assert!(
+        (0.0..=1.0).contains(&alpha) && (0.0..f64::INFINITY).contains(&gamma),
+        "alpha must be in [0, 1], gamma finite and at least 0, but they are {alpha} and {gamma}"
+    );
     let focal = Focal {
         labels: labels.to_data().iter::<i64>().collect(),
         alpha: alpha as f32,
-        gamma: gamma as f32,
+        gamma: (gamma as f32).min(f32::MAX),
     };
     let losses = <Dispatch as FocalOps>::focal(logits.clone().into_dispatch(), focal);
     Some(Tensor::from_dispatch(losses))
@@ -280,10 +284,12 @@ impl Element {
         let is_positive = logit >= 0.0;
         let score = if is_positive { larger } else { smaller };
         let rest = if is_positive { smaller } else { larger };
-        let modulation = exp_of_negative(gamma * ln_rest);
+        // Infinite factors are replaced where 0 · ∞ would be NaN. NaN itself reaches `rest` and the loss.
+        let modulation = exp_of_negative(gamma * ln_rest.max(f32::MIN));
+        let product = score * cross_entropy.min(f32::MAX);
         Self {
             loss: modulation * cross_entropy,
-            slope: -modulation * (gamma * score * cross_entropy + rest),
+            slope: -modulation * (gamma * product + rest),
         }
     }
 }
@@ -384,7 +390,7 @@ mod tests {
         let labels = Tensor::<1, Int>::from_ints(labels, &device);
         let losses = focal_loss(&logits, &labels, alpha, gamma).unwrap();
         // Another gradient for each element.
-        let weights = losses.clone().detach().mul_scalar(0.0).add_scalar(1.0)
+        let weights = Tensor::<2>::ones(shape, &device)
             + Tensor::<1, Int>::arange(0..shape[1] as i64, &device)
                 .cast(FloatDType::F32)
                 .unsqueeze();
@@ -395,7 +401,14 @@ mod tests {
 
     #[test]
     fn values_and_gradients_match_the_formula_at_every_level() {
-        for (rows, classes) in [(1, 1), (700, 1), (123, 3), (40, 80), (2, 20_000), (0, 4)] {
+        for (rows, classes) in [
+            (1, 1),
+            (700, 1),
+            (123, 3),
+            (1000, 80), // in several chunks, the last of which is smaller
+            (2, 20_000),
+            (0, 4),
+        ] {
             let (logits, labels) = scene(rows, classes);
             for (alpha, gamma) in [(0.25, 2.0), (0.5, 0.0), (0.9, 0.5), (0.0, 1.0), (1.0, 3.0)] {
                 let results = Level::each(|_| {
@@ -440,12 +453,41 @@ mod tests {
     }
 
     #[test]
-    fn nan_stays_nan_and_infinite_losses_are_infinite() {
-        let logits = [f32::NAN, 1.0, f32::INFINITY, f32::NEG_INFINITY];
-        let [losses, gradient] = losses_and_gradient([2, 2], &logits, &[-1, 1], 0.25, 2.0);
-        assert!(losses[0].is_nan() && gradient[0].is_nan());
-        assert!(losses[1].is_finite() && gradient[1].is_finite());
-        assert_eq!(losses[2..], [f32::INFINITY; 2]);
+    fn nan_stays_nan_and_infinite_logits_have_the_limits() {
+        let logits = [
+            [f32::NAN, 1.0],
+            [f32::INFINITY, f32::NEG_INFINITY],
+            [f32::INFINITY, f32::NEG_INFINITY],
+        ];
+        for gamma in [0.0, 0.5, 2.0, f64::MAX] {
+            let labels = [-1, 1, 0];
+            let [losses, gradient] =
+                losses_and_gradient([3, 2], logits.as_flattened(), &labels, 0.25, gamma);
+            assert!(losses[0].is_nan() && gradient[0].is_nan());
+            assert!(losses[1].is_finite() && gradient[1].is_finite());
+            assert_eq!(losses[2..], [f32::INFINITY, f32::INFINITY, 0.0, 0.0]);
+            // `losses_and_gradient` doubles that of the second class.
+            assert_eq!(gradient[2..], [0.75, -0.5, 0.0, 0.0]);
+        }
+    }
+
+    #[test]
+    fn logits_can_be_a_view() {
+        let device = Device::flex();
+        let (logits, labels) = scene(30, 7);
+        let whole = Tensor::<1>::from_floats(logits.as_slice(), &device).reshape([30, 7]);
+        let labels = Tensor::<1, Int>::from_ints(labels.as_slice(), &device).narrow(0, 3, 20);
+        let view = whole.clone().transpose().transpose().narrow(0, 3, 20);
+        let copy = Tensor::<2>::from_data(view.to_data(), &device);
+        let [found, expected] =
+            [view, copy].map(|logits| focal_loss(&logits, &labels, 0.25, 2.0).unwrap());
+        assert_eq!(found.into_data(), expected.into_data());
+        let columns = whole.narrow(1, 2, 3);
+        let copy = Tensor::<2>::from_data(columns.to_data(), &device);
+        let labels = Tensor::<1, Int>::zeros([30], &device);
+        let [found, expected] =
+            [columns, copy].map(|logits| focal_loss(&logits, &labels, 0.25, 2.0).unwrap());
+        assert_eq!(found.into_data(), expected.into_data());
     }
 
     #[test]

@@ -258,8 +258,8 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
         let moments = (values(&mean).iter().zip(values(&variance)))
             .map(|(mean, variance)| [*mean, *variance])
             .collect();
-        // After ReLU, the output usually goes to a convolution, which keeps its input. Computing it again
-        // takes little more time than reading it, and the input is kept anyway.
+        // After ReLU, the output usually goes to a convolution, which would keep it. It is computed again from
+        // the input, which is kept anyway, in a pass that is short beside a convolution.
         let output = match rule.relu {
             true => track::<BalancedCheckpointing, C>(parents, moments, rule, output),
             false => track::<C, C>(parents, moments, rule, output),
@@ -269,8 +269,8 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
     }
 }
 
-/// Records `output` as the result of input, gamma and beta. With the strategy `S`, it can be computed
-/// again.
+/// Records `output` as the result of input, gamma and beta. What needs it in the backward pass keeps it or
+/// computes it again, as the strategy `S` says; it is kept if a parent is not tracked.
 fn track<S: CheckpointStrategy, C: CheckpointStrategy>(
     parents: [&FloatTensor<Autodiff<Flex, C>>; 3],
     moments: Arc<[[f32; 2]]>,

@@ -12,6 +12,13 @@ pub fn for_each_chunk<T: Send>(
     length: usize,
     update: impl Fn(usize, &mut [T]) + Sync,
 ) {
+    if values.len() <= length {
+        // Other threads would only be woken.
+        if !values.is_empty() {
+            update(0, values);
+        }
+        return;
+    }
     values
         .par_chunks_mut(length)
         .with_min_len((GRAIN / length).max(1))

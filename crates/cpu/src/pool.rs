@@ -1,15 +1,23 @@
 //! Running several operations on one thread of a pool.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::Tensor;
 
 use crate::{flex::untracked, product::ProductFormat};
 
-/// Calls `work` with `input`: on a thread of rayon's current pool, if `input` is `f32`, on the Flex backend and
-/// without autodiff.
+/// Whether the pool runs some `work`. If there were several, a thread that waits for a part of one could begin
+/// another and finish it first.
+static BUSY: AtomicBool = AtomicBool::new(false);
+
+/// Calls `work` with its `input`: on a thread of rayon's current pool, if `input` is `f32`, on the Flex backend
+/// and without autodiff, and on this thread otherwise, or if the pool runs the work of another call.
 ///
-/// An operation that is called by any other thread wakes one of the pool and waits for it, which can take
-/// longer than the operation. So run a whole network this way. The [format](ProductFormat::scope) of this
-/// thread's products applies to `work`.
+/// An operation that is called by a thread outside the pool wakes one of the pool and waits for it, which can
+/// take longer than the operation. So run a whole network this way. The
+/// [format](ProductFormat::scope) of this thread's products applies to `work`.
+///
+/// `work` must not wait for another thread that needs the pool. A panic in it reaches the caller.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -20,22 +28,50 @@ use crate::{flex::untracked, product::ProductFormat};
 /// assert_eq!(output.dims(), [1, 2, 3, 3]);
 /// ```
 pub fn in_pool<R: Send>(input: Tensor<4>, work: impl FnOnce(Tensor<4>) -> R + Send) -> R {
-    if untracked(&input).is_none() {
-        // A GPU has a queue for each thread, and batch normalization statistics of each thread.
+    // The queue of a GPU and running statistics of batch normalization belong to threads.
+    if untracked(&input).is_none() || rayon::current_thread_index().is_some() {
         return work(input);
     }
+    let Some(_turn) = Turn::take() else {
+        return work(input);
+    };
     let format = ProductFormat::current();
     rayon::scope(|_| format.scope(|| work(input)))
 }
 
+/// The right to run work in the pool.
+struct Turn;
+
+impl Turn {
+    fn take() -> Option<Self> {
+        // Not `then_some`, which would also drop a turn that is not given.
+        (!BUSY.swap(true, Ordering::Acquire)).then(|| Self)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        BUSY.store(false, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::Mutex,
+        thread,
+    };
+
     use burn::tensor::Device;
 
     use super::*;
+    use crate::relu;
 
     #[test]
-    fn only_work_without_autodiff_runs_in_the_pool_in_the_same_format() {
+    fn work_runs_in_the_pool_in_the_same_format_unless_it_is_tracked() {
         let device = Device::flex();
         let run = |device: &Device| {
             ProductFormat::Bf16.scope(|| {
@@ -47,8 +83,46 @@ mod tests {
                 })
             })
         };
-        assert_eq!(run(&device), (true, ProductFormat::Bf16));
-        assert_eq!(run(&device.autodiff()), (false, ProductFormat::Bf16));
+        // The other test may have the turn.
+        while run(&device) != (true, ProductFormat::Bf16) {
+            thread::yield_now();
+        }
+        assert_eq!(
+            run(&device.clone().autodiff()),
+            (false, ProductFormat::Bf16)
+        );
         assert_eq!(ProductFormat::current(), ProductFormat::F32);
+
+        // A panic gives the turn back.
+        let panicking = || in_pool(Tensor::ones([1, 1, 1, 1], &device), |_| panic!("expected"));
+        assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
+        while run(&device) != (true, ProductFormat::Bf16) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn many_callers_do_not_run_inside_each_other() {
+        let device = Device::flex();
+        let work = || {
+            in_pool(Tensor::ones([1, 8, 128, 128], &device), |input| {
+                thread_local! {
+                    static DEPTH: Mutex<()> = const { Mutex::new(()) };
+                }
+                // Fails if this thread has begun other work meanwhile.
+                DEPTH.with(|depth| {
+                    let _entered = depth.try_lock().unwrap();
+                    relu(relu(input)).dims()
+                })
+            })
+        };
+        thread::scope(|scope| {
+            let callers: Vec<_> = (0..16)
+                .map(|_| scope.spawn(|| (0..20).for_each(|_| assert_eq!(work()[1], 8))))
+                .collect();
+            callers
+                .into_iter()
+                .for_each(|caller| caller.join().unwrap());
+        });
     }
 }

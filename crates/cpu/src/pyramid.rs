@@ -67,7 +67,8 @@ enum Levels {
 /// Levels in one tensor.
 #[derive(Clone, Debug)]
 struct Joined {
-    /// `[1, pixels, 1, channels]`: the images of the first level, then those of the next ones.
+    /// `[1, channels, pixels, 1]`: the images of the first level, then those of the next ones. The order of the
+    /// axes is that of convolutions, so that what they compute again for the backward pass is no view.
     pixels: Tensor<4>,
     /// The number of images and their size, `[height, width]`, of each level.
     sizes: Arc<[(usize, [usize; 2])]>,
@@ -190,17 +191,7 @@ impl Joined {
             let level = level.permute([0, 2, 3, 1]);
             level.reshape([1, images * height * width, 1, channels])
         });
-        let pixels = Tensor::cat(pixels.collect(), 1);
-        Self { pixels, sizes }
-    }
-
-    /// `[1, channels, pixels, 1]`.
-    fn channels_first(&self) -> Tensor<4> {
-        self.pixels.clone().permute([0, 3, 1, 2])
-    }
-
-    fn from_channels_first(output: Tensor<4>, sizes: Arc<[(usize, [usize; 2])]>) -> Self {
-        let pixels = output.permute([0, 2, 3, 1]);
+        let pixels = Tensor::cat(pixels.collect(), 1).permute([0, 3, 1, 2]);
         Self { pixels, sizes }
     }
 
@@ -215,26 +206,27 @@ impl Joined {
         if options.stride != [1, 1] {
             return None;
         }
-        let input = self.channels_first();
+        let input = self.pixels.clone();
         let parts = supported_parts(&self.sizes, &input, weight, bias.as_ref(), options)?;
         let sizes = parts.iter().map(|part| (part.images, part.geometry.output));
         let sizes = sizes.collect();
-        let output = convolve(input, weight.clone(), bias.clone(), parts);
-        Some(Self::from_channels_first(output, sizes))
+        let pixels = convolve(input, weight.clone(), bias.clone(), parts);
+        Some(Self { pixels, sizes })
     }
 
     /// `None` if this crate does not compute it.
     fn group_norm_relu(&self, layer: &GroupNorm) -> Option<Self> {
-        let pixels = (self.sizes.iter())
+        let images = (self.sizes.iter())
             .flat_map(|(images, [height, width])| repeat_n(height * width, *images));
-        let output = group_norm_relu_of(layer, self.channels_first(), pixels.collect())?;
-        Some(Self::from_channels_first(output, self.sizes.clone()))
+        let pixels = group_norm_relu_of(layer, self.pixels.clone(), images.collect())?;
+        let sizes = self.sizes.clone();
+        Some(Self { pixels, sizes })
     }
 
     fn into_levels(self) -> Vec<Tensor<4>> {
-        let channels = self.pixels.dims()[3];
+        let channels = self.pixels.dims()[1];
         let gradients = LevelGradients::default();
-        let pixels = self.pixels.into_dispatch();
+        let pixels = self.pixels.permute([0, 2, 3, 1]).into_dispatch();
         let pixels = <Dispatch as LevelOps>::divided(pixels, gradients.clone());
         let mut start = 0;
         let level = |(images, [height, width]): &(usize, [usize; 2])| {
@@ -362,5 +354,35 @@ impl Backward<Flex, 1> for Divided {
         if let [Some(parent)] = ops.parents {
             grads.register::<Flex>(parent.id, tensor(all, [1, pixels, 1, channels]));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use burn::{nn::GroupNormConfig, tensor::Device};
+
+    use super::*;
+    use crate::flex::untracked;
+
+    #[test]
+    fn a_convolution_does_not_keep_levels_that_can_be_computed_again() {
+        let device = Device::flex().autodiff();
+        let level = |size| Tensor::<4>::ones([2, 4, size, size], &device).require_grad();
+        let layer = GroupNormConfig::new(2, 4).init(&device);
+        let pyramid = Pyramid::new(vec![level(5), level(3)]).group_norm_relu(&layer);
+        let Levels::Joined(joined) = pyramid.clone().0 else {
+            panic!("the levels are joined");
+        };
+        let weight = Tensor::<4>::ones([3, 4, 3, 3], &device).require_grad();
+        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+        let output = pyramid.conv2d(weight.clone(), None, options).into_levels();
+        let memory = untracked(&joined.pixels.without_autodiff()).unwrap();
+        assert!(memory.is_unique());
+        let sum = (output.into_iter().map(Tensor::sum))
+            .reduce(|a, b| a + b)
+            .unwrap();
+        assert!(weight.grad(&sum.backward()).is_some());
     }
 }

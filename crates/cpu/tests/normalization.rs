@@ -261,45 +261,60 @@ fn convolutions_after_normalization_with_relu_match_burn() {
             beta: Some(Param::from_tensor(beta)),
             ..GroupNormConfig::new(2, channels).init(&device)
         };
-        let gradients = |forward: &dyn Fn([Tensor<1>; 2], Tensor<4>, Tensor<4>) -> Tensor<4>| {
-            let tensor = |shape: &[usize], seed| {
-                let data = TensorData::new(numbers(shape.iter().product(), seed, 0.5), shape);
-                Tensor::<4>::from_data(data, &device).require_grad()
+        // With all parameters trained, and with frozen gamma and beta.
+        let gradients =
+            |frozen: bool, forward: &dyn Fn([Tensor<1>; 2], Tensor<4>, Tensor<4>) -> Tensor<4>| {
+                let tensor = |shape: &[usize], seed| {
+                    let data = TensorData::new(numbers(shape.iter().product(), seed, 0.5), shape);
+                    Tensor::<4>::from_data(data, &device).require_grad()
+                };
+                let (input, weight) = (tensor(&shape, 1), tensor(&[channels, channels, 3, 3], 2));
+                let parameters = [3, 4].map(|seed| {
+                    let data = TensorData::new(numbers(channels, seed, 0.5), [channels]);
+                    Tensor::<1>::from_data(data, &device).set_require_grad(!frozen)
+                });
+                let output = forward(parameters.clone(), input.clone(), weight.clone());
+                let gradients = output.square().mean().backward();
+                let [gamma, beta] = parameters.map(|tensor| tensor.grad(&gradients));
+                let [input, weight] = [input, weight].map(|tensor| tensor.grad(&gradients));
+                let gradients = [
+                    input.map(Tensor::into_data),
+                    weight.map(Tensor::into_data),
+                    gamma.map(Tensor::into_data),
+                    beta.map(Tensor::into_data),
+                ];
+                let gradients: Vec<Vec<f32>> = (gradients.into_iter().flatten())
+                    .map(|data| data.try_into_vec().expect("floats"))
+                    .collect();
+                assert_eq!(gradients.len(), if frozen { 2 } else { 4 });
+                gradients
             };
-            let (input, weight) = (tensor(&shape, 1), tensor(&[channels, channels, 3, 3], 2));
-            let parameters = [3, 4].map(|seed| {
-                let data = TensorData::new(numbers(channels, seed, 0.5), [channels]);
-                Tensor::<1>::from_data(data, &device).require_grad()
+        for frozen in [false, true] {
+            let found = gradients(frozen, &|[gamma, beta], input, weight| {
+                let output = batch_norm_relu_train(input, gamma, beta, EPSILON).0;
+                conv2d(output, weight, None, options.clone())
             });
-            let output = forward(parameters.clone(), input.clone(), weight.clone());
-            let gradients = output.square().mean().backward();
-            let [gamma, beta] = parameters.map(|tensor| tensor.grad(&gradients));
-            let [input, weight] = [input, weight].map(|tensor| tensor.grad(&gradients));
-            let gradients = [
-                input.map(Tensor::into_data),
-                weight.map(Tensor::into_data),
-                gamma.map(Tensor::into_data),
-                beta.map(Tensor::into_data),
-            ];
-            gradients.map(|data| data.expect("a gradient").try_into_vec().expect("floats"))
-        };
-        let found = gradients(&|[gamma, beta], input, weight| {
-            let output = batch_norm_relu_train(input, gamma, beta, EPSILON).0;
-            conv2d(output, weight, None, options.clone())
-        });
-        let expected = gradients(&|[gamma, beta], input, weight| {
-            let output = module::batch_norm_train(input, gamma, beta, EPSILON).output;
-            module::conv2d(activation::relu(output), weight, None, options.clone())
-        });
-        assert_close(&found, &expected, &format!("{shape:?}, batch norm"));
-        let found = gradients(&|[gamma, beta], input, weight| {
-            let output = group_norm_relu(&layer(gamma, beta), input);
-            conv2d(output, weight, None, options.clone())
-        });
-        let expected = gradients(&|[gamma, beta], input, weight| {
-            let output = layer(gamma, beta).forward(input);
-            module::conv2d(activation::relu(output), weight, None, options.clone())
-        });
-        assert_close(&found, &expected, &format!("{shape:?}, group norm"));
+            let expected = gradients(frozen, &|[gamma, beta], input, weight| {
+                let output = module::batch_norm_train(input, gamma, beta, EPSILON).output;
+                module::conv2d(activation::relu(output), weight, None, options.clone())
+            });
+            assert_close(&found, &expected, &format!("{shape:?}, batch norm"));
+            // Another normalization, and several uses of the output, one of them by Burn.
+            let found = gradients(frozen, &|[gamma, beta], input, weight| {
+                let layer = layer(gamma.clone(), beta.clone());
+                let output =
+                    group_norm_relu(&layer, batch_norm_relu_train(input, gamma, beta, EPSILON).0);
+                let first = conv2d(output.clone(), weight.clone(), None, options.clone());
+                first + conv2d(output.clone() * output, weight, None, options.clone())
+            });
+            let expected = gradients(frozen, &|[gamma, beta], input, weight| {
+                let layer = layer(gamma.clone(), beta.clone());
+                let output = module::batch_norm_train(input, gamma, beta, EPSILON).output;
+                let output = activation::relu(layer.forward(activation::relu(output)));
+                let first = module::conv2d(output.clone(), weight.clone(), None, options.clone());
+                first + module::conv2d(output.clone() * output, weight, None, options.clone())
+            });
+            assert_close(&found, &expected, &format!("{shape:?}, two norms"));
+        }
     }
 }

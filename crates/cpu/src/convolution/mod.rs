@@ -408,7 +408,7 @@ where
     match Convolution.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(mut prep) => {
             let state = State {
-                input: prep.checkpoint(parents[0]),
+                input: (parents[1].is_tracked()).then(|| prep.checkpoint(parents[0])),
                 weight: prep.checkpoint(parents[1]),
                 scale,
                 format,
@@ -423,7 +423,8 @@ where
 /// What the backward pass needs.
 #[derive(Clone, Debug)]
 struct State {
-    input: NodeId,
+    /// For the gradient of the weight, if it is required.
+    input: Option<NodeId>,
     weight: NodeId,
     /// One factor for each filter, contiguous.
     scale: Option<FloatTensor<Flex>>,
@@ -486,11 +487,10 @@ fn register_gradients(
         }
         None => weight,
     };
-    let input = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(input);
     let weight = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(weight);
-    let [_, channels, _, _] = input.shape().dims::<4>();
     let shape_of_weight: [usize; 4] = weight.shape().dims();
-    let gradients = outputs(values(gradient), &parts, shape_of_weight[0]);
+    let [filters, channels, _, _] = shape_of_weight;
+    let gradients = outputs(values(gradient), &parts, filters);
     if let Some(node) = input_parent {
         let weight = scaled(weight.to_contiguous());
         let result =
@@ -498,7 +498,8 @@ fn register_gradients(
         let size = |part: &Part| part.geometry.input;
         grads.register::<Flex>(node, channels_first(result, shape(&parts, size, channels)));
     }
-    if let Some(node) = weight_parent {
+    if let (Some(node), Some(input)) = (weight_parent, input) {
+        let input = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(input);
         let input = channels_last(&input);
         let inputs = inputs(values(&input), &parts, channels);
         let result = algorithm::weight_gradient(format, &inputs, &gradients);

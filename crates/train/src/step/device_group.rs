@@ -77,6 +77,16 @@ impl DeviceGroup {
         self.spans_machines
     }
 
+    /// Runs `work` on a thread of the pool if the devices are CPUs of this machine: each operation that another
+    /// thread calls would wake one, and wait for it. The queues of a GPU belong to threads, so there, `work` runs
+    /// on this one.
+    pub(super) fn install<O: Send>(&self, work: impl FnOnce() -> O + Send) -> O {
+        match self.devices.iter().all(is_cpu) {
+            true => self.threads.install(work),
+            false => work(),
+        }
+    }
+
     /// Runs `work` on each item in parallel, on the device with the item's index, and returns the
     /// results in the order of the items.
     ///
@@ -106,6 +116,19 @@ impl DeviceGroup {
             Some(work(&self.devices[index], item))
         });
         results.into_iter().flatten().collect()
+    }
+}
+
+/// Whether a device is the CPU of this machine.
+fn is_cpu(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    {
+        device.clone().without_autodiff() == Device::flex()
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
     }
 }
 

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use burn::{
-    module::{Devices, Module, ModuleMapper, ModuleVisitor},
-    optim::{GradientsAccumulator, GradientsParams},
-    tensor::{Device, ExecutionError},
+    lr_scheduler::module_lr_scheduler::ModuleLearningRate,
+    module::{Devices, Module, ModuleMapper, ModuleVisitor, Param},
+    optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer},
+    tensor::{Device, ExecutionError, Tensor},
     train::{InferenceStep, TrainOutput, TrainStep},
 };
 use fcos_burn_detect::device::Precision;
@@ -23,6 +24,7 @@ use super::{
     gradients::{clip_gradients, gradient_norm, scale_gradients},
     output::StepError,
     transfer::{fork, move_gradients, move_statistics},
+    weight_average::WeightAverage,
 };
 use crate::{
     Error,
@@ -123,11 +125,52 @@ impl<B: Backbone> TrainableDetector<B> {
         self.detector
     }
 
+    /// `average` with the weights after `step`, counted from 1.
+    pub(crate) fn averaged(&self, average: WeightAverage<B>, step: usize) -> WeightAverage<B> {
+        self.devices
+            .install(|| average.updated(&self.detector, step))
+    }
+
+    /// A copy whose parameters have no values.
+    pub(crate) fn without_weights(&self) -> Self {
+        // `valid` gives it running statistics of its own.
+        self.valid().map(&mut Emptied)
+    }
+
+    /// The output of a step, given its gradients, which are scaled by the loss scale.
+    fn scaled_and_clipped(
+        &self,
+        gradients: GradientsParams,
+        item: StepOutput,
+    ) -> TrainOutput<StepOutput> {
+        let grads = match self.precision.loss_scale() {
+            1.0 => gradients,
+            scale => scale_gradients(&self.detector, gradients, 1.0 / scale),
+        };
+        let Some(norm) = gradient_norm(&self.detector, &grads) else {
+            return TrainOutput { grads, item };
+        };
+        let item = item.with_gradient_norm(norm.clone());
+        let grads = match self.max_gradient_norm {
+            Some(max_norm) => clip_gradients(&self.detector, grads, norm, max_norm),
+            None => grads,
+        };
+        TrainOutput { grads, item }
+    }
+
     fn map_detector(self, change: impl FnOnce(Fcos<B>) -> Fcos<B>) -> Self {
         Self {
             detector: change(self.detector),
             ..self
         }
+    }
+}
+
+struct Emptied;
+
+impl ModuleMapper for Emptied {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        param.map(|tensor| Tensor::empty([0; D], &tensor.device()))
     }
 }
 
@@ -394,18 +437,19 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
                 });
             }
         }
-        let mut grads = match self.precision.loss_scale() {
-            1.0 => gradients.grads(),
-            scale => scale_gradients(&self.detector, gradients.grads(), 1.0 / scale),
-        };
-        let mut item = output.unwrap_or_else(StepOutput::empty);
-        if let Some(norm) = gradient_norm(&self.detector, &grads) {
-            if let Some(max_norm) = self.max_gradient_norm {
-                grads = clip_gradients(&self.detector, grads, norm.clone(), max_norm);
-            }
-            item = item.with_gradient_norm(norm);
-        }
-        TrainOutput { grads, item }
+        let item = output.unwrap_or_else(StepOutput::empty);
+        let gradients = gradients.grads();
+        (self.devices).install(|| self.scaled_and_clipped(gradients, item))
+    }
+
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        gradients: GradientsParams,
+    ) -> Self {
+        let devices = self.devices.clone();
+        devices.install(|| optimizer.step(rate, self, gradients))
     }
 }
 

@@ -151,6 +151,7 @@ impl<B: Backbone> SupervisedLearningStrategy<TrainableDetector<B>> for EpochLoop
         };
         let mut course = Course {
             of: self,
+            without_weights: learner.model().without_weights(),
             learner: learner.model(),
             optimizer: start.optimizer,
             scheduler: start.scheduler,
@@ -183,6 +184,8 @@ type Flow = Result<ControlFlow<()>, Error>;
 struct Course<'a, B: Backbone> {
     of: &'a EpochLoop<B>,
     learner: TrainableDetector<B>,
+    /// Takes the place of the learner while the optimizer changes its weights.
+    without_weights: TrainableDetector<B>,
     optimizer: ModuleOptimizer,
     scheduler: ModuleLrScheduler,
     average: Option<WeightAverage<B>>,
@@ -294,12 +297,11 @@ impl<B: Backbone> Course<'_, B> {
             });
         }
         let rate = self.scheduler.step();
-        self.learner =
-            self.learner
-                .clone()
-                .optimize(&mut self.optimizer, rate.clone(), computed.grads);
+        // Weights change in place, in memory that no clone shares.
+        let learner = std::mem::replace(&mut self.learner, self.without_weights.clone());
+        self.learner = learner.optimize(&mut self.optimizer, rate.clone(), computed.grads);
         let average = self.average.take();
-        self.average = average.map(|average| average.updated(self.learner.detector(), iteration));
+        self.average = average.map(|average| self.learner.averaged(average, iteration));
         self.position.iteration = iteration;
         let sofar = &mut self.position.epoch;
         sofar.learning_rate = rate.base();
