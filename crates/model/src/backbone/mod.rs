@@ -104,6 +104,9 @@ const MAX_CHANNELS: usize = 1 << 20;
 pub trait Backbone: Module + ModuleDisplay + Sync + 'static {
     /// Extracts the feature maps from which the pyramid is built, from fine to coarse.
     ///
+    /// Without autodiff, it may run on a thread of rayon's pool, and must not wait for a thread that needs the
+    /// pool.
+    ///
     /// They are those of [`BackboneConfig::features`], in number, order, stride and
     /// channels; [`Fcos::forward`](crate::Fcos::forward) checks that. Images of any
     /// height and width have to be accepted, also such as no stride divides: layers that
