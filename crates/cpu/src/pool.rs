@@ -61,7 +61,7 @@ mod tests {
 
     use std::{
         panic::{AssertUnwindSafe, catch_unwind},
-        sync::Mutex,
+        sync::{Mutex, MutexGuard, PoisonError},
         thread,
     };
 
@@ -70,8 +70,15 @@ mod tests {
     use super::*;
     use crate::relu;
 
+    /// The turn is that of the process, so the tests take turns, too.
+    fn hold() -> MutexGuard<'static, ()> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     #[test]
     fn work_runs_in_the_pool_in_the_same_format_unless_it_is_tracked() {
+        let _guard = hold();
         let device = Device::flex();
         let run = |device: &Device| {
             ProductFormat::Bf16.scope(|| {
@@ -83,26 +90,27 @@ mod tests {
                 })
             })
         };
-        // The other test may have the turn.
-        while run(&device) != (true, ProductFormat::Bf16) {
-            thread::yield_now();
-        }
+        assert_eq!(run(&device), (true, ProductFormat::Bf16));
         assert_eq!(
             run(&device.clone().autodiff()),
             (false, ProductFormat::Bf16)
         );
         assert_eq!(ProductFormat::current(), ProductFormat::F32);
 
+        let others = {
+            let _turn = Turn::take().unwrap();
+            run(&device)
+        };
+        assert_eq!(others, (false, ProductFormat::Bf16));
         // A panic gives the turn back.
         let panicking = || in_pool(Tensor::ones([1, 1, 1, 1], &device), |_| panic!("expected"));
         assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
-        while run(&device) != (true, ProductFormat::Bf16) {
-            thread::yield_now();
-        }
+        assert_eq!(run(&device), (true, ProductFormat::Bf16));
     }
 
     #[test]
     fn many_callers_do_not_run_inside_each_other() {
+        let _guard = hold();
         let device = Device::flex();
         let work = || {
             in_pool(Tensor::ones([1, 8, 128, 128], &device), |input| {

@@ -68,7 +68,8 @@ enum Levels {
 #[derive(Clone, Debug)]
 struct Joined {
     /// `[1, channels, pixels, 1]`: the images of the first level, then those of the next ones. The order of the
-    /// axes is that of convolutions, so that what they compute again for the backward pass is no view.
+    /// axes is that of convolutions: autodiff would keep the output of a permutation between them and
+    /// normalization.
     pixels: Tensor<4>,
     /// The number of images and their size, `[height, width]`, of each level.
     sizes: Arc<[(usize, [usize; 2])]>,

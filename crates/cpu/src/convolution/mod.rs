@@ -498,6 +498,7 @@ fn register_gradients(
         let size = |part: &Part| part.geometry.input;
         grads.register::<Flex>(node, channels_first(result, shape(&parts, size, channels)));
     }
+    debug_assert_eq!(weight_parent.is_some(), input.is_some());
     if let (Some(node), Some(input)) = (weight_parent, input) {
         let input = checkpointer.retrieve_node_output::<FloatTensor<Flex>>(input);
         let input = channels_last(&input);

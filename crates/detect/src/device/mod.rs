@@ -374,6 +374,19 @@ pub fn on_one_machine(a: &Device, b: &Device) -> bool {
     }
 }
 
+/// Whether `device` is the CPU of this machine, with or without autodiff.
+pub fn is_cpu(device: &Device) -> bool {
+    #[cfg(feature = "flex")]
+    {
+        *device == Device::flex()
+    }
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = device;
+        false
+    }
+}
+
 /// Whether `device` belongs to another machine.
 pub fn is_remote(device: &Device) -> bool {
     #[cfg(feature = "remote")]

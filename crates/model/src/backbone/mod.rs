@@ -104,8 +104,8 @@ const MAX_CHANNELS: usize = 1 << 20;
 pub trait Backbone: Module + ModuleDisplay + Sync + 'static {
     /// Extracts the feature maps from which the pyramid is built, from fine to coarse.
     ///
-    /// Without autodiff, it may run on a thread of rayon's pool, and must not wait for a thread that needs the
-    /// pool.
+    /// In training and on a CPU, it runs on a thread of a pool of rayon's. It must not wait for a thread that
+    /// needs the pool.
     ///
     /// They are those of [`BackboneConfig::features`], in number, order, stride and
     /// channels; [`Fcos::forward`](crate::Fcos::forward) checks that. Images of any

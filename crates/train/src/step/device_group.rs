@@ -6,7 +6,7 @@ use std::{
 };
 
 use burn::tensor::Device;
-use fcos_burn_detect::device::{DeviceName, Precision, is_remote, on_one_machine};
+use fcos_burn_detect::device::{DeviceName, Precision, is_cpu, is_remote, on_one_machine};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// Devices that share the work of a batch, each with its own thread.
@@ -77,9 +77,9 @@ impl DeviceGroup {
         self.spans_machines
     }
 
-    /// Runs `work` on a thread of the pool if the devices are CPUs of this machine: each operation that another
-    /// thread calls would wake one, and wait for it. The queues of a GPU belong to threads, so there, `work` runs
-    /// on this one.
+    /// Runs `work` on a thread of the pool if all devices are the CPU: each operation that a thread outside the
+    /// pool calls would wake one, and wait for it. Otherwise, `work` runs on the calling thread, since the queues of
+    /// a GPU belong to threads.
     pub(super) fn install<O: Send>(&self, work: impl FnOnce() -> O + Send) -> O {
         match self.devices.iter().all(is_cpu) {
             true => self.threads.install(work),
@@ -116,19 +116,6 @@ impl DeviceGroup {
             Some(work(&self.devices[index], item))
         });
         results.into_iter().flatten().collect()
-    }
-}
-
-/// Whether a device is the CPU of this machine.
-fn is_cpu(device: &Device) -> bool {
-    #[cfg(feature = "flex")]
-    {
-        device.clone().without_autodiff() == Device::flex()
-    }
-    #[cfg(not(feature = "flex"))]
-    {
-        let _ = device;
-        false
     }
 }
 
@@ -180,6 +167,20 @@ mod tests {
             seen.extend(threads);
         }
         assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn work_on_a_cpu_runs_in_the_pool() {
+        let device = Device::flex();
+        for device in [
+            device.clone(),
+            device.clone().autodiff(),
+            device.autodiff().gradient_checkpointing(),
+        ] {
+            let group = DeviceGroup::new(vec![device]).unwrap();
+            let name = group.install(|| thread::current().name().map(str::to_owned));
+            assert!(name.unwrap().starts_with("device-"));
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl<B: Backbone> TrainableDetector<B> {
             .install(|| average.updated(&self.detector, step))
     }
 
-    /// A copy whose parameters have no values.
+    /// A copy whose parameters and running statistics have no values, without autodiff: only a stand-in.
     pub(crate) fn without_weights(&self) -> Self {
         // `valid` gives it running statistics of its own.
         self.valid().map(&mut Emptied)
@@ -814,6 +814,30 @@ mod tests {
             });
             assert!(found[0] == found[1], "{layout:?}");
         }
+    }
+
+    #[test]
+    fn a_stand_in_has_no_weights_and_shares_no_statistics() {
+        let mut config = detector();
+        config.backbone.norm = NormKind::Batch;
+        let device = Device::flex().autodiff();
+        let model = random_model(&config, 0, &device).unwrap();
+        let objective = FcosObjectiveConfig::new().init().unwrap();
+        let devices = DeviceGroup::new(vec![device]).unwrap();
+        let learner = TrainableDetector::new(model, objective, devices).unwrap();
+        // A step changes running statistics.
+        let assigner = config.assignment_rule().unwrap();
+        TrainStep::step(&learner, batch(&config, 2, 1, assigner));
+        let inference = || {
+            let images = Tensor::ones([1, 3, 64, 64], &learner.devices.devices()[0]);
+            let model = learner.detector.valid();
+            let output = model.forward(images.without_autodiff());
+            output.into_predictions().class_logits.into_data()
+        };
+        let before = inference();
+        let stand_in = learner.without_weights();
+        assert_eq!(stand_in.num_params(), 0);
+        assert_eq!(inference(), before);
     }
 
     #[test]

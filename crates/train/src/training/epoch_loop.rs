@@ -183,6 +183,7 @@ type Flow = Result<ControlFlow<()>, Error>;
 /// A training in progress.
 struct Course<'a, B: Backbone> {
     of: &'a EpochLoop<B>,
+    /// Without weights after a panic in the optimizer, which ends the training.
     learner: TrainableDetector<B>,
     /// Takes the place of the learner while the optimizer changes its weights.
     without_weights: TrainableDetector<B>,
@@ -297,7 +298,7 @@ impl<B: Backbone> Course<'_, B> {
             });
         }
         let rate = self.scheduler.step();
-        // Weights change in place, in memory that no clone shares.
+        // No clone shares the weights, so that they can change in place.
         let learner = std::mem::replace(&mut self.learner, self.without_weights.clone());
         self.learner = learner.optimize(&mut self.optimizer, rate.clone(), computed.grads);
         let average = self.average.take();

@@ -745,7 +745,7 @@ impl<C: BackboneConfig> Run<C> {
             for _ in 0..start.position.iteration {
                 start.scheduler.step();
             }
-            if !self.fit(model.clone(), start, steps)? {
+            if !self.fit(model, start, steps)? {
                 note("interrupted")?;
                 return Ok(Outcome::Interrupted);
             }
@@ -757,7 +757,7 @@ impl<C: BackboneConfig> Run<C> {
             note(&reason.to_string())?;
             log::info!("{reason}");
         }
-        self.finish(model, &note)
+        self.finish(&note)
     }
 
     /// Adds this start of the program to the provenance of the run.
@@ -935,13 +935,13 @@ impl<C: BackboneConfig> Run<C> {
     }
 
     /// Evaluates the kept epoch, and writes the evaluation, plots, pictures and the report.
-    fn finish(
-        self,
-        model: Fcos<C::Backbone>,
-        note: &dyn Fn(&str) -> Result<(), Error>,
-    ) -> Result<Outcome, Error> {
+    fn finish(self, note: &dyn Fn(&str) -> Result<(), Error>) -> Result<Outcome, Error> {
+        // A new model: the initial one would have been kept through the whole training.
+        let model = (self.config.model.init(&self.devices[0]))
+            .map_err(|error| error.within("model"))?
+            .load(&self.folder.model_path())?;
         let detector = Detector::new(
-            &model.load(&self.folder.model_path())?,
+            &model,
             self.config.input.clone(),
             self.config.data.categories.clone(),
             self.devices[0].clone().without_autodiff(),
