@@ -33,13 +33,13 @@ use crate::{
 /// −(1 − α) p̂^γ ln(1 − p̂)       for other classes
 /// ```
 ///
-/// `labels`, `[rows]`, are classes; rows with other values, such as −1, are labeled with none. `alpha` is
+/// `labels`, `[rows]`, are classes; a row with any other value, such as −1, has no labeled class. `alpha` is
 /// in `[0, 1]`, `gamma` finite and `≥ 0`.
 ///
-/// Each pass, forward and backward, reads the logits once, on all threads. The backward pass keeps logits and
-/// labels.
+/// Each pass, forward and backward, reads the logits once, on all threads. Logits and labels are kept for
+/// the backward pass.
 ///
-/// Returns `None` if this crate does not compute it, since `logits` is not `f32` on the Flex backend.
+/// Returns `None` unless `logits` is `f32` on the Flex backend.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -294,7 +294,7 @@ impl Element {
     }
 }
 
-/// eˣ for x ≤ 0, or NaN; 0 where it would be smaller than normal numbers. Written so that the compiler uses
+/// eˣ for x ≤ 0, or NaN; 0 for x < −87, where it is about to be subnormal. Written so that the compiler uses
 /// vectors.
 #[inline(always)]
 fn exp_of_negative(x: f32) -> f32 {

@@ -269,8 +269,8 @@ impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
     }
 }
 
-/// Records `output` as the result of input, gamma and beta. What needs it in the backward pass keeps it or
-/// computes it again, as the strategy `S` says; it is kept if a parent is not tracked.
+/// Records `output` as the result of input, gamma and beta. Operations that need it in the backward pass
+/// keep or recompute it, depending on the strategy `S`; it is kept if a parent is not tracked.
 fn track<S: CheckpointStrategy, C: CheckpointStrategy>(
     parents: [&FloatTensor<Autodiff<Flex, C>>; 3],
     moments: Arc<[[f32; 2]]>,

@@ -6,15 +6,15 @@ use burn::tensor::Tensor;
 
 use crate::{flex::untracked, product::ProductFormat};
 
-/// Whether the pool runs some `work`. If there were several, a thread that waits for a part of one could begin
+/// Set while a call of [`in_pool`] runs in the pool. If there were several, a thread that waits for a part of one could begin
 /// another and finish it first.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
-/// Calls `work` with its `input`: on a thread of rayon's current pool, if `input` is `f32`, on the Flex backend
-/// and without autodiff, and on this thread otherwise, or if the pool runs the work of another call.
+/// Calls `work` with its `input`: on a thread of rayon's current pool if `input` is `f32` on the Flex backend
+/// without autodiff, and if no other call of this process is in the pool; otherwise, on the calling thread.
 ///
-/// An operation that is called by a thread outside the pool wakes one of the pool and waits for it, which can
-/// take longer than the operation. So run a whole network this way. The
+/// An operation that is called from outside the pool wakes one of its threads and waits for it, which can take
+/// longer than the operation. Wrap a whole network in one call rather than single operations. The
 /// [format](ProductFormat::scope) of this thread's products applies to `work`.
 ///
 /// `work` must not wait for another thread that needs the pool. A panic in it reaches the caller.

@@ -67,9 +67,9 @@ enum Levels {
 /// Levels in one tensor.
 #[derive(Clone, Debug)]
 struct Joined {
-    /// `[1, channels, pixels, 1]`: the images of the first level, then those of the next ones. The order of the
-    /// axes is that of convolutions: autodiff would keep the output of a permutation between them and
-    /// normalization.
+    /// `[1, channels, pixels, 1]`: the images of the first level, then those of the next ones. The axes
+    /// are in the order that convolutions take: with a permutation between normalization and convolution,
+    /// autodiff would keep its output.
     pixels: Tensor<4>,
     /// The number of images and their size, `[height, width]`, of each level.
     sizes: Arc<[(usize, [usize; 2])]>,

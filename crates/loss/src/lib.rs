@@ -9,8 +9,8 @@
 //!   the areas of small boxes do not fit in 16 bits.
 //! - Values and gradients are finite for logits up to ±10⁴, coordinates up to ±10⁶ px, degenerate
 //!   boxes, no positive locations and no rows at all.
-//! - No tensor is read back to the host, except by losses that sort or group locations, which say so,
-//!   and labels on the CPU.
+//! - Only losses that sort or group locations read tensors back to the host; they say so. With the
+//!   feature `flex`, the focal loss also reads labels, on the CPU only.
 //!
 //! Equation numbers are those of D. Xu, J. Guan, P. Feng and W. Wang, *Association Loss for Visual
 //! Object Detection*, IEEE Signal Processing Letters, 2020, which the documentation calls *the

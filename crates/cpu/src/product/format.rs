@@ -38,7 +38,7 @@ impl ProductFormat {
     /// Calls `run`. Convolutions that this thread computes meanwhile have products in this format, if it
     /// [is supported](Self::is_supported), and so have their gradients, whenever they are computed. It does
     /// not apply to convolutions in threads that `run` starts. On a thread of a pool, it applies to other tasks
-    /// that the thread takes on while it waits for a part of `run`, unless they have a scope of their own.
+    /// that the thread picks up while it waits for a part of `run`, unless they have a scope of their own.
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor, ops::ConvOptions};

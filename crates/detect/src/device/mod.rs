@@ -374,7 +374,8 @@ pub fn on_one_machine(a: &Device, b: &Device) -> bool {
     }
 }
 
-/// Whether `device` is the CPU of this machine, with or without autodiff.
+/// Whether `device` is the CPU of this machine, with or without autodiff. Always false without the feature
+/// `flex`.
 pub fn is_cpu(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     {

@@ -104,9 +104,6 @@ const MAX_CHANNELS: usize = 1 << 20;
 pub trait Backbone: Module + ModuleDisplay + Sync + 'static {
     /// Extracts the feature maps from which the pyramid is built, from fine to coarse.
     ///
-    /// In training and on a CPU, it runs on a thread of a pool of rayon's. It must not wait for a thread that
-    /// needs the pool.
-    ///
     /// They are those of [`BackboneConfig::features`], in number, order, stride and
     /// channels; [`Fcos::forward`](crate::Fcos::forward) checks that. Images of any
     /// height and width have to be accepted, also such as no stride divides: layers that
@@ -115,6 +112,9 @@ pub trait Backbone: Module + ModuleDisplay + Sync + 'static {
     /// Images are in 32 or 16 bits, parameters always in 32. Convolutions compute in the
     /// format of their input and normalization in 32 bits; the functions of
     /// [`mixed_precision`](crate::mixed_precision) do both.
+    ///
+    /// In training, and in inference on a CPU, this may run on a thread of a rayon pool, so it must not wait for
+    /// another thread that needs the pool.
     ///
     /// # Shapes
     ///

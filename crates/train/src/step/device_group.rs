@@ -77,8 +77,8 @@ impl DeviceGroup {
         self.spans_machines
     }
 
-    /// Runs `work` on a thread of the pool if all devices are the CPU: each operation that a thread outside the
-    /// pool calls would wake one, and wait for it. Otherwise, `work` runs on the calling thread, since the queues of
+    /// Runs `work` on a thread of the pool if all devices are the CPU: an operation that is called from outside the
+    /// pool has to wake one of its threads and wait for it. Otherwise, `work` runs on the calling thread, since the queues of
     /// a GPU belong to threads.
     pub(super) fn install<O: Send>(&self, work: impl FnOnce() -> O + Send) -> O {
         match self.devices.iter().all(is_cpu) {

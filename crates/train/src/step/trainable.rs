@@ -131,13 +131,13 @@ impl<B: Backbone> TrainableDetector<B> {
             .install(|| average.updated(&self.detector, step))
     }
 
-    /// A copy whose parameters and running statistics have no values, without autodiff: only a stand-in.
+    /// A placeholder without autodiff, whose parameters and running statistics are empty tensors.
     pub(crate) fn without_weights(&self) -> Self {
         // `valid` gives it running statistics of its own.
         self.valid().map(&mut Emptied)
     }
 
-    /// The output of a step, given its gradients, which are scaled by the loss scale.
+    /// The output of a step: divides the gradients by the loss scale and clips them.
     fn scaled_and_clipped(
         &self,
         gradients: GradientsParams,

@@ -183,7 +183,7 @@ type Flow = Result<ControlFlow<()>, Error>;
 /// A training in progress.
 struct Course<'a, B: Backbone> {
     of: &'a EpochLoop<B>,
-    /// Without weights after a panic in the optimizer, which ends the training.
+    /// Has no weights if the optimizer panicked, which ends the training.
     learner: TrainableDetector<B>,
     /// Takes the place of the learner while the optimizer changes its weights.
     without_weights: TrainableDetector<B>,
