@@ -36,8 +36,10 @@ impl FcosOutput {
                 .into_iter()
                 .map(|map| {
                     let [batch, channels, height, width] = map.dims();
-                    // No copy if the channels are last in memory.
-                    map.permute([0, 2, 3, 1])
+                    // No copy if the channels are last in memory. Not `permute`, with which training over
+                    // Burn's remote backend fails.
+                    map.swap_dims(1, 2)
+                        .swap_dims(2, 3)
                         .reshape([batch, height * width, channels])
                 })
                 .collect();

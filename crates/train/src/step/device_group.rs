@@ -77,11 +77,16 @@ impl DeviceGroup {
         self.spans_machines
     }
 
+    /// Whether all devices are the CPU of this machine.
+    pub(super) fn is_cpu(&self) -> bool {
+        self.devices.iter().all(is_cpu)
+    }
+
     /// Runs `work` on a thread of the pool if all devices are the CPU: an operation that is called from outside the
     /// pool has to wake one of its threads and wait for it. Otherwise, `work` runs on the calling thread, since the queues of
     /// a GPU belong to threads.
     pub(super) fn install<O: Send>(&self, work: impl FnOnce() -> O + Send) -> O {
-        match self.devices.iter().all(is_cpu) {
+        match self.is_cpu() {
             true => self.threads.install(work),
             false => work(),
         }

@@ -131,10 +131,11 @@ impl<B: Backbone> TrainableDetector<B> {
             .install(|| average.updated(&self.detector, step))
     }
 
-    /// A placeholder without autodiff, whose parameters and running statistics are empty tensors.
-    pub(crate) fn without_weights(&self) -> Self {
+    /// A placeholder without autodiff, whose parameters and running statistics are empty tensors. `None` if it
+    /// is not on the CPU: other devices may not have empty tensors.
+    pub(crate) fn without_weights(&self) -> Option<Self> {
         // `valid` gives it running statistics of its own.
-        self.valid().map(&mut Emptied)
+        (self.devices.is_cpu()).then(|| self.valid().map(&mut Emptied))
     }
 
     /// The output of a step: divides the gradients by the loss scale and clips them.
@@ -835,7 +836,7 @@ mod tests {
             output.into_predictions().class_logits.into_data()
         };
         let before = inference();
-        let stand_in = learner.without_weights();
+        let stand_in = learner.without_weights().unwrap();
         assert_eq!(stand_in.num_params(), 0);
         assert_eq!(inference(), before);
     }

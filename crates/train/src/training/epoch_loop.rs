@@ -185,8 +185,8 @@ struct Course<'a, B: Backbone> {
     of: &'a EpochLoop<B>,
     /// Has no weights if the optimizer panicked, which ends the training.
     learner: TrainableDetector<B>,
-    /// Takes the place of the learner while the optimizer changes its weights.
-    without_weights: TrainableDetector<B>,
+    /// Takes the place of the learner while the optimizer changes its weights, in place if no clone has them.
+    without_weights: Option<TrainableDetector<B>>,
     optimizer: ModuleOptimizer,
     scheduler: ModuleLrScheduler,
     average: Option<WeightAverage<B>>,
@@ -298,8 +298,10 @@ impl<B: Backbone> Course<'_, B> {
             });
         }
         let rate = self.scheduler.step();
-        // No clone shares the weights, so that they can change in place.
-        let learner = std::mem::replace(&mut self.learner, self.without_weights.clone());
+        let learner = match self.without_weights.clone() {
+            Some(placeholder) => std::mem::replace(&mut self.learner, placeholder),
+            None => self.learner.clone(),
+        };
         self.learner = learner.optimize(&mut self.optimizer, rate.clone(), computed.grads);
         let average = self.average.take();
         self.average = average.map(|average| self.learner.averaged(average, iteration));
