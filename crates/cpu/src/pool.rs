@@ -6,8 +6,8 @@ use burn::tensor::Tensor;
 
 use crate::{flex::untracked, product::ProductFormat};
 
-/// Set while a call of [`in_pool`] runs in the pool. If there were several, a thread that waits for a part of one could begin
-/// another and finish it first.
+/// Set while a call of [`in_pool`] runs in the pool. If there were several, a thread that waits for a part of
+/// one could begin another and finish it first.
 static BUSY: AtomicBool = AtomicBool::new(false);
 
 /// Calls `work` with its `input`: on a thread of rayon's current pool if `input` is `f32` on the Flex backend

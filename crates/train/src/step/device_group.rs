@@ -82,9 +82,9 @@ impl DeviceGroup {
         self.devices.iter().all(is_cpu)
     }
 
-    /// Runs `work` on a thread of the pool if all devices are the CPU: an operation that is called from outside the
-    /// pool has to wake one of its threads and wait for it. Otherwise, `work` runs on the calling thread, since the queues of
-    /// a GPU belong to threads.
+    /// Runs `work` on a thread of the pool if all devices are the CPU: an operation that is called from outside
+    /// the pool has to wake one of its threads and wait for it. Otherwise, `work` runs on the calling thread,
+    /// since the queues of a GPU belong to threads.
     pub(super) fn install<O: Send>(&self, work: impl FnOnce() -> O + Send) -> O {
         match self.is_cpu() {
             true => self.threads.install(work),
