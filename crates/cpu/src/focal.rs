@@ -19,10 +19,9 @@ use burn::{
 use pulp::{Simd, WithSimd};
 
 use crate::{
-    flex::{is_f32_on_flex, tensor, update_chunks, values},
-    parallel::{GRAIN, for_each_chunk},
+    flex::{self, is_f32_on_flex, update_chunks},
+    parallel::GRAIN,
     simd::dispatch,
-    uninit::vec_written_by,
 };
 
 /// The sigmoid focal loss ([Lin et al., 2017](https://arxiv.org/abs/1708.02002)) of every element of
@@ -87,27 +86,10 @@ trait FocalOps: Backend {
 
 impl FocalOps for Flex {
     fn focal(logits: FloatTensor<Self>, focal: Focal) -> FloatTensor<Self> {
-        let logits = logits.to_contiguous();
-        let shape: [usize; 2] = logits.shape().dims();
-        let source = values(&logits);
-        let chunks = Chunks::new(shape);
-        // SAFETY: the chunks cover all elements, and each is initialized by a copy.
-        #[allow(unsafe_code)]
-        let losses = unsafe {
-            vec_written_by(source.len(), |losses| {
-                for_each_chunk(losses, chunks.length, |index, losses| {
-                    let logits = chunks.part(index, source, losses.len());
-                    let losses = losses.write_copy_of_slice(logits);
-                    dispatch(Losses {
-                        focal: &focal,
-                        labels: chunks.labels(index, &focal.labels),
-                        classes: chunks.classes,
-                        losses,
-                    });
-                });
-            })
-        };
-        tensor(losses, shape)
+        let others = 1.0 - focal.alpha;
+        focal.update(&logits.clone(), logits, others, |_, weight, element| {
+            weight * element.loss
+        })
     }
 }
 
@@ -145,48 +127,14 @@ impl Backward<Flex, 1> for FocalLoss {
         let gradient = grads.consume::<Flex>(&ops.node);
         let (logits, focal) = ops.state;
         let logits: FloatTensor<Flex> = checkpointer.retrieve_node_output(logits);
-        let logits = logits.to_contiguous();
-        let chunks = Chunks::new(logits.shape().dims());
-        let source = values(&logits);
-        let gradient = update_chunks(gradient, chunks.length, |index, gradients| {
-            dispatch(Gradient {
-                focal: &focal,
-                labels: chunks.labels(index, &focal.labels),
-                classes: chunks.classes,
-                logits: chunks.part(index, source, gradients.len()),
-                gradients,
-            });
+        // The loss of other classes is that at the negated logit.
+        let others = focal.alpha - 1.0;
+        let gradient = focal.update(&logits, gradient, others, |gradient, weight, element| {
+            gradient * (weight * element.slope)
         });
         if let Some(parent) = parent {
             grads.register::<Flex>(parent.id, gradient);
         }
-    }
-}
-
-/// Whole rows that are computed by one thread.
-#[derive(Clone, Copy)]
-struct Chunks {
-    classes: usize,
-    length: usize,
-}
-
-impl Chunks {
-    fn new([_, classes]: [usize; 2]) -> Self {
-        let classes = classes.max(1);
-        Self {
-            classes,
-            length: (GRAIN / classes).max(1) * classes,
-        }
-    }
-
-    /// The `length` values of a chunk.
-    fn part<T>(self, index: usize, values: &[T], length: usize) -> &[T] {
-        &values[index * self.length..][..length]
-    }
-
-    /// The labels of the rows of a chunk, and of all rows after it.
-    fn labels(self, index: usize, labels: &[i64]) -> &[i64] {
-        &labels[index * self.length / self.classes..]
     }
 }
 
@@ -195,6 +143,37 @@ struct Focal {
     labels: Arc<[i64]>,
     alpha: f32,
     gamma: f32,
+}
+
+impl Focal {
+    /// Updates `values` of the shape of `logits` by `update`, given the value, its weight and the loss of its
+    /// element. The weight is α for labeled classes, `others` for other classes.
+    fn update(
+        &self,
+        logits: &FloatTensor<Flex>,
+        values: FloatTensor<Flex>,
+        others: f32,
+        update: impl Fn(f32, f32, Element) -> f32 + Copy + Sync,
+    ) -> FloatTensor<Flex> {
+        let logits = logits.to_contiguous();
+        let [_, classes] = logits.shape().dims();
+        let classes = classes.max(1);
+        let logits = flex::values(&logits);
+        // Whole rows.
+        let length = (GRAIN / classes).max(1) * classes;
+        update_chunks(values, length, |index, values| {
+            let start = index * length;
+            dispatch(Rows {
+                labels: &self.labels[start / classes..],
+                classes,
+                logits: &logits[start..][..values.len()],
+                weights: [others, self.alpha],
+                gamma: self.gamma,
+                values,
+                update,
+            });
+        })
+    }
 }
 
 /// The indices of the labeled elements of rows with `classes` values each.
@@ -208,58 +187,42 @@ fn labeled(labels: &[i64], classes: usize, length: usize) -> impl Iterator<Item 
     })
 }
 
-/// Replaces the logits of whole rows by their losses.
-struct Losses<'a> {
-    focal: &'a Focal,
-    labels: &'a [i64],
-    classes: usize,
-    losses: &'a mut [f32],
-}
-
-impl WithSimd for Losses<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        let Focal { alpha, gamma, .. } = *self.focal;
-        let length = self.losses.len();
-        let own: Vec<(usize, f32)> = labeled(self.labels, self.classes, length)
-            .map(|index| (index, self.losses[index]))
-            .collect();
-        for loss in &mut *self.losses {
-            *loss = (1.0 - alpha) * Element::at(-*loss, gamma).loss;
-        }
-        for (index, logit) in own {
-            self.losses[index] = alpha * Element::at(logit, gamma).loss;
-        }
-    }
-}
-
-/// Multiplies the gradients of the losses of whole rows by the slopes of these losses.
-struct Gradient<'a> {
-    focal: &'a Focal,
+/// Updates the values of whole rows.
+struct Rows<'a, U> {
+    /// Of these rows, and of all rows after them.
     labels: &'a [i64],
     classes: usize,
     logits: &'a [f32],
-    gradients: &'a mut [f32],
+    /// Of other classes, and of labeled ones.
+    weights: [f32; 2],
+    gamma: f32,
+    values: &'a mut [f32],
+    update: U,
 }
 
-impl WithSimd for Gradient<'_> {
+impl<U: Fn(f32, f32, Element) -> f32> WithSimd for Rows<'_, U> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Focal { alpha, gamma, .. } = *self.focal;
-        let length = self.gradients.len();
-        let own: Vec<(usize, f32)> = labeled(self.labels, self.classes, length)
-            .map(|index| (index, self.gradients[index]))
+        let Self {
+            labels,
+            classes,
+            logits,
+            weights: [others, own],
+            gamma,
+            values,
+            update,
+        } = self;
+        // All elements are computed as those of other classes first, so that the loop has no branches.
+        let labeled: Vec<(usize, f32)> = labeled(labels, classes, values.len())
+            .map(|index| (index, values[index]))
             .collect();
-        for (gradient, logit) in self.gradients.iter_mut().zip(self.logits) {
-            *gradient *= (alpha - 1.0) * Element::at(-*logit, gamma).slope;
+        for (value, logit) in values.iter_mut().zip(logits) {
+            *value = update(*value, others, Element::at(-*logit, gamma));
         }
-        for (index, gradient) in own {
-            let slope = Element::at(self.logits[index], gamma).slope;
-            self.gradients[index] = gradient * (alpha * slope);
+        for (index, value) in labeled {
+            values[index] = update(value, own, Element::at(logits[index], gamma));
         }
     }
 }

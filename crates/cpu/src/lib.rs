@@ -6,6 +6,7 @@
 mod activation;
 mod convolution;
 mod flex;
+#[forbid(unsafe_code)]
 mod focal;
 #[forbid(unsafe_code)]
 mod fork;

@@ -209,16 +209,16 @@ impl NormalizationOps for Flex {
         beta: FloatTensor<Self>,
         rule: Rule,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [batch, channels, height, width] = input.shape().dims();
-        let layout = Layout::new([batch, channels, height, width], &rule);
+        let [_, channels, _, _] = input.shape().dims();
+        let layout = Layout::new(input.shape().dims(), &rule);
         assert_eq!(
             [gamma.shape().dims(), beta.shape().dims()],
             [[channels]; 2],
             "gamma and beta must have one value per channel"
         );
-        let input = channels_last(&input).permute(&[0, 3, 1, 2]);
-        let moments = layout.moments(values(&channels_last(&input)));
-        let output = normalized_by(&input, [gamma, beta], &moments, &rule);
+        let input = channels_last(&input);
+        let moments = layout.moments(values(&input));
+        let output = layout.output(&input, [gamma, beta], &moments, &rule);
         let [mean, variance] = [0, 1].map(|moment| {
             let values: Vec<f32> = moments.iter().map(|moments| moments[moment]).collect();
             let count = values.len();
@@ -226,23 +226,6 @@ impl NormalizationOps for Flex {
         });
         (output, mean, variance)
     }
-}
-
-/// The output, given gamma and beta, and the mean and variance of each set.
-fn normalized_by(
-    input: &FloatTensor<Flex>,
-    parameters: [FloatTensor<Flex>; 2],
-    moments: &[[f32; 2]],
-    rule: &Rule,
-) -> FloatTensor<Flex> {
-    let [batch, channels, height, width] = input.shape().dims();
-    let layout = Layout::new([batch, channels, height, width], rule);
-    let input = channels_last(input);
-    let [gamma, beta] = parameters.map(|tensor| tensor.to_contiguous());
-    let scales = scales(moments, rule.epsilon);
-    let constants = Constants::new(&layout, &scales, [values(&gamma), values(&beta)]);
-    let output = layout.normalize(values(&input), &constants, rule.relu);
-    channels_first(output, [batch, height, width, channels])
 }
 
 impl<C: CheckpointStrategy> NormalizationOps for Autodiff<Flex, C> {
@@ -315,7 +298,9 @@ impl RetroForward for Recompute {
         let [input, gamma, beta] = self
             .nodes
             .map(|node| states.get_state::<FloatTensor<Flex>>(&node));
-        let output = normalized_by(&input, [gamma, beta], &self.moments, &self.rule);
+        let layout = Layout::new(input.shape().dims(), &self.rule);
+        let input = channels_last(&input);
+        let output = layout.output(&input, [gamma, beta], &self.moments, &self.rule);
         states.save(out_node, output);
     }
 }
@@ -515,6 +500,22 @@ impl Layout {
             values = rest;
             update(image, of_image, found);
         }
+    }
+
+    /// The output for a contiguous input with its channels last, given gamma and beta, and the mean and
+    /// variance of each set.
+    fn output(
+        &self,
+        input: &FloatTensor<Flex>,
+        parameters: [FloatTensor<Flex>; 2],
+        moments: &[[f32; 2]],
+        rule: &Rule,
+    ) -> FloatTensor<Flex> {
+        let [gamma, beta] = parameters.map(|tensor| tensor.to_contiguous());
+        let scales = scales(moments, rule.epsilon);
+        let constants = Constants::new(self, &scales, [values(&gamma), values(&beta)]);
+        let output = self.normalize(values(input), &constants, rule.relu);
+        channels_first(output, input.shape().dims())
     }
 
     /// `input` as normalized by these constants.
