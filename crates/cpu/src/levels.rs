@@ -218,6 +218,7 @@ fn brain_floats_keep_nan_and_infinity_to_their_pixels() {
 /// The scope is that of a thread, and of the convolutions in it.
 #[test]
 fn scopes_do_not_apply_to_other_threads() {
+    let _level = Level::hold();
     let seen = ProductFormat::Bf16.scope(|| {
         let other = std::thread::scope(|scope| scope.spawn(ProductFormat::current).join());
         let inner = ProductFormat::F32.scope(ProductFormat::current);

@@ -61,24 +61,19 @@ mod tests {
 
     use std::{
         panic::{AssertUnwindSafe, catch_unwind},
-        sync::{Mutex, MutexGuard, PoisonError},
+        sync::Mutex,
         thread,
     };
 
     use burn::tensor::Device;
 
     use super::*;
-    use crate::relu;
-
-    /// The turn is that of the process, so the tests take turns, too.
-    fn hold() -> MutexGuard<'static, ()> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    use crate::{relu, simd::Level};
 
     #[test]
     fn work_runs_in_the_pool_in_the_same_format_unless_it_is_tracked() {
-        let _guard = hold();
+        // Also keeps the tests from taking each other's turn.
+        let _level = Level::hold();
         let device = Device::flex();
         let run = |device: &Device| {
             ProductFormat::Bf16.scope(|| {
@@ -110,7 +105,7 @@ mod tests {
 
     #[test]
     fn many_callers_do_not_run_inside_each_other() {
-        let _guard = hold();
+        let _level = Level::hold();
         let device = Device::flex();
         let work = || {
             in_pool(Tensor::ones([1, 8, 128, 128], &device), |input| {

@@ -1,7 +1,7 @@
 //! The vector instructions of the processor, chosen at run time.
 
 #[cfg(test)]
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{LazyLock, OnceLock};
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -78,9 +78,21 @@ pub fn current() -> Level {
 #[cfg(test)]
 static SKIPPED: AtomicUsize = AtomicUsize::new(0);
 
+/// Whether a test holds the level.
+#[cfg(test)]
+static IS_HELD: AtomicBool = AtomicBool::new(false);
+
 /// The best level that is not skipped.
+///
+/// # Panics
+///
+/// If no test holds the level: another test could change it between two kernels.
 #[cfg(test)]
 pub fn current() -> Level {
+    assert!(
+        IS_HELD.load(Ordering::Relaxed),
+        "a test that runs kernels must call Level::hold or Level::each"
+    );
     (SUPPORTED.iter().rev())
         .nth(SKIPPED.load(Ordering::Relaxed))
         .copied()
@@ -124,31 +136,34 @@ pub fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
 mod testing {
     use std::sync::{Mutex, MutexGuard, PoisonError, atomic::Ordering};
 
-    use super::{Level, SKIPPED, SUPPORTED};
+    use super::{IS_HELD, Level, SKIPPED, SUPPORTED};
 
-    /// Restores the best level, even if a test panics.
-    struct Restore;
+    /// Keeps other tests from changing the level. Restores the best one, even if a test panics.
+    pub struct Hold {
+        _guard: MutexGuard<'static, ()>,
+    }
 
-    impl Drop for Restore {
+    impl Drop for Hold {
         fn drop(&mut self) {
             SKIPPED.store(0, Ordering::Relaxed);
+            IS_HELD.store(false, Ordering::Relaxed);
         }
     }
 
     impl Level {
-        /// Keeps the level from changing until the guard is dropped.
-        pub fn hold() -> MutexGuard<'static, ()> {
+        /// Keeps the level from changing until the result is dropped. Concurrent calls wait for each
+        /// other, as the level is that of the whole process. A second call on the same thread deadlocks.
+        pub fn hold() -> Hold {
             static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-            (ONE_AT_A_TIME.lock()).unwrap_or_else(PoisonError::into_inner)
+            let _guard = (ONE_AT_A_TIME.lock()).unwrap_or_else(PoisonError::into_inner);
+            IS_HELD.store(true, Ordering::Relaxed);
+            Hold { _guard }
         }
 
-        /// The results of `run` at each supported level, from scalar code to the best level.
-        ///
-        /// The level is set for the whole process, so concurrent calls wait for each other. A
-        /// call from within `run` deadlocks.
+        /// The results of `run` at each supported level, from scalar code to the best level. It
+        /// [holds](Self::hold) the level meanwhile.
         pub fn each<T>(mut run: impl FnMut(Self) -> T) -> Vec<T> {
-            let _guard = Self::hold();
-            let _restore = Restore;
+            let _hold = Self::hold();
             let levels = SUPPORTED.iter().zip((0..SUPPORTED.len()).rev());
             levels
                 .map(|(level, skipped)| {

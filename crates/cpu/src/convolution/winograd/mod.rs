@@ -504,6 +504,7 @@ mod tests {
 
     #[test]
     fn large_kernels_are_divided_evenly() {
+        let _level = Level::hold();
         // A little more than three groups.
         assert_eq!(group_size(GROUP, 512, 512), 128);
         // As in the tests of convolutions.
