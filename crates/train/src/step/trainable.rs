@@ -345,6 +345,14 @@ impl<B: Backbone> TrainableDetector<B> {
         found.into_iter().collect()
     }
 
+    /// Averages the running statistics of batch normalization over the devices of a round. Burn does so when a
+    /// thread updates them again. In a round with fewer parts than devices, some threads do not.
+    fn merge_running_statistics(&self) {
+        if self.devices.devices().len() > 1 {
+            drop(self.detector.valid());
+        }
+    }
+
     /// The detector on each device.
     fn forks(&self) -> Result<Vec<Fcos<B>>, ExecutionError> {
         let devices = self.devices.devices();
@@ -425,6 +433,7 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
                 let output = step.output.on_device(main)?;
                 Ok(PartStep { gradients, output })
             });
+            self.merge_running_statistics();
             for step in steps {
                 let step: PartStep = match step {
                     Ok(step) => step,
@@ -468,7 +477,8 @@ impl<B: Backbone> InferenceStep for TrainableDetector<B> {
 
     fn step(&self, batch: ValidationBatch) -> ValidationOutput {
         let images = self.precision.cast(batch.images);
-        let detections = (self.precision).scope(|| self.detector.detect(images, &batch.frames));
+        let detect = || self.detector.detect(images, &batch.frames);
+        let detections = self.devices.install(|| self.precision.scope(detect));
         ValidationOutput {
             images: batch.indices.into_iter().zip(detections).collect(),
         }
@@ -814,6 +824,71 @@ mod tests {
                 (step, after)
             });
             assert!(found[0] == found[1], "{layout:?}");
+        }
+    }
+
+    /// Three parts on two devices: the third is in a round of its own.
+    #[test]
+    fn running_statistics_do_not_depend_on_which_device_is_faster() {
+        #[derive(Default)]
+        struct Means(Vec<f64>, bool);
+
+        impl ModuleVisitor for Means {
+            fn enter_module(&mut self, name: &str, _: &str) {
+                self.1 = name == "running_mean";
+            }
+
+            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+                if self.1 {
+                    self.0.extend(param.val().into_data().iter::<f64>());
+                }
+            }
+        }
+
+        let mut config = detector();
+        config.backbone.norm = NormKind::Batch;
+        let device = Device::flex().autodiff();
+        let dir = tempfile::tempdir().unwrap();
+        let weights = dir.path().join("model.bpk");
+        let drawn = random_model(&config, 3, &device).unwrap();
+        drawn.save(&weights).unwrap();
+        let learner = |devices: usize| {
+            let model = random_model(&config, 4, &device).unwrap();
+            let model = model.load(&weights).unwrap();
+            let objective = FcosObjectiveConfig::new().init().unwrap();
+            let devices = DeviceGroup::new(vec![device.clone(); devices]).unwrap();
+            TrainableDetector::new(model, objective, devices).unwrap()
+        };
+        let means = |learner: &TrainableDetector| {
+            let mut means = Means::default();
+            learner.detector.valid().visit(&mut means);
+            assert!(!means.0.is_empty());
+            means.0
+        };
+        let batch = || batch(&config, 3, 3, config.assignment_rule().unwrap());
+
+        let start = means(&learner(1));
+        let parts = [0, 1, 2].map(|index| {
+            let learner = learner(1);
+            let mut batch = batch();
+            batch.parts = vec![batch.parts.swap_remove(index)];
+            TrainStep::step(&learner, batch);
+            means(&learner)
+        });
+        // The weights stay the same. Of a change of the statistics, an update keeps this share.
+        let kept = 0.9;
+        let mut expected = start.clone();
+        let learner = learner(2);
+        for _ in 0..8 {
+            TrainStep::step(&learner, batch());
+            for (i, expected) in expected.iter_mut().enumerate() {
+                let [first, second, third] = [0, 1, 2].map(|part: usize| parts[part][i]);
+                let round = (first + second) / 2.0 + kept * (*expected - start[i]);
+                *expected = third + kept * (round - start[i]);
+            }
+        }
+        for (found, expected) in means(&learner).iter().zip(&expected) {
+            assert!((found - expected).abs() < 1e-5, "{found} {expected}");
         }
     }
 
