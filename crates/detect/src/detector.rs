@@ -384,6 +384,7 @@ mod tests {
     use fcos_burn_model::{FcosConfig, head::CenternessBranch};
 
     use super::*;
+    use crate::test_detector::drawn;
 
     fn detector() -> Detector {
         with_branch(None)
@@ -396,7 +397,7 @@ mod tests {
         config.backbone.width = 8;
         config.fpn.channels = 8;
         config.head.tower_depth = 1;
-        let model = config.init(&device).unwrap();
+        let model = drawn(&config, 0);
         let classes = Category::list(["cat", "dog", "cat"]);
         Detector::new(&model, InputConfig::fcos(), classes, device, Precision::F32)
     }

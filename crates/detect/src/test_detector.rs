@@ -8,33 +8,41 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use fcos_burn_data::{Category, transforms::Resize};
-use fcos_burn_model::FcosConfig;
+use fcos_burn_model::{Fcos, FcosConfig};
 use image::{Rgb, RgbImage};
 
 use crate::{Detector, InputConfig, device::Precision};
 
 /// An untrained detector of the classes `cat` and `dog`. Every location gives candidates.
 pub(crate) fn untrained(seed: u64, resize: Resize, detections_per_image: usize) -> Detector {
-    let device = Device::flex();
     let mut config = FcosConfig::small(2);
     config.backbone.width = 8;
     config.fpn.channels = 8;
     config.head.tower_depth = 1;
     config.postprocess.score_threshold = 0.0;
     config.postprocess.detections_per_image = detections_per_image;
-    let model = {
-        // The random state is global to the process, and tests run on several threads.
-        static RANDOM_STATE: Mutex<()> = Mutex::new(());
-        let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
-        device.seed(seed);
-        let model = config.init(&device).unwrap();
-        // Parameters are drawn on first use.
-        model.visit(&mut Draw);
-        model
-    };
     let input = InputConfig::fcos().with_resize(resize);
     let classes = Category::list(["cat", "dog"]);
-    Detector::new(&model, input, classes, device, Precision::F32)
+    Detector::new(
+        &drawn(&config, seed),
+        input,
+        classes,
+        Device::flex(),
+        Precision::F32,
+    )
+}
+
+/// A model with the weights of this seed. All tests must draw theirs here: the random state is global to the
+/// process, and tests run on several threads.
+pub(crate) fn drawn(config: &FcosConfig, seed: u64) -> Fcos {
+    static RANDOM_STATE: Mutex<()> = Mutex::new(());
+    let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let device = Device::flex();
+    device.seed(seed);
+    let model = config.init(&device).unwrap();
+    // Parameters are drawn on first use.
+    model.visit(&mut Draw);
+    model
 }
 
 struct Draw;

@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_of_a_million_pairs_take_less_than_a_second() {
+    fn a_quarter_of_a_million_pairs_take_less_than_quadratic_time() {
         // y reverses the order of blocks of 500 but not the order within a block. So the
         // concordant pairs are those within a block: τ = 2·499/249999 − 1.
         let n = 250_000_usize;
@@ -400,6 +400,7 @@ mod tests {
         let elapsed = start.elapsed();
         assert_close(tau, 2.0 * 499.0 / 249_999.0 - 1.0);
         assert!(rho.unwrap() < -0.99);
-        assert!(elapsed < Duration::from_secs(1), "took {elapsed:?}");
+        // All pairs would take minutes. This takes a tenth of a second, if no other process is running.
+        assert!(elapsed < Duration::from_secs(20), "took {elapsed:?}");
     }
 }

@@ -16,7 +16,7 @@ use crate::loss_term::{LossTerm, TermInput, TermNameError};
 use crate::normalizer::Normalizer;
 use crate::own_class::class_is_correct;
 use crate::positives::BACKGROUND;
-use crate::weights::{Divisors, weighted_classification};
+use crate::weights::{Divisors, total, weighted_classification};
 
 /// The least sum of center-ness targets that the localization loss is divided by.
 const CENTERNESS_SUM_FLOOR: f64 = 1e-6;
@@ -287,8 +287,8 @@ impl FcosObjective {
         // Ranks have no weights.
         let per_ranked = |sum: Tensor<1>| sum / normalizer.num_positives.clone().clamp_min(1.0);
         let classification = match (&ranking, &input.weights, &normalizer.divisors) {
-            (Some(ranking), _, _) => per_ranked(ranking.losses.clone().sum()),
-            (None, None, None) => per_positive(self.classification(&input, &input.labels).sum()),
+            (Some(ranking), _, _) => per_ranked(total(ranking.losses.clone())),
+            (None, None, None) => per_positive(total(self.classification(&input, &input.labels))),
             _ => self.weighted_classification(&input, &divisors),
         };
 

@@ -66,6 +66,12 @@ impl Divisors {
     }
 }
 
+/// The sum of `[rows, columns]`, one element, in an order that does not depend on timing: Burn divides a sum of
+/// more than four million values among the threads of a CPU as they are free.
+pub(crate) fn total(losses: Tensor<2>) -> Tensor<1> {
+    losses.sum_dim(1).sum()
+}
+
 /// The classification of [`TargetWeights`], one element. `losses` are those of the classes with
 /// these labels, `as_background` computes those of the same rows as background; both are
 /// `[num_locations, num_classes]`, and 0 for ignored locations.
@@ -85,7 +91,7 @@ pub(crate) fn weighted_classification(
     let weighted = |losses: Tensor<2>, weights: &Tensor<1>| {
         (own_losses(losses) * positives.mask(weights.clone())).sum()
     };
-    let others = losses.clone().mask_fill(own.clone(), 0.0).sum();
+    let others = total(losses.clone().mask_fill(own.clone(), 0.0));
     let (positive, negative) = match weights {
         None => (own_losses(losses).sum(), others),
         Some(weights) => {

@@ -10,7 +10,7 @@ use ureq::{
 use crate::{address::Address, error::Error, options::Options};
 
 /// How long a connection may take, and how long a server may send nothing.
-const STALLED: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 30 });
+const STALLED: Duration = Duration::from_secs(if cfg!(test) { 5 } else { 30 });
 
 /// A client for the server of an [`Options::source`].
 pub(crate) struct Client {

@@ -82,6 +82,7 @@ fn correlations_match_scipy() {
             let error = (found.unwrap() - expected).abs();
             assert!(error < 1e-9, "{list}: {found:?}");
         }
-        assert!(elapsed < Duration::from_secs(1), "{count}: {elapsed:?}");
+        // All pairs would take minutes.
+        assert!(elapsed < Duration::from_secs(20), "{count}: {elapsed:?}");
     }
 }

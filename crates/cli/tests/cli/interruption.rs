@@ -80,9 +80,10 @@ fn begin(dir: &Path) -> Child {
     spawn(&["--config", path(&config), "--output", path(&run)])
 }
 
-/// Waits until `run` can be resumed.
-fn wait_for_a_checkpoint(run: &Path) {
+/// Waits until `run`, which `child` writes, can be resumed.
+fn wait_for_a_checkpoint(run: &Path, child: &mut Child) {
     while !run.join("config.json").exists() {
+        assert_eq!(child.try_wait().unwrap(), None, "the training has ended");
         sleep(Duration::from_millis(1));
     }
 }
@@ -159,9 +160,9 @@ fn a_run_killed_at_any_moment_resumes_exactly() {
 fn ctrl_c_and_sigterm_keep_the_last_step() {
     for (name, code) in [("-INT", 130), ("-TERM", 143)] {
         let dir = tempfile::tempdir().unwrap();
-        let child = begin(dir.path());
+        let mut child = begin(dir.path());
         let run = folder(dir.path());
-        wait_for_a_checkpoint(&run);
+        wait_for_a_checkpoint(&run, &mut child);
         signal(&child, name);
         let output = child.wait_with_output().unwrap();
         let text = stderr(&output);
@@ -191,8 +192,8 @@ fn a_held_out_part_survives_an_interruption() {
     let output = started(&whole).wait_with_output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
 
-    let child = started(&stopped);
-    wait_for_a_checkpoint(&stopped);
+    let mut child = started(&stopped);
+    wait_for_a_checkpoint(&stopped, &mut child);
     signal(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
@@ -280,7 +281,7 @@ fn a_second_ctrl_c_does_not_wait_for_the_step() {
         "--batch-size",
         "16",
     ]);
-    wait_for_a_checkpoint(&run);
+    wait_for_a_checkpoint(&run, &mut child);
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     signal(&child, "-INT");
     let mut line = String::new();

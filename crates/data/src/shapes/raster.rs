@@ -66,14 +66,25 @@ impl Raster {
         layers.map(|(edges, total)| edges.visible(*total)).collect()
     }
 
-    /// The topmost layers in a pixel with their fractions of the pixel. A layer may occur several times.
-    pub(super) fn pixel(&self, x: usize, y: usize) -> impl Iterator<Item = (u16, f32)> {
+    /// The topmost layers in each row of a pixel's grid points, in runs, with their fractions of the pixel.
+    pub(super) fn runs(&self, x: usize, y: usize) -> impl Iterator<Item = (u16, f32)> {
+        let runs = self.rows(x, y).flat_map(|row| row.chunk_by(|a, b| a == b));
+        runs.map(|run| (run[0], run.len() as f32 / POINTS as f32))
+    }
+
+    /// The layer that is on top in a whole pixel.
+    pub(super) fn only_layer(&self, x: usize, y: usize) -> Option<u16> {
+        let layer = self.rows(x, y).next()?[0];
+        let is_everywhere = (self.rows(x, y)).all(|row| row == [layer; GRID]);
+        is_everywhere.then_some(layer)
+    }
+
+    /// The grid points of a pixel.
+    fn rows(&self, x: usize, y: usize) -> impl Iterator<Item = &[u16]> {
         let columns = self.width * GRID;
-        let rows = (0..GRID).map(move |row| {
+        (0..GRID).map(move |row| {
             let start = (y * GRID + row) * columns + x * GRID;
             &self.top[start..start + GRID]
-        });
-        let runs = rows.flat_map(|row| row.chunk_by(|a, b| a == b));
-        runs.map(|run| (run[0], run.len() as f32 / POINTS as f32))
+        })
     }
 }

@@ -8,7 +8,7 @@ use super::figure::{Figure, Segment, ShapeKind};
 use super::paint::Paint;
 use super::raster::Raster;
 use crate::SampleRng;
-use crate::drawing::{Color, MIN_VISIBLE, Visible, mix, nearby, shifted, unit_vector};
+use crate::drawing::{Color, GRID, MIN_VISIBLE, Visible, mix, nearby, shifted, unit_vector};
 use crate::random::chance;
 
 /// Everything in an image, including the generator of its noise, so that rendering is reproducible.
@@ -175,15 +175,24 @@ impl Scene {
             None => self.ground.color(center_x, center_y),
             Some(layer) => self.layers[layer].1.color(center_x, center_y),
         };
+        let add = |sum: Color, color: Color, fraction: f32| {
+            std::array::from_fn(|channel| sum[channel] + fraction * color[channel])
+        };
+        let (x, y) = (x as usize, y as usize);
+        // Most pixels. Row by row, as below, for the same rounding.
+        if let Some(layer) = raster.only_layer(x, y) {
+            let color = color_of(layer);
+            return (0..GRID).fold([0.0; 3], |sum, _| add(sum, color, 1.0 / GRID as f32));
+        }
         let mut sum = [0.0; 3];
         let mut last: Option<(u16, Color)> = None;
-        for (layer, fraction) in raster.pixel(x as usize, y as usize) {
+        for (layer, fraction) in raster.runs(x, y) {
             let color = match last {
                 Some((known, color)) if known == layer => color,
                 _ => color_of(layer),
             };
             last = Some((layer, color));
-            sum = std::array::from_fn(|channel| sum[channel] + fraction * color[channel]);
+            sum = add(sum, color, fraction);
         }
         sum
     }

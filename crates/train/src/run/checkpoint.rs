@@ -143,8 +143,15 @@ impl Checkpoints {
     ///
     /// Fails without removing anything if the folder contains anything else.
     pub(crate) fn clear(&self) -> Result<(), Error> {
-        let ours = self.of_unstarted_run()?;
-        ours.iter().try_for_each(|path| remove(path))
+        let removed = self.path.join(REMOVED);
+        for path in self.of_unstarted_run()? {
+            // A checkpoint that is partly removed would not be recognized as one.
+            match path == removed || path == self.path.join(PARTIAL) {
+                true => remove(&path)?,
+                false => self.discard(&path)?,
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoints that a run without a configuration left, including incomplete ones.

@@ -191,12 +191,9 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_leaves_the_group_usable() {
         let group = group(2);
-        let hook = panic::take_hook();
-        panic::set_hook(Box::new(|_| {}));
         let caught = panic::catch_unwind(AssertUnwindSafe(|| {
             group.map(vec![0, 1], |_, item| assert!(item == 0, "no {item}"))
         }));
-        panic::set_hook(hook);
         let message = caught.unwrap_err().downcast::<String>().unwrap();
         assert_eq!(*message, "no 1");
         assert_eq!(group.map(vec![1, 2], |_, item| item), [1, 2]);

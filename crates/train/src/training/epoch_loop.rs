@@ -277,13 +277,15 @@ impl<B: Backbone> Course<'_, B> {
         batch: TrainBatch,
     ) -> Result<(StepOutput, ModuleLearningRate), Error> {
         let (indices, place) = (batch.indices.clone(), batch.place);
+        // A step changes running statistics, not weights.
+        let before = self.learner.valid();
         let computed = TrainStep::step(&self.learner, batch);
         let output = computed.item.read()?;
         let iteration = self.position.iteration + 1;
         if let Some((metric, value)) = output.not_finite() {
             let images = FailedImage::of(&self.of.images, &indices);
             let step = FailedStep::new(iteration, place, images, &output);
-            step.write(&self.of.folder, &self.learner)?;
+            step.write(&self.of.folder, &before)?;
             return Err(Error::NotFinite {
                 iteration,
                 epoch,
@@ -297,6 +299,8 @@ impl<B: Backbone> Course<'_, B> {
                 kept: self.of.folder.failed_step_path(),
             });
         }
+        // The optimizer changes weights in place if nothing else refers to them.
+        drop(before);
         let rate = self.scheduler.step();
         let learner = match self.without_weights.clone() {
             Some(placeholder) => std::mem::replace(&mut self.learner, placeholder),

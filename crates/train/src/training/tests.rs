@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Tensor;
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
 use burn::train::{
     LearnerSummary,
     logger::{EvaluationProgressLogger, TrainingProgressLogger},
@@ -154,6 +155,59 @@ fn a_failed_training_leaves_the_interrupter_usable() {
         .unwrap_err();
     assert!(matches!(error, Error::NotFinite { .. }), "{error}");
     assert!(!interrupter.should_stop());
+}
+
+/// A term that is never finite.
+#[derive(Debug)]
+struct NotANumber;
+
+impl LossTerm for NotANumber {
+    fn name(&self) -> &str {
+        "Not a number"
+    }
+
+    fn sum(&self, input: &TermInput) -> Tensor<1> {
+        input.ious.clone().sum().mul_scalar(f32::NAN)
+    }
+}
+
+#[derive(Default)]
+struct RunningMeans {
+    is_mean: bool,
+    values: Vec<f32>,
+}
+
+impl ModuleVisitor for RunningMeans {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.is_mean = name == "running_mean";
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if self.is_mean {
+            self.values.extend(param.val().into_data().iter::<f32>());
+        }
+    }
+}
+
+#[test]
+fn a_failed_step_keeps_the_running_statistics_from_before_it() {
+    for devices in [1, 2] {
+        let (_dir, run) = folder();
+        let mut config = tiny();
+        config.devices = vec![DeviceName::CPU; devices];
+        let error = Trainer::new()
+            .with_term(Arc::new(NotANumber))
+            .train(config.clone(), &run)
+            .unwrap_err();
+        assert!(matches!(error, Error::NotFinite { .. }), "{error}");
+        let model = config.model.init(&Device::flex()).unwrap();
+        let run = RunFolder::open(&run).unwrap();
+        let model = model.load(&FailedStep::weights(&run)).unwrap();
+        let mut means = RunningMeans::default();
+        model.visit(&mut means);
+        assert!(!means.values.is_empty());
+        assert!(means.values.iter().all(|mean| *mean == 0.0));
+    }
 }
 
 #[derive(Debug)]
