@@ -128,7 +128,7 @@ pub enum Error {
     NoImages {
         /// The folder or pattern.
         input: PathBuf,
-        /// Which images in unsupported formats it has, as the rest of the message.
+        /// Which images it has that are left out, as the rest of the message.
         left_out: String,
     },
     /// The pattern of an input is malformed, and no file has this name.
@@ -153,6 +153,50 @@ pub enum Error {
         "standard output is a terminal: pipe the video to a player or a file, or write none (--no-pictures)"
     )]
     VideoToTerminal,
+    /// Two outputs have one place.
+    #[error("{} is the place of {flag} and of {other}: choose different ones", path.display())]
+    SameOutput {
+        /// The place.
+        path: PathBuf,
+        /// The flag that chose it.
+        flag: &'static str,
+        /// The other flag.
+        other: &'static str,
+    },
+    /// A folder is in the place of a file.
+    #[error("{} is a folder: choose a file for {flag}", path.display())]
+    OutputIsFolder {
+        /// The folder.
+        path: PathBuf,
+        /// The flag that chose it.
+        flag: &'static str,
+    },
+    /// A file is in the place of a folder.
+    #[error("{} is a file: choose a folder for {flag}", path.display())]
+    OutputIsFile {
+        /// The file.
+        path: PathBuf,
+        /// The flag that chose it.
+        flag: &'static str,
+    },
+    /// The folder of an output file cannot be created or written.
+    #[error("{} cannot be written: {cause}", path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its folder.
+        cause: Box<Error>,
+    },
+    /// An output would replace an input.
+    #[error("{} is {what}, which {flag} would replace: choose another place", path.display())]
+    ReplacesInput {
+        /// The output.
+        path: PathBuf,
+        /// The flag that chose it.
+        flag: &'static str,
+        /// What is there.
+        what: &'static str,
+    },
     /// The pictures would overwrite the images.
     #[error("{} is among the images, or contains them: choose another folder or file for {flag}", path.display())]
     OutputIsInput {

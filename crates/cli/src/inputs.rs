@@ -24,14 +24,17 @@ pub struct InputFiles {
     pub files: Vec<PathBuf>,
     /// Image files in unsupported formats, in folders and patterns.
     pub left_out: Vec<PathBuf>,
+    /// Hidden image files in folders, whose names start with a dot. Systems write them beside images: those of macOS have
+    /// the extensions of images, but contain none.
+    pub hidden: Vec<PathBuf>,
     /// Messages about folders that could not be read.
     pub unreadable: Vec<String>,
 }
 
 impl InputFiles {
     /// Collects the files that `inputs` name. Each is a file, which is taken whatever its name; a folder, of which the
-    /// image files are taken, with those of its subfolders if `recursive`; or a pattern with `*`, `?`, `[…]` or `**` for
-    /// the names of image files and folders. If a file or folder has the very name of a pattern, it is taken instead.
+    /// image files are taken, except hidden ones, with those of its subfolders if `recursive`; or a pattern with `*`, `?`,
+    /// `[…]` or `**` for the names of image files and folders. If a file or folder has the very name of a pattern, it is taken instead.
     ///
     /// A file that several inputs name is taken once, even through links.
     ///
@@ -55,28 +58,29 @@ impl InputFiles {
                     None => return Err(Error::io(input)(error)),
                 },
             };
-            if listing.images.is_empty() && listing.unreadable.is_empty() {
-                let left_out = listing.left_out.iter().map(|file| file_name(file));
-                let left_out: Vec<String> = left_out.collect();
-                return Err(Error::NoImages {
-                    input: input.clone(),
-                    left_out: match left_out.len() {
-                        0 => String::new(),
-                        _ => format!(" in a supported format: {}", list_names(&left_out)),
-                    },
-                });
+            if listing.files.is_empty() && listing.unreadable.is_empty() {
+                let names = |files: &[PathBuf]| {
+                    let names: Vec<String> = files.iter().map(|file| file_name(file)).collect();
+                    list_names(&names)
+                };
+                let left_out = match (&listing.left_out[..], &listing.hidden[..]) {
+                    ([], []) => String::new(),
+                    ([], hidden) => format!(" that are not hidden: {}", names(hidden)),
+                    (unread, _) => format!(" in a supported format: {}", names(unread)),
+                };
+                let input = input.clone();
+                return Err(Error::NoImages { input, left_out });
             }
-            collected.left_out.extend(listing.left_out);
-            collected.unreadable.extend(listing.unreadable);
-            collected.add(listing.images, &mut seen);
+            let files = collected.append(listing);
+            collected.add(files, &mut seen);
         }
         Ok(collected)
     }
 
-    /// The names of the files in unsupported formats, by their folder.
-    pub fn left_out_by_folder(&self) -> BTreeMap<&Path, Vec<String>> {
+    /// The names of files, such as those that are [left out](Self::left_out), by their folder.
+    pub fn by_folder(files: &[PathBuf]) -> BTreeMap<&Path, Vec<String>> {
         let mut names: BTreeMap<&Path, BTreeSet<String>> = BTreeMap::new();
-        for file in &self.left_out {
+        for file in files {
             let folder = file
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());
@@ -85,6 +89,14 @@ impl InputFiles {
         }
         let list = |(folder, names): (_, BTreeSet<String>)| (folder, names.into_iter().collect());
         names.into_iter().map(list).collect()
+    }
+
+    /// Adds what `other` has, except its files, which are returned.
+    fn append(&mut self, other: Self) -> Vec<PathBuf> {
+        self.left_out.extend(other.left_out);
+        self.hidden.extend(other.hidden);
+        self.unreadable.extend(other.unreadable);
+        other.files
     }
 
     /// Adds the files that were not seen before.
@@ -104,11 +116,29 @@ fn file_name(file: &Path) -> String {
     name.to_string_lossy().into_owned()
 }
 
-fn listing(folder: &Path, recursive: bool) -> Result<ImageListing, Error> {
-    Ok(match recursive {
+/// The image files of a folder, except hidden ones.
+fn listing(folder: &Path, recursive: bool) -> Result<InputFiles, Error> {
+    let listing = match recursive {
         true => ImageListing::of_tree(folder)?,
         false => ImageListing::of(folder)?,
+    };
+    let (hidden, files): (Vec<_>, Vec<_>) =
+        listing.images.into_iter().partition(|file| is_hidden(file));
+    let (also_hidden, left_out): (Vec<_>, Vec<_>) = listing
+        .left_out
+        .into_iter()
+        .partition(|file| is_hidden(file));
+    Ok(InputFiles {
+        files,
+        left_out,
+        hidden: [hidden, also_hidden].concat(),
+        unreadable: listing.unreadable,
     })
+}
+
+fn is_hidden(file: &Path) -> bool {
+    let name = file.file_name().unwrap_or_default();
+    name.as_encoded_bytes().starts_with(b".")
 }
 
 /// The input as a pattern, if it can be one.
@@ -117,8 +147,8 @@ fn pattern(input: &Path) -> Option<&str> {
 }
 
 /// The images that match a pattern, or are in folders that match. Links are followed, except to a folder that contains
-/// them.
-fn matching(pattern: &str, recursive: bool) -> Result<ImageListing, Error> {
+/// them. Wildcards at the start of a name match no hidden file, but a dot does.
+fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
     let options = MatchOptions {
         require_literal_separator: true,
         require_literal_leading_dot: true,
@@ -140,7 +170,7 @@ fn matching(pattern: &str, recursive: bool) -> Result<ImageListing, Error> {
         true => Path::new("."),
         false => &base,
     };
-    let mut all = ImageListing::default();
+    let mut all = InputFiles::default();
     if !root.is_dir() {
         return Ok(all);
     }
@@ -162,11 +192,17 @@ fn matching(pattern: &str, recursive: bool) -> Result<ImageListing, Error> {
         }
         let listing = match entry.file_type().is_dir() {
             true => listing(path, recursive)?,
-            false => ImageListing::among([path.to_owned()]),
+            false => {
+                let listing = ImageListing::among([path.to_owned()]);
+                InputFiles {
+                    files: listing.images,
+                    left_out: listing.left_out,
+                    ..InputFiles::default()
+                }
+            }
         };
-        all.images.extend(listing.images);
-        all.left_out.extend(listing.left_out);
-        all.unreadable.extend(listing.unreadable);
+        let files = all.append(listing);
+        all.files.extend(files);
     }
     Ok(all)
 }
@@ -244,12 +280,37 @@ mod tests {
     }
 
     #[test]
+    fn hidden_files_are_taken_only_if_they_are_named() {
+        let dir = folder(&[
+            "a/1.jpg",
+            "a/._1.jpg",
+            "a/b/.2.png",
+            "a/b/2.png",
+            "a/._3.heic",
+        ]);
+        let files = |inputs: &[&str], recursive| files(dir.path(), inputs, recursive);
+        assert_eq!(files(&["a"], false), ["a/1.jpg"]);
+        assert_eq!(files(&["a"], true), ["a/1.jpg", "a/b/2.png"]);
+        assert_eq!(files(&["a/*"], false), ["a/1.jpg", "a/b/2.png"]);
+        assert_eq!(
+            files(&["a/._1.jpg", "a/b/.*"], false),
+            ["a/._1.jpg", "a/b/.2.png"]
+        );
+        let all = InputFiles::collect(&[dir.path().to_owned()], true).unwrap();
+        assert!(all.left_out.is_empty(), "{all:?}");
+        let hidden = InputFiles::by_folder(&all.hidden);
+        let names: Vec<&[String]> = hidden.values().map(Vec::as_slice).collect();
+        assert_eq!(names, [&["._1.jpg", "._3.heic"][..], &[".2.png"]]);
+    }
+
+    #[test]
     fn inputs_without_an_image_are_errors() {
-        let dir = folder(&["b/note.txt", "b/photo.heic"]);
+        let dir = folder(&["b/note.txt", "b/photo.heic", "c/._1.jpg"]);
         for (input, cause) in [
             ("missing.jpg", "missing.jpg"),
             ("b", "has no images in a supported format: photo.heic"),
             ("b/*.jpg", "has no images"),
+            ("c", "has no images that are not hidden: ._1.jpg"),
             ("b/[", "is not a valid pattern"),
         ] {
             let error = InputFiles::collect(&[dir.path().join(input)], false).unwrap_err();

@@ -11,7 +11,8 @@ use fcos_burn_cli::terminal;
 /// Train, evaluate and run FCOS object detectors.
 ///
 /// Progress goes to standard error, results to standard output. The exit code is 0 on success, 1 on
-/// failure, 2 for incorrect usage, 130 after Ctrl-C and 143 after SIGTERM.
+/// failure, 2 for flags that are unknown, malformed, missing or exclude each other, 130 after Ctrl-C
+/// and 143 after SIGTERM.
 #[derive(Parser, Debug)]
 #[command(name = "fcos-burn", version)]
 struct Cli {

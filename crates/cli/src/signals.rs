@@ -32,15 +32,18 @@ impl StopSignal {
             let code = code.clone();
             move |new| {
                 if code.swap(new, Ordering::SeqCst) != 0 {
+                    #[cfg(all(unix, feature = "tui"))]
+                    crate::dashboard::leave();
                     std::process::exit(new.into());
                 }
+                // Before the work ends, which has its own message.
+                message("stopping soon; press Ctrl-C again to exit immediately");
                 interrupter.stop(Some("a signal"));
-                message("stopping after this iteration; press Ctrl-C again to exit immediately");
             }
         };
         if let Err(error) = on_signal(stop) {
             message(format_args!(
-                "warning: Ctrl-C will not stop the training cleanly: {error}"
+                "warning: Ctrl-C will end the program at once: {error}"
             ));
         }
         Self { code }

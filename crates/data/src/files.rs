@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use encoding_rs::{Encoding, UTF_8};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 
 use crate::DataError;
 
@@ -19,8 +19,8 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// The content of a text file without its byte-order mark. Supports UTF-8, UTF-16 with a mark, and the encoding that an
-/// XML file declares.
+/// The content of a text file without its byte-order mark. Supports UTF-8, UTF-16, and the encoding that an XML file
+/// declares.
 pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
     let mut bytes = Vec::new();
     let read = open(path).and_then(|file| file.take(MAX_TEXT + 1).read_to_end(&mut bytes));
@@ -39,12 +39,21 @@ pub(crate) fn read_text(path: &Path) -> Result<String, DataError> {
     })
 }
 
-/// Removes the byte-order mark and converts UTF-16 with a mark to UTF-8. Anything else is unchanged.
+/// Removes the byte-order mark and converts UTF-16 to UTF-8. Anything else is unchanged.
 pub(crate) fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
-    match Encoding::for_bom(&bytes) {
+    let utf16 = match Encoding::for_bom(&bytes) {
+        Some((encoding, mark)) if encoding == UTF_8 => return bytes.split_off(mark),
+        Some((encoding, _)) => Some(encoding),
+        // Without a mark, the first character shows it: annotations start with ASCII, and a text has no zero bytes.
+        None => match *bytes {
+            [1..=127, 0, ..] => Some(UTF_16LE),
+            [0, 1..=127, ..] => Some(UTF_16BE),
+            _ => None,
+        },
+    };
+    match utf16 {
+        Some(encoding) => encoding.decode(&bytes).0.into_owned().into_bytes(),
         None => bytes,
-        Some((encoding, mark)) if encoding == UTF_8 => bytes.split_off(mark),
-        Some((encoding, _)) => encoding.decode(&bytes).0.into_owned().into_bytes(),
     }
 }
 
@@ -117,6 +126,19 @@ pub(crate) fn file_name(path: &Path) -> String {
 pub(crate) fn stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default();
     stem.to_string_lossy().into_owned()
+}
+
+/// A text of a file for messages: short and on one line.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 40;
+    let chars = text.chars().take(LONGEST);
+    let mut shown: String = chars
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect();
+    if text.chars().nth(LONGEST).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Whether a file has this extension, ignoring case.

@@ -848,7 +848,10 @@ fn yolo_errors_name_the_file_and_the_cause() {
     assert!(error.ends_with("images/absent: no such folder"), "{error}");
     for (line, part) in [
         ("0 0.5 0.5 0.5", "found 3 numbers after the class"),
-        ("0 0.5 0.5 0.5 0.5 0.5", "found 5 numbers after the class"),
+        (
+            "0 0.5 0.5 0.5 0.5 0.5 0.5 0.3",
+            "found 7 numbers after the class",
+        ),
         ("0 0.5 half 0.5 0.5", "'half' is not a number"),
         ("-1 0.5 0.5 0.5 0.5", "'-1' is not a class index"),
     ] {

@@ -215,7 +215,9 @@ fn normalized_boxes_are_recognized() {
     assert_eq!(objects(dir.path(), "train"), ["a.png /m/01 10 0 30 30"]);
     let dataset = DetectionDataset::open(dir.path(), None).unwrap();
     assert!(dataset.report().is_clean());
-    assert!(dataset.report().remarks()[0].contains("fractions"));
+    let remarks = dataset.report().remarks();
+    assert_eq!(remarks[0], "columns that are not used: Confidence, Source");
+    assert!(remarks[1].contains("fractions"));
     // Small boxes are not fractions.
     let dir = folder(
         &["a.png"],
@@ -421,4 +423,201 @@ fn errors_of_tables_that_are_not_utf8_name_the_line() {
         error.ends_with("train.csv: line 2 is not valid UTF-8; save the file as UTF-8"),
         "{error}"
     );
+}
+
+fn remarks(dir: &Path, split: &str) -> Vec<String> {
+    let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
+    dataset.report().remarks().to_vec()
+}
+
+#[test]
+fn a_column_names_the_splits_of_a_table() {
+    let images = [
+        "images/a.png",
+        "images/b.png",
+        "images/c.png",
+        "images/d.png",
+    ];
+    for column in ["split", "Set", "subset", "data_split"] {
+        let table = format!(
+            "filename,xmin,ymin,xmax,ymax,class,score,{column}\na.png,1,2,3,4,cat,1,Train\nd.png,,,,,,,train\n\
+             b.png,1,2,3,4,cat,1,valid\nc.png,1,2,3,4,dog,1,TEST\na.png,5,6,7,8,dog,1,\n"
+        );
+        let dir = folder(&images, &[("labels.csv", &table)]);
+        let dir = dir.path();
+        let opened = DataFolder::open(dir).unwrap();
+        assert_eq!(opened.splits(), ["TEST", "Train", "valid"]);
+        assert_eq!(opened.training_split(), Some("Train"));
+        assert_eq!(opened.validation_split(), Some("valid"));
+        assert_eq!(
+            objects(dir, "train"),
+            ["a.png cat 1 2 3 4", "a.png dot 5 6 7 8", "d.png"]
+                .map(|row| row.replace("dot", "dog"))
+        );
+        assert_eq!(objects(dir, "val"), ["b.png cat 1 2 3 4"]);
+        assert_eq!(objects(dir, "test"), ["c.png dog 1 2 3 4"]);
+        // Classes have the same labels in every split.
+        assert_eq!(classes(dir, "val"), classes(dir, "train"));
+        assert_eq!(
+            remarks(dir, "train"),
+            [
+                format!(
+                    "labels.csv: splits by the column '{column}': TEST with 1 images, Train with 2 images, valid with 1 images"
+                ),
+                "columns that are not used: score".to_string(),
+            ]
+        );
+        // The table as the path.
+        assert_eq!(
+            layout_and_splits(&dir.join("labels.csv")).1,
+            ["TEST", "Train", "valid"]
+        );
+    }
+}
+
+#[test]
+fn images_without_a_value_are_a_split_of_their_own() {
+    let images = ["a.png", "b.png", "c.png"];
+    let table = |last: &str| {
+        format!(
+            "filename,xmin,ymin,xmax,ymax,class,split\na.png,1,2,3,4,cat,{last}\nb.png,1,2,3,4,cat\nc.png,1,2,3,4,cat,val\n"
+        )
+    };
+    let dir = folder(&images, &[("labels.csv", &table("train"))]);
+    assert_eq!(layout_and_splits(dir.path()).1, ["all", "train", "val"]);
+    assert!(remarks(dir.path(), "train")[0].ends_with("; 1 images are in none"));
+    // With only a validation split, the rest is for training, as for folders.
+    let dir = folder(&images, &[("labels.csv", &table(""))]);
+    assert_eq!(layout_and_splits(dir.path()).1, ["train", "val"]);
+    assert_eq!(
+        objects(dir.path(), "train"),
+        ["a.png cat 1 2 3 4", "b.png cat 1 2 3 4"]
+    );
+}
+
+#[test]
+fn a_column_that_names_no_splits_is_not_used_and_named() {
+    let images = ["a.png", "b.png"];
+    let table =
+        "filename,xmin,ymin,xmax,ymax,class,set\na.png,1,2,3,4,cat,red\na.png,1,2,3,5,cat,blue\n";
+    let dir = folder(&images, &[("labels.csv", table)]);
+    assert_eq!(layout_and_splits(dir.path()).1, ["all"]);
+    assert_eq!(
+        remarks(dir.path(), "all")[0],
+        "labels.csv: the column 'set' is not used: its values are not splits such as train and val"
+    );
+}
+
+#[test]
+fn an_image_in_two_splits_of_a_column_is_an_error() {
+    let table = "filename,xmin,ymin,xmax,ymax,class,split\na.png,1,2,3,4,cat,train\na.png,1,2,3,5,cat,test\n";
+    let dir = folder(&["a.png"], &[("labels.csv", table)]);
+    let error = message(DataFolder::open(dir.path()));
+    assert!(
+        error.ends_with(
+            "labels.csv:3: the split of a.png is 'test', but was 'train' in a row above"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn tables_of_single_splits_may_repeat_its_name() {
+    let row = |image: &str, split: &str| {
+        format!("filename,xmin,ymin,xmax,ymax,class,split\n{image},1,2,3,4,cat,{split}\n")
+    };
+    let images = ["a.png", "b.png", "c.png"];
+    let dir = folder(
+        &images,
+        &[
+            ("train.csv", &row("a.png", "train")),
+            ("val_labels.csv", &row("b.png", "train")),
+        ],
+    );
+    assert_eq!(layout_and_splits(dir.path()).1, ["train", "val"]);
+    assert!(
+        remarks(dir.path(), "train")[0].starts_with("val_labels.csv: read as the split 'val'"),
+        "{:?}",
+        remarks(dir.path(), "train")
+    );
+    assert_eq!(objects(dir.path(), "val"), ["b.png cat 1 2 3 4"]);
+    // Splits of the same name in several tables must be named by the user.
+    let both =
+        |image: &str, other: &str| format!("{}{other},1,2,3,4,cat,val\n", row(image, "train"));
+    let dir = folder(
+        &["a.png", "b.png", "c.png", "d.png"],
+        &[
+            ("x.csv", &both("a.png", "b.png")),
+            ("y.csv", &both("c.png", "d.png")),
+        ],
+    );
+    assert_eq!(
+        layout_and_splits(dir.path()).1,
+        ["x/train", "x/val", "y/train", "y/val"]
+    );
+    assert_eq!(objects(dir.path(), "y/val"), ["d.png cat 1 2 3 4"]);
+}
+
+#[test]
+fn tables_may_be_tsv_and_give_centers() {
+    for (name, table) in [
+        (
+            "labels.tsv",
+            "filename\txmin\tymin\txmax\tymax\tclass\na.png\t1\t2\t31\t22\tcat\n",
+        ),
+        ("train.TSV", "a.png\t1\t2\t31\t22\tcat\n"),
+        (
+            "labels.csv",
+            "filename,x_center,y_center,width,height,class\na.png,16,12,30,20,cat\n",
+        ),
+        (
+            "labels.csv",
+            "image;w;h;cx;cy;label;image_width;image_height\na.png;30;20;16;12;cat;40;30\n",
+        ),
+        (
+            "labels.csv",
+            "image,w,h,cx,cy,label\na.png,0.75,0.6666666666666,0.4,0.4,cat\n",
+        ),
+    ] {
+        let dir = folder(&["a.png"], &[(name, table)]);
+        let splits = layout_and_splits(dir.path());
+        assert_eq!(splits.0, Layout::Csv, "{name}");
+        assert_eq!(
+            objects(dir.path(), &splits.1[0]),
+            ["a.png cat 1 2 31 22"],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn of_two_tables_with_one_name_the_csv_file_is_read() {
+    let table = "filename,xmin,ymin,xmax,ymax,class\na.png,1,2,31,22,cat\n";
+    let tsv = table.replace(',', "\t").replace("cat", "dog");
+    let dir = folder(&["a.png"], &[("labels.csv", table), ("labels.tsv", &tsv)]);
+    let (_, splits) = layout_and_splits(dir.path());
+    assert_eq!(splits, ["all"]);
+    assert_eq!(objects(dir.path(), "all"), ["a.png cat 1 2 31 22"]);
+}
+
+#[test]
+fn a_column_cannot_name_a_folder_outside() {
+    let dir = folder(
+        &["data/a.png", "data/b.png", "outside/b.png"],
+        &[(
+            "data/labels.csv",
+            "filename,xmin,ymin,xmax,ymax,class,split\na.png,1,2,3,4,cat,train\nb.png,1,2,3,4,cat,../outside\n",
+        )],
+    );
+    let data = dir.path().join("data");
+    let dataset = DetectionDataset::open(&data, Some("../outside")).unwrap();
+    // The second image, which is inside.
+    let image = dataset.image(0).unwrap();
+    assert_eq!(image.get_pixel(0, 0).0, [2, 90, 200]);
+    let many: String = (0..60)
+        .map(|number| format!("{number}.png,1,2,3,4,cat,train {number}\n"))
+        .collect();
+    let table = format!("filename,xmin,ymin,xmax,ymax,class,split\n{many}");
+    fs::write(data.join("labels.csv"), table).unwrap();
+    assert_eq!(layout_and_splits(&data).1, ["all"]);
 }

@@ -1849,3 +1849,205 @@ fn cases_beside_the_data_sets() {
         "no"
     );
 }
+
+/// Lines as `detect --yolo --yolo-scores` and other detectors write them.
+#[test]
+fn scores_in_yolo_labels_are_ignored_and_counted() {
+    let set = Set::new();
+    set.yolo_folders().write("classes.txt", CLASSES.join("\n"));
+    let scored = |stem: &str| format!("{} 0.75\n", yolo_line(stem).trim_end());
+    set.labels_with("labels/train", &TRAIN[..2], scored);
+    let dataset = set.read("train").unwrap();
+    assert_eq!(found(&dataset), expected(&TRAIN));
+    assert_clean(&dataset);
+    assert_eq!(
+        dataset.report().remarks(),
+        [
+            "scores after boxes, ignored: 2 (labels/train/r-1.txt line 1, labels/train/r-2.txt line 1)"
+        ]
+    );
+    assert_eq!(set.read("val").unwrap().report().remarks().len(), 0);
+    set.write("labels/train/r-1.txt", "0 0.5 0.5 0.2 0.1 17\n");
+    let error = set.refused("train");
+    assert!(
+        error
+            .ends_with("r-1.txt:1: expected a score from 0 to 1 after 'class cx cy w h', found 17"),
+        "{error}"
+    );
+}
+
+/// The text as UTF-16: with a mark or without, in both byte orders.
+fn utf16(text: &str) -> [Vec<u8>; 4] {
+    let marked = format!("\u{feff}{text}");
+    let encode =
+        |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect();
+    [
+        encode(&marked, u16::to_le_bytes),
+        encode(&marked, u16::to_be_bytes),
+        encode(text, u16::to_le_bytes),
+        encode(text, u16::to_be_bytes),
+    ]
+}
+
+#[test]
+fn all_text_files_may_be_utf16() {
+    for encoding in 0..4 {
+        let encode = |text: &str| utf16(text)[encoding].clone();
+        let voc = Set::new();
+        voc.images("", &all());
+        for stem in all() {
+            let declared = format!(
+                "<?xml version=\"1.0\" encoding=\"UTF-16\"?>\n{}",
+                voc_xml(stem)
+            );
+            voc.write(format!("{stem}.xml"), encode(&declared));
+        }
+        assert_read_as_one(&voc.open().unwrap(), Layout::Voc);
+
+        let yolo = Set::new();
+        yolo.images("images", &all())
+            .write("classes.txt", encode(&CLASSES.join("\r\n")));
+        for stem in all() {
+            yolo.write(format!("labels/{stem}.txt"), encode(&yolo_line(stem)));
+        }
+        assert_read_as_one(&yolo.open().unwrap(), Layout::Yolo);
+
+        let coco_set = Set::new();
+        coco_set.images("", &all());
+        coco_set.write("annotations.json", encode(&coco(&all(), png).to_string()));
+        assert_read_as_one(&coco_set.open().unwrap(), Layout::Coco);
+
+        let table = Set::new();
+        table
+            .images("", &all())
+            .write("labels.csv", encode(&csv_rows(&all())));
+        assert_read_as_one(&table.open().unwrap(), Layout::Csv);
+    }
+}
+
+/// A table of `path,x1,y1,x2,y2,class` without a header.
+fn csv_rows(stems: &[&str]) -> String {
+    let row = |stem: &&str| {
+        let (class, [x, y, width, height]) = object(stem);
+        let (right, bottom) = (x + width, y + height);
+        format!("{stem}.png,{x},{y},{right},{bottom},{}\n", CLASSES[class])
+    };
+    stems.iter().map(row).collect()
+}
+
+#[test]
+fn the_error_for_a_folder_without_a_data_set_names_broken_annotations() {
+    let json = coco(&all(), png).to_string();
+    let cut = &json[..json.len() / 2];
+    let mut without_classes = coco(&all(), png);
+    without_classes
+        .as_object_mut()
+        .unwrap()
+        .remove("categories");
+    let without_classes = without_classes.to_string();
+    for (name, content, cause) in [
+        ("train.json", cut, "train.json: not JSON: EOF while parsing"),
+        ("train.json", " ", "train.json: the file is empty"),
+        (
+            "train.json",
+            &without_classes,
+            "train.json: not COCO annotations: no list 'categories'",
+        ),
+        (
+            "train.json",
+            r#"{"images": {}, "annotations": [], "categories": []}"#,
+            "train.json: not COCO annotations: images, annotations or categories is not a list",
+        ),
+        (
+            "data/labels.csv",
+            "filename,colour,size\na.png,red,3\n",
+            "data/labels.csv: line 1: no columns xmin, ymin, xmax, ymax, class; the columns are: filename, colour, size",
+        ),
+        (
+            "data/labels.tsv",
+            "\npicture\txmin\tlabel\na.png\t1\tcat\n",
+            "data/labels.tsv: line 2: no columns filename, ymin, xmax, ymax; the columns are: picture, xmin, label",
+        ),
+        (
+            "labels.csv",
+            "TRAIN,gs://b/a.png,cat,0.1,0.2,,,0.3,0.4,,\n",
+            "labels.csv: line 1: expected 'path,x1,y1,x2,y2,class', or a header that names the columns; found 11 fields",
+        ),
+        ("labels.csv", "", "labels.csv: the file is empty"),
+        (
+            "a.xml",
+            "<object>\n<name>cat</name>",
+            "a.xml: line 2: not XML: the file ends inside <object>",
+        ),
+        (
+            "a.xml",
+            "\n<boxes></boxes>",
+            "a.xml: line 2: expected <annotation>, found <boxes>",
+        ),
+    ] {
+        let set = Set::new();
+        set.images("pictures", &TRAIN).write(name, content);
+        // The folder, and the file by itself.
+        for path in [set.path(""), set.path(name)] {
+            let error = DataFolder::open(&path).and_then(|folder| {
+                let split = folder.splits()[0].clone();
+                folder.read(&split)
+            });
+            let error = error.unwrap_err().to_string();
+            // Reading a JSON file that was given has messages of its own.
+            let is_json = path.is_file() && name.ends_with(".json");
+            let cause = if is_json { name } else { cause };
+            let cause = match path.is_file() {
+                true => cause.trim_start_matches("data/"),
+                false => cause,
+            };
+            assert!(
+                error.contains(cause) && !error.contains('\n'),
+                "{name}: {error}"
+            );
+        }
+    }
+    // Files about something else are not mentioned, and many files only briefly.
+    let set = Set::new();
+    set.images("", &TRAIN)
+        .write("package.json", r#"{"name": "x"}"#);
+    let error = set.open().unwrap_err().to_string();
+    assert!(error.ends_with("found 5 files: 4 .png, 1 .json"), "{error}");
+    for number in 0..6 {
+        set.write(format!("{number}.json"), "{");
+    }
+    set.write("table.csv", "epoch,loss\n1,0.5\n");
+    let error = set.open().unwrap_err().to_string();
+    for part in [
+        "; 0.json: not JSON",
+        "; table.csv: line 1: no columns",
+        "; more files that are not annotations: 4",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn a_split_whose_file_is_broken_is_not_left_out_silently() {
+    let set = Set::new();
+    let json = coco(&TRAIN, png).to_string();
+    set.images("", &all())
+        .write("train.json", &json[..json.len() / 2])
+        .write("val.json", coco(&VAL, png).to_string());
+    let dataset = set.read("val").unwrap();
+    let notes = dataset.report().notes();
+    assert!(
+        notes.len() == 1 && notes[0].starts_with("train.json: not read: not JSON: EOF"),
+        "{notes:?}"
+    );
+    let set = Set::new();
+    set.images("", &all())
+        .write("train.csv", csv_rows(&TRAIN))
+        .write("val.csv", "picture,category\nr-5.png,coon\n");
+    let dataset = set.read("train").unwrap();
+    let remarks = dataset.report().remarks();
+    assert!(
+        remarks[0].starts_with("val.csv: not read: line 1: no columns filename, xmin"),
+        "{remarks:?}"
+    );
+}

@@ -6,8 +6,9 @@ use fcos_burn::data::transforms::Resize;
 /// The size of the network's input.
 #[derive(Args, Clone, Debug)]
 pub struct ImageSizeArgs {
-    /// Resize images to this size for the network [default: that of the weights; in training, that of the
-    /// preset: small: 160x120, paper: shorter side 800, longer side at most 1333]
+    /// Resize images to this size for the network [default: that of the weights, if they are those of a
+    /// detector; in training without them, that of the preset: small, accurate: 160x120, paper: shorter
+    /// side 800, longer side at most 1333]
     #[arg(long, value_name = "WxH", value_parser = parse_size, conflicts_with_all = ["short_side", "long_side"])]
     image_size: Option<(u32, u32)>,
     /// Resize images so that their shorter side has this length

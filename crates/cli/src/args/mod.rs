@@ -7,6 +7,7 @@ mod device;
 mod image_size;
 mod named_weights;
 mod number;
+mod output_path;
 mod preset;
 mod recipe;
 mod test_time;
@@ -24,6 +25,7 @@ use named_weights::is_builtin;
 pub use number::{
     parse_count, parse_match_iou, parse_precision, parse_score, parse_seconds, parse_val_share,
 };
+pub use output_path::output_path;
 pub use preset::Preset;
 pub use recipe::RecipeArgs;
 pub use test_time::TestTimeArgs;

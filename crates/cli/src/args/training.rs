@@ -1,6 +1,9 @@
 //! Arguments for training.
 
-use std::{mem::discriminant, path::PathBuf};
+use std::{
+    mem::discriminant,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
@@ -302,6 +305,11 @@ impl From<Centerness> for CenternessBranch {
 }
 
 impl TrainingArgs {
+    /// The file that overrides values, if one was given.
+    pub fn config_file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// The configuration and the weights to start from. The configuration is the preset, changed
     /// by the weights, the file and the flags, in this order. Weights with a name are fetched.
     ///

@@ -1,6 +1,8 @@
 //! `fcos-burn convert`.
 
 use std::{
+    fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -14,7 +16,8 @@ use fcos_burn::{
 };
 use fcos_burn_cli::{
     Error,
-    args::{generated, parse_val_share},
+    args::{generated, output_path, parse_val_share},
+    outputs::create_writable,
     terminal::{message, print},
 };
 
@@ -32,7 +35,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     format: Format,
     /// Write to this folder, which must be empty or new
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output_path())]
     output: PathBuf,
     /// Write only this split; may be given several times [default: all]
     #[arg(long, value_name = "NAME")]
@@ -95,6 +98,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     if let Source::Folder(folder) = &source {
         check_output(folder.path(), &args.output)?;
     }
+    check_free(&args.output)?;
     let names = source.names(&args.split)?;
     let mut splits = Vec::new();
     match (args.val_share, &names[..]) {
@@ -154,6 +158,23 @@ fn check_output(data: &Path, output: &Path) -> Result<(), Error> {
         true => Err(Error::OutputInData(output.to_owned())),
         false => Ok(()),
     }
+}
+
+/// Refuses a folder that the writer would refuse, too, but only after it has been given the whole data set.
+fn check_free(output: &Path) -> Result<(), Error> {
+    match fs::read_dir(output) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                let path = output.to_owned();
+                return Err(DataError::NotEmpty { path }.into());
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io(output)(error)),
+    }
+    let absolute = std::path::absolute(output).map_err(Error::io(output))?;
+    // It is completed under another name.
+    absolute.parent().map_or(Ok(()), create_writable)
 }
 
 /// What is read.

@@ -21,7 +21,11 @@ use fcos_burn::{
 };
 use fcos_burn_cli::{
     Error,
-    args::{DataArgs, DetectionArgs, DeviceArgs, WeightsArgs, parse_match_iou, parse_precision},
+    args::{
+        DataArgs, DetectionArgs, DeviceArgs, WeightsArgs, output_path, parse_match_iou,
+        parse_precision,
+    },
+    outputs::Outputs,
     terminal::{message, print},
 };
 
@@ -49,13 +53,13 @@ pub struct Args {
     #[command(flatten)]
     device: DeviceArgs,
     /// Write the detections in COCO's results format
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", value_parser = output_path())]
     output: Option<PathBuf>,
     /// Write the ground truth in COCO's annotation format, for other tools
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", value_parser = output_path())]
     ground_truth: Option<PathBuf>,
     /// Write the evaluation as JSON, with precision, recall and F1 by score threshold
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", value_parser = output_path())]
     report: Option<PathBuf>,
     /// The IoU from which a detection finds an object, for score thresholds, confusions and errors
     #[arg(long, value_name = "IOU", default_value_t = 0.5, value_parser = parse_match_iou)]
@@ -85,6 +89,13 @@ enum Target {
 }
 
 impl Args {
+    fn outputs(&self) -> Outputs {
+        Outputs::default()
+            .with_file_of_run("--output", self.output.clone(), "results.json")
+            .with_file_of_run("--report", self.report.clone(), "evaluation.json")
+            .with_file("--ground-truth", self.ground_truth.clone())
+    }
+
     /// How scores are calibrated, if they are.
     fn calibration(&self) -> Option<CalibrationConfig> {
         let method = match self.calibration? {
@@ -102,10 +113,20 @@ impl Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    let outputs = args.outputs();
+    outputs.check()?;
     let file = args.weights.open()?;
+    outputs.keep_weights(&file)?;
     let run = file.run_config.as_deref().map(read_run).transpose()?;
+    let given = args.data.source();
+    if let Some(source) = given.as_ref().or(run.as_ref().map(|run| &run.data.source)) {
+        outputs.keep_data(source)?;
+    }
     let (device, precision) = args.device.resolve()?;
-    let (file, dataset) = file.match_classes(open_split(args, run.as_ref())?)?;
+    let dataset = open_split(args, run.as_ref())?;
+    outputs.keep_images((0..dataset.len()).filter_map(|index| dataset.image_file(index)))?;
+    let (file, dataset) = file.match_classes(dataset)?;
+    outputs.create()?;
     let analysis_config = AnalysisConfig::default()
         .with_iou_threshold(args.match_iou)
         .with_target_precision(args.target_precision)
@@ -118,9 +139,6 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         message(line);
     }
     let dataset = Arc::new(with_detected_classes(dataset, &detector)?);
-    if let Some(path) = &args.ground_truth {
-        dataset.write_coco(path)?;
-    }
     let (batch_size, workers) = run.map_or((1, 1), |run| (run.batch_size, run.workers));
     let batch_size = args.batch_size.map_or(batch_size, usize::from);
     let mut last_tenth = 0;
@@ -139,13 +157,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let calibration = calibration.transpose()?;
     let report =
         EvaluationReport::new(&evaluation, &analysis).with_calibration(calibration.as_ref());
+    // What is wrong with one place must not cost what goes to the others.
+    let printed = print(report);
+    if let Some(path) = &args.ground_truth {
+        dataset.write_coco(path)?;
+    }
     if let Some(path) = &args.output {
         write_json(path, &results(&dataset, &detections)?)?;
     }
     if let Some(path) = &args.report {
         write_json(path, &report)?;
     }
-    print(report)?;
+    printed?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -5,14 +5,15 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::ValueEnum;
 use fcos_burn::{
     detect::{
-        Detector,
+        Detector, DetectorFile,
         device::{DeviceName, Precision},
     },
     onnx::{self, OnnxConfig},
 };
 use fcos_burn_cli::{
     Error,
-    args::{WeightsArgs, parse_size},
+    args::{WeightsArgs, output_path, parse_size},
+    outputs::Outputs,
     terminal::{message, print},
 };
 
@@ -25,7 +26,8 @@ use fcos_burn_cli::{
 /// With --format onnx: the whole detector, with normalization of the pixels, thresholds and
 /// suppression of overlapping boxes, for ONNX Runtime, OpenVINO and browsers.
 ///
-/// With --format safetensors: the weights under this project's names, which `train` starts from.
+/// With --format safetensors: the weights under this project's names. `train` starts from them, and `evaluate` and `detect` use
+/// them, if the config.json of the run is in the same folder.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -34,7 +36,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Torchvision)]
     format: Format,
     /// Write to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_path())]
     output: PathBuf,
     /// Store weights in 16 bits: half the file, rounded weights, computation in 32 bits
     #[arg(long)]
@@ -58,7 +60,7 @@ enum Format {
 struct OnnxArgs {
     /// Return these outputs [default: detections]
     #[arg(long, value_enum)]
-    outputs: Option<Outputs>,
+    outputs: Option<OnnxOutputs>,
     /// Take normalized pixels instead of RGB from 0 to 255
     #[arg(long)]
     normalized_input: bool,
@@ -71,7 +73,7 @@ struct OnnxArgs {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Outputs {
+enum OnnxOutputs {
     /// The head's logits and distances, as maps
     Raw,
     /// Boxes and scores at all locations
@@ -96,9 +98,9 @@ impl OnnxArgs {
 
     fn config(&self, half: bool) -> OnnxConfig {
         let outputs = match self.outputs {
-            Some(Outputs::Raw) => onnx::Outputs::Raw,
-            Some(Outputs::Boxes) => onnx::Outputs::Boxes,
-            Some(Outputs::Detections) | None => onnx::Outputs::Detections,
+            Some(OnnxOutputs::Raw) => onnx::Outputs::Raw,
+            Some(OnnxOutputs::Boxes) => onnx::Outputs::Boxes,
+            Some(OnnxOutputs::Detections) | None => onnx::Outputs::Detections,
         };
         let pixels = match self.normalized_input {
             true => onnx::Pixels::Normalized,
@@ -127,7 +129,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         (Format::Torchvision, None) if args.half => return Err(Error::NotHalf),
         (Format::Torchvision | Format::Safetensors, None) => {
             let device = DeviceName::CPU.open(Precision::F32)?;
-            let (model, loaded) = args.weights.open()?.load(&device)?;
+            let (model, loaded) = open(args)?.load(&device)?;
             message(loaded);
             match (args.format, args.half) {
                 (Format::Torchvision, _) => model.export_torchvision(&args.output)?,
@@ -136,7 +138,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             }
         }
         (Format::Onnx, _) => {
-            let file = args.weights.open()?;
+            let file = open(args)?;
             let (detector, loaded) = Detector::from_file(file, &DeviceName::CPU, Precision::F32)?;
             message(loaded);
             onnx::export(&detector, &args.onnx.config(args.half), &args.output)?;
@@ -144,4 +146,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     }
     print(format_args!("{}\n", args.output.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the weights, after a look at where the file goes.
+fn open(args: &Args) -> Result<DetectorFile, Error> {
+    let outputs = Outputs::default().with_file("--output", Some(args.output.clone()));
+    outputs.check()?;
+    let file = args.weights.open()?;
+    outputs.keep_weights(&file)?;
+    outputs.create()?;
+    Ok(file)
 }

@@ -9,7 +9,8 @@ use fcos_burn::{
 };
 use fcos_burn_cli::{
     Error,
-    args::{DataArgs, ImageSizeArgs, Preset, SplitArgs},
+    args::{DataArgs, ImageSizeArgs, Preset, SplitArgs, output_path},
+    outputs::Outputs,
     terminal::{message, print},
 };
 
@@ -32,7 +33,7 @@ pub struct Args {
     #[command(flatten)]
     image_size: ImageSizeArgs,
     /// Write index.html, a self-contained page, and inspection.json to this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output_path())]
     output: Option<PathBuf>,
 }
 
@@ -53,6 +54,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 fn read(args: &Args) -> Result<Splits, Error> {
     let source = args.data.source();
     let source = source.unwrap_or_else(|| DataSource::Shapes(ShapesConfig::default()));
+    let file = |name| args.output.as_ref().map(|folder| folder.join(name));
+    let outputs = Outputs::default()
+        .with_tree("--output", args.output.clone())
+        .with_file("--output", file("index.html"))
+        .with_file("--output", file("inspection.json"));
+    outputs.check()?;
+    outputs.keep_data(&source)?;
+    outputs.create()?;
     match &source {
         DataSource::Folder(path) => read_folder(args, &DataFolder::open(path)?),
         source => read_source(args, source),

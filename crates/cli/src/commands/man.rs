@@ -3,13 +3,13 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::Command;
-use fcos_burn_cli::{Error, terminal::print};
+use fcos_burn_cli::{Error, args::output_path, terminal::print};
 
 /// Write the man pages of the program and its commands.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Write the pages to this folder, such as ~/.local/share/man/man1
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "DIR", value_parser = output_path())]
     folder: PathBuf,
 }
 

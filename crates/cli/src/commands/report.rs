@@ -7,11 +7,11 @@ use std::{
 
 use fcos_burn::{
     data::DetectionDataset,
-    model::file::write_whole,
+    model::{backbone::resnet::ResNetConfig, file::write_whole},
     report::{Comparison, Report},
     train::RunFolder,
 };
-use fcos_burn_cli::{Error, terminal::message};
+use fcos_burn_cli::{Error, args::output_path, outputs::Outputs, terminal::message};
 
 /// Make the report of a run again, or compare several runs on the same data.
 ///
@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
     /// Write the page to this file [default: report.html in the run folder; required for several runs]
-    #[arg(long, value_name = "HTML")]
+    #[arg(long, value_name = "HTML", value_parser = output_path())]
     output: Option<PathBuf>,
     /// Draw this many bootstrap samples for the intervals between runs
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
@@ -37,6 +37,17 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         ([run], None) => RunFolder::open(run)?.report_path(),
         (_, None) => return Err(Error::NoReportFile),
     };
+    let outputs =
+        Outputs::default().with_file_of_run("--output", Some(output.clone()), "report.html");
+    outputs.check()?;
+    for run in &args.runs {
+        outputs.keep_run(run)?;
+        // A run that has no such configuration is examined, or refused, when it is opened.
+        if let Ok(config) = RunFolder::open(run).and_then(|run| run.read_config::<ResNetConfig>()) {
+            outputs.keep_data(&config.data.source)?;
+        }
+    }
+    outputs.create()?;
     let runs = args.runs.iter().map(|path| Run::open(path));
     let runs = runs.collect::<Result<Vec<Run>, Error>>()?;
     let html = match &runs[..] {

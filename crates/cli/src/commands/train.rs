@@ -21,7 +21,7 @@ use fcos_burn::{
 };
 use fcos_burn_cli::{
     Error, StopSignal,
-    args::{FIXED_BY_RUN, TrainingArgs, check_devices},
+    args::{FIXED_BY_RUN, TrainingArgs, check_devices, output_path},
     terminal::{message, print},
 };
 
@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long, value_enum)]
     keep: Option<KeptEpoch>,
     /// Write the run to this folder [default: runs/NAME, named after the data]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output_path())]
     output: Option<PathBuf>,
     /// Also write event files for TensorBoard, to `tensorboard` in the run folder. A resumed run that has some writes
     /// them in any case
@@ -104,6 +104,12 @@ fn trainer(args: &Args) -> (Trainer, StopSignal) {
 fn with_display(trainer: Trainer) -> Trainer {
     #[cfg(feature = "tui")]
     if std::io::stdout().is_terminal() {
+        #[cfg(unix)]
+        if let Err(error) = fcos_burn_cli::dashboard::keep_interrupt_key() {
+            message(format_args!(
+                "warning: Ctrl-C will not stop the training: {error}"
+            ));
+        }
         return trainer.with_dashboard();
     }
     trainer.with_renderer(Box::new(LineRenderer::new(|line| message(line))))

@@ -11,7 +11,8 @@ use fcos_burn::train::{
 };
 use fcos_burn_cli::{
     Error, StopSignal,
-    args::{FIXED_BY_RUN, TrainingArgs, check_devices, parse_count, parse_seconds},
+    args::{FIXED_BY_RUN, TrainingArgs, check_devices, output_path, parse_count, parse_seconds},
+    outputs::Outputs,
     terminal::{message, print},
 };
 use log::LevelFilter;
@@ -39,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     seconds: Option<f64>,
     /// Write the search to this folder
-    #[arg(long, value_name = "DIR", required_unless_present = "resume")]
+    #[arg(long, value_name = "DIR", value_parser = output_path(), required_unless_present = "resume")]
     output: Option<PathBuf>,
     /// Resume the search in this folder; only --trials, --seconds, --device and --devices can be changed
     #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN, conflicts_with_all = ["space", "reduction", "output"])]
@@ -90,7 +91,18 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
 }
 
 fn create(args: &Args, folder: &Path) -> Result<Tuner, Error> {
+    let file = |name| Some(folder.join(name));
+    let outputs = Outputs::default()
+        .with_tree("--output", Some(folder.to_owned()))
+        .with_file("--output", file("config.json"))
+        .with_file("--output", file("base.json"))
+        .with_file("--output", file("tuning.json"))
+        .with_file("--output", file("tuning.md"));
+    outputs.check()?;
+    let read = [args.training.config_file(), args.space.as_deref()];
+    outputs.keep(read.into_iter().flatten())?;
     let (mut base, weights): (RunConfig, _) = args.training.config()?;
+    outputs.create()?;
     check_devices(&base.devices, base.precision)?;
     // The space is around the steps of the augmentation.
     base.resolve_by_data()?;

@@ -65,6 +65,7 @@ fn names(folder: &Path) -> BTreeSet<String> {
 fn all_outputs_hold_the_same_detections_in_the_order_of_the_inputs() {
     let dir = tempfile::tempdir().unwrap();
     let (weights, photos) = setup(dir.path());
+    fs::write(photos.join("b/._1.png"), "attributes of macOS").unwrap();
     let out = dir.path().join("out");
     let place = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let inputs = ["b", "a", "b/dee[p]/*.png", "a/1.png"];
@@ -94,6 +95,10 @@ fn all_outputs_hold_the_same_detections_in_the_order_of_the_inputs() {
     ];
     let (found, text) = detect(&weights, &out, &flags);
     let files: Vec<&str> = found.iter().map(|image| image.file.as_str()).collect();
+    assert!(
+        text.contains("photos/b: 1 hidden image files skipped: ._1.png"),
+        "{text}"
+    );
     let expected = ["b/1.png", "a/1.png", "b/deep/2.png", "b/deep/3.png"];
     assert_eq!(files, expected.map(|file| place(&format!("photos/{file}"))));
     for (index, image) in found.iter().enumerate() {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use fcos_burn::{
+    detect::{ImageDetections, json::read_json},
     train::run::EpochRow,
     train::training::FailedStep,
     train::{RunConfig, RunFolder, Trainer},
@@ -446,4 +447,59 @@ fn a_run_is_not_resumed_with_other_data_or_another_model() {
     fs::write(&metrics, rows.replace("\"epoch\": 1", "\"epoch\": 3")).unwrap();
     let parts = ["metrics.json", "epoch 3 instead of epoch 1"];
     assert_fails("train", &["--resume", path(&run_folder)], 1, &parts);
+}
+
+#[test]
+fn an_interrupted_detection_keeps_what_it_has_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let run_folder = trained(dir.path());
+    let images = dir.path().join("images");
+    fs::create_dir(&images).unwrap();
+    let first = images.join("0000.png");
+    image::RgbImage::new(64, 64).save(&first).unwrap();
+    let count = 4000;
+    for number in 1..count {
+        fs::hard_link(&first, images.join(format!("{number:04}.png"))).unwrap();
+    }
+    let (json, csv) = (dir.path().join("found.json"), dir.path().join("found.csv"));
+    let tiled = ["--tile", "32"];
+    for (name, code, more) in [("-INT", 130, &[][..]), ("-TERM", 143, &tiled)] {
+        let mut child = command("detect")
+            .args([
+                "--weights",
+                path(&run_folder),
+                "--no-pictures",
+                path(&images),
+            ])
+            .args(["--json", path(&json), "--csv", path(&csv)])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut messages = BufReader::new(child.stderr.take().unwrap());
+        let mut told = String::new();
+        while !told.contains("\n3/4000 ") {
+            assert_ne!(messages.read_line(&mut told).unwrap(), 0, "{told}");
+        }
+        signal(&child, name);
+        messages.read_to_string(&mut told).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        let found: Vec<ImageDetections> = read_json(&json).unwrap();
+        let done = found.len();
+        assert!((3..count).contains(&done), "{done}");
+        let end = format!("interrupted after {done} of {count} images");
+        assert!(told.lines().any(|line| line.starts_with(&end)), "{told}");
+        // The last image that was told is the last one that was written.
+        assert!(told.contains(&format!("\n{done}/{count} ")), "{told}");
+        assert!(
+            !told.contains(&format!("\n{}/{count} ", done + 1)),
+            "{told}"
+        );
+        let written = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(written, format!("{}\n{}\n", json.display(), csv.display()));
+        fs::remove_file(&json).unwrap();
+        fs::remove_file(&csv).unwrap();
+    }
 }

@@ -9,6 +9,7 @@ mod detect;
 mod interruption;
 #[cfg(target_os = "linux")]
 mod long_run;
+mod outputs;
 #[cfg(feature = "pretrained")]
 mod pretrained;
 #[cfg(all(feature = "remote", unix))]

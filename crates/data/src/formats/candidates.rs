@@ -5,7 +5,7 @@ use std::path::Path;
 use super::inventory::Inventory;
 use super::split::names_split;
 use crate::LoadReport;
-use crate::files::stem;
+use crate::files::{has_extension, stem};
 
 /// The most files of an extension that are inspected: a folder may hold millions.
 const MAX_FILES: usize = 100;
@@ -20,12 +20,15 @@ pub(super) struct Candidates<'a> {
 }
 
 impl<'a> Candidates<'a> {
-    /// The files with this extension for which `may_be` is true. Files with names that tools give to annotations come
-    /// first, then files in outer folders.
-    pub fn of(inventory: &'a Inventory, extension: &str, may_be: impl Fn(&Path) -> bool) -> Self {
-        let all = inventory
-            .with_extension(extension)
-            .map(|file| file.as_path());
+    /// The files with one of these extensions for which `may_be` is true. Files with names that tools give to
+    /// annotations come first, then files in outer folders.
+    pub fn of(
+        inventory: &'a Inventory,
+        extensions: &[&str],
+        may_be: impl Fn(&Path) -> bool,
+    ) -> Self {
+        let all = inventory.files().iter().map(|file| file.as_path());
+        let all = all.filter(|file| extensions.iter().any(|known| has_extension(file, known)));
         let mut files: Vec<&Path> = all.filter(|file| may_be(file)).collect();
         files.sort_by_cached_key(|file| (!names_annotations(file), file.components().count()));
         let total = files.len();
@@ -33,7 +36,8 @@ impl<'a> Candidates<'a> {
         let mut report = LoadReport::default();
         if total > MAX_FILES {
             report.remark(format!(
-                "of {total} .{extension} files, only {MAX_FILES} were searched for annotations"
+                "of {total} .{} files, only {MAX_FILES} were searched for annotations",
+                extensions.join(" and .")
             ));
         }
         Self { files, report }
@@ -41,7 +45,7 @@ impl<'a> Candidates<'a> {
 }
 
 /// Whether a file has a name such as `annotations.json`, `my-labels.csv`, `coco.json` or `train.json`.
-fn names_annotations(file: &Path) -> bool {
+pub(super) fn names_annotations(file: &Path) -> bool {
     let stem = stem(file).to_lowercase();
     let mut words = stem.split(|letter: char| !letter.is_alphanumeric());
     words.any(|word| {
@@ -66,13 +70,13 @@ mod tests {
             std::fs::write(dir.path().join(format!("a/{number}.json")), "").unwrap();
         }
         let inventory = Inventory::of(dir.path()).unwrap();
-        let candidates = Candidates::of(&inventory, "json", |_| true);
+        let candidates = Candidates::of(&inventory, &["json"], |_| true);
         assert_eq!(candidates.report, LoadReport::default());
         for file in ["z.json", "a/my_train.json", "a/z.csv"] {
             std::fs::write(dir.path().join(file), "").unwrap();
         }
         let inventory = Inventory::of(dir.path()).unwrap();
-        let candidates = Candidates::of(&inventory, "json", |_| true);
+        let candidates = Candidates::of(&inventory, &["json"], |_| true);
         assert_eq!(candidates.files.len(), MAX_FILES);
         assert_eq!(
             candidates.files[..3],

@@ -11,6 +11,7 @@ use super::candidates::Candidates;
 use super::class_name::ClassName;
 use super::coco_file::{
     self, Annotation, CocoFile, Id, Image, count_images, image_names, is_coco, lists_no_image,
+    not_json,
 };
 use super::description::{
     AnnotatedImage, AnnotatedObject, Description, IN_SHARES, Outline, Place, are_shares, corners,
@@ -144,7 +145,7 @@ fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
         let mut same = inventory.with_stem(&stem(file));
         same.any(|other| is_image(other) && other.parent() == file.parent())
     };
-    let candidates = Candidates::of(inventory, "json", |file| {
+    let candidates = Candidates::of(inventory, &["json"], |file| {
         !is_named(file) && !is_for_another_task(file) && !of_one_image(file)
     });
     let path = |file: &Path| inventory.root().join(file);
@@ -152,16 +153,25 @@ fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
         let others = candidates.files.iter().filter(|file| is_coco(&path(file)));
         files = others.map(|file| file.to_path_buf()).collect();
         files.sort();
-        return (files, candidates.report);
+        let mut report = candidates.report;
+        for file in candidates.files {
+            if files.binary_search(&file.to_path_buf()).is_err() {
+                note_malformed(inventory, file, &mut report);
+            }
+        }
+        return (files, report);
     }
     let mut roles: Vec<Option<Role>> = files.iter().map(|file| role(file)).collect();
     let mut left_out = Tally::default();
     let mut report = LoadReport::default();
     for file in candidates.files {
         let role = role(file);
-        if role.is_some() && !roles.contains(&role) && is_coco(&path(file)) {
+        let is_wanted = role.is_some() && !roles.contains(&role);
+        if is_wanted && is_coco(&path(file)) {
             files.push(file.to_path_buf());
             roles.push(role);
+        } else if is_wanted && note_malformed(inventory, file, &mut report) {
+            // The note names the cause.
         } else if looks_like_coco(&start_of(&path(file))) {
             left_out.add(file.display());
         }
@@ -171,6 +181,18 @@ fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
     }
     files.sort();
     (files, report)
+}
+
+/// Adds a note about a file that starts like COCO but is not JSON, such as a download that was cut off: a split may be
+/// missing because of it. Whether there is one.
+fn note_malformed(inventory: &Inventory, file: &Path, report: &mut LoadReport) -> bool {
+    let path = inventory.root().join(file);
+    let cause = looks_like_coco(&start_of(&path)).then(|| not_json(&path));
+    let Some(cause) = cause.flatten() else {
+        return false;
+    };
+    report.note(format!("{}: not read: {cause}", file.display()));
+    true
 }
 
 /// The role of an annotation file, from a word in its name or else from its folders.

@@ -197,6 +197,55 @@ pub(super) fn is_coco(path: &Path) -> bool {
     read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok())
 }
 
+/// Why a file is not COCO annotations: malformed JSON, or a missing list. `None` if it is COCO or about something else.
+pub(super) fn refusal(path: &Path) -> Option<String> {
+    let bytes = match read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => return Some(error.to_string()),
+    };
+    if let Some(cause) = malformed(&bytes) {
+        return Some(cause);
+    }
+    #[derive(Deserialize)]
+    struct Lists {
+        images: Option<IgnoredAny>,
+        annotations: Option<IgnoredAny>,
+        categories: Option<IgnoredAny>,
+    }
+    let Lists {
+        images,
+        annotations,
+        categories,
+    } = parse(&bytes).ok()?;
+    let is_about_objects = annotations.is_some() || categories.is_some();
+    let missing = match (images, categories) {
+        (None, _) if is_about_objects => "images",
+        (Some(_), None) => "categories",
+        // Both are there but are not lists.
+        (Some(_), Some(_)) if !is_coco(path) => {
+            return Some(
+                "not COCO annotations: images, annotations or categories is not a list".into(),
+            );
+        }
+        _ => return None,
+    };
+    Some(format!("not COCO annotations: no list '{missing}'"))
+}
+
+/// Why a file is not JSON; `None` if it is.
+pub(super) fn not_json(path: &Path) -> Option<String> {
+    read(path).map_or_else(|error| Some(error.to_string()), |bytes| malformed(&bytes))
+}
+
+fn malformed(bytes: &[u8]) -> Option<String> {
+    let error = parse::<IgnoredAny>(bytes).err()?;
+    Some(match std::str::from_utf8(bytes) {
+        Ok(text) if text.trim().is_empty() => "the file is empty".to_string(),
+        Ok(_) => format!("not JSON: {error}"),
+        Err(_) => not_utf8(bytes),
+    })
+}
+
 /// Whether a file is COCO with an empty list of images.
 pub(super) fn lists_no_image(path: &Path) -> bool {
     #[derive(Deserialize)]

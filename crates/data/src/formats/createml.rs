@@ -1,6 +1,6 @@
 //! Create ML: one JSON file per split.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use super::class_name::ClassName;
 use super::coco_file::Number;
 use super::description::Place;
 use super::inventory::Inventory;
-use super::listing::{ListedImage, ListedObject, Listings};
+use super::listing::{ListedFile, ListedImage, ListedObject, Listings};
 use super::split::Found;
 use crate::files::{read_text, start_of};
 use crate::{DataError, Layout};
@@ -20,17 +20,21 @@ pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
-    let candidates = Candidates::of(inventory, "json", |file| {
+    let candidates = Candidates::of(inventory, &["json"], |file| {
         given.is_none_or(|given| given == file)
     });
     let files = candidates.files.into_iter();
     let files = files.filter(|file| recognizes(&start_of(&inventory.root().join(file))));
-    let mut files: Vec<PathBuf> = files.map(Path::to_path_buf).collect();
+    let mut files: Vec<&Path> = files.collect();
     files.sort();
+    let files = files.into_iter().map(|file| ListedFile {
+        path: file.to_path_buf(),
+        splits: Vec::new(),
+    });
     let listings = Listings {
         layout: Layout::CreateMl,
         inventory: Arc::clone(inventory),
-        files,
+        files: files.collect(),
         classes: Vec::new(),
         read: |path| {
             let images = parse(&read_text(path)?);
@@ -108,6 +112,7 @@ impl Entry {
             file_name: self.image.unwrap_or_default(),
             size: None,
             unusable_size: None,
+            split: None,
             objects: objects.collect(),
         }
     }

@@ -1,18 +1,25 @@
-//! CSV: one table per split, with a row for each object.
+//! CSV: one table per split, or one with a column for the split, with a row for each object.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, names_annotations};
 use super::description::{Place, corners};
 use super::inventory::Inventory;
-use super::listing::{ListedImage, ListedObject, Listings};
-use super::split::Found;
-use crate::files::{read_text, start_of, stem};
-use crate::{Category, DataError, Layout};
+use super::listing::{ListedFile, ListedImage, ListedObject, Listings};
+use super::split::{Found, ONLY_SPLIT, Role, is_role_word, names_split, split_names};
+use crate::files::{read_text, shown, start_of, stem};
+use crate::{Category, DataError, Layout, LoadReport};
+
+/// A column with more values than this does not name splits.
+const MAX_SPLITS: usize = 50;
+
+/// The extensions of tables.
+pub(super) const EXTENSIONS: [&str; 2] = ["csv", "tsv"];
 
 /// Recognizes tables of boxes, and class lists next to them. If `given` is set, only that table is considered.
 pub(super) fn find(
@@ -20,32 +27,125 @@ pub(super) fn find(
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
     let (mut files, mut lists) = (Vec::new(), Vec::new());
-    let candidates = Candidates::of(inventory, "csv", |_| true);
-    for file in candidates.files {
+    let Candidates {
+        files: candidates,
+        mut report,
+    } = Candidates::of(inventory, &EXTENSIONS, |_| true);
+    // Their splits would have the same name.
+    let tables: HashSet<&Path> = candidates.iter().copied().collect();
+    let is_second = |file: &&Path| {
+        given.is_none()
+            && file.extension() != Some(EXTENSIONS[0].as_ref())
+            && tables.contains(file.with_extension(EXTENSIONS[0]).as_path())
+    };
+    let (second, mut candidates): (Vec<&Path>, Vec<&Path>) =
+        candidates.iter().copied().partition(is_second);
+    candidates.sort();
+    for file in second {
+        let file = file.display();
+        report.remark(format!(
+            "{file}: not read: there is a .csv file of this name"
+        ));
+    }
+    let mut unused = BTreeSet::new();
+    for file in candidates {
         let path = inventory.root().join(file);
-        match content(&start_of(&path)) {
+        let start = start_of(&path);
+        match content(&start) {
             Content::Boxes if given.is_none_or(|given| given == file) => {
-                files.push(file.to_path_buf());
+                let header = header(&start);
+                unused.extend(header.iter().flat_map(|header| header.unused.clone()));
+                let splits = match header.and_then(|header| header.split) {
+                    Some(column) => splits(file, &column, &parsed(&path)?, &mut report),
+                    None => Vec::new(),
+                };
+                files.push(ListedFile {
+                    path: file.to_path_buf(),
+                    splits,
+                });
             }
             Content::Classes if names_classes(file) => lists.push(path),
+            // A split may be missing because of this.
+            Content::Other if given.is_none() && names_annotations(file) => {
+                let cause = refusal(&start);
+                report.remark(format!("{}: not read: {cause}", file.display()));
+            }
             _ => {}
         }
     }
     if files.is_empty() {
         return Ok(None);
     }
-    files.sort();
+    if !unused.is_empty() {
+        let unused: StringRecord = unused.into_iter().collect();
+        report.remark(format!("columns that are not used: {}", shown_row(&unused)));
+    }
     let listings = Listings {
         layout: Layout::Csv,
         inventory: Arc::clone(inventory),
         files,
         classes: classes(&lists)?,
-        read: |path| {
-            let images = parse(&read_text(path)?);
-            images.map_err(|fault| fault.in_file(path))
-        },
+        read: |path| Ok(parsed(path)?.images),
     };
-    Ok(Some(listings.found().with_report(candidates.report)))
+    Ok(Some(listings.found().with_report(report)))
+}
+
+fn parsed(path: &Path) -> Result<Table, DataError> {
+    let table = parse(&read_text(path)?);
+    table.map_err(|fault| fault.in_file(path))
+}
+
+/// The splits that a column of a table names, with a remark on how it is used. If empty, the table is one split.
+fn splits(file: &Path, column: &str, table: &Table, report: &mut LoadReport) -> Vec<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for split in table.images.iter().filter_map(|image| image.split.as_ref()) {
+        *counts.entry(split).or_default() += 1;
+    }
+    let (name, column) = (file.display(), shown(column));
+    let own = split_names(&[file]).pop().filter(|own| names_split(own));
+    match (counts.keys().next(), own) {
+        (None, _) => {
+            report.remark(format!(
+                "{name}: the column '{column}' is not used: its values are not splits such as train and val"
+            ));
+            Vec::new()
+        }
+        // The table of a split may repeat the name of a split in each row.
+        (Some(only), Some(own)) if counts.len() == 1 => {
+            if Role::of_word(only) != Role::of_word(&own) {
+                let only = shown(only);
+                report.remark(format!(
+                    "{name}: read as the split '{own}' because of its name, although its column '{column}' is '{only}'"
+                ));
+            }
+            Vec::new()
+        }
+        _ => {
+            let counts = (counts.iter())
+                .map(|(split, images)| format!("{} with {images} images", shown(split)));
+            let counts: Vec<String> = counts.collect();
+            let blank = match table.without_split {
+                0 => String::new(),
+                images => format!("; {images} images are in none"),
+            };
+            report.remark(format!(
+                "{name}: splits by the column '{column}': {}{blank}",
+                counts.join(", ")
+            ));
+            let named = table.images.iter().filter_map(|image| image.split.clone());
+            named.collect::<BTreeSet<_>>().into_iter().collect()
+        }
+    }
+}
+
+/// The fields of a row for messages.
+fn shown_row(row: &StringRecord) -> String {
+    const MOST: usize = 20;
+    let fields: Vec<String> = row.iter().take(MOST).map(shown).collect();
+    match row.len() > MOST {
+        true => format!("{}, …", fields.join(", ")),
+        false => fields.join(", "),
+    }
 }
 
 /// Whether a file has a name such as `classes.csv`, `_classes.csv` or `label_map.csv`.
@@ -87,6 +187,13 @@ struct Fault {
     /// The line, from 1.
     line: usize,
     cause: String,
+}
+
+/// Prints as in `line 3: the cause`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.cause)
+    }
 }
 
 impl Fault {
@@ -131,6 +238,53 @@ fn content(start: &str) -> Content {
     }
 }
 
+/// Why a file that starts with this text is not a table of boxes, with the line.
+pub(super) fn refusal(start: &str) -> String {
+    let first = match Rows::of(start).next() {
+        None => return "the file is empty".to_string(),
+        Some(Err(fault)) => return fault.to_string(),
+        Some(Ok((line, first))) => (line, first),
+    };
+    let (line, row) = first;
+    let is_number = |field: &str| field.parse::<f64>().is_ok();
+    let cause = match row.iter().any(is_number) {
+        true => require_positional(&row).err().unwrap_or_else(|| {
+            let row = shown_row(&row);
+            format!(
+                "expected 'path,x1,y1,x2,y2,class', or a header that names the columns; found {row}"
+            )
+        }),
+        false => Columns::missing(&row),
+    };
+    Fault { line, cause }.to_string()
+}
+
+/// Whether a file that starts with this text is a table of boxes or a list of classes.
+pub(super) fn is_known(start: &str) -> bool {
+    content(start) != Content::Other
+}
+
+/// What the header of a table says besides where the boxes are.
+struct Header {
+    /// The column that may name the split of each row.
+    split: Option<String>,
+    /// The columns that are not used, as messages show them.
+    unused: Vec<String>,
+}
+
+/// The header of a table that starts with this text; `None` if it has none or lacks a column.
+fn header(start: &str) -> Option<Header> {
+    let (_, row) = Rows::of(start).next()?.ok()?;
+    let columns = Columns::of_header(&row)?.ok()?;
+    let named = |column: usize| row.get(column).unwrap_or_default();
+    let unused = (0..row.len()).filter(|column| !columns.uses(*column));
+    let unused = unused.map(named).filter(|name| !name.is_empty()).map(shown);
+    Some(Header {
+        split: columns.split.map(|column| named(column).to_string()),
+        unused: unused.collect(),
+    })
+}
+
 /// Whether the fields of a box in a row without a header are numbers or empty.
 fn is_positional(row: &StringRecord) -> bool {
     let mut edges = row.iter().skip(1).take(4);
@@ -153,8 +307,8 @@ fn require_positional(row: &StringRecord) -> Result<(), String> {
 ///
 /// Fields are separated by commas, semicolons or tabs. Numbers may have decimal commas unless commas separate fields. A
 /// row without a box and a class is an image without objects. Images are in the order of their first rows. Rows
-/// without an image name share one entry.
-fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
+/// without an image name share one entry. A column for the split is used if any of its values names a split.
+fn parse(text: &str) -> Result<Table, Fault> {
     let mut rows = Rows::of(text).peekable();
     let header = match rows.peek() {
         Some(Ok((line, first))) => {
@@ -168,6 +322,8 @@ fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
     }
     let mut images: Vec<ListedImage> = Vec::new();
     let mut positions: HashMap<String, usize> = HashMap::new();
+    // Whether the column names splits is known only after the last row.
+    let mut contradiction = None;
     for row in rows {
         let (line, row) = row?;
         let row = match header {
@@ -181,11 +337,24 @@ fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
                 file_name: row.file_name,
                 size: None,
                 unusable_size: None,
+                split: None,
                 objects: Vec::new(),
             });
             images.len() - 1
         });
         let image = &mut images[position];
+        if let Some(split) = row.split {
+            let before = image.split.get_or_insert_with(|| split.clone());
+            if !before.eq_ignore_ascii_case(&split) && !image.file_name.is_empty() {
+                let name = shown(&image.file_name);
+                let (split, before) = (shown(&split), shown(before));
+                contradiction.get_or_insert_with(|| {
+                    fault(format!(
+                        "the split of {name} is '{split}', but was '{before}' in a row above"
+                    ))
+                });
+            }
+        }
         match row.size {
             Size::Missing => {}
             Size::Unusable => drop(image.unusable_size.get_or_insert(Place::Line(line))),
@@ -208,7 +377,43 @@ fn parse(text: &str) -> Result<Vec<ListedImage>, Fault> {
                 place,
             }));
     }
-    Ok(images)
+    let named = || images.iter().filter_map(|image| image.split.as_deref());
+    let distinct: HashSet<String> = named().map(str::to_lowercase).collect();
+    let is_role =
+        |role| named().any(|name| is_role_word(name) && Role::of_word(name) == Some(role));
+    let is_division = named().next().is_some() && named().all(names_split)
+        || is_role(Role::Train) && (is_role(Role::Validation) || is_role(Role::Test));
+    if !is_division || distinct.len() > MAX_SPLITS {
+        images.iter_mut().for_each(|image| image.split = None);
+        return Ok(Table {
+            images,
+            without_split: 0,
+        });
+    }
+    if let Some(fault) = contradiction {
+        return Err(fault);
+    }
+    let roles: Vec<Option<Role>> = named().map(Role::of_word).collect();
+    // The same rule as for images outside of the folders of splits.
+    let rest = match roles.contains(&Some(Role::Validation)) && !roles.contains(&Some(Role::Train))
+    {
+        true => "train",
+        false => ONLY_SPLIT,
+    };
+    let mut spellings: HashMap<String, String> = HashMap::new();
+    let mut without_split = 0;
+    for image in &mut images {
+        let split = image.split.take().unwrap_or_else(|| {
+            without_split += 1;
+            rest.to_string()
+        });
+        let spelling = spellings.entry(split.to_lowercase()).or_insert(split);
+        image.split = Some(spelling.clone());
+    }
+    Ok(Table {
+        images,
+        without_split,
+    })
 }
 
 /// Reads a table of `name,id`, with or without a header. Returns the names by id.
@@ -353,6 +558,15 @@ fn with_decimal_point(field: &str) -> String {
     }
 }
 
+/// The content of a table of boxes.
+#[derive(Debug)]
+struct Table {
+    /// If a column names splits, every image has one.
+    images: Vec<ListedImage>,
+    /// The number of images for which that column is empty.
+    without_split: usize,
+}
+
 /// Where the fields of a row are.
 #[derive(Debug, Clone, Copy)]
 struct Columns {
@@ -360,6 +574,7 @@ struct Columns {
     edges: Edges,
     class: usize,
     size: Option<[usize; 2]>,
+    split: Option<usize>,
 }
 
 /// The columns of a box.
@@ -369,6 +584,16 @@ enum Edges {
     Corners([usize; 4]),
     /// Left, top, width, height.
     CornerAndSize([usize; 4]),
+    /// Center, width, height.
+    CenterAndSize([usize; 4]),
+}
+
+impl Edges {
+    fn columns(self) -> [usize; 4] {
+        let (Self::Corners(columns) | Self::CornerAndSize(columns) | Self::CenterAndSize(columns)) =
+            self;
+        columns
+    }
 }
 
 /// Column names in lower case and without punctuation. Names that tools write come first.
@@ -434,6 +659,20 @@ const CORNER_AND_SIZE: [&[&str]; 4] = [
     &["bboxwidth", "bboxw", "boxwidth", "boxw", "w", "width"],
     &["bboxheight", "bboxh", "boxheight", "boxh", "h", "height"],
 ];
+/// The center of a box. Its width and height are named like those of a box with a corner.
+const CENTER: [&[&str]; 2] = [
+    &["xcenter", "centerx", "cx", "xc", "bboxcx", "bboxxcenter"],
+    &["ycenter", "centery", "cy", "yc", "bboxcy", "bboxycenter"],
+];
+const SPLIT: &[&str] = &[
+    "split",
+    "subset",
+    "set",
+    "datasplit",
+    "datasetsplit",
+    "partition",
+    "mluse",
+];
 const SIZE: [&[&str]; 2] = [
     &["width", "imagewidth", "imgwidth"],
     &["height", "imageheight", "imgheight"],
@@ -451,6 +690,8 @@ struct Row {
     size: Size,
     /// Its class, and its corners if they are complete.
     object: Option<(String, Option<[f64; 4]>)>,
+    /// Its split, if it is given.
+    split: Option<String>,
 }
 
 /// The image size in a row.
@@ -469,6 +710,7 @@ impl Columns {
         edges: Edges::Corners([1, 2, 3, 4]),
         class: 5,
         size: None,
+        split: None,
     };
 
     /// The columns that a header names; `None` if the row is not a header.
@@ -480,19 +722,25 @@ impl Columns {
         };
         let corners = CORNERS.map(find);
         let sides = CORNER_AND_SIZE.map(find);
-        let edges = match (corners, sides) {
-            ([Some(x1), Some(y1), Some(x2), Some(y2)], _) => Some(Edges::Corners([x1, y1, x2, y2])),
-            ([_, _, None, None], [Some(x), Some(y), Some(width), Some(height)]) => {
+        let center = CENTER.map(find);
+        let edges = match (corners, sides, center) {
+            ([Some(x1), Some(y1), Some(x2), Some(y2)], ..) => {
+                Some(Edges::Corners([x1, y1, x2, y2]))
+            }
+            ([_, _, None, None], [Some(x), Some(y), Some(width), Some(height)], _) => {
                 Some(Edges::CornerAndSize([x, y, width, height]))
             }
+            (
+                [None, None, None, None],
+                [None, None, Some(width), Some(height)],
+                [Some(x), Some(y)],
+            ) => Some(Edges::CenterAndSize([x, y, width, height])),
             // Two edge names in one row are no coincidence.
             _ if corners.iter().flatten().count() >= 2 => None,
             _ => return None,
         };
-        let no_column = |name: &str| {
-            let columns = row.iter().collect::<Vec<_>>().join(", ");
-            format!("no column '{name}'; the columns are: {columns}")
-        };
+        let no_column =
+            |name: &str| format!("no column '{name}'; the columns are: {}", shown_row(row));
         let required = |position: Option<usize>, aliases: &[&str]| {
             position.ok_or_else(|| no_column(aliases[0]))
         };
@@ -507,7 +755,7 @@ impl Columns {
             let file_name = required(find(FILE_NAME), FILE_NAME)?;
             let class = CLASS.iter().filter(|alias| names[file_name] != **alias);
             let class = find(&class.copied().collect::<Vec<_>>());
-            let (Edges::Corners(taken) | Edges::CornerAndSize(taken)) = edges;
+            let taken = edges.columns();
             let free = |column: &usize| !taken.contains(column);
             Ok(Self {
                 file_name,
@@ -517,9 +765,31 @@ impl Columns {
                     [Some(width), Some(height)] => Some([width, height]),
                     _ => None,
                 },
+                split: find(SPLIT),
             })
         };
         Some(columns())
+    }
+
+    /// What a header lacks that does not name the columns of a box.
+    fn missing(row: &StringRecord) -> String {
+        let names: Vec<String> = row.iter().map(plain).collect();
+        let lacks = |aliases: &&[&str]| !names.iter().any(|name| aliases.contains(&name.as_str()));
+        let wanted = [FILE_NAME].into_iter().chain(CORNERS).chain([CLASS]);
+        let missing: Vec<&str> = wanted.filter(lacks).map(|aliases| aliases[0]).collect();
+        format!(
+            "no columns {}; the columns are: {}",
+            missing.join(", "),
+            shown_row(row)
+        )
+    }
+
+    /// Whether a column is read.
+    fn uses(&self, column: usize) -> bool {
+        let others = [Some(self.file_name), Some(self.class), self.split];
+        others.contains(&Some(column))
+            || self.edges.columns().contains(&column)
+            || self.size.is_some_and(|size| size.contains(&column))
     }
 
     fn read(self, row: &StringRecord) -> Result<Row, String> {
@@ -533,7 +803,7 @@ impl Columns {
             };
             row.get(column).ok_or_else(missing)
         };
-        let (Edges::Corners(columns) | Edges::CornerAndSize(columns)) = self.edges;
+        let columns = self.edges.columns();
         let (file_name, class) = (field(self.file_name)?, field(self.class)?);
         let (mut edges, mut is_blank) = ([None; 4], true);
         for (edge, column) in edges.iter_mut().zip(columns) {
@@ -545,6 +815,7 @@ impl Columns {
             [Some(x1), Some(y1), Some(c), Some(d)] => Some(match self.edges {
                 Edges::Corners(_) => [x1, y1, c, d],
                 Edges::CornerAndSize(_) => corners([x1, y1, c, d]),
+                Edges::CenterAndSize(_) => corners([x1 - c / 2.0, y1 - d / 2.0, c, d]),
             }),
             _ => None,
         };
@@ -562,6 +833,10 @@ impl Columns {
             file_name: file_name.to_string(),
             size,
             object,
+            // The last fields of a row may be missing.
+            split: (self.split.and_then(|column| row.get(column)))
+                .filter(|split| !split.is_empty())
+                .map(str::to_string),
         })
     }
 }
@@ -588,7 +863,7 @@ mod tests {
 
     /// The images with their sizes, and the classes and corners of their objects, one line each.
     fn rows(text: &str) -> Vec<String> {
-        let images = parse(text).unwrap();
+        let images = parse(text).unwrap().images;
         let rows = images.into_iter().flat_map(|image| {
             let name = match image.size {
                 Some((width, height)) => format!("{} {width}x{height}", image.file_name),
@@ -661,7 +936,7 @@ mod tests {
     #[test]
     fn incomplete_rows_are_kept_for_the_report() {
         let text = "a.jpg,1,2,,4,cat\nb.jpg,,,,,cat\nc.jpg,1,,,,\nd.jpg,1,x,3,4,cat\n,,,,,\ne.jpg,1,2,3,4,\n,1,2,3,4,cat\n";
-        let images = parse(text).unwrap();
+        let images = parse(text).unwrap().images;
         let objects: Vec<_> = (images.iter())
             .map(|image| {
                 let object = &image.objects[0];
@@ -685,7 +960,7 @@ mod tests {
     #[test]
     fn a_size_may_be_missing_in_some_rows() {
         let header = "filename,width,height,xmin,ymin,xmax,ymax,class\n";
-        let image = |rows: &str| parse(&format!("{header}{rows}")).unwrap().remove(0);
+        let image = |rows: &str| parse(&format!("{header}{rows}")).unwrap().images.remove(0);
         for rows in [
             "a,,,1,2,3,4,c\na,9,8,1,2,3,4,c",
             "a,9,8,1,2,3,4,c\na,0,8,1,2,3,4,c",

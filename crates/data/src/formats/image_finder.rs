@@ -23,15 +23,19 @@ pub(super) struct ImageFinder {
 /// folder of the split comes first.
 pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBuf> {
     let beside = file.parent().unwrap_or(Path::new(""));
-    let folders = [
-        Path::new(split),
-        &Path::new("images").join(split),
+    let split = Path::new(split);
+    // A table may name any split, also one with `..`.
+    let is_inside = (split.components()).all(|part| matches!(part, Component::Normal(_)));
+    let of_split = [split.to_path_buf(), Path::new("images").join(split)];
+    let others = [
         beside,
         &beside.join("images"),
         Path::new("images"),
         Path::new(""),
     ];
-    folders.iter().map(|folder| root.join(folder)).collect()
+    let of_split = of_split.iter().filter(|_| is_inside);
+    let folders = of_split.map(PathBuf::as_path).chain(others);
+    folders.map(|folder| root.join(folder)).collect()
 }
 
 impl ImageFinder {

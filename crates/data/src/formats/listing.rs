@@ -1,4 +1,5 @@
-//! Data sets with one file per split, which lists images by file name and objects by class name.
+//! Data sets with one file per split, or with files that name the split of each image. They list images by file name and
+//! objects by class name.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub(super) struct ListedImage {
     pub size: Option<(u32, u32)>,
     /// The place of a size that is not a valid number of pixels.
     pub unusable_size: Option<Place>,
+    /// The split that the file names, if it names splits.
+    pub split: Option<String>,
     pub objects: Vec<ListedObject>,
 }
 
@@ -38,13 +41,22 @@ pub(super) struct ListedObject {
     pub place: Place,
 }
 
+/// A file that lists images.
+#[derive(Debug)]
+pub(super) struct ListedFile {
+    /// Relative to the folder of the inventory.
+    pub path: PathBuf,
+    /// The splits that it names. If empty, the file is one split.
+    pub splits: Vec<String>,
+}
+
 /// Data sets of one format.
 #[derive(Debug)]
 pub(super) struct Listings {
     pub layout: Layout,
     pub inventory: Arc<Inventory>,
-    /// One for each split, relative to the folder of the inventory. Not empty.
-    pub files: Vec<PathBuf>,
+    /// Sorted by path. Not empty.
+    pub files: Vec<ListedFile>,
     /// The classes that the data set lists.
     pub classes: Vec<Category>,
     /// Reads one of the files.
@@ -54,23 +66,55 @@ pub(super) struct Listings {
 impl Listings {
     /// The data set with its splits.
     pub fn found(self) -> Found {
-        let files: Vec<&Path> = self.files.iter().map(PathBuf::as_path).collect();
-        let evidence = files.first().map(|file| file.display().to_string());
-        let (layout, names) = (self.layout, split_names(&files));
+        let evidence = self.files.first();
+        let evidence = evidence.map(|file| file.path.display().to_string());
+        let (layout, parts) = (self.layout, self.parts());
         let listings = Arc::new(self);
-        let splits = names.into_iter().zip(0..).map(|(name, file)| {
-            let listings = Arc::clone(&listings);
-            Split::new(
-                name.clone(),
-                Listing {
-                    listings,
-                    name,
-                    file,
-                },
-            )
+        let splits = parts.into_iter().map(|(name, file, named)| {
+            let listing = Listing {
+                listings: Arc::clone(&listings),
+                name: name.clone(),
+                file,
+                named,
+            };
+            Split::new(name, listing)
         });
         let splits = splits.collect();
         Found::new(layout, evidence.unwrap_or_default(), splits)
+    }
+
+    /// The splits: a distinct name, the index of the file, and the split that the file names.
+    fn parts(&self) -> Vec<(String, usize, Option<String>)> {
+        let paths: Vec<&Path> = (self.files.iter())
+            .map(|file| file.path.as_path())
+            .collect();
+        let names = split_names(&paths);
+        let mut parts: Vec<(String, usize, Option<String>)> = Vec::new();
+        for ((file, name), index) in self.files.iter().zip(names).zip(0..) {
+            match file.splits.is_empty() {
+                true => parts.push((name, index, None)),
+                false => {
+                    let named = file.splits.iter().cloned();
+                    parts.extend(named.map(|split| (split.clone(), index, Some(split))));
+                }
+            }
+        }
+        let lower: Vec<String> = parts.iter().map(|part| part.0.to_lowercase()).collect();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for name in &lower {
+            *counts.entry(name).or_default() += 1;
+        }
+        for (part, own) in parts.iter_mut().zip(&lower) {
+            if counts[own.as_str()] > 1 {
+                let (name, index, named) = part;
+                let file = paths[*index].with_extension("");
+                *name = match named {
+                    Some(split) => file.join(split).display().to_string(),
+                    None => file.display().to_string(),
+                };
+            }
+        }
+        parts
     }
 
     /// The listed classes, then all others in any split, sorted.
@@ -104,6 +148,15 @@ struct Listing {
     name: String,
     /// The index of its file.
     file: usize,
+    /// The split that the file names.
+    named: Option<String>,
+}
+
+impl Listing {
+    /// Whether an image of its file belongs to this split.
+    fn holds(&self, image: &ListedImage) -> bool {
+        self.named.is_none() || image.split == self.named
+    }
 }
 
 impl SplitReader for Listing {
@@ -115,14 +168,14 @@ impl SplitReader for Listing {
             ..
         } = &*self.listings;
         let root = inventory.root();
-        let read = |file: &PathBuf| (self.listings.read)(&root.join(file));
+        let read = |file: &ListedFile| (self.listings.read)(&root.join(&file.path));
         // All files, so that every split has the same categories.
         let mut listed: Vec<_> = files.par_iter().map(read).collect::<Result<_, _>>()?;
-        let others = listed
-            .iter()
-            .zip(0..)
-            .filter(|(_, file)| *file != self.file);
-        let others = others.flat_map(|(images, _)| images);
+        let is_other = |image: &ListedImage, file| file != self.file || !self.holds(image);
+        let others = listed.iter().zip(0..).flat_map(|(images, file)| {
+            let images = images.iter();
+            images.filter(move |image| is_other(image, file))
+        });
         let of_others: HashSet<String> = others
             .map(|image| stem(Path::new(last_part(&image.file_name))))
             .collect();
@@ -130,9 +183,10 @@ impl SplitReader for Listing {
         let names = categories.iter().map(|category| category.name.as_str());
         let label_of: HashMap<&str, usize> = names.zip(0..).collect();
 
-        let file = &files[self.file];
-        let finder = ImageFinder::new(Arc::clone(inventory), image_folders(root, file, &self.name));
-        let finder = finder.of_split(&self.name);
+        let file = files[self.file].path.as_path();
+        let split = self.named.as_deref().unwrap_or(&self.name);
+        let finder = ImageFinder::new(Arc::clone(inventory), image_folders(root, file, split));
+        let finder = finder.of_split(split);
         let mut report = LoadReport::default();
         let listed = listed.swap_remove(self.file);
         let objects = listed.iter().flat_map(|image| &image.objects);
@@ -198,6 +252,7 @@ impl SplitReader for Listing {
             }))
         };
         let images: Result<Vec<_>, String> = (listed.into_iter())
+            .filter(|listed| self.holds(listed))
             .filter_map(|listed| image(listed).transpose())
             .collect();
         let path = root.join(file);
@@ -224,11 +279,9 @@ impl SplitReader for Listing {
     }
 
     fn annotated(&self) -> usize {
-        let path = self
-            .listings
-            .inventory
-            .root()
-            .join(&self.listings.files[self.file]);
-        (self.listings.read)(&path).map_or(0, |images| images.len())
+        let root = self.listings.inventory.root();
+        let path = root.join(&self.listings.files[self.file].path);
+        let own = |image: &&ListedImage| self.holds(image);
+        (self.listings.read)(&path).map_or(0, |images| images.iter().filter(own).count())
     }
 }

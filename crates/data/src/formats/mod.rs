@@ -20,6 +20,7 @@ mod label_files;
 mod listed_images;
 mod listing;
 mod open;
+mod refusals;
 mod split;
 mod voc;
 mod xml;

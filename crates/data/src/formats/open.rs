@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::inventory::{Inventory, is_part};
+use super::refusals::refusals;
 use super::split::Found;
 use super::{coco, createml, csv, voc, yolo};
 use crate::DataError;
@@ -40,7 +41,9 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
         found.omissions = inventory.omissions();
         return Ok(found);
     }
-    let summary = iter::once(summary(&inventory)).chain(inventory.omissions());
+    let summary = iter::once(summary(&inventory))
+        .chain(inventory.omissions())
+        .chain(refusals(&inventory, given.as_deref()));
     Err(DataError::UnknownLayout {
         path: path.to_path_buf(),
         found: summary.collect::<Vec<_>>().join("; "),

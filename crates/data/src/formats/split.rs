@@ -193,6 +193,11 @@ pub(super) fn names_split(name: &str) -> bool {
     Role::of_word(name).is_some() || first_word(name).eq_ignore_ascii_case("trainval")
 }
 
+/// Whether a name is the word for a role, without anything after it.
+pub(super) fn is_role_word(name: &str) -> bool {
+    Role::of_word(name).is_some() && first_word(name).len() == name.len()
+}
+
 /// The split that a file belongs to: its outermost folder that names a split.
 pub(super) fn split_of(file: &Path) -> Option<&str> {
     let folders = file.parent()?.iter().filter_map(|part| part.to_str());

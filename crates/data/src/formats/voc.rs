@@ -1,8 +1,6 @@
 //! Pascal VOC: one XML file per image, one list of images per split.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +13,7 @@ use super::listed_images::remark_on_unlisted;
 use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, role_of, split_of, title};
 use super::xml::{Element, Fault};
 use crate::decoding::{is_image, is_unread_image};
-use crate::files::{file_name, has_extension, lines, open, read_text, stem};
+use crate::files::{file_name, has_extension, lines, read_text, start_of, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport};
 
 impl DetectionDataset {
@@ -145,12 +143,7 @@ fn annotation_files(inventory: &Inventory) -> Vec<PathBuf> {
 
 /// Whether the start of a file has VOC's root element.
 fn is_annotation(path: &Path) -> bool {
-    let start = |file: File| {
-        let mut start = Vec::new();
-        file.take(4096).read_to_end(&mut start).map(|_| start)
-    };
-    let start = open(path).and_then(start).unwrap_or_default();
-    let start = String::from_utf8_lossy(&start);
+    let start = start_of(path);
     start.contains("<annotation>") || start.contains("<annotation ")
 }
 

@@ -26,7 +26,7 @@ impl DetectionDataset {
     /// with `classes.txt`.
     ///
     /// Labels are `class cx cy w h`, as fractions of the size of the upright image, or polygons, which are replaced by
-    /// their bounding boxes. The label file of an image is at its path with the last folder `images` replaced by
+    /// their bounding boxes. A score after a box is ignored. The label file of an image is at its path with the last folder `images` replaced by
     /// `labels`, or next to the image.
     ///
     /// # Errors
@@ -815,6 +815,16 @@ impl SplitReader for YoloSplit {
         let unlabeled: Vec<&PathBuf> = unlabeled.map(|(image, _)| image).collect();
         self.report_unlabeled(&unlabeled, &used, &mut report);
         self.record_orphans(images, &used, &mut report);
+        let mut scores = Tally::default();
+        for file in files.iter().flatten() {
+            let scored = file.labels.iter().filter(|(_, label)| label.has_score);
+            for (line, _) in scored {
+                scores.add(format_args!("{} line {line}", set.below(&file.path)));
+            }
+        }
+        if scores.count > 0 {
+            report.remark(format!("scores after boxes, ignored: {scores}"));
+        }
         let searched = searched(&images.paths, |path| set.below(path));
 
         let annotated = images.paths.iter().zip(files).map(|(path, file)| {

@@ -27,6 +27,8 @@ pub(super) struct Label {
     pub quadrilateral: Option<Quadrilateral>,
     /// Keypoints, if the coordinates may be a box with keypoints instead of a polygon.
     pub keypoints: Option<Keypoints>,
+    /// Whether a score follows the box. It is not used.
+    pub has_score: bool,
 }
 
 /// Numbers after a box that may be keypoints: every third number is a visibility of 0, 1 or 2.
@@ -52,7 +54,7 @@ const ORIENTED: &str =
     "an oriented box (OBB); only axis-aligned boxes are supported: class, center, width and height";
 
 impl Label {
-    /// Reads `class cx cy w h`, or `class x1 y1 x2 y2 x3 y3 …`, a polygon.
+    /// Reads `class cx cy w h`, also with a score after it, or `class x1 y1 x2 y2 x3 y3 …`, a polygon.
     pub fn parse(line: &str, format: LabelFormat) -> Result<Self, String> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         if is_dota(&fields) {
@@ -75,7 +77,13 @@ impl Label {
         if after > 0 && (format.keypoints == Some(after) || (keypoints.is_some() && !is_polygon)) {
             return Err(pose(after));
         }
-        let outline = match *numbers.as_slice() {
+        // Five numbers cannot be a polygon. Detectors write a score after the box.
+        let score = numbers.get(4).copied().filter(|_| after == 1);
+        let coordinates = match score {
+            Some(_) => &numbers[..4],
+            None => numbers.as_slice(),
+        };
+        let outline = match *coordinates {
             [cx, cy, width, height] => Outline::CenterAndSizeShares([cx, cy, width, height]),
             ref polygon if polygon.len() >= 6 && polygon.len().is_multiple_of(2) => {
                 span(polygon.iter().copied()).map_or(Outline::Missing, Outline::SegmentShares)
@@ -88,18 +96,27 @@ impl Label {
             }
         };
         let is_pixel = |value: &f64| value.is_finite() && value.abs() > LARGEST_SHARE;
-        if numbers.iter().any(is_pixel) {
+        if coordinates.iter().any(is_pixel) {
             return Err("the values are pixels, not fractions of the image size".into());
         }
-        let quadrilateral = <[f64; 8]>::try_from(numbers).ok().map(Quadrilateral::of);
-        if format.oriented && quadrilateral.is_some() {
+        let quadrilateral = <[f64; 8]>::try_from(coordinates)
+            .ok()
+            .map(Quadrilateral::of);
+        // The number after the box may also be an angle.
+        if format.oriented && (quadrilateral.is_some() || score.is_some()) {
             return Err(ORIENTED.into());
+        }
+        if let Some(score) = score.filter(|score| !(0.0..=1.0).contains(score)) {
+            return Err(format!(
+                "expected a score from 0 to 1 after 'class cx cy w h', found {score}"
+            ));
         }
         Ok(Self {
             class,
             outline,
             quadrilateral,
             keypoints: keypoints.filter(|_| format.keypoints.is_none()),
+            has_score: score.is_some(),
         })
     }
 }
@@ -257,6 +274,28 @@ mod tests {
             assert!(cause(pixels).contains("pixels, not fractions"), "{pixels}");
         }
         assert_eq!(cause("0 1.02 -0.1 0.3 0.2"), "", "slightly outside");
+    }
+
+    #[test]
+    fn a_score_after_a_box_is_ignored() {
+        let plain = Label::parse("1 0.5 0.5 0.2 0.1", TWO).unwrap();
+        for score in ["0", "0.87", "1", "1.0"] {
+            let label = Label::parse(&format!("1 0.5 0.5 0.2 0.1 {score}"), TWO).unwrap();
+            assert!(label.has_score && !plain.has_score);
+            assert_eq!((label.class, label.outline), (plain.class, plain.outline));
+        }
+        // An angle or the number of a track.
+        for other in ["1.57", "-0.3", "12", "NaN"] {
+            let cause = cause(&format!("1 0.5 0.5 0.2 0.1 {other}"));
+            assert!(cause.starts_with("expected a score from 0 to 1"), "{cause}");
+        }
+        assert!(cause("0 92.5 126.0 169 252 0.9").contains("pixels, not fractions"));
+        let oriented = LabelFormat {
+            oriented: true,
+            ..TWO
+        };
+        let angle = Label::parse("1 0.5 0.5 0.2 0.1 0.3", oriented);
+        assert!(angle.unwrap_err().contains("OBB"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fcos_burn_data::{
-    Category, DataError, DataFolder, DetectionDataset, Division, Layout,
+    Category, DataError, DataFolder, DetectionDataset, Division, ImagePlace, Layout, equal_images,
     shapes::{ShapesConfig, ShapesSplit},
     synthetic::{SyntheticConfig, SyntheticSplit},
 };
@@ -226,6 +226,16 @@ pub struct DataConfig {
     pub strict: bool,
 }
 
+/// How many images of `others` have a file of equal content in `images`.
+pub(crate) fn shared_images(images: &DetectionDataset, others: &DetectionDataset) -> usize {
+    let is_of = |dataset| move |place: &ImagePlace| place.dataset == dataset;
+    let groups = equal_images(&[images, others]).into_iter();
+    let groups = groups.filter(|group| group.iter().any(is_of(0)));
+    groups
+        .map(|group| group.into_iter().filter(is_of(1)).count())
+        .sum()
+}
+
 impl DataConfig {
     /// The built-in set.
     pub fn shapes(config: ShapesConfig) -> Self {
@@ -318,7 +328,9 @@ impl DataConfig {
 
     /// The same division of another source, such as a copy of the data of a run: its images that
     /// correspond to those of the held-out part are held out. `None` if nothing is held out, if the
-    /// source is no folder, or if it has neither the training split nor a single one.
+    /// source is no folder, if it has neither the training split nor a single one, or if this data
+    /// can be read and none of its images is in the source. Images are compared by the content of
+    /// their files.
     ///
     /// # Errors
     ///
@@ -335,6 +347,16 @@ impl DataConfig {
             (Err(_), [only]) => only,
             (Err(_), _) => return Ok(None),
         };
+        let own = OpenSource::of(&self.source).and_then(|own| own.read(&self.train_split));
+        if let Ok(own) = own
+            && shared_images(&own, &folder.read(train)?) == 0
+        {
+            log::info!(
+                "{}: none of its files is an image of the run's data, so no part is left out",
+                path.display()
+            );
+            return Ok(None);
+        }
         Ok(Some(Self {
             source: source.clone(),
             train_split: train.to_owned(),
@@ -566,6 +588,21 @@ mod tests {
         let source = DataSource::Folder(dir.path().to_owned());
         let validated = config.clone().with_val_split("val");
         assert_eq!(validated.divided_as_here(&source).unwrap(), None);
+    }
+
+    #[test]
+    fn data_without_an_image_of_the_run_is_not_divided() {
+        let (own, other) = (coco(&["train"]), coco(&["train"]));
+        let config = DataConfig::folder(own.path(), None, None).unwrap();
+        let source = DataSource::Folder(other.path().to_owned());
+        assert!(config.divided_as_here(&source).unwrap().is_some());
+        image::RgbImage::from_pixel(8, 8, image::Rgb([9; 3]))
+            .save(other.path().join("train/a.png"))
+            .unwrap();
+        assert_eq!(config.divided_as_here(&source).unwrap(), None);
+        // It cannot be compared with data that is gone.
+        drop(own);
+        assert!(config.divided_as_here(&source).unwrap().is_some());
     }
 
     #[test]

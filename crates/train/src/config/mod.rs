@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 
 pub use class_weights::ClassWeights;
+pub(crate) use data::shared_images;
 pub use data::{DataConfig, DataSource};
 pub use early_stopping::EarlyStopping;
 pub use ignore::IgnoreRule;

@@ -141,6 +141,23 @@ pub struct Warmup {
     pub shape: WarmupShape,
 }
 
+impl Decay {
+    /// Why the rate of a training of `iterations` never decays, if it was made for longer ones.
+    pub(crate) fn never_begins(&self, iterations: usize) -> Option<String> {
+        let Self::Steps {
+            milestones: Milestones::Iterations(milestones),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let first = milestones.iter().min()?;
+        (*first >= iterations).then(|| {
+            format!("the learning rate decays after {first} iterations, and the training has only {iterations}")
+        })
+    }
+}
+
 impl Warmup {
     /// No warm-up.
     pub fn none() -> Self {
@@ -186,4 +203,30 @@ pub enum Milestones {
     Iterations(Vec<usize>),
     /// After these fractions of all iterations, each in `[0, 1]`.
     Fractions(Vec<f64>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milestones_after_the_end_are_told() {
+        let steps = |milestones| Decay::Steps {
+            milestones,
+            factor: 0.1,
+        };
+        let late = steps(Milestones::Iterations(vec![80, 60]));
+        let expected = "the learning rate decays after 60 iterations, and the training has only 60";
+        assert_eq!(late.never_begins(60).as_deref(), Some(expected));
+        assert_eq!(late.never_begins(61), None);
+        assert_eq!(
+            steps(Milestones::Iterations(Vec::new())).never_begins(1),
+            None
+        );
+        assert_eq!(
+            steps(Milestones::Fractions(vec![0.9])).never_begins(1),
+            None
+        );
+        assert_eq!(Decay::Cosine { end: 0.0 }.never_begins(1), None);
+    }
 }

@@ -35,14 +35,20 @@ impl RunFolder {
         folder.check_free()?;
         // A run that stopped before it had a configuration starts over.
         folder.checkpoints().clear()?;
-        for dir in [
-            folder.plots_path(),
-            folder.detections_path(),
-            folder.checkpoints().path().to_owned(),
-        ] {
-            fs::create_dir_all(&dir).map_err(Error::io(&dir))?;
-        }
+        folder.create_parts()?;
         Ok((folder, log))
+    }
+
+    /// Creates the folders in it that do not exist.
+    pub(crate) fn create_parts(&self) -> Result<(), Error> {
+        let parts = [
+            self.plots_path(),
+            self.detections_path(),
+            self.checkpoints().path().to_owned(),
+        ];
+        parts
+            .iter()
+            .try_for_each(|part| fs::create_dir_all(part).map_err(Error::io(part)))
     }
 
     /// Fails if a run in `path` would overwrite another one, or another training is running there.

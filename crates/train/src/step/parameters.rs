@@ -43,6 +43,13 @@ impl OptimizationConfig {
         settings.map_err(within)
     }
 
+    /// How many values of `model` are not trained, apart from running statistics.
+    pub(crate) fn num_untrained<B: Backbone>(model: &Fcos<B>) -> usize {
+        let values = Values::of(model).parameters;
+        let untrained = values.iter().filter(|value| !value.is_trained);
+        untrained.map(|value| value.count).sum()
+    }
+
     /// `model` without the gradients of the parameters that [`freeze`](Self::freeze) names.
     ///
     /// # Errors
@@ -204,6 +211,8 @@ pub(super) struct Value {
     path: String,
     /// Whether it requires a gradient.
     is_trained: bool,
+    /// The number of its elements.
+    count: usize,
 }
 
 /// The values of a module. Running statistics are none of them: no optimizer changes them.
@@ -221,8 +230,9 @@ impl Values {
         values
     }
 
-    fn here(&self, is_trained: bool) -> Value {
+    fn here(&self, is_trained: bool, count: usize) -> Value {
         Value {
+            count,
             name: self.place.name(),
             path: self.place.path(),
             is_trained,
@@ -241,13 +251,14 @@ impl ModuleVisitor for Values {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if !self.place.is_running_statistic() {
-            let value = self.here(param.val().is_require_grad());
+            let tensor = param.val();
+            let value = self.here(tensor.is_require_grad(), tensor.shape().num_elements());
             self.parameters.push(value);
         }
     }
 
     fn visit_flag(&mut self, _flag: &Param<Flag>) {
-        let value = self.here(false);
+        let value = self.here(false, 1);
         self.flags.push(value);
     }
 }

@@ -45,6 +45,10 @@ use crate::{
     step::{StepMetric, StepOutput, TrainableDetector, ValidationOutput, WeightAverage},
 };
 
+/// What is wrong if there are no positives.
+const NO_POSITIVES: &str = "no location was assigned to an object, so only background is learned: at this input size, the \
+     objects are too small for the assignment rule, or all of them are ignored";
+
 /// The longest time between checkpoints, which are written after a step.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
 
@@ -407,6 +411,10 @@ impl<B: Backbone> Course<'_, B> {
         let path = self.of.folder.log_path();
         let tell = |line: &str| self.of.log.line(line).map_err(Error::io(&path));
         tell(&epoch_line(&row))?;
+        if row.train.get(StepMetric::Positives.name()) == Some(&0.0) {
+            tell(&warning_line(NO_POSITIVES))?;
+            log::warn!("epoch {epoch}: {NO_POSITIVES}");
+        }
         if row.unreadable_images > self.unreadable_told {
             self.unreadable_told = row.unreadable_images;
             for cause in self.of.reader.unreadable() {

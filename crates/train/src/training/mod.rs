@@ -27,9 +27,7 @@ use burn::{
         metric::LearningRateMetric, renderer::MetricsRenderer,
     },
 };
-use fcos_burn_data::{
-    DetectionDataset, ImagePlace, equal_images, list_names, transforms::Augmentations,
-};
+use fcos_burn_data::{DetectionDataset, list_names, transforms::Augmentations};
 use fcos_burn_detect::{
     Detector,
     device::{DeviceName, on_devices, return_freed_memory},
@@ -44,7 +42,7 @@ use fcos_burn_loss::{AssociationScore, BoxAssociation, FcosObjective, LossTerm};
 use fcos_burn_model::{
     Fcos,
     assignment::{AssignmentRule, PredictionAssignmentRule},
-    backbone::{BackboneConfig, resnet::ResNetConfig},
+    backbone::{Backbone, BackboneConfig, resnet::ResNetConfig},
     head::{BoxQuality, RegressionForm},
 };
 use fcos_burn_report::{Provenance, Session, SplitCounts};
@@ -59,8 +57,7 @@ use self::{
 };
 use crate::{
     Error, RunConfig,
-    config::USUAL_STEPS,
-    config::{DataSource, Keep},
+    config::{DataSource, Keep, OptimizationConfig, USUAL_STEPS, shared_images},
     data::{
         Assigner, BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
         check::{Unreadable, check},
@@ -358,6 +355,12 @@ impl Trainer {
             model = weights.load(model, &config.data.categories)?;
             return_freed_memory();
         }
+        let warnings = untrained_layers(&model, self.initial_weights.as_ref())
+            .into_iter()
+            .chain(schedule_warnings(&config.optimization, steps));
+        for warning in warnings {
+            log::warn!("{warning}");
+        }
         let (folder, log) = RunFolder::create(output)?;
         let position = Position::default();
         let checkpoints = folder.checkpoints();
@@ -646,14 +649,32 @@ impl Splits {
     }
 }
 
-/// How many images of `val` have a file of equal content in `train`.
-fn shared_images(train: &DetectionDataset, val: &DetectionDataset) -> usize {
-    let is_of = |dataset| move |place: &ImagePlace| place.dataset == dataset;
-    let groups = equal_images(&[train, val]).into_iter();
-    let groups = groups.filter(|group| group.iter().any(is_of(0)));
-    groups
-        .map(|group| group.into_iter().filter(is_of(1)).count())
-        .sum()
+/// A warning if layers stay as they were drawn.
+fn untrained_layers<B: Backbone>(
+    model: &Fcos<B>,
+    weights: Option<&InitialWeights>,
+) -> Option<String> {
+    let count = OptimizationConfig::num_untrained(model);
+    (weights.is_none() && count > 0).then(|| {
+        format!(
+            "{count} values of the detector are not trained (frozen layers), and no weights are loaded: they stay as \
+             they were initialized. Start from weights, or train all layers"
+        )
+    })
+}
+
+/// Warnings of a schedule that is made for longer trainings.
+fn schedule_warnings(config: &OptimizationConfig, steps: usize) -> Vec<String> {
+    let warmup = config.warmup.iterations;
+    let warmup = (warmup > 0 && warmup >= steps).then(|| {
+        format!(
+            "the learning rate warms up for {warmup} iterations, and the training has only {steps}"
+        )
+    });
+    warmup
+        .into_iter()
+        .chain(config.decay.never_begins(steps))
+        .collect()
 }
 
 struct Run<C: BackboneConfig> {
@@ -703,6 +724,7 @@ impl<C: BackboneConfig> Run<C> {
         if position.iteration == steps.until_end_of(rows.len()) {
             position.epoch = EpochProgress::default();
         }
+        self.folder.create_parts()?;
         let log_path = self.folder.log_path();
         let log = self.log.clone();
         let note = |line: &str| log.line(line).map_err(Error::io(&log_path));

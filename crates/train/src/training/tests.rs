@@ -157,6 +157,43 @@ fn a_failed_training_leaves_the_interrupter_usable() {
     assert!(!interrupter.should_stop());
 }
 
+#[test]
+fn a_training_without_positives_and_folders_that_were_removed_are_told_and_made() {
+    let (_dir, run) = folder();
+    let rule = || Arc::new(NoPositives { reason: "none" });
+    let config = tiny().with_duration(TrainingLength::Epochs(2));
+    let stop = |_: &[EpochRow]| ControlFlow::Break(());
+    let trainer = Trainer::new().with_assignment(rule()).with_stop_rule(stop);
+    trainer.train(config, &run).unwrap();
+    for part in ["plots", "detections"] {
+        std::fs::remove_dir_all(run.join(part)).unwrap();
+    }
+    let trainer = Trainer::new().with_assignment(rule());
+    let outcome = trainer.resume(&run).unwrap();
+    assert!(matches!(outcome, Outcome::Finished(_)));
+    assert!(run.join("plots/losses.svg").exists());
+    let log = std::fs::read_to_string(run.join("train.log")).unwrap();
+    assert_eq!(log.matches("only background is learned").count(), 2);
+}
+
+#[test]
+fn layers_that_stay_random_are_told() {
+    let untrained = |frozen_stages| {
+        let mut config = tiny();
+        config.model.backbone.frozen_stages = frozen_stages;
+        let model = initial_model(&config, &Device::flex().autodiff()).unwrap();
+        let builtin = Some(&InitialWeights::Builtin);
+        assert_eq!(untrained_layers(&model, builtin), None);
+        untrained_layers(&model, None)
+    };
+    assert_eq!(untrained(0), None);
+    // The convolution of the stem, 3 × 7 × 7, and its normalization.
+    let values = 8 * (3 * 49 + 2);
+    let expected = format!("{values} values of the detector are not trained");
+    let found = untrained(1).unwrap();
+    assert!(found.starts_with(&expected), "{found}");
+}
+
 /// A term that is never finite.
 #[derive(Debug)]
 struct NotANumber;
@@ -197,11 +234,12 @@ fn a_failed_step_keeps_the_running_statistics_from_before_it() {
         config.devices = vec![DeviceName::CPU; devices];
         let error = Trainer::new()
             .with_term(Arc::new(NotANumber))
-            .train(config.clone(), &run)
+            .train(config, &run)
             .unwrap_err();
         assert!(matches!(error, Error::NotFinite { .. }), "{error}");
-        let model = config.model.init(&Device::flex()).unwrap();
         let run = RunFolder::open(&run).unwrap();
+        let config: RunConfig = run.read_config().unwrap();
+        let model = config.model.init(&Device::flex()).unwrap();
         let model = model.load(&FailedStep::weights(&run)).unwrap();
         let mut means = RunningMeans::default();
         model.visit(&mut means);

@@ -4,11 +4,7 @@ mod images;
 mod video;
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    thread::available_parallelism,
+    cell::Cell, path::PathBuf, process::ExitCode, rc::Rc, sync::Arc, thread::available_parallelism,
 };
 
 use fcos_burn::{
@@ -17,11 +13,13 @@ use fcos_burn::{
         DEFAULT_SCORE_THRESHOLD, Detection, DetectionWriter, Detector, Error as DetectError,
         OutputConfig, Tiling, formats::yolo::Columns,
     },
+    train::Interrupter,
 };
 use fcos_burn_cli::{
-    Error,
-    args::{DetectionArgs, DeviceArgs, TilingArgs, WeightsArgs, parse_score},
+    Error, StopSignal,
+    args::{DetectionArgs, DeviceArgs, TilingArgs, WeightsArgs, output_path, parse_score},
     inputs::InputFiles,
+    outputs::Outputs,
     terminal::{message, print},
 };
 
@@ -38,7 +36,8 @@ const STANDARD_INPUT: &str = "-";
 /// Writes a picture with boxes for each image, and one JSON file for all. Boxes are in pixels of the
 /// upright images. Everything that is counted, drawn and written is the same set of detections.
 /// Unreadable images are reported and skipped, and the exit code is then 1. Files in
-/// unsupported formats are counted and skipped. The frames of animated GIF, WebP and PNG files are images, too.
+/// unsupported formats and hidden files of folders are counted and skipped. After Ctrl-C, the files have the detections so far.
+/// The frames of animated GIF, WebP and PNG files are images, too.
 ///
 /// A video comes through standard input as a YUV4MPEG2 stream, and goes to standard output with boxes:
 /// ffmpeg -i in.mp4 -f yuv4mpegpipe - | fcos-burn detect --weights RUN --input - | ffplay -
@@ -79,7 +78,7 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 struct OutputArgs {
     /// Write the pictures and detections.json to this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output_path())]
     output: Option<PathBuf>,
     /// Write no pictures of the images, and no video, which takes less time
     #[arg(long)]
@@ -87,23 +86,23 @@ struct OutputArgs {
     /// Write the detections to this file [default: detections.json in the output folder, if there is one].
     /// Of a video, the file has a line of JSON for each frame [default: detections.jsonl in the output
     /// folder]
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", value_parser = output_path())]
     json: Option<PathBuf>,
     /// Also write COCO results to this folder: results.json, and images.json with the ids of
     /// the images and categories
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output_path())]
     coco: Option<PathBuf>,
     /// Also write a table with a row for each detection
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_path())]
     csv: Option<PathBuf>,
     /// Also write YOLO labels to this folder: labels/NAME.txt for each image, and classes.txt
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output_path())]
     yolo: Option<PathBuf>,
     /// Write the score as the last column of YOLO labels
     #[arg(long, requires = "yolo")]
     yolo_scores: bool,
     /// Also write the pixels of each detection as a picture, to a subfolder for each class
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = output_path())]
     crops: Option<PathBuf>,
 }
 
@@ -130,11 +129,9 @@ impl Args {
                 return Err(Error::NotForVideo(flag));
             }
         }
-        let in_folder = |folder: &PathBuf| folder.join("detections.jsonl");
-        let in_folder = output.output.as_ref().map(in_folder);
         Ok(Video {
             draws: !output.no_pictures,
-            json_lines: output.json.clone().or(in_folder),
+            json_lines: output.json_file("detections.jsonl"),
             tiling,
             batch_size,
         })
@@ -147,14 +144,43 @@ impl OutputArgs {
             true => Columns::BoxAndScore,
             false => Columns::Box,
         };
-        let json = |folder: &PathBuf| folder.join("detections.json");
         OutputConfig::default()
             .with_pictures(self.output.clone().filter(|_| !self.no_pictures))
-            .with_json(self.json.clone().or(self.output.as_ref().map(json)))
+            .with_json(self.json_file("detections.json"))
             .with_coco(self.coco.clone())
             .with_csv(self.csv.clone())
             .with_yolo(self.yolo.clone().map(|folder| (folder, columns)))
             .with_crops(self.crops.clone())
+    }
+
+    /// The file for the detections, which has this name in the output folder.
+    fn json_file(&self, name: &str) -> Option<PathBuf> {
+        let in_folder = self.output.as_ref().map(|folder| folder.join(name));
+        self.json.clone().or(in_folder)
+    }
+
+    /// Where pictures and files go.
+    fn outputs(&self) -> Outputs {
+        let config = self.config();
+        let yolo = config.yolo.map(|(folder, _)| folder);
+        let file = |folder: &Option<PathBuf>, name| folder.as_ref().map(|folder| folder.join(name));
+        self.json_outputs(config.json)
+            .with_pictures("--output", config.pictures)
+            .with_tree("--crops", config.crops)
+            .with_file("--csv", config.csv)
+            .with_file("--coco", file(&config.coco, "results.json"))
+            .with_file("--coco", file(&config.coco, "images.json"))
+            .with_file("--yolo", file(&yolo, "classes.txt"))
+            .with_tree("--yolo", yolo)
+    }
+
+    /// The file for the detections, with the flag that chose it.
+    fn json_outputs(&self, file: Option<PathBuf>) -> Outputs {
+        let flag = match self.json {
+            Some(_) => "--json",
+            None => "--output",
+        };
+        Outputs::default().with_file(flag, file)
     }
 }
 
@@ -169,25 +195,36 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             return Err(Error::VideoAmongInputs);
         }
         let video = args.video(tiling, batch_size)?;
-        return video::run(&detector(args)?, &video);
+        let outputs = args.output.json_outputs(video.json_lines.clone());
+        outputs.check()?;
+        return video::run(&detector(args, &outputs)?, &video);
     }
     if args.output.output.is_none() && !args.output.no_pictures {
         return Err(Error::NoOutput);
     }
+    let outputs = args.output.outputs();
+    outputs.check()?;
     let inputs = inputs(args)?;
-    keep_images(&inputs.files, &args.output)?;
-    let detector = detector(args)?;
+    outputs.keep_images(inputs.files.iter().map(PathBuf::as_path))?;
+    let detector = detector(args, &outputs)?;
     let threads = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2).min(8));
     let mut writer = DetectionWriter::start(args.output.config(), detector.categories(), threads)?;
     let files: Arc<[PathBuf]> = inputs.files.into();
+    // Until now, Ctrl-C ended the program.
+    let stop = Stop::default();
+    let signal = StopSignal::watch(stop.interrupter.clone());
     let found = match tiling {
-        Some(tiling) => detect_tiled(&detector, &files, tiling)?,
-        None => detect(&detector, &files, batch_size, threads)?,
+        Some(tiling) => detect_tiled(&detector, &files, &stop, tiling)?,
+        None => detect(&detector, &files, &stop, batch_size, threads)?,
     };
     let mut is_complete = inputs.unreadable.is_empty();
+    let mut last = None;
+    let mut done = 0;
     for found in found {
         match found {
             Ok((Place { file, frame }, image, detections)) => {
+                // The frames of an animation are one file.
+                done += usize::from(last.replace(file) != Some(file));
                 let count = detections.len();
                 message(format_args!(
                     "{}/{} {}{}: {count} {}",
@@ -201,6 +238,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             }
             Err(DetectError::Data(error)) => {
                 is_complete = false;
+                done += 1;
                 message(format_args!("error: {error}"));
             }
             Err(error) => return Err(error.into()),
@@ -209,16 +247,27 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     for path in writer.finish()? {
         print(format_args!("{}\n", path.display()))?;
     }
+    if stop.was_early.get() {
+        let all = files.len();
+        // An animation that breaks off counts twice.
+        let done = done.min(all);
+        message(format_args!(
+            "interrupted after {done} of {all} images; the files have only their detections"
+        ));
+        return Ok(signal.exit_code());
+    }
     Ok(match is_complete {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })
 }
 
-/// The detector with the settings of the flags.
-fn detector(args: &Args) -> Result<Detector, Error> {
+/// The detector with the settings of the flags. Before it is loaded, the outputs get their folders.
+fn detector(args: &Args, outputs: &Outputs) -> Result<Detector, Error> {
     let (device, precision) = args.device.resolve()?;
     let file = args.weights.open()?;
+    outputs.keep_weights(&file)?;
+    outputs.create()?;
     let chosen = file.score_threshold;
     let (detector, loaded) = Detector::from_file(file, &device, precision)?;
     message(loaded);
@@ -230,6 +279,25 @@ fn detector(args: &Args) -> Result<Detector, Error> {
     Ok(detector)
 }
 
+/// Ends a stream of images at a signal.
+#[derive(Default)]
+struct Stop {
+    interrupter: Interrupter,
+    /// Whether an image was left.
+    was_early: Rc<Cell<bool>>,
+}
+
+impl Stop {
+    /// The images until the signal. Those that were taken before are still detected in.
+    fn end<I: Iterator>(&self, images: I) -> impl Iterator<Item = I::Item> + use<I> {
+        let (interrupter, was_early) = (self.interrupter.clone(), Rc::clone(&self.was_early));
+        images.take_while(move |_| {
+            was_early.set(interrupter.should_stop());
+            !was_early.get()
+        })
+    }
+}
+
 /// An image with its detections.
 type Found = Result<(Place, RgbImage, Vec<Detection>), DetectError>;
 
@@ -237,6 +305,7 @@ type Found = Result<(Place, RgbImage, Vec<Detection>), DetectError>;
 fn detect<'a>(
     detector: &'a Detector,
     files: &Arc<[PathBuf]>,
+    stop: &Stop,
     batch_size: usize,
     threads: usize,
 ) -> Result<Box<dyn Iterator<Item = Found> + 'a>, Error> {
@@ -245,8 +314,8 @@ fn detect<'a>(
         let prepared = input.batch(vec![image.clone()])?;
         Ok((image, prepared))
     })?;
-    let prepared =
-        prepared.map(|image| image.map(|(place, (image, prepared))| ((place, image), prepared)));
+    let prepared = (stop.end(prepared))
+        .map(|image| image.map(|(place, (image, prepared))| ((place, image), prepared)));
     let found = detector.detect_stream(prepared, batch_size)?;
     Ok(Box::new(found.map(|found| {
         found.map(|((place, image), detections)| (place, image, detections))
@@ -258,13 +327,16 @@ fn detect<'a>(
 fn detect_tiled<'a>(
     detector: &'a Detector,
     files: &Arc<[PathBuf]>,
+    stop: &Stop,
     tiling: Tiling,
 ) -> Result<Box<dyn Iterator<Item = Found> + 'a>, Error> {
-    Ok(Box::new(images(files, 0, Ok)?.map(move |image| {
-        let (place, image) = image?;
-        let detections = detector.detect_tiled(&image, &tiling)?;
-        Ok((place, image, detections))
-    })))
+    Ok(Box::new(stop.end(images(files, 0, Ok)?).map(
+        move |image| {
+            let (place, image) = image?;
+            let detections = detector.detect_tiled(&image, &tiling)?;
+            Ok((place, image, detections))
+        },
+    )))
 }
 
 /// The files to detect in. What is skipped is reported.
@@ -274,13 +346,18 @@ fn inputs(args: &Args) -> Result<InputFiles, Error> {
     for cause in &inputs.unreadable {
         message(format_args!("error: {cause}"));
     }
-    for (folder, names) in &inputs.left_out_by_folder() {
-        message(format_args!(
-            "warning: {}: {} image files in unsupported formats skipped: {}",
-            folder.display(),
-            names.len(),
-            list_names(names)
-        ));
+    for (files, what) in [
+        (&inputs.left_out, "image files in unsupported formats"),
+        (&inputs.hidden, "hidden image files"),
+    ] {
+        for (folder, names) in &InputFiles::by_folder(files) {
+            message(format_args!(
+                "warning: {}: {} {what} skipped: {}",
+                folder.display(),
+                names.len(),
+                list_names(names)
+            ));
+        }
     }
     Ok(inputs)
 }
@@ -298,52 +375,4 @@ fn threshold_line(given: Option<f32>, chosen: Option<f32>) -> String {
              weights; change it with --score-threshold"
         ),
     }
-}
-
-/// Fails if outputs could overwrite the images: if an image is in the folder of the pictures, in or below that of the
-/// crops or labels, or is itself the place of a file.
-fn keep_images(files: &[PathBuf], args: &OutputArgs) -> Result<(), Error> {
-    let output = args.config();
-    let yolo = output.yolo.as_ref().map(|(folder, _)| folder);
-    // An output that does not exist has no images.
-    let canonical = |path: Option<&PathBuf>| fs::canonicalize(path?).ok();
-    let [pictures, crops, yolo, json, csv] = [
-        output.pictures.as_ref(),
-        output.crops.as_ref(),
-        yolo,
-        output.json.as_ref(),
-        output.csv.as_ref(),
-    ]
-    .map(canonical);
-    for file in files {
-        // A file that cannot be found is reported when it is read.
-        let Ok(target) = fs::canonicalize(file) else {
-            continue;
-        };
-        let folder = file
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).ok();
-        // A picture would replace the image by its link, too.
-        let is_in =
-            |output: &Path| target.parent() == Some(output) || folder.as_deref() == Some(output);
-        let is_below = |output: &Path| {
-            let folder = folder.as_deref();
-            target.starts_with(output) || folder.is_some_and(|folder| folder.starts_with(output))
-        };
-        let is_it = |output: &Path| target == output;
-        for (place, holds, flag) in [
-            (&pictures, &is_in as &dyn Fn(&Path) -> bool, "--output"),
-            (&crops, &is_below, "--crops"),
-            (&yolo, &is_below, "--yolo"),
-            (&json, &is_it, "--json"),
-            (&csv, &is_it, "--csv"),
-        ] {
-            if let Some(path) = place.as_ref().filter(|path| holds(path)) {
-                let path = path.clone();
-                return Err(Error::OutputIsInput { path, flag });
-            }
-        }
-    }
-    Ok(())
 }
