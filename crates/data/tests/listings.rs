@@ -603,10 +603,10 @@ fn of_two_tables_with_one_name_the_csv_file_is_read() {
 #[test]
 fn a_column_cannot_name_a_folder_outside() {
     let dir = folder(
-        &["data/a.png", "data/b.png", "outside/b.png"],
+        &["data/a.png", "data/b.png", "data/c.png", "outside/b.png"],
         &[(
             "data/labels.csv",
-            "filename,xmin,ymin,xmax,ymax,class,split\na.png,1,2,3,4,cat,train\nb.png,1,2,3,4,cat,../outside\n",
+            "filename,xmin,ymin,xmax,ymax,class,split\na.png,1,2,3,4,cat,train\nc.png,1,2,3,4,cat,val\nb.png,1,2,3,4,cat,../outside\n",
         )],
     );
     let data = dir.path().join("data");
