@@ -35,7 +35,7 @@ pub fn keep_interrupt_key() -> io::Result<()> {
         while let Ok(mut terminal) = tcgetattr(io::stdout()) {
             if !terminal.local_modes.contains(LocalModes::ISIG) {
                 terminal.local_modes.insert(LocalModes::ISIG);
-                // Ctrl-\\ and Ctrl-Z stay keys: they would end or stop the program without leaving the dashboard.
+                // Ctrl-\ and Ctrl-Z stay keys: they would end or stop the program without leaving the dashboard.
                 for key in [SpecialCodeIndex::VQUIT, SpecialCodeIndex::VSUSP] {
                     terminal.special_codes[key] = NO_KEY;
                 }

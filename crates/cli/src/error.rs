@@ -197,7 +197,7 @@ pub enum Error {
         /// What is there.
         what: &'static str,
     },
-    /// The pictures would overwrite the images.
+    /// An output would overwrite images.
     #[error("{} is among the images, or contains them: choose another folder or file for {flag}", path.display())]
     OutputIsInput {
         /// The output.

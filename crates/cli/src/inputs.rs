@@ -154,8 +154,7 @@ fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
         require_literal_leading_dot: true,
         ..MatchOptions::new()
     };
-    // Without repeated separators.
-    let path: PathBuf = Path::new(pattern).components().collect();
+    let path = normalized(pattern);
     let compiled = Pattern::new(&path.to_string_lossy()).map_err(|error| Error::Pattern {
         pattern: pattern.to_owned(),
         cause: error.to_string(),
@@ -207,6 +206,12 @@ fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
     Ok(all)
 }
 
+/// A pattern without repeated separators and a leading dot, as the paths that it is compared with.
+fn normalized(pattern: &str) -> PathBuf {
+    let parts = Path::new(pattern).components();
+    parts.filter(|part| *part != Component::CurDir).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -237,6 +242,14 @@ mod tests {
                 .replace('\\', "/")
         };
         collected.files.iter().map(relative).collect()
+    }
+
+    #[test]
+    fn patterns_may_begin_with_a_dot() {
+        for pattern in ["./a/*.jpg", "a//*.jpg", "a/./*.jpg", "a/*.jpg"] {
+            assert_eq!(normalized(pattern), Path::new("a/*.jpg"));
+        }
+        assert_eq!(normalized("../a/*.jpg"), Path::new("../a/*.jpg"));
     }
 
     #[test]

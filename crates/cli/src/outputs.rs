@@ -347,7 +347,7 @@ fn is_of_run(file: &Path, folder: &Path) -> bool {
 
 /// Extensions of files, other than images, in which a data set can have annotations, classes or splits. JSON files can be
 /// anything, and are looked into.
-const OF_DATA: [&str; 7] = ["yaml", "yml", "txt", "xml", "csv", "data", "names"];
+const OF_DATA: [&str; 8] = ["yaml", "yml", "txt", "xml", "csv", "tsv", "data", "names"];
 
 /// Whether an existing file in the folder of a data set may be part of it.
 fn may_be_of_data(file: &Path) -> bool {
@@ -520,6 +520,7 @@ mod tests {
                 "data.yaml",
                 "images/1.jpg",
                 "labels/1.txt",
+                "labels.tsv",
                 "runs/a/config.json",
                 "runs/a/model.bpk",
                 "runs/a/classes.txt",
@@ -541,6 +542,7 @@ mod tests {
                 "data.yaml",
                 "images/1.jpg",
                 "labels/1.txt",
+                "labels.tsv",
                 "images/../val.json",
             ] {
                 let error = keep(name).unwrap_err().to_string();
@@ -562,5 +564,9 @@ mod tests {
             val_annotations: data.join("val.json"),
         };
         assert!(file(data.join("val.json")).keep_data(&one_by_one).is_err());
+        // The data may be in the folder of a run.
+        write(dir.path(), ["config.json", "model.bpk"]);
+        let error = file(data.join("labels.tsv")).keep_data(&DataSource::Folder(data));
+        assert!(error.is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Signals that stop a training.
+//! Signals that stop a command.
 
 use std::{
     io,
@@ -16,7 +16,7 @@ use crate::terminal::message;
 /// The exit code after Ctrl-C.
 const CTRL_C: u8 = 130;
 
-/// The signal that stopped a training.
+/// The signal that stopped the work.
 #[derive(Debug)]
 pub struct StopSignal {
     /// Its exit code; 0 until there is one.
@@ -24,8 +24,8 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// Watches for Ctrl-C and SIGTERM. The first signal stops the training of `interrupter` after
-    /// the current iteration, the second exits immediately.
+    /// Watches for Ctrl-C and SIGTERM. The first signal stops what `interrupter` belongs to
+    /// after the current iteration or image, the second exits immediately.
     pub fn watch(interrupter: Interrupter) -> Self {
         let code = Arc::new(AtomicU8::new(0));
         let stop = {

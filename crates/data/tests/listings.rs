@@ -485,7 +485,7 @@ fn images_without_a_value_are_a_split_of_their_own() {
     };
     let dir = folder(&images, &[("labels.csv", &table("train"))]);
     assert_eq!(layout_and_splits(dir.path()).1, ["all", "train", "val"]);
-    assert!(remarks(dir.path(), "train")[0].ends_with("; 1 images are in none"));
+    assert!(remarks(dir.path(), "train")[0].ends_with("; 1 image names none"));
     // With only a validation split, the rest is for training, as for folders.
     let dir = folder(&images, &[("labels.csv", &table(""))]);
     assert_eq!(layout_and_splits(dir.path()).1, ["train", "val"]);
@@ -541,6 +541,28 @@ fn tables_of_single_splits_may_repeat_its_name() {
         remarks(dir.path(), "train")
     );
     assert_eq!(objects(dir.path(), "val"), ["b.png cat 1 2 3 4"]);
+    // Cells may be blank, and rows may lack an image.
+    let with_blank = |image: &str, other: &str, split: &str| {
+        format!("{}{other},1,2,3,4,cat,\n,1,2,3,4,cat,\n", row(image, split))
+    };
+    let dir = folder(
+        &["a.png", "b.png", "c.png", "d.png"],
+        &[
+            ("train.csv", &with_blank("a.png", "b.png", "train")),
+            ("val.csv", &with_blank("c.png", "d.png", "val")),
+        ],
+    );
+    assert_eq!(layout_and_splits(dir.path()).1, ["train", "val"]);
+    assert_eq!(
+        objects(dir.path(), "val"),
+        ["c.png cat 1 2 3 4", "d.png cat 1 2 3 4"]
+    );
+    let table = format!(
+        "{}b.png,1,2,3,4,cat,val\n,1,2,3,4,cat,\n",
+        row("a.png", "train")
+    );
+    let dir = folder(&images, &[("labels.csv", &table)]);
+    assert_eq!(layout_and_splits(dir.path()).1, ["train", "val"]);
     // Splits of the same name in several tables must be named by the user.
     let both =
         |image: &str, other: &str| format!("{}{other},1,2,3,4,cat,val\n", row(image, "train"));

@@ -159,15 +159,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         EvaluationReport::new(&evaluation, &analysis).with_calibration(calibration.as_ref());
     // What is wrong with one place must not cost what goes to the others.
     let printed = print(report);
-    if let Some(path) = &args.ground_truth {
-        dataset.write_coco(path)?;
-    }
-    if let Some(path) = &args.output {
-        write_json(path, &results(&dataset, &detections)?)?;
-    }
-    if let Some(path) = &args.report {
-        write_json(path, &report)?;
-    }
+    let ground_truth = (args.ground_truth.as_ref()).map(|path| dataset.write_coco(path));
+    let output = (args.output.as_ref()).map(|path| -> Result<(), Error> {
+        Ok(write_json(path, &results(&dataset, &detections)?)?)
+    });
+    let reported = args.report.as_ref().map(|path| write_json(path, &report));
+    ground_truth.transpose()?;
+    output.transpose()?;
+    reported.transpose()?;
     printed?;
     Ok(ExitCode::SUCCESS)
 }

@@ -37,6 +37,9 @@ pub(super) fn find(
         given.is_none()
             && file.extension() != Some(EXTENSIONS[0].as_ref())
             && tables.contains(file.with_extension(EXTENSIONS[0]).as_path())
+            && content(&start_of(
+                &inventory.root().join(file.with_extension(EXTENSIONS[0])),
+            )) == Content::Boxes
     };
     let (second, mut candidates): (Vec<&Path>, Vec<&Path>) =
         candidates.iter().copied().partition(is_second);
@@ -44,7 +47,7 @@ pub(super) fn find(
     for file in second {
         let file = file.display();
         report.remark(format!(
-            "{file}: not read: there is a .csv file of this name"
+            "{file}: not read: there is a .csv table of this name"
         ));
     }
     let mut unused = BTreeSet::new();
@@ -98,20 +101,21 @@ fn parsed(path: &Path) -> Result<Table, DataError> {
 /// The splits that a column of a table names, with a remark on how it is used. If empty, the table is one split.
 fn splits(file: &Path, column: &str, table: &Table, report: &mut LoadReport) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for split in table.images.iter().filter_map(|image| image.split.as_ref()) {
+    let images = (table.images.iter()).filter(|image| !image.file_name.is_empty());
+    for split in images.filter_map(|image| image.split.as_ref()) {
         *counts.entry(split).or_default() += 1;
     }
     let (name, column) = (file.display(), shown(column));
     let own = split_names(&[file]).pop().filter(|own| names_split(own));
-    match (counts.keys().next(), own) {
-        (None, _) => {
+    match (&table.only_split, own) {
+        _ if counts.is_empty() => {
             report.remark(format!(
                 "{name}: the column '{column}' is not used: its values are not splits such as train and val"
             ));
             Vec::new()
         }
         // The table of a split may repeat the name of a split in each row.
-        (Some(only), Some(own)) if counts.len() == 1 => {
+        (Some(only), Some(own)) => {
             if Role::of_word(only) != Role::of_word(&own) {
                 let only = shown(only);
                 report.remark(format!(
@@ -121,19 +125,20 @@ fn splits(file: &Path, column: &str, table: &Table, report: &mut LoadReport) -> 
             Vec::new()
         }
         _ => {
+            let named = counts.keys().map(|split| (*split).to_owned()).collect();
             let counts = (counts.iter())
                 .map(|(split, images)| format!("{} with {images} images", shown(split)));
             let counts: Vec<String> = counts.collect();
             let blank = match table.without_split {
                 0 => String::new(),
-                images => format!("; {images} images are in none"),
+                1 => "; 1 image names none".to_owned(),
+                images => format!("; {images} images name none"),
             };
             report.remark(format!(
                 "{name}: splits by the column '{column}': {}{blank}",
                 counts.join(", ")
             ));
-            let named = table.images.iter().filter_map(|image| image.split.clone());
-            named.collect::<BTreeSet<_>>().into_iter().collect()
+            named
         }
     }
 }
@@ -307,7 +312,8 @@ fn require_positional(row: &StringRecord) -> Result<(), String> {
 ///
 /// Fields are separated by commas, semicolons or tabs. Numbers may have decimal commas unless commas separate fields. A
 /// row without a box and a class is an image without objects. Images are in the order of their first rows. Rows
-/// without an image name share one entry. A column for the split is used if any of its values names a split.
+/// without an image name share one entry. A column for the split is used if all of its values name splits, or if some are
+/// for training and others for validation or test.
 fn parse(text: &str) -> Result<Table, Fault> {
     let mut rows = Rows::of(text).peekable();
     let header = match rows.peek() {
@@ -377,7 +383,10 @@ fn parse(text: &str) -> Result<Table, Fault> {
                 place,
             }));
     }
-    let named = || images.iter().filter_map(|image| image.split.as_deref());
+    let named = || {
+        let images = images.iter().filter(|image| !image.file_name.is_empty());
+        images.filter_map(|image| image.split.as_deref())
+    };
     let distinct: HashSet<String> = named().map(str::to_lowercase).collect();
     let is_role =
         |role| named().any(|name| is_role_word(name) && Role::of_word(name) == Some(role));
@@ -388,6 +397,7 @@ fn parse(text: &str) -> Result<Table, Fault> {
         return Ok(Table {
             images,
             without_split: 0,
+            only_split: None,
         });
     }
     if let Some(fault) = contradiction {
@@ -400,19 +410,28 @@ fn parse(text: &str) -> Result<Table, Fault> {
         true => "train",
         false => ONLY_SPLIT,
     };
+    let first = named().next().map(str::to_owned);
+    let only_split = first.clone().filter(|_| distinct.len() == 1);
     let mut spellings: HashMap<String, String> = HashMap::new();
     let mut without_split = 0;
     for image in &mut images {
-        let split = image.split.take().unwrap_or_else(|| {
-            without_split += 1;
-            rest.to_string()
-        });
+        let split = image.split.take();
+        let split = match (split, &first) {
+            // They are no image, but are reported with a split.
+            (_, Some(first)) if image.file_name.is_empty() => first.clone(),
+            (Some(split), _) => split,
+            (None, _) => {
+                without_split += 1;
+                rest.to_owned()
+            }
+        };
         let spelling = spellings.entry(split.to_lowercase()).or_insert(split);
         image.split = Some(spelling.clone());
     }
     Ok(Table {
         images,
         without_split,
+        only_split,
     })
 }
 
@@ -565,6 +584,8 @@ struct Table {
     images: Vec<ListedImage>,
     /// The number of images for which that column is empty.
     without_split: usize,
+    /// The value of that column, if all images that have one have the same.
+    only_split: Option<String>,
 }
 
 /// Where the fields of a row are.
