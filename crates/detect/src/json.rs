@@ -2,6 +2,7 @@
 
 use std::{fs, io, path::Path};
 
+use encoding_rs::UTF_8;
 use fcos_burn_model::file::write_whole;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -15,28 +16,14 @@ use crate::Error;
 /// Names the file, and the line that is malformed.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let bytes = fs::read(path).map_err(Error::io(path))?;
-    let text = decoded(&bytes).map_err(|cause| Error::io(path)(cause))?;
+    // UTF-8 unless there is a mark.
+    let (text, _, is_malformed) = UTF_8.decode(&bytes);
+    if is_malformed {
+        let cause = "the text is neither UTF-8 nor UTF-16";
+        let error = io::Error::new(io::ErrorKind::InvalidData, cause);
+        return Err(Error::io(path)(error));
+    }
     serde_json::from_str(&text).map_err(Error::json(path))
-}
-
-/// Text without its byte-order mark.
-fn decoded(bytes: &[u8]) -> io::Result<String> {
-    let utf_16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
-        let (pairs, rest) = bytes.as_chunks::<2>();
-        let units: Vec<u16> = pairs.iter().copied().map(unit).collect();
-        (rest.is_empty()).then(|| String::from_utf16(&units).ok())?
-    };
-    let text = match bytes {
-        [0xFF, 0xFE, text @ ..] => utf_16(text, u16::from_le_bytes),
-        [0xFE, 0xFF, text @ ..] => utf_16(text, u16::from_be_bytes),
-        [0xEF, 0xBB, 0xBF, text @ ..] | text => String::from_utf8(text.to_vec()).ok(),
-    };
-    text.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "the text is neither UTF-8 nor UTF-16",
-        )
-    })
 }
 
 /// Writes a JSON file atomically: a reader sees the old file or the new one, never a partial one.

@@ -1,8 +1,6 @@
 //! `fcos-burn convert`.
 
 use std::{
-    fs,
-    io::ErrorKind,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -162,16 +160,7 @@ fn check_output(data: &Path, output: &Path) -> Result<(), Error> {
 
 /// Refuses a folder that the writer would refuse, too, but only after it has been given the whole data set.
 fn check_free(output: &Path) -> Result<(), Error> {
-    match fs::read_dir(output) {
-        Ok(mut entries) => {
-            if entries.next().is_some() {
-                let path = output.to_owned();
-                return Err(DataError::NotEmpty { path }.into());
-            }
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Err(error) => return Err(Error::io(output)(error)),
-    }
+    DatasetWriter::require_empty(output)?;
     let absolute = std::path::absolute(output).map_err(Error::io(output))?;
     // It is completed under another name.
     absolute.parent().map_or(Ok(()), create_writable)

@@ -26,8 +26,8 @@ impl DetectionDataset {
     /// with `classes.txt`.
     ///
     /// Labels are `class cx cy w h`, as fractions of the size of the upright image, or polygons, which are replaced by
-    /// their bounding boxes. A score after a box is ignored. The label file of an image is at its path with the last folder `images` replaced by
-    /// `labels`, or next to the image.
+    /// their bounding boxes. A score after a box is ignored. The label file of an image is at its path with the last
+    /// folder `images` replaced by `labels`, or next to the image.
     ///
     /// # Errors
     ///

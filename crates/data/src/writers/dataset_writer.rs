@@ -12,7 +12,7 @@ use super::image_transfer::{Failure, ImageTransfer, Origin};
 use super::layout_writer::LayoutWriter;
 use super::report::{WriteFinding, WriteReport};
 use super::splits::{WrittenSplit, all_categories, labels_among};
-use super::unfinished::Unfinished;
+use super::unfinished::{Unfinished, require_empty};
 use super::voc::Voc;
 use super::yolo::Yolo;
 use crate::{DataError, DetectionDataset, ImageRecord, Layout};
@@ -71,6 +71,15 @@ impl DatasetWriter {
     pub fn with_transfer(mut self, transfer: ImageTransfer) -> Self {
         self.transfer = transfer;
         self
+    }
+
+    /// Fails as [`write`](Self::write) does unless the folder `dir` is empty or absent, before there is anything to write.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::NotEmpty`], or [`DataError::Io`] if `dir` cannot be read.
+    pub fn require_empty(dir: impl AsRef<Path>) -> Result<(), DataError> {
+        require_empty(dir.as_ref())
     }
 
     /// Writes `splits`, each a name and its images, to the folder `dir`, which must be empty or absent.

@@ -59,7 +59,7 @@ impl Drop for Unfinished {
 }
 
 /// Fails unless `target` is absent or an empty folder.
-fn require_empty(target: &Path) -> Result<(), DataError> {
+pub(super) fn require_empty(target: &Path) -> Result<(), DataError> {
     match fs::read_dir(target) {
         Ok(mut entries) => match entries.next() {
             None => Ok(()),

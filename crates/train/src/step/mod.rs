@@ -7,6 +7,8 @@ mod module_path;
 mod optimizer;
 mod output;
 mod parameters;
+#[cfg(test)]
+mod running_means;
 mod schedule;
 mod trainable;
 mod transfer;
@@ -15,6 +17,8 @@ mod weight_average;
 pub use device_group::DeviceGroup;
 pub use output::{StepMetric, StepOutput, ValidationOutput};
 pub use parameters::ParameterSettings;
+#[cfg(test)]
+pub(crate) use running_means::running_means;
 pub use schedule::LearningRateSchedule;
 pub use trainable::TrainableDetector;
 pub use weight_average::WeightAverage;

@@ -345,12 +345,10 @@ impl<B: Backbone> TrainableDetector<B> {
         found.into_iter().collect()
     }
 
-    /// Averages the running statistics of batch normalization over the devices of a round. Burn does so when a
-    /// thread updates them again. In a round with fewer parts than devices, some threads do not.
-    fn merge_running_statistics(&self) {
-        if self.devices.devices().len() > 1 {
-            drop(self.detector.valid());
-        }
+    /// Averages the running statistics of batch normalization over the devices of a round. Burn buffers those of
+    /// each thread until it updates them again, or until an inference module is derived.
+    pub(crate) fn merge_running_statistics(&self) {
+        drop(self.detector.valid());
     }
 
     /// The detector on each device.
@@ -433,7 +431,10 @@ impl<B: Backbone> TrainStep for TrainableDetector<B> {
                 let output = step.output.on_device(main)?;
                 Ok(PartStep { gradients, output })
             });
-            self.merge_running_statistics();
+            // In a round with fewer parts than devices, some threads do not update them again.
+            if devices.len() > 1 {
+                self.merge_running_statistics();
+            }
             for step in steps {
                 let step: PartStep = match step {
                     Ok(step) => step,
@@ -516,6 +517,7 @@ mod tests {
     use crate::{
         config::{IgnoreRule, RunConfig},
         data::{Assigner, BatchPlace, Collate, TrainCollate},
+        step::running_means,
         training::random_model,
     };
 
@@ -830,21 +832,6 @@ mod tests {
     /// Three parts on two devices: the third is in a round of its own.
     #[test]
     fn running_statistics_do_not_depend_on_which_device_is_faster() {
-        #[derive(Default)]
-        struct Means(Vec<f64>, bool);
-
-        impl ModuleVisitor for Means {
-            fn enter_module(&mut self, name: &str, _: &str) {
-                self.1 = name == "running_mean";
-            }
-
-            fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-                if self.1 {
-                    self.0.extend(param.val().into_data().iter::<f64>());
-                }
-            }
-        }
-
         let mut config = detector();
         config.backbone.norm = NormKind::Batch;
         let device = Device::flex().autodiff();
@@ -859,12 +846,7 @@ mod tests {
             let devices = DeviceGroup::new(vec![device.clone(); devices]).unwrap();
             TrainableDetector::new(model, objective, devices).unwrap()
         };
-        let means = |learner: &TrainableDetector| {
-            let mut means = Means::default();
-            learner.detector.valid().visit(&mut means);
-            assert!(!means.0.is_empty());
-            means.0
-        };
+        let means = |learner: &TrainableDetector| running_means(&learner.detector.valid());
         let batch = || batch(&config, 3, 3, config.assignment_rule().unwrap());
 
         let start = means(&learner(1));

@@ -450,9 +450,7 @@ impl<B: Backbone> Course<'_, B> {
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
-        // Burn buffers the running statistics of the last step per thread. Deriving an
-        // inference module writes them to the parameters.
-        drop(self.learner.valid());
+        self.learner.merge_running_statistics();
         let checkpoints = self.of.folder.checkpoints();
         let (model, average) = (self.learner.detector(), self.average.as_ref());
         checkpoints.save(&self.position, model, &self.optimizer, average)?;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor};
 use burn::train::{
     LearnerSummary,
@@ -16,7 +15,10 @@ use fcos_burn_loss::TermInput;
 use fcos_burn_model::{assignment::Assignment, locations::Locations};
 
 use super::*;
-use crate::config::{DataConfig, TrainingLength};
+use crate::{
+    config::{DataConfig, TrainingLength},
+    step::running_means,
+};
 
 fn tiny() -> RunConfig {
     RunConfig::tiny(64, TrainingLength::Iterations(2))
@@ -208,24 +210,6 @@ impl LossTerm for NotANumber {
     }
 }
 
-#[derive(Default)]
-struct RunningMeans {
-    is_mean: bool,
-    values: Vec<f32>,
-}
-
-impl ModuleVisitor for RunningMeans {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.is_mean = name == "running_mean";
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if self.is_mean {
-            self.values.extend(param.val().into_data().iter::<f32>());
-        }
-    }
-}
-
 #[test]
 fn a_failed_step_keeps_the_running_statistics_from_before_it() {
     for devices in [1, 2] {
@@ -241,10 +225,7 @@ fn a_failed_step_keeps_the_running_statistics_from_before_it() {
         let config: RunConfig = run.read_config().unwrap();
         let model = config.model.init(&Device::flex()).unwrap();
         let model = model.load(&FailedStep::weights(&run)).unwrap();
-        let mut means = RunningMeans::default();
-        model.visit(&mut means);
-        assert!(!means.values.is_empty());
-        assert!(means.values.iter().all(|mean| *mean == 0.0));
+        assert!(running_means(&model).iter().all(|mean| *mean == 0.0));
     }
 }
 
