@@ -23,11 +23,26 @@ async function guarded(work) {
   }
 }
 
+/** Does works one after the other, so that a detector is not replaced while it detects. */
+let last = Promise.resolve();
+function queued(work) {
+  const next = last.then(work);
+  last = next.catch(() => {});
+  return next;
+}
+
 async function loadModel(file) {
   if (!file) return;
+  await queued(() => replaceDetector(file));
+  if (picture) await detect(picture);
+}
+
+async function replaceDetector(file) {
+  const old = detector;
   detector = null;
   found = [];
   element("about").textContent = "Loading";
+  await old?.release();
   const providers = new URLSearchParams(location.search).get("providers")?.split(",");
   try {
     const bytes = new Uint8Array(await file.arrayBuffer());
@@ -40,7 +55,6 @@ async function loadModel(file) {
   element("image").disabled = element("camera").disabled = false;
   element("threshold").value = detector.scoreThreshold;
   draw();
-  if (picture) await detect(picture);
 }
 
 async function loadImage(file) {
@@ -53,16 +67,15 @@ async function loadImage(file) {
   await detect(bitmap);
 }
 
-/** Detects in an image, a bitmap or the current frame of the video, one after the other. */
-let last = Promise.resolve();
+/** Detects in an image, a bitmap or the current frame of the video. */
 function detect(source) {
-  const next = last.then(() => detectNow(source));
-  last = next.catch(() => {});
-  return next;
+  return queued(() => detectNow(source));
 }
 
 async function detectNow(source) {
   if (!detector) throw new Error("choose a detector first");
+  // The camera was stopped while the frame waited.
+  if (source === video && !video.srcObject) return;
   canvas.width = source.videoWidth ?? source.width;
   canvas.height = source.videoHeight ?? source.height;
   context.drawImage(source, 0, 0);

@@ -26,7 +26,6 @@ import contextlib
 import io
 import json
 import os
-import re
 import resource
 import shlex
 import shutil
@@ -36,6 +35,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import converted
 
 # Threads that wait for each other in a loop would count as work.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
@@ -133,7 +133,7 @@ def worker(args):
     ids = [category["id"] for category in sorted(truth["categories"], key=lambda category: category["id"])]
     found = []
     for image in truth["images"]:
-        path = args.data / "images" / image["file_name"]
+        path = args.data / image["file_name"]
         result = model.predict(str(path), imgsz=size, conf=0.001, iou=0.7, max_det=300, device="cpu", verbose=False)[0]
         for (x1, y1, x2, y2), confidence, label in zip(result.boxes.xyxy.tolist(), result.boxes.conf.tolist(), result.boxes.cls.tolist()):
             found.append({
@@ -161,17 +161,7 @@ def prepare(args):
     folders = {split: next(path for path in (output / "yolo").glob(f"**/{split}") if "images" in path.parts) for split in (train, val)}
     yaml = f"path: {(output / 'yolo').resolve()}\ntrain: {folders[train].relative_to(output / 'yolo')}\n"
     (output / "yolo" / "data.yaml").write_text(f"{yaml}val: {folders[val].relative_to(output / 'yolo')}\n{names}")
-    truth = next(path for path in (output / "coco").glob("**/*.json") if re.search(rf"(^|[_.-]){val}($|[_.-])", path.name))
-    truth = json.loads(truth.read_text())
-    images = {path.name: path for path in (output / "coco").glob("**/*") if path.suffix != ".json" and path.is_file()}
-    folder = output / "coco" / "images"
-    folder.mkdir(exist_ok=True)
-    for image in truth["images"]:
-        name = Path(image["file_name"]).name
-        target = folder / name
-        if not target.exists():
-            target.symlink_to(images[name].resolve())
-        image["file_name"] = name
+    truth = converted.annotations_of(output / "coco", val)
     (output / "coco" / "truth.json").write_text(json.dumps(truth))
 
 

@@ -49,7 +49,8 @@ def read(path, metric):
     moderators = {"twice the objects an image": math.log2(objects / images), "twice the classes": math.log2(classes)}
     if "initial_weights" in table:
         moderators["trained start"] = float(table["initial_weights"] is not None)
-    if epochs := table["configuration"]["duration"].get("epochs"):
+    # A table whose first row has no runs has no configuration.
+    if epochs := (table["configuration"] or {}).get("duration", {}).get("epochs"):
         moderators["twice the epochs"] = math.log2(epochs)
     if choices:
         share = statistics.mean(1 - choice["found"] / choice["fitting"] for choice in choices)

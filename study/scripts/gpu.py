@@ -273,7 +273,6 @@ def prepare(name, folder):
     """Images, weights and the configuration of a case."""
     backbone, batch, size = CASES[name]
     compare.write_images(folder, batch, size, objects=8)
-    (folder / "config.json").write_text(json.dumps(compare.configuration()))
     case = {"backbone": backbone, "batch": batch, "input": size, "data": str(folder)}
     if backbone is None:
         return case
@@ -282,6 +281,7 @@ def prepare(name, folder):
     except ImportError:
         sys.exit("PyTorch is required: it makes the weights")
     weights = (folder / "weights.pth").resolve()
+    (folder / "config.json").write_text(json.dumps(compare.configuration(backbone)))
     torch.save(compare.detector(backbone).state_dict(), weights)
     return case | {"weights": str(weights)}
 

@@ -95,11 +95,15 @@ def evaluate(path, folder, annotations, threads):
                         "score": float(score),
                     }
                 )
-        evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return 100 * evaluation.stats[0], 100 * evaluation.stats[1], statistics.median(times[2:])
+        ap, ap50 = 0.0, 0.0
+        if results:
+            evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+            evaluation.evaluate()
+            evaluation.accumulate()
+            evaluation.summarize()
+            ap, ap50 = evaluation.stats[:2]
+    # The first images take longer, while memory is allocated.
+    return 100 * ap, 100 * ap50, statistics.median(times[2:] or times)
 
 
 def ratios(path, reference, image, threads, turns=5, rounds=30):

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import random
 import statistics
 import sys
@@ -32,16 +33,25 @@ OBJECTS = [1, 10, 100, 1_000]
 CLASSES = [1, 80, 1_000]
 
 
+# Sizes of COCO's images.
+SIZES = [(640, 480), (480, 640), (640, 427), (500, 375)]
+
+
 def write_annotations(folder, count):
-    """Write `count` empty image files and annotations like those of COCO, including polygons."""
+    """Write `count` image files and annotations like those of COCO, including polygons."""
+    from PIL import Image
+
     draw = random.Random(count)
     images = folder / "images"
     images.mkdir(parents=True)
+    # All images of a size are one file: only their headers are read.
+    for width, height in SIZES:
+        Image.new("RGB", (width, height)).save(folder / f"{width}x{height}.jpg")
     records, annotations = [], []
     for image in range(count):
         name = f"{image + 1:012}.jpg"
-        (images / name).touch()
-        width, height = draw.choice([(640, 480), (480, 640), (640, 427), (500, 375)])
+        width, height = draw.choice(SIZES)
+        os.link(folder / f"{width}x{height}.jpg", images / name)
         records.append(
             {
                 "license": 1,

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import random
-import re
 import resource
 import shlex
 import shutil
@@ -25,6 +24,8 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import converted
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
 
@@ -50,12 +51,7 @@ def prepare(args):
     args.output.mkdir(parents=True, exist_ok=True)
     run(command, args.output / "convert.log")
     for name, split in (("train", args.train_split), ("val", args.val_split)):
-        source = next(path for path in coco.glob("**/*.json") if re.search(rf"(^|[_.-]){split}($|[_.-])", path.stem))
-        annotations = json.loads(source.read_text())
-        images = {path.name: path for path in coco.glob("**/*") if path.suffix != ".json" and path.is_file()}
-        for image in annotations["images"]:
-            image["file_name"] = str(images[Path(image["file_name"]).name].relative_to(coco))
-        (coco / f"{name}.json").write_text(json.dumps(annotations))
+        (coco / f"{name}.json").write_text(json.dumps(converted.annotations_of(coco, split)))
     (coco / "done").touch()
 
 

@@ -59,7 +59,7 @@ fn object_ap(dataset: &DetectionDataset, evaluation: &Evaluation) -> Option<f64>
     let categories = dataset.categories();
     let mut counts = vec![0_usize; categories.len()];
     for image in dataset.images() {
-        for object in image.objects.iter().filter(|object| !object.iscrowd) {
+        for object in image.ordinary_objects() {
             *counts.get_mut(object.label)? += 1;
         }
     }

@@ -17,6 +17,12 @@ pub(crate) fn coco_report(
             image_id: result.image_id,
         });
     }
+    // Before classes are left out, so that a class has the same name everywhere.
+    let categories = truth.categories.iter();
+    let names = unique_names(categories.map(|category| (category.id, category.name.as_str())));
+    for (category, name) in truth.categories.iter_mut().zip(names) {
+        category.name = name;
+    }
     // Classes without objects do not affect the metrics, but hotcoco allocates memory for them.
     let objects = truth.annotations.iter();
     let occurring: HashSet<u64> = objects.map(|object| object.category_id).collect();
@@ -26,11 +32,6 @@ pub(crate) fn coco_report(
         truth
             .categories
             .retain(|category| occurring.contains(&category.id));
-    }
-    let categories = truth.categories.iter();
-    let names = unique_names(categories.map(|category| (category.id, category.name.as_str())));
-    for (category, name) in truth.categories.iter_mut().zip(names) {
-        category.name = name;
     }
     let evaluated: HashSet<u64> = truth
         .categories
@@ -62,20 +63,30 @@ fn evaluator_error(error: hotcoco::Error) -> EvaluationError {
 }
 
 /// The names of categories. The id is appended to names that are empty or shared by several categories, because metrics
-/// are reported by name.
+/// are reported by name; if that is the name of another one, or if ids are shared, the place in the list, too.
 pub(crate) fn unique_names<'a>(
     categories: impl IntoIterator<Item = (u64, &'a str)>,
 ) -> Vec<String> {
-    let categories: Vec<(u64, &str)> = categories.into_iter().collect();
-    let mut count = HashMap::<&str, usize>::new();
-    for (_, name) in &categories {
-        *count.entry(*name).or_default() += 1;
+    let (mut suffixes, mut names): (Vec<u64>, Vec<String>) = categories
+        .into_iter()
+        .map(|(id, name)| (id, name.to_owned()))
+        .unzip();
+    loop {
+        let mut count = HashMap::<String, usize>::new();
+        for name in &names {
+            *count.entry(name.clone()).or_default() += 1;
+        }
+        let is_unique = |name: &String| !name.is_empty() && count[name] == 1;
+        if names.iter().all(is_unique) {
+            return names;
+        }
+        for (suffix, name) in suffixes.iter().zip(&mut names) {
+            if !is_unique(name) {
+                *name = format!("{name} ({suffix})").trim_start().to_owned();
+            }
+        }
+        suffixes = (0..names.len() as u64).collect();
     }
-    let unique = |(id, name): (u64, &str)| match name.is_empty() || count[name] > 1 {
-        true => format!("{name} ({id})").trim_start().to_owned(),
-        false => name.to_owned(),
-    };
-    categories.iter().copied().map(unique).collect()
 }
 
 /// All COCO metrics of a report. hotcoco marks undefined ones by −1.
@@ -111,6 +122,16 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn names_are_unique_even_if_one_looks_like_another_with_its_id() {
+        let names = unique_names([(1, "cup"), (3, "cup"), (4, "cup (3)"), (5, ""), (6, "pen")]);
+        let expected = ["cup (1)", "cup (3) (1)", "cup (3) (2)", "(5)", "pen"];
+        assert_eq!(names, expected);
+        let of_one_id = unique_names([(1, "cup"), (1, "cup")]);
+        assert_eq!(of_one_id, ["cup (1) (0)", "cup (1) (1)"]);
+        assert!(unique_names([]).is_empty());
+    }
 
     #[test]
     fn shared_class_names_get_the_id_and_classes_without_objects_are_left_out() {

@@ -37,12 +37,12 @@ impl Summary {
     }
 
     /// Half the width of the confidence interval of the mean (Student's t), for values from a
-    /// normal distribution and a confidence level such as 0.95. `None` for a single value.
+    /// normal distribution and a confidence level such as 0.95. `None` for a single value, or a level outside (0, 1).
     ///
     /// If the values are differences whose mean is smaller than this, they do not differ
     /// significantly from 0.
     pub fn margin(&self, confidence: f64) -> Option<f64> {
-        let deviation = self.deviation?;
+        let deviation = self.deviation.filter(|_| is_level(confidence))?;
         let freedom = (self.count - 1) as f64;
         let t = StudentsT::new(0.0, 1.0, freedom).ok()?;
         let quantile = t.inverse_cdf(0.5 + confidence / 2.0);
@@ -51,11 +51,19 @@ impl Summary {
 }
 
 /// The interval that contains a fraction `confidence` of the values, with equal tails on both
-/// sides. Its ends are [quantiles](Quantiles). `None` without values.
+/// sides. Its ends are [quantiles](Quantiles). `None` without values, or for a fraction outside (0, 1).
 pub fn percentile_interval(values: &[f64], confidence: f64) -> Option<[f64; 2]> {
+    if !is_level(confidence) {
+        return None;
+    }
     let quantiles = Quantiles::new(values.iter().copied());
     let tail = (1.0 - confidence) / 2.0;
     Some([quantiles.at(tail)?, quantiles.at(1.0 - tail)?])
+}
+
+/// Whether this can be a confidence level.
+fn is_level(confidence: f64) -> bool {
+    confidence > 0.0 && confidence < 1.0
 }
 
 /// Quantiles of a sample.
@@ -102,6 +110,15 @@ mod tests {
     fn a_single_value_has_no_spread() {
         let summary = Summary::of(&[3.0]).unwrap();
         assert_eq!((summary.deviation, summary.margin(0.95)), (None, None));
+    }
+
+    #[test]
+    fn a_confidence_level_is_between_0_and_1() {
+        let summary = Summary::of(&[1.0, 2.0]).unwrap();
+        for level in [-0.5, 0.0, 1.0, 95.0, f64::NAN] {
+            assert_eq!(summary.margin(level), None, "{level}");
+            assert_eq!(percentile_interval(&[1.0, 2.0], level), None, "{level}");
+        }
     }
 
     #[test]

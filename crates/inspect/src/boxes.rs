@@ -82,7 +82,7 @@ impl BoxSizes {
         let (mut sides, mut relative, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for image in images {
             let image_side = (f64::from(image.width) * f64::from(image.height)).sqrt();
-            for object in image.objects.iter().filter(|object| !object.iscrowd) {
+            for object in image.ordinary_objects() {
                 let (width, height) = (object.bbox.width(), object.bbox.height());
                 let (width, height) = (f64::from(width), f64::from(height));
                 let side = (width * height).sqrt();

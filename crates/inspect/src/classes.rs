@@ -102,7 +102,7 @@ impl ClassIndex {
     /// The classes in an image of `split`, with the number of objects of each.
     fn counts_in(&self, split: usize, record: &ImageRecord) -> BTreeMap<usize, usize> {
         let mut counts = BTreeMap::new();
-        for object in record.objects.iter().filter(|object| !object.iscrowd) {
+        for object in record.ordinary_objects() {
             *counts
                 .entry(self.positions[split][object.label])
                 .or_default() += 1;

@@ -25,7 +25,7 @@ pub struct Crowding {
 impl Crowding {
     pub(crate) fn of(images: &[&ImageRecord]) -> Self {
         let boxes = |image: &&ImageRecord| -> Vec<[f32; 4]> {
-            let objects = image.objects.iter().filter(|object| !object.iscrowd);
+            let objects = image.ordinary_objects();
             objects.map(|object| object.bbox.to_xyxy()).collect()
         };
         let counts: Vec<usize> = images.iter().map(|image| boxes(image).len()).collect();

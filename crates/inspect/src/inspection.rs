@@ -122,7 +122,9 @@ impl Inspection {
             splits: split_counts(splits, &overlaps, &equal),
             unread: splits.unread().to_vec(),
             images: images.len(),
-            objects: images.iter().copied().map(usable).sum(),
+            objects: (images.iter())
+                .map(|image| image.ordinary_objects().count())
+                .sum(),
             concerns: ClassConcerns::of(&classes, &purposes),
             classes,
             image_sizes: ImageSizes::of(images.iter().copied()),
@@ -145,12 +147,6 @@ impl Inspection {
     }
 }
 
-/// The number of objects of an image, not counting crowds.
-fn usable(image: &ImageRecord) -> usize {
-    let objects = image.objects.iter();
-    objects.filter(|object| !object.iscrowd).count()
-}
-
 /// `equal` holds groups of images whose files are the same or have the same content.
 fn split_counts(splits: &Splits, overlaps: &[Overlap], equal: &[Vec<Picture>]) -> Vec<SplitCounts> {
     let all = splits.splits();
@@ -160,15 +156,18 @@ fn split_counts(splits: &Splits, overlaps: &[Overlap], equal: &[Vec<Picture>]) -
     let counts = counts.map(|(index, (split, overlap))| {
         let images = split.dataset.images();
         let has_training = overlap.parts.iter().any(is_training);
-        let objects = images.iter().map(usable).sum();
+        let counts: Vec<usize> = (images.iter())
+            .map(|image| image.ordinary_objects().count())
+            .collect();
+        let objects = counts.iter().sum();
         SplitCounts {
             name: split.name.clone(),
             purpose: split.purpose,
             images: images.len(),
-            images_without_objects: images.iter().filter(|image| usable(image) == 0).count(),
+            images_without_objects: counts.iter().filter(|count| **count == 0).count(),
             objects,
             crowds: split.dataset.object_count() - objects,
-            most_objects: images.iter().map(usable).max().unwrap_or(0),
+            most_objects: counts.into_iter().max().unwrap_or(0),
             repeated: duplicates::repeated(equal, index),
             in_training: match split.purpose {
                 Purpose::Training => 0,

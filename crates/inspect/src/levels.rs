@@ -123,7 +123,7 @@ impl Grid {
             width as f32 / image.width as f32,
             height as f32 / image.height as f32,
         ];
-        let objects = image.objects.iter().filter(|object| !object.iscrowd);
+        let objects = image.ordinary_objects();
         let scaled = objects.enumerate().map(|(label, object)| {
             let [x1, y1, x2, y2] = object.bbox.to_xyxy();
             let [sx, sy] = scale;

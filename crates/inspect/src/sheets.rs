@@ -39,7 +39,7 @@ pub(crate) fn sheets(
         return vec![sheet];
     }
     let areas = |record: &ImageRecord| -> Vec<f64> {
-        let objects = record.objects.iter().filter(|object| !object.iscrowd);
+        let objects = record.ordinary_objects();
         objects
             .map(|object| f64::from(object.bbox.area()))
             .collect()

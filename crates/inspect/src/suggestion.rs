@@ -60,7 +60,7 @@ impl SuggestedSize {
     pub(crate) fn of(images: &[ImageRecord], detector: &FcosConfig) -> Option<Self> {
         let with_objects: Vec<&ImageRecord> = images
             .iter()
-            .filter(|image| image.objects.iter().any(|object| !object.iscrowd))
+            .filter(|image| image.ordinary_objects().next().is_some())
             .collect();
         let step = with_objects.len().div_ceil(TRIED_IMAGES).max(1);
         let tried: Vec<&ImageRecord> = with_objects.iter().step_by(step).copied().collect();

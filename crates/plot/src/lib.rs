@@ -11,7 +11,7 @@ mod label;
 mod picture_file;
 
 #[cfg(feature = "charts")]
-pub use charts::{Axis, HeatMap, LineChart, ScatterChart, Series, Tick};
+pub use charts::{Axis, HeatMap, LineChart, ScatterChart, Series, Tick, sample_dots};
 pub use class_color::class_color;
 pub use contact_sheet::contact_sheet;
 pub use drawing::{DrawnBox, annotated, draw_boxes};

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// A web address. Displayed without its user name and password, and not at all if it is malformed: any part of it may
-/// be a password.
+/// A web address. Displayed without its user name, password, query and fragment, and not at all if it is malformed: any
+/// part of it may be a password.
 #[derive(Clone)]
 pub(crate) struct Address(String);
 
@@ -19,7 +19,7 @@ impl Address {
 }
 
 impl Address {
-    /// The address without credentials; `None` if it is malformed, or has an `@` after the host, where a password with
+    /// The address without what may be a credential; `None` if it is malformed, or has an `@` after the host, where a password with
     /// a slash would end.
     fn shown(&self) -> Option<String> {
         let (scheme, rest) = match self.0.split_once("://") {
@@ -28,6 +28,7 @@ impl Address {
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
+        let (path, _) = path.split_at(path.find(['?', '#']).unwrap_or(path.len()));
         let host = authority.rsplit('@').next().unwrap_or_default();
         let is_scheme = |scheme: &str| scheme.chars().all(|c| c.is_ascii_alphanumeric());
         if !scheme.is_none_or(is_scheme) || !is_host(host) || path.contains('@') {
@@ -78,7 +79,8 @@ mod tests {
         for (address, shown) in [
             ("https://me:se@cret@host:8/a", "https://host:8/a"),
             ("https://me@host", "https://host"),
-            ("https://host/a?b=c", "https://host/a?b=c"),
+            ("https://host/a?token=secret", "https://host/a"),
+            ("https://host#secret", "https://host"),
             ("http://me@[::1]:80/a", "http://[::1]:80/a"),
             ("http://[::1]/a", "http://[::1]/a"),
             ("me:secret@host/a", "host/a"),

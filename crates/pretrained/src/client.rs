@@ -36,12 +36,18 @@ pub(crate) struct Bytes {
 
 impl Client {
     /// Fails if the source is neither an HTTPS address nor an HTTP address of this machine: over
-    /// HTTP, others on the network would see what is fetched.
+    /// HTTP, others on the network would see what is fetched. Also if it has a query, which could not be
+    /// followed by the name of a file.
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
         let refused = |cause: &str| Error::Source {
             address: Address::new(&options.source).to_string(),
             cause: cause.to_owned(),
         };
+        if options.source.contains(['?', '#']) {
+            return Err(refused(
+                "not the address of a folder: it has a query or a fragment",
+            ));
+        }
         let address: Uri = (options.source.parse()).map_err(|_| refused("not a web address"))?;
         let host = address.host().unwrap_or_default();
         let config = Agent::config_builder()

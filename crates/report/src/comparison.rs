@@ -52,7 +52,8 @@ impl<'a> Comparison<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the data of a run is missing or differs from that of the first, or if detections cannot be evaluated.
+    /// Fails if the data of a run is missing or differs from that of the first, if detections were matched at another
+    /// IoU, or if they cannot be evaluated.
     pub fn new(reports: Vec<Report<'a>>, resamples: usize) -> Result<Self, ReportError> {
         let mut runs = Vec::with_capacity(reports.len());
         for report in reports {
@@ -77,7 +78,7 @@ impl<'a> Comparison<'a> {
                 intervals: BTreeMap::new(),
             };
             if let Some(first) = runs.first() {
-                check_same_data(first, &run)?;
+                check_comparable(first, &run)?;
             }
             runs.push(run);
         }
@@ -101,21 +102,24 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// Fails if a run was evaluated on other data than the first.
-fn check_same_data(first: &Examinee<'_>, run: &Examinee<'_>) -> Result<(), ReportError> {
+/// Fails if a run was evaluated on other data than the first, or its detections were matched at another IoU.
+fn check_comparable(first: &Examinee<'_>, run: &Examinee<'_>) -> Result<(), ReportError> {
     let [one, other] = [first.examined.dataset, run.examined.dataset];
-    let cause = difference(one, other);
-    cause.map_or(Ok(()), |cause| {
-        Err(ReportError::NotComparable {
+    let data = difference(one, other).map(|cause| {
+        let [one, other] = [one, other].map(DetectionDataset::name);
+        format!("one was evaluated on {one}, the other on {other}: {cause}")
+    });
+    let [iou, other_iou] = [first, run].map(|run| run.examined.matching.iou_threshold());
+    let matching = (iou != other_iou)
+        .then(|| format!("detections were matched at an IoU of {iou} and of {other_iou}"));
+    match data.or(matching) {
+        Some(cause) => Err(ReportError::NotComparable {
             first: first.run.name.clone(),
             other: run.run.name.clone(),
-            cause: format!(
-                "one was evaluated on {}, the other on {}: {cause}",
-                one.name(),
-                other.name()
-            ),
-        })
-    })
+            cause,
+        }),
+        None => Ok(()),
+    }
 }
 
 fn difference(one: &DetectionDataset, other: &DetectionDataset) -> Option<String> {

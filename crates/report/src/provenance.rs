@@ -1,8 +1,6 @@
 //! Where a run comes from: program, machine and data.
 
-use std::collections::BTreeMap;
-
-use fcos_burn_data::DetectionDataset;
+use fcos_burn_data::{DetectionDataset, ImageRecord};
 use serde::{Deserialize, Serialize};
 
 /// The programs and machines that a run was trained with, and the counts of its data.
@@ -57,7 +55,7 @@ fn processor() -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-/// The counts of a split, and what its reader dropped or repaired.
+/// The counts of a split, and what its reader dropped or repaired. Crowds do not count as objects.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SplitCounts {
@@ -89,22 +87,26 @@ pub struct ClassObjects {
 impl SplitCounts {
     /// Counts a split.
     pub fn of(purpose: &str, dataset: &DetectionDataset) -> Self {
-        let mut by_label = BTreeMap::<usize, usize>::new();
-        for object in dataset.images().iter().flat_map(|image| &image.objects) {
-            *by_label.entry(object.label).or_default() += 1;
+        let mut by_label = vec![0; dataset.categories().len()];
+        for object in dataset
+            .images()
+            .iter()
+            .flat_map(ImageRecord::ordinary_objects)
+        {
+            by_label[object.label] += 1;
         }
-        let classes = dataset.categories().iter().enumerate();
-        let empty = dataset.images().iter();
+        let images = dataset.images().iter();
+        let empty = images.filter(|image| image.ordinary_objects().next().is_none());
         Self {
             purpose: purpose.to_owned(),
             name: dataset.name().to_owned(),
             images: dataset.len(),
-            images_without_objects: empty.filter(|image| image.objects.is_empty()).count(),
-            objects: dataset.object_count(),
-            classes: classes
-                .map(|(label, class)| ClassObjects {
+            images_without_objects: empty.count(),
+            objects: by_label.iter().sum(),
+            classes: (dataset.categories().iter().zip(by_label))
+                .map(|(class, objects)| ClassObjects {
                     class: class.name.clone(),
-                    objects: by_label.get(&label).copied().unwrap_or(0),
+                    objects,
                 })
                 .collect(),
             messages: dataset.messages(),

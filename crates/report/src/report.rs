@@ -1,7 +1,9 @@
 //! The report of a run.
 
 use fcos_burn_data::DetectionDataset;
-use fcos_burn_eval::{Analysis, AnalysisConfig, CocoResult, EvaluationError};
+use fcos_burn_eval::{
+    Analysis, AnalysisConfig, CocoMetric, CocoResult, Evaluation, EvaluationError,
+};
 
 use crate::{ReportError, examined::Examined, run::RunSummary};
 
@@ -17,8 +19,8 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// A report of a run. `dataset` is the split that `results` were computed on, or why it cannot be opened. Without
-    /// it, or if results and data do not belong together, the page has no pictures and no curves of the detections, and
-    /// says why.
+    /// it, or if run, results and data do not belong together, the page has no pictures and no curves of the detections,
+    /// and says why.
     ///
     /// # Errors
     ///
@@ -31,7 +33,7 @@ impl<'a> Report<'a> {
         let examined = match dataset {
             Ok(dataset) => match Examined::new(dataset, results, run.analysis.as_ref()) {
                 Err(error @ EvaluationError::UnknownId { .. }) => Err(error.to_string()),
-                examined => Ok(examined?),
+                examined => same_detections(&run.evaluation, examined?),
             },
             Err(cause) => Err(cause),
         };
@@ -61,6 +63,36 @@ impl<'a> Report<'a> {
     /// The score threshold from which detections count.
     pub(crate) fn score_threshold(&self) -> f32 {
         score_threshold(self.analysis.as_ref())
+    }
+}
+
+/// What metrics of the same detections may differ by: results are stored with less precision than they are
+/// computed with.
+const TOLERANCE: f64 = 0.005;
+
+/// The detections, or why the evaluation of a run is not of them.
+fn same_detections<'a>(
+    stored: &Evaluation,
+    examined: Examined<'a>,
+) -> Result<Examined<'a>, String> {
+    let found = &examined.evaluation;
+    let counts = |of: &Evaluation| format!("{} detections in {} images", of.detections, of.images);
+    if (stored.images, stored.detections) != (found.images, found.detections) {
+        return Err(format!(
+            "the evaluation is of {}, but the results and the data have {}",
+            counts(stored),
+            counts(found)
+        ));
+    }
+    let differing = CocoMetric::ALL.iter().find_map(|&metric| {
+        let [one, other] = [stored, found].map(|of| of.metric(metric).unwrap_or(-1.0));
+        ((one - other).abs() > TOLERANCE).then(|| (metric.name(), one, other))
+    });
+    match differing {
+        Some((metric, one, other)) => Err(format!(
+            "the evaluation is of other detections than the results: {metric} is {one:.3}, that of the results {other:.3}"
+        )),
+        None => Ok(examined),
     }
 }
 

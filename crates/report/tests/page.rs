@@ -297,6 +297,47 @@ fn runs_are_compared_on_the_same_data_only() {
     assert_eq!(error.to_string(), "gone cannot be compared: no folder");
 }
 
+/// The evaluation of a run can be replaced by one of other detections, by hand or by another command.
+#[test]
+fn detections_that_are_not_those_of_the_evaluation_are_not_examined() {
+    let dataset = hostile();
+    let (summary, results) = run("run", &dataset, &found());
+    let mut fewer = results.clone();
+    fewer.pop();
+    let mut worse = results.clone();
+    // The correct box with the highest score finds nothing any more.
+    worse[0].bbox = [60.0, 5.0, 5.0, 5.0];
+    let cause = |results| {
+        let report = Report::new(summary.clone(), Ok(&dataset), results).unwrap();
+        Comparison::new(vec![report], 20)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(cause(results), Ok(()));
+    let error = cause(fewer).unwrap_err();
+    assert!(
+        error.contains("10 detections in 3 images") && error.contains("9 detections"),
+        "{error}"
+    );
+    let error = cause(worse).unwrap_err();
+    assert!(
+        error.contains("other detections than the results: AP"),
+        "{error}"
+    );
+}
+
+#[test]
+fn runs_whose_detections_were_matched_at_other_ious_are_not_compared() {
+    let dataset = hostile();
+    let (summary, results) = run("strict", &dataset, &found());
+    let config = AnalysisConfig::default().with_iou_threshold(0.75);
+    let analysis = Analysis::new(&dataset, &found(), &config).unwrap();
+    let strict = Report::new(summary.with_analysis(Some(analysis)), Ok(&dataset), results).unwrap();
+    let reports = vec![report("run", &dataset, &found()), strict];
+    let error = Comparison::new(reports, 20).unwrap_err().to_string();
+    assert!(error.contains("IoU of 0.5 and of 0.75"), "{error}");
+}
+
 /// A run that is compared with itself shows no difference.
 #[test]
 fn a_run_does_not_differ_from_itself() {

@@ -35,7 +35,7 @@ use fcos_burn::{
     plot::save_picture,
 };
 use fcos_burn_cli::terminal::{exit, install_logger, message};
-use fcos_burn_study::Error;
+use fcos_burn_study::{Error, benchmark::stopwatch::median};
 use serde::Serialize;
 
 /// Write exported detectors with the detections of this project, for onnx_parity.py.
@@ -265,14 +265,12 @@ fn write(
             detections = detector.detect(image)?.concat();
             times.push(1e3 * start.elapsed().as_secs_f64());
         }
-        // The first round is for warming up.
-        let times = &mut times[1..];
-        times.sort_by(f64::total_cmp);
         Ok(Image {
             file,
             detections: detections.into_iter().map(Found::from).collect(),
             locations,
-            milliseconds: times.get(times.len() / 2).copied().unwrap_or_default(),
+            // The first round is for warming up.
+            milliseconds: median(&times[1..]),
         })
     });
     let images = images.collect::<Result<Vec<_>, Error>>()?;

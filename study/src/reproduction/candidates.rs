@@ -135,7 +135,7 @@ impl Choices {
         let (mut objects, mut fits) = (0, 0);
         let mut choices = Vec::new();
         for (index, image) in dataset.images().iter().enumerate() {
-            for object in image.objects.iter().filter(|object| !object.iscrowd) {
+            for object in image.ordinary_objects() {
                 objects += 1;
                 fits += fitting(object, detections.of(index)).count();
                 let choice = Choice::new(object, detections.of(index), candidates.of(index));

@@ -120,7 +120,7 @@ fn pictures(
     let mut cases = Vec::new();
     let (mut found, mut better, mut worse) = (0, 0, 0);
     for (index, image) in dataset.images().iter().enumerate() {
-        for object in image.objects.iter().filter(|object| !object.iscrowd) {
+        for object in image.ordinary_objects() {
             let (Some(a), Some(b)) = (without.choice(index, object), with.choice(index, object))
             else {
                 continue;

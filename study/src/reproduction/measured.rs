@@ -27,8 +27,8 @@ use super::{
 /// Seed of the bootstrap samples, the same for all runs so that they are paired.
 const SAMPLES_SEED: u64 = 0;
 
-/// Version of [`Measures`], increased whenever their definition changes.
-const VERSION: u32 = 4;
+/// Version of all cached values, increased whenever their definition changes.
+const VERSION: u32 = 5;
 
 /// Confidence level of all intervals.
 pub const CONFIDENCE: f64 = 0.95;
@@ -40,8 +40,8 @@ pub struct MeasuredRun {
     pub run: Arc<FinishedRun>,
     /// Measures of its detections.
     pub measures: Measures,
-    /// Checksum of its detections.
-    digest: u32,
+    /// Of what it was measured.
+    key: Key,
 }
 
 /// Measures of the detections of a run.
@@ -69,6 +69,29 @@ pub struct BootstrapInterval {
 
 /// Differences by COCO metric.
 pub type Bootstrap = BTreeMap<CocoMetric, BootstrapInterval>;
+
+/// What a cached value depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Key {
+    version: u32,
+    /// Checksum of the detections.
+    results: u32,
+    /// Checksum of the ground truth.
+    truth: u32,
+}
+
+impl Key {
+    fn of(run: &FinishedRun, dataset: &DetectionDataset) -> Result<Self, Error> {
+        let path = run.folder.results_path();
+        let results = std::fs::read(&path).map_err(Error::io(&path))?;
+        let truth = serde_json::to_vec(&dataset.to_coco());
+        Ok(Self {
+            version: VERSION,
+            results: crc32fast::hash(&results),
+            truth: crc32fast::hash(&truth.map_err(|error| Error::Failed(error.to_string()))?),
+        })
+    }
+}
 
 /// A cached value, with a key that identifies what it was computed from.
 #[derive(Serialize, Deserialize)]
@@ -109,10 +132,9 @@ impl MeasuredRun {
         dataset: &Arc<DetectionDataset>,
         config: &RunConfig,
     ) -> Result<Self, Error> {
-        let path = run.folder.results_path();
-        let digest = crc32fast::hash(&std::fs::read(&path).map_err(Error::io(&path))?);
+        let key = Key::of(&run, dataset)?;
         let path = run.folder.path().join("measures.json");
-        let measures = kept(&path, (VERSION, digest), || {
+        let measures = kept(&path, key, || {
             let results = results(&run)?;
             let threshold = config.model.postprocess.nms_iou_threshold;
             let metrics = class_agnostic_metrics(dataset, &results, threshold)?;
@@ -134,7 +156,7 @@ impl MeasuredRun {
         Ok(Self {
             run: Arc::new(run),
             measures,
-            digest,
+            key,
         })
     }
 
@@ -153,7 +175,7 @@ impl MeasuredRun {
             return Ok(Vec::new());
         }
         let file = format!("resampled-{resamples}.json");
-        kept(&self.run.folder.path().join(file), self.digest, || {
+        kept(&self.run.folder.path().join(file), self.key, || {
             let results = results(&self.run)?;
             Ok(resampled_metrics(
                 dataset,

@@ -212,8 +212,7 @@ impl DetectionDataset {
     /// The names of the classes without a training object, in the order of the labels. Crowds do not count.
     pub fn classes_without_objects(&self) -> Vec<&str> {
         let mut found = vec![false; self.categories().len()];
-        let objects = self.images().iter().flat_map(|image| &image.objects);
-        for object in objects.filter(|object| !object.iscrowd) {
+        for object in self.images().iter().flat_map(ImageRecord::ordinary_objects) {
             found[object.label] = true;
         }
         let classes = self.categories().iter().zip(found);
@@ -229,8 +228,8 @@ impl DetectionDataset {
     ///
     /// [`DataError::NoObjects`], which names where annotations were searched for and what was dropped.
     pub fn require_objects(&self) -> Result<(), DataError> {
-        let mut objects = self.images().iter().flat_map(|image| &image.objects);
-        if objects.any(|object| !object.iscrowd) {
+        let mut objects = (self.images().iter()).flat_map(ImageRecord::ordinary_objects);
+        if objects.next().is_some() {
             return Ok(());
         }
         Err(DataError::NoObjects {
@@ -307,9 +306,8 @@ impl DetectionDataset {
     /// Same as [`image`](Self::image).
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let image = self.image(index)?;
-        let objects = self.record(index)?.objects.iter();
-        let trained = objects.filter(|object| !object.iscrowd);
-        let labeled = trained.map(|object| (object.bbox, object.label));
+        let objects = self.record(index)?.ordinary_objects();
+        let labeled = objects.map(|object| (object.bbox, object.label));
         Ok(Sample::new(image, labeled))
     }
 }

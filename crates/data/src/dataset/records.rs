@@ -116,6 +116,11 @@ impl ImageRecord {
         self
     }
 
+    /// The objects that count in training and evaluation: all but crowds.
+    pub fn ordinary_objects(&self) -> impl Iterator<Item = &Object> {
+        self.objects.iter().filter(|object| !object.iscrowd)
+    }
+
     /// Width and height in pixels.
     pub(crate) fn size(&self) -> (u32, u32) {
         (self.width, self.height)

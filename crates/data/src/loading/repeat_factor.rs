@@ -96,7 +96,7 @@ impl RepeatFactors {
 
 /// The labels of the training objects of an image, each once.
 fn distinct_labels(image: &crate::ImageRecord) -> Vec<usize> {
-    let objects = image.objects.iter().filter(|object| !object.iscrowd);
+    let objects = image.ordinary_objects();
     let mut labels: Vec<usize> = objects.map(|object| object.label).collect();
     labels.sort_unstable();
     labels.dedup();

@@ -1,7 +1,8 @@
 //! Changes of scale.
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ImageError, ResizeAlg, ResizeError, ResizeOptions, Resizer};
 use image::RgbImage;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -244,18 +245,15 @@ fn resample(
     image: &RgbImage,
     (width, height): (u32, u32),
     options: &ResizeOptions,
-) -> Result<RgbImage, fast_image_resize::ResizeError> {
-    let unsupported = fast_image_resize::ImageError::UnsupportedPixelType;
-    let source = ImageRef::new(
-        image.width(),
-        image.height(),
-        image.as_raw(),
-        PixelType::U8x3,
-    )
-    .map_err(|_| unsupported)?;
-    let mut target = Image::new(width, height, PixelType::U8x3);
-    Resizer::new().resize(&source, &mut target, options)?;
-    RgbImage::from_raw(width, height, target.into_vec()).ok_or(unsupported.into())
+) -> Result<RgbImage, ResizeError> {
+    let unsupported = |_| ImageError::UnsupportedPixelType;
+    let mut resized = RgbImage::new(width, height);
+    // Of a known type of pixels: otherwise, the code for all of them would be compiled.
+    let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.as_raw())
+        .map_err(unsupported)?;
+    let mut target = TypedImage::from_buffer(width, height, &mut resized).map_err(unsupported)?;
+    Resizer::new().resize_typed(&source, &mut target, options)?;
+    Ok(resized)
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ pub enum CalibrationMap {
     },
 }
 
-/// The slope beyond the first and the last point, which keeps different scores different.
+/// The slope beyond the first and the last point, which keeps different scores different. If the lines leave [0, 1],
+/// all values are compressed to it.
 const END_SLOPE: f64 = 1e-3;
 
 /// Scores are kept this far from 0 and 1, where the logit is infinite.
@@ -118,14 +119,17 @@ fn interpolate(xs: &[f64], ys: &[f64], x: f64) -> f64 {
     else {
         return x;
     };
-    match xs.partition_point(|known| *known <= x) {
+    let lowest = (first_y - END_SLOPE * first_x).min(0.0);
+    let highest = (last_y + END_SLOPE * (1.0 - last_x)).max(1.0);
+    let value = match xs.partition_point(|known| *known <= x) {
         0 => first_y - END_SLOPE * (first_x - x),
         place if place < xs.len().min(ys.len()) => {
             let share = (x - xs[place - 1]) / (xs[place] - xs[place - 1]);
             ys[place - 1] + share * (ys[place] - ys[place - 1])
         }
         _ => last_y + END_SLOPE * (x - last_x),
-    }
+    };
+    (value - lowest) / (highest - lowest)
 }
 
 /// Newton's method on the cross-entropy, which is convex.
@@ -315,7 +319,7 @@ mod tests {
                     (1..100).map(|i| map.apply(f64::from(i) / 100.0)).collect();
                 let in_range = |value: &f64| (0.0..=1.0).contains(value);
                 assert!(calibrated.iter().all(in_range), "{map:?}");
-                let rises = |pair: &[f64]| pair[0] < pair[1] || [0.0, 1.0].contains(&pair[0]);
+                let rises = |pair: &[f64]| pair[0] < pair[1];
                 assert!(calibrated.windows(2).all(rises), "{map:?}: {calibrated:?}");
             }
         }

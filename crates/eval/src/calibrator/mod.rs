@@ -181,7 +181,8 @@ pub fn cross_fitted(
     config: &CalibrationConfig,
 ) -> Result<Vec<(usize, Vec<Detection>)>, EvaluationError> {
     let labeled = labeled(dataset, detections, config.target)?;
-    let folds = config.folds.max(2);
+    // Further groups would have no images.
+    let folds = config.folds.clamp(2, dataset.len().max(2));
     let classes = dataset.categories().len();
     let calibrators: Vec<Calibrator> = (0..folds)
         .map(|fold| {

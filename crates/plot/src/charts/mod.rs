@@ -3,7 +3,7 @@
 pub use axis::{Axis, Tick};
 pub use heat_map::HeatMap;
 pub use line_chart::LineChart;
-pub use scatter_chart::ScatterChart;
+pub use scatter_chart::{ScatterChart, sample_dots};
 pub use series::Series;
 
 mod axis;

@@ -77,7 +77,7 @@ impl Chart for ScatterChart {
             .filter(|(p, _)| x.covers(p.0) && y.covers(p.1))
             .copied()
             .collect();
-        let dots = sample(&inside);
+        let dots = sample_dots(&inside);
 
         let mut note = if dots.len() < points.len() {
             let shown = grouped(dots.len());
@@ -124,11 +124,11 @@ impl Chart for ScatterChart {
     }
 }
 
-/// At most [`MAX_DOTS`] of the points, in their order.
+/// At most 2,000 of the points, in their order; the same ones for the same number of points.
 ///
 /// They are drawn at random because detections are ordered by image and score: a fixed
 /// stride could select the same rank in every image.
-fn sample<T: Copy>(points: &[T]) -> Vec<T> {
+pub fn sample_dots<T: Copy>(points: &[T]) -> Vec<T> {
     if points.len() <= MAX_DOTS {
         return points.to_vec();
     }
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn a_sample_keeps_the_order_and_favors_no_position() {
         let points: Vec<_> = (0..100_000).map(|i| (f64::from(i), 0.0)).collect();
-        let chosen = sample(&points);
+        let chosen = sample_dots(&points);
         assert_eq!(chosen.len(), MAX_DOTS);
         assert!(chosen.windows(2).all(|pair| pair[0].0 < pair[1].0));
         // Detections come in blocks of 100 per image. Every position in a block must be

@@ -377,6 +377,20 @@ fn addresses_without_https_are_refused_unless_they_are_of_this_machine() {
         assert!(error.contains(address), "{error}");
         assert!(error.contains(cause), "{address}: {error}");
     }
+    // A query may be a password, and the name of a file cannot follow it.
+    for address in [
+        "https://host/models?token=secret",
+        "https://host/models#secret",
+    ] {
+        let options = Options::new(folder.path().to_owned()).with_source(address);
+        let error = fetch_weights(&weights(), &options, &mut |_| {}).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("https://host/models: not the address of a folder"),
+            "{error}"
+        );
+        assert!(!error.contains("secret"), "{error}");
+    }
     // Any part of a malformed address may be a password.
     for address in ["https://", "/models", "no address at all"] {
         let options = Options::new(folder.path().to_owned()).with_source(address);

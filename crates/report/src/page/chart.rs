@@ -1,7 +1,7 @@
 //! Charts as SVG, which the script of the page lets a pointer or the arrow keys read.
 
 use fcos_burn_page::text::{counted, grouped};
-use fcos_burn_plot::{Axis, LineChart, ScatterChart, Series};
+use fcos_burn_plot::{Axis, LineChart, ScatterChart, Series, sample_dots};
 use maud::{Markup, PreEscaped, html};
 use serde::Serialize;
 
@@ -13,9 +13,6 @@ const MARGIN: [f64; 4] = [76.0, 10.0, 14.0, 44.0];
 
 /// The number of looks of lines in the style.
 pub(super) const LOOKS: usize = 8;
-
-/// The largest number of dots.
-const MAX_DOTS: usize = 2000;
 
 /// The largest number of rows in the table of a chart.
 const MAX_ROWS: usize = 25;
@@ -101,13 +98,12 @@ impl Charts {
         }
     }
 
-    /// Dots. If there are many, only some of them, evenly spread over the list.
+    /// Dots. If there are many, only a [sample](sample_dots) of them.
     pub fn dots(&mut self, chart: &ScatterChart) -> Markup {
         if chart.points.is_empty() {
             return html! {};
         }
-        let step = chart.points.len().div_ceil(MAX_DOTS);
-        let shown: Vec<(f64, f64)> = chart.points.iter().copied().step_by(step).collect();
+        let shown = sample_dots(&chart.points);
         let frame = Frame {
             x: Axis::over(chart.x_range, shown.iter().map(|point| point.0)),
             y: Axis::over(chart.y_range, shown.iter().map(|point| point.1)),
@@ -128,9 +124,9 @@ impl Charts {
             }
             path.dots d=(PreEscaped(dots.concat())) {}
         };
-        let of = match step {
-            1 => counted(shown.len(), "detection"),
-            _ => format!(
+        let of = match shown.len() == chart.points.len() {
+            true => counted(shown.len(), "detection"),
+            false => format!(
                 "{} of {}",
                 grouped(shown.len()),
                 counted(chart.points.len(), "detection")

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fcos_burn_data::{Category, DetectionDataset, list_names};
+use fcos_burn_data::{Category, DetectionDataset, ImageRecord, list_names};
 use fcos_burn_loss::effective_number_weights;
 use fcos_burn_model::ConfigError;
 use serde::{Deserialize, Serialize};
@@ -57,8 +57,11 @@ impl ClassWeights {
         match self {
             Self::EffectiveNumber { beta } => {
                 let mut counts = vec![0; train.categories().len()];
-                let objects = train.images().iter().flat_map(|image| &image.objects);
-                for object in objects.filter(|object| !object.iscrowd) {
+                for object in train
+                    .images()
+                    .iter()
+                    .flat_map(ImageRecord::ordinary_objects)
+                {
                     counts[object.label] += 1;
                 }
                 Ok(effective_number_weights(&counts, *beta))
