@@ -47,10 +47,13 @@ def read(path, metric):
     first, *others = table["rows"]
     choices = [run["choices"] for run in first["runs"] if (run.get("choices") or {}).get("fitting")]
     moderators = {"twice the objects an image": math.log2(objects / images), "twice the classes": math.log2(classes)}
-    if "initial_weights" in table:
-        moderators["trained start"] = float(table["initial_weights"] is not None)
     # A table whose first row has no runs has no configuration.
-    if epochs := (table["configuration"] or {}).get("duration", {}).get("epochs"):
+    configuration = table["configuration"] or {}
+    # Older tables have the start beside the configuration, the oldest not at all.
+    for record in (table, configuration):
+        if "initial_weights" in record:
+            moderators["trained start"] = float(record["initial_weights"] not in (None, "random"))
+    if epochs := configuration.get("duration", {}).get("epochs"):
         moderators["twice the epochs"] = math.log2(epochs)
     if choices:
         share = statistics.mean(1 - choice["found"] / choice["fitting"] for choice in choices)

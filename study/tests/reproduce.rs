@@ -111,13 +111,15 @@ fn a_table_trains_each_run_only_once() {
             "table1",
             "--weights",
             path(&trained),
+            "--config",
+            path(&config),
             "--epochs",
             "1",
             "--output",
             folder,
         ],
         1,
-        &["other weights"],
+        &["another initial_weights"],
     );
     assert_fails(&["table1", "--only", "nothing"], 2, &["varifocal"]);
     assert_fails(&["table1", "--beta", "2"], 2, &["--beta"]);

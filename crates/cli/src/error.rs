@@ -118,11 +118,38 @@ pub enum Error {
         error: Box<fcos_burn::train::Error>,
     },
     /// The data of a run is missing.
-    #[error("{0} (the run's config.json names this data; if it has moved, use --data)")]
-    RunData(fcos_burn::train::Error),
+    #[error("{error} (the run's config.json names this data; if it has moved, {way})")]
+    RunData {
+        /// What is missing.
+        error: fcos_burn::train::Error,
+        /// The way to go on.
+        way: &'static str,
+    },
     /// Standard output could not be written.
     #[error("standard output: {0}")]
     Output(io::Error),
+    /// A folder that was to be resumed is not that of a training or of a search.
+    #[error("{} {is}: resume it with `fcos-burn {command} --resume`", path.display())]
+    OtherFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What it is.
+        is: &'static str,
+        /// The command that resumes it.
+        command: &'static str,
+    },
+    /// An input is a video, which comes through standard input.
+    #[error(
+        "{} is a video: pass it to standard input, with --input - instead of its name",
+        .0.display()
+    )]
+    VideoFile(PathBuf),
+    /// The data of a run cannot be opened, and it has a report.
+    #[error(
+        "{} stays as it is, since a new one would have no pictures; to write one, name a file with --output",
+        .0.display()
+    )]
+    KeptReport(PathBuf),
     /// A folder or pattern has no images.
     #[error("{} has no images{left_out}", input.display())]
     NoImages {
@@ -253,14 +280,13 @@ impl Error {
         )
     }
 
-    /// The error of data that a run names. If it is not there, it may be elsewhere.
-    pub fn of_run_data(error: fcos_burn::train::Error) -> Self {
+    /// The error of data that a run names. If it is not there, it may be elsewhere: `way` says what to do then.
+    pub fn of_run_data(error: fcos_burn::train::Error, way: &'static str) -> Self {
+        use fcos_burn::train::Error::Data;
         match error {
-            fcos_burn::train::Error::Data(DataError::MissingFolder { .. }) => Self::RunData(error),
-            fcos_burn::train::Error::Data(DataError::Io { ref source, .. })
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
-                Self::RunData(error)
+            Data(DataError::MissingFolder { .. }) => Self::RunData { error, way },
+            Data(DataError::Io { ref source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Self::RunData { error, way }
             }
             error => error.into(),
         }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    fs,
+    fs::{self, File},
+    io::Read,
     path::{Component, Path, PathBuf},
 };
 
@@ -40,7 +41,7 @@ impl InputFiles {
     ///
     /// # Errors
     ///
-    /// Fails if an input does not exist, if a pattern is malformed, or if there is no image file in a folder or for a
+    /// Fails if an input does not exist, if it is a YUV4MPEG2 file, if a pattern is malformed, or if there is no image file in a folder or for a
     /// pattern.
     pub fn collect(inputs: &[PathBuf], recursive: bool) -> Result<Self, Error> {
         let mut collected = Self::default();
@@ -48,6 +49,7 @@ impl InputFiles {
         for input in inputs {
             let is_file = fs::metadata(input).map(|metadata| !metadata.is_dir());
             let listing = match is_file {
+                Ok(true) if is_video(input) => return Err(Error::VideoFile(input.clone())),
                 Ok(true) => {
                     collected.add(vec![input.clone()], &mut seen);
                     continue;
@@ -210,6 +212,16 @@ fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
 fn normalized(pattern: &str) -> PathBuf {
     let parts = Path::new(pattern).components();
     parts.filter(|part| *part != Component::CurDir).collect()
+}
+
+/// Whether this is a file with a video in the format that is read from standard input.
+fn is_video(path: &Path) -> bool {
+    const SIGNATURE: &[u8; 9] = b"YUV4MPEG2";
+    let mut start = [0; SIGNATURE.len()];
+    // A pipe could not be read twice.
+    let file = path.is_file().then(|| File::open(path));
+    file.and_then(Result::ok)
+        .is_some_and(|mut file| file.read_exact(&mut start).is_ok() && start == *SIGNATURE)
 }
 
 #[cfg(test)]

@@ -18,7 +18,11 @@ use crate::Error;
 /// The outputs of a command, and the flags that chose them. They are checked before the work starts, so that it is neither
 /// lost nor costs an input. Places are compared after resolving links and `..`.
 #[derive(Clone, Debug, Default)]
-pub struct Outputs(Vec<Output>);
+pub struct Outputs {
+    outputs: Vec<Output>,
+    /// The folder of the run whose files outputs of this kind may replace, without links.
+    run: Option<PathBuf>,
+}
 
 #[derive(Clone, Debug)]
 struct Output {
@@ -32,7 +36,7 @@ struct Output {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// A file. It may replace the file with this name that a run has written.
+    /// A file. It may replace the file with this name that its run has written.
     File(Option<&'static str>),
     /// A folder for pictures.
     Pictures,
@@ -47,7 +51,21 @@ impl Outputs {
         self.with(flag, path, Kind::File(None))
     }
 
-    /// Adds a file of the kind that runs write as `name`. It may replace this one.
+    /// Lets files replace those of the same kind of this run, which is its folder or its weights.
+    #[must_use]
+    pub fn of_run(self, run: &Path) -> Self {
+        let folder = match run.is_dir() {
+            true => run.to_owned(),
+            false => folder_of(run),
+        };
+        Self {
+            run: Some(place(&folder)),
+            ..self
+        }
+    }
+
+    /// Adds a file of the kind that runs write as `name`. It may replace this one in the folder of the
+    /// [run](Self::of_run).
     #[must_use]
     pub fn with_file_of_run(
         self,
@@ -73,7 +91,7 @@ impl Outputs {
     fn with(mut self, flag: &'static str, path: Option<PathBuf>, kind: Kind) -> Self {
         // What is written to a pipe or a device replaces nothing.
         if let Some(path) = path.filter(|path| !is_stream(path)) {
-            self.0.push(Output {
+            self.outputs.push(Output {
                 flag,
                 place: place(&path),
                 path,
@@ -90,7 +108,7 @@ impl Outputs {
     ///
     /// Names the path and the flag.
     pub fn check(&self) -> Result<(), Error> {
-        for (index, output) in self.0.iter().enumerate() {
+        for (index, output) in self.outputs.iter().enumerate() {
             let (path, flag) = (output.path.clone(), output.flag);
             let is_folder = path.is_dir() || ends_with_separator(&path);
             match output.kind {
@@ -100,7 +118,7 @@ impl Outputs {
                 }
                 _ => {}
             }
-            for other in &self.0[index + 1..] {
+            for other in &self.outputs[index + 1..] {
                 if output.is_in_the_way_of(other) || other.is_in_the_way_of(output) {
                     let other = other.flag;
                     return Err(Error::SameOutput { path, flag, other });
@@ -108,7 +126,7 @@ impl Outputs {
             }
             let mut above = output.place.ancestors().skip(1);
             if let Some(folder) = above.find(|folder| is_run(folder)) {
-                output.keep_run(folder)?;
+                output.keep_run(folder, self.run.as_deref())?;
             }
         }
         Ok(())
@@ -121,7 +139,7 @@ impl Outputs {
     /// Names the file and the flag.
     pub fn keep<'a>(&self, files: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
         let places: BTreeSet<PathBuf> = files.into_iter().map(place).collect();
-        for output in &self.0 {
+        for output in &self.outputs {
             if places.contains(&output.place) {
                 return Err(output.replaces("an input of this command"));
             }
@@ -136,9 +154,9 @@ impl Outputs {
     /// Names the file and the flag.
     pub fn keep_run(&self, folder: &Path) -> Result<(), Error> {
         let folder = place(folder);
-        self.0
+        self.outputs
             .iter()
-            .try_for_each(|output| output.keep_run(&folder))
+            .try_for_each(|output| output.keep_run(&folder, self.run.as_deref()))
     }
 
     /// Fails if an output would replace the weights, or a file of their run.
@@ -185,7 +203,8 @@ impl Outputs {
             };
             folders.iter().any(holds)
         };
-        match (self.0.iter().filter(is_in_data)).find(|output| may_be_of_data(&output.place)) {
+        match (self.outputs.iter().filter(is_in_data)).find(|output| may_be_of_data(&output.place))
+        {
             Some(output) => Err(output.replaces("a file of the data")),
             None => Ok(()),
         }
@@ -199,7 +218,7 @@ impl Outputs {
     /// Names the output and the flag.
     pub fn keep_images<'a>(&self, images: impl IntoIterator<Item = &'a Path>) -> Result<(), Error> {
         // What does not exist has no images.
-        let outputs = self.0.iter().filter(|output| output.place.exists());
+        let outputs = self.outputs.iter().filter(|output| output.place.exists());
         let outputs: Vec<&Output> = outputs.collect();
         if outputs.is_empty() {
             return Ok(());
@@ -231,6 +250,16 @@ impl Outputs {
         Ok(())
     }
 
+    /// The folders of files, other than the pictures of images, that are not empty.
+    pub fn occupied(&self) -> impl Iterator<Item = &Path> {
+        let trees = (self.outputs.iter()).filter(|output| output.kind == Kind::Tree);
+        let is_occupied =
+            |folder: &&Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+        trees
+            .map(|output| output.path.as_path())
+            .filter(is_occupied)
+    }
+
     /// Creates the folders of the outputs. Fails if one cannot be created or written, which would otherwise be noticed after
     /// the work.
     ///
@@ -239,7 +268,7 @@ impl Outputs {
     /// Names the folder or file, and the cause.
     pub fn create(&self) -> Result<(), Error> {
         let mut created = BTreeSet::new();
-        for output in &self.0 {
+        for output in &self.outputs {
             let folder = match output.kind {
                 // A link to a file is followed.
                 Kind::File(_) => folder_of(&output.place),
@@ -272,12 +301,14 @@ impl Output {
         matches!(self.kind, Kind::File(_)) && other.place.starts_with(&self.place)
     }
 
-    /// Fails if it would replace a file of the run in `folder`, which has no links.
-    fn keep_run(&self, folder: &Path) -> Result<(), Error> {
+    /// Fails if it would replace a file of the run in `folder`, which has no links. That of its `own` run may get a new
+    /// file of its kind.
+    fn keep_run(&self, folder: &Path, own: Option<&Path>) -> Result<(), Error> {
         let Kind::File(of_run) = self.kind else {
             return Ok(());
         };
-        let is_allowed = of_run.is_some_and(|name| self.place == folder.join(name));
+        let is_own = own == Some(folder);
+        let is_allowed = is_own && of_run.is_some_and(|name| self.place == folder.join(name));
         match !is_allowed && is_of_run(&self.place, folder) {
             true => Err(self.replaces("a file of a run")),
             false => Ok(()),
@@ -497,11 +528,15 @@ mod tests {
         file(run.join("detections/found.json")).check().unwrap();
         let own = |name: &str| {
             let path = Some(run.join(name));
-            let outputs = Outputs::default().with_file_of_run("--output", path, "results.json");
-            outputs.check()
+            Outputs::default().with_file_of_run("--output", path, "results.json")
         };
-        own("results.json").unwrap();
-        assert!(own("evaluation.json").is_err());
+        for of in [&run, &run.join("model.bpk"), &run.join("../run")] {
+            own("results.json").of_run(of).check().unwrap();
+            assert!(own("evaluation.json").of_run(of).check().is_err());
+        }
+        // Not that of another run.
+        assert!(own("results.json").check().is_err());
+        assert!(own("results.json").of_run(dir.path()).check().is_err());
         // Without weights and checkpoints, it is a run only for who says so.
         let copy = dir.path().join("copy");
         write(&copy, ["config.json"]);

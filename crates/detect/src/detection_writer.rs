@@ -180,31 +180,37 @@ impl DetectionWriter {
         })
     }
 
-    /// Waits for the pictures and writes the files with all detections. Returns these files and folders.
+    /// Waits for the pictures and writes the files with all detections. Returns these files and folders. What is wrong
+    /// with one does not cost the others: all are tried.
     ///
     /// # Errors
     ///
-    /// Names the file that cannot be written.
+    /// Names the first picture or file that cannot be written.
     pub fn finish(self) -> Result<Vec<PathBuf>, Error> {
-        self.background.finish()?;
+        let pictures = self.background.finish();
         let (images, categories) = (&self.images, &self.categories);
-        let mut written = Vec::new();
-        if let Some(path) = self.config.json {
+        let config = self.config;
+        let json = config.json.map(|path| {
             write_json(&path, images)?;
-            written.push(path);
-        }
-        if let Some(path) = self.config.csv {
+            Ok(path)
+        });
+        let csv = config.csv.map(|path| {
             csv::write(&path, images)?;
-            written.push(path);
-        }
-        if let Some(folder) = self.config.coco {
+            Ok(path)
+        });
+        let coco = config.coco.map(|folder| {
             coco::write(&folder, images, categories)?;
-            written.push(folder);
-        }
-        if let Some((folder, columns)) = self.config.yolo {
+            Ok(folder)
+        });
+        let yolo = config.yolo.map(|(folder, columns)| {
             yolo::write(&folder, images, columns, categories)?;
-            written.push(folder);
-        }
+            Ok(folder)
+        });
+        let files: Vec<Result<PathBuf, Error>> =
+            [json, csv, coco, yolo].into_iter().flatten().collect();
+        pictures?;
+        let mut written = files.into_iter().collect::<Result<Vec<_>, Error>>()?;
+        written.extend(config.crops);
         Ok(written)
     }
 }

@@ -7,15 +7,21 @@ use image::RgbImage;
 use crate::PlotError;
 
 /// Writes a picture in the format given by the extension of `path`: PNG, JPEG, WebP, BMP,
-/// GIF or TIFF.
+/// GIF or TIFF. No incomplete file stays.
 ///
 /// # Errors
 ///
 /// [`PlotError::Draw`] names the file and the cause.
 pub fn save_picture(path: &Path, picture: &RgbImage) -> Result<(), PlotError> {
-    picture.save(path).map_err(|error| PlotError::Draw {
-        path: path.to_owned(),
-        cause: error.to_string(),
+    picture.save(path).map_err(|error| {
+        if path.is_file() {
+            // Of two causes, the first one is told.
+            let _ = std::fs::remove_file(path);
+        }
+        PlotError::Draw {
+            path: path.to_owned(),
+            cause: error.to_string(),
+        }
     })
 }
 

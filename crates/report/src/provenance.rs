@@ -25,7 +25,7 @@ pub struct Session {
     pub architecture: String,
     /// The processor's model, if known.
     pub processor: Option<String>,
-    /// The number of threads that the program may use.
+    /// The number of threads that compute.
     pub threads: usize,
     /// The devices, by name.
     pub devices: Vec<String>,
@@ -34,14 +34,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session of this program on this machine.
-    pub fn here(devices: Vec<String>, steps_before: usize) -> Self {
+    /// A session of this program on this machine, which computes on this number of threads.
+    pub fn here(devices: Vec<String>, threads: usize, steps_before: usize) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             system: std::env::consts::OS.to_owned(),
             architecture: std::env::consts::ARCH.to_owned(),
             processor: processor(),
-            threads: std::thread::available_parallelism().map_or(1, Into::into),
+            threads,
             devices,
             steps_before,
         }

@@ -71,7 +71,7 @@ fn run(
 ) -> (RunSummary, Vec<CocoResult>) {
     let config = AnalysisConfig::default().with_score_threshold(Some(0.445));
     let mut provenance = Provenance::default();
-    provenance.sessions = vec![Session::here(vec![HOSTILE.to_owned()], 3)];
+    provenance.sessions = vec![Session::here(vec![HOSTILE.to_owned()], 2, 3)];
     provenance.splits = vec![SplitCounts::of(HOSTILE, dataset)];
     let curve = LineChart {
         title: "Loss".to_owned(),

@@ -10,7 +10,7 @@ pub mod training;
 pub mod tuning;
 
 pub use burn::{self, train::Interrupter};
-pub use config::RunConfig;
+pub use config::{InitialWeights, RunConfig};
 pub use error::Error;
 pub use run::RunFolder;
-pub use training::{InitialWeights, Outcome, Trainer};
+pub use training::{Outcome, Trainer};

@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode, thread, time::Duration};
 use clap::{Parser, ValueEnum};
 use fcos_burn::{
     detect::device::{keep_freed_memory, return_freed_memory},
+    train::RunConfig,
     train::training::{initial_model, open_devices},
-    train::{InitialWeights, RunConfig},
 };
 use fcos_burn_cli::{
     args::TrainingArgs,
@@ -110,8 +110,8 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     if let Some(name) = &cli.instructions {
         set_instructions(name).map_err(|error| Error::Failed(error.to_string()))?;
     }
-    let (config, weights) = cli.training.config()?;
-    let report = measure(cli, config, weights)?;
+    let config = cli.training.config()?;
+    let report = measure(cli, config)?;
     let json =
         serde_json::to_string_pretty(&report).map_err(|error| Error::Failed(error.to_string()))?;
     print(format_args!("{json}\n"))?;
@@ -125,11 +125,7 @@ fn pause(seconds: u64) {
     }
 }
 
-fn measure(
-    cli: &Cli,
-    mut config: RunConfig,
-    weights: Option<InitialWeights>,
-) -> Result<Report, Error> {
+fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
     config.validate()?;
     let rounds = Rounds {
         warm_up: cli.warm_up,
@@ -148,7 +144,7 @@ fn measure(
     let (mut training, mut step, mut inference) = (None, None, None);
     if has(Part::Training) || has(Part::Step) || has(Part::Inference) {
         let mut model = initial_model(&config, &open_devices(&config)?[0])?;
-        if let Some(weights) = weights {
+        if let Some(weights) = &config.initial_weights {
             model = weights.load(model, &config.data.categories)?;
         }
         // Inference goes first: memory that training frees is not all returned to the system.

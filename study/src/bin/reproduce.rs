@@ -177,7 +177,7 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 }
 
 fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
-    let (config, weights) = cli.training.config()?;
+    let config = cli.training.config()?;
     let mut config = config.with_keep(Keep::Last);
     let output = match (&cli.output, &plan) {
         (Some(output), _) => output.clone(),
@@ -200,7 +200,6 @@ fn run(cli: &Cli, plan: Option<Plan>) -> Result<ExitCode, Error> {
     };
     let study = Study {
         config,
-        weights,
         rows: plan.rows,
         seeds: plan.seeds.unwrap_or(cli.seeds),
         folder: output.join("runs"),

@@ -118,7 +118,6 @@ pub fn run(
     output: &Path,
     interrupter: &Interrupter,
 ) -> Result<Option<String>, Error> {
-    study.keep_initial_weights()?;
     let Study {
         mut config, rows, ..
     } = study.clone();
@@ -140,7 +139,7 @@ pub fn run(
                 rounding.name()
             ));
             let mut model = initial_model(&config, &open_devices(&config)?[0])?;
-            if let Some(weights) = &study.weights {
+            if let Some(weights) = &study.config.initial_weights {
                 model = weights.load(model, &config.data.categories)?;
             }
             let run = train_once(&config, model, rounding, &splits, interrupter)?;

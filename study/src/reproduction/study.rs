@@ -8,13 +8,12 @@ use std::{
 
 use crate::Error;
 use fcos_burn::{
-    detect::json::write_json,
     eval::Evaluation,
     train::run::EpochRow,
     train::{InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer},
 };
 use fcos_burn_cli::terminal::message;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::rows::Row;
 
@@ -27,8 +26,6 @@ pub struct Study {
     /// Configuration of all runs, except for objective and seed. Its length does not depend on the data, so that
     /// runs of another length are not taken for its own.
     pub config: RunConfig,
-    /// Initial weights, if the runs do not start from random weights.
-    pub weights: Option<InitialWeights>,
     /// The rows.
     pub rows: Vec<Row>,
     /// Number of seeds, starting at the seed of the configuration.
@@ -57,7 +54,6 @@ impl Study {
     ///
     /// Names the run that fails, or whose folder has another configuration.
     pub fn train(&self, only: &[String], interrupter: &Interrupter) -> Result<bool, Error> {
-        self.keep_initial_weights()?;
         let seeds = self.config.seed..self.config.seed.saturating_add(self.seeds);
         let mut left = Vec::new();
         for seed in seeds {
@@ -98,33 +94,9 @@ impl Study {
         Ok(true)
     }
 
-    /// Records the initial weights of the runs in their common folder. Fails if its runs started
-    /// from other weights, which their configurations do not record.
-    pub(super) fn keep_initial_weights(&self) -> Result<(), Error> {
-        let path = self.folder.join("initial-weights.json");
-        let wanted = json!(self.weights);
-        match std::fs::read(&path) {
-            Ok(found) if serde_json::from_slice::<Value>(&found).is_ok_and(|f| f == wanted) => {
-                Ok(())
-            }
-            Ok(_) => Err(Error::Run {
-                path: self.folder.clone(),
-                cause: "has runs that started from other weights; use another output folder".into(),
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                std::fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
-                Ok(write_json(&path, &wanted)?)
-            }
-            Err(error) => Err(Error::io(&path)(error)),
-        }
-    }
-
     fn start(&self, row: &Row, seed: u64, interrupter: &Interrupter) -> Result<Outcome, Error> {
         let config = row.apply(&self.config).with_seed(seed);
-        let mut trainer = Trainer::new().with_interrupter(interrupter.clone());
-        if let Some(weights) = &self.weights {
-            trainer = trainer.with_initial_weights(weights.clone());
-        }
+        let trainer = Trainer::new().with_interrupter(interrupter.clone());
         Ok(trainer.train(config, &self.path(row, seed))?)
     }
 
@@ -198,12 +170,12 @@ pub(super) fn check_configuration(
     if wanted.devices.len() == found.devices.len() {
         wanted.devices = found.devices.clone();
     }
-    // A run records the absolute path of its data.
-    let absolute = |mut config: RunConfig| {
-        config.data.source = config.data.source.absolute();
-        config
+    // A run records absolute paths, and that it started from random weights.
+    let recorded = |mut config: RunConfig| {
+        config.initial_weights.get_or_insert(InitialWeights::Random);
+        config.with_absolute_paths()
     };
-    let (found, wanted) = (absolute(found), absolute(wanted));
+    let (found, wanted) = (recorded(found), recorded(wanted));
     match difference(&json(&found, path)?, &json(&wanted, path)?) {
         None => Ok(()),
         Some(key) => Err(Error::Run {
@@ -258,9 +230,8 @@ mod tests {
         };
         let relative = || at(Path::new("mine"));
         let trained = |mut config: RunConfig| {
-            config.data.source = config.data.source.absolute();
             config.model.num_classes = 3;
-            config.with_workers(7).with_image_memory(1)
+            (config.with_absolute_paths().with_workers(7)).with_image_memory(1)
         };
         let error = |found, wanted| {
             let checked = check_configuration(found, wanted, Path::new("run"));
@@ -272,6 +243,10 @@ mod tests {
             (at(Path::new("others")), "data.source.folder"),
             (relative().with_batch_size(16), "batch_size"),
             (longer, "duration"),
+            (
+                relative().with_initial_weights(InitialWeights::Builtin),
+                "initial_weights",
+            ),
         ] {
             let error = error(trained(found), relative()).unwrap();
             assert!(error.contains(&format!("another {key}")), "{error}");

@@ -6,7 +6,7 @@ use crate::Error;
 use fcos_burn::{
     eval::statistics::Summary,
     eval::{CocoMetric, Evaluation},
-    train::{InitialWeights, RunConfig},
+    train::RunConfig,
 };
 use serde::Serialize;
 
@@ -191,8 +191,6 @@ pub struct Table {
     commit: Option<String>,
     /// Configuration of the first run of the first row.
     configuration: Option<RunConfig>,
-    /// What all runs start from; `None` are random weights.
-    initial_weights: Option<InitialWeights>,
     rows: Vec<TableRow>,
     #[serde(skip)]
     columns: Vec<Column>,
@@ -323,8 +321,9 @@ impl Table {
         let configuration = match baseline.first() {
             Some(first) => {
                 let mut config: RunConfig = first.run.folder.read_config()?;
-                // As it was named: a run has the absolute path, which says nothing on another machine.
+                // As they were named: a run has absolute paths, which say nothing on another machine.
                 config.data.source = study.config.data.source.clone();
+                config.initial_weights = study.config.initial_weights.clone();
                 Some(config)
             }
             None => None,
@@ -334,7 +333,6 @@ impl Table {
             data: dataset.to_string(),
             commit: commit(),
             configuration,
-            initial_weights: study.weights.clone(),
             rows,
             columns: columns.to_vec(),
         })

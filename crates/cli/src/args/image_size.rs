@@ -37,5 +37,8 @@ pub fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let side = |text: &str| text.parse().ok().filter(|side| (1..=32_768).contains(side));
     text.split_once('x')
         .and_then(|(width, height)| Some((side(width)?, side(height)?)))
-        .ok_or_else(|| "expected WIDTHxHEIGHT in pixels, such as 256x192".to_owned())
+        .ok_or_else(|| {
+            "expected WIDTHxHEIGHT in pixels, such as 256x192, with sides from 1 to 32,768"
+                .to_owned()
+        })
 }

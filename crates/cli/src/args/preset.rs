@@ -6,7 +6,7 @@ use fcos_burn::train::RunConfig;
 /// A configuration to start from.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Preset {
-    /// Trains from scratch on a CPU in minutes.
+    /// Trains on a CPU in minutes.
     Small,
     /// As small, with another rule that assigns locations to objects, for ten times as long.
     Accurate,

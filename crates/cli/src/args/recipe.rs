@@ -291,8 +291,14 @@ fn parse_by_class(text: &str) -> Result<ByClass, String> {
         let (class, value) = part.rsplit_once('=')?;
         Some((class.to_owned(), parse_non_negative(value).ok()?))
     };
-    let values: Option<ByClass> = text.split(',').map(value).collect();
-    values.ok_or_else(|| "expected CLASS=NUMBER,…".to_owned())
+    let values: Option<Vec<(String, f64)>> = text.split(',').map(value).collect();
+    let mut by_class = ByClass::new();
+    for (class, value) in values.ok_or("expected CLASS=NUMBER,…")? {
+        if by_class.insert(class.clone(), value).is_some() {
+            return Err(format!("'{class}' has two values"));
+        }
+    }
+    Ok(by_class)
 }
 
 #[cfg(test)]

@@ -310,16 +310,20 @@ impl TrainingArgs {
         self.config.as_deref()
     }
 
-    /// The configuration and the weights to start from. The configuration is the preset, changed
-    /// by the weights, the file and the flags, in this order. Weights with a name are fetched.
+    /// The configuration: the preset, changed by the model of the weights, the file and the flags, in this order.
+    /// Weights with a name are fetched.
     ///
     /// # Errors
     ///
     /// Names the file that cannot be read or is malformed, and the cause. Fails if weights cannot
     /// be fetched, or have another backbone than the one that is chosen.
-    pub fn config(&self) -> Result<(RunConfig, Option<InitialWeights>), Error> {
+    pub fn config(&self) -> Result<RunConfig, Error> {
         let mut config = self.preset.config();
-        let weights = self.initial_weights()?;
+        let stated = match &self.config {
+            Some(path) => config.clone().merge_file(path)?.initial_weights,
+            None => None,
+        };
+        let weights = self.initial_weights()?.or(stated);
         config = match &weights {
             Some(InitialWeights::All(path) | InitialWeights::Body(path)) => {
                 match self.improved_fcos {
@@ -330,10 +334,12 @@ impl TrainingArgs {
             Some(InitialWeights::Builtin) => config.with_builtin_model()?,
             Some(_) | None => config,
         };
-        let of_weights = weights.as_ref().map(|_| config.model.backbone.clone());
+        let has_weights = !matches!(weights, None | Some(InitialWeights::Random));
+        let of_weights = has_weights.then(|| config.model.backbone.clone());
         if let Some(path) = &self.config {
             config = config.merge_file(path)?;
         }
+        config.initial_weights = weights;
         let (train_split, val_split) = (self.splits.train(), self.splits.val());
         let mut val_share = self.splits.val_share();
         if let Some(source) = self.data.source() {
@@ -441,16 +447,16 @@ impl TrainingArgs {
         if is_own && !is_chosen && !matches!(self.preset, Preset::Paper) {
             config.augment = Some(AugmentationStrength::Auto);
         }
-        let is_builtin =
-            weights.is_none() && !self.from_scratch && is_own && config.has_builtin_model()?;
-        let weights = weights.or(is_builtin.then_some(InitialWeights::Builtin));
-        Ok((config, weights))
+        if config.initial_weights.is_none() && is_own && config.has_builtin_model()? {
+            config.initial_weights = Some(InitialWeights::Builtin);
+        }
+        Ok(config)
     }
 
     /// The weights of the flags. Those with a name are fetched.
     fn initial_weights(&self) -> Result<Option<InitialWeights>, Error> {
         let Some(weights) = &self.weights else {
-            return Ok(None);
+            return Ok(self.from_scratch.then_some(InitialWeights::Random));
         };
         if is_builtin(weights) {
             return Ok(Some(InitialWeights::Builtin));
@@ -614,7 +620,7 @@ mod tests {
 
     fn config(flags: &[&str]) -> RunConfig {
         let flags = ["train"].iter().chain(flags);
-        Flags::parse_from(flags).training.config().unwrap().0
+        Flags::parse_from(flags).training.config().unwrap()
     }
 
     #[test]

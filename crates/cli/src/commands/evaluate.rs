@@ -91,6 +91,7 @@ enum Target {
 impl Args {
     fn outputs(&self) -> Outputs {
         Outputs::default()
+            .of_run(&self.weights.weights)
             .with_file_of_run("--output", self.output.clone(), "results.json")
             .with_file_of_run("--report", self.report.clone(), "evaluation.json")
             .with_file("--ground-truth", self.ground_truth.clone())
@@ -125,6 +126,16 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let (device, precision) = args.device.resolve()?;
     let dataset = open_split(args, run.as_ref())?;
     outputs.keep_images((0..dataset.len()).filter_map(|index| dataset.image_file(index)))?;
+    if let Some(run) = &run
+        && (given.is_some() || args.split.is_some())
+        && let Some(shared @ 1..) = run.data.training_images_in(&dataset)
+    {
+        message(format_args!(
+            "warning: {shared} of {} images are among those that the run was trained on, so the results are too \
+             optimistic",
+            dataset.len()
+        ));
+    }
     let (file, dataset) = file.match_classes(dataset)?;
     outputs.create()?;
     let analysis_config = AnalysisConfig::default()
@@ -209,7 +220,7 @@ fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, 
         (None, None) => return Err(Error::NoData(args.weights.weights.clone())),
         (Some(data), None) => {
             let opened = data.open(split.unwrap_or(&data.val_split));
-            return opened.map_err(Error::of_run_data);
+            return opened.map_err(|error| Error::of_run_data(error, "use --data"));
         }
         (Some(data), Some(source)) if source.is_same(&data.source) => {
             return Ok(data.open(split.unwrap_or(&data.val_split))?);

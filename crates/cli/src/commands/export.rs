@@ -32,9 +32,9 @@ use fcos_burn_cli::{
 pub struct Args {
     #[command(flatten)]
     weights: WeightsArgs,
-    /// Write this format
-    #[arg(long, value_enum, default_value_t = Format::Torchvision)]
-    format: Format,
+    /// Write this format [default: onnx for a file.onnx, otherwise torchvision]
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// Write to this file
     #[arg(long, value_name = "FILE", value_parser = output_path())]
     output: PathBuf,
@@ -122,7 +122,12 @@ impl OnnxArgs {
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let of_onnx = args.onnx.given();
-    match (args.format, of_onnx) {
+    let is_onnx = (args.output.extension()).is_some_and(|name| name.eq_ignore_ascii_case("onnx"));
+    let format = args.format.unwrap_or(match is_onnx {
+        true => Format::Onnx,
+        false => Format::Torchvision,
+    });
+    match (format, of_onnx) {
         (Format::Torchvision | Format::Safetensors, Some(flag)) => {
             return Err(Error::OnlyOnnx(flag));
         }
@@ -131,7 +136,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             let device = DeviceName::CPU.open(Precision::F32)?;
             let (model, loaded) = open(args)?.load(&device)?;
             message(loaded);
-            match (args.format, args.half) {
+            match (format, args.half) {
                 (Format::Torchvision, _) => model.export_torchvision(&args.output)?,
                 (_, true) => model.export_half_safetensors(&args.output)?,
                 (_, false) => model.export_safetensors(&args.output)?,

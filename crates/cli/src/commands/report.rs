@@ -39,6 +39,10 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     };
     let outputs =
         Outputs::default().with_file_of_run("--output", Some(output.clone()), "report.html");
+    let outputs = match &args.runs[..] {
+        [run] => outputs.of_run(run),
+        _ => outputs,
+    };
     outputs.check()?;
     for run in &args.runs {
         outputs.keep_run(run)?;
@@ -54,6 +58,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         [run] => run.report()?.html()?,
         runs => compare(runs, args.resamples)?,
     };
+    if args.output.is_none() && output.exists() && runs.iter().any(|run| run.dataset.is_err()) {
+        return Err(Error::KeptReport(output));
+    }
     write_whole(&output, html.as_bytes()).map_err(Error::io(&output))?;
     message(format_args!("report: {}", output.display()));
     Ok(ExitCode::SUCCESS)

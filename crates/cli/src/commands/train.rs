@@ -16,12 +16,13 @@ use fcos_burn::{
     eval::EvaluationReport,
     train::{
         InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer, config::Keep,
-        training::LineRenderer,
+        training::LineRenderer, tuning::Tuner,
     },
 };
 use fcos_burn_cli::{
     Error, StopSignal,
     args::{FIXED_BY_RUN, TrainingArgs, check_devices, output_path},
+    outputs::Outputs,
     terminal::{message, print},
 };
 
@@ -49,6 +50,12 @@ pub struct Args {
     resume: Option<PathBuf>,
 }
 
+impl Args {
+    fn outputs(&self) -> Outputs {
+        Outputs::default().with_tree("--output", self.output.clone())
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum KeptEpoch {
     Best,
@@ -62,10 +69,11 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             ((folder.clone(), resume(args, trainer, folder)?), signal)
         }
         None => {
+            args.outputs().check()?;
             // While weights are fetched, Ctrl-C ends the program.
-            let (config, weights) = configure(args)?;
+            let config = configure(args)?;
             let (trainer, signal) = trainer(args);
-            (train(args, trainer, config, weights)?, signal)
+            (train(args, trainer, config)?, signal)
         }
     };
     match outcome {
@@ -103,7 +111,8 @@ fn trainer(args: &Args) -> (Trainer, StopSignal) {
 /// Shows progress on burn-train's dashboard on a terminal, as lines of text elsewhere.
 fn with_display(trainer: Trainer) -> Trainer {
     #[cfg(feature = "tui")]
-    if std::io::stdout().is_terminal() {
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    if std::io::stdout().is_terminal() && (cfg!(windows) || !is_dumb) {
         #[cfg(unix)]
         if let Err(error) = fcos_burn_cli::dashboard::keep_interrupt_key() {
             message(format_args!(
@@ -116,6 +125,13 @@ fn with_display(trainer: Trainer) -> Trainer {
 }
 
 fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, Error> {
+    if Tuner::is_search(folder) {
+        return Err(Error::OtherFolder {
+            path: folder.to_owned(),
+            is: "is the folder of a search",
+            command: "tune",
+        });
+    }
     let config: RunConfig = RunFolder::open(folder)?.read_config()?;
     let devices = args.training.devices();
     check_devices(
@@ -127,25 +143,28 @@ fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, E
     }
     trainer
         .resume(folder)
-        .map_err(|error| failure(error, folder))
+        .map_err(|error| match failure(error, folder) {
+            Error::Train(error) => Error::of_run_data(error, "change data.source there"),
+            error => error,
+        })
 }
 
-/// The configuration of a new run, and the weights to start from.
-fn configure(args: &Args) -> Result<(RunConfig, Option<InitialWeights>), Error> {
-    let (mut config, weights) = args.training.config()?;
+/// The configuration of a new run.
+fn configure(args: &Args) -> Result<RunConfig, Error> {
+    let mut config = args.training.config()?;
     match args.keep {
         Some(KeptEpoch::Best) => config.keep = Keep::Best,
         Some(KeptEpoch::Last) => config.keep = Keep::Last,
         None => {}
     }
-    match weights {
+    match &config.initial_weights {
         Some(InitialWeights::Builtin) => message(BUILTIN),
-        None if !config.data.source.is_generated() => {
+        None | Some(InitialWeights::Random) if !config.data.source.is_generated() => {
             message(format_args!("starting from random weights; {PRETRAINED}"));
         }
         _ => {}
     }
-    Ok((config, weights))
+    Ok(config)
 }
 
 /// What the built-in weights are, and how to start from random ones.
@@ -161,22 +180,19 @@ const PRETRAINED: &str = if cfg!(feature = "pretrained") {
      --weights with a file of torchvision's ResNets or FCOS, with a lower --lr"
 };
 
-fn train(
-    args: &Args,
-    mut trainer: Trainer,
-    config: RunConfig,
-    weights: Option<InitialWeights>,
-) -> Result<(PathBuf, Outcome), Error> {
+fn train(args: &Args, trainer: Trainer, config: RunConfig) -> Result<(PathBuf, Outcome), Error> {
     check_devices(&config.devices, config.precision)?;
-    if let Some(weights) = weights {
-        trainer = trainer.with_initial_weights(weights);
-    }
-    let folder = match &args.output {
-        Some(folder) => folder.clone(),
-        None => free_folder(&config)?,
+    let (folder, is_new) = match &args.output {
+        Some(folder) => {
+            let is_new = !folder.exists();
+            // Before the images are read.
+            args.outputs().create()?;
+            (folder.clone(), is_new)
+        }
+        None => (free_folder(&config)?, true),
     };
     let outcome = trainer.train(config, &folder);
-    if outcome.is_err() && args.output.is_none() {
+    if outcome.is_err() && is_new {
         // Frees the name if the run never started: this removes only an empty folder.
         let _ = fs::remove_dir(&folder);
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use fcos_burn::train::{
-    Interrupter, RunConfig,
+    Interrupter, RunFolder,
     tuning::{SearchSpace, SuccessiveHalving, Tuner, TuningConfig, TuningEvent, TuningOutcome},
 };
 use fcos_burn_cli::{
@@ -101,7 +101,7 @@ fn create(args: &Args, folder: &Path) -> Result<Tuner, Error> {
     outputs.check()?;
     let read = [args.training.config_file(), args.space.as_deref()];
     outputs.keep(read.into_iter().flatten())?;
-    let (mut base, weights): (RunConfig, _) = args.training.config()?;
+    let mut base = args.training.config()?;
     outputs.create()?;
     check_devices(&base.devices, base.precision)?;
     // The space is around the steps of the augmentation.
@@ -116,14 +116,17 @@ fn create(args: &Args, folder: &Path) -> Result<Tuner, Error> {
     if let Some(factor) = args.reduction {
         search = search.with_halving(SuccessiveHalving::default().with_factor(factor));
     }
-    let tuner = Tuner::create(folder, base, search)?;
-    Ok(match weights {
-        Some(weights) => tuner.with_initial_weights(weights),
-        None => tuner,
-    })
+    Ok(Tuner::create(folder, base, search)?)
 }
 
 fn resume(args: &Args, folder: &Path) -> Result<Tuner, Error> {
+    if !Tuner::is_search(folder) && RunFolder::open(folder).is_ok() {
+        return Err(Error::OtherFolder {
+            path: folder.to_owned(),
+            is: "is the folder of a training",
+            command: "train",
+        });
+    }
     let mut tuner = Tuner::open(folder)?;
     if let Some(trials) = args.trials {
         tuner = tuner.with_trials(trials)?;

@@ -77,6 +77,48 @@ fn own_data_starts_from_the_built_in_weights() {
 }
 
 #[test]
+fn the_configuration_of_a_run_repeats_its_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = data_set(dir, "data", &RED_BLUE);
+    let data = path(&data);
+    let (_, from_run) = train(dir, data, "first", &["--seed", "5", "--from-scratch"]);
+    let first = dir.join("first");
+    let starts = [
+        ("scratch", vec!["--from-scratch"], true),
+        ("builtin", vec![], false),
+        ("run", vec!["--weights", path(&first)], false),
+        (
+            "body",
+            vec!["--weights", path(&first), "--new-classifier"],
+            false,
+        ),
+    ];
+    let mut found = vec![from_run];
+    for (name, flags, is_random) in starts {
+        let (_, weights) = train(dir, data, name, &flags);
+        let config = dir.join(name).join("config.json");
+        let repeat = format!("{name}-again");
+        let (text, again) = train(dir, data, &repeat, &["--config", path(&config)]);
+        assert!(again == weights, "{name}");
+        assert_eq!(text.contains(SCRATCH), is_random, "{name}: {text}");
+        let [one, other] = [name, repeat.as_str()]
+            .map(|name| fs::read_to_string(dir.join(name).join("config.json")).unwrap());
+        assert_eq!(one, other);
+        found.push(weights);
+    }
+    for (index, weights) in found.iter().enumerate() {
+        assert!(!found[index + 1..].contains(weights), "{index}");
+    }
+
+    // Flags override the file.
+    let config = dir.join("scratch").join("config.json");
+    let flags = ["--config", path(&config), "--weights", "builtin"];
+    let (text, weights) = train(dir, data, "flag", &flags);
+    assert!(text.contains(BUILTIN) && weights == found[2], "{text}");
+}
+
+#[test]
 fn other_models_and_generated_data_start_from_random_weights() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

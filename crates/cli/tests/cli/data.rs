@@ -377,12 +377,16 @@ fn a_held_out_part_stays_the_same() {
     let (rest, _) = evaluated(dir, &folder, &["--data", path(&copy), "--split", "train"]);
     assert!(image_ids(&rest).is_disjoint(&image_ids(&found)));
     write_split(&copy, "val", &RED_BLUE, &["red", "blue"]);
-    let (own, _) = evaluated(dir, &folder, &["--data", path(&copy)]);
+    let (own, text) = evaluated(dir, &folder, &["--data", path(&copy)]);
     assert_eq!(image_ids(&own), BTreeSet::from([1, 2]));
+    let warning = "images are among those that the run was trained on";
+    assert!(!text.contains(warning), "{text}");
     let arguments = ["--weights", path(&folder), "--split", "nope"];
     assert_fails("evaluate", &arguments, 1, &["it has: train, held-out"]);
 
-    let (trained_on, _) = evaluated(dir, &folder, &["--split", "train"]);
+    let (trained_on, text) = evaluated(dir, &folder, &["--split", "train"]);
+    let warning = format!("13 of 13 {warning}");
+    assert!(text.contains(&warning), "{text}");
     assert!(image_ids(&trained_on).is_disjoint(&image_ids(&found)));
     // The evaluation of a finished run is repeated.
     fs::remove_file(folder.join("results.json")).unwrap();
@@ -442,6 +446,9 @@ fn a_run_finds_its_data_from_any_folder() {
     fs::rename(dir.join("data"), dir.join("moved")).unwrap();
     let arguments = ["--weights", path(&folder)];
     assert_fails("evaluate", &arguments, 1, &["if it has moved, use --data"]);
+    let arguments = ["--resume", path(&folder)];
+    let way = "if it has moved, change data.source there";
+    assert_fails("train", &arguments, 1, &[way]);
 }
 
 #[test]

@@ -207,6 +207,59 @@ fn an_unreadable_image_among_others_does_not_stop_them() {
     }
     let flags = ["--weights", "x", "--output", "x"];
     assert_fails("detect", &flags, 2, &["--input"]);
+    let file = dir.path().join("film.y4m");
+    fs::write(&file, video()).unwrap();
+    let flags = [
+        "--weights",
+        path(&weights),
+        "--output",
+        path(&out),
+        path(&file),
+    ];
+    assert_fails("detect", &flags, 1, &["film.y4m is a video", "--input -"]);
+}
+
+/// What is wrong with one output does not cost what goes to the others.
+#[test]
+fn a_picture_that_cannot_be_written_does_not_cost_the_detections() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let [out, csv, crops] = ["out", "found.csv", "crops"].map(|name| dir.path().join(name));
+    fs::create_dir_all(out.join("3.png")).unwrap();
+    let flags = [
+        "--weights",
+        path(&weights),
+        "--output",
+        path(&out),
+        "--csv",
+        path(&csv),
+        "--recursive",
+        path(&photos),
+    ];
+    assert_fails("detect", &flags, 1, &["3.png"]);
+    let found: Vec<ImageDetections> = read_json(&out.join("detections.json")).unwrap();
+    assert_eq!(found.len(), 4);
+    assert!(csv.is_file());
+
+    // The folder of the crops is printed, too, and said to have other files at the second time.
+    let more = [
+        "--no-pictures",
+        "--crops",
+        path(&crops),
+        "--score-threshold",
+        "0",
+    ];
+    let flags = [&flags[..], &more].concat();
+    for is_occupied in [false, true] {
+        let output = run("detect", &flags);
+        let printed = String::from_utf8(output.stdout.clone()).unwrap();
+        assert!(
+            printed.lines().any(|line| line == path(&crops)),
+            "{printed}"
+        );
+        let text = stderr(&output);
+        assert_eq!(text.contains("crops is not empty"), is_occupied, "{text}");
+    }
 }
 
 #[test]

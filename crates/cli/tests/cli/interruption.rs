@@ -436,6 +436,11 @@ fn a_run_is_not_resumed_with_other_data_or_another_model() {
             r#""iterations": 1"#,
             &["checkpoint", "is of iteration 2", "has only 1"],
         ),
+        (
+            r#""batch_size": 2"#,
+            r#""batch_size": 1"#,
+            &["an epoch has 4 steps, but had 2"],
+        ),
     ] {
         assert!(original.contains(from), "{original}");
         fs::write(&config, original.replace(from, to)).unwrap();

@@ -341,6 +341,10 @@ fn reports_are_made_again_and_runs_are_compared() {
     assert!(html.contains("the data of the run cannot be examined") && html.contains("/nowhere"));
     assert!(!html.contains("data:image/jpeg;base64,"));
     assert_fails("report", &args, 1, &["copy cannot be compared", "/nowhere"]);
+    // Such a report does not replace another one, unless it is named.
+    let kept = ["report.html stays as it is", "--output"];
+    assert_fails("report", &[path(&copy)], 1, &kept);
+    report(&[path(&copy), "--output", path(&copy.join("report.html"))]);
 
     fs::remove_file(copy.join("evaluation.json")).unwrap();
     assert_fails("report", &[path(&copy)], 1, &["is not finished"]);
@@ -598,6 +602,7 @@ fn detectors_are_exported_to_onnx() {
         windows.any(|window| window == text.as_bytes())
     };
     let whole = export(&["--format", "onnx"]);
+    assert!(export(&[]) == whole);
     assert!(contains(&whole, "NonMaxSuppression"));
     assert!(contains(&whole, "circle"));
     let flags = "--format onnx --outputs raw --half --image-size 64x48 --batch-size 1";
@@ -606,7 +611,8 @@ fn detectors_are_exported_to_onnx() {
     assert!(raw.len() < whole.len());
 
     let weights = ["--weights", path(&run_folder), "--output", path(&exported)];
-    let half = [&weights[..], &["--half"]].concat();
+    let torchvision = ["--format", "torchvision", "--half"];
+    let half = [&weights[..], &torchvision].concat();
     assert_fails("export", &half, 1, &["--half", "--format onnx"]);
     let folder = ["--format", "onnx", "--weights", path(&run_folder)];
     let unwritable = [&folder[..], &["--output", "/dev/null/model.onnx"]].concat();
@@ -678,7 +684,8 @@ fn errors_name_invalid_values() {
     usage(&["--epochs", "0"], "--epochs");
     usage(&["--association", "pse", "--beta", "-1"], "--beta");
     usage(&["--device", "tpu"], "tpu");
-    usage(&["--image-size", "0x64"], "--image-size");
+    usage(&["--image-size", "0x64"], "from 1 to 32,768");
+    usage(&["--focal-alpha", "a=0.5,b=1,a=0.3"], "'a' has two values");
     usage(&["--box-loss", "l1"], "l1");
     usage(&["--average-decay", "1"], "--average-decay");
     usage(&["--lr-decay", "exponential"], "exponential");
@@ -697,10 +704,31 @@ fn errors_name_invalid_values() {
         1,
         &["changes.json", "learning_rate"],
     );
+    for (changes, cause) in [
+        (
+            r#"{"optimization": {"learning_rate": "high"}}"#,
+            "optimization.learning_rate: invalid type: string",
+        ),
+        (
+            r#"{"model": {"head": {"tower_depth": -1}}}"#,
+            "model.head.tower_depth: ",
+        ),
+        (
+            r#"{"optimization": {"layer_decay": [1]}}"#,
+            "optimization.layer_decay: ",
+        ),
+    ] {
+        fs::write(&config, changes).unwrap();
+        let args = ["--config", path(&config)];
+        assert_fails("train", &args, 1, &["changes.json", cause]);
+    }
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let below = file.join("run");
     assert_fails("train", &["--output", path(&below)], 1, &["file/run"]);
+    // Before the data is read.
+    let args = ["--data", "no/such/data", "--output", path(&file)];
+    assert_fails("train", &args, 1, &["is a file", "--output"]);
     assert_fails("evaluate", &["--weights", "no/run"], 1, &["no/run"]);
     assert_fails(
         "train",

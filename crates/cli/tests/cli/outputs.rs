@@ -115,6 +115,17 @@ fn outputs_are_refused_before_the_work() {
     }
     assert!(contents(dir.path()) == before);
 
+    // Not those of another run, which is a copy here.
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for name in ["config.json", "model.bpk"] {
+        fs::copy(run_folder.join(name), copy.join(name)).unwrap();
+    }
+    let other = ["--weights", path(&copy), "--report", &evaluation];
+    assert_fails("evaluate", &other, 1, &[kept]);
+    let other = [path(&copy), "--output", &in_run("report.html")].map(str::to_owned);
+    assert_fails("report", &other.each_ref().map(String::as_str), 1, &[kept]);
+
     // Where a run has results and an evaluation of its own, others can be.
     let (results, new) = (in_run("results.json"), in_run("new/deep/truth.json"));
     let flags = ["--report", &evaluation, "--output", &results];

@@ -42,6 +42,15 @@ fn a_search_ends_with_a_configuration_for_training() {
     assert!(second.status.success(), "{text}");
     assert!(text.contains("trial 0 epoch 2: AP "), "{text}");
     assert!(!text.contains("trial 0 epoch 1: AP "), "{text}");
+    let fewer = ["--resume", path(&search), "--trials", "1"];
+    assert_fails("tune", &fewer, 1, &["at least 2, as so many have ended"]);
+    let other = ["--resume", path(&search)];
+    assert_fails(
+        "train",
+        &other,
+        1,
+        &["is the folder of a search", "tune --resume"],
+    );
     let table = String::from_utf8(second.stdout).unwrap();
     assert!(table.starts_with("# 2 of 2 trials"), "{table}");
     assert_eq!(table, fs::read_to_string(search.join("tuning.md")).unwrap());
@@ -58,6 +67,13 @@ fn a_search_ends_with_a_configuration_for_training() {
     let [of_best, of_run]: [RunConfig; 2] =
         [best, output.join("config.json")].map(|p| RunConfig::read(&p).unwrap());
     assert_eq!(of_best, of_run);
+    let other = ["--resume", path(&output)];
+    assert_fails(
+        "tune",
+        &other,
+        1,
+        &["is the folder of a training", "train --resume"],
+    );
 
     fs::write(&space, r#"{"optimization.rate": {"uniform": [0, 1]}}"#).unwrap();
     let other = dir.path().join("other");

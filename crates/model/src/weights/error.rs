@@ -32,6 +32,14 @@ pub enum WeightsError {
         /// Some of the names.
         names: String,
     },
+    /// The weights are those of a detector with several boxes per location, which has the same names.
+    #[error(
+        "the weights in {path} are those of a detector with anchors, such as RetinaNet, not of an FCOS"
+    )]
+    Anchors {
+        /// The file.
+        path: PathBuf,
+    },
     /// The classifier of the weights has another number of classes.
     #[error(
         "the weights in {path} are for {file} classes, but the model has {model}: \

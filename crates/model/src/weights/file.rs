@@ -103,7 +103,7 @@ impl WeightsFile {
     /// # Errors
     ///
     /// [`WeightsError::Read`] if the file cannot be read or is not a weights file;
-    /// [`WeightsError::Unknown`] if its network is not supported.
+    /// [`WeightsError::Unknown`] or [`WeightsError::Anchors`] if its network is not supported.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
         Self::of(tensors::read(path)?, path)
     }
@@ -136,12 +136,21 @@ impl WeightsFile {
                 Some((naming.current_name(name.strip_prefix(&prefix)?), tensor))
             })
             .collect();
-        Ok(Self {
+        let file = Self {
             path: path.to_owned(),
             naming,
             others: all - tensors.len(),
             tensors,
-        })
+        };
+        // Other projects' FCOS predict the four distances of one box.
+        let is_of_others = matches!(naming, TensorNaming::Torchvision | TensorNaming::Fcos);
+        let values = file
+            .shape("head.distances.weight")
+            .and_then(<[usize]>::first);
+        if is_of_others && values.is_some_and(|values| *values != 4) {
+            return Err(WeightsError::Anchors { path: file.path });
+        }
+        Ok(file)
     }
 
     /// The path of the file, or what [`from_bytes`](Self::from_bytes) calls it.
@@ -662,6 +671,26 @@ mod tests {
         for path in ["backbone.stem.conv.weight", "head.distances.weight"] {
             assert_eq!(values(&model, path), values(&original, path));
         }
+    }
+
+    /// torchvision's RetinaNet has nine anchors per location, and the names of its FCOS.
+    #[test]
+    fn a_detector_with_anchors_is_not_taken_for_an_fcos() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("retinanet.safetensors");
+        let zeros = vec![0; 36 * 4 * 9 * 4];
+        let shapes = [
+            (
+                "head.classification_head.cls_logits.weight",
+                vec![36, 4, 3, 3],
+            ),
+            ("head.regression_head.bbox_reg.weight", vec![36, 4, 3, 3]),
+        ];
+        let views =
+            shapes.map(|(name, shape)| (name, TensorView::new(Dtype::F32, shape, &zeros).unwrap()));
+        safetensors::serialize_to_file(views, None, &path).unwrap();
+        let error = WeightsFile::open(&path).unwrap_err();
+        assert!(matches!(error, WeightsError::Anchors { .. }), "{error}");
     }
 
     const BIAS: &str = "head.class_logits.bias";

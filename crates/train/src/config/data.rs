@@ -364,6 +364,13 @@ impl DataConfig {
         }))
     }
 
+    /// How many images of `dataset` are in the training data, by the content of their files. `None` if the training data
+    /// cannot be read.
+    pub fn training_images_in(&self, dataset: &DetectionDataset) -> Option<usize> {
+        let train = self.open(&self.train_split).ok()?;
+        Some(shared_images(&train, dataset))
+    }
+
     /// Opens the training data and the validation data.
     ///
     /// # Errors

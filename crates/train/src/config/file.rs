@@ -39,7 +39,8 @@ impl<C: BackboneConfig> RunConfig<C> {
     /// Names the file and what is malformed in it.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let config = read_config(path)?;
-        Ok(serde_json::from_value(config).map_err(malformed(path))?)
+        Ok(serde_path_to_error::deserialize(config)
+            .map_err(|error| malformed(path, wrong(&error)))?)
     }
 
     /// Replaces the values that the JSON file at `path` contains, at any depth, and keeps the
@@ -51,10 +52,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     /// Names the file, and the syntax error, the unknown field, or the value of the wrong type.
     pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
         let merged = self.merged(read_config(path)?);
-        Ok(merged.map_err(|cause| fcos_burn_detect::Error::Json {
-            path: path.to_owned(),
-            cause,
-        })?)
+        Ok(merged.map_err(|cause| malformed(path, cause))?)
     }
 
     /// Replaces the value of a field, which is named by its path, such as
@@ -71,6 +69,7 @@ impl<C: BackboneConfig> RunConfig<C> {
             read_all(whole)
         };
         set().map_err(|cause| {
+            let cause = cause.strip_prefix(&format!("{field}: ")).unwrap_or(&cause);
             ConfigError::new(field.to_owned(), value.clone(), format!("valid ({cause})"))
         })
     }
@@ -116,11 +115,12 @@ impl<C: BackboneConfig> RunConfig<C> {
 /// Reads a configuration in which every key has a meaning. The error is the cause.
 fn read_all<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     let mut unknown = None;
-    let config = serde_ignored::deserialize(value, |key| {
+    let mut ignore = |key: serde_ignored::Path<'_>| {
         // A `?` stands for an optional value.
         unknown.get_or_insert(key.to_string().replace(".?", ""));
-    });
-    let config = config.map_err(|error: serde_json::Error| error.to_string())?;
+    };
+    let every_key = serde_ignored::Deserializer::new(value, &mut ignore);
+    let config = serde_path_to_error::deserialize(every_key).map_err(|error| wrong(&error))?;
     match unknown {
         None => Ok(config),
         Some(key) => Err(format!("unknown field `{key}`")),
@@ -161,8 +161,25 @@ fn set(whole: &mut Value, path: &str, value: Value) -> Result<(), String> {
     }
 }
 
-fn malformed(path: &Path) -> impl FnOnce(serde_json::Error) -> fcos_burn_detect::Error + use<> {
-    fcos_burn_detect::Error::json(path)
+/// What is wrong, with the path of the value, or of the object that has an unknown field.
+fn wrong(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let cause = error.inner().to_string();
+    let path = error.path().to_string().replace(".?", "");
+    let path = match cause.starts_with("unknown field") {
+        true => path.rsplit_once('.').map_or("", |(object, _)| object),
+        false => path.as_str(),
+    };
+    match path {
+        "" | "." => cause,
+        path => format!("{path}: {cause}"),
+    }
+}
+
+fn malformed(path: &Path, cause: String) -> fcos_burn_detect::Error {
+    fcos_burn_detect::Error::Json {
+        path: path.to_owned(),
+        cause,
+    }
 }
 
 /// Merges `changes` into `value`, object by object.

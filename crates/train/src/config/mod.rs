@@ -6,6 +6,7 @@ mod data;
 mod early_stopping;
 mod file;
 mod ignore;
+mod initial_weights;
 mod optimization;
 mod optimizer;
 pub(crate) mod parameter_group;
@@ -46,6 +47,7 @@ pub(crate) use data::shared_images;
 pub use data::{DataConfig, DataSource};
 pub use early_stopping::EarlyStopping;
 pub use ignore::IgnoreRule;
+pub use initial_weights::InitialWeights;
 pub use optimization::OptimizationConfig;
 pub use optimizer::OptimizerConfig;
 pub use parameter_group::ParameterGroup;
@@ -114,6 +116,10 @@ pub struct RunConfig<C: BackboneConfig = ResNetConfig> {
     pub data: DataConfig,
     /// The detector.
     pub model: FcosConfig<C>,
+    /// The weights to start from. `None` leaves the choice to the program, and is the same as
+    /// [`InitialWeights::Random`] for a [`Trainer`](crate::Trainer). The configuration of a run states them.
+    #[serde(default)]
+    pub initial_weights: Option<InitialWeights>,
     /// The losses.
     pub objective: FcosObjectiveConfig,
     /// The network's input.
@@ -194,6 +200,7 @@ impl RunConfig {
         Self {
             data: DataConfig::shapes(ShapesConfig::default()),
             model: FcosConfig::paper(1),
+            initial_weights: None,
             objective: FcosObjectiveConfig::new(),
             input: InputConfig::fcos(),
             augment: None,
@@ -322,6 +329,7 @@ impl<C: BackboneConfig> RunConfig<C> {
         RunConfig {
             data: self.data,
             model: self.model.with_backbone(backbone),
+            initial_weights: self.initial_weights,
             objective: self.objective,
             input: self.input,
             augment: self.augment,
@@ -464,6 +472,23 @@ impl<C: BackboneConfig> RunConfig<C> {
             image_memory,
             ..self
         }
+    }
+
+    /// Sets [`initial_weights`](Self::initial_weights).
+    #[must_use]
+    pub fn with_initial_weights(self, weights: InitialWeights) -> Self {
+        Self {
+            initial_weights: Some(weights),
+            ..self
+        }
+    }
+
+    /// The same configuration with absolute paths, which do not depend on the folder that a program runs in.
+    #[must_use]
+    pub fn with_absolute_paths(mut self) -> Self {
+        self.data.source = self.data.source.absolute();
+        self.initial_weights = self.initial_weights.map(InitialWeights::absolute);
+        self
     }
 
     /// Sets [`seed`](Self::seed).
@@ -753,7 +778,12 @@ mod tests {
         let start = "batch_sise is 2, but must be valid (unknown field `batch_sise`";
         assert!(unknown.starts_with(start), "{unknown}");
         let wrong = error("optimization.learning_rate", json!("fast"));
-        assert!(wrong.starts_with("optimization.learning_rate is \"fast\", but must be valid ("));
+        let start = "optimization.learning_rate is \"fast\", but must be valid (invalid type";
+        assert!(wrong.starts_with(start), "{wrong}");
+        let unknown = error("model.head", json!({"tower_dept": 1}));
+        let start =
+            "model.head is {\"tower_dept\":1}, but must be valid (unknown field `tower_dept`";
+        assert!(unknown.starts_with(start), "{unknown}");
     }
 
     #[test]

@@ -31,6 +31,9 @@ const KEPT: usize = 2;
 pub struct Position {
     /// The number of completed steps.
     pub iteration: usize,
+    /// The number of steps in an epoch, if the position is not that of the start.
+    #[serde(default)]
+    pub(crate) steps_per_epoch: Option<usize>,
     /// The metrics of the current epoch so far.
     pub(crate) epoch: EpochProgress,
 }

@@ -57,7 +57,7 @@ use self::{
 };
 use crate::{
     Error, RunConfig,
-    config::{DataSource, Keep, OptimizationConfig, USUAL_STEPS, shared_images},
+    config::{DataSource, InitialWeights, Keep, OptimizationConfig, USUAL_STEPS, shared_images},
     data::{
         Assigner, BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
         check::{Unreadable, check},
@@ -74,7 +74,7 @@ pub use failed_step::{FailedImage, FailedStep};
 pub use log_renderer::LineRenderer;
 #[cfg(test)]
 pub(crate) use setup::random_model;
-pub use setup::{InitialWeights, initial_model, open_devices, trainable};
+pub use setup::{initial_model, open_devices, trainable};
 
 /// How a training ended.
 #[derive(Debug)]
@@ -112,7 +112,6 @@ pub struct Trainer {
     interrupter: Interrupter,
     stop_rule: Option<StopRule>,
     display: Display,
-    initial_weights: Option<InitialWeights>,
     devices: Option<Vec<DeviceName>>,
     terms: Vec<Arc<dyn LossTerm>>,
     assigner: Option<Assigner>,
@@ -128,13 +127,12 @@ impl Default for Trainer {
 }
 
 impl Trainer {
-    /// A trainer with random initial weights and logged progress.
+    /// A trainer that logs its progress.
     pub fn new() -> Self {
         Self {
             interrupter: Interrupter::new(),
             stop_rule: None,
             display: Display::Log,
-            initial_weights: None,
             devices: None,
             terms: Vec::new(),
             assigner: None,
@@ -208,16 +206,6 @@ impl Trainer {
     pub fn with_dashboard(self) -> Self {
         Self {
             display: Display::Dashboard,
-            ..self
-        }
-    }
-
-    /// Starts from `weights` of the same model (see [`RunConfig::with_model_of`]). Classes are
-    /// matched by name.
-    #[must_use]
-    pub fn with_initial_weights(self, weights: InitialWeights) -> Self {
-        Self {
-            initial_weights: Some(weights),
             ..self
         }
     }
@@ -350,12 +338,12 @@ impl Trainer {
                 config.batch_size
             );
         }
-        let mut model = initial_model(&config, &devices[0])?;
-        if let Some(weights) = &self.initial_weights {
-            model = weights.load(model, &config.data.categories)?;
-            return_freed_memory();
-        }
-        let warnings = untrained_layers(&model, self.initial_weights.as_ref())
+        let weights = config.initial_weights.get_or_insert(InitialWeights::Random);
+        let weights = weights.clone();
+        let model = initial_model(&config, &devices[0])?;
+        let model = weights.load(model, &config.data.categories)?;
+        return_freed_memory();
+        let warnings = untrained_layers(&model, &weights)
             .into_iter()
             .chain(schedule_warnings(&config.optimization, steps));
         for warning in warnings {
@@ -371,7 +359,7 @@ impl Trainer {
             (config.optimization.average_decay).map(|decay| WeightAverage::new(&model, decay));
         checkpoints.save(&position, &model, &optimizer, average.as_ref())?;
         // The run may be evaluated or resumed from another folder.
-        config.data.source = config.data.source.absolute();
+        config = config.with_absolute_paths();
         config.write(&folder.config_path())?;
         let checkpoint = Checkpoint {
             position,
@@ -650,12 +638,9 @@ impl Splits {
 }
 
 /// A warning if layers stay as they were drawn.
-fn untrained_layers<B: Backbone>(
-    model: &Fcos<B>,
-    weights: Option<&InitialWeights>,
-) -> Option<String> {
+fn untrained_layers<B: Backbone>(model: &Fcos<B>, weights: &InitialWeights) -> Option<String> {
     let count = OptimizationConfig::num_untrained(model);
-    (weights.is_none() && count > 0).then(|| {
+    (*weights == InitialWeights::Random && count > 0).then(|| {
         format!(
             "{count} values of the detector are not trained (frozen layers), and no weights are loaded: they stay as \
              they were initialized. Start from weights, or train all layers"
@@ -708,6 +693,16 @@ impl<C: BackboneConfig> Run<C> {
                 cause: format!(
                     "the checkpoint is of iteration {}, but the training has only {}",
                     position.iteration, steps.total
+                ),
+            });
+        }
+        let per_epoch = position.steps_per_epoch.get_or_insert(steps.per_epoch);
+        if *per_epoch != steps.per_epoch {
+            return Err(Error::Run {
+                path: self.folder.config_path(),
+                cause: format!(
+                    "an epoch has {} steps, but had {per_epoch} before the checkpoint: the batch size has changed",
+                    steps.per_epoch
                 ),
             });
         }
@@ -794,7 +789,10 @@ impl<C: BackboneConfig> Run<C> {
             SplitCounts::of("training", &self.data.train),
             SplitCounts::of("validation", &self.data.val),
         ];
-        recorded.sessions.push(Session::here(devices, steps_before));
+        let threads = rayon::current_num_threads();
+        recorded
+            .sessions
+            .push(Session::here(devices, threads, steps_before));
         Ok(write_json(&self.folder.provenance_path(), recorded)?)
     }
 

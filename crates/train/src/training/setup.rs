@@ -1,9 +1,6 @@
 //! Setup of a training: devices, initial model, trainable detector.
 
-use std::{
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::sync::{Mutex, PoisonError};
 
 use burn::{
     module::{Module, ModuleVisitor, Param},
@@ -20,31 +17,11 @@ use fcos_burn_model::{
     weights::WeightsFile,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::class_transfer::ClassTransfer;
 use crate::{
-    Error, RunConfig, RunFolder, builtin,
+    Error, InitialWeights, RunConfig, RunFolder, builtin,
     step::{DeviceGroup, TrainableDetector},
 };
-
-/// The weights that a training starts from: a run folder, or a weights file in any format that
-/// [`WeightsFile`] supports.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum InitialWeights {
-    /// All weights in the file; of a classification network, those of the backbone. The classifier
-    /// keeps the classes that the data has, too, by name (see [`class_names`]).
-    All(PathBuf),
-    /// All weights except the classifier's, for classes whose names mean something else in the
-    /// weights.
-    Body(PathBuf),
-    /// All weights except the classifier's of a small detector that comes with this crate, for
-    /// the model of [`RunConfig::with_builtin_model`]. It was trained on the
-    /// [generated set](fcos_burn_data::synthetic).
-    Builtin,
-}
 
 impl InitialWeights {
     /// Loads the weights into `model`, which must match them (see
@@ -63,10 +40,14 @@ impl InitialWeights {
         model: Fcos<B>,
         categories: &[Category],
     ) -> Result<Fcos<B>, Error> {
-        let (Self::All(path) | Self::Body(path)) = self else {
-            let (model, loaded) = builtin::weights()?.load_without_classifier(model)?;
-            log::info!("{loaded}");
-            return Ok(model);
+        let path = match self {
+            Self::All(path) | Self::Body(path) => path,
+            Self::Random => return Ok(model),
+            Self::Builtin => {
+                let (model, loaded) = builtin::weights()?.load_without_classifier(model)?;
+                log::info!("{loaded}");
+                return Ok(model);
+            }
         };
         let file = match path.is_dir() {
             true => RunFolder::open(path)?.model_path(),
@@ -74,7 +55,6 @@ impl InitialWeights {
         };
         let weights = WeightsFile::open(&file)?;
         let (model, loaded) = match self {
-            Self::Body(_) | Self::Builtin => weights.load_without_classifier(model)?,
             Self::All(_) => match class_names(&weights)? {
                 Some(names) => {
                     let transfer = ClassTransfer::new(categories, &names);
@@ -91,6 +71,7 @@ impl InitialWeights {
                     weights.load(model)?
                 }
             },
+            _ => weights.load_without_classifier(model)?,
         };
         log::info!("{loaded}");
         Ok(model)

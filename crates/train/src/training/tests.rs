@@ -184,9 +184,8 @@ fn layers_that_stay_random_are_told() {
         let mut config = tiny();
         config.model.backbone.frozen_stages = frozen_stages;
         let model = initial_model(&config, &Device::flex().autodiff()).unwrap();
-        let builtin = Some(&InitialWeights::Builtin);
-        assert_eq!(untrained_layers(&model, builtin), None);
-        untrained_layers(&model, None)
+        assert_eq!(untrained_layers(&model, &InitialWeights::Builtin), None);
+        untrained_layers(&model, &InitialWeights::Random)
     };
     assert_eq!(untrained(0), None);
     // The convolution of the stem, 3 × 7 × 7, and its normalization.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{SearchSpace, SuccessiveHalving, TrialEnd, TrialEpoch, TrialResult, TrialValues};
-use crate::{Error, InitialWeights};
+use crate::Error;
 
 /// How a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,6 @@ pub(super) struct Record {
     pub(super) epochs: usize,
     pub(super) halving: SuccessiveHalving,
     pub(super) space: SearchSpace,
-    pub(super) initial_weights: Option<InitialWeights>,
     /// Of the trials that have ended, in order.
     pub(super) results: Vec<TrialResult>,
 }
@@ -212,7 +211,6 @@ mod tests {
             epochs: 9,
             halving: SuccessiveHalving::default(),
             space: serde_json::from_value(space).unwrap(),
-            initial_weights: None,
             results: Vec::new(),
         }
     }

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use serde_json::Value;
+
 use super::{TrialResult, search::Record, trial::percent};
 
 /// A summary, the trials by rank, and the AP of their epochs.
@@ -33,7 +35,7 @@ impl Display for Record {
                 result.trial
             )?;
             for path in &paths {
-                let value = result.values.get(*path).map(ToString::to_string);
+                let value = result.values.get(*path).map(shown);
                 write!(f, " {} |", value.unwrap_or_default().replace('|', "\\|"))?;
             }
             writeln!(f)?;
@@ -58,6 +60,14 @@ impl Display for Record {
     }
 }
 
+/// A value, with the digits of 32 bits if these are all that it has.
+pub(super) fn shown(value: &Value) -> String {
+    match value.as_f64().filter(|_| value.is_f64()) {
+        Some(number) if f64::from(number as f32) == number => (number as f32).to_string(),
+        _ => value.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -77,7 +87,7 @@ mod tests {
             json!({"trial": trial, "values": values, "epochs": epochs(aps), "end": end})
         };
         let record: Record = serde_json::from_value(json!({
-            "trials": 5, "seed": 0, "epochs": 2, "halving": {}, "initial_weights": null,
+            "trials": 5, "seed": 0, "epochs": 2, "halving": {},
             "space": {"optimization.learning_rate": {"uniform": [0, 1]}},
             "results": [
                 result(0, 0.1, &[0.1, 0.2], "completed"),

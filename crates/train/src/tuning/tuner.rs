@@ -18,6 +18,7 @@ use fcos_burn_model::{ConfigError, file::write_whole};
 use super::{
     SearchSpace, SuccessiveHalving, TrialEnd, TrialEpoch, TrialResult, TrialValues, TuningOutcome,
     search::{Judge, Record, TrainTrial, Trained, search},
+    table::shown,
     trial::percent,
 };
 use crate::{
@@ -104,7 +105,7 @@ impl fmt::Display for TuningEvent {
             Self::Started { trial, values } => {
                 write!(f, "trial {trial}:")?;
                 for (path, value) in values {
-                    write!(f, " {path} {value}")?;
+                    write!(f, " {path} {}", shown(value))?;
                 }
                 Ok(())
             }
@@ -164,14 +165,15 @@ impl Tuner {
             let value = format!("{:?}", base.duration);
             return Err(ConfigError::new("duration", value, "a number of epochs").into());
         };
-        base.data.source = base.data.source.absolute();
+        // The configuration of the best trial repeats it, whoever reads it.
+        base.initial_weights.get_or_insert(InitialWeights::Random);
+        let base = base.with_absolute_paths();
         let record = Record {
             trials: search.trials,
             seed: base.seed,
             epochs,
             halving: search.halving,
             space: search.space,
-            initial_weights: None,
             results: Vec::new(),
         };
         let tuner = Self::new(folder, base, record).with_trials(search.trials)?;
@@ -184,6 +186,11 @@ impl Tuner {
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         tuner.base.write(&folder.join(BASE))?;
         Ok(tuner)
+    }
+
+    /// Whether `folder` has a search.
+    pub fn is_search(folder: &Path) -> bool {
+        folder.join(RECORD).is_file()
     }
 
     /// The search in `folder`, to continue it.
@@ -216,10 +223,14 @@ impl Tuner {
     ///
     /// # Errors
     ///
-    /// Fails if it is 0, or if a trial would have an invalid configuration.
+    /// Fails if it is 0 or less than the number of trials that have ended, or if a trial would have an invalid
+    /// configuration.
     pub fn with_trials(mut self, trials: usize) -> Result<Self, Error> {
         let holds = (1..=100_000).contains(&trials);
         ConfigError::ensure(holds, "trials", trials, "from 1 to 100,000")?;
+        let ended = self.record.results.len();
+        let at_least = format!("at least {ended}, as so many have ended");
+        ConfigError::ensure(trials >= ended, "trials", trials, at_least)?;
         for trial in self.record.results.len()..trials {
             self.base
                 .with_fields(&self.record.values(trial))?
@@ -227,13 +238,6 @@ impl Tuner {
         }
         self.record.trials = trials;
         Ok(self)
-    }
-
-    /// Starts every trial from these weights.
-    #[must_use]
-    pub fn with_initial_weights(mut self, weights: InitialWeights) -> Self {
-        self.record.initial_weights = Some(weights);
-        self
     }
 
     /// Stops after the epoch in which all trials together have trained for this time. A continued search counts the time
@@ -387,12 +391,9 @@ impl TrainTrial for Trials<'_> {
             if let Some(devices) = &tuner.devices {
                 trainer = trainer.with_devices(devices.clone());
             }
-            let trained = match (has_begun, &tuner.record.initial_weights) {
-                (true, _) => trainer.resume(&path),
-                (false, Some(weights)) => trainer
-                    .with_initial_weights(weights.clone())
-                    .train(tuner.base.with_fields(&values)?, &path),
-                (false, None) => trainer.train(tuner.base.with_fields(&values)?, &path),
+            let trained = match has_begun {
+                true => trainer.resume(&path),
+                false => trainer.train(tuner.base.with_fields(&values)?, &path),
             };
             end = match trained {
                 Err(Error::NotFinite { .. }) => Some(TrialEnd::Diverged),

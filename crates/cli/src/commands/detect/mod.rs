@@ -206,6 +206,12 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     outputs.check()?;
     let inputs = inputs(args)?;
     outputs.keep_images(inputs.files.iter().map(PathBuf::as_path))?;
+    for folder in outputs.occupied() {
+        message(format_args!(
+            "warning: {} is not empty: files of other detections stay there",
+            folder.display()
+        ));
+    }
     let detector = detector(args, &outputs)?;
     let threads = available_parallelism().map_or(1, |cores| cores.get().div_ceil(2).min(8));
     let mut writer = DetectionWriter::start(args.output.config(), detector.categories(), threads)?;
@@ -220,8 +226,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let mut is_complete = inputs.unreadable.is_empty();
     let mut last = None;
     let mut done = 0;
+    let mut failure = None;
     for found in found {
-        match found {
+        let written = match found {
             Ok((Place { file, frame }, image, detections)) => {
                 // The frames of an animation are one file.
                 done += usize::from(last.replace(file) != Some(file));
@@ -234,17 +241,27 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
                     frame.map_or_else(String::new, |frame| format!(" frame {frame}")),
                     if count == 1 { "object" } else { "objects" }
                 ));
-                writer.write(&files[file], frame, image, detections)?;
+                writer.write(&files[file], frame, image, detections)
             }
             Err(DetectError::Data(error)) => {
                 is_complete = false;
                 done += 1;
                 message(format_args!("error: {error}"));
+                Ok(())
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            failure = Some(error);
+            break;
         }
     }
-    for path in writer.finish()? {
+    // What was found until then is not lost.
+    let written = writer.finish();
+    if let Some(error) = failure {
+        return Err(error.into());
+    }
+    for path in written? {
         print(format_args!("{}\n", path.display()))?;
     }
     if stop.was_early.get() {
