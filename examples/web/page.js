@@ -23,8 +23,9 @@ async function guarded(work) {
   }
 }
 
-/** Does works one after the other, so that a detector is not replaced while it detects. */
 let last = Promise.resolve();
+
+/** Runs one task after the other, so that a detector is not replaced while it detects. */
 function queued(work) {
   const next = last.then(work);
   last = next.catch(() => {});

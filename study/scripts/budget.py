@@ -129,7 +129,7 @@ def worker(args):
         )
         return
     model = YOLO(str(args.output / "weights" / "last.pt"))
-    truth = json.loads((args.data / "truth.json").read_text())
+    truth = json.loads((args.data / "ground-truth.json").read_text())
     ids = [category["id"] for category in sorted(truth["categories"], key=lambda category: category["id"])]
     found = []
     for image in truth["images"]:
@@ -146,7 +146,7 @@ def worker(args):
 def prepare(args):
     """Writes the data for YOLO and the ground truth, once."""
     output = args.output
-    if (output / "coco" / "truth.json").exists():
+    if (output / "coco" / "ground-truth.json").exists():
         return
     splits = [name for name in (args.train_split, args.val_split) if name]
     chosen = [part for name in splits for part in ("--split", name)]
@@ -162,7 +162,7 @@ def prepare(args):
     yaml = f"path: {(output / 'yolo').resolve()}\ntrain: {folders[train].relative_to(output / 'yolo')}\n"
     (output / "yolo" / "data.yaml").write_text(f"{yaml}val: {folders[val].relative_to(output / 'yolo')}\n{names}")
     truth = converted.annotations_of(output / "coco", val)
-    (output / "coco" / "truth.json").write_text(json.dumps(truth))
+    (output / "coco" / "ground-truth.json").write_text(json.dumps(truth))
 
 
 def measure(args, program, seconds, seed):
@@ -179,7 +179,7 @@ def measure(args, program, seconds, seed):
         epochs = max(1, int((seconds - cost["start"]) / cost["epoch"]))
         run = Path(folder) / "run"
         used = program.train(epochs, seed, run)
-        found = score(args.output / "coco" / "truth.json", program.results(run))
+        found = score(args.output / "coco" / "ground-truth.json", program.results(run))
         program.keep(run, kept.with_suffix(""))
     row = {"program": program.name, "budget": seconds, "seed": seed, "epochs": epochs, "cpu_seconds": used, **found}
     kept.write_text(json.dumps(row))

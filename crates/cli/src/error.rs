@@ -144,12 +144,20 @@ pub enum Error {
         .0.display()
     )]
     VideoFile(PathBuf),
-    /// The data of a run cannot be opened, and it has a report.
+    /// Initial weights are set as a field, but the model has to be theirs.
+    #[error("initial_weights is not set by --set, but by --weights or --from-scratch")]
+    WeightsBySet,
+    /// The detections of a run cannot be examined, and it has a report.
     #[error(
-        "{} stays as it is, since a new one would have no pictures; to write one, name a file with --output",
-        .0.display()
+        "{} stays as it is, since a new one would have no pictures ({cause}); to write one, name a file with --output",
+        path.display()
     )]
-    KeptReport(PathBuf),
+    KeptReport {
+        /// The report.
+        path: PathBuf,
+        /// Why the detections cannot be examined.
+        cause: String,
+    },
     /// A folder or pattern has no images.
     #[error("{} has no images{left_out}", input.display())]
     NoImages {

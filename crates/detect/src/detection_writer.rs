@@ -92,8 +92,9 @@ impl OutputConfig {
 ///     .with_csv(Some("found/detections.csv".into()));
 /// let mut writer = DetectionWriter::start(config, detector.categories(), 2)?;
 /// let file = Path::new("photo.jpg");
-/// let image = read_image(file)?;
-/// let detections = detector.detect(vec![image.clone()])?.concat();
+/// let images = [read_image(file)?];
+/// let detections = detector.detect(&images)?.concat();
+/// let [image] = images;
 /// writer.write(file, None, image, detections)?;
 /// writer.finish()?;
 /// # Ok::<(), fcos_burn_detect::Error>(())

@@ -33,7 +33,7 @@ pub const DEFAULT_SCORE_THRESHOLD: f32 = 0.3;
 ///
 /// let detector = Detector::load(Path::new("runs/shapes"), &DeviceName::CPU, Precision::F32)?;
 /// let image = image::open("photo.jpg")?.into_rgb8();
-/// for detection in detector.detect(vec![image])?.concat() {
+/// for detection in detector.detect(&[image])?.concat() {
 ///     let category = &detector.categories()[detection.label];
 ///     println!("{} {:.2} {:?}", category.name, detection.score, detection.bbox);
 /// }
@@ -291,7 +291,7 @@ impl<B: Backbone> Detector<B> {
     /// # Errors
     ///
     /// Fails if an image cannot be resized.
-    pub fn detect(&self, images: Vec<RgbImage>) -> Result<Vec<Vec<Detection>>, Error> {
+    pub fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>, Error> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
@@ -337,7 +337,7 @@ impl<B: Backbone> Detector<B> {
             let (dataset, input) = (dataset.clone(), self.input.clone());
             Loader::new(len.div_ceil(batch_size), workers, move |batch| {
                 let images = range(batch).map(|index| dataset.image(index));
-                input.batch(images.collect::<Result<_, _>>()?)
+                input.batch(&images.collect::<Result<Vec<_>, _>>()?)
             })
         };
         let loader = loader.map_err(|error| Error::Workers(error.to_string()))?;

@@ -179,20 +179,11 @@ impl InputConfig {
     /// # Errors
     ///
     /// Fails if an image cannot be resized.
-    pub fn batch(&self, mut images: Vec<RgbImage>) -> Result<InputBatch, DataError> {
-        let originals = sizes(&images);
-        let mut left = self.test_time_augmentation.scales.len();
-        self.views(&originals, |resize| {
-            left -= 1;
-            let images = match left {
-                0 => std::mem::take(&mut images),
-                _ => images.clone(),
-            };
-            self.stacked(resize, images)
-        })
+    pub fn batch(&self, images: &[RgbImage]) -> Result<InputBatch, DataError> {
+        self.views(&sizes(images), |resize| self.stacked(resize, images))
     }
 
-    /// Like [`batch`](Self::batch), for an image that is too large to be copied.
+    /// Like [`batch`](Self::batch), for an image that is too large to be normalized at its own size.
     pub(crate) fn batch_of_large(&self, image: &RgbImage) -> Result<InputBatch, DataError> {
         self.views(&sizes(std::slice::from_ref(image)), |resize| {
             let shrunk = resize.image(image, self.interpolation)?;
@@ -200,7 +191,7 @@ impl InputConfig {
                 width: shrunk.width(),
                 height: shrunk.height(),
             };
-            self.stacked(own, vec![shrunk])
+            self.stacked(own, &[shrunk])
         })
     }
 
@@ -210,10 +201,9 @@ impl InputConfig {
     /// # Errors
     ///
     /// Fails if an image cannot be resized.
-    pub fn single_view(&self, images: Vec<RgbImage>) -> Result<InputView, DataError> {
-        let originals = sizes(&images);
+    pub fn single_view(&self, images: &[RgbImage]) -> Result<InputView, DataError> {
         let batch = self.stacked(self.resize, images)?;
-        Ok(InputView::new(batch, None, &originals))
+        Ok(InputView::new(batch, None, &sizes(images)))
     }
 
     /// All views of images of these sizes, `[height, width]`. `stacked` resizes them.
@@ -235,17 +225,18 @@ impl InputConfig {
         Ok(InputBatch { views })
     }
 
-    fn stacked(&self, resize: Resize, images: Vec<RgbImage>) -> Result<ImageBatch, DataError> {
+    fn stacked(&self, resize: Resize, images: &[RgbImage]) -> Result<ImageBatch, DataError> {
         let (normalization, multiple) = (self.normalization, self.size_multiple);
         match self.interpolation {
             Interpolation::Antialiased => {
-                let samples = images
-                    .into_iter()
-                    .map(|image| resize.resize(Sample::new(image, []), self.interpolation))
-                    .collect::<Result<Vec<Sample>, DataError>>()?;
+                let resized = images
+                    .iter()
+                    .map(|image| Ok(Sample::new(resize.image(image, self.interpolation)?, [])))
+                    .collect::<Result<Vec<Sample>, DataError>>();
+                let samples = resized?;
                 Ok(stack(&samples, normalization, multiple))
             }
-            Interpolation::Pointwise => stack_resized(&images, resize, normalization, multiple),
+            Interpolation::Pointwise => stack_resized(images, resize, normalization, multiple),
         }
     }
 }

@@ -63,7 +63,7 @@ impl<B: Backbone> Detector<B> {
     /// let detector = Detector::load(Path::new("runs/mine"), &DeviceName::CPU, Precision::F32)?;
     /// let files = ImageListing::of("photos")?.images;
     /// let inputs = files.iter().map(|file| {
-    ///     Ok::<_, DataError>((file, detector.input().batch(vec![read_image(file)?])?))
+    ///     Ok::<_, DataError>((file, detector.input().batch(&[read_image(file)?])?))
     /// });
     /// for found in detector.detect_stream(inputs, 8)? {
     ///     let (file, detections) = found?;
@@ -215,12 +215,20 @@ mod tests {
         let images = images();
         let expected: Vec<Vec<Detection>> = images
             .iter()
-            .map(|image| detector.detect(vec![image.clone()]).unwrap().concat())
+            .map(|image| {
+                detector
+                    .detect(std::slice::from_ref(image))
+                    .unwrap()
+                    .concat()
+            })
             .collect();
         for batch_size in [1, 2, 3, 20] {
             let inputs = (0..).zip(&images).map(|(index, image)| match index {
                 3 => Err(index),
-                _ => Ok((index, detector.input().batch(vec![image.clone()]).unwrap())),
+                _ => Ok((
+                    index,
+                    detector.input().batch(std::slice::from_ref(image)).unwrap(),
+                )),
             });
             let found: Vec<_> = detector
                 .detect_stream(inputs, batch_size)
@@ -252,7 +260,10 @@ mod tests {
         let images = images();
         let inputs = images.iter().cycle().take(100).map(|image| {
             taken.set(taken.get() + 1);
-            Ok::<_, ()>(((), detector.input().batch(vec![image.clone()]).unwrap()))
+            Ok::<_, ()>((
+                (),
+                detector.input().batch(std::slice::from_ref(image)).unwrap(),
+            ))
         });
         for (yielded, found) in detector.detect_stream(inputs, 3).unwrap().enumerate() {
             assert!(found.is_ok());

@@ -148,14 +148,17 @@ mod tests {
     }
 
     fn detect(detector: &Detector, image: &RgbImage) -> Vec<Detection> {
-        let found = detector.detect(vec![image.clone()]).unwrap().concat();
+        let found = detector
+            .detect(std::slice::from_ref(image))
+            .unwrap()
+            .concat();
         assert!(!found.is_empty());
         found
     }
 
     /// The detections in one view of an image.
     fn seen(detector: &Detector, image: &RgbImage, view: usize) -> Vec<Detection> {
-        let mut batch = detector.input().batch(vec![image.clone()]).unwrap();
+        let mut batch = detector.input().batch(std::slice::from_ref(image)).unwrap();
         let views = vec![batch.views.swap_remove(view)];
         detector.detect_batches(vec![InputBatch { views }]).concat()
     }
@@ -308,7 +311,7 @@ mod tests {
             let images = [(60, 50), (50, 120), (60, 50), (61, 50)].map(|(w, h)| picture(w, h));
             let expected = images.each_ref().map(|image| detect(&detector, image));
             let inputs = images.iter().map(|image| {
-                let input = detector.input().batch(vec![image.clone()]).unwrap();
+                let input = detector.input().batch(std::slice::from_ref(image)).unwrap();
                 Ok::<_, ()>(((), input))
             });
             let streamed = detector.detect_stream(inputs, 3).unwrap();

@@ -191,7 +191,7 @@ impl<B: Backbone> Detector<B> {
         tiling.validate()?;
         let windows = tiling.windows(image.dimensions());
         if windows.len() <= 1 {
-            return Ok(self.detect(vec![image.clone()])?.concat());
+            return Ok(self.detect(std::slice::from_ref(image))?.concat());
         }
         let mut found = self.large_objects(image, tiling)?;
         let columns = windows.iter().take_while(|window| window.y == 0).count();
@@ -214,7 +214,8 @@ impl<B: Backbone> Detector<B> {
                 .clone()
                 .with_resize(tiling.resize.unwrap_or(own));
             input.validate()?;
-            let detections = self.detect_inputs(vec![input.batch(pixels.collect())?]);
+            let pixels: Vec<RgbImage> = pixels.collect();
+            let detections = self.detect_inputs(vec![input.batch(&pixels)?]);
             for (window, detections) in windows.iter().zip(detections) {
                 let view = window.view(image.dimensions());
                 found.extend(detections.into_iter().map(|mut detection| {
@@ -331,7 +332,10 @@ mod tests {
     fn an_image_of_one_tile_is_detected_without_tiles() {
         let detector = detector();
         let image = picture(90, 64);
-        let expected = detector.detect(vec![image.clone()]).unwrap().concat();
+        let expected = detector
+            .detect(std::slice::from_ref(&image))
+            .unwrap()
+            .concat();
         assert!(!expected.is_empty());
         let found = detector.detect_tiled(&image, &Tiling::new(90, 64)).unwrap();
         assert_eq!(found, expected);

@@ -64,7 +64,7 @@ impl<B: Backbone> Detector<B> {
             None => {
                 let input = self.input().clone();
                 let prepare = move |frame: RgbImage| {
-                    let input = input.batch(vec![frame.clone()])?;
+                    let input = input.batch(std::slice::from_ref(&frame))?;
                     Ok((frame, input))
                 };
                 let detect = |inputs| self.detect_stream(inputs, batch_size);
@@ -193,7 +193,7 @@ mod tests {
                 assert_eq!(image, frame(number));
                 let expected = match tiling {
                     Some(tiling) => detector.detect_tiled(&image, tiling).unwrap(),
-                    None => detector.detect(vec![image]).unwrap().concat(),
+                    None => detector.detect(&[image]).unwrap().concat(),
                 };
                 assert_eq!(detections.len(), expected.len());
                 for (one, other) in detections.iter().zip(&expected) {

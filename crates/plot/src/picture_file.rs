@@ -7,15 +7,16 @@ use image::RgbImage;
 use crate::PlotError;
 
 /// Writes a picture in the format given by the extension of `path`: PNG, JPEG, WebP, BMP,
-/// GIF or TIFF. No incomplete file stays.
+/// GIF or TIFF. If this fails, no new file stays.
 ///
 /// # Errors
 ///
 /// [`PlotError::Draw`] names the file and the cause.
 pub fn save_picture(path: &Path, picture: &RgbImage) -> Result<(), PlotError> {
+    let is_new = !path.exists();
     picture.save(path).map_err(|error| {
-        if path.is_file() {
-            // Of two causes, the first one is told.
+        if is_new {
+            // The first error is the one that is reported.
             let _ = std::fs::remove_file(path);
         }
         PlotError::Draw {
@@ -50,5 +51,9 @@ mod tests {
             let error = save_picture(&path, &RgbImage::new(2, 2)).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
         }
+        let notes = folder.path().join("notes.txt");
+        std::fs::write(&notes, "mine").unwrap();
+        assert!(save_picture(&notes, &RgbImage::new(2, 2)).is_err());
+        assert_eq!(std::fs::read_to_string(&notes).unwrap(), "mine");
     }
 }

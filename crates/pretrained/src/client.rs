@@ -36,8 +36,8 @@ pub(crate) struct Bytes {
 
 impl Client {
     /// Fails if the source is neither an HTTPS address nor an HTTP address of this machine: over
-    /// HTTP, others on the network would see what is fetched. Also if it has a query, which could not be
-    /// followed by the name of a file.
+    /// HTTP, others on the network would see what is fetched. Fails if it has a query, which the name of a file
+    /// cannot follow.
     pub(crate) fn new(options: &Options) -> Result<Self, Error> {
         let refused = |cause: &str| Error::Source {
             address: Address::new(&options.source).to_string(),

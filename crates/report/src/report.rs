@@ -53,6 +53,11 @@ impl<'a> Report<'a> {
         &self.run
     }
 
+    /// Why the page has no pictures; `None` if it has.
+    pub fn unexamined(&self) -> Option<&str> {
+        self.examined.as_ref().err().map(String::as_str)
+    }
+
     /// Names the run differently.
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {

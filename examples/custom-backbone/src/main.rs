@@ -108,7 +108,7 @@ fn run(config: RunConfig, output: &Path) -> Result<(), Box<dyn std::error::Error
         &output.join("model.onnx"),
     )?;
     let black = fcos_burn::data::RgbImage::new(160, 120);
-    let found = detector.detect(vec![black])?;
+    let found = detector.detect(&[black])?;
     println!("{} objects in a black image", found[0].len());
     Ok(())
 }

@@ -82,7 +82,7 @@ fn detections_are_those_of_the_detector() -> Result<(), Box<dyn Error>> {
         &OnnxConfig::default().with_outputs(Outputs::Boxes),
     )?;
     let found = detect(&Model::load(bytes)?, &image, 0.05)?;
-    let expected = detector.detect(vec![image])?.concat();
+    let expected = detector.detect(&[image])?.concat();
     assert_eq!(found.len(), expected.len());
     for (a, b) in found.iter().zip(&expected) {
         assert!((a.score - b.score).abs() < 1e-4, "{a:?} {b:?}");

@@ -52,8 +52,7 @@ pub fn measure(
     let mut stopwatch = Stopwatch::new(&device);
     let (mut input, mut detections) = ([0; 4], 0);
     for _ in 0..rounds.warm_up + rounds.measured {
-        let originals = images.clone();
-        let host = stopwatch.time("preprocessing", || config.input.batch(originals))??;
+        let host = stopwatch.time("preprocessing", || config.input.batch(&images))??;
         for view in host.views {
             let pixels = || Tensor::<4>::from_data(view.images, &device);
             let batch = stopwatch.time("transfer", pixels)?;
@@ -68,8 +67,7 @@ pub fn measure(
                 black_box(output.detect(&view.frames, postprocess))
             })?;
         }
-        let originals = images.clone();
-        let found = stopwatch.time("detect", || detector.detect(originals))??;
+        let found = stopwatch.time("detect", || detector.detect(&images))??;
         detections = found.iter().map(Vec::len).sum();
     }
     Ok(InferenceReport {

@@ -4,6 +4,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
+    slice,
     time::Instant,
 };
 
@@ -260,9 +261,8 @@ fn write(
         let mut detections = Vec::new();
         let mut times = Vec::new();
         for _ in 0..=rounds {
-            let image = vec![image.clone()];
             let start = Instant::now();
-            detections = detector.detect(image)?.concat();
+            detections = detector.detect(slice::from_ref(&image))?.concat();
             times.push(1e3 * start.elapsed().as_secs_f64());
         }
         Ok(Image {
@@ -280,7 +280,7 @@ fn write(
 
 /// All boxes, `[locations, 4]`, and then all scores, `[locations, classes]`.
 fn all_locations(detector: &Detector, image: &RgbImage) -> Result<Vec<f32>, Error> {
-    let input = detector.input().single_view(vec![image.clone()])?;
+    let input = detector.input().single_view(slice::from_ref(image))?;
     let device = DeviceName::CPU.open(Precision::F32)?;
     let output = detector
         .model()

@@ -8,6 +8,7 @@ use std::{
 
 use crate::Error;
 use fcos_burn::{
+    detect::json::read_json,
     eval::Evaluation,
     train::run::EpochRow,
     train::{InitialWeights, Interrupter, Outcome, RunConfig, RunFolder, Trainer},
@@ -120,7 +121,10 @@ impl Study {
             return Ok(None);
         }
         let folder = RunFolder::open(&path)?;
-        let found: RunConfig = folder.read_config()?;
+        let mut found: RunConfig = folder.read_config()?;
+        if found.initial_weights.is_none() {
+            found.initial_weights = self.common_weights()?;
+        }
         let wanted = row.apply(&self.config).with_seed(seed);
         check_configuration(found, wanted, &path)?;
         let Some(evaluation) = folder.read_evaluation()? else {
@@ -132,6 +136,15 @@ impl Study {
             folder,
             evaluation,
         }))
+    }
+
+    /// What the runs of earlier versions, whose configurations do not state it, started from.
+    fn common_weights(&self) -> Result<Option<InitialWeights>, Error> {
+        let path = self.folder.join("initial-weights.json");
+        match path.exists() {
+            true => Ok(read_json(&path)?),
+            false => Ok(None),
+        }
     }
 
     fn path(&self, row: &Row, seed: u64) -> PathBuf {

@@ -19,7 +19,7 @@ use fcos_burn::{
     },
     train::{
         self, InitialWeights, RunConfig,
-        config::{DataConfig, DataSource, TrainingLength},
+        config::{ConfigFile, DataConfig, DataSource, TrainingLength},
     },
 };
 
@@ -135,8 +135,8 @@ pub struct TrainingArgs {
     /// Start from the weights and the model in a run folder, in a file of this project,
     /// torchvision's FCOS or ResNets or the original FCOS code, or from pretrained weights by name,
     /// such as torchvision/resnet18 (`fcos-burn weights` lists them); `builtin` are weights in this
-    /// program, trained on generated images [default: builtin, if the data is your own and the model
-    /// is that of the small preset]
+    /// program, trained on generated images [default: those that --config states, otherwise builtin, if
+    /// the data is your own and the model is that of the small preset]
     #[arg(long, value_name = "RUN|FILE|NAME")]
     weights: Option<PathBuf>,
     /// Start from random weights
@@ -318,12 +318,19 @@ impl TrainingArgs {
     /// Names the file that cannot be read or is malformed, and the cause. Fails if weights cannot
     /// be fetched, or have another backbone than the one that is chosen.
     pub fn config(&self) -> Result<RunConfig, Error> {
+        if self.recipe.sets("initial_weights") {
+            return Err(Error::WeightsBySet);
+        }
         let mut config = self.preset.config();
-        let stated = match &self.config {
-            Some(path) => config.clone().merge_file(path)?.initial_weights,
+        // Read once: it may be a pipe.
+        let file = self.config.as_deref().map(ConfigFile::read).transpose()?;
+        let stated = match &file {
+            Some(file) => config.merge(file)?.initial_weights,
             None => None,
         };
-        let weights = self.initial_weights()?.or(stated);
+        let of_flags = self.initial_weights()?;
+        let is_stated = of_flags.is_none();
+        let weights = of_flags.or(stated);
         config = match &weights {
             Some(InitialWeights::All(path) | InitialWeights::Body(path)) => {
                 match self.improved_fcos {
@@ -334,10 +341,14 @@ impl TrainingArgs {
             Some(InitialWeights::Builtin) => config.with_builtin_model()?,
             Some(_) | None => config,
         };
-        let has_weights = !matches!(weights, None | Some(InitialWeights::Random));
-        let of_weights = has_weights.then(|| config.model.backbone.clone());
-        if let Some(path) = &self.config {
-            config = config.merge_file(path)?;
+        let of_weights = match &weights {
+            Some(InitialWeights::All(path) | InitialWeights::Body(path)) => Some(path.clone()),
+            Some(InitialWeights::Builtin) if !is_stated => Some("builtin".into()),
+            _ => None,
+        };
+        let of_weights = of_weights.map(|path| (path, config.model.backbone.clone()));
+        if let Some(file) = &file {
+            config = config.merge(file)?;
         }
         config.initial_weights = weights;
         let (train_split, val_split) = (self.splits.train(), self.splits.val());
@@ -372,8 +383,8 @@ impl TrainingArgs {
                 Backbone::ResNet101 => ResNetDepth::ResNet101,
             };
         }
-        if let Some(of_weights) = &of_weights {
-            self.check_backbone(of_weights, &config.model.backbone)?;
+        if let Some((weights, backbone)) = of_weights {
+            self.check_backbone(weights, &backbone, &config.model.backbone)?;
         }
         if let Some(assignment) = self.assignment {
             let (rule, before) = (assignment.rule(), config.model.assigner.clone());
@@ -447,8 +458,15 @@ impl TrainingArgs {
         if is_own && !is_chosen && !matches!(self.preset, Preset::Paper) {
             config.augment = Some(AugmentationStrength::Auto);
         }
-        if config.initial_weights.is_none() && is_own && config.has_builtin_model()? {
-            config.initial_weights = Some(InitialWeights::Builtin);
+        match config.initial_weights {
+            None if is_own && config.has_builtin_model()? => {
+                config.initial_weights = Some(InitialWeights::Builtin);
+            }
+            // Flags have changed the model that the file states them for.
+            Some(InitialWeights::Builtin) if is_stated && !config.has_builtin_model()? => {
+                config.initial_weights = Some(InitialWeights::Random);
+            }
+            _ => {}
         }
         Ok(config)
     }
@@ -471,6 +489,7 @@ impl TrainingArgs {
     /// Whether the weights to start from fit the chosen backbone.
     fn check_backbone(
         &self,
+        weights: PathBuf,
         of_weights: &ResNetConfig,
         chosen: &ResNetConfig,
     ) -> Result<(), Error> {
@@ -479,7 +498,7 @@ impl TrainingArgs {
             return Ok(());
         }
         Err(Error::Backbone {
-            weights: self.weights.clone().unwrap_or_default(),
+            weights,
             of_weights: backbone_name(of_weights),
             flag: match self.backbone {
                 Some(_) => "--backbone",

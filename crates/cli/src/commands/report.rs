@@ -55,12 +55,22 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let runs = args.runs.iter().map(|path| Run::open(path));
     let runs = runs.collect::<Result<Vec<Run>, Error>>()?;
     let html = match &runs[..] {
-        [run] => run.report()?.html()?,
+        [run] => {
+            let report = run.report()?;
+            if let Some(cause) = report.unexamined() {
+                if args.output.is_none() && output.exists() {
+                    let cause = cause.to_owned();
+                    return Err(Error::KeptReport {
+                        path: output,
+                        cause,
+                    });
+                }
+                message(format_args!("warning: no pictures: {cause}"));
+            }
+            report.html()?
+        }
         runs => compare(runs, args.resamples)?,
     };
-    if args.output.is_none() && output.exists() && runs.iter().any(|run| run.dataset.is_err()) {
-        return Err(Error::KeptReport(output));
-    }
     write_whole(&output, html.as_bytes()).map_err(Error::io(&output))?;
     message(format_args!("report: {}", output.display()));
     Ok(ExitCode::SUCCESS)
@@ -76,12 +86,6 @@ impl Run {
     fn open(path: &Path) -> Result<Self, Error> {
         let folder = RunFolder::open(path)?;
         let dataset = folder.open_validation().map_err(|error| error.to_string());
-        if let Err(cause) = &dataset {
-            message(format_args!(
-                "{}: no pictures, since the data cannot be opened: {cause}",
-                path.display()
-            ));
-        }
         Ok(Self { folder, dataset })
     }
 

@@ -111,8 +111,7 @@ fn trainer(args: &Args) -> (Trainer, StopSignal) {
 /// Shows progress on burn-train's dashboard on a terminal, as lines of text elsewhere.
 fn with_display(trainer: Trainer) -> Trainer {
     #[cfg(feature = "tui")]
-    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    if std::io::stdout().is_terminal() && (cfg!(windows) || !is_dumb) {
+    if has_dashboard() {
         #[cfg(unix)]
         if let Err(error) = fcos_burn_cli::dashboard::keep_interrupt_key() {
             message(format_args!(
@@ -122,6 +121,13 @@ fn with_display(trainer: Trainer) -> Trainer {
         return trainer.with_dashboard();
     }
     trainer.with_renderer(Box::new(LineRenderer::new(|line| message(line))))
+}
+
+/// Whether standard output is a terminal that can show more than lines.
+#[cfg(feature = "tui")]
+fn has_dashboard() -> bool {
+    let is_dumb = || std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    std::io::stdout().is_terminal() && (cfg!(windows) || !is_dumb())
 }
 
 fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, Error> {

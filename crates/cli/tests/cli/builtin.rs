@@ -111,6 +111,17 @@ fn the_configuration_of_a_run_repeats_its_start() {
         assert!(!found[index + 1..].contains(weights), "{index}");
     }
 
+    // A model that flags change is no longer that of the built-in weights.
+    let config = dir.join("builtin").join("config.json");
+    let flags = ["--config", path(&config), "--centerness"];
+    let (text, _) = train(dir, data, "centerness", &flags);
+    assert!(text.contains(SCRATCH), "{text}");
+    let config = dir.join("run").join("config.json");
+    let flags = ["--config", path(&config), "--backbone", "resnet34"];
+    assert_fails("train", &flags, 1, &[path(&first), "--backbone chooses"]);
+    let set = ["--set", "initial_weights=random"];
+    assert_fails("train", &set, 1, &["--from-scratch"]);
+
     // Flags override the file.
     let config = dir.join("scratch").join("config.json");
     let flags = ["--config", path(&config), "--weights", "builtin"];

@@ -359,8 +359,9 @@ fn a_held_out_part_stays_the_same() {
 
     let found = read(&folder.join("results.json"));
     for more in [&[][..], &["--data", path(&data)], &["--split", "held-out"]] {
-        let (again, _) = evaluated(dir, &folder, more);
+        let (again, text) = evaluated(dir, &folder, more);
         assert_eq!(again, found, "{more:?}");
+        assert!(!text.contains("too optimistic"), "{text}");
     }
     // Nor does a copy become unseen, or the file that describes it.
     let copy = dir.join("copy");
@@ -372,6 +373,7 @@ fn a_held_out_part_stays_the_same() {
             let (again, text) = evaluated(dir, &folder, &more);
             assert_eq!(again, found, "{more:?}");
             assert!(text.contains("held out"), "{text}");
+            assert!(!text.contains("too optimistic"), "{text}");
         }
     }
     let (rest, _) = evaluated(dir, &folder, &["--data", path(&copy), "--split", "train"]);

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use fcos_burn::train::RunConfig;
+use fcos_burn::train::{InitialWeights, RunConfig};
 use serde_json::Value;
 
-use super::{TINY, assert_fails, path, run, stderr};
+use super::{TINY, assert_fails, command, path, run, stderr};
 
 #[test]
 fn a_search_ends_with_a_configuration_for_training() {
@@ -74,6 +74,26 @@ fn a_search_ends_with_a_configuration_for_training() {
         1,
         &["is the folder of a training", "train --resume"],
     );
+
+    // It states what the trials started from, wherever it is read.
+    assert_eq!(of_best.initial_weights, Some(InitialWeights::Random));
+    let tuned = command("tune")
+        .args([
+            "--weights",
+            "run",
+            "--config",
+            "tiny.json",
+            "--space",
+            "space.json",
+        ])
+        .args(["--epochs", "1", "--trials", "1", "--output", "from-run"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(tuned.status.success(), "{}", stderr(&tuned));
+    let best: RunConfig = RunConfig::read(&dir.path().join("from-run/config.json")).unwrap();
+    let stated = Some(InitialWeights::All(output.clone()));
+    assert_eq!(best.initial_weights, stated);
 
     fs::write(&space, r#"{"optimization.rate": {"uniform": [0, 1]}}"#).unwrap();
     let other = dir.path().join("other");

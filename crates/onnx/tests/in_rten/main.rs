@@ -237,7 +237,7 @@ fn detections_are_those_of_the_detector() {
             let name = format!("{name}, {size:?}");
             let images = [image(size, 5), image(size, 6)];
             let found = runtime.detections(&rgb(&images));
-            let expected = detector(&config, size).detect(images.to_vec()).unwrap();
+            let expected = detector(&config, size).detect(&images).unwrap();
             assert!(expected.iter().all(|image| image.len() > 4), "{name}");
             assert_same(&name, &found, &expected);
         }
@@ -252,7 +252,7 @@ fn limits_of_candidates_and_detections_hold() {
     let images = [image([64, 64], 5), image([64, 64], 6)];
     let found = runtime_of(&config).detections(&rgb(&images));
     assert_eq!(found[0].len(), 5);
-    let expected = detector(&config, [64, 64]).detect(images.to_vec()).unwrap();
+    let expected = detector(&config, [64, 64]).detect(&images).unwrap();
     assert_same("limits", &found, &expected);
 }
 
@@ -272,7 +272,7 @@ fn settings_of_the_detector_are_exported() {
     for detector in [all, across, chosen] {
         let detector = detector.with_max_detections(1000).unwrap();
         let runtime = Runtime::new(to_bytes(&detector, &OnnxConfig::default()).unwrap());
-        let expected = detector.detect(images.to_vec()).unwrap();
+        let expected = detector.detect(&images).unwrap();
         assert_same("settings", &runtime.detections(&rgb(&images)), &expected);
         counts.push(expected[0].len());
     }
@@ -415,7 +415,7 @@ fn error<B: OnnxBackbone>(detector: &Detector<B>, config: &OnnxConfig) -> String
 
 /// The images as the detector gives them to its network.
 fn network_input<B: Backbone>(detector: &Detector<B>, images: &[RgbImage]) -> Tensor<4> {
-    let input = detector.input().single_view(images.to_vec()).unwrap();
+    let input = detector.input().single_view(images).unwrap();
     Tensor::from_data(input.images, &burn::tensor::Device::flex())
 }
 

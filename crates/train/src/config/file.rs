@@ -1,6 +1,6 @@
 //! Configuration files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fcos_burn_detect::{
     json::write_json,
@@ -11,6 +11,27 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{Error, RunConfig};
+
+/// A JSON file with values for a configuration, which [`RunConfig::merge`] takes over.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    values: Value,
+}
+
+impl ConfigFile {
+    /// Reads a file in this version of the format or an older one.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and the syntax error.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            path: path.to_owned(),
+            values: read_config(path)?,
+        })
+    }
+}
 
 #[derive(Serialize)]
 #[serde(bound = "")]
@@ -51,8 +72,17 @@ impl<C: BackboneConfig> RunConfig<C> {
     ///
     /// Names the file, and the syntax error, the unknown field, or the value of the wrong type.
     pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
-        let merged = self.merged(read_config(path)?);
-        Ok(merged.map_err(|cause| malformed(path, cause))?)
+        self.merge(&ConfigFile::read(path)?)
+    }
+
+    /// Replaces the values that the file contains, as [`merge_file`](Self::merge_file) does.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and the unknown field, or the value of the wrong type.
+    pub fn merge(&self, file: &ConfigFile) -> Result<Self, Error> {
+        let merged = self.merged(file.values.clone());
+        Ok(merged.map_err(|cause| malformed(&file.path, cause))?)
     }
 
     /// Replaces the value of a field, which is named by its path, such as

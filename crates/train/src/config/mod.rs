@@ -46,6 +46,7 @@ pub use class_weights::ClassWeights;
 pub(crate) use data::shared_images;
 pub use data::{DataConfig, DataSource};
 pub use early_stopping::EarlyStopping;
+pub use file::ConfigFile;
 pub use ignore::IgnoreRule;
 pub use initial_weights::InitialWeights;
 pub use optimization::OptimizationConfig;

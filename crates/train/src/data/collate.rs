@@ -248,7 +248,7 @@ impl Collate for ValidationCollate {
             .map(|&index| dataset.image(index))
             .collect::<Result<Vec<_>, _>>()?;
         Ok(HostValidationBatch {
-            input: (self.input.single_view(images))
+            input: (self.input.single_view(&images))
                 .map_err(|error| Error::images(dataset, indices, error))?,
             indices: indices.to_vec(),
         })

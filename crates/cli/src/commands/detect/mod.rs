@@ -4,7 +4,8 @@ mod images;
 mod video;
 
 use std::{
-    cell::Cell, path::PathBuf, process::ExitCode, rc::Rc, sync::Arc, thread::available_parallelism,
+    cell::Cell, path::PathBuf, process::ExitCode, rc::Rc, slice, sync::Arc,
+    thread::available_parallelism,
 };
 
 use fcos_burn::{
@@ -256,12 +257,14 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             break;
         }
     }
-    // What was found until then is not lost.
-    let written = writer.finish();
     if let Some(error) = failure {
+        // What was found until then is not lost.
+        if done > 0 {
+            let _ = writer.finish();
+        }
         return Err(error.into());
     }
-    for path in written? {
+    for path in writer.finish()? {
         print(format_args!("{}\n", path.display()))?;
     }
     if stop.was_early.get() {
@@ -328,7 +331,7 @@ fn detect<'a>(
 ) -> Result<Box<dyn Iterator<Item = Found> + 'a>, Error> {
     let input = detector.input().clone();
     let prepared = images(files, threads, move |image| {
-        let prepared = input.batch(vec![image.clone()])?;
+        let prepared = input.batch(slice::from_ref(&image))?;
         Ok((image, prepared))
     })?;
     let prepared = (stop.end(prepared))
