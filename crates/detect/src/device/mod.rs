@@ -17,7 +17,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The name of a device: `cpu`, `cuda:1`, `wgpu`, or `ws://HOST:PORT` for a device of a
-/// [Burn server](server).
+/// Burn server (`server`, with the feature `remote`).
 ///
 /// Without an index, the backend chooses the device; with one, it is the device at that position
 /// in the list of [`available`]. Further devices of a server are `ws://HOST:PORT/INDEX`.
