@@ -1,6 +1,6 @@
 //! Where a run comes from: program, machine and data.
 
-use fcos_burn_data::{DetectionDataset, ImageRecord};
+use fcos_burn_data::DetectionDataset;
 use serde::{Deserialize, Serialize};
 
 /// The programs and machines that a run was trained with, and the counts of its data.
@@ -87,14 +87,7 @@ pub struct ClassObjects {
 impl SplitCounts {
     /// Counts a split.
     pub fn of(purpose: &str, dataset: &DetectionDataset) -> Self {
-        let mut by_label = vec![0; dataset.categories().len()];
-        for object in dataset
-            .images()
-            .iter()
-            .flat_map(ImageRecord::ordinary_objects)
-        {
-            by_label[object.label] += 1;
-        }
+        let by_label = dataset.objects_by_class();
         let images = dataset.images().iter();
         let empty = images.filter(|image| image.ordinary_objects().next().is_none());
         Self {

@@ -331,22 +331,23 @@ impl TrainingArgs {
         let of_flags = self.initial_weights()?;
         let is_stated = of_flags.is_none();
         let weights = of_flags.or(stated);
+        // The name of weights whose backbone cannot be changed.
+        let mut fixed_by = None;
         config = match &weights {
             Some(InitialWeights::All(path) | InitialWeights::Body(path)) => {
+                fixed_by = Some(path.clone());
                 match self.improved_fcos {
                     true => config.with_model(DetectorFile::open(path)?.improved_fcos()?),
                     false => config.with_model_of(path)?,
                 }
             }
-            Some(InitialWeights::Builtin) => config.with_builtin_model()?,
+            Some(InitialWeights::Builtin) => {
+                fixed_by = (!is_stated).then(|| "builtin".into());
+                config.with_builtin_model()?
+            }
             Some(_) | None => config,
         };
-        let of_weights = match &weights {
-            Some(InitialWeights::All(path) | InitialWeights::Body(path)) => Some(path.clone()),
-            Some(InitialWeights::Builtin) if !is_stated => Some("builtin".into()),
-            _ => None,
-        };
-        let of_weights = of_weights.map(|path| (path, config.model.backbone.clone()));
+        let of_weights = fixed_by.map(|weights| (weights, config.model.backbone.clone()));
         if let Some(file) = &file {
             config = config.merge(file)?;
         }

@@ -209,14 +209,19 @@ impl DetectionDataset {
         self.images().iter().map(|image| image.objects.len()).sum()
     }
 
+    /// The number of objects of each class, in the order of the labels. Crowds do not count.
+    pub fn objects_by_class(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.categories().len()];
+        for object in self.images().iter().flat_map(ImageRecord::ordinary_objects) {
+            counts[object.label] += 1;
+        }
+        counts
+    }
+
     /// The names of the classes without a training object, in the order of the labels. Crowds do not count.
     pub fn classes_without_objects(&self) -> Vec<&str> {
-        let mut found = vec![false; self.categories().len()];
-        for object in self.images().iter().flat_map(ImageRecord::ordinary_objects) {
-            found[object.label] = true;
-        }
-        let classes = self.categories().iter().zip(found);
-        let without = classes.filter(|(_, found)| !found);
+        let classes = self.categories().iter().zip(self.objects_by_class());
+        let without = classes.filter(|(_, objects)| *objects == 0);
         without
             .map(|(category, _)| category.name.as_str())
             .collect()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fcos_burn_data::{Category, DetectionDataset, ImageRecord, list_names};
+use fcos_burn_data::{Category, DetectionDataset, list_names};
 use fcos_burn_loss::effective_number_weights;
 use fcos_burn_model::ConfigError;
 use serde::{Deserialize, Serialize};
@@ -56,15 +56,7 @@ impl ClassWeights {
     pub fn of(&self, train: &DetectionDataset) -> Result<Vec<f64>, ConfigError> {
         match self {
             Self::EffectiveNumber { beta } => {
-                let mut counts = vec![0; train.categories().len()];
-                for object in train
-                    .images()
-                    .iter()
-                    .flat_map(ImageRecord::ordinary_objects)
-                {
-                    counts[object.label] += 1;
-                }
-                Ok(effective_number_weights(&counts, *beta))
+                Ok(effective_number_weights(&train.objects_by_class(), *beta))
             }
             Self::Given(weights) => by_class("class_weights.given", weights, train.categories())
                 .map(|weights| weights.into_iter().map(|w| w.unwrap_or(1.0)).collect()),
