@@ -643,3 +643,60 @@ fn a_column_cannot_name_a_folder_outside() {
     fs::write(data.join("labels.csv"), table).unwrap();
     assert_eq!(layout_and_splits(&data).1, ["all"]);
 }
+
+#[test]
+fn odd_rows_do_not_turn_fractions_into_pixels() {
+    let rows = "a.png,0.25,0.2,0.75,0.6,cat\nb.png,0.5,0.5,1.0,1.0,cat\n";
+    for odd in [
+        "c.png,nan,nan,nan,nan,nan",
+        "c.png,-1,-1,-1,-1,cat",
+        "c.png,0.5,0.5,1.03,1.0,cat",
+        "c.png,inf,0,1,1,cat",
+    ] {
+        let text = format!("filename,xmin,ymin,xmax,ymax,class\n{rows}{odd}\n");
+        let dir = folder(&["a.png", "b.png", "c.png"], &[("boxes.csv", &text)]);
+        let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+        assert_eq!(dataset.categories().len(), 1, "{odd}");
+        let corners = dataset.images()[0].objects[0].bbox.to_xyxy();
+        assert_eq!(corners, [10.0, 6.0, 30.0, 18.0], "{odd}");
+        assert_eq!(dataset.images().len(), 3, "{odd}");
+    }
+    // Boxes of a few pixels remain pixels.
+    let text = "filename,xmin,ymin,xmax,ymax,class\na.png,0.5,0.5,3.5,2.5,cat\n";
+    let dir = folder(&["a.png"], &[("boxes.csv", text)]);
+    assert_eq!(objects(dir.path(), "all"), ["a.png cat 0.5 0.5 3.5 2.5"]);
+}
+
+#[test]
+fn names_without_extension_are_images_of_their_split() {
+    let table = "image_id,xmin,ymin,xmax,ymax,class\n7,1,2,11,12,cat\n";
+    let dir = folder(
+        &["train/7.png", "val/7.png"],
+        &[("train.csv", table), ("val.csv", table)],
+    );
+    for (split, image) in [("train", "train/7.png"), ("val", "val/7.png")] {
+        let dataset = DetectionDataset::open(dir.path(), Some(split)).unwrap();
+        let pixels = image::open(dir.path().join(image)).unwrap().to_rgb8();
+        assert_eq!(dataset.image(0).unwrap(), pixels);
+    }
+    // An image of the other split does not take the place of a missing one.
+    fs::remove_file(dir.path().join("train/7.png")).unwrap();
+    assert!(DetectionDataset::open(dir.path(), Some("train")).is_err());
+}
+
+#[test]
+fn a_column_of_the_box_does_not_hide_the_size_of_the_image() {
+    let text =
+        "filename,x,y,width,height,image_width,image_height,class\na.png,1,2,10,12,80,60,cat\n";
+    let dir = folder(&["a.png"], &[("boxes.csv", text)]);
+    let cause = message(DetectionDataset::open(dir.path(), None));
+    assert!(cause.contains("80x60"), "{cause}");
+}
+
+#[test]
+fn tasks_of_label_studio_are_not_create_ml() {
+    let tasks = r#"[{"id": 1, "annotations": [{"completed_by": 1, "result": []}], "data": {"image": "/data/a.png"}}]"#;
+    let dir = folder(&["images/a.png"], &[("project-1.json", tasks)]);
+    let cause = message(DataFolder::open(dir.path()));
+    assert!(cause.contains("Label Studio"), "{cause}");
+}

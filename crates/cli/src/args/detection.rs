@@ -10,7 +10,7 @@ use fcos_burn::{
 
 use super::{
     ImageSizeArgs, TestTimeArgs,
-    number::{parse_count, parse_positive, parse_score},
+    number::{parse_count, parse_exponent, parse_positive, parse_score},
 };
 use crate::Error;
 
@@ -34,9 +34,9 @@ pub struct DetectionArgs {
     #[arg(long, value_name = "SIGMA", value_parser = parse_positive, allow_negative_numbers = true)]
     nms_sigma: Option<f64>,
     /// Raise the class probability to this power in the score, and the center-ness or the predicted IoU
-    /// to 1 − ALPHA, from 0 to 1; only for detectors that predict one of the two [default: that of
+    /// to 1 − ALPHA, above 0 and at most 1; only for detectors that predict one of the two [default: that of
     /// the run, normally 0.5]
-    #[arg(long, value_name = "ALPHA", value_parser = parse_score)]
+    #[arg(long, value_name = "ALPHA", value_parser = parse_exponent)]
     score_exponent: Option<f32>,
     /// Let boxes of all classes suppress each other, so that each object has one class
     #[arg(long)]

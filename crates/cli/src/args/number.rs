@@ -17,6 +17,15 @@ pub fn parse_score(text: &str) -> Result<f32, String> {
     )
 }
 
+/// Parses the exponent of a score.
+///
+/// # Errors
+///
+/// Fails for anything but a number above 0 and at most 1.
+pub fn parse_exponent(text: &str) -> Result<f32, String> {
+    parse_above(0.0, text).map(|value| value as f32)
+}
+
 /// Parses a precision.
 ///
 /// # Errors

@@ -190,9 +190,13 @@ impl RecipeArgs {
 
     fn set_optimizer(&self, optimizer: &mut OptimizerConfig) -> Result<(), ConfigError> {
         match self.optimizer {
-            Some(Optimizer::Sgd) => *optimizer = OptimizerConfig::sgd(0.9),
-            Some(Optimizer::AdamW) => *optimizer = OptimizerConfig::adam_w(),
-            None => {}
+            Some(Optimizer::Sgd) if !matches!(optimizer, OptimizerConfig::Sgd { .. }) => {
+                *optimizer = OptimizerConfig::sgd(0.9);
+            }
+            Some(Optimizer::AdamW) if !matches!(optimizer, OptimizerConfig::AdamW { .. }) => {
+                *optimizer = OptimizerConfig::adam_w();
+            }
+            _ => {}
         }
         let of_sgd = self.momentum.is_some() || self.dampening.is_some() || self.nesterov;
         let of_adam_w = self.betas.is_some() || self.epsilon.is_some();

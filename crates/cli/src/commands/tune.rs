@@ -5,6 +5,7 @@ use std::{
     process::ExitCode,
 };
 
+use fcos_burn::data::transforms::AugmentationStrength;
 use fcos_burn::train::{
     Interrupter, RunFolder,
     tuning::{SearchSpace, SuccessiveHalving, Tuner, TuningConfig, TuningEvent, TuningOutcome},
@@ -104,9 +105,14 @@ fn create(args: &Args, folder: &Path) -> Result<Tuner, Error> {
     let mut base = args.training.config()?;
     outputs.create()?;
     check_devices(&base.devices, base.precision)?;
+    let names_augmentation =
+        (base.augment).is_some_and(|strength| strength != AugmentationStrength::Auto);
     // The space is around the steps of the augmentation.
     base.resolve_by_data()?;
     let mut search = TuningConfig::around(&base);
+    if names_augmentation {
+        search.space.remove("input.augmentation");
+    }
     if let Some(trials) = args.trials {
         search = search.with_trials(trials);
     }

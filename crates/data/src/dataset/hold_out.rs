@@ -1,11 +1,13 @@
 //! Dividing a data set into a training part and a validation part.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use twox_hash::XxHash64;
 
 use super::{DetectionDataset, equal_images};
 use crate::DataError;
+use crate::decoding::{is_image, is_unread_image};
 use crate::files::last_part;
 
 impl DetectionDataset {
@@ -122,9 +124,11 @@ fn original(file_name: &str) -> Option<&str> {
     Some(original)
 }
 
-/// A file name with its folders, without the extension.
+/// A file name with its folders, without the extension of an image. Other names may be numbered after a dot.
 fn path(file_name: &str) -> &str {
+    let name = Path::new(file_name);
     let extension = last_part(file_name).rsplit_once('.');
+    let extension = extension.filter(|_| is_image(name) || is_unread_image(name));
     let dropped = extension.map_or(0, |(_, extension)| extension.len() + 1);
     &file_name[..file_name.len() - dropped]
 }

@@ -42,7 +42,7 @@ impl DetectionDataset {
         let file = CocoFile::read(&annotations)?;
         let inventory = Arc::new(Inventory::of(&images_dir)?);
         let finder = ImageFinder::new(Arc::clone(&inventory), vec![images_dir]);
-        describe(file, &annotations, &finder, &inventory)?.assemble()
+        describe(file, &annotations, &finder)?.assemble()
     }
 }
 
@@ -65,7 +65,7 @@ impl SplitReader for CocoSplit {
         let file = CocoFile::read(&annotations)?;
         let finder = ImageFinder::new(Arc::clone(&self.inventory), self.images.clone());
         let finder = finder.of_split(&self.name);
-        let mut description = describe(file, &annotations, &finder, &self.inventory)?;
+        let mut description = describe(file, &annotations, &finder)?;
         // Other files may be large. They are only read if they may list an image that this file does not.
         let others_of = || -> HashSet<String> {
             let others = self.files.iter().filter(|file| **file != self.annotations);
@@ -228,12 +228,11 @@ fn is_named(file: &Path) -> bool {
     (name.starts_with("instances_") && name.ends_with(".json")) || name == "_annotations.coco.json"
 }
 
-/// Reads an annotation file. Images are in the `inventory` and located by `finder`.
+/// Reads an annotation file. Images are located by `finder`.
 fn describe(
     mut file: CocoFile,
     path: &Path,
     finder: &ImageFinder,
-    inventory: &Inventory,
 ) -> Result<Description, DataError> {
     let malformed = |cause: String| DataError::Annotations {
         path: path.to_path_buf(),
@@ -250,10 +249,10 @@ fn describe(
         ));
     }
     let mut report = LoadReport::default();
-    let is_complete = |image: &Image| image.id.is_some() && !image.file_name.is_empty();
+    let is_complete = |image: &Image| image.id.is_some() && !image.name().is_empty();
     for (image, number) in file.images.iter().zip(1..) {
         if !is_complete(image) {
-            let lacks = match (&image.id, image.file_name.as_str()) {
+            let lacks = match (&image.id, image.name()) {
                 (Some(id), _) => format!("image {id} without file_name"),
                 (None, "") => format!("image number {number} without id and file_name"),
                 (None, name) => format!("{name} without id"),
@@ -302,17 +301,17 @@ fn describe(
 
     for image in &file.images {
         if let Err(value) = image.size() {
-            let place = format_args!("{} {value}", image.file_name);
+            let place = format_args!("{} {value}", image.name());
             report.record(Finding::UnusableSize, place);
         }
     }
     let found = |(image, id): (&Image, u64)| {
         Ok(AnnotatedImage {
             id: Some(id),
-            path: locate(finder, inventory, &image.file_name)?,
-            file_name: image.file_name.clone(),
+            path: locate(finder, image.name())?,
+            file_name: image.name().to_string(),
             stated_size: image.size().unwrap_or_default(),
-            source: image.file_name.clone(),
+            source: image.name().to_string(),
             objects: Vec::new(),
         })
     };

@@ -35,7 +35,10 @@ pub(super) struct Image {
     pub id: Option<Id>,
     /// Empty if missing.
     #[serde(default, deserialize_with = "text")]
-    pub file_name: String,
+    file_name: String,
+    /// LVIS has it instead of a file name. Empty if missing.
+    #[serde(default, deserialize_with = "text")]
+    coco_url: String,
     #[serde(default)]
     width: Number,
     #[serde(default)]
@@ -43,6 +46,15 @@ pub(super) struct Image {
 }
 
 impl Image {
+    /// The name of the file: without one, the last two parts of COCO's address. Empty if both are missing.
+    pub fn name(&self) -> &str {
+        if !self.file_name.is_empty() {
+            return &self.file_name;
+        }
+        let folder = self.coco_url.rmatch_indices('/').nth(1);
+        folder.map_or(&self.coco_url, |(slash, _)| &self.coco_url[slash + 1..])
+    }
+
     /// Width and height in pixels if both are given.
     ///
     /// # Errors
@@ -275,12 +287,17 @@ pub(super) fn image_names(path: &Path) -> Vec<String> {
 
 /// The number of images that a COCO file lists, from counting file names; 0 if it cannot be read.
 pub(super) fn count_images(path: &Path) -> usize {
-    const KEY: &[u8] = b"\"file_name\"";
     let bytes = read(path).unwrap_or_default();
-    let quotes = (bytes.iter().enumerate()).filter(|(_, byte)| **byte == b'"');
-    quotes
-        .filter(|(at, _)| bytes[*at..].starts_with(KEY))
-        .count()
+    let count = |key: &[u8]| {
+        let quotes = (bytes.iter().enumerate()).filter(|(_, byte)| **byte == b'"');
+        quotes
+            .filter(|(at, _)| bytes[*at..].starts_with(key))
+            .count()
+    };
+    match count(b"\"file_name\"") {
+        0 => count(b"\"coco_url\""),
+        count => count,
+    }
 }
 
 /// `null` is an empty list.

@@ -56,12 +56,14 @@ const FILE_NAME: [&str; 5] = [
     "file_name",
 ];
 
-/// Whether a text that starts like this is a list of objects that name an image and its annotations.
+/// Whether a text that starts like this is a list of objects that name an image and its annotations. Label Studio's
+/// tasks, which have such words, too, name who completed them.
 fn recognizes(start: &str) -> bool {
     let has = |key: &str| start.contains(&format!("\"{key}\""));
     start.trim_start().starts_with('[')
         && FILE_NAME.into_iter().any(has)
         && ["annotations", "annotation"].into_iter().any(has)
+        && !has("completed_by")
 }
 
 /// The images in a file.

@@ -777,12 +777,21 @@ impl Columns {
             let class = CLASS.iter().filter(|alias| names[file_name] != **alias);
             let class = find(&class.copied().collect::<Vec<_>>());
             let taken = edges.columns();
-            let free = |column: &usize| !taken.contains(column);
+            // A column of the box may have one of these names, too.
+            let find_free = |aliases: &[&str]| {
+                let named = |alias: &&str| {
+                    let mut columns = names.iter().zip(0..);
+                    columns
+                        .find(|(name, column)| name == alias && !taken.contains(column))
+                        .map(|(_, column)| column)
+                };
+                aliases.iter().find_map(named)
+            };
             Ok(Self {
                 file_name,
                 edges,
                 class: required(class, CLASS)?,
-                size: match SIZE.map(|aliases| find(aliases).filter(free)) {
+                size: match SIZE.map(find_free) {
                     [Some(width), Some(height)] => Some([width, height]),
                     _ => None,
                 },
@@ -825,12 +834,15 @@ impl Columns {
             row.get(column).ok_or_else(missing)
         };
         let columns = self.edges.columns();
+        // pandas may write `nan` for an image without objects.
+        let is_missing = |field: &str| field.is_empty() || field.eq_ignore_ascii_case("nan");
         let (file_name, class) = (field(self.file_name)?, field(self.class)?);
+        let class = if is_missing(class) { "" } else { class };
         let (mut edges, mut is_blank) = ([None; 4], true);
         for (edge, column) in edges.iter_mut().zip(columns) {
             let field = field(column)?;
-            is_blank &= field.is_empty();
-            *edge = field.parse().ok();
+            is_blank &= is_missing(field);
+            *edge = field.parse().ok().filter(|edge: &f64| edge.is_finite());
         }
         let edges = match edges {
             [Some(x1), Some(y1), Some(c), Some(d)] => Some(match self.edges {

@@ -145,18 +145,31 @@ pub(super) fn corners([x, y, width, height]: [f64; 4]) -> [f64; 4] {
     [x, y, x + width, y + height]
 }
 
-/// Whether all boxes of a file are fractions of the image's width and height rather than pixels. If they were pixels,
-/// all boxes would lie in the first pixel of their images. Fractions may exceed 1 slightly from rounding. Whole numbers
-/// are pixels.
-pub(super) fn are_shares(boxes: impl Iterator<Item = [f64; 4]> + Clone) -> bool {
-    let mut edges = boxes.clone().flatten();
-    edges.all(|edge| (-0.01..=1.01).contains(&edge))
-        && boxes.flatten().any(|edge| edge.fract() != 0.0)
+/// Whether the boxes of a file are fractions of the image's width and height rather than pixels: most of them lie within
+/// the image, and all near it. If they were pixels, most would lie in the first pixel of their images. Whole numbers are
+/// pixels. Boxes without an area, which some tools write for images without objects, do not count.
+pub(super) fn are_shares(boxes: impl Iterator<Item = [f64; 4]>) -> bool {
+    let (mut within, mut beyond, mut is_fractional) = (0_usize, 0_usize, false);
+    for edges in boxes {
+        let [x1, y1, x2, y2] = edges;
+        if x1 == x2 || y1 == y2 || !edges.iter().all(|edge| edge.is_finite()) {
+            continue;
+        }
+        if !edges.iter().all(|edge| (-1.0..=2.0).contains(edge)) {
+            return false;
+        }
+        match edges.iter().all(|edge| (-0.01..=1.01).contains(edge)) {
+            true => within += 1,
+            false => beyond += 1,
+        }
+        is_fractional |= edges.iter().any(|edge| edge.fract() != 0.0);
+    }
+    is_fractional && within > beyond
 }
 
 /// The remark on boxes that are read as fractions.
 pub(super) const IN_SHARES: &str =
-    "all coordinates are at most 1: read as fractions of the image width and height";
+    "nearly all coordinates are at most 1: read as fractions of the image width and height";
 
 /// The box with these corners, put in order.
 fn in_order(corners: [f64; 4], finding: Finding) -> (BoundingBox, Option<Finding>) {

@@ -41,6 +41,9 @@ impl DataFolder {
     ///
     /// [`DataError::NoSplitFor`] if no training split is recognized.
     pub fn division(&self, train: Option<&str>, val: Option<&str>) -> Result<Division, DataError> {
+        // Names that mean the same split.
+        let own = |name| self.split(name).unwrap_or(name);
+        let (train, val) = (train.map(own), val.map(own));
         let train = train.or(self.training_split());
         let train = train.ok_or_else(|| self.no_split_for("training"))?;
         // A single split is not used for both.

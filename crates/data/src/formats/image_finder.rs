@@ -3,8 +3,9 @@
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::inventory::{Inventory, unique_max};
+use super::inventory::{Inventory, equal_at_end, unique_max};
 use super::split::{Role, role_of};
+use crate::decoding::is_image;
 
 /// Finds the images that annotation files name, but only in the folder of the data set. Annotation files may be
 /// untrusted, and their paths may be from another machine.
@@ -36,6 +37,25 @@ pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBu
     let of_split = of_split.iter().filter(|_| is_inside);
     let folders = of_split.map(PathBuf::as_path).chain(others);
     folders.map(|folder| root.join(folder)).collect()
+}
+
+/// The roles of the splits that an image with this name may belong to, in a split with `role`. Without any, it may belong
+/// to all.
+fn roles(name: &str, role: Option<Role>) -> Vec<Role> {
+    let name = Path::new(name);
+    let folders = name.parent().unwrap_or(Path::new("")).iter();
+    let named = folders.filter_map(|folder| Role::of_word(folder.to_str()?));
+    let mut roles: Vec<Role> = named.collect();
+    // Folders on another machine may have any name.
+    if roles.is_empty() || name.is_absolute() {
+        roles.extend(role);
+    }
+    roles
+}
+
+/// Whether a file of the inventory may belong to a split with one of these roles.
+fn fits(roles: &[Role], file: &Path) -> bool {
+    roles.is_empty() || role_of(file).is_none_or(|own| roles.contains(&own))
 }
 
 impl ImageFinder {
@@ -76,19 +96,45 @@ impl ImageFinder {
         self.find_in(name, self.role)
     }
 
+    /// The image of a name without extension: the one in the first of the folders, or else the one that shares the most
+    /// parent folders with `name`. As with other names, an image in a folder of another split is not considered.
+    pub fn find_without_extension(&self, name: &str) -> Option<PathBuf> {
+        let slashed = slashed(name);
+        let roles = roles(&slashed, self.role);
+        let mut parts: Vec<&str> = slashed.split('/').filter(|part| *part != ".").collect();
+        let stem = parts.pop()?;
+        let images = || {
+            let same = self.inventory.with_stem(stem);
+            same.filter(|file| is_image(file) && fits(&roles, file))
+        };
+        let folders = self.folders.iter().filter_map(|folder| {
+            let folder = folder.strip_prefix(self.inventory.root()).ok()?;
+            Some(tidy(
+                &parts
+                    .iter()
+                    .fold(folder.to_path_buf(), |path, part| path.join(part)),
+            ))
+        });
+        let mut direct = folders.filter_map(|folder| {
+            unique_max(
+                images().filter(|file| file.parent() == Some(&folder)),
+                |_| 0,
+            )
+        });
+        let found = direct.next().or_else(|| {
+            unique_max(images(), |file| {
+                equal_at_end(file.parent().unwrap_or(Path::new("")), &parts)
+            })
+        })?;
+        Some(self.inventory.root().join(found))
+    }
+
     /// Like [`find`](Self::find), in the split with this role.
     pub fn find_in(&self, name: &str, role: Option<Role>) -> Result<PathBuf, String> {
         let slashed = slashed(name);
         let relative = Path::new(&slashed);
-        let folders = relative.parent().unwrap_or(Path::new("")).iter();
-        let named = folders.filter_map(|folder| Role::of_word(folder.to_str()?));
-        let mut roles: Vec<Role> = named.collect();
-        // Folders on another machine may have any name.
-        if roles.is_empty() || relative.is_absolute() {
-            roles.extend(role);
-        }
-        let fits =
-            |file: &Path| roles.is_empty() || role_of(file).is_none_or(|own| roles.contains(&own));
+        let roles = roles(&slashed, role);
+        let fits = |file: &Path| fits(&roles, file);
         let is_file = |path: &Path| {
             path.is_file()
                 && fits(

@@ -8,10 +8,8 @@ use percent_encoding::percent_decode_str;
 
 use super::description::Description;
 use super::image_finder::ImageFinder;
-use super::inventory::{Inventory, unique_max};
+use super::inventory::Inventory;
 use crate::Tally;
-use crate::decoding::is_image;
-use crate::files::last_part;
 
 /// The path of the image that an annotation file calls `name`. Tries `finder` with the name, then with the name decoded
 /// as a URL (`a%20b.jpg`), then the only image with this name plus an extension. If all fail, the path where the image
@@ -20,11 +18,7 @@ use crate::files::last_part;
 /// # Errors
 ///
 /// The cause, if the name points outside the data set.
-pub(super) fn locate(
-    finder: &ImageFinder,
-    inventory: &Inventory,
-    name: &str,
-) -> Result<PathBuf, String> {
+pub(super) fn locate(finder: &ImageFinder, name: &str) -> Result<PathBuf, String> {
     let found = finder.find(name)?;
     if found.is_file() {
         return Ok(found);
@@ -44,13 +38,7 @@ pub(super) fn locate(
             return Ok(found);
         }
     }
-    let images = inventory
-        .with_stem(last_part(name))
-        .filter(|file| is_image(file));
-    Ok(match unique_max(images, |_| 0) {
-        Some(image) => inventory.root().join(image),
-        None => found,
-    })
+    Ok(finder.find_without_extension(name).unwrap_or(found))
 }
 
 /// Adds a remark on images that no annotation file lists, in the folders of the listed images. `is_listed` recognizes

@@ -223,7 +223,7 @@ impl SplitReader for Listing {
                 }
                 return Ok(None);
             }
-            let path = locate(&finder, inventory, &image.file_name)?;
+            let path = locate(&finder, &image.file_name)?;
             let mut objects = Vec::with_capacity(image.objects.len());
             for object in image.objects {
                 let Some(&label) = label_of.get(object.class.as_str()) else {
@@ -281,7 +281,7 @@ impl SplitReader for Listing {
     fn annotated(&self) -> usize {
         let root = self.listings.inventory.root();
         let path = root.join(&self.listings.files[self.file].path);
-        let own = |image: &&ListedImage| self.holds(image);
+        let own = |image: &&ListedImage| !image.file_name.is_empty() && self.holds(image);
         (self.listings.read)(&path).map_or(0, |images| images.iter().filter(own).count())
     }
 }

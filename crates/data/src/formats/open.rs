@@ -182,6 +182,11 @@ fn hint(inventory: &Inventory) -> Option<&'static str> {
             "; one XML file for all images is CVAT's native format: export COCO, VOC or YOLO instead",
         );
     }
+    if holds("json", "\"completed_by\"") {
+        return Some(
+            "; a JSON file of tasks is Label Studio's native format: export COCO, VOC or YOLO instead",
+        );
+    }
     if holds("json", "\"shapes\"") {
         return Some(
             "; a JSON file with shapes for each image is labelme's format: convert it to COCO, VOC or YOLO",

@@ -260,15 +260,15 @@ impl VocSet {
                 .binary_search_by(|known| known.as_path().cmp(file))
                 .ok()
         };
-        for name in names {
+        // Of `a.jpg`, the annotation may be `a.jpg.xml`, but normally is `a.xml`.
+        let bare = names.flat_map(|name| {
             let name = slashed(name);
             let name = Path::new(name.trim_start_matches("./"));
             let is_file = is_image(name) || is_unread_image(name) || has_extension(name, "xml");
-            let bare = if is_file {
-                name.with_extension("")
-            } else {
-                name.to_path_buf()
-            };
+            let stripped = is_file.then(|| name.with_extension(""));
+            [Some(name.to_path_buf()), stripped].into_iter().flatten()
+        });
+        for bare in bare.collect::<Vec<_>>() {
             let mut xml = bare.clone().into_os_string();
             xml.push(".xml");
             let folders = ["Annotations", "annotations", ""].map(|folder| base.join(folder));
@@ -677,6 +677,11 @@ fn outline(object: &Element) -> Result<Outline, Fault> {
         .flat_map(|point| match point.children.is_empty() {
             true => std::slice::from_ref(point),
             false => &point.children,
+        })
+        // LabelMe's XML also has `<username>` and `<time>` here.
+        .filter(|leaf| {
+            let number = leaf.tag.strip_prefix(['x', 'y']);
+            number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
         });
     let coordinates: Option<Vec<f64>> = leaves.map(number).collect();
     Ok(coordinates

@@ -132,8 +132,8 @@ impl DwConfig {
             ConfigError::ensure(holds, field, value, "finite and at least 0")?;
         }
         // Larger exponents could overflow.
-        let holds = (0.0..=100.0).contains(&self.mu);
-        ConfigError::ensure(holds, "mu", self.mu, "from 0 to 100")
+        let holds = (0.0..=80.0).contains(&self.mu);
+        ConfigError::ensure(holds, "mu", self.mu, "from 0 to 80")
     }
 
     /// The weights of the locations inside an object's box.

@@ -135,7 +135,7 @@ impl<C: BackboneConfig> RunConfig<C> {
             Ok(_) => read_all(changes),
             Err(_) => {
                 let mut merged = serde_json::to_value(self).map_err(|error| error.to_string())?;
-                merge(&mut merged, changes);
+                merge(&mut merged, changes, "");
                 read_all(merged)
             }
         }
@@ -159,6 +159,11 @@ fn read_all<T: DeserializeOwned>(value: Value) -> Result<T, String> {
 
 /// Replaces the value at a path. The error is the cause.
 fn set(whole: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    set_within(whole, "", path, value)
+}
+
+/// Replaces the value at a path within the value at `place`.
+fn set_within(whole: &mut Value, place: &str, path: &str, value: Value) -> Result<(), String> {
     let (part, rest) = match path.split_once('.') {
         Some((part, rest)) => (part, Some(rest)),
         None => (path, None),
@@ -175,9 +180,9 @@ fn set(whole: &mut Value, path: &str, value: Value) -> Result<(), String> {
         _ => None,
     };
     match (inner, rest) {
-        (Some(inner), Some(rest)) => set(inner, rest, value),
+        (Some(inner), Some(rest)) => set_within(inner, &joined(place, part), rest, value),
         (Some(inner), None) => {
-            merge(inner, value);
+            merge(inner, value, &joined(place, part));
             Ok(())
         }
         // A variant that takes the place of another one, or an unknown field.
@@ -185,7 +190,7 @@ fn set(whole: &mut Value, path: &str, value: Value) -> Result<(), String> {
             let nested = path
                 .rsplit('.')
                 .fold(value, |inner, key| json!({ key: inner }));
-            merge(whole, nested);
+            merge(whole, nested, place);
             Ok(())
         }
     }
@@ -212,19 +217,23 @@ fn malformed(path: &Path, cause: String) -> fcos_burn_detect::Error {
     }
 }
 
-/// Merges `changes` into `value`, object by object.
+/// The paths of objects whose keys are names of classes.
+const BY_CLASS: [&str; 2] = ["focal_alpha", "class_weights.given"];
+
+/// Merges `changes` into the `value` at `path`, object by object.
 ///
 /// An object with one key is an enum variant; a different key is a different variant and
-/// replaces it.
-fn merge(value: &mut Value, changes: Value) {
+/// replaces it, unless keys are names of classes.
+fn merge(value: &mut Value, changes: Value, path: &str) {
     match (value, changes) {
         (Value::Object(value), Value::Object(changes)) => {
-            if value.len() == 1 && changes.len() == 1 && value.keys().ne(changes.keys()) {
+            let is_variant = value.len() == 1 && changes.len() == 1 && !BY_CLASS.contains(&path);
+            if is_variant && value.keys().ne(changes.keys()) {
                 value.clear();
             }
             for (key, change) in changes {
                 match value.get_mut(&key) {
-                    Some(old) => merge(old, change),
+                    Some(old) => merge(old, change, &joined(path, &key)),
                     None => {
                         value.insert(key, change);
                     }
@@ -232,5 +241,13 @@ fn merge(value: &mut Value, changes: Value) {
             }
         }
         (value, changes) => *value = changes,
+    }
+}
+
+/// The path of a part of the value at `path`.
+fn joined(path: &str, part: &str) -> String {
+    match path {
+        "" => part.to_owned(),
+        path => format!("{path}.{part}"),
     }
 }

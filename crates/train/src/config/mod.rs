@@ -658,6 +658,14 @@ impl<C: BackboneConfig> RunConfig<C> {
         self.model
             .validate()
             .map_err(|error| error.within("model"))?;
+        (self.model.assignment_rule()).map_err(|error| error.within("model"))?;
+        let is_ranking = matches!(
+            self.objective.classification,
+            ClassificationLoss::RankSort { .. } | ClassificationLoss::Alrp { .. }
+        );
+        let holds = !is_ranking || self.class_weights.is_none();
+        let requirement = "left out for a loss of the order of scores";
+        ConfigError::ensure(holds, "class_weights", "given", requirement)?;
         self.objective()?;
         Ok(())
     }
@@ -1034,5 +1042,51 @@ mod tests {
             let error = merged(changes).unwrap().validate().unwrap_err();
             assert!(error.to_string().contains(field), "{error}");
         }
+    }
+
+    #[test]
+    fn names_of_classes_do_not_replace_each_other() {
+        let fields = |fields: &[(&str, f64)]| -> BTreeMap<String, serde_json::Value> {
+            let fields = fields
+                .iter()
+                .map(|(path, value)| ((*path).to_owned(), json!(value)));
+            fields.collect()
+        };
+        let alphas = fields(&[("focal_alpha.cat", 0.3), ("focal_alpha.dog", 0.4)]);
+        let config = RunConfig::small().with_fields(&alphas).unwrap();
+        let alphas: Vec<f64> = config.focal_alpha.values().copied().collect();
+        assert_eq!(alphas, [0.3, 0.4]);
+        let weights = fields(&[
+            ("class_weights.given.cat", 2.0),
+            ("class_weights.given.dog", 3.0),
+        ]);
+        let config = RunConfig::small().with_fields(&weights).unwrap();
+        assert_eq!(
+            json!(config.class_weights),
+            json!({"given": {"cat": 2.0, "dog": 3.0}})
+        );
+        // Variants do.
+        let loss = BTreeMap::from([(
+            "objective.classification".to_owned(),
+            json!({"varifocal": {"alpha": 0.75, "gamma": 2.0}}),
+        )]);
+        let config = RunConfig::small().with_fields(&loss);
+        assert!(config.is_ok(), "{config:?}");
+    }
+
+    #[test]
+    fn assignment_rules_and_weights_of_ranking_losses_are_validated() {
+        let mut config = RunConfig::small();
+        config.model.assigner = AssignerConfig::Tal(TalConfig::default().with_top_k(0));
+        let cause = config.validate().unwrap_err().to_string();
+        assert!(
+            cause.contains("model") && cause.contains("top_k"),
+            "{cause}"
+        );
+        let mut config = RunConfig::small();
+        config.class_weights = Some(ClassWeights::EffectiveNumber { beta: 0.999 });
+        config.objective.classification = ClassificationLoss::RankSort { delta: 0.5 };
+        let cause = config.validate().unwrap_err().to_string();
+        assert!(cause.contains("class_weights"), "{cause}");
     }
 }

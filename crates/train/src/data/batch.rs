@@ -37,8 +37,8 @@ pub struct BatchPlace {
 ///
 /// The devices of a [`TrainableDetector`](crate::step::TrainableDetector) compute the parts in
 /// parallel, one part per device at a time. Losses and gradients are those of the whole batch:
-/// normalized by the positives of all parts, and summed. Only batch normalization uses the
-/// statistics of a part.
+/// normalized by the positives of all parts, and summed. Batch normalization uses the statistics of
+/// a part, and losses that compare positives with each other compare those of a part.
 #[derive(Clone, Debug)]
 pub struct TrainBatch {
     /// The parts; at least one.

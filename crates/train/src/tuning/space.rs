@@ -109,6 +109,11 @@ impl SearchSpace {
         Ok(read_json(path)?)
     }
 
+    /// Leaves out a value, if the space has it.
+    pub fn remove(&mut self, path: &str) {
+        self.0.remove(path);
+    }
+
     /// Adds a value, or replaces its distribution.
     pub fn insert(&mut self, path: impl Into<String>, distribution: Distribution) {
         self.0.insert(path.into(), distribution);
@@ -145,17 +150,18 @@ impl SearchSpace {
     }
 
     /// The values of a trial, which depend only on the seed and the number of the trial. Drawn numbers have three
-    /// significant digits.
+    /// significant digits, or more if their bounds are close to each other.
     pub fn sample(&self, seed: u64, trial: usize) -> TrialValues {
         let values = self.0.iter().zip(0..).map(|((path, distribution), place)| {
             let mut rng = sample_rng(seed ^ TRIALS, trial as u64, place);
             let value = match distribution {
                 Distribution::Uniform([low, high]) => {
-                    json!(rounded(low + (high - low) * rng.random::<f64>()))
+                    let value = low + (high - low) * rng.random::<f64>();
+                    json!(rounded_between(value, *low, *high))
                 }
                 Distribution::LogUniform([low, high]) => {
                     let power = low.ln() + (high.ln() - low.ln()) * rng.random::<f64>();
-                    json!(rounded(power.exp()))
+                    json!(rounded_between(power.exp(), *low, *high))
                 }
                 Distribution::Choice(values) => values[rng.random_range(0..values.len())].clone(),
             };
@@ -168,6 +174,15 @@ impl SearchSpace {
 /// A number with three significant digits.
 fn rounded(value: f64) -> f64 {
     format!("{value:.2e}").parse().unwrap_or(value)
+}
+
+/// A drawn number with three significant digits, or with so many that a thousandth of the distance between its bounds
+/// counts. It stays within them.
+fn rounded_between(value: f64, low: f64, high: f64) -> f64 {
+    let magnitude = |value: f64| value.abs().log10().floor();
+    let digits = 2.0 + (magnitude(value) - magnitude(high - low)).clamp(0.0, 14.0);
+    let rounded = format!("{value:.*e}", digits as usize).parse();
+    rounded.unwrap_or(value).clamp(low, high)
 }
 
 /// The steps of a training, and these with mild and with strong jitter, where they have none.
@@ -253,6 +268,31 @@ mod tests {
         assert_eq!(rounded(0.001_234_56), 0.001_23);
         assert_eq!(rounded(-98_765.0), -98_800.0);
         assert_eq!(rounded(0.0), 0.0);
+    }
+
+    #[test]
+    fn drawn_numbers_stay_within_close_bounds() {
+        assert_eq!(rounded_between(0.123_456, 0.0, 1.0), 0.123);
+        assert_eq!(rounded_between(0.999_87, 0.99, 0.9999), 0.999_87);
+        assert_eq!(rounded_between(0.000_456_71, 0.000_456_7, 0.1), 0.000_457);
+        assert_eq!(
+            rounded_between(0.000_456_7, 0.000_456_7, 0.000_456_7),
+            0.000_456_7
+        );
+        assert_eq!(rounded_between(0.0, 0.0, 1.0), 0.0);
+        let mut space = SearchSpace::default();
+        let bounds = Distribution::Uniform([0.99, 0.9999]);
+        space.insert("optimization.average_decay", bounds);
+        let draw = |trial| space.sample(0, trial)["optimization.average_decay"].as_f64();
+        let values: Vec<f64> = (0..100).filter_map(draw).collect();
+        assert!(values.iter().all(|value| (0.99..=0.9999).contains(value)));
+        let distinct: std::collections::BTreeSet<String> =
+            values.iter().map(f64::to_string).collect();
+        assert!(
+            values.len() == 100 && distinct.len() > 80,
+            "{}",
+            distinct.len()
+        );
     }
 
     #[test]
