@@ -182,7 +182,7 @@ fn rounded_between(value: f64, low: f64, high: f64) -> f64 {
     let magnitude = |value: f64| value.abs().log10().floor();
     let digits = 2.0 + (magnitude(value) - magnitude(high - low)).clamp(0.0, 14.0);
     let rounded = format!("{value:.*e}", digits as usize).parse();
-    rounded.unwrap_or(value).clamp(low, high)
+    rounded.unwrap_or(value).max(low).min(high)
 }
 
 /// The steps of a training, and these with mild and with strong jitter, where they have none.
