@@ -780,10 +780,8 @@ impl Columns {
             // A column of the box may have one of these names, too.
             let find_free = |aliases: &[&str]| {
                 let named = |alias: &&str| {
-                    let mut columns = names.iter().zip(0..);
-                    columns
-                        .find(|(name, column)| name == alias && !taken.contains(column))
-                        .map(|(_, column)| column)
+                    (0..names.len())
+                        .find(|column| names[*column] == **alias && !taken.contains(column))
                 };
                 aliases.iter().find_map(named)
             };
@@ -837,7 +835,6 @@ impl Columns {
         // pandas may write `nan` for an image without objects.
         let is_missing = |field: &str| field.is_empty() || field.eq_ignore_ascii_case("nan");
         let (file_name, class) = (field(self.file_name)?, field(self.class)?);
-        let class = if is_missing(class) { "" } else { class };
         let (mut edges, mut is_blank) = ([None; 4], true);
         for (edge, column) in edges.iter_mut().zip(columns) {
             let field = field(column)?;
@@ -852,7 +849,7 @@ impl Columns {
             }),
             _ => None,
         };
-        let object = (!is_blank || !class.is_empty() || file_name.is_empty())
+        let object = (!is_blank || !is_missing(class) || file_name.is_empty())
             .then(|| (class.to_string(), edges));
         let size = match self.size {
             None => Size::Missing,

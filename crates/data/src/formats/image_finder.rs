@@ -107,13 +107,10 @@ impl ImageFinder {
             let same = self.inventory.with_stem(stem);
             same.filter(|file| is_image(file) && fits(&roles, file))
         };
+        let parent = parts.join("/");
         let folders = self.folders.iter().filter_map(|folder| {
             let folder = folder.strip_prefix(self.inventory.root()).ok()?;
-            Some(tidy(
-                &parts
-                    .iter()
-                    .fold(folder.to_path_buf(), |path, part| path.join(part)),
-            ))
+            Some(tidy(&folder.join(&parent)))
         });
         let mut direct = folders.filter_map(|folder| {
             unique_max(

@@ -261,14 +261,14 @@ impl VocSet {
                 .ok()
         };
         // Of `a.jpg`, the annotation may be `a.jpg.xml`, but normally is `a.xml`.
-        let bare = names.flat_map(|name| {
+        let bare_names = names.flat_map(|name| {
             let name = slashed(name);
             let name = Path::new(name.trim_start_matches("./"));
             let is_file = is_image(name) || is_unread_image(name) || has_extension(name, "xml");
             let stripped = is_file.then(|| name.with_extension(""));
             [Some(name.to_path_buf()), stripped].into_iter().flatten()
         });
-        for bare in bare.collect::<Vec<_>>() {
+        for bare in bare_names {
             let mut xml = bare.clone().into_os_string();
             xml.push(".xml");
             let folders = ["Annotations", "annotations", ""].map(|folder| base.join(folder));

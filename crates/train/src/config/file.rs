@@ -95,7 +95,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     pub fn with_field(&self, field: &str, value: Value) -> Result<Self, ConfigError> {
         let set = || {
             let mut whole = serde_json::to_value(self).map_err(|error| error.to_string())?;
-            set(&mut whole, field, value.clone())?;
+            set(&mut whole, "", field, value.clone())?;
             read_all(whole)
         };
         set().map_err(|cause| {
@@ -157,13 +157,8 @@ fn read_all<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     }
 }
 
-/// Replaces the value at a path. The error is the cause.
-fn set(whole: &mut Value, path: &str, value: Value) -> Result<(), String> {
-    set_within(whole, "", path, value)
-}
-
-/// Replaces the value at a path within the value at `place`.
-fn set_within(whole: &mut Value, place: &str, path: &str, value: Value) -> Result<(), String> {
+/// Replaces the value at a path within the value at `place`. The error is the cause.
+fn set(whole: &mut Value, place: &str, path: &str, value: Value) -> Result<(), String> {
     let (part, rest) = match path.split_once('.') {
         Some((part, rest)) => (part, Some(rest)),
         None => (path, None),
@@ -180,7 +175,7 @@ fn set_within(whole: &mut Value, place: &str, path: &str, value: Value) -> Resul
         _ => None,
     };
     match (inner, rest) {
-        (Some(inner), Some(rest)) => set_within(inner, &joined(place, part), rest, value),
+        (Some(inner), Some(rest)) => set(inner, &joined(place, part), rest, value),
         (Some(inner), None) => {
             merge(inner, value, &joined(place, part));
             Ok(())
