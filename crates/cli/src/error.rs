@@ -61,6 +61,9 @@ pub enum Error {
     /// A flag was given that another format has no use for.
     #[error("{0} is for ONNX files: use it with --format onnx")]
     OnlyOnnx(&'static str),
+    /// A number of bootstrap samples was given for a report of one run, which has none.
+    #[error("--resamples is for the comparison of several runs")]
+    NothingToResample,
     /// Weights of 16 bits for a program that reads those of 32.
     #[error("torchvision reads weights of 32 bits: use --half with --format onnx or safetensors")]
     NotHalf,
@@ -188,6 +191,14 @@ pub enum Error {
         "standard output is a terminal: pipe the video to a player or a file, or write none (--no-pictures)"
     )]
     VideoToTerminal,
+    /// Detections would be written between the frames of a video.
+    #[error(
+        "standard output has the video: write detections to another place, or no video (--no-pictures)"
+    )]
+    LinesAmongFrames,
+    /// The secret of a server is not text.
+    #[error("the environment variable {0} is not valid Unicode")]
+    TokenNotUnicode(&'static str),
     /// Two outputs have one place.
     #[error("{} is the place of {flag} and of {other}: choose different ones", path.display())]
     SameOutput {

@@ -182,7 +182,9 @@ fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
             // Everything in the folder is found without the link.
             Err(error) if error.loop_ancestor().is_some() => continue,
             Err(error) => {
-                all.unreadable.push(error.to_string());
+                if error.path().is_none_or(|at| may_hold(&path, at, options)) {
+                    all.unreadable.push(error.to_string());
+                }
                 continue;
             }
         };
@@ -206,6 +208,27 @@ fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
         all.files.extend(files);
     }
     Ok(all)
+}
+
+/// Whether what cannot be read at a path matches the pattern, or is a folder that may hold something that does.
+fn may_hold(pattern: &Path, at: &Path, options: MatchOptions) -> bool {
+    let at = at.strip_prefix(".").unwrap_or(at);
+    let mut patterns = pattern.components();
+    for part in at.components() {
+        let Some(pattern) = patterns.next() else {
+            return false;
+        };
+        let pattern = pattern.as_os_str().to_string_lossy();
+        if pattern == "**" {
+            return true;
+        }
+        let part = part.as_os_str().to_string_lossy();
+        if !Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches_with(&part, options)) {
+            return false;
+        }
+    }
+    // Nothing lies below a link that leads nowhere.
+    patterns.next().is_none() || !at.is_symlink()
 }
 
 /// A pattern without repeated separators and a leading dot, as the paths that it is compared with.
@@ -341,6 +364,28 @@ mod tests {
             let error = InputFiles::collect(&[dir.path().join(input)], false).unwrap_err();
             assert!(error.to_string().contains(cause), "{error}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_a_pattern_does_not_match_does_not_fail_it() {
+        use std::os::unix::fs::symlink;
+
+        let dir = folder(&["a/1.jpg", "ab/2.jpg"]);
+        let link = |name: &str| symlink("nowhere", dir.path().join(name)).unwrap();
+        let unreadable = |pattern: &str| {
+            let pattern = dir.path().join(pattern);
+            let collected = InputFiles::collect(&[pattern], false).unwrap();
+            (collected.files.len(), collected.unreadable.len())
+        };
+        for name in ["a/notes.txt", "a/.#notes.jpg", "abc"] {
+            link(name);
+        }
+        assert_eq!(unreadable("a/*.jpg"), (1, 0));
+        assert_eq!(unreadable("a*/*.jpg"), (2, 0));
+        link("a/3.jpg");
+        assert_eq!(unreadable("a/*.jpg"), (1, 1));
+        assert_eq!(unreadable("a/**/*.jpg"), (1, 1));
     }
 
     #[cfg(unix)]

@@ -13,7 +13,7 @@ use fcos_burn::{
     train::{RunFolder, config::DataSource},
 };
 
-use crate::Error;
+use crate::{Error, terminal::print};
 
 /// The outputs of a command, and the flags that chose them. They are checked before the work starts, so that it is neither
 /// lost nor costs an input. Places are compared after resolving links and `..`.
@@ -394,10 +394,27 @@ fn may_be_of_data(file: &Path) -> bool {
 }
 
 /// Whether a path is that of an open stream, or of what is neither a file nor a folder, such as a pipe.
-fn is_stream(path: &Path) -> bool {
+pub fn is_stream(path: &Path) -> bool {
     let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd"];
     let is_other = |metadata: fs::Metadata| !metadata.is_file() && !metadata.is_dir();
     streams.iter().any(|stream| path.starts_with(stream)) || fs::metadata(path).is_ok_and(is_other)
+}
+
+/// Whether a path is that of this program's standard output.
+pub fn is_standard_output(path: &Path) -> bool {
+    ["/dev/stdout", "/dev/fd/1"].map(Path::new).contains(&path)
+}
+
+/// Prints the path of a file that was written, unless it is a stream, among whose content it would be.
+///
+/// # Errors
+///
+/// Fails if standard output cannot be written.
+pub fn print_path(path: &Path) -> Result<(), Error> {
+    match is_stream(path) {
+        true => Ok(()),
+        false => print(format_args!("{}\n", path.display())),
+    }
 }
 
 fn ends_with_separator(path: &Path) -> bool {

@@ -149,8 +149,9 @@ impl<B: Backbone> Detector<B> {
     /// Sets the [`score_threshold`](Self::score_threshold).
     ///
     /// If the model's own threshold for candidates
-    /// ([`PostprocessConfig::score_threshold`]) is higher, it is lowered to this one, so that all
-    /// detections with such scores are found.
+    /// ([`PostprocessConfig::score_threshold`]) is higher, it is lowered to this one. If that is compared with
+    /// scores, all detections with such scores are found; if with class probabilities, those whose
+    /// class probability is above it.
     ///
     /// # Errors
     ///

@@ -197,6 +197,13 @@ impl<C: BackboneConfig> DetectorFile<C> {
             path: config.clone(),
             cause: format!("not the configuration of a run: {error}"),
         })?;
+        let (names, classes) = (data.categories.len(), model.num_classes);
+        if names != classes {
+            return Err(Error::NotADetector {
+                path: config,
+                cause: format!("names {names} classes, but its model has {classes}"),
+            });
+        }
         Ok(Self {
             weights,
             model,

@@ -36,6 +36,9 @@ fn drawn_boxes(detections: &[Detection], categories: &[Category]) -> Vec<DrawnBo
         .collect()
 }
 
+/// The most bytes of an image's name in that of a picture.
+const MAX_STEM: usize = 200;
+
 /// Derives unique file names for pictures from the names of their images.
 ///
 /// ```
@@ -59,10 +62,12 @@ impl PictureNames {
     /// `street-000007`.
     pub fn stem(&mut self, file: &Path, frame: Option<u64>) -> String {
         let stem = file.file_stem().unwrap_or(file.as_os_str());
-        let stem = match frame {
-            Some(frame) => format!("{}-{frame:06}", stem.to_string_lossy()),
-            None => stem.to_string_lossy().into_owned(),
-        };
+        let mut stem = stem.to_string_lossy().into_owned();
+        // With numbers and an extension, it has to be a file name.
+        stem.truncate(stem.floor_char_boundary(MAX_STEM));
+        if let Some(frame) = frame {
+            stem += &format!("-{frame:06}");
+        }
         self.0.unique(&stem)
     }
 }

@@ -100,9 +100,7 @@ impl<B: Backbone> Detector<B> {
                 let mut fused = fusion.fuse(&sources);
                 // Fusion is within the classes.
                 if config.suppression == Suppression::AcrossClasses {
-                    fused = (config.suppression)
-                        .nms(fused, config.nms_iou_threshold)
-                        .collect();
+                    fused = config.nms().apply(fused, limit);
                 }
                 fused.truncate(limit);
                 fused

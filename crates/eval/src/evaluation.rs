@@ -85,6 +85,8 @@ impl Evaluation {
             precision: CURVES
                 .iter()
                 .filter_map(|threshold| Some((*threshold, curve(&report, threshold)?.clone())))
+                // Without objects, the precision is -1.
+                .filter(|(_, precision)| precision.iter().all(|value| *value >= 0.0))
                 .collect(),
             recall: report.curves.get("rec_thrs").cloned().unwrap_or_default(),
             score_iou,

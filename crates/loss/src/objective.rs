@@ -292,9 +292,12 @@ impl FcosObjective {
             _ => self.weighted_classification(&input, &divisors),
         };
 
+        // Other rows of the batch may have weights, and the divisors are then theirs, too.
+        let of_centerness = (centerness.as_ref())
+            .filter(|_| input.weights.is_none() && normalizer.divisors.is_none());
         let score_weights = match self.config.box_association {
             Some(BoxAssociation::ScoreWeighted) => {
-                let weights = match (&input.weights, &centerness) {
+                let weights = match (&input.weights, of_centerness) {
                     (Some(weights), _) => input.positives.mask(weights.boxes.clone()),
                     (None, Some((_, weights, _))) => weights.clone(),
                     (None, None) => input.positives().cast(FloatDType::F32),
@@ -308,9 +311,9 @@ impl FcosObjective {
                 Some(weights) => losses * weights.clone(),
                 None => losses,
             };
-            match (&ranking, &input.weights, &centerness) {
-                (Some(ranking), _, _) => per_ranked(ranking.weighted_sum(losses)),
-                (None, None, Some((_, weights, weight_sum))) => {
+            match (&ranking, of_centerness) {
+                (Some(ranking), _) => per_ranked(ranking.weighted_sum(losses)),
+                (None, Some((_, weights, weight_sum))) => {
                     (losses * weights.clone()).sum() / weight_sum.clone()
                 }
                 _ => per_positive(input.sum_over_positives(losses)),

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use tempfile::{Builder, NamedTempFile};
@@ -20,25 +20,45 @@ const PARTIAL: &str = ".partial";
 /// [`is_partial`]).
 ///
 /// A symbolic link is followed. Pipes, devices and other paths that are not regular files
-/// are written in place, and so are `/dev/stdout` and the like.
+/// are written in place, and so are `/dev/stdout` and the like. What this process writes to
+/// its own standard output stays in order.
 ///
 /// # Errors
 ///
 /// The error of the operating system; `path` is then as it was before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Opened anew, it would have a position of its own, and what is printed later would overwrite this.
+    if ["/dev/stdout", "/dev/fd/1"].map(Path::new).contains(&path) {
+        let mut output = io::stdout().lock();
+        return output.write_all(bytes).and_then(|()| output.flush());
+    }
     // Replacing the file that a shell redirects to would detach the shell from it.
     let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd"].map(Path::new);
     let is_stream = streams.iter().any(|stream| path.starts_with(stream));
     if is_stream || path.exists() && !path.is_file() {
         return File::options().append(true).open(path)?.write_all(bytes);
     }
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = fs::canonicalize(path).unwrap_or_else(|_| missing_target(path));
     let mut file = temporary_file(folder_of(&path))?;
     file.as_file_mut().write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;
     sync_folder_of(&path);
     Ok(())
+}
+
+/// Where a link that leads to no file yet leads to, or else the path itself.
+fn missing_target(path: &Path) -> PathBuf {
+    // Longer chains of links are loops.
+    const LINKS: usize = 40;
+    let mut target = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&target) {
+            Ok(next) => target = folder_of(&target).join(next),
+            Err(_) => return target,
+        }
+    }
+    path.to_owned()
 }
 
 /// A new file in `folder`, which is removed when it is dropped.
@@ -189,6 +209,13 @@ mod tests {
                 assert_eq!(fs::read_to_string(&path).unwrap(), text);
             }
         }
+
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        std::os::unix::fs::symlink("second", &first).unwrap();
+        std::os::unix::fs::symlink("new", &second).unwrap();
+        write_whole(&first, b"new").unwrap();
+        assert!(first.is_symlink() && second.is_symlink());
+        assert_eq!(fs::read_to_string(dir.path().join("new")).unwrap(), "new");
 
         let null = Path::new("/dev/null");
         write_whole(null, b"text").unwrap();

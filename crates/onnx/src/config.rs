@@ -34,11 +34,11 @@ pub enum Outputs {
     /// Boxes and scores at all locations, level by level and each level in row-major order:
     ///
     /// - `boxes`: `[batch, locations, 4]`
-    /// - `scores`: `[batch, locations, classes]`, the class probability p̂, or √(p̂·q) with a
-    ///   quality q, center-ness or IoU
+    /// - `scores`: `[batch, locations, classes]`, the class probability p̂, or p̂^α·q^(1−α) with a
+    ///   quality q, center-ness or IoU, and the score exponent α, normally 0.5
     Boxes,
     /// The detections of each image, by descending score, after thresholds and `NonMaxSuppression`
-    /// within each class. With D = [`detections_per_image`]:
+    /// within each class, or across classes if the detector suppresses so. With D = [`detections_per_image`]:
     ///
     /// - `boxes`: `[batch, D, 4]`
     /// - `scores`: `[batch, D]`

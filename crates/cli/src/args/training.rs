@@ -106,7 +106,8 @@ pub struct TrainingArgs {
     image_size: ImageSizeArgs,
     #[command(flatten)]
     augmentation: AugmentationArgs,
-    /// Train for this many passes over the training split [default: small: 4, or more if they
+    /// Train for this many passes over the training split, with --resume counted from the start of the
+    /// run [default: small: 4, or more if they
     /// have fewer than 1,000 steps, accurate: 40 or 10,000 steps, paper: 90,000 iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     epochs: Option<usize>,
@@ -174,7 +175,7 @@ pub struct TrainingArgs {
 
 /// The arguments, by their ids, that a resumed run or search does not take: its configuration has
 /// their values.
-pub const FIXED_BY_RUN: [&str; 40] = [
+pub const FIXED_BY_RUN: [&str; 39] = [
     "data",
     "train_images",
     "train_split",
@@ -200,7 +201,6 @@ pub const FIXED_BY_RUN: [&str; 40] = [
     "image_size",
     "short_side",
     "AugmentationArgs",
-    "epochs",
     "batch_size",
     "lr",
     "RecipeArgs",
@@ -415,8 +415,8 @@ impl TrainingArgs {
             config.input.resize = resize;
         }
         self.augmentation.set(&mut config);
-        if let Some(epochs) = self.epochs {
-            config.duration = TrainingLength::Epochs(epochs);
+        if let Some(duration) = self.epochs() {
+            config.duration = duration;
         }
         if let Some(batch_size) = self.batch_size {
             config.batch_size = batch_size;
@@ -513,6 +513,11 @@ impl TrainingArgs {
     pub fn devices(&self) -> Option<Vec<DeviceName>> {
         let one = self.device.device.clone().map(|device| vec![device]);
         self.devices.clone().or(one)
+    }
+
+    /// The number of epochs, if a flag sets it.
+    pub fn epochs(&self) -> Option<TrainingLength> {
+        self.epochs.map(TrainingLength::Epochs)
     }
 
     fn set_objective(&self, config: &mut RunConfig) -> Result<(), ConfigError> {

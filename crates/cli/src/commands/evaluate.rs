@@ -17,6 +17,7 @@ use fcos_burn::{
         },
         results,
     },
+    model::file::write_whole,
     train::{RunConfig, config::DataConfig},
 };
 use fcos_burn_cli::{
@@ -170,7 +171,9 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         EvaluationReport::new(&evaluation, &analysis).with_calibration(calibration.as_ref());
     // What is wrong with one place must not cost what goes to the others.
     let printed = print(report);
-    let ground_truth = (args.ground_truth.as_ref()).map(|path| dataset.write_coco(path));
+    let ground_truth = (args.ground_truth.as_ref()).map(|path| -> Result<(), Error> {
+        write_whole(path, &dataset.coco_json(path)?).map_err(Error::io(path))
+    });
     let output = (args.output.as_ref()).map(|path| -> Result<(), Error> {
         Ok(write_json(path, &results(&dataset, &detections)?)?)
     });
@@ -195,7 +198,7 @@ fn with_detected_classes(
     let dataset = known_classes(dataset, &detected)?;
     message(format_args!(
         "evaluated: {} objects of the classes {}",
-        dataset.object_count(),
+        dataset.objects_by_class().iter().sum::<usize>(),
         names.join(", ")
     ));
     Ok(dataset)

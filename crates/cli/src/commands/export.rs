@@ -13,8 +13,8 @@ use fcos_burn::{
 use fcos_burn_cli::{
     Error,
     args::{WeightsArgs, output_path, parse_size},
-    outputs::Outputs,
-    terminal::{message, print},
+    outputs::{Outputs, print_path},
+    terminal::message,
 };
 
 /// Export a detector for torchvision, to ONNX, or as plain weights.
@@ -149,7 +149,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             onnx::export(&detector, &args.onnx.config(args.half), &args.output)?;
         }
     }
-    print(format_args!("{}\n", args.output.display()))?;
+    print_path(&args.output)?;
     Ok(ExitCode::SUCCESS)
 }
 

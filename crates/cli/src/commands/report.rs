@@ -26,12 +26,15 @@ pub struct Args {
     /// Write the page to this file [default: report.html in the run folder; required for several runs]
     #[arg(long, value_name = "HTML", value_parser = output_path())]
     output: Option<PathBuf>,
-    /// Draw this many bootstrap samples for the intervals between runs
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
-    resamples: u32,
+    /// Draw this many bootstrap samples for the intervals between several runs [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    resamples: Option<u32>,
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
+    if args.resamples.is_some() && args.runs.len() == 1 {
+        return Err(Error::NothingToResample);
+    }
     let output = match (&args.runs[..], &args.output) {
         (_, Some(output)) => output.clone(),
         ([run], None) => RunFolder::open(run)?.report_path(),
@@ -69,12 +72,15 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             }
             report.html()?
         }
-        runs => compare(runs, args.resamples)?,
+        runs => compare(runs, args.resamples.unwrap_or(RESAMPLES))?,
     };
     write_whole(&output, html.as_bytes()).map_err(Error::io(&output))?;
     message(format_args!("report: {}", output.display()));
     Ok(ExitCode::SUCCESS)
 }
+
+/// The bootstrap samples of a comparison.
+const RESAMPLES: u32 = 1000;
 
 /// A run folder with the data that it was validated on, or why that cannot be opened.
 struct Run {

@@ -1,6 +1,6 @@
 //! `fcos-burn serve`.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{env::VarError, net::SocketAddr, process::ExitCode};
 
 use fcos_burn::detect::device::{DeviceName, Precision, TOKEN_VARIABLE, server::serve};
 use fcos_burn_cli::{
@@ -26,7 +26,12 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let token = std::env::var(TOKEN_VARIABLE).ok();
+    let token = match std::env::var(TOKEN_VARIABLE) {
+        Ok(token) => Some(token),
+        Err(VarError::NotPresent) => None,
+        // Without a token, anyone would be served.
+        Err(VarError::NotUnicode(_)) => return Err(Error::TokenNotUnicode(TOKEN_VARIABLE)),
+    };
     check_devices(&args.devices, Precision::F32)?;
     serve(&args.devices, args.listen, token.as_deref(), |address| {
         // Keep serving clients that know the address even if it cannot be printed.

@@ -45,7 +45,8 @@ pub struct Args {
     /// them in any case
     #[arg(long)]
     tensorboard: bool,
-    /// Resume the run in this folder; only --device or --devices can be changed, and --tensorboard added
+    /// Resume the run in this folder; only --device, --devices and --epochs can be changed, and --tensorboard
+    /// added. More --epochs continue a finished run
     #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN, conflicts_with_all = ["keep", "output"])]
     resume: Option<PathBuf>,
 }
@@ -146,6 +147,9 @@ fn resume(args: &Args, mut trainer: Trainer, folder: &Path) -> Result<Outcome, E
     )?;
     if let Some(devices) = devices {
         trainer = trainer.with_devices(devices);
+    }
+    if let Some(duration) = args.training.epochs() {
+        trainer = trainer.with_duration(duration);
     }
     trainer
         .resume(folder)

@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", value_parser = output_path(), required_unless_present = "resume")]
     output: Option<PathBuf>,
     /// Resume the search in this folder; only --trials, --seconds, --device and --devices can be changed
-    #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN, conflicts_with_all = ["space", "reduction", "output"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN, conflicts_with_all = ["epochs", "space", "reduction", "output"])]
     resume: Option<PathBuf>,
 }
 

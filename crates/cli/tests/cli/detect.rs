@@ -20,7 +20,7 @@ use fcos_burn::{
 };
 use image::{Frame, Rgb, RgbImage, Rgba, RgbaImage, codecs::gif::GifEncoder};
 
-use super::{assert_fails, change_config, path, run, stderr, trained};
+use super::{assert_fails, change_config, command, path, run, stderr, trained};
 
 /// A run whose detections all pass the thresholds, and pictures in two folders.
 fn setup(dir: &Path) -> (PathBuf, PathBuf) {
@@ -454,6 +454,31 @@ fn detect_video(weights: &Path, video: &[u8], flags: &[&str]) -> Output {
     output
 }
 
+/// What is printed afterwards neither overwrites the detections nor follows them.
+#[cfg(unix)]
+#[test]
+fn standard_output_holds_just_the_detections() {
+    let dir = tempfile::tempdir().unwrap();
+    let (weights, photos) = setup(dir.path());
+    let file = dir.path().join("found.json");
+    let detect = |json: &str| {
+        let mut program = command("detect");
+        program.args(["--weights", path(&weights), "--no-pictures", path(&photos)]);
+        program.args(["--json", json]);
+        program
+    };
+    assert!(detect(path(&file)).output().unwrap().status.success());
+    let redirected = dir.path().join("redirected.json");
+    let output = fs::File::create(&redirected).unwrap();
+    let status = detect("/dev/stdout").stdout(output).status().unwrap();
+    assert!(status.success());
+    let expected = fs::read_to_string(&file).unwrap();
+    assert!(expected.len() > 20, "{expected}");
+    assert_eq!(fs::read_to_string(&redirected).unwrap(), expected);
+    let piped = detect("/dev/stdout").output().unwrap();
+    assert_eq!(String::from_utf8(piped.stdout).unwrap(), expected);
+}
+
 #[test]
 fn a_video_comes_out_with_boxes_and_a_line_for_each_frame() {
     let dir = tempfile::tempdir().unwrap();
@@ -525,6 +550,12 @@ fn broken_videos_and_flags_without_use_are_errors() {
             "--csv is not possible for a video",
         ),
         (&whole, &[path(&photos)], "has to be the only input"),
+        #[cfg(unix)]
+        (
+            &whole,
+            &["--json", "/dev/stdout"],
+            "standard output has the video",
+        ),
     ] {
         let output = detect_video(&weights, stream, flags);
         assert!(output.stdout.is_empty());

@@ -384,6 +384,14 @@ fn event_files_are_written_on_request() {
     let output = run("train", &["--resume", path(&folder)]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(names(), written);
+    // It can be trained to more epochs, which add some.
+    let more = ["--resume", path(&folder), "--epochs", "2"];
+    let output = run("train", &more);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("of 2 epochs, no longer of 1 epoch"));
+    assert_eq!(names().len(), 2);
+    let rows = RunFolder::open(&folder).unwrap().read_metrics().unwrap();
+    assert_eq!(rows.len(), 2);
     // Without any, it writes its epochs if they are asked for.
     fs::remove_dir_all(folder.join("tensorboard")).unwrap();
     let output = run("train", &["--resume", path(&folder), "--tensorboard"]);

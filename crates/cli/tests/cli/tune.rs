@@ -44,6 +44,8 @@ fn a_search_ends_with_a_configuration_for_training() {
     assert!(!text.contains("trial 0 epoch 1: AP "), "{text}");
     let fewer = ["--resume", path(&search), "--trials", "1"];
     assert_fails("tune", &fewer, 1, &["at least 2, as so many have ended"]);
+    let more = ["--resume", path(&search), "--epochs", "3"];
+    assert_fails("tune", &more, 2, &["cannot be used with"]);
     let other = ["--resume", path(&search)];
     assert_fails(
         "train",

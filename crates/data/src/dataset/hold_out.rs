@@ -197,6 +197,9 @@ mod tests {
         assert_eq!(key("plain"), "plain");
         assert_eq!(path("a.b/plain"), "a.b/plain");
         assert_eq!(path("a\\b.c.png"), "a\\b.c");
+        // Not an extension, but the number of a frame.
+        assert_eq!(path("clip/frame.0001"), "clip/frame.0001");
+        assert_eq!(path("clip/frame.0001.JPG"), "clip/frame.0001");
     }
 
     fn renamed(names: &[&str]) -> DetectionDataset {

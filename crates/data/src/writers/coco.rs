@@ -1,7 +1,6 @@
 //! COCO: one JSON file per split.
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use hotcoco::Dataset;
@@ -40,7 +39,10 @@ impl LayoutWriter for Coco {
         fs::create_dir_all(&folder).map_err(DataError::io(&folder))?;
         for split in splits {
             let path = folder.join(format!("instances_{}.json", split.name));
-            write_json(&path, &ground_truth(categories, &split.images))?;
+            write(
+                &path,
+                &json(&path, &ground_truth(categories, &split.images))?,
+            )?;
         }
         Ok(())
     }
@@ -58,7 +60,17 @@ impl DetectionDataset {
     ///
     /// [`DataError::Io`].
     pub fn write_coco(&self, path: impl AsRef<Path>) -> Result<(), DataError> {
-        write_json(path.as_ref(), &self.to_coco())
+        let path = path.as_ref();
+        write(path, &json(path, &self.to_coco())?)
+    }
+
+    /// The content of the file that [`write_coco`](Self::write_coco) writes to `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Io`], if a value cannot be represented.
+    pub fn coco_json(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, DataError> {
+        json(path.as_ref(), &self.to_coco())
     }
 }
 
@@ -129,7 +141,8 @@ struct JsonCategory<'a> {
     name: &'a str,
 }
 
-fn write_json(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
+/// The JSON of a data set, which goes to `path`.
+fn json(path: &Path, dataset: &Dataset) -> Result<Vec<u8>, DataError> {
     let images = dataset.images.iter().map(|image| JsonImage {
         id: image.id,
         file_name: &image.file_name,
@@ -154,8 +167,9 @@ fn write_json(path: &Path, dataset: &Dataset) -> Result<(), DataError> {
         annotations: annotations.collect(),
         categories: categories.collect(),
     };
-    let file = File::create(path).map_err(DataError::io(path))?;
-    let mut writer = BufWriter::new(file);
-    serde_json::to_writer(&mut writer, &json).map_err(|error| DataError::io(path)(error.into()))?;
-    writer.flush().map_err(DataError::io(path))
+    serde_json::to_vec(&json).map_err(|error| DataError::io(path)(error.into()))
+}
+
+fn write(path: &Path, json: &[u8]) -> Result<(), DataError> {
+    fs::write(path, json).map_err(DataError::io(path))
 }

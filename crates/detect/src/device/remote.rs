@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    env::VarError,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -61,7 +62,12 @@ pub(super) fn connect(address: &str, index: usize) -> Result<Device, String> {
     let host = RemoteHost::websocket(&format!("ws://{}", admitted.address()));
     let host = match std::env::var(TOKEN_VARIABLE) {
         Ok(token) => host.with_credential(token),
-        Err(_) => host,
+        Err(VarError::NotPresent) => host,
+        Err(VarError::NotUnicode(_)) => {
+            return Err(format!(
+                "the environment variable {TOKEN_VARIABLE} is not valid Unicode"
+            ));
+        }
     };
     let device = match Device::remote_options(&host).device_index(index).init() {
         Ok(device) => device,

@@ -59,9 +59,9 @@ pub struct DwConfig {
     pub sigma: f64,
     /// Exponent of the localization, finite and `≥ 0`; 5 in the paper.
     pub beta: f64,
-    /// Exponent of the positive weight, finite and from 0 to 100; 5 in the paper.
+    /// Exponent of the positive weight, from 0 to 80; 5 in the paper.
     pub mu: f64,
-    /// Exponent of the IoU in the negative weight, finite and `> 0`; 2 in the paper.
+    /// Exponent of the IoU in the negative weight, finite and `≥ 0.001`; 2 in the paper.
     pub gamma: f64,
     /// Factor of the positive weights of the classification, finite and `≥ 0`; 0.25 in the authors'
     /// code.
@@ -120,10 +120,11 @@ impl DwConfig {
     ///
     /// The first invalid field.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        for (field, value) in [("sigma", self.sigma), ("gamma", self.gamma)] {
-            let holds = value.is_finite() && value > 0.0;
-            ConfigError::ensure(holds, field, value, "positive and finite")?;
-        }
+        let holds = self.sigma.is_finite() && self.sigma > 0.0;
+        ConfigError::ensure(holds, "sigma", self.sigma, "positive and finite")?;
+        // With smaller exponents, weights would be lost to rounding.
+        let holds = self.gamma.is_finite() && self.gamma >= 0.001;
+        ConfigError::ensure(holds, "gamma", self.gamma, "finite and at least 0.001")?;
         for (field, value) in [
             ("beta", self.beta),
             ("positive_weight", self.positive_weight),
@@ -155,7 +156,11 @@ impl DwConfig {
                 let [dx, dy] =
                     [x - center_x, y - center_y].map(|d| f64::from(d) / grid.stride as f64);
                 let gaussian = (-(dx * dx + dy * dy) / (2.0 * self.sigma * self.sigma)).exp();
-                let localization = (-self.beta * giou_loss).exp();
+                // Of a box that is not finite, the loss is infinite.
+                let localization = match giou_loss.is_finite() {
+                    true => (-self.beta * giou_loss).exp(),
+                    false => 0.0,
+                };
                 let fit = score(predictions, location, object.label) * localization;
                 sum += (MU_OF_SUM * fit).exp() * fit * gaussian;
                 weighted.push(Weighted {

@@ -56,14 +56,15 @@ impl Format {
         if magic == u64::from(MAGIC_NUMBER) {
             return Some(Self::Burnpack);
         }
-        // A ZIP archive, or a pickle of protocol 2 to 5.
-        if head.starts_with(b"PK\x03\x04") || matches!(head, [0x80, 2..=5, ..]) {
-            return Some(Self::Pytorch);
-        }
-        // The length of a JSON object, and its first byte.
+        // The length of a JSON object, and its first byte. Before pickles, since a length may begin like one. In these
+        // bytes, no pickle has a number that is less than the length of its file.
         let header = number(head.get(..8)?);
-        (head.get(8) == Some(&b'{') && header <= file_len.saturating_sub(8))
-            .then_some(Self::Safetensors)
+        if head.get(8) == Some(&b'{') && header <= file_len.saturating_sub(8) {
+            return Some(Self::Safetensors);
+        }
+        // A ZIP archive, or a pickle of protocol 2 to 5.
+        let is_pytorch = head.starts_with(b"PK\x03\x04") || matches!(head, [0x80, 2..=5, ..]);
+        is_pytorch.then_some(Self::Pytorch)
     }
 }
 

@@ -63,7 +63,8 @@ fn splits(provenance: &Provenance) -> Markup {
                 tbody { @for (label, class) in classes.iter().enumerate().take(MAX_CLASSES) { tr {
                     th.name scope="row" { (swatch(label)) (line(&class.class)) }
                     @for split in splits {
-                        @let same = split.classes.iter().find(|other| other.class == class.class);
+                        @let before = classes[..label].iter().filter(|other| other.class == class.class).count();
+                        @let same = split.classes.iter().filter(|other| other.class == class.class).nth(before);
                         td { (same.map_or("–".to_owned(), |class| grouped(class.objects))) }
                     }
                 } } }

@@ -159,10 +159,7 @@ fn read_all<T: DeserializeOwned>(value: Value) -> Result<T, String> {
 
 /// Replaces the value at a path within the value at `place`. The error is the cause.
 fn set(whole: &mut Value, place: &str, path: &str, value: Value) -> Result<(), String> {
-    let (part, rest) = match path.split_once('.') {
-        Some((part, rest)) => (part, Some(rest)),
-        None => (path, None),
-    };
+    let (part, rest) = first_part(place, path);
     let inner = match whole {
         Value::Array(list) => {
             let element = part
@@ -182,12 +179,25 @@ fn set(whole: &mut Value, place: &str, path: &str, value: Value) -> Result<(), S
         }
         // A variant that takes the place of another one, or an unknown field.
         (None, _) => {
-            let nested = path
-                .rsplit('.')
-                .fold(value, |inner, key| json!({ key: inner }));
-            merge(whole, nested, place);
+            merge(whole, nested(place, path, value), place);
             Ok(())
         }
+    }
+}
+
+/// The first key of a path within the value at `place`, and the rest. Names of classes may have dots.
+fn first_part<'a>(place: &str, path: &'a str) -> (&'a str, Option<&'a str>) {
+    match path.split_once('.') {
+        Some((part, rest)) if !BY_CLASS.contains(&place) => (part, Some(rest)),
+        _ => (path, None),
+    }
+}
+
+/// A value in the objects that lead to it.
+fn nested(place: &str, path: &str, value: Value) -> Value {
+    match first_part(place, path) {
+        (part, Some(rest)) => json!({ part: nested(&joined(place, part), rest, value) }),
+        (part, None) => json!({ part: value }),
     }
 }
 

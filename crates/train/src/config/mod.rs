@@ -15,7 +15,7 @@ mod schedule;
 #[cfg(test)]
 mod tiny;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, path::Path};
+use std::{collections::BTreeMap, fmt, ops::RangeInclusive, path::Path};
 
 use fcos_burn_data::{
     Normalization,
@@ -84,6 +84,19 @@ impl TrainingLength {
             Self::AtLeast { epochs, iterations } => {
                 let enough = iterations.div_ceil(per_epoch.max(1));
                 epochs.max(enough).saturating_mul(per_epoch)
+            }
+        }
+    }
+}
+
+impl fmt::Display for TrainingLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Epochs(1) => write!(f, "1 epoch"),
+            Self::Epochs(epochs) => write!(f, "{epochs} epochs"),
+            Self::Iterations(iterations) => write!(f, "{iterations} iterations"),
+            Self::AtLeast { epochs, iterations } => {
+                write!(f, "at least {epochs} epochs and {iterations} iterations")
             }
         }
     }
@@ -314,12 +327,15 @@ impl RunConfig {
 
 impl<C: BackboneConfig> RunConfig<C> {
     /// Takes the model and the input from `file`, but keeps what concerns only training: the
-    /// assignment rule, the augmentation and the scales.
+    /// assignment rule, the augmentation and the scales. The bounds of FCOS's own rule are part of the
+    /// model. All classes are detected, as labels of other data mean other classes.
     #[must_use]
     pub fn with_model(self, file: DetectorFile<C>) -> Self {
         let input = file.input.with_multi_scale(self.input.multi_scale);
+        let mut model = file.model.with_assigner(self.model.assigner);
+        model.postprocess.classes = None;
         Self {
-            model: file.model.with_assigner(self.model.assigner),
+            model,
             input: input.with_augmentation(self.input.augmentation),
             ..self
         }
@@ -655,9 +671,12 @@ impl<C: BackboneConfig> RunConfig<C> {
         self.optimization
             .validate()
             .map_err(|error| error.within("optimization"))?;
-        self.model
-            .validate()
-            .map_err(|error| error.within("model"))?;
+        let mut model = self.model.clone();
+        if self.data.categories.is_empty() {
+            // The number of classes is not known before the data is opened.
+            model.postprocess.classes = None;
+        }
+        model.validate().map_err(|error| error.within("model"))?;
         (self.model.assignment_rule()).map_err(|error| error.within("model"))?;
         let is_ranking = matches!(
             self.objective.classification,
@@ -1059,11 +1078,12 @@ mod tests {
         let weights = fields(&[
             ("class_weights.given.cat", 2.0),
             ("class_weights.given.dog", 3.0),
+            ("class_weights.given.No.5", 4.0),
         ]);
         let config = RunConfig::small().with_fields(&weights).unwrap();
         assert_eq!(
             json!(config.class_weights),
-            json!({"given": {"cat": 2.0, "dog": 3.0}})
+            json!({"given": {"cat": 2.0, "dog": 3.0, "No.5": 4.0}})
         );
         // Variants do.
         let loss = BTreeMap::from([(

@@ -77,17 +77,19 @@ impl OptimizerConfig {
                     false => "at least 0 and below 1",
                 };
                 ConfigError::ensure(holds, "sgd.momentum", momentum, range)?;
-                let holds = (0.0..=1.0).contains(&dampening) && (!nesterov || dampening == 0.0);
-                let range = match nesterov {
-                    true => "0 with Nesterov momentum",
-                    false => "between 0 and 1",
+                let is_usable = dampening == 0.0 || !nesterov && momentum > 0.0;
+                let holds = (0.0..=1.0).contains(&dampening) && is_usable;
+                let range = match is_usable {
+                    true => "between 0 and 1",
+                    false => "0 without momentum and with Nesterov momentum",
                 };
                 ConfigError::ensure(holds, "sgd.dampening", dampening, range)
             }
             Self::AdamW { betas, epsilon } => {
                 for beta in betas {
-                    let holds = (0.0..1.0).contains(&beta);
-                    ConfigError::ensure(holds, "adamw.betas", beta, "at least 0 and below 1")?;
+                    let holds = beta >= 0.0 && (beta as f32) < 1.0;
+                    let range = "at least 0 and below 1 in 32 bits";
+                    ConfigError::ensure(holds, "adamw.betas", beta, range)?;
                 }
                 // Below, it would be 0 in 32 bits.
                 let holds = epsilon.is_finite() && epsilon >= f64::from(f32::MIN_POSITIVE);

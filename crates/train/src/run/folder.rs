@@ -187,9 +187,16 @@ impl RunFolder {
             return Ok(None);
         }
         let analysis = serde_json::from_value(file);
-        Ok(Some(
-            analysis.map_err(fcos_burn_detect::Error::json(&path))?,
-        ))
+        let analysis: Analysis = analysis.map_err(fcos_burn_detect::Error::json(&path))?;
+        // Below 0.1, a detection is in the background.
+        let iou = analysis.iou_threshold;
+        match iou > 0.1 && iou <= 1.0 {
+            true => Ok(Some(analysis)),
+            false => Err(Error::Run {
+                path,
+                cause: format!("iou_threshold is {iou}, but must be above 0.1 and at most 1"),
+            }),
+        }
     }
 
     /// The plots.

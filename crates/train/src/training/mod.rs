@@ -57,7 +57,10 @@ use self::{
 };
 use crate::{
     Error, RunConfig,
-    config::{DataSource, InitialWeights, Keep, OptimizationConfig, USUAL_STEPS, shared_images},
+    config::{
+        DataSource, EarlyStopping, InitialWeights, Keep, OptimizationConfig, TrainingLength,
+        USUAL_STEPS, shared_images,
+    },
     data::{
         Assigner, BatchLoader, EpochPlan, FirstBatch, TrainCollate, ValidationCollate,
         check::{Unreadable, check},
@@ -113,6 +116,7 @@ pub struct Trainer {
     stop_rule: Option<StopRule>,
     display: Display,
     devices: Option<Vec<DeviceName>>,
+    duration: Option<TrainingLength>,
     terms: Vec<Arc<dyn LossTerm>>,
     assigner: Option<Assigner>,
     augmentations: Augmentations,
@@ -134,6 +138,7 @@ impl Trainer {
             stop_rule: None,
             display: Display::Log,
             devices: None,
+            duration: None,
             terms: Vec::new(),
             assigner: None,
             augmentations: Augmentations::default(),
@@ -215,6 +220,17 @@ impl Trainer {
     pub fn with_devices(self, devices: Vec<DeviceName>) -> Self {
         Self {
             devices: Some(devices),
+            ..self
+        }
+    }
+
+    /// Overrides the duration of the configuration. A [resumed](Self::resume) run goes on to it, also if it was complete
+    /// or had stopped early; it then no longer stops early. From the checkpoint on, what follows the duration (a learning
+    /// rate schedule, an association ramp, plain epochs) is as in a training that was started with it.
+    #[must_use]
+    pub fn with_duration(self, duration: TrainingLength) -> Self {
+        Self {
+            duration: Some(duration),
             ..self
         }
     }
@@ -463,6 +479,9 @@ impl Trainer {
         if let Some(devices) = &self.devices {
             config.devices.clone_from(devices);
         }
+        if let Some(duration) = self.duration {
+            config.duration = duration;
+        }
         config.validate()?;
         self.extensions(config)?;
         open_devices(config)
@@ -503,6 +522,7 @@ impl Trainer {
             stop_rule: self.stop_rule,
             display: self.display,
             tensorboard: self.tensorboard,
+            has_duration: self.duration.is_some(),
         }
     }
 }
@@ -673,6 +693,8 @@ struct Run<C: BackboneConfig> {
     stop_rule: Option<StopRule>,
     display: Display,
     tensorboard: bool,
+    /// Whether the caller chose the duration, so that early stopping does not hold before it.
+    has_duration: bool,
 }
 
 impl<C: BackboneConfig> Run<C> {
@@ -691,8 +713,11 @@ impl<C: BackboneConfig> Run<C> {
             return Err(Error::Run {
                 path: self.folder.checkpoints().path().to_owned(),
                 cause: format!(
-                    "the checkpoint is of iteration {}, but the training has only {}",
-                    position.iteration, steps.total
+                    "the checkpoint is of iteration {} in epoch {}, but the training has only {} in {}",
+                    position.iteration,
+                    position.iteration.div_ceil(steps.per_epoch.max(1)),
+                    steps.total,
+                    steps.epochs()
                 ),
             });
         }
@@ -745,6 +770,11 @@ impl<C: BackboneConfig> Run<C> {
             devices.join(", "),
         ))?;
         self.record_session(devices, position.iteration)?;
+        if let Some(change) = self.record_duration(&rows)? {
+            note(&change)?;
+            log::info!("{change}");
+        }
+        let config = &self.config;
         let early_stopping = config.early_stopping;
         let stopped = |rows: &[EpochRow]| {
             let early = early_stopping.filter(|_| rows.len() < steps.epochs());
@@ -775,6 +805,31 @@ impl<C: BackboneConfig> Run<C> {
             log::info!("{reason}");
         }
         self.finish(&note)
+    }
+
+    /// Records another duration than that of the run folder, whose evaluation is then removed. Returns a line about it.
+    fn record_duration(&mut self, rows: &[EpochRow]) -> Result<Option<String>, Error> {
+        let before = self.folder.read_config::<C>()?.duration;
+        let now = self.config.duration;
+        let stopped = |early: EarlyStopping| early.verdict(rows).is_some();
+        let goes_on = self.has_duration && self.config.early_stopping.is_some_and(stopped);
+        if now == before && !goes_on {
+            return Ok(None);
+        }
+        let mut line = format!("the training is of {now}");
+        if now != before {
+            line += &format!(", no longer of {before}");
+        }
+        if goes_on {
+            self.config.early_stopping = None;
+            line += ", and does not stop early again";
+        }
+        let evaluation = self.folder.evaluation_path();
+        if evaluation.exists() {
+            fs::remove_file(&evaluation).map_err(Error::io(&evaluation))?;
+        }
+        self.config.write(&self.folder.config_path())?;
+        Ok(Some(line))
     }
 
     /// Adds this start of the program to the provenance of the run.

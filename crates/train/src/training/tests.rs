@@ -16,7 +16,7 @@ use fcos_burn_model::{assignment::Assignment, locations::Locations};
 
 use super::*;
 use crate::{
-    config::{DataConfig, TrainingLength},
+    config::{DataConfig, Decay, EarlyStopping, TrainingLength},
     step::running_means,
 };
 
@@ -143,6 +143,64 @@ fn a_stop_rule_stops_after_an_epoch_and_the_run_can_be_resumed() {
         rows.iter().map(|row| row.train["Loss"]).collect()
     };
     assert_eq!(losses(&run), losses(&whole));
+}
+
+/// With a constant learning rate, the steps do not depend on the number of epochs.
+#[test]
+fn a_finished_run_goes_on_to_more_epochs() {
+    let (dir, run) = folder();
+    let config = |epochs| {
+        let mut config = tiny().with_duration(TrainingLength::Epochs(epochs));
+        config.optimization.decay = Decay::Linear { end: 1.0 };
+        config
+    };
+    let to = |epochs| Trainer::new().with_duration(TrainingLength::Epochs(epochs));
+    Trainer::new().train(config(1), &run).unwrap();
+    let opened = RunFolder::open(&run).unwrap();
+    assert!(opened.read_evaluation().unwrap().is_some());
+    let stop = |_: &[EpochRow]| ControlFlow::Break(());
+    let outcome = to(3).with_stop_rule(stop).resume(&run).unwrap();
+    assert!(matches!(outcome, Outcome::Interrupted));
+    assert_eq!(opened.read_evaluation().unwrap(), None);
+    let outcome = Trainer::new().resume(&run).unwrap();
+    assert!(matches!(outcome, Outcome::Finished(_)));
+    let whole = dir.path().join("whole");
+    Trainer::new().train(config(3), &whole).unwrap();
+    let losses = |folder: &Path| -> Vec<f64> {
+        let rows = RunFolder::open(folder).unwrap().read_metrics().unwrap();
+        rows.iter().map(|row| row.train["Loss"]).collect()
+    };
+    assert_eq!(losses(&run).len(), 3);
+    assert_eq!(losses(&run), losses(&whole));
+    let [found, expected]: [RunConfig; 2] =
+        [&run, &whole].map(|run| RunFolder::open(run).unwrap().read_config().unwrap());
+    assert_eq!(found, expected);
+    let error = to(2).resume(&run).unwrap_err().to_string();
+    assert!(
+        error.contains("iteration 6 in epoch 3, but the training has only 4 in 2"),
+        "{error}"
+    );
+    assert!(opened.read_evaluation().unwrap().is_some());
+}
+
+#[test]
+fn a_run_that_stopped_early_goes_on_to_more_epochs() {
+    let (_dir, run) = folder();
+    let mut config = tiny().with_duration(TrainingLength::Epochs(3));
+    // No later epoch is better by so much.
+    config.early_stopping = Some(EarlyStopping::new(1).with_min_improvement(0.9));
+    Trainer::new().train(config, &run).unwrap();
+    let opened = RunFolder::open(&run).unwrap();
+    assert_eq!(opened.read_metrics().unwrap().len(), 2);
+    Trainer::new().resume(&run).unwrap();
+    assert_eq!(opened.read_metrics().unwrap().len(), 2);
+    for epochs in [3, 4] {
+        let trainer = Trainer::new().with_duration(TrainingLength::Epochs(epochs));
+        trainer.resume(&run).unwrap();
+        assert_eq!(opened.read_metrics().unwrap().len(), epochs);
+        let config: RunConfig = opened.read_config().unwrap();
+        assert_eq!(config.early_stopping, None);
+    }
 }
 
 #[test]

@@ -20,8 +20,8 @@ use fcos_burn_cli::{
     Error, StopSignal,
     args::{DetectionArgs, DeviceArgs, TilingArgs, WeightsArgs, output_path, parse_score},
     inputs::InputFiles,
-    outputs::Outputs,
-    terminal::{message, print},
+    outputs::{Outputs, print_path},
+    terminal::message,
 };
 
 use self::{
@@ -265,7 +265,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         return Err(error.into());
     }
     for path in writer.finish()? {
-        print(format_args!("{}\n", path.display()))?;
+        print_path(&path)?;
     }
     if stop.was_early.get() {
         let all = files.len();

@@ -18,7 +18,11 @@ use fcos_burn::{
         pictures::draw,
     },
 };
-use fcos_burn_cli::{Error, terminal::message};
+use fcos_burn_cli::{
+    Error,
+    outputs::{is_standard_output, is_stream},
+    terminal::message,
+};
 
 use super::STANDARD_INPUT;
 
@@ -42,6 +46,9 @@ pub struct Video {
 pub fn run(detector: &Detector, video: &Video) -> Result<ExitCode, Error> {
     if video.draws && io::stdout().is_terminal() {
         return Err(Error::VideoToTerminal);
+    }
+    if video.draws && (video.json_lines.as_deref()).is_some_and(is_standard_output) {
+        return Err(Error::LinesAmongFrames);
     }
     let reader = Y4mReader::new(io::stdin(), INPUT)?;
     let format = reader.format();
@@ -96,7 +103,12 @@ impl<'a> Output<'a> {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder).map_err(Error::io(folder))?;
             }
-            let file = File::create(path).map_err(Error::io(path))?;
+            // A stream may be appended to a file.
+            let file = match is_stream(path) {
+                true => File::options().append(true).open(path),
+                false => File::create(path),
+            };
+            let file = file.map_err(Error::io(path))?;
             Ok::<_, Error>((file, path))
         });
         let now = Instant::now();

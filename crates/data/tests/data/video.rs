@@ -498,7 +498,7 @@ fn peak() -> u64 {
     kib.parse().unwrap()
 }
 
-/// `cargo test --release -p fcos-burn-data --test video -- --ignored --nocapture` prints memory and speed.
+/// `cargo test --release -p fcos-burn-data --test data video -- --ignored --nocapture` prints memory and speed.
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "takes minutes; measures the memory of the process, so that it must run alone"]

@@ -90,6 +90,10 @@ fn splits_are_found_by_synonyms() {
     assert_eq!(found.split("valid").unwrap(), "val");
     assert!(found.split("test").is_err());
     assert_eq!(found.evaluation_split().unwrap(), "val");
+    let division = found.division(Some("train"), Some("valid")).unwrap();
+    assert_eq!([division.train, division.val], ["Train", "val"]);
+    let one = found.division(Some("training"), Some("TRAIN")).unwrap();
+    assert_eq!([one.train, one.val], ["Train", "Train"]);
 }
 
 #[test]

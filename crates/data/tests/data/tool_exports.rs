@@ -504,6 +504,27 @@ fn coco_windows_paths_inside_the_data_set() {
     );
 }
 
+/// LVIS names images by their addresses in COCO.
+#[test]
+fn coco_images_with_addresses() {
+    let set = Set::new();
+    for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+        set.images(&format!("{split}2017"), stems);
+        let mut file = coco(stems, png);
+        for image in file["images"].as_array_mut().unwrap() {
+            let image = image.as_object_mut().unwrap();
+            let name = image.remove("file_name").unwrap();
+            let address = format!("http://host/{split}2017/{}", name.as_str().unwrap());
+            image.insert("coco_url".to_owned(), json!(address));
+        }
+        set.write(
+            format!("annotations/lvis_v1_{split}.json"),
+            file.to_string(),
+        );
+    }
+    assert_read(&set.open().unwrap(), Layout::Coco);
+}
+
 #[test]
 fn coco_files_with_other_names() {
     for (train, val) in [
@@ -1463,6 +1484,16 @@ fn voc_lists_of_all_kinds() {
         }
         assert_read(&set.open().unwrap(), Layout::Voc);
     }
+    // Annotations with the whole name of the image.
+    let set = Set::new();
+    set.images("JPEGImages", &all());
+    for stem in all() {
+        set.write(format!("Annotations/{stem}.png.xml"), voc_xml(stem));
+    }
+    for (split, stems) in [("train", &TRAIN[..]), ("val", &VAL)] {
+        set.write(format!("{split}.txt"), lines(stems, &png));
+    }
+    assert_read(&set.open().unwrap(), Layout::Voc);
     // A list of another kind.
     let set = Set::new();
     set.images("JPEGImages", &all()).xml("Annotations", &all());
@@ -1472,6 +1503,21 @@ fn voc_lists_of_all_kinds() {
         dataset.report().remarks(),
         ["train.txt: image list not used"]
     );
+}
+
+/// The XML of LabelMe has polygons, with who drew them.
+#[test]
+fn voc_polygons_of_labelme() {
+    let set = Set::new();
+    set.images("images", &["r-1"]).write(
+        "images/r-1.xml",
+        "<annotation><filename>r-1.png</filename><object><name>coon</name><polygon><username>ann</username>\
+         <pt><x>3</x><y>2</y><time>17:05</time></pt><pt><x>13</x><y>2</y></pt><pt><x>9</x><y>12</y></pt></polygon>\
+         </object></annotation>",
+    );
+    let dataset = set.read("all").unwrap();
+    let coon = ("coon".to_owned(), [2.0, 1.0, 13.0, 12.0]);
+    assert_eq!(found(&dataset)["r-1"], [coon]);
 }
 
 #[test]

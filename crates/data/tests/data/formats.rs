@@ -1059,7 +1059,7 @@ fn write_gigabyte(path: &Path, head: &str, piece: impl Fn(usize) -> String, tail
     file.flush().unwrap();
 }
 
-/// `cargo test --release -p fcos-burn-data --test formats gigabyte -- --ignored --nocapture`
+/// `cargo test --release -p fcos-burn-data --test data gigabyte -- --ignored --nocapture`
 #[test]
 #[ignore = "writes files of a gigabyte"]
 fn a_gigabyte_of_json_is_read_or_an_error() {

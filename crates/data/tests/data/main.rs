@@ -1,0 +1,17 @@
+//! Tests of what the crate offers. They are one program, since it takes long to compile many.
+
+mod animation;
+mod augmentations;
+mod bccd;
+mod combined_images;
+mod division;
+mod formats;
+mod image_sources;
+mod images;
+mod listings;
+mod orientation;
+mod reproducible;
+mod round_trips;
+mod tool_exports;
+mod video;
+mod writers;
