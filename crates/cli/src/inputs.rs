@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
     fs::{self, File},
-    io::Read,
+    io::{ErrorKind, Read},
     path::{Component, Path, PathBuf},
 };
 
@@ -182,7 +182,10 @@ fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
             // Everything in the folder is found without the link.
             Err(error) if error.loop_ancestor().is_some() => continue,
             Err(error) => {
-                if error.path().is_none_or(|at| may_hold(&path, at, options)) {
+                if error
+                    .path()
+                    .is_none_or(|at| may_hold(&compiled, at, options))
+                {
                     all.unreadable.push(error.to_string());
                 }
                 continue;
@@ -211,9 +214,13 @@ fn matching(pattern: &str, recursive: bool) -> Result<InputFiles, Error> {
 }
 
 /// Whether what cannot be read at a path matches the pattern, or is a folder that may hold something that does.
-fn may_hold(pattern: &Path, at: &Path, options: MatchOptions) -> bool {
+fn may_hold(pattern: &Pattern, at: &Path, options: MatchOptions) -> bool {
     let at = at.strip_prefix(".").unwrap_or(at);
-    let mut patterns = pattern.components();
+    let leads_nowhere = fs::metadata(at).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    if leads_nowhere {
+        return pattern.matches_with(&at.to_string_lossy(), options);
+    }
+    let mut patterns = Path::new(pattern.as_str()).components();
     for part in at.components() {
         let Some(pattern) = patterns.next() else {
             return false;
@@ -227,8 +234,7 @@ fn may_hold(pattern: &Path, at: &Path, options: MatchOptions) -> bool {
             return false;
         }
     }
-    // Nothing lies below a link that leads nowhere.
-    patterns.next().is_none() || !at.is_symlink()
+    true
 }
 
 /// A pattern without repeated separators and a leading dot, as the paths that it is compared with.

@@ -446,6 +446,45 @@ fn weighted_parts_add_up_even_if_some_have_no_weights() {
 }
 
 #[test]
+fn a_part_without_weights_is_as_with_weights_of_1() {
+    let [mut batch, mut plain] = [rows(9, &[0, 1, BACKGROUND]), rows(5, &[0, BACKGROUND, 2])];
+    for row in &mut plain {
+        (row.positive, row.negative, row.boxes) = (1.0, 1.0, 1.0);
+    }
+    let positives = plain.iter().filter(|row| row.is_positive()).count() as f64;
+    batch.extend(plain);
+    for (centerness, config) in [false, true]
+        .into_iter()
+        .flat_map(|centerness| all_losses().map(|config| (centerness, config)))
+    {
+        let bare = With {
+            centerness,
+            ..With::default()
+        };
+        let with = |divisors| With {
+            weights: Some(divisors),
+            ..bare
+        };
+        let divisors = [2.5, 3.5].map(|divisor| divisor + positives);
+        let expected = whole(&config, &batch, with(divisors));
+        let objective = config.init().unwrap();
+        let parts = [
+            (&batch[..9], targets(&batch[..9], with([2.5, 3.5]))),
+            (&batch[9..], targets(&batch[9..], bare)),
+        ];
+        let normalizer = (parts.iter().map(|(_, targets)| targets.normalizer()))
+            .reduce(Normalizer::join)
+            .unwrap();
+        let parts =
+            parts.map(|(rows, targets)| evaluate(&objective, rows, targets, normalizer.clone()));
+        let total = parts.iter().map(Evaluation::total).sum::<f64>();
+        assert_close(&[total], &[expected.total()], 1e-6);
+        let gradient = [&parts[0].gradients[1][..], &parts[1].gradients[1]].concat();
+        assert_close(&gradient, &expected.gradients[1], 1e-6);
+    }
+}
+
+#[test]
 fn ranks_have_a_quality_but_no_weights() {
     let rows = rows(20, &[0, BACKGROUND, 2, 1, IGNORED]);
     for loss in [ClassificationLoss::RANK_SORT, ClassificationLoss::ALRP] {

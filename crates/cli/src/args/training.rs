@@ -106,8 +106,7 @@ pub struct TrainingArgs {
     image_size: ImageSizeArgs,
     #[command(flatten)]
     augmentation: AugmentationArgs,
-    /// Train for this many passes over the training split, with --resume counted from the start of the
-    /// run [default: small: 4, or more if they
+    /// Train for this many passes over the training split [default: small: 4, or more if they
     /// have fewer than 1,000 steps, accurate: 40 or 10,000 steps, paper: 90,000 iterations]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     epochs: Option<usize>,

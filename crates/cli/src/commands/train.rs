@@ -46,7 +46,7 @@ pub struct Args {
     #[arg(long)]
     tensorboard: bool,
     /// Resume the run in this folder; only --device, --devices and --epochs can be changed, and --tensorboard
-    /// added. More --epochs continue a finished run
+    /// added. --epochs counts from the start of the run, and continues a finished one
     #[arg(long, value_name = "DIR", conflicts_with_all = FIXED_BY_RUN, conflicts_with_all = ["keep", "output"])]
     resume: Option<PathBuf>,
 }
@@ -183,10 +183,10 @@ const BUILTIN: &str =
 
 /// How to start from other than random weights.
 const PRETRAINED: &str = if cfg!(feature = "pretrained") {
-    "with fewer than about 1,000 images, start from pretrained ones: \
+    "pretrained ones usually give a better detector: \
      --weights torchvision/resnet18, or another name from `fcos-burn weights`, with a lower --lr"
 } else {
-    "with fewer than about 1,000 images, start from pretrained ones: \
+    "pretrained ones usually give a better detector: \
      --weights with a file of torchvision's ResNets or FCOS, with a lower --lr"
 };
 

@@ -142,7 +142,7 @@ fn fine_tuning_goes_by_class_names() {
     let data = data_set(dir, "red-blue", &RED_BLUE);
     let first = dir.join("first");
     let text = succeeds("train", &training(dir, &data, &first), &[]);
-    let advice = "starting from random weights; with fewer than about 1,000 images";
+    let advice = "starting from random weights; pretrained ones usually";
     assert!(text.contains(advice), "{text}");
     let tune = |categories: &[(u64, &str)], name: &str, more: &[&str]| {
         let data = data_set(dir, &format!("{name}-data"), categories);

@@ -464,7 +464,8 @@ fn standard_output_holds_just_the_detections() {
     let detect = |json: &str| {
         let mut program = command("detect");
         program.args(["--weights", path(&weights), "--no-pictures", path(&photos)]);
-        program.args(["--json", json]);
+        let csv = dir.path().join("found.csv");
+        program.args(["--json", json, "--csv", path(&csv)]);
         program
     };
     assert!(detect(path(&file)).output().unwrap().status.success());

@@ -64,7 +64,7 @@ impl DetectionDataset {
         write(path, &json(path, &self.to_coco())?)
     }
 
-    /// The content of the file that [`write_coco`](Self::write_coco) writes to `path`.
+    /// The content of the file that [`write_coco`](Self::write_coco) writes. Only errors name the `path`.
     ///
     /// # Errors
     ///

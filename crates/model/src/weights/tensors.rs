@@ -208,6 +208,10 @@ mod tests {
     fn formats_are_recognized_by_the_first_bytes() {
         let safetensors = [40, 0, 0, 0, 0, 0, 0, 0, b'{'];
         assert_eq!(Format::of(&safetensors, 100), Some(Format::Safetensors));
+        // A length that begins like a pickle.
+        let safetensors = [0x80, 2, 0, 0, 0, 0, 0, 0, b'{'];
+        assert_eq!(Format::of(&safetensors, 999), Some(Format::Safetensors));
+        let safetensors = [40, 0, 0, 0, 0, 0, 0, 0, b'{'];
         // A header longer than the file.
         assert_eq!(Format::of(&safetensors, 47), None);
         assert_eq!(Format::of(b"PK\x03\x04....", 100), Some(Format::Pytorch));

@@ -18,7 +18,7 @@ pub enum OptimizerConfig {
     Sgd {
         /// Momentum, in [0, 1).
         momentum: f64,
-        /// Dampening of the momentum, in [0, 1]; 0 with Nesterov momentum.
+        /// Dampening of the momentum, in [0, 1]; 0 with Nesterov momentum. It has no effect without momentum.
         #[serde(default)]
         dampening: f64,
         /// Whether the momentum, which must be above 0, is Nesterov's ([Sutskever et al.,
@@ -77,11 +77,10 @@ impl OptimizerConfig {
                     false => "at least 0 and below 1",
                 };
                 ConfigError::ensure(holds, "sgd.momentum", momentum, range)?;
-                let is_usable = dampening == 0.0 || !nesterov && momentum > 0.0;
-                let holds = (0.0..=1.0).contains(&dampening) && is_usable;
-                let range = match is_usable {
-                    true => "between 0 and 1",
-                    false => "0 without momentum and with Nesterov momentum",
+                let holds = (0.0..=1.0).contains(&dampening) && (!nesterov || dampening == 0.0);
+                let range = match nesterov {
+                    true => "0 with Nesterov momentum",
+                    false => "between 0 and 1",
                 };
                 ConfigError::ensure(holds, "sgd.dampening", dampening, range)
             }
@@ -147,6 +146,10 @@ mod tests {
             (sgd(0.9, -0.1, false), "sgd.dampening is -0.1"),
             (sgd(0.9, 0.1, true), "sgd.dampening is 0.1"),
             (adam_w([0.9, 1.0], 1e-8), "adamw.betas is 1"),
+            (
+                adam_w([0.9, 0.999_999_99], 1e-8),
+                "adamw.betas is 0.99999999",
+            ),
             (adam_w([0.9, 0.999], 0.0), "adamw.epsilon is 0"),
             (adam_w([0.9, 0.999], f64::INFINITY), "adamw.epsilon is inf"),
         ] {

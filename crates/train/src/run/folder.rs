@@ -6,7 +6,7 @@ use std::{
 };
 
 use fcos_burn_detect::{json::read_json, run_files};
-use fcos_burn_eval::{Analysis, Evaluation};
+use fcos_burn_eval::{Analysis, Evaluation, matching::BACKGROUND_IOU};
 use fcos_burn_model::backbone::BackboneConfig;
 use serde_json::Value;
 
@@ -188,13 +188,14 @@ impl RunFolder {
         }
         let analysis = serde_json::from_value(file);
         let analysis: Analysis = analysis.map_err(fcos_burn_detect::Error::json(&path))?;
-        // Below 0.1, a detection is in the background.
         let iou = analysis.iou_threshold;
-        match iou > 0.1 && iou <= 1.0 {
+        match iou > BACKGROUND_IOU && iou <= 1.0 {
             true => Ok(Some(analysis)),
             false => Err(Error::Run {
                 path,
-                cause: format!("iou_threshold is {iou}, but must be above 0.1 and at most 1"),
+                cause: format!(
+                    "iou_threshold is {iou}, but must be above {BACKGROUND_IOU} and at most 1"
+                ),
             }),
         }
     }

@@ -60,9 +60,13 @@ impl OptimizationConfig {
                 momentum,
                 dampening,
                 nesterov,
-            } => grouped(parameters, |weight_decay| {
-                sgd(momentum as f32, dampening, nesterov, weight_decay)
-            }),
+            } => {
+                // As in PyTorch, a velocity without momentum is the gradient.
+                let dampening = if momentum > 0.0 { dampening } else { 0.0 };
+                grouped(parameters, |weight_decay| {
+                    sgd(momentum as f32, dampening, nesterov, weight_decay)
+                })
+            }
             OptimizerConfig::AdamW { betas, epsilon } => {
                 let betas = betas.map(|beta| beta as f32);
                 grouped(parameters, |weight_decay| {
@@ -217,9 +221,12 @@ mod tests {
     /// PyTorch's definition of SGD, with decay ½.
     #[test]
     fn sgd_follows_its_definition() {
-        for (momentum, dampening, nesterov) in
-            [(0.8, 0.0, false), (0.8, 0.25, false), (0.8, 0.0, true)]
-        {
+        for (momentum, dampening, nesterov) in [
+            (0.8, 0.0, false),
+            (0.8, 0.25, false),
+            (0.8, 0.0, true),
+            (0.0, 0.5, false),
+        ] {
             let optimizer = OptimizerConfig::Sgd {
                 momentum,
                 dampening,
@@ -232,6 +239,7 @@ mod tests {
             for (gradient, found) in gradients.iter().zip(found) {
                 let gradient = f64::from(*gradient) + 0.5 * weight;
                 let next = match velocity {
+                    Some(_) if momentum == 0.0 => gradient,
                     None => gradient,
                     Some(velocity) => momentum * velocity + (1.0 - dampening) * gradient,
                 };

@@ -224,9 +224,13 @@ impl Trainer {
         }
     }
 
-    /// Overrides the duration of the configuration. A [resumed](Self::resume) run goes on to it, also if it was complete
-    /// or had stopped early; it then no longer stops early. From the checkpoint on, what follows the duration (a learning
-    /// rate schedule, an association ramp, plain epochs) is as in a training that was started with it.
+    /// Overrides the duration of the configuration. A [resumed](Self::resume) run goes on to it, also if it was complete.
+    /// If it had stopped early, it no longer does. From the checkpoint on, the learning rate, the association ramp and the
+    /// place of the plain epochs at the end are those of a training with this duration. The augmentation and the number of
+    /// plain epochs stay those of the configuration, also if they were chosen automatically.
+    ///
+    /// A run whose last epoch was cut short by a number of iterations can only be continued by iterations, as this epoch
+    /// is in its metrics.
     #[must_use]
     pub fn with_duration(self, duration: TrainingLength) -> Self {
         Self {
@@ -693,7 +697,7 @@ struct Run<C: BackboneConfig> {
     stop_rule: Option<StopRule>,
     display: Display,
     tensorboard: bool,
-    /// Whether the caller chose the duration, so that early stopping does not hold before it.
+    /// Whether the caller chose the duration, so that a run that had stopped early goes on.
     has_duration: bool,
 }
 
@@ -713,7 +717,7 @@ impl<C: BackboneConfig> Run<C> {
             return Err(Error::Run {
                 path: self.folder.checkpoints().path().to_owned(),
                 cause: format!(
-                    "the checkpoint is of iteration {} in epoch {}, but the training has only {} in {}",
+                    "the checkpoint is of iteration {} in epoch {}, but the training has only {} iterations in {} epochs",
                     position.iteration,
                     position.iteration.div_ceil(steps.per_epoch.max(1)),
                     steps.total,
@@ -732,7 +736,29 @@ impl<C: BackboneConfig> Run<C> {
             });
         }
         let mut rows = self.folder.read_metrics()?;
+        let planned = self.folder.read_config::<C>()?.duration;
+        let of_plan = Steps {
+            total: planned.steps(steps.per_epoch),
+            ..steps
+        };
+        let cut = (rows.last())
+            .filter(|row| of_plan.until_end_of(row.epoch) < steps.until_end_of(row.epoch));
+        if let Some(row) = cut {
+            return Err(Error::Run {
+                path: self.folder.metrics_path(),
+                cause: format!(
+                    "epoch {} was cut short, after {} of {} iterations: it cannot be completed",
+                    row.epoch,
+                    planned.steps(steps.per_epoch) - (row.epoch - 1) * steps.per_epoch,
+                    steps.per_epoch
+                ),
+            });
+        }
         rows.retain(|row| steps.until_end_of(row.epoch) <= position.iteration);
+        // The last epoch is validated. Without its row, it is completed again.
+        if rows.len() == steps.epochs() && rows.last().is_some_and(|row| row.validation.is_none()) {
+            rows.pop();
+        }
         let epoch = rows.len() + 1;
         if position.iteration > steps.until_end_of(epoch) {
             return Err(Error::Run {
@@ -770,7 +796,7 @@ impl<C: BackboneConfig> Run<C> {
             devices.join(", "),
         ))?;
         self.record_session(devices, position.iteration)?;
-        if let Some(change) = self.record_duration(&rows)? {
+        if let Some(change) = self.record_duration(planned, &rows, steps)? {
             note(&change)?;
             log::info!("{change}");
         }
@@ -808,11 +834,17 @@ impl<C: BackboneConfig> Run<C> {
     }
 
     /// Records another duration than that of the run folder, whose evaluation is then removed. Returns a line about it.
-    fn record_duration(&mut self, rows: &[EpochRow]) -> Result<Option<String>, Error> {
-        let before = self.folder.read_config::<C>()?.duration;
+    fn record_duration(
+        &mut self,
+        before: TrainingLength,
+        rows: &[EpochRow],
+        steps: Steps,
+    ) -> Result<Option<String>, Error> {
         let now = self.config.duration;
         let stopped = |early: EarlyStopping| early.verdict(rows).is_some();
-        let goes_on = self.has_duration && self.config.early_stopping.is_some_and(stopped);
+        let goes_on = self.has_duration
+            && rows.len() < steps.epochs()
+            && self.config.early_stopping.is_some_and(stopped);
         if now == before && !goes_on {
             return Ok(None);
         }

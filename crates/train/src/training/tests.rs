@@ -177,7 +177,8 @@ fn a_finished_run_goes_on_to_more_epochs() {
     assert_eq!(found, expected);
     let error = to(2).resume(&run).unwrap_err().to_string();
     assert!(
-        error.contains("iteration 6 in epoch 3, but the training has only 4 in 2"),
+        error
+            .contains("iteration 6 in epoch 3, but the training has only 4 iterations in 2 epochs"),
         "{error}"
     );
     assert!(opened.read_evaluation().unwrap().is_some());
@@ -201,6 +202,57 @@ fn a_run_that_stopped_early_goes_on_to_more_epochs() {
         let config: RunConfig = opened.read_config().unwrap();
         assert_eq!(config.early_stopping, None);
     }
+}
+
+#[test]
+fn an_epoch_that_was_cut_short_is_not_completed() {
+    let (_dir, run) = folder();
+    let of = TrainingLength::Iterations;
+    // Epochs have two steps.
+    Trainer::new()
+        .train(tiny().with_duration(of(3)), &run)
+        .unwrap();
+    let to = |duration| Trainer::new().with_duration(duration).resume(&run);
+    let error = to(TrainingLength::Epochs(4)).unwrap_err().to_string();
+    assert!(
+        error.contains("epoch 2 was cut short, after 1 of 2 iterations"),
+        "{error}"
+    );
+    let rows = |run: &Path| RunFolder::open(run).unwrap().read_metrics().unwrap();
+    assert_eq!(rows(&run).len(), 2);
+    assert!(
+        RunFolder::open(&run)
+            .unwrap()
+            .read_evaluation()
+            .unwrap()
+            .is_some()
+    );
+    to(of(3)).unwrap();
+    assert_eq!(rows(&run).len(), 2);
+}
+
+/// The new last epoch was not due for validation.
+#[test]
+fn the_last_epoch_of_a_shorter_training_is_validated() {
+    let (_dir, run) = folder();
+    let mut config = tiny().with_duration(TrainingLength::Epochs(6));
+    config.validate_every = 5;
+    let stop = |rows: &[EpochRow]| match rows.len() {
+        3 => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    Trainer::new()
+        .with_stop_rule(stop)
+        .train(config, &run)
+        .unwrap();
+    let trainer = Trainer::new().with_duration(TrainingLength::Epochs(3));
+    assert!(matches!(
+        trainer.resume(&run).unwrap(),
+        Outcome::Finished(_)
+    ));
+    let rows = RunFolder::open(&run).unwrap().read_metrics().unwrap();
+    let validated: Vec<bool> = rows.iter().map(|row| row.validation.is_some()).collect();
+    assert_eq!(validated, [false, false, true]);
 }
 
 #[test]
