@@ -1,6 +1,7 @@
 //! `fcos-burn tune`.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -51,7 +52,16 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let (tuner, folder) = match (&args.resume, &args.output) {
         (Some(folder), _) => (resume(args, folder)?, folder),
-        (None, Some(folder)) => (create(args, folder)?, folder),
+        (None, Some(folder)) => {
+            let is_new = !folder.exists();
+            let tuner = create(args, folder).inspect_err(|_| {
+                if is_new {
+                    // This removes only an empty folder.
+                    let _ = fs::remove_dir(folder);
+                }
+            });
+            (tuner?, folder)
+        }
         // clap requires one of both.
         (None, None) => return Ok(ExitCode::FAILURE),
     };

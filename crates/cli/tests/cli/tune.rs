@@ -101,6 +101,10 @@ fn a_search_ends_with_a_configuration_for_training() {
     let other = dir.path().join("other");
     let args = [&args[..8], &["--output", path(&other)]].concat();
     assert_fails("tune", &args, 1, &["optimization.rate"]);
+    let paper = ["--preset", "paper", "--output", path(&other)];
+    let cause = "duration is 90000 iterations, but must be a number of epochs";
+    assert_fails("tune", &paper, 1, &[cause]);
+    assert!(!other.exists());
     assert_fails("tune", &args[..8], 2, &["--output <DIR>"]);
     assert_fails("tune", &["--resume", path(&other)], 1, &["tuning.json"]);
 }

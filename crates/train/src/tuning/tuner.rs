@@ -162,8 +162,7 @@ impl Tuner {
             base.resolve_duration(train.len());
         }
         let TrainingLength::Epochs(epochs) = base.duration else {
-            let value = format!("{:?}", base.duration);
-            return Err(ConfigError::new("duration", value, "a number of epochs").into());
+            return Err(ConfigError::new("duration", base.duration, "a number of epochs").into());
         };
         // The configuration of the best trial repeats it, whoever reads it.
         base.initial_weights.get_or_insert(InitialWeights::Random);
