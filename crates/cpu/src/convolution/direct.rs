@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::{
     nhwc::Nhwc,
     product::{
-        Blocks, Columns, Finish, LeftColumns, PairedColumns, Panel, Panels, ProductFormat, Rows,
+        Blocks, ColumnMemory, Columns, Finish, LeftColumns, Panel, Panels, ProductFormat, Rows,
         lanes,
     },
     scratch::Scratch,
@@ -358,11 +358,11 @@ pub fn weight_gradient(
             let pixels = rows.clone().flat_map(|y| (0..width).map(move |x| [y, x]));
             let starts: Vec<usize> = pixels.map(|pixel| window.start(pixel)).collect();
             let (segments, length) = window.segments(&phase);
-            memory.resize_with(segments.len(), PairedColumns::default);
+            memory.resize_with(segments.len(), ColumnMemory::default);
             let columns: Vec<LeftColumns> = (segments.iter().zip(&mut memory))
                 .map(|(segment, memory)| {
                     let source = &window.values[*segment..];
-                    LeftColumns::new(format, source, &starts, length, memory)
+                    LeftColumns::new(format, source, &starts, length, panels.len(), memory)
                 })
                 .collect();
             let start = block.gradient.row_start(image, rows.start);

@@ -28,7 +28,7 @@ mod rows;
 #[forbid(unsafe_code)]
 mod vectors;
 
-pub use columns::{Columns, LeftColumns, PairedColumns};
+pub use columns::{ColumnMemory, Columns, LeftColumns};
 pub use format::ProductFormat;
 pub use panels::{Blocks, Panel, PanelColumns, Panels, lanes};
 pub use rows::{Finish, Rows};

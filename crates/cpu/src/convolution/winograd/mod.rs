@@ -26,7 +26,7 @@ use super::{
 use crate::{
     nhwc::Nhwc,
     product::{
-        Blocks, Columns, Finish, LeftColumns, PairedColumns, Panel, Panels, ProductFormat, Rows,
+        Blocks, ColumnMemory, Columns, Finish, LeftColumns, Panel, Panels, ProductFormat, Rows,
         lanes, load,
     },
     scratch::Scratch,
@@ -370,7 +370,7 @@ pub fn weight_gradient(
         .into_par_iter()
         .for_each(|(mut panels, blocks)| {
             let [mut transformed, mut gradients, mut paired] = [(); 3].map(|()| Scratch::new());
-            let mut memory: Vec<_> = (0..ELEMENTS).map(|_| PairedColumns::default()).collect();
+            let mut memory: Vec<_> = (0..ELEMENTS).map(|_| ColumnMemory::default()).collect();
             for (index_of_block, tiles) in blocks.iter().enumerate() {
                 let count = tiles.count();
                 let plane = tiles.plane(channels);
@@ -379,7 +379,7 @@ pub fn weight_gradient(
                 let starts: Vec<usize> = (0..count).map(|tile| tile * channels).collect();
                 let columns: Vec<LeftColumns> = (transformed.chunks_exact(plane).zip(&mut memory))
                     .map(|(source, memory)| {
-                        LeftColumns::new(format, source, &starts, channels, memory)
+                        LeftColumns::new(format, source, &starts, channels, panels.len(), memory)
                     })
                     .collect();
                 for (index, sums) in &mut panels {
