@@ -198,7 +198,9 @@ impl<C: BackboneConfig> DetectorFile<C> {
             cause: format!("not the configuration of a run: {error}"),
         })?;
         let (names, classes) = (data.categories.len(), model.num_classes);
-        if names != classes {
+        // A configuration names no classes before its run starts.
+        let named = names > 0;
+        if named && names != classes {
             return Err(Error::NotADetector {
                 path: config,
                 cause: format!("names {names} classes, but its model has {classes}"),
@@ -208,8 +210,11 @@ impl<C: BackboneConfig> DetectorFile<C> {
             weights,
             model,
             input,
-            categories: data.categories,
-            named: true,
+            categories: match named {
+                true => data.categories,
+                false => numbered(TensorNaming::FcosBurn, classes),
+            },
+            named,
             score_threshold: run_files::read_score_threshold(
                 &config.with_file_name(run_files::EVALUATION),
             )?,

@@ -449,7 +449,7 @@ fn weighted_parts_add_up_even_if_some_have_no_weights() {
 fn a_part_without_weights_is_as_with_weights_of_1() {
     let [mut batch, mut plain] = [rows(9, &[0, 1, BACKGROUND]), rows(5, &[0, BACKGROUND, 2])];
     for row in &mut plain {
-        (row.positive, row.negative, row.boxes) = (1.0, 1.0, 1.0);
+        (row.positive, row.negative, row.boxes) = (1.0, 0.0, 1.0);
     }
     let positives = plain.iter().filter(|row| row.is_positive()).count() as f64;
     batch.extend(plain);

@@ -464,6 +464,7 @@ fn standard_output_holds_just_the_detections() {
     let detect = |json: &str| {
         let mut program = command("detect");
         program.args(["--weights", path(&weights), "--no-pictures", path(&photos)]);
+        program.arg("--recursive");
         let csv = dir.path().join("found.csv");
         program.args(["--json", json, "--csv", path(&csv)]);
         program

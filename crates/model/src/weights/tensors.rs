@@ -58,8 +58,9 @@ impl Format {
         }
         // The length of a JSON object, and its first byte. Before pickles, since a length may begin like one. In these
         // bytes, no pickle has a number that is less than the length of its file.
-        let header = number(head.get(..8)?);
-        if head.get(8) == Some(&b'{') && header <= file_len.saturating_sub(8) {
+        if let [length @ .., b'{'] = head.get(..9).unwrap_or_default()
+            && number(length) <= file_len.saturating_sub(8)
+        {
             return Some(Self::Safetensors);
         }
         // A ZIP archive, or a pickle of protocol 2 to 5.

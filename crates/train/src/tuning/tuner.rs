@@ -642,10 +642,7 @@ mod tests {
         };
         let iterations = tiny().with_duration(TrainingLength::Iterations(7));
         for (error, part) in [
-            (
-                create(iterations, search_of(3)),
-                "duration is Iterations(7)",
-            ),
+            (create(iterations, search_of(3)), "duration is 7 iterations"),
             (create(tiny(), search_of(0)), "trials is 0"),
             (create(tiny(), space(json!({}))), "space is empty"),
             (
