@@ -197,8 +197,8 @@ pub enum Error {
     )]
     LinesAmongFrames,
     /// The secret of a server is not text.
-    #[error("the environment variable {0} is not valid Unicode")]
-    TokenNotUnicode(&'static str),
+    #[error(transparent)]
+    Token(#[from] fcos_burn::detect::device::TokenError),
     /// Two outputs have one place.
     #[error("{} is the place of {flag} and of {other}: choose different ones", path.display())]
     SameOutput {

@@ -10,6 +10,7 @@ use std::{
 use fcos_burn::{
     data::{DataFolder, ImageListing},
     detect::DetectorFile,
+    model::file::{is_standard_output, is_stream},
     train::{RunFolder, config::DataSource},
 };
 
@@ -393,28 +394,18 @@ fn may_be_of_data(file: &Path) -> bool {
         || is_one_of("json") && DataFolder::open(file).is_ok()
 }
 
-/// Whether a path is that of an open stream, or of what is neither a file nor a folder, such as a pipe.
-pub fn is_stream(path: &Path) -> bool {
-    let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd"];
-    let is_other = |metadata: fs::Metadata| !metadata.is_file() && !metadata.is_dir();
-    streams.iter().any(|stream| path.starts_with(stream)) || fs::metadata(path).is_ok_and(is_other)
-}
-
-/// Whether a path is that of this program's standard output.
-pub fn is_standard_output(path: &Path) -> bool {
-    ["/dev/stdout", "/dev/fd/1"].map(Path::new).contains(&path)
-}
-
-/// Prints the path of a file that was written, unless it is a stream, among whose content it would be.
+/// Prints the paths of files that were written, except those of streams. None if one is standard output, which then has
+/// the content of a file.
 ///
 /// # Errors
 ///
 /// Fails if standard output cannot be written.
-pub fn print_path(path: &Path) -> Result<(), Error> {
-    match is_stream(path) {
-        true => Ok(()),
-        false => print(format_args!("{}\n", path.display())),
+pub fn print_paths(paths: &[PathBuf]) -> Result<(), Error> {
+    if paths.iter().any(|path| is_standard_output(path)) {
+        return Ok(());
     }
+    let mut files = paths.iter().filter(|path| !is_stream(path));
+    files.try_for_each(|path| print(format_args!("{}\n", path.display())))
 }
 
 fn ends_with_separator(path: &Path) -> bool {

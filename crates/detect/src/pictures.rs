@@ -36,9 +36,6 @@ fn drawn_boxes(detections: &[Detection], categories: &[Category]) -> Vec<DrawnBo
         .collect()
 }
 
-/// The most bytes of an image's name in that of a picture.
-const MAX_STEM: usize = 200;
-
 /// Derives unique file names for pictures from the names of their images.
 ///
 /// ```
@@ -63,8 +60,7 @@ impl PictureNames {
     pub fn stem(&mut self, file: &Path, frame: Option<u64>) -> String {
         let stem = file.file_stem().unwrap_or(file.as_os_str());
         let mut stem = stem.to_string_lossy().into_owned();
-        // With numbers and an extension, it has to be a file name.
-        stem.truncate(stem.floor_char_boundary(MAX_STEM));
+        stem.truncate(stem.floor_char_boundary(FileNames::MAX_STEM));
         if let Some(frame) = frame {
             stem += &format!("-{frame:06}");
         }

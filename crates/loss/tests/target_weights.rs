@@ -166,6 +166,17 @@ fn evaluate(
     }
 }
 
+/// Parts of a batch, with the normalizer of all.
+fn evaluate_parts<const N: usize>(
+    objective: &FcosObjective,
+    parts: [(&[Row], Targets); N],
+) -> [Evaluation; N] {
+    let normalizer = (parts.iter().map(|(_, targets)| targets.normalizer()))
+        .reduce(Normalizer::join)
+        .unwrap();
+    parts.map(|(rows, targets)| evaluate(objective, rows, targets, normalizer.clone()))
+}
+
 fn whole(config: &FcosObjectiveConfig, rows: &[Row], with: With) -> Evaluation {
     let targets = targets(rows, with);
     let normalizer = targets.normalizer();
@@ -433,11 +444,7 @@ fn weighted_parts_add_up_even_if_some_have_no_weights() {
             (&batch[..9], targets(&batch[..9], with)),
             (&batch[9..], targets(&batch[9..], With::default())),
         ];
-        let normalizer = (parts.iter().map(|(_, targets)| targets.normalizer()))
-            .reduce(Normalizer::join)
-            .unwrap();
-        let parts =
-            parts.map(|(rows, targets)| evaluate(&objective, rows, targets, normalizer.clone()));
+        let parts = evaluate_parts(&objective, parts);
         let total = parts.iter().map(Evaluation::total).sum::<f64>();
         assert_close(&[total], &[expected.total()], 1e-6);
         let gradient = [&parts[0].gradients[0][..], &parts[1].gradients[0]].concat();
@@ -472,11 +479,7 @@ fn a_part_without_weights_is_as_with_weights_of_1() {
             (&batch[..9], targets(&batch[..9], with([2.5, 3.5]))),
             (&batch[9..], targets(&batch[9..], bare)),
         ];
-        let normalizer = (parts.iter().map(|(_, targets)| targets.normalizer()))
-            .reduce(Normalizer::join)
-            .unwrap();
-        let parts =
-            parts.map(|(rows, targets)| evaluate(&objective, rows, targets, normalizer.clone()));
+        let parts = evaluate_parts(&objective, parts);
         let total = parts.iter().map(Evaluation::total).sum::<f64>();
         assert_close(&[total], &[expected.total()], 1e-6);
         let gradient = [&parts[0].gradients[1][..], &parts[1].gradients[1]].concat();

@@ -28,14 +28,12 @@ const PARTIAL: &str = ".partial";
 /// The error of the operating system; `path` is then as it was before.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Opened anew, it would have a position of its own, and what is printed later would overwrite this.
-    if ["/dev/stdout", "/dev/fd/1"].map(Path::new).contains(&path) {
+    if is_standard_output(path) {
         let mut output = io::stdout().lock();
         return output.write_all(bytes).and_then(|()| output.flush());
     }
     // Replacing the file that a shell redirects to would detach the shell from it.
-    let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd"].map(Path::new);
-    let is_stream = streams.iter().any(|stream| path.starts_with(stream));
-    if is_stream || path.exists() && !path.is_file() {
+    if is_stream(path) || path.is_dir() {
         return File::options().append(true).open(path)?.write_all(bytes);
     }
     let path = fs::canonicalize(path).unwrap_or_else(|_| missing_target(path));
@@ -45,6 +43,19 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.persist(&path).map_err(|error| error.error)?;
     sync_folder_of(&path);
     Ok(())
+}
+
+/// Whether a path is that of an open stream, or of what is neither a file nor a folder, such as a
+/// pipe.
+pub fn is_stream(path: &Path) -> bool {
+    let streams = ["/dev/stdout", "/dev/stderr", "/dev/fd"];
+    let is_other = |metadata: fs::Metadata| !metadata.is_file() && !metadata.is_dir();
+    streams.iter().any(|stream| path.starts_with(stream)) || fs::metadata(path).is_ok_and(is_other)
+}
+
+/// Whether a path is that of this process's standard output.
+pub fn is_standard_output(path: &Path) -> bool {
+    ["/dev/stdout", "/dev/fd/1"].map(Path::new).contains(&path)
 }
 
 /// Where a link that leads to no file yet leads to, or else the path itself.

@@ -1,6 +1,6 @@
 //! `fcos-burn export`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, slice};
 
 use clap::ValueEnum;
 use fcos_burn::{
@@ -13,7 +13,7 @@ use fcos_burn::{
 use fcos_burn_cli::{
     Error,
     args::{WeightsArgs, output_path, parse_size},
-    outputs::{Outputs, print_path},
+    outputs::{Outputs, print_paths},
     terminal::message,
 };
 
@@ -149,7 +149,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
             onnx::export(&detector, &args.onnx.config(args.half), &args.output)?;
         }
     }
-    print_path(&args.output)?;
+    print_paths(slice::from_ref(&args.output))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,8 +1,8 @@
 //! `fcos-burn serve`.
 
-use std::{env::VarError, net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, process::ExitCode};
 
-use fcos_burn::detect::device::{DeviceName, Precision, TOKEN_VARIABLE, server::serve};
+use fcos_burn::detect::device::{DeviceName, Precision, server::serve, token};
 use fcos_burn_cli::{
     Error,
     args::{DeviceParser, check_devices},
@@ -26,12 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<ExitCode, Error> {
-    let token = match std::env::var(TOKEN_VARIABLE) {
-        Ok(token) => Some(token),
-        Err(VarError::NotPresent) => None,
-        // Without a token, anyone would be served.
-        Err(VarError::NotUnicode(_)) => return Err(Error::TokenNotUnicode(TOKEN_VARIABLE)),
-    };
+    let token = token()?;
     check_devices(&args.devices, Precision::F32)?;
     serve(&args.devices, args.listen, token.as_deref(), |address| {
         // Keep serving clients that know the address even if it cannot be printed.

@@ -264,8 +264,8 @@ mod tests {
                 (is_packed, panel.width(), sums)
             };
             let all = Level::each(|_| (products(0), products(PANELS_OF_PACKED), lanes()));
-            for ((in_place, lanes_of_row, sums), packed, lanes) in all {
-                assert!(!in_place && packed.0 == (lanes < WIDE));
+            for ((is_packed, row_width, sums), packed, lanes) in all {
+                assert!(!is_packed && packed.0 == (lanes < WIDE));
                 assert_eq!(sums, packed.2);
                 let expected = |row: usize, column: usize| -> f64 {
                     let terms = starts.iter().zip(right.chunks(width));
@@ -275,7 +275,7 @@ mod tests {
                         })
                         .sum()
                 };
-                for (row, sums) in sums.chunks(lanes_of_row).enumerate() {
+                for (row, sums) in sums.chunks(row_width).enumerate() {
                     for (column, sum) in sums.iter().enumerate().take(width) {
                         assert!((f64::from(*sum) - expected(row, column)).abs() < 1e-4);
                     }

@@ -2,9 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-/// The longest stem in bytes. Most file systems allow names of 255 bytes.
-const MAX_STEM: usize = 200;
-
 /// The file names of one folder.
 ///
 /// Stems are unique, since label files have the stem of their image. They differ in more than case, since some file
@@ -17,6 +14,9 @@ pub struct FileNames {
 }
 
 impl FileNames {
+    /// The longest stem in bytes, before it is numbered. Most file systems allow names of 255 bytes.
+    pub const MAX_STEM: usize = 200;
+
     /// The names of a folder where these stems are taken.
     pub(super) fn new(taken: impl IntoIterator<Item = &'static str>) -> Self {
         Self {
@@ -61,7 +61,7 @@ fn valid(name: &str) -> String {
         char => char,
     };
     let mut valid: String = name.chars().map(replace).collect();
-    valid.truncate(valid.floor_char_boundary(MAX_STEM));
+    valid.truncate(valid.floor_char_boundary(FileNames::MAX_STEM));
     let trimmed = valid.trim_matches(|char: char| char.is_whitespace() || char == '\u{feff}');
     match trimmed.strip_prefix('.') {
         Some(rest) => format!("_{rest}"),
@@ -92,7 +92,10 @@ mod tests {
             assert_eq!(name, format!("{expected}.jpg"));
         }
         let long = "ä".repeat(300);
-        assert_eq!(FileNames::default().give(&long, "").len(), MAX_STEM);
+        assert_eq!(
+            FileNames::default().give(&long, "").len(),
+            FileNames::MAX_STEM
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod remote;
 pub mod server;
 
 use std::{
+    env::{self, VarError},
     fmt,
     panic::{self, AssertUnwindSafe},
     str::FromStr,
@@ -56,6 +57,24 @@ enum Backend {
 
 /// The environment variable with the secret of a Burn server.
 pub const TOKEN_VARIABLE: &str = "FCOS_REMOTE_TOKEN";
+
+/// The secret in [`TOKEN_VARIABLE`], if it is set.
+///
+/// # Errors
+///
+/// Fails if it is not valid Unicode. Without a token, a server would admit anyone.
+pub fn token() -> Result<Option<String>, TokenError> {
+    match env::var(TOKEN_VARIABLE) {
+        Ok(token) => Ok(Some(token)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(TokenError),
+    }
+}
+
+/// The secret in [`TOKEN_VARIABLE`] is not valid Unicode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the environment variable {TOKEN_VARIABLE} is not valid Unicode")]
+pub struct TokenError;
 
 /// Number format of activations, or of the products of convolutions, on a device. Weights,
 /// normalization, losses and the optimizer are always in 32 bits.

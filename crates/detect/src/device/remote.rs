@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    env::VarError,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -16,6 +15,7 @@ use burn::{
 use super::{
     TOKEN_VARIABLE, Traffic,
     relay::{Patience, Relay},
+    token,
 };
 
 /// A server that hangs is noticed within `interval` + `silence`.
@@ -60,14 +60,9 @@ pub(super) fn connect(address: &str, index: usize) -> Result<Device, String> {
     };
     let admitted = relay.admit();
     let host = RemoteHost::websocket(&format!("ws://{}", admitted.address()));
-    let host = match std::env::var(TOKEN_VARIABLE) {
-        Ok(token) => host.with_credential(token),
-        Err(VarError::NotPresent) => host,
-        Err(VarError::NotUnicode(_)) => {
-            return Err(format!(
-                "the environment variable {TOKEN_VARIABLE} is not valid Unicode"
-            ));
-        }
+    let host = match token().map_err(|error| error.to_string())? {
+        Some(token) => host.with_credential(token),
+        None => host,
     };
     let device = match Device::remote_options(&host).device_index(index).init() {
         Ok(device) => device,

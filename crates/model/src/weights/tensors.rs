@@ -210,9 +210,8 @@ mod tests {
         let safetensors = [40, 0, 0, 0, 0, 0, 0, 0, b'{'];
         assert_eq!(Format::of(&safetensors, 100), Some(Format::Safetensors));
         // A length that begins like a pickle.
-        let safetensors = [0x80, 2, 0, 0, 0, 0, 0, 0, b'{'];
-        assert_eq!(Format::of(&safetensors, 999), Some(Format::Safetensors));
-        let safetensors = [40, 0, 0, 0, 0, 0, 0, 0, b'{'];
+        let like_a_pickle = [0x80, 2, 0, 0, 0, 0, 0, 0, b'{'];
+        assert_eq!(Format::of(&like_a_pickle, 999), Some(Format::Safetensors));
         // A header longer than the file.
         assert_eq!(Format::of(&safetensors, 47), None);
         assert_eq!(Format::of(b"PK\x03\x04....", 100), Some(Format::Pytorch));

@@ -749,7 +749,8 @@ impl<C: BackboneConfig> Run<C> {
                 cause: format!(
                     "epoch {} was cut short, after {} of {} iterations: it cannot be completed",
                     row.epoch,
-                    planned.steps(steps.per_epoch) - (row.epoch - 1) * steps.per_epoch,
+                    of_plan.until_end_of(row.epoch)
+                        - of_plan.until_end_of(row.epoch.saturating_sub(1)),
                     steps.per_epoch
                 ),
             });

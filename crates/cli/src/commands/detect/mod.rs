@@ -20,7 +20,7 @@ use fcos_burn_cli::{
     Error, StopSignal,
     args::{DetectionArgs, DeviceArgs, TilingArgs, WeightsArgs, output_path, parse_score},
     inputs::InputFiles,
-    outputs::{Outputs, is_standard_output, print_path},
+    outputs::{Outputs, print_paths},
     terminal::message,
 };
 
@@ -264,13 +264,7 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
         }
         return Err(error.into());
     }
-    let written = writer.finish()?;
-    // Among the content of a file, paths would be in the way.
-    if !written.iter().any(|path| is_standard_output(path)) {
-        for path in written {
-            print_path(&path)?;
-        }
-    }
+    print_paths(&writer.finish()?)?;
     if stop.was_early.get() {
         let all = files.len();
         // An animation that breaks off counts twice.

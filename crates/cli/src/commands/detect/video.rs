@@ -17,12 +17,9 @@ use fcos_burn::{
         Detection, Detector, Error as DetectError, ImageDetections, Tiling, json::json_line,
         pictures::draw,
     },
+    model::file::{is_standard_output, is_stream},
 };
-use fcos_burn_cli::{
-    Error,
-    outputs::{is_standard_output, is_stream},
-    terminal::message,
-};
+use fcos_burn_cli::{Error, terminal::message};
 
 use super::STANDARD_INPUT;
 
