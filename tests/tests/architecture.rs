@@ -118,6 +118,18 @@ fn dependencies_point_down() {
 }
 
 #[test]
+fn every_crate_has_both_licenses() {
+    for (folder, _) in MAY_USE {
+        for name in ["LICENSE-APACHE", "LICENSE-MIT"] {
+            let text = |path: PathBuf| fs::read_to_string(path).unwrap_or_default();
+            let own = text(workspace().join(folder).join(name));
+            assert!(!own.is_empty(), "{folder} lacks {name}");
+            assert_eq!(own, text(workspace().join(name)), "{folder}/{name}");
+        }
+    }
+}
+
+#[test]
 fn evaluation_and_plots_do_not_depend_on_burn() {
     for folder in [
         "crates/boxes",

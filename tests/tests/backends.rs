@@ -102,7 +102,7 @@ fn batch(config: &FcosConfig) -> TrainBatch {
     collate.collate(&dataset, &indices, first).unwrap()
 }
 
-/// Results of a short training on one device.
+/// Results of a short training run on one device.
 struct Training {
     /// Predictions before the training.
     logits: Vec<f32>,
@@ -178,7 +178,9 @@ fn train(config: &FcosConfig, weights: &Path, device: &Device, precision: Precis
         boxes: values(predictions.boxes.into_data()),
         gradients,
         metrics,
-        detections: precision.scope(|| model.detect(images(&device.without_autodiff()), &frames)),
+        detections: precision
+            .scope(|| model.detect(images(&device.without_autodiff()), &frames))
+            .unwrap(),
     }
 }
 
@@ -203,7 +205,7 @@ fn gradient_distance(found: &Training, expected: &Training) -> f32 {
     (difference / squares(&mut expected.iter().copied())).sqrt() as f32
 }
 
-/// Relative differences between two trainings: of outputs, gradients and the other metrics.
+/// Relative differences between two training runs: of outputs, gradients and the other metrics.
 ///
 /// The gradient norm counts toward the gradients, since it differs at most as much as they do. For
 /// the class accuracy, see [`flipped_classes`].
@@ -274,7 +276,7 @@ fn difference(name: &DeviceName, norm: NormKind, seed: u64, dir: &Path) -> Optio
 }
 
 /// Rounding can move a value across the kink of a ReLU, and batch normalization over two small
-/// images magnifies the effect. Whether that happens depends on the weights. If the trainings
+/// images magnifies the effect. Whether that happens depends on the weights. If the training runs
 /// differ for the first seed, they must agree for two other seeds.
 #[test]
 fn devices_agree_with_the_cpu() {

@@ -147,8 +147,8 @@ impl Suppression {
     ///
     /// Yields the detections that are kept in order of descending score; equal scores keep
     /// their order in `detections`. A detection is suppressed if its IoU with a kept
-    /// detection that [can suppress](Self::relates) it and has a higher score is greater than
-    /// `iou_threshold`. The iterator is lazy: taking the first `n` detections leaves the rest
+    /// detection that comes before it in this order and [can suppress](Self::relates) it is
+    /// greater than `iou_threshold`. The iterator is lazy: taking the first `n` detections leaves the rest
     /// uncompared.
     pub fn nms(
         self,

@@ -85,7 +85,7 @@ pub enum Error {
     /// A device is unavailable.
     #[error(transparent)]
     Device(#[from] fcos_burn::detect::device::DeviceError),
-    /// A device of another machine was lost during a training.
+    /// A device of another machine was lost during a training run.
     #[error("{device}; once it is back, or on other devices, continue with --resume {}", folder.display())]
     Lost {
         /// The device and the cause.

@@ -341,6 +341,42 @@ pub fn create_writable(folder: &Path) -> Result<(), Error> {
     }
 }
 
+/// A folder that a command is about to create.
+#[derive(Debug)]
+pub struct NewFolder {
+    /// What does not exist yet: the folder, and the folders around it.
+    missing: Vec<PathBuf>,
+}
+
+impl NewFolder {
+    /// Remembers which folders there are.
+    pub fn at(folder: &Path) -> Self {
+        let missing = folder.ancestors().take_while(|folder| {
+            !folder.as_os_str().is_empty() && fs::symlink_metadata(folder).is_err()
+        });
+        Self {
+            missing: missing.map(Path::to_owned).collect(),
+        }
+    }
+
+    /// Another folder that was just created, in the last one.
+    #[must_use]
+    pub fn with(mut self, folder: &Path) -> Self {
+        self.missing.insert(0, folder.to_owned());
+        self
+    }
+
+    /// Removes those of the folders that are new and empty.
+    pub fn remove_if_empty(&self) {
+        for folder in &self.missing {
+            // This removes only an empty folder.
+            if fs::remove_dir(folder).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 /// Whether `folder` is that of a run, finished or not.
 fn is_run(folder: &Path) -> bool {
     RunFolder::open(folder)

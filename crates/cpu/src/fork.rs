@@ -70,7 +70,8 @@ impl Sum {
 
     /// Adds a gradient, or returns it if it is the first one.
     fn add(&self, gradient: FloatTensor<Flex>) -> Option<FloatTensor<Flex>> {
-        if !std::mem::replace(&mut self.others().has_first, true) {
+        let is_first = !std::mem::replace(&mut self.others().has_first, true);
+        if is_first {
             return Some(gradient);
         }
         self.add_other(gradient);
@@ -78,12 +79,17 @@ impl Sum {
     }
 
     /// Adds a gradient that is not the first one.
-    pub fn add_other(&self, gradient: FloatTensor<Flex>) {
-        let sum = match self.others().sum.take() {
-            Some(sum) => add(sum, gradient),
-            None => gradient,
-        };
-        self.others().sum = Some(sum);
+    pub fn add_other(&self, mut gradient: FloatTensor<Flex>) {
+        // Not locked while it is added: that runs on all threads.
+        loop {
+            let mut others = self.others();
+            let Some(sum) = others.sum.take() else {
+                others.sum = Some(gradient);
+                return;
+            };
+            drop(others);
+            gradient = add(sum, gradient);
+        }
     }
 
     fn take(&self) -> Option<FloatTensor<Flex>> {

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // `unsafe` is denied for the crate. The modules that write to uninitialized memory or set parameters of the
 // allocator allow it at single statements, each with its reason; the others forbid it.

@@ -34,13 +34,13 @@ pub fn zeroed(values: &mut [MaybeUninit<f32>]) -> &mut [f32] {
     unsafe { values.assume_init_mut() }
 }
 
-/// Values that are only overwritten.
+/// Values as memory that is only written.
 ///
 /// # Safety
 ///
 /// The caller must write nothing but initialized values.
 #[allow(unsafe_code)]
-pub unsafe fn initialized(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+pub unsafe fn as_uninit(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
     let values: *mut [f32] = values;
     // SAFETY: both have the same layout, and the caller keeps the values initialized.
     unsafe { &mut *(values as *mut [MaybeUninit<f32>]) }

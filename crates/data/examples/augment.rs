@@ -1,4 +1,4 @@
-//! Draws augmented training images with their boxes, to check them before a training.
+//! Draws augmented training images with their boxes, to check them before a training run.
 //!
 //! ```sh
 //! cargo run --release -p fcos-burn-data --example augment -- my-images train strong sheet.png

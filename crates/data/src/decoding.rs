@@ -69,8 +69,8 @@ impl ImageHeader {
 ///
 /// [`DataError::Io`], [`DataError::Image`] or [`DataError::Decoder`] if the file cannot be read or decoded, is a
 /// truncated JPEG file, or takes more than 512 MiB of memory.
-pub fn read_image(path: &Path) -> Result<RgbImage, DataError> {
-    read_pixels(path, Pixels::Upright)
+pub fn read_image(path: impl AsRef<Path>) -> Result<RgbImage, DataError> {
+    read_pixels(path.as_ref(), Pixels::Upright)
 }
 
 pub(crate) fn read_pixels(path: &Path, pixels: Pixels) -> Result<RgbImage, DataError> {

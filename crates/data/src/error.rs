@@ -317,16 +317,26 @@ impl DataError {
     /// Adds the name of the step to an error in an augmentation's configuration.
     pub(crate) fn in_step(self, step: &str) -> Self {
         match self {
+            Self::Config { .. } => self.within(step),
+            other => Self::augmentation(step, other),
+        }
+    }
+
+    /// An error in a configuration, seen from the configuration that contains it in its field `parent`: the path `min`
+    /// becomes `parent.min`. Other errors stay as they are.
+    #[must_use]
+    pub fn within(self, parent: &str) -> Self {
+        match self {
             Self::Config {
                 field,
                 value,
                 requirement,
             } => Self::Config {
-                field: format!("{step}.{field}"),
+                field: format!("{parent}.{field}"),
                 value,
                 requirement,
             },
-            other => Self::augmentation(step, other),
+            other => other,
         }
     }
 

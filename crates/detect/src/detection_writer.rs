@@ -86,7 +86,7 @@ impl OutputConfig {
 /// use fcos_burn_data::read_image;
 /// use fcos_burn_detect::{DetectionWriter, Detector, OutputConfig, device::{DeviceName, Precision}};
 ///
-/// let detector = Detector::load(Path::new("runs/mine"), &DeviceName::CPU, Precision::F32)?;
+/// let detector = Detector::load("runs/mine", &DeviceName::CPU, Precision::F32)?;
 /// let config = OutputConfig::default()
 ///     .with_pictures(Some("found".into()))
 ///     .with_csv(Some("found/detections.csv".into()));

@@ -2,7 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
-use burn::{module::Module, tensor::Device};
+use burn::{
+    module::Module,
+    tensor::{Device, ExecutionError},
+};
 use fcos_burn_boxes::{Detection, NmsMethod, Suppression};
 use fcos_burn_data::{Category, DetectionDataset, Loader, LoaderError, transforms::Resize};
 use fcos_burn_model::{
@@ -28,10 +31,9 @@ pub const DEFAULT_SCORE_THRESHOLD: f32 = 0.3;
 /// A detector on a device, with its classes and preprocessing.
 ///
 /// ```no_run
-/// use std::path::Path;
 /// use fcos_burn_detect::{Detector, device::{DeviceName, Precision}};
 ///
-/// let detector = Detector::load(Path::new("runs/shapes"), &DeviceName::CPU, Precision::F32)?;
+/// let detector = Detector::load("runs/shapes", &DeviceName::CPU, Precision::F32)?;
 /// let image = image::open("photo.jpg")?.into_rgb8();
 /// for detection in detector.detect(&[image])?.concat() {
 ///     let category = &detector.categories()[detection.label];
@@ -57,8 +59,21 @@ impl Detector {
     ///
     /// Fails if the configuration or the weights cannot be read or do not match, or if the device
     /// is unavailable.
-    pub fn load(weights: &Path, device: &DeviceName, precision: Precision) -> Result<Self, Error> {
-        let (detector, _) = Self::from_file(DetectorFile::open(weights)?, device, precision)?;
+    pub fn load(
+        weights: impl AsRef<Path>,
+        device: &DeviceName,
+        precision: Precision,
+    ) -> Result<Self, Error> {
+        Self::of_resnet(DetectorFile::open(weights)?, device, precision)
+    }
+
+    /// Not generic, so that it is compiled with this crate.
+    fn of_resnet(
+        file: DetectorFile,
+        device: &DeviceName,
+        precision: Precision,
+    ) -> Result<Self, Error> {
+        let (detector, _) = Self::from_file(file, device, precision)?;
         Ok(detector)
     }
 }
@@ -291,22 +306,25 @@ impl<B: Backbone> Detector<B> {
     ///
     /// # Errors
     ///
-    /// Fails if an image cannot be resized.
+    /// Fails if an image cannot be resized, or if the device fails.
     pub fn detect(&self, images: &[RgbImage]) -> Result<Vec<Vec<Detection>>, Error> {
         if images.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(self.detect_inputs(vec![self.input.batch(images)?]))
+        Ok(self.detect_inputs(vec![self.input.batch(images)?])?)
     }
 
     /// The detections with at least the score threshold in batches of inputs of the same shape,
     /// which go through the network together.
-    pub(crate) fn detect_inputs(&self, batches: Vec<InputBatch>) -> Vec<Vec<Detection>> {
-        let mut detections = self.detect_batches(batches);
+    pub(crate) fn detect_inputs(
+        &self,
+        batches: Vec<InputBatch>,
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
+        let mut detections = self.detect_batches(batches)?;
         for found in &mut detections {
             found.retain(|detection| detection.score >= self.score_threshold);
         }
-        detections
+        Ok(detections)
     }
 
     /// Detects objects in all images of a data set, in order, for an evaluation: all detections,
@@ -317,7 +335,7 @@ impl<B: Backbone> Detector<B> {
     /// # Errors
     ///
     /// Fails if the data set has a class that the detector lacks (see [`known_classes`]), if an image
-    /// cannot be read, or if `batch_size` is 0.
+    /// cannot be read, if `batch_size` is 0, or if the device fails.
     ///
     /// [`known_classes`]: crate::known_classes
     pub fn detect_dataset(
@@ -350,7 +368,7 @@ impl<B: Backbone> Detector<B> {
                 panicked => Error::Workers(panicked.to_string()),
             })?;
             let found = self
-                .detect_batches(vec![batch])
+                .detect_batches(vec![batch])?
                 .into_iter()
                 .map(|detections| {
                     let known = detections.into_iter().filter_map(|detection| {

@@ -64,7 +64,12 @@ impl DetectorFile {
     /// # Errors
     ///
     /// Fails if `path` is none of these, cannot be read, or contains only a backbone.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::of_resnet(path.as_ref())
+    }
+
+    /// Not generic, so that it is compiled with this crate.
+    fn of_resnet(path: &Path) -> Result<Self, Error> {
         if path.is_dir() {
             return Self::open_run(path);
         }
@@ -136,7 +141,8 @@ impl<C: BackboneConfig> DetectorFile<C> {
     /// # Errors
     ///
     /// Fails if `path` is not a run folder of this backbone, or cannot be read.
-    pub fn open_run(path: &Path) -> Result<Self, Error> {
+    pub fn open_run(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         let config = path.join(run_files::CONFIG);
         if !config.is_file() {
             return Err(Error::NotADetector {
@@ -192,7 +198,10 @@ impl<C: BackboneConfig> DetectorFile<C> {
         let valid = model
             .validate()
             .map_err(|error| error.within("model").to_string());
-        let valid = valid.and_then(|()| input.validate().map_err(|error| error.to_string()));
+        let valid = valid.and_then(|()| {
+            let within = |error: Error| error.within("input").to_string();
+            input.validate().map_err(within)
+        });
         valid.map_err(|error| Error::NotADetector {
             path: config.clone(),
             cause: format!("not the configuration of a run: {error}"),

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::ExecutionError;
 use fcos_burn_data::{Category, DataError, DetectionDataset, are_nearly_equal, list_names};
 use fcos_burn_model::{ConfigError, WeightsError};
 use fcos_burn_plot::PlotError;
@@ -18,6 +19,9 @@ pub enum Error {
     /// The device is unavailable.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The device failed.
+    #[error("the device failed: {}", in_one_line(.0))]
+    Execution(ExecutionError),
     /// A configuration has an invalid value.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -92,7 +96,31 @@ fn near_name(model: &[String], data: &[String]) -> String {
     }
 }
 
+/// The message of an error of Burn, which has several lines.
+fn in_one_line(error: &ExecutionError) -> String {
+    let message = error.to_string();
+    let lines: Vec<&str> = message.lines().map(str::trim).collect();
+    lines.join(" ")
+}
+
+impl From<ExecutionError> for Error {
+    fn from(error: ExecutionError) -> Self {
+        Self::Execution(error)
+    }
+}
+
 impl Error {
+    /// An error in a configuration, seen from the configuration that contains it in its field `parent`: the path
+    /// `size_multiple` becomes `parent.size_multiple`. Other errors stay as they are.
+    #[must_use]
+    pub fn within(self, parent: &str) -> Self {
+        match self {
+            Self::Config(error) => Self::Config(error.within(parent)),
+            Self::Data(error) => Self::Data(error.within(parent)),
+            other => other,
+        }
+    }
+
     pub(crate) fn classes(known: &[Category], dataset: &DetectionDataset) -> Self {
         let names = |categories: &[Category]| categories.iter().map(|c| c.name.clone()).collect();
         Self::Classes {

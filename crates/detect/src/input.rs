@@ -32,7 +32,7 @@ pub struct InputConfig {
     pub normalization: Normalization,
     /// Height and width are padded to a multiple of this.
     pub size_multiple: usize,
-    /// The views of each image in inference. The validation after each epoch of a training has one view.
+    /// The views of each image in inference. The validation after each epoch of a training run has one view.
     #[serde(default, skip_serializing_if = "TestTimeAugmentation::is_default")]
     pub test_time_augmentation: TestTimeAugmentation,
 }
@@ -148,11 +148,11 @@ impl InputConfig {
     ///
     /// # Errors
     ///
-    /// Names the first invalid value.
+    /// Names the first invalid value, such as `resize.fixed.width`.
     pub fn validate(&self) -> Result<(), Error> {
         if !(1..=4096).contains(&self.size_multiple) {
             return Err(Error::Config(ConfigError::new(
-                "input.size_multiple",
+                "size_multiple",
                 self.size_multiple,
                 "between 1 and 4096",
             )));
@@ -160,10 +160,10 @@ impl InputConfig {
         let checked = |resize| Pipeline::new(vec![Transform::Resize(resize)]);
         checked(self.resize)?;
         if let Some(multi_scale) = self.multi_scale {
-            multi_scale.validate()?;
+            (multi_scale.validate()).map_err(|error| error.within("multi_scale"))?;
         }
         let views = &self.test_time_augmentation;
-        let within = |error: ConfigError| error.within("input.test_time_augmentation");
+        let within = |error: ConfigError| error.within("test_time_augmentation");
         views.validate().map_err(within)?;
         for &scale in &views.scales {
             if let Err(cause) = checked(self.resize.scaled(scale)) {

@@ -13,22 +13,22 @@ const BATCHES_AHEAD: usize = 2;
 
 /// The detections in a stream of images, in its order. See [`Detector::detect_stream`].
 #[derive(Debug)]
-pub struct DetectionStream<'a, B: Backbone, I, T, E> {
+pub struct DetectionStream<'a, B: Backbone, I, T> {
     detector: &'a Detector<B>,
     inputs: I,
     batch_size: usize,
-    entries: VecDeque<Entry<T, E>>,
+    entries: VecDeque<Entry<T>>,
 }
 
 /// A place in the stream that was not yielded yet.
 #[derive(Debug)]
-enum Entry<T, E> {
+enum Entry<T> {
     Waiting(T, InputBatch),
     Done(T, Vec<Detection>),
-    Failed(E),
+    Failed(Error),
 }
 
-impl<T, E> Entry<T, E> {
+impl<T> Entry<T> {
     /// The shapes of the input's views, if it waits.
     fn shapes(&self) -> Option<Vec<Shape>> {
         match self {
@@ -49,18 +49,18 @@ impl<B: Backbone> Detector<B> {
     ///
     /// Every input has one image. It is prepared by [`InputConfig::batch`](crate::InputConfig::batch), which other threads
     /// can do (`fcos_burn_data::Loader`), and comes with a value that is passed through, such as the image itself. An
-    /// error in the stream is passed on in its place; the images after it are not affected.
+    /// error in the stream is passed on in its place; the images after it are not affected. If the device fails, each image
+    /// of the batch fails.
     ///
     /// Images only share a batch if their inputs are padded to the same size alone, so that no image is padded for
     /// another one. Hence the size of the batches changes detections by no more than rounding. At most
     /// two batches are held, and an image waits for those of its size until then.
     ///
     /// ```no_run
-    /// use std::path::Path;
     /// use fcos_burn_data::{DataError, ImageListing, read_image};
     /// use fcos_burn_detect::{Detector, device::{DeviceName, Precision}};
     ///
-    /// let detector = Detector::load(Path::new("runs/mine"), &DeviceName::CPU, Precision::F32)?;
+    /// let detector = Detector::load("runs/mine", &DeviceName::CPU, Precision::F32)?;
     /// let files = ImageListing::of("photos")?.images;
     /// let inputs = files.iter().map(|file| {
     ///     Ok::<_, DataError>((file, detector.input().batch(&[read_image(file)?])?))
@@ -79,9 +79,10 @@ impl<B: Backbone> Detector<B> {
         &self,
         inputs: I,
         batch_size: usize,
-    ) -> Result<DetectionStream<'_, B, I::IntoIter, T, E>, Error>
+    ) -> Result<DetectionStream<'_, B, I::IntoIter, T>, Error>
     where
         I: IntoIterator<Item = Result<(T, InputBatch), E>>,
+        E: Into<Error>,
     {
         ConfigError::ensure(batch_size > 0, "batch_size", batch_size, "at least 1")?;
         Ok(DetectionStream {
@@ -93,10 +94,11 @@ impl<B: Backbone> Detector<B> {
     }
 }
 
-impl<B, I, T, E> DetectionStream<'_, B, I, T, E>
+impl<B, I, T, E> DetectionStream<'_, B, I, T>
 where
     B: Backbone,
     I: Iterator<Item = Result<(T, InputBatch), E>>,
+    E: Into<Error>,
 {
     /// Takes the next input. Returns whether there was one.
     fn take(&mut self) -> bool {
@@ -105,7 +107,7 @@ where
         };
         self.entries.push_back(match input {
             Ok((value, input)) => Entry::Waiting(value, input),
-            Err(error) => Entry::Failed(error),
+            Err(error) => Entry::Failed(error.into()),
         });
         true
     }
@@ -134,20 +136,24 @@ where
             }
         }
         let counts: Vec<usize> = inputs.iter().map(InputBatch::len).collect();
-        let mut found = self.detector.detect_inputs(inputs).into_iter();
+        let mut found = (self.detector.detect_inputs(inputs)).map(Vec::into_iter);
         for ((place, value), count) in places.into_iter().zip(values).zip(counts) {
-            let detections = found.by_ref().take(count).flatten().collect();
-            self.entries.insert(place, Entry::Done(value, detections));
+            let entry = match &mut found {
+                Ok(found) => Entry::Done(value, found.by_ref().take(count).flatten().collect()),
+                Err(error) => Entry::Failed(Error::Execution(error.clone())),
+            };
+            self.entries.insert(place, entry);
         }
     }
 }
 
-impl<B, I, T, E> Iterator for DetectionStream<'_, B, I, T, E>
+impl<B, I, T, E> Iterator for DetectionStream<'_, B, I, T>
 where
     B: Backbone,
     I: Iterator<Item = Result<(T, InputBatch), E>>,
+    E: Into<Error>,
 {
-    type Item = Result<(T, Vec<Detection>), E>;
+    type Item = Result<(T, Vec<Detection>), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -224,7 +230,7 @@ mod tests {
             .collect();
         for batch_size in [1, 2, 3, 20] {
             let inputs = (0..).zip(&images).map(|(index, image)| match index {
-                3 => Err(index),
+                3 => Err(Error::Workers(index.to_string())),
                 _ => Ok((
                     index,
                     detector.input().batch(std::slice::from_ref(image)).unwrap(),
@@ -248,7 +254,7 @@ mod tests {
         }
         assert!(
             detector
-                .detect_stream(Vec::<Result<((), InputBatch), ()>>::new(), 0)
+                .detect_stream(Vec::<Result<((), InputBatch), Error>>::new(), 0)
                 .is_err()
         );
     }
@@ -260,7 +266,7 @@ mod tests {
         let images = images();
         let inputs = images.iter().cycle().take(100).map(|image| {
             taken.set(taken.get() + 1);
-            Ok::<_, ()>((
+            Ok::<_, Error>((
                 (),
                 detector.input().batch(std::slice::from_ref(image)).unwrap(),
             ))

@@ -1,6 +1,6 @@
 //! Detection in several views of each image.
 
-use burn::tensor::Tensor;
+use burn::tensor::{ExecutionError, Tensor};
 use fcos_burn_boxes::{Detection, Suppression};
 use fcos_burn_model::{Fcos, ImageFrame, backbone::Backbone};
 
@@ -11,11 +11,15 @@ use crate::{
 };
 
 /// How a model decodes a batch: [`Fcos::detect`] or [`Fcos::candidates`].
-type Decode<B> = fn(&Fcos<B>, Tensor<4>, &[ImageFrame]) -> Vec<Vec<Detection>>;
+type Decode<B> =
+    fn(&Fcos<B>, Tensor<4>, &[ImageFrame]) -> Result<Vec<Vec<Detection>>, ExecutionError>;
 
 impl<B: Backbone> Detector<B> {
     /// All detections in batches whose views have the same shapes: for each image, the merged detections of its views.
-    pub(crate) fn detect_batches(&self, batches: Vec<InputBatch>) -> Vec<Vec<Detection>> {
+    pub(crate) fn detect_batches(
+        &self,
+        batches: Vec<InputBatch>,
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
         let mut views: Vec<Vec<InputView>> = Vec::new();
         for batch in batches {
             for (place, view) in batch.views.into_iter().enumerate() {
@@ -26,14 +30,14 @@ impl<B: Backbone> Detector<B> {
             }
         }
         match views.len() {
-            0 => Vec::new(),
+            0 => Ok(Vec::new()),
             1 => self.decoded(views.remove(0), Fcos::detect),
             _ => self.merged(views),
         }
     }
 
     /// The merged detections in several views of the same images.
-    fn merged(&self, views: Vec<Vec<InputView>>) -> Vec<Vec<Detection>> {
+    fn merged(&self, views: Vec<Vec<InputView>>) -> Result<Vec<Vec<Detection>>, ExecutionError> {
         let merging = self.input().test_time_augmentation.merging;
         let decode: Decode<B> = match merging {
             ViewMerging::Suppression => Fcos::candidates,
@@ -52,17 +56,20 @@ impl<B: Backbone> Detector<B> {
             }
         }
         for group in groups {
-            for (index, detections) in self.decoded(group, decode).into_iter().enumerate() {
+            for (index, detections) in self.decoded(group, decode)?.into_iter().enumerate() {
                 seen[index % images].push(detections);
             }
         }
-        seen.iter()
-            .map(|views| self.merge(views, merging))
-            .collect()
+        let merged = seen.iter().map(|views| self.merge(views, merging));
+        Ok(merged.collect())
     }
 
     /// The detections or candidates in inputs of the same shape, image by image, with boxes in pixels of the upright image.
-    fn decoded(&self, inputs: Vec<InputView>, decode: Decode<B>) -> Vec<Vec<Detection>> {
+    fn decoded(
+        &self,
+        inputs: Vec<InputView>,
+        decode: Decode<B>,
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
         let (mut images, mut frames) = (Vec::with_capacity(inputs.len()), Vec::new());
         let mut flips = Vec::new();
         for input in inputs {
@@ -76,7 +83,7 @@ impl<B: Backbone> Detector<B> {
         };
         let precision = self.precision();
         let images = precision.cast(images);
-        let mut found = precision.scope(|| decode(self.model(), images, &frames));
+        let mut found = precision.scope(|| decode(self.model(), images, &frames))?;
         for ((detections, flip), frame) in found.iter_mut().zip(flips).zip(frames) {
             if let Some(flip) = flip {
                 let [height, width] = frame.original_size.map(|side| side as f32);
@@ -85,7 +92,7 @@ impl<B: Backbone> Detector<B> {
                 }
             }
         }
-        found
+        Ok(found)
     }
 
     /// The detections of an image from those of its views.
@@ -158,7 +165,9 @@ mod tests {
     fn seen(detector: &Detector, image: &RgbImage, view: usize) -> Vec<Detection> {
         let mut batch = detector.input().batch(std::slice::from_ref(image)).unwrap();
         let views = vec![batch.views.swap_remove(view)];
-        detector.detect_batches(vec![InputBatch { views }]).concat()
+        (detector.detect_batches(vec![InputBatch { views }]))
+            .unwrap()
+            .concat()
     }
 
     fn mirrored(detections: &[Detection], flip: Flip, size: [f32; 2]) -> Vec<Detection> {
@@ -310,7 +319,7 @@ mod tests {
             let expected = images.each_ref().map(|image| detect(&detector, image));
             let inputs = images.iter().map(|image| {
                 let input = detector.input().batch(std::slice::from_ref(image)).unwrap();
-                Ok::<_, ()>(((), input))
+                Ok::<_, crate::Error>(((), input))
             });
             let streamed = detector.detect_stream(inputs, 3).unwrap();
             for (found, expected) in streamed.zip(&expected) {

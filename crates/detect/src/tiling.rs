@@ -186,7 +186,7 @@ impl<B: Backbone> Detector<B> {
     ///
     /// # Errors
     ///
-    /// Fails if `tiling` has an invalid value, or if the image cannot be resized.
+    /// Fails if `tiling` has an invalid value, if the image cannot be resized, or if the device fails.
     pub fn detect_tiled(&self, image: &RgbImage, tiling: &Tiling) -> Result<Vec<Detection>, Error> {
         tiling.validate()?;
         let windows = tiling.windows(image.dimensions());
@@ -215,7 +215,7 @@ impl<B: Backbone> Detector<B> {
                 .with_resize(tiling.resize.unwrap_or(own));
             input.validate()?;
             let pixels: Vec<RgbImage> = pixels.collect();
-            let detections = self.detect_inputs(vec![input.batch(&pixels)?]);
+            let detections = self.detect_inputs(vec![input.batch(&pixels)?])?;
             for (window, detections) in windows.iter().zip(detections) {
                 let view = window.view(image.dimensions());
                 found.extend(detections.into_iter().map(|mut detection| {
@@ -253,7 +253,7 @@ impl<B: Backbone> Detector<B> {
                  ..
              }: &Detection| { x2 - x1 > most_width || y2 - y1 > most_height };
         let batch = self.input().batch_of_large(image)?;
-        let found = self.detect_inputs(vec![batch]).concat();
+        let found = self.detect_inputs(vec![batch])?.concat();
         Ok(found
             .into_iter()
             .filter(is_large)

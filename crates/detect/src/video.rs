@@ -24,11 +24,11 @@ impl<B: Backbone> Detector<B> {
     /// a batch ahead or behind, so that memory does not grow with the length of the video.
     ///
     /// ```no_run
-    /// use std::{io, path::Path};
+    /// use std::io;
     /// use fcos_burn_data::video::{Y4mReader, Y4mWriter};
     /// use fcos_burn_detect::{Detector, device::{DeviceName, Precision}, pictures::draw};
     ///
-    /// let detector = Detector::load(Path::new("runs/mine"), &DeviceName::CPU, Precision::F32)?;
+    /// let detector = Detector::load("runs/mine", &DeviceName::CPU, Precision::F32)?;
     /// let reader = Y4mReader::new(io::stdin(), "standard input")?;
     /// let mut writer = Y4mWriter::new(io::stdout(), "standard output", reader.format())?;
     /// detector.detect_video(reader, None, 4, |mut frame, detections| {

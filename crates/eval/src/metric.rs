@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A metric of the [COCO evaluation](https://cocodataset.org/#detection-eval) of boxes.
 ///
 /// AP and AR are averaged over the classes and, unless noted otherwise, over the IoU
-/// thresholds 0.50, 0.55, …, 0.95, with at most 100 detections per image. Small objects have
+/// thresholds 0.50, 0.55, …, 0.95, with at most 100 detections per image and class. Small objects have
 /// an area below 32² pixels of the original image, large ones an area above 96².
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -26,11 +26,11 @@ pub enum CocoMetric {
     APM,
     /// AP of large objects.
     APL,
-    /// Average recall with at most 1 detection per image.
+    /// Average recall with at most 1 detection per image and class.
     AR1,
-    /// Average recall with at most 10 detections per image.
+    /// Average recall with at most 10 detections per image and class.
     AR10,
-    /// Average recall with at most 100 detections per image.
+    /// Average recall with at most 100 detections per image and class.
     AR100,
     /// AR of small objects.
     ARS,

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The tensors and modules in this interface, in the version that it uses.
 pub use fcos_burn_model::burn;

@@ -80,7 +80,7 @@ const RANKED: [(usize, usize); 4] = [
     (1_000_000, 2_000),
 ];
 
-/// Logits as at the start of a training, all close to those of the positives.
+/// Logits as at the start of a training run, all close to those of the positives.
 #[divan::bench(args = RANKED)]
 fn rank_sort(bencher: Bencher, &(elements, positives): &(usize, usize)) {
     let rows = elements / CLASSES;

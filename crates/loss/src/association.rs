@@ -45,7 +45,7 @@ const PCE_DOMAIN_MARGIN: f64 = 0.01;
 ///
 /// [`ClassificationLoss::SoftLabelFocal`]: crate::ClassificationLoss::SoftLabelFocal
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "burn::serde", rename_all = "kebab-case")]
+#[serde(crate = "burn::serde", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum AssociationLoss {
     /// Proxy squared error, eq. (8): `β (p̂ − kÎ)²`.

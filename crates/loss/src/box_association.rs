@@ -5,7 +5,6 @@ use burn::tensor::Tensor;
 
 use crate::association::AssociationScore;
 use crate::config_error::{ConfigError, non_negative, positive};
-use crate::corners::EPSILON;
 use crate::host::{failed, read, read_integers, write};
 use crate::iou::aligned_iou;
 use crate::loss_term::TermInput;
@@ -26,7 +25,7 @@ use crate::loss_term::TermInput;
 ///
 /// The score is that of the [labeled class](AssociationScore::GroundTruthClass).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "burn::serde", rename_all = "kebab-case")]
+#[serde(crate = "burn::serde", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum BoxAssociation {
     /// Box losses are weighted by the score `p̂`, relative to the mean score of the positive
@@ -94,13 +93,18 @@ fn scores(input: &TermInput) -> Tensor<1> {
     AssociationScore::GroundTruthClass.scores(logits, input.labels.clone())
 }
 
+/// Weighted scores whose sum is at most this are not told apart: all boxes then count alike.
+const VANISHING: f64 = 1e-30;
+
 /// The weights of [`BoxAssociation::ScoreWeighted`] beside other `weights`, `[num_locations]`, which
 /// are 0 for background.
 pub(crate) fn score_weights(input: &TermInput, weights: Tensor<1>) -> Tensor<1> {
     let scores = scores(input);
     let weighted = (weights.clone() * scores.clone()).sum();
-    let vanishing = weighted.clone().lower_scalar(EPSILON);
-    scores * (weights.sum() / weighted.mask_fill(vanishing, 1.0))
+    let vanishing = weighted.clone().lower_equal_scalar(VANISHING);
+    let factor = weights.sum() / weighted.mask_fill(vanishing.clone(), 1.0);
+    let every = vanishing.expand(scores.shape());
+    (scores * factor).mask_fill(every, 1.0)
 }
 
 /// The sum over the positive locations of `n π (1 − Î)`, one element.
@@ -340,6 +344,25 @@ mod tests {
         );
         let input = TermInput::new(predictions, targets, 1.0);
         assert_finite(&values(score_weights(&input, Tensor::ones([2], &device))));
+    }
+
+    /// The sum of all weights is that of the center-ness, also where scores nearly vanish.
+    #[test]
+    fn small_scores_do_not_take_weight_from_boxes() {
+        let device = Device::flex();
+        for logit in [-12.5, -30.0, -60.0, -1e4] {
+            let predictions = Predictions::new(
+                tensor2(&[[logit], [logit]], &device),
+                tensor2(&[BOXES[0]; 2], &device),
+            );
+            let targets = Targets::new(
+                Tensor::from_ints([0, 0], &device),
+                tensor2(&[TARGETS[0]; 2], &device),
+            );
+            let input = TermInput::new(predictions, targets, 1.0);
+            let weights = score_weights(&input, tensor1(&[0.01, 0.02], &device));
+            assert_close(&values(weights), &[1.0, 1.0], 1e-5);
+        }
     }
 
     #[test]

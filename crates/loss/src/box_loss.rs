@@ -25,7 +25,7 @@ const IOU_FLOOR: f64 = 1e-6;
 /// assert_eq!("iou-plus-one".parse(), Ok(BoxLoss::IouPlusOne));
 /// assert_eq!(BoxLoss::Giou.to_string(), "giou");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(crate = "burn::serde", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum BoxLoss {
@@ -35,6 +35,7 @@ pub enum BoxLoss {
     Iou,
     /// `−ln((I + 1) / (U + 1))` with areas in px², as in the public code of
     /// [FCOS](https://arxiv.org/abs/1904.01355). Defined for every pair of boxes.
+    #[default]
     IouPlusOne,
     /// `1 − I / U`.
     LinearIou,

@@ -115,6 +115,10 @@ impl ClassBalance {
 /// weights are 1; as β approaches 1, they approach inverse proportion to the counts. A class without
 /// objects has the weight 1, and does not count in the mean.
 ///
+/// # Panics
+///
+/// If `beta` is not in `[0, 1)`.
+///
 /// ```
 /// use fcos_burn_loss::effective_number_weights;
 ///
@@ -124,6 +128,10 @@ impl ClassBalance {
 /// assert!(weights.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12));
 /// ```
 pub fn effective_number_weights(counts: &[usize], beta: f64) -> Vec<f64> {
+    assert!(
+        (0.0..1.0).contains(&beta),
+        "beta is {beta}, but must be in [0, 1)"
+    );
     let inverse = |&count: &usize| {
         // 1 − βⁿ, accurate for β near 1.
         let rest = -(count as f64 * beta.ln()).exp_m1();

@@ -41,7 +41,7 @@ use crate::ranking::RankingLoss;
 /// numbers of positive locations. [Weights](crate::TargetWeights) of the targets have no effect on the
 /// classification and the localization loss; their quality takes the place of the IoU.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(crate = "burn::serde", rename_all = "kebab-case")]
+#[serde(crate = "burn::serde", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ClassificationLoss {
     /// Focal loss, eq. (4): see [`SigmoidFocalLoss`].
@@ -224,6 +224,11 @@ impl ClassificationLoss {
     /// - ious: `[num_locations]`, in `[0, 1]`, the IoU of each positive location's box with its
     ///   target; any value, NaN included, for background; detached here
     /// - output: `[num_locations, num_classes]`
+    ///
+    /// # Panics
+    ///
+    /// If the tensors differ in their number of rows, or if a parameter is out of the range that
+    /// [`validate`](Self::validate) checks.
     pub fn forward(&self, logits: Tensor<2>, labels: Tensor<1, Int>, ious: Tensor<1>) -> Tensor<2> {
         match *self {
             Self::Focal { alpha, gamma } => {

@@ -37,7 +37,8 @@ impl Predictions {
     }
 }
 
-/// The targets of the locations, in the rows of [`Predictions`].
+/// The targets of the locations, in the rows of [`Predictions`]. No gradient flows through them: losses detach
+/// them.
 #[derive(Clone, Debug)]
 pub struct Targets {
     /// `[num_locations]`: the class of a positive location, in `0..num_classes`; [`BACKGROUND`](crate::BACKGROUND)
@@ -74,13 +75,24 @@ impl Targets {
     /// The normalizer of these targets, for losses over a batch that consists of them.
     pub fn normalizer(&self) -> Normalizer {
         let positives = Positives::of(&self.labels);
+        let targets = self.clone().detach();
         Normalizer {
-            centerness_sum: self
+            centerness_sum: targets
                 .centerness
-                .clone()
                 .map(|centerness| positives.sum(centerness)),
             num_positives: positives.count,
-            divisors: self.weights.clone().map(|weights| weights.divisors),
+            divisors: targets.weights.map(|weights| weights.divisors),
+        }
+    }
+
+    /// The same targets, through which no gradient flows.
+    pub(crate) fn detach(self) -> Self {
+        Self {
+            boxes: self.boxes.detach(),
+            centerness: self.centerness.map(Tensor::detach),
+            quality: self.quality.map(Tensor::detach),
+            weights: self.weights.map(TargetWeights::detach),
+            ..self
         }
     }
 }

@@ -129,12 +129,12 @@ impl TermInput {
     ///
     /// # Panics
     ///
-    /// If the tensors differ in their number of rows.
+    /// If the tensors differ in their number of rows, or if boxes do not have four columns.
     pub fn new(predictions: Predictions, targets: Targets, progress: f64) -> Self {
         let rows = predictions.class_logits.dims()[0];
-        assert_rows("predictions.boxes", predictions.boxes.dims()[0], rows);
+        assert_boxes("predictions.boxes", &predictions.boxes, rows);
         assert_rows("targets.labels", targets.labels.dims()[0], rows);
-        assert_rows("targets.boxes", targets.boxes.dims()[0], rows);
+        assert_boxes("targets.boxes", &targets.boxes, rows);
         if let Some(logits) = &predictions.centerness_logits {
             assert_rows("predictions.centerness_logits", logits.dims()[0], rows);
         }
@@ -142,8 +142,14 @@ impl TermInput {
             assert_rows("predictions.iou_logits", logits.dims()[0], rows);
         }
         if let Some(distributions) = &predictions.distributions {
-            let found = distributions.logits.dims()[0];
-            assert_rows("predictions.distributions", found, rows);
+            let of_parts = [
+                distributions.logits.dims()[0],
+                distributions.locations.dims()[0],
+                distributions.bin_sizes.dims()[0],
+            ];
+            for found in of_parts {
+                assert_rows("predictions.distributions", found, rows);
+            }
         }
         if let Some(levels) = &predictions.levels {
             assert_rows("predictions.levels", levels.indices.dims()[0], rows);
@@ -155,12 +161,20 @@ impl TermInput {
             assert_rows("targets.quality", quality.dims()[0], rows);
         }
         if let Some(weights) = &targets.weights {
-            assert_rows("targets.weights", weights.positive.dims()[0], rows);
+            let of_parts = [
+                Some(&weights.positive),
+                weights.negative.as_ref(),
+                Some(&weights.boxes),
+            ];
+            for weights in of_parts.into_iter().flatten() {
+                assert_rows("targets.weights", weights.dims()[0], rows);
+            }
         }
         if let Some(objects) = &targets.objects {
             assert_rows("targets.objects", objects.dims()[0], rows);
         }
 
+        let targets = targets.detach();
         let positives = Positives::of(&targets.labels);
         let predicted_boxes = positives.mask_boxes(predictions.boxes);
         let target_boxes = positives.mask_boxes(targets.boxes);
@@ -204,6 +218,15 @@ impl TermInput {
             }
         }
     }
+}
+
+fn assert_boxes(name: &str, boxes: &Tensor<2>, rows: usize) {
+    let [found, columns] = boxes.dims();
+    assert_rows(name, found, rows);
+    assert!(
+        columns == 4,
+        "`{name}` has {columns} columns, but boxes have 4"
+    );
 }
 
 fn assert_rows(name: &str, rows: usize, expected: usize) {

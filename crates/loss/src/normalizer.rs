@@ -9,7 +9,7 @@ use crate::weights::Divisors;
 /// normalizers of all parts and call
 /// [`FcosObjective::forward_normalized`](crate::FcosObjective::forward_normalized) for each part;
 /// the gradients of the parts then add up to those of the batch. If the gradients are averaged
-/// rather than summed, divide all numbers by the number of parts first.
+/// rather than summed, multiply the loss of each part by the number of parts.
 #[derive(Clone, Debug)]
 pub struct Normalizer {
     /// `N_pos`, the number of positive locations, one element. Values below 1 count as 1.

@@ -41,6 +41,21 @@ pub struct Divisors {
     pub negative: Tensor<1>,
 }
 
+impl TargetWeights {
+    /// The same weights, through which no gradient flows.
+    pub(crate) fn detach(self) -> Self {
+        Self {
+            positive: self.positive.detach(),
+            negative: self.negative.map(Tensor::detach),
+            boxes: self.boxes.detach(),
+            divisors: Divisors {
+                positive: self.divisors.positive.detach(),
+                negative: self.divisors.negative.detach(),
+            },
+        }
+    }
+}
+
 impl Divisors {
     /// The sum of two parts of a batch, which are on the same device.
     pub(crate) fn join(self, other: Self) -> Self {

@@ -535,3 +535,42 @@ fn scores_weight_boxes_beside_other_weights() {
         assert_close(&[found], &[expected], 1e-5);
     }
 }
+
+/// Targets that a rule computed from predictions on the device.
+#[test]
+fn no_gradient_flows_through_targets() {
+    let rows = rows(6, &[0, BACKGROUND, 2]);
+    let with = With {
+        centerness: true,
+        quality: true,
+        weights: Some([2.0, 3.0]),
+    };
+    let mut tracked = targets(&rows, with);
+    let source = Tensor::<1>::ones([1], &Device::flex().autodiff()).require_grad();
+    tracked.boxes = tracked.boxes.autodiff() * source.clone().unsqueeze::<2>();
+    let track = |tensor: Tensor<1>| tensor.autodiff() * source.clone();
+    tracked.centerness = tracked.centerness.map(track);
+    tracked.quality = tracked.quality.map(track);
+    tracked.weights = tracked.weights.map(|weights| TargetWeights {
+        positive: track(weights.positive),
+        negative: weights.negative.map(track),
+        boxes: track(weights.boxes),
+        divisors: Divisors {
+            positive: track(weights.divisors.positive),
+            negative: track(weights.divisors.negative),
+        },
+    });
+    for config in all_losses() {
+        let device = Device::flex().autodiff();
+        let logits = matrix(&rows, |row| row.logits, &device).require_grad();
+        let boxes = matrix(&rows, |row| row.predicted, &device).require_grad();
+        let predictions = Predictions {
+            centerness_logits: Some(column(&rows, |row| row.centerness_logit, &device)),
+            ..Predictions::new(logits.clone(), boxes)
+        };
+        let output = (config.init().unwrap()).forward(predictions, tracked.clone());
+        let gradients = output.total.backward();
+        assert!(logits.grad(&gradients).is_some());
+        assert!(source.grad(&gradients).is_none(), "{config:?}");
+    }
+}

@@ -209,13 +209,15 @@ impl<C: BackboneConfig> FcosConfig<C> {
         self.fpn.strides(&self.backbone.features())
     }
 
-    /// The rule that assigns locations to objects, for a training that does not replace it.
+    /// The rule that assigns locations to objects, for a training run that does not replace it.
     ///
     /// # Errors
     ///
     /// Names the invalid field of the rule's parameters, or of the configuration of the levels.
     pub fn assignment_rule(&self) -> Result<Assigner, ConfigError> {
-        self.validate()?;
+        // Which objects are detected does not matter here, and may be known only with the data.
+        let model = self.clone().with_postprocess(PostprocessConfig::default());
+        model.validate()?;
         let checked = self.assigner.validate();
         checked.map_err(|error| error.within("assigner"))?;
         Ok(match &self.assigner {

@@ -2,7 +2,7 @@
 
 use burn::{
     module::Module,
-    tensor::{Device, Tensor},
+    tensor::{Device, ExecutionError, Tensor},
 };
 use fcos_burn_boxes::Detection;
 use fcos_burn_loss::ConfigError;
@@ -154,7 +154,19 @@ impl<B: Backbone> Fcos<B> {
     ///
     /// - `images`: as for [`forward`](Self::forward)
     /// - `frames`: one per image of the batch
-    pub fn detect(&self, images: Tensor<4>, frames: &[ImageFrame]) -> Vec<Vec<Detection>> {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the device fails.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward), or if there is not one of `frames` for each image.
+    pub fn detect(
+        &self,
+        images: Tensor<4>,
+        frames: &[ImageFrame],
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
         self.forward(images).detect(frames, &self.postprocess)
     }
 
@@ -166,7 +178,19 @@ impl<B: Backbone> Fcos<B> {
     /// # Shapes
     ///
     /// Those of [`detect`](Self::detect).
-    pub fn candidates(&self, images: Tensor<4>, frames: &[ImageFrame]) -> Vec<Vec<Detection>> {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the device fails.
+    ///
+    /// # Panics
+    ///
+    /// As [`detect`](Self::detect).
+    pub fn candidates(
+        &self,
+        images: Tensor<4>,
+        frames: &[ImageFrame],
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
         self.forward(images).candidates(frames, &self.postprocess)
     }
 }
@@ -207,7 +231,8 @@ mod tests {
             .with_nms_iou_threshold(1.0)
             .with_detections_per_image(usize::MAX);
         let frames = [ImageFrame::unscaled([40, 56]); 2];
-        let detections = output.clone().detect(&frames, &everything);
+        let detections =
+            (output.clone().detect(&frames, &everything)).unwrap_or_else(|error| panic!("{error}"));
         let count = output.locations.len();
         let predictions = output.into_predictions();
         let [rows, classes] = predictions.class_logits.dims();

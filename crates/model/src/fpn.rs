@@ -200,7 +200,16 @@ impl Fpn {
     ///   as the pyramid was built for
     /// - output: `[batch, channels, height, width]` each, with the size of each feature map,
     ///   then each extra level half the size of the level before it, rounded up
+    ///
+    /// # Panics
+    ///
+    /// If the pyramid was built for another number of feature maps.
     pub fn forward(&self, features: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
+        assert_eq!(
+            features.len(),
+            self.lateral.len(),
+            "feature maps of the pyramid"
+        );
         let coarsest_feature = features.last().cloned();
         let laterals = features.into_iter().zip(&self.lateral).rev();
         let mut merged: Vec<Tensor<4>> = Vec::with_capacity(self.lateral.len());

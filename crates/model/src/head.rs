@@ -389,7 +389,12 @@ impl FcosHead {
     ///
     /// - `levels`: `[batch, channels, height, width]` each, a level for each of
     ///   [`strides`](Self::strides)
+    ///
+    /// # Panics
+    ///
+    /// If there are more or fewer levels than strides.
     pub fn forward(&self, levels: Vec<Tensor<4>>) -> Vec<LevelPrediction> {
+        assert_eq!(levels.len(), self.strides.len(), "levels of the head");
         let pyramid = Pyramid::new(levels);
         // The predictors compute in 32 bits: rounding an exponent or a logit to 16 bits
         // would change boxes and scores visibly.

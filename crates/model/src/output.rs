@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, ExecutionError, Tensor, TensorData};
 use fcos_burn_boxes::Detection;
 use fcos_burn_loss::{BoxDistributions, Levels, Predictions};
 
@@ -100,24 +100,36 @@ impl FcosOutput {
     /// Decodes the predictions into detections, on the host: for each image in order of
     /// descending score, boxes in pixels of the original image (see [`detect`]).
     ///
+    /// # Errors
+    ///
+    /// Fails if the device fails.
+    ///
     /// # Panics
     ///
-    /// If there are more `frames` than images.
-    pub fn detect(self, frames: &[ImageFrame], config: &PostprocessConfig) -> Vec<Vec<Detection>> {
+    /// If there is not one of `frames` for each image.
+    pub fn detect(
+        self,
+        frames: &[ImageFrame],
+        config: &PostprocessConfig,
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
         self.decode(frames, |levels, frame| detect(levels, frame, config))
     }
 
     /// Decodes the predictions into candidates before suppression, on the host: for each image level by level, boxes in
     /// pixels of the original image (see [`candidates`]).
     ///
+    /// # Errors
+    ///
+    /// Fails if the device fails.
+    ///
     /// # Panics
     ///
-    /// If there are more `frames` than images.
+    /// If there is not one of `frames` for each image.
     pub fn candidates(
         self,
         frames: &[ImageFrame],
         config: &PostprocessConfig,
-    ) -> Vec<Vec<Detection>> {
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
         self.decode(frames, |levels, frame| candidates(levels, frame, config))
     }
 
@@ -126,25 +138,28 @@ impl FcosOutput {
         self,
         frames: &[ImageFrame],
         decode: impl Fn(&[LevelValues<'_>], ImageFrame) -> Vec<Detection>,
-    ) -> Vec<Vec<Detection>> {
-        let levels: Vec<HostLevel> = self.levels.into_iter().map(HostLevel::from).collect();
-        frames
-            .iter()
-            .enumerate()
-            .map(|(image, &frame)| {
-                let values: Vec<LevelValues<'_>> = levels
-                    .iter()
-                    .zip(self.locations.levels())
-                    .map(|(level, &grid)| LevelValues {
-                        grid,
-                        class_logits: level.class_logits.image(image),
-                        distances: level.distances.image(image),
-                        quality_logits: (level.quality_logits.as_ref()).map(|map| map.image(image)),
-                    })
-                    .collect();
-                decode(&values, frame)
-            })
-            .collect()
+    ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
+        let images = self
+            .levels
+            .first()
+            .map(|level| level.class_logits.dims()[0]);
+        assert_eq!(images.unwrap_or(0), frames.len(), "frames of the images");
+        let levels = self.levels.into_iter().map(HostLevel::read);
+        let levels: Vec<HostLevel> = levels.collect::<Result<_, _>>()?;
+        let images = frames.iter().enumerate().map(|(image, &frame)| {
+            let values: Vec<LevelValues<'_>> = levels
+                .iter()
+                .zip(self.locations.levels())
+                .map(|(level, &grid)| LevelValues {
+                    grid,
+                    class_logits: level.class_logits.image(image),
+                    distances: level.distances.image(image),
+                    quality_logits: (level.quality_logits.as_ref()).map(|map| map.image(image)),
+                })
+                .collect();
+            decode(&values, frame)
+        });
+        Ok(images.collect())
     }
 }
 
@@ -185,13 +200,14 @@ struct HostLevel {
     quality_logits: Option<HostMap>,
 }
 
-impl From<LevelPrediction> for HostLevel {
-    fn from(level: LevelPrediction) -> Self {
-        Self {
-            class_logits: level.class_logits.into(),
-            distances: level.distances.into(),
-            quality_logits: (level.centerness_logits.or(level.iou_logits)).map(HostMap::from),
-        }
+impl HostLevel {
+    fn read(level: LevelPrediction) -> Result<Self, ExecutionError> {
+        let quality_logits = level.centerness_logits.or(level.iou_logits);
+        Ok(Self {
+            class_logits: HostMap::read(level.class_logits)?,
+            distances: HostMap::read(level.distances)?,
+            quality_logits: quality_logits.map(HostMap::read).transpose()?,
+        })
     }
 }
 
@@ -201,21 +217,19 @@ struct HostMap {
     image_len: usize,
 }
 
-impl From<Tensor<4>> for HostMap {
+impl HostMap {
     #[allow(
         clippy::expect_used,
         reason = "the values of any float tensor are floats"
     )]
-    fn from(map: Tensor<4>) -> Self {
+    fn read(map: Tensor<4>) -> Result<Self, ExecutionError> {
         let [_, channels, height, width] = map.dims();
-        Self {
-            values: map.into_data().try_into_vec_as().expect("floats"),
+        Ok(Self {
+            values: map.try_into_data()?.try_into_vec_as().expect("floats"),
             image_len: channels * height * width,
-        }
+        })
     }
-}
 
-impl HostMap {
     fn image(&self, index: usize) -> &[f32] {
         &self.values[index * self.image_len..][..self.image_len]
     }

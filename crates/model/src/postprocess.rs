@@ -303,7 +303,8 @@ pub struct LevelValues<'a> {
 ///
 /// The score is the class probability p̂, or with a quality q
 /// [`p̂^α · q^(1−α)`](PostprocessConfig::score_exponent). Boxes are clipped to the input image,
-/// suppressed, and mapped to the original image.
+/// suppressed, and mapped to the original image. As in torchvision, a box that lies outside of the image, which only the
+/// padding around it can cause, becomes one without area.
 pub fn detect(
     levels: &[LevelValues<'_>],
     frame: ImageFrame,

@@ -157,7 +157,9 @@ fn levels_follow_the_backbone_and_the_pyramid() {
 #[test]
 fn objects_are_detected() {
     let model = model(&config(1));
-    let detections = model.detect(images(), &[ImageFrame::unscaled([37, 50]); 2]);
+    let detections = model
+        .detect(images(), &[ImageFrame::unscaled([37, 50]); 2])
+        .unwrap();
     assert_eq!(detections.len(), 2);
     for detection in detections.concat() {
         let [x1, y1, x2, y2] = detection.bbox;

@@ -38,8 +38,9 @@ const MAX_DETECTIONS: usize = 1 << 16;
 pub fn export<B: OnnxBackbone>(
     detector: &Detector<B>,
     config: &OnnxConfig,
-    path: &Path,
+    path: impl AsRef<Path>,
 ) -> Result<(), OnnxError> {
+    let path = path.as_ref();
     let bytes = to_bytes(detector, config)?;
     write_whole(path, &bytes).map_err(|source| OnnxError::Write {
         path: path.to_owned(),

@@ -46,7 +46,7 @@ impl RunConfig {
         })
     }
 
-    /// Whether a training can start from the [built-in weights](crate::InitialWeights::Builtin):
+    /// Whether a training run can start from the [built-in weights](crate::InitialWeights::Builtin):
     /// the backbone, the pyramid, the head and the normalization of the input are theirs.
     ///
     /// # Errors

@@ -51,6 +51,14 @@ pub enum Error {
         /// The cause.
         cause: String,
     },
+    /// A trial of a search would have an invalid configuration.
+    #[error("trial {trial}: {error}")]
+    Trial {
+        /// The trial, counted from 0.
+        trial: usize,
+        /// Names the invalid value.
+        error: Box<Error>,
+    },
     /// The data set is empty.
     #[error("{0} has no images")]
     NoImages(String),

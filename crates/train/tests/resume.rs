@@ -1,4 +1,4 @@
-//! A training with every option, interrupted and resumed. It is the only test of its process: weights
+//! A training run with every option, interrupted and resumed. It is the only test of its process: weights
 //! are drawn from a random state that the process shares.
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ use fcos_burn_train::{
     training::{LineRenderer, initial_model, open_devices},
 };
 
-/// A training with every option of a recipe. AP stays 0, so that it stops after four of six epochs.
+/// A training run with every option of a recipe. AP stays 0, so that it stops after four of six epochs.
 fn recipe() -> RunConfig {
     let shapes = ShapesConfig::default()
         .with_train_images(4)

@@ -1,7 +1,7 @@
 //! Two custom assignment rules: one uses only the objects, the other also the predictions of the
 //! step.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use fcos_burn::{
     boxes::{LabeledBox, iou},
@@ -89,9 +89,9 @@ fn assign_best(
 
 fn main() -> Result<(), fcos_burn::train::Error> {
     let nearest = Trainer::new().with_assignment(Arc::new(Nearest { count: 9 }));
-    nearest.train(RunConfig::small(), Path::new("runs/nearest"))?;
+    nearest.train(RunConfig::small(), "runs/nearest")?;
     let aligned = Trainer::new().with_prediction_assignment(Arc::new(TaskAligned { count: 9 }));
-    aligned.train(RunConfig::small(), Path::new("runs/task-aligned"))?;
+    aligned.train(RunConfig::small(), "runs/task-aligned")?;
     Ok(())
 }
 

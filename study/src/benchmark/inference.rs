@@ -63,9 +63,9 @@ pub fn measure(
                 precision.scope(|| detector.model().forward(images))
             })?;
             let postprocess = detector.model().postprocess();
-            stopwatch.time("detections", || {
-                black_box(output.detect(&view.frames, postprocess))
-            })?;
+            let found =
+                stopwatch.time("detections", || output.detect(&view.frames, postprocess))?;
+            black_box(found.map_err(fcos_burn::detect::Error::from)?);
         }
         let found = stopwatch.time("detect", || detector.detect(&images))??;
         detections = found.iter().map(Vec::len).sum();

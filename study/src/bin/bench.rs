@@ -151,7 +151,7 @@ fn measure(cli: &Cli, mut config: RunConfig) -> Result<Report, Error> {
         if has(Part::Inference) {
             inference = Some(inference::measure(&config, &model, &dataset, rounds)?);
         }
-        // Before a training, as in `train`.
+        // Before a training run, as in `train`.
         return_freed_memory();
         if has(Part::Training) {
             training = Some(training::measure(&config, &model, &dataset, rounds)?);

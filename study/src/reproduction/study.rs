@@ -167,7 +167,7 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// Fails if the configuration of a run, `found`, is not that of a training with `wanted`. Names the first value that
+/// Fails if the configuration of a run, `found`, is not that of a training run with `wanted`. Names the first value that
 /// differs.
 pub(super) fn check_configuration(
     found: RunConfig,

@@ -112,6 +112,7 @@ fn compare_detections(resnet: &str, file: &str, tolerance: Tolerance) {
     let found = model
         .forward(images)
         .detect(&[frame], &config.postprocess)
+        .unwrap()
         .concat();
 
     let expected = Fixture::open("detections");

@@ -50,7 +50,8 @@ impl TestTimeArgs {
     ///
     /// # Errors
     ///
-    /// Fails if a view is given twice or is too large, or if boxes are not averaged but have an IoU for it.
+    /// Fails if a view is given twice or is too large, if boxes are not averaged but have an IoU for it, or if there is only
+    /// one view, but a way to merge several.
     pub fn apply(&self, detector: Detector) -> Result<Detector, Error> {
         let mut views = detector.input().test_time_augmentation.clone();
         if let Some(flips) = &self.flip {
@@ -77,6 +78,15 @@ impl TestTimeArgs {
                 .into());
             };
             fusion.iou_threshold = iou;
+        }
+        let is_merging_given = self.merge.is_some() || self.merge_iou.is_some();
+        if is_merging_given && views.views() < 2 {
+            return Err(fcos_burn::detect::Error::from(ConfigError::new(
+                "input.test_time_augmentation.merging",
+                "given",
+                "left out for a single view: there is nothing to merge without flips or scales",
+            ))
+            .into());
         }
         Ok(detector.with_test_time_augmentation(views)?)
     }

@@ -7,8 +7,8 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use fcos_burn::{
-    data::transforms::AugmentationStrength,
-    detect::{DetectorFile, device::DeviceName},
+    data::{DataFolder, transforms::AugmentationStrength},
+    detect::{self, DetectorFile, device::DeviceName},
     loss::{
         AssociationLoss, AssociationScore, BoxAssociation, BoxLoss, ClassificationLoss, ConfigError,
     },
@@ -28,7 +28,7 @@ use super::{
     SplitArgs, is_builtin,
     number::{parse_count, parse_decay, parse_non_negative, parse_positive, parse_share},
 };
-use crate::Error;
+use crate::{Error, terminal::message};
 
 /// The configuration of a training run.
 #[derive(Args, Clone, Debug)]
@@ -303,6 +303,41 @@ impl From<Centerness> for CenternessBranch {
     }
 }
 
+/// The splits that a configuration file names, as far as the data has them.
+#[derive(Default)]
+struct Splits {
+    train: Option<String>,
+    val: Option<String>,
+}
+
+impl Splits {
+    fn stated(file: &ConfigFile, source: &DataSource) -> Result<Self, Error> {
+        let names = ["data.train_split", "data.val_split"].map(|field| file.text(field));
+        let DataSource::Folder(path) = source else {
+            return Ok(Self::default());
+        };
+        if names == [None, None] {
+            return Ok(Self::default());
+        }
+        let folder = DataFolder::open(path).map_err(train::Error::from)?;
+        let [train, val] = names.map(|name| {
+            let name = name?;
+            match folder.split(name) {
+                Ok(split) => Some(split.to_owned()),
+                Err(_) => {
+                    // The file may be that of a run on other data.
+                    message(format_args!(
+                        "warning: {} has no split '{name}', which the configuration names: another is chosen",
+                        path.display()
+                    ));
+                    None
+                }
+            }
+        });
+        Ok(Self { train, val })
+    }
+}
+
 impl TrainingArgs {
     /// The file that overrides values, if one was given.
     pub fn config_file(&self) -> Option<&Path> {
@@ -360,6 +395,15 @@ impl TrainingArgs {
             {
                 val_share = val_share.or(config.data.val_share);
             }
+            let stated = match &file {
+                Some(file) => Splits::stated(file, &source)?,
+                None => Splits::default(),
+            };
+            let train_split = train_split.or(stated.train.as_deref());
+            let val_split = val_split.or(match val_share {
+                Some(_) => None,
+                None => stated.val.as_deref(),
+            });
             config.data =
                 DataConfig::of(source, train_split, val_split)?.with_strict(config.data.strict);
         } else {
@@ -450,6 +494,10 @@ impl TrainingArgs {
             .recipe
             .with_fields(config)
             .map_err(train::Error::from)?;
+        if self.recipe.sets("data.val_split") && !self.recipe.sets("data.val_share") {
+            // A split, not a name for the part that is held out.
+            config.data.val_share = None;
+        }
         let is_own = !config.data.source.is_generated();
         let is_chosen = self.config.is_some()
             || config.augment.is_some()
@@ -477,6 +525,13 @@ impl TrainingArgs {
             return Ok(self.from_scratch.then_some(InitialWeights::Random));
         };
         if is_builtin(weights) {
+            if self.improved_fcos {
+                return Err(detect::Error::NotADetector {
+                    path: weights.clone(),
+                    cause: "not a checkpoint of the original FCOS code".to_owned(),
+                }
+                .into());
+            }
             return Ok(Some(InitialWeights::Builtin));
         }
         let path = self.named.path(weights)?;

@@ -22,7 +22,7 @@ use fcos_burn::{
 use fcos_burn_cli::{
     Error, StopSignal,
     args::{FIXED_BY_RUN, TrainingArgs, check_devices, output_path},
-    outputs::Outputs,
+    outputs::{NewFolder, Outputs},
     terminal::{message, print},
 };
 
@@ -192,19 +192,25 @@ const PRETRAINED: &str = if cfg!(feature = "pretrained") {
 
 fn train(args: &Args, trainer: Trainer, config: RunConfig) -> Result<(PathBuf, Outcome), Error> {
     check_devices(&config.devices, config.precision)?;
-    let (folder, is_new) = match &args.output {
+    let (folder, new) = match &args.output {
         Some(folder) => {
-            let is_new = !folder.exists();
+            let new = NewFolder::at(folder);
             // Before the images are read.
-            args.outputs().create()?;
-            (folder.clone(), is_new)
+            let created = args.outputs().create();
+            created.inspect_err(|_| new.remove_if_empty())?;
+            (folder.clone(), new)
         }
-        None => (free_folder(&config)?, true),
+        None => {
+            let runs = NewFolder::at(Path::new(RUNS));
+            let folder = free_folder(&config)?;
+            let new = runs.with(&folder);
+            (folder, new)
+        }
     };
     let outcome = trainer.train(config, &folder);
-    if outcome.is_err() && is_new {
-        // Frees the name if the run never started: this removes only an empty folder.
-        let _ = fs::remove_dir(&folder);
+    if outcome.is_err() {
+        // Frees the name if the run never started.
+        new.remove_if_empty();
     }
     match outcome {
         Ok(outcome) => Ok((folder, outcome)),
@@ -227,9 +233,12 @@ fn failure(error: fcos_burn::train::Error, folder: &Path) -> Error {
     }
 }
 
+/// The folder of runs without an output folder.
+const RUNS: &str = "runs";
+
 /// Creates a folder under `runs`, named after the data and numbered if the name is taken.
 fn free_folder(config: &RunConfig) -> Result<PathBuf, Error> {
-    let runs = Path::new("runs");
+    let runs = Path::new(RUNS);
     fs::create_dir_all(runs).map_err(Error::io(runs))?;
     let name = config.data.source.name();
     let mut folder = runs.join(&name);

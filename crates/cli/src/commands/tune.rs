@@ -1,7 +1,6 @@
 //! `fcos-burn tune`.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -14,7 +13,7 @@ use fcos_burn::train::{
 use fcos_burn_cli::{
     Error, StopSignal,
     args::{FIXED_BY_RUN, TrainingArgs, check_devices, output_path, parse_count, parse_seconds},
-    outputs::Outputs,
+    outputs::{NewFolder, Outputs},
     terminal::{message, print},
 };
 use log::LevelFilter;
@@ -53,13 +52,8 @@ pub fn run(args: &Args) -> Result<ExitCode, Error> {
     let (tuner, folder) = match (&args.resume, &args.output) {
         (Some(folder), _) => (resume(args, folder)?, folder),
         (None, Some(folder)) => {
-            let is_new = !folder.exists();
-            let tuner = create(args, folder).inspect_err(|_| {
-                if is_new {
-                    // This removes only an empty folder.
-                    let _ = fs::remove_dir(folder);
-                }
-            });
+            let new = NewFolder::at(folder);
+            let tuner = create(args, folder).inspect_err(|_| new.remove_if_empty());
             (tuner?, folder)
         }
         // clap requires one of both.

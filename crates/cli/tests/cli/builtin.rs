@@ -1,4 +1,4 @@
-//! Trainings that start from the weights in the program.
+//! Training runs that start from the weights in the program.
 
 use std::{fs, path::Path};
 

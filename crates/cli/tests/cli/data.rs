@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::{assert_fails, command, error_line, path, run, stderr, weights};
 
 /// A tiny detector whose detections do not compete for places. Without batch statistics and averages,
-/// a training with a learning rate of nearly 0 leaves it as it is.
+/// a training run with a learning rate of nearly 0 leaves it as it is.
 const STILL: &str = r#"{
     "model": {
         "backbone": {"width": 8, "norm": "frozen"},
@@ -83,7 +83,7 @@ pub(super) fn data_set(dir: &Path, name: &str, categories: &[(u64, &str)]) -> Pa
     dir
 }
 
-/// The arguments of a training of [`STILL`] on `data` into the folder `run`.
+/// The arguments of a training run of [`STILL`] on `data` into the folder `run`.
 pub(super) fn training(dir: &Path, data: &Path, run: &Path) -> Vec<String> {
     let config = dir.join("still.json");
     fs::write(&config, STILL).unwrap();

@@ -194,7 +194,7 @@ fn a_device_that_the_server_lacks_and_other_servers_are_named() {
     );
 }
 
-/// What happens to the server in the middle of a training.
+/// What happens to the server in the middle of a training run.
 #[derive(Clone, Copy, Debug)]
 enum Accident {
     /// It is asked to stop.

@@ -158,6 +158,7 @@ pub fn apply(
             }
         }
     }
+    assert!(rest.is_empty(), "rows of all images");
     tasks
         .into_par_iter()
         .for_each(|(source, stencil, image, units, offset, output)| {

@@ -123,7 +123,8 @@ impl Product for Rows<'_> {
         let format = self.panels.format();
         let depth = self.segments.len() * self.length;
         debug_assert!(self.first + format.terms(depth) <= self.panels.depth());
-        debug_assert_eq!(self.starts.len(), self.targets.len());
+        // Every target must be written: the output is not initialized.
+        assert_eq!(self.starts.len(), self.targets.len(), "rows of the product");
         let group = (GROUP / depth.max(1)).clamp(24, 480) / 12 * 12;
         let mut packed = PackedRows::default();
         for start in (0..self.starts.len()).step_by(group) {

@@ -72,10 +72,10 @@ impl MultiScale {
     ///
     /// # Errors
     ///
-    /// [`DataError::Config`], whose field is `multi_scale.min` or `multi_scale.max`.
+    /// [`DataError::Config`], whose field is `min` or `max`.
     pub fn validate(&self) -> Result<(), DataError> {
-        DataError::require_in_range("multi_scale.min", self.min, 0.1..=10.0)?;
-        DataError::require_in_range("multi_scale.max", self.max, self.min..=10.0)
+        DataError::require_in_range("min", self.min, 0.1..=10.0)?;
+        DataError::require_in_range("max", self.max, self.min..=10.0)
     }
 }
 

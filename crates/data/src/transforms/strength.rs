@@ -26,7 +26,7 @@ pub enum AugmentationStrength {
     /// images blur, noise, compression and erasing.
     Strong,
     /// By the number of training images: medium below 10,000, otherwise light. The fewer images there are, the sooner a
-    /// network overfits. Strong steps take longer trainings than most.
+    /// network overfits. Strong steps take longer training runs than most.
     Auto,
 }
 

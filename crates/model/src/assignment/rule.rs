@@ -225,7 +225,7 @@ pub struct AssignmentError {
 
 /// Assigns locations to the objects of an image before anything is predicted.
 ///
-/// For every set of objects, an implementation must return the following. A training
+/// For every set of objects, an implementation must return the following. A training run
 /// [checks](Assignment::check) it, and stops with an error otherwise.
 ///
 /// - labels and boxes for all of `locations`, in their order;

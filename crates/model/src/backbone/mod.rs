@@ -123,7 +123,7 @@ pub trait Backbone: Module + ModuleDisplay + Sync + 'static {
     fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>>;
 
     /// What the names of the parameters of each stage start with, within the backbone, from the
-    /// first stage to the last. A training may give earlier stages a lower learning rate. By default
+    /// first stage to the last. A training run may give earlier stages a lower learning rate. By default
     /// the backbone is one stage.
     fn stage_prefixes(&self) -> Vec<String> {
         vec![String::new()]

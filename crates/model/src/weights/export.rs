@@ -20,7 +20,8 @@ impl<B: Backbone> Fcos<B> {
     /// # Errors
     ///
     /// [`WeightsError::Write`] if the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), WeightsError> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), WeightsError> {
+        let path = path.as_ref();
         // `valid` applies the pending updates of the running statistics.
         let bytes = self.valid().into_record().into_bytes();
         let bytes = bytes.map_err(|error| error.to_string());
@@ -35,7 +36,8 @@ impl<B: Backbone> Fcos<B> {
     /// # Errors
     ///
     /// [`WeightsError::Write`] if the file cannot be written.
-    pub fn export_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
+    pub fn export_safetensors(&self, path: impl AsRef<Path>) -> Result<(), WeightsError> {
+        let path = path.as_ref();
         self.write_own_names(path, |_| DType::F32)
     }
 
@@ -46,7 +48,8 @@ impl<B: Backbone> Fcos<B> {
     /// # Errors
     ///
     /// [`WeightsError::Write`] if a weight is too large for 16 bits, or the file cannot be written.
-    pub fn export_half_safetensors(&self, path: &Path) -> Result<(), WeightsError> {
+    pub fn export_half_safetensors(&self, path: impl AsRef<Path>) -> Result<(), WeightsError> {
+        let path = path.as_ref();
         self.write_own_names(path, |shape| match shape.len() {
             0 | 1 => DType::F32,
             _ => DType::F16,
@@ -67,7 +70,8 @@ impl<B: Backbone> Fcos<B> {
 
     /// Writes all weights and running statistics to a safetensors file, under the names of
     /// torchvision's `FCOS` with the same ResNet: its `load_state_dict` accepts them, and
-    /// it then computes what this detector computes.
+    /// it then computes what this detector computes. It must have as many channels in its pyramid
+    /// and layers in its towers (`out_channels`, 256 by default, and `num_convs`, 4).
     ///
     /// # Errors
     ///
@@ -75,7 +79,8 @@ impl<B: Backbone> Fcos<B> {
     /// detector computes, which is never the case for one built from
     /// [`FcosConfig::torchvision`](crate::FcosConfig::torchvision);
     /// [`WeightsError::Write`] if the file cannot be written.
-    pub fn export_torchvision(&self, path: &Path) -> Result<(), WeightsError> {
+    pub fn export_torchvision(&self, path: impl AsRef<Path>) -> Result<(), WeightsError> {
+        let path = path.as_ref();
         let differences = self.differences_from_torchvision();
         if !differences.is_empty() {
             return Err(WeightsError::NotTorchvision {

@@ -104,7 +104,8 @@ impl WeightsFile {
     ///
     /// [`WeightsError::Read`] if the file cannot be read or is not a weights file;
     /// [`WeightsError::Unknown`] or [`WeightsError::Anchors`] if its network is not supported.
-    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
         Self::of(tensors::read(path)?, path)
     }
 
@@ -421,7 +422,8 @@ impl<B: Backbone> Fcos<B> {
     /// # Errors
     ///
     /// Those of [`WeightsFile::open`] and [`WeightsFile::load`].
-    pub fn load(self, path: &Path) -> Result<Self, WeightsError> {
+    pub fn load(self, path: impl AsRef<Path>) -> Result<Self, WeightsError> {
+        let path = path.as_ref();
         let (model, _) = WeightsFile::open(path)?.load(self)?;
         Ok(model)
     }

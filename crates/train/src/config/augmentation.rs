@@ -12,7 +12,7 @@ impl<C: BackboneConfig> RunConfig<C> {
     /// Replaces the augmentation of the input by the steps of [`augment`](Self::augment), which is
     /// then none. Logs them. `images` is the number of training images.
     ///
-    /// [`AugmentationStrength::Auto`] changes nothing in trainings of fewer than 20 epochs. In longer ones, the last tenth
+    /// [`AugmentationStrength::Auto`] changes nothing in training runs of fewer than 20 epochs. In longer ones, the last tenth
     /// of the epochs is [plain](Self::plain_epochs), unless their number is set.
     pub fn resolve_augmentation(&mut self, images: usize) {
         let Some(strength) = self.augment.take() else {

@@ -248,7 +248,12 @@ impl DataConfig {
     /// # Errors
     ///
     /// Fails if `path` is not a data set, or no split is recognizable as the training split.
-    pub fn folder(path: &Path, train: Option<&str>, val: Option<&str>) -> Result<Self, Error> {
+    pub fn folder(
+        path: impl AsRef<Path>,
+        train: Option<&str>,
+        val: Option<&str>,
+    ) -> Result<Self, Error> {
+        let path = path.as_ref();
         let division = DataFolder::open(path)?.division(train, val)?;
         let source = DataSource::Folder(path.to_owned());
         Ok(Self {
@@ -380,6 +385,18 @@ impl DataConfig {
         let source = OpenSource::of(&self.source)?;
         let (train, val) = self.read_splits(&source)?;
         Ok((train, self.with_passed_over(val, &source)))
+    }
+
+    /// Fails if the part that is held out has the name of another split, which could then not be opened.
+    pub(crate) fn check_held_out_name(&self) -> Result<(), Error> {
+        if let (Some(_), DataSource::Folder(path)) = (self.val_share, &self.source)
+            && let Ok(split) = DataFolder::open(path)?.split(&self.val_split)
+        {
+            let requirement =
+                "the name of no split if a share of the training split is held out (val_share)";
+            return Err(ConfigError::new("data.val_split", split, requirement).into());
+        }
+        Ok(())
     }
 
     fn read_splits(

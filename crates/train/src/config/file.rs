@@ -25,7 +25,8 @@ impl ConfigFile {
     /// # Errors
     ///
     /// Names the file, and the syntax error.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         Ok(Self {
             path: path.to_owned(),
             values: read_config(path)?,
@@ -41,13 +42,22 @@ struct Versioned<'a, C: BackboneConfig> {
     config: &'a RunConfig<C>,
 }
 
+impl ConfigFile {
+    /// The text of a field that the file contains, named by its path, such as `data.train_split`.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        self.values.pointer(&pointer)?.as_str()
+    }
+}
+
 impl<C: BackboneConfig> RunConfig<C> {
     /// Writes the whole configuration with the version of its format.
     ///
     /// # Errors
     ///
     /// Names the file that cannot be written.
-    pub fn write(&self, path: &Path) -> Result<(), Error> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
         let version = CONFIG_VERSION;
         let config = self;
         Ok(write_json(path, &Versioned { version, config })?)
@@ -58,7 +68,8 @@ impl<C: BackboneConfig> RunConfig<C> {
     /// # Errors
     ///
     /// Names the file and what is malformed in it.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         let config = read_config(path)?;
         Ok(serde_path_to_error::deserialize(config)
             .map_err(|error| malformed(path, wrong(&error)))?)
@@ -71,7 +82,8 @@ impl<C: BackboneConfig> RunConfig<C> {
     /// # Errors
     ///
     /// Names the file, and the syntax error, the unknown field, or the value of the wrong type.
-    pub fn merge_file(&self, path: &Path) -> Result<Self, Error> {
+    pub fn merge_file(&self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         self.merge(&ConfigFile::read(path)?)
     }
 

@@ -76,7 +76,7 @@ pub enum TrainingLength {
 }
 
 impl TrainingLength {
-    /// The number of steps of a training with `per_epoch` steps per epoch.
+    /// The number of steps of a training run with `per_epoch` steps per epoch.
     pub fn steps(self, per_epoch: usize) -> usize {
         match self {
             Self::Epochs(epochs) => epochs.saturating_mul(per_epoch),
@@ -102,7 +102,7 @@ impl fmt::Display for TrainingLength {
     }
 }
 
-/// Trainings with fewer steps are likely too short.
+/// Training runs with fewer steps are likely too short.
 pub(crate) const USUAL_STEPS: usize = 1000;
 
 /// Which epoch's weights the run keeps.
@@ -305,7 +305,8 @@ impl RunConfig {
     /// # Errors
     ///
     /// Fails as [`DetectorFile::open`] does, and if the backbone has an unknown depth.
-    pub fn with_model_of(mut self, weights: &Path) -> Result<Self, Error> {
+    pub fn with_model_of(mut self, weights: impl AsRef<Path>) -> Result<Self, Error> {
+        let weights = weights.as_ref();
         if !weights.is_dir() {
             let file = WeightsFile::open(weights)?;
             if file.naming() == TensorNaming::TorchvisionResNet {
@@ -667,7 +668,9 @@ impl<C: BackboneConfig> RunConfig<C> {
             .validate()
             .map_err(|error| error.within("ignore"))?;
         self.data.validate()?;
-        self.input.validate()?;
+        self.input
+            .validate()
+            .map_err(|error| error.within("input"))?;
         self.optimization
             .validate()
             .map_err(|error| error.within("optimization"))?;
@@ -677,7 +680,7 @@ impl<C: BackboneConfig> RunConfig<C> {
             model.postprocess.classes = None;
         }
         model.validate().map_err(|error| error.within("model"))?;
-        (self.model.assignment_rule()).map_err(|error| error.within("model"))?;
+        (model.assignment_rule()).map_err(|error| error.within("model"))?;
         let is_ranking = matches!(
             self.objective.classification,
             ClassificationLoss::RankSort { .. } | ClassificationLoss::Alrp { .. }
@@ -736,7 +739,7 @@ mod tests {
         }
     }
 
-    /// A training with every option.
+    /// A training run with every option.
     fn recipe() -> RunConfig {
         let mut config = RunConfig::small()
             .with_validate_every(2)
@@ -991,6 +994,21 @@ mod tests {
         config.optimization.optimizer = OptimizerConfig::sgd(1.0);
         let error = config.validate().unwrap_err().to_string();
         assert!(error.contains("momentum is 1, but must be"), "{error}");
+        for (changes, start) in [
+            (r#"{"size_multiple": 0}"#, "input.size_multiple is 0,"),
+            (
+                r#"{"resize": {"fixed": {"width": 0, "height": 9}}}"#,
+                "input.resize.fixed.width is 0,",
+            ),
+            (
+                r#"{"multi_scale": {"min": 20, "max": 30}}"#,
+                "input.multi_scale.min is 20,",
+            ),
+        ] {
+            let changes = format!(r#"{{"input": {changes}}}"#);
+            let error = merged(&changes).unwrap().validate().unwrap_err();
+            assert!(error.to_string().starts_with(start), "{error}");
+        }
         for (changes, field) in [
             (
                 r#"{"decay": {"cosine": {"end": 10}}}"#,

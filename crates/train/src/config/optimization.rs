@@ -57,7 +57,7 @@ pub struct OptimizationConfig {
     /// validated and saved in place of the weights themselves. `None` keeps no average.
     ///
     /// After step t, counted from 1, the average becomes d · average + (1 − d) · weights, where d
-    /// is the minimum of this value and (1 + t) / (10 + t), so that short trainings forget their
+    /// is the minimum of this value and (1 + t) / (10 + t), so that short training runs forget their
     /// initial weights. Running statistics of batch normalization are averaged in the same way.
     #[serde(default)]
     pub average_decay: Option<f64>,

@@ -142,7 +142,7 @@ pub struct Warmup {
 }
 
 impl Decay {
-    /// Why the rate of a training of `iterations` never decays, if it was made for longer ones.
+    /// Why the rate of a training run of `iterations` never decays, if it was made for longer ones.
     pub(crate) fn never_begins(&self, iterations: usize) -> Option<String> {
         let Self::Steps {
             milestones: Milestones::Iterations(milestones),

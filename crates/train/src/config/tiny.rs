@@ -5,7 +5,7 @@ use fcos_burn_data::{shapes::ShapesConfig, transforms::Resize};
 use super::{DataConfig, RunConfig, TrainingLength};
 
 impl RunConfig {
-    /// A training of a few seconds, on four images of `side` × `side` pixels in steps of two, and validated on two.
+    /// A training run of a few seconds, on four images of `side` × `side` pixels in steps of two, and validated on two.
     pub(crate) fn tiny(side: u32, duration: TrainingLength) -> Self {
         let shapes = ShapesConfig::default()
             .with_train_images(4)

@@ -101,7 +101,7 @@ impl TrainCollate {
         assigner: Assigner,
     ) -> Result<Self, DataError> {
         if let Some(multi_scale) = config.input.multi_scale {
-            multi_scale.validate()?;
+            (multi_scale.validate()).map_err(|error| error.within("input.multi_scale"))?;
         }
         Ok(Self {
             input: config.input.clone(),

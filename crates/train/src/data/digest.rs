@@ -1,19 +1,25 @@
 //! A digest of the data of a run, so that it is not resumed with other data.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use fcos_burn_data::DetectionDataset;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A digest of a split: its classes, and the order, names, sizes and objects of its images.
+/// A digest of a split: its classes, and the order, names, sizes, objects and file lengths of its images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SplitDigest {
     images: usize,
     objects: usize,
-    /// CRC-32 of all annotations.
+    /// CRC-32 of the classes, the images, the boxes and their classes.
     checksum: String,
+    /// CRC-32 of the annotated areas. Older runs have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    areas: Option<String>,
+    /// CRC-32 of the lengths of the image files. Older runs and generated images have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lengths: Option<String>,
 }
 
 /// The digests of the splits of a run.
@@ -48,7 +54,9 @@ impl SplitDigest {
         Self {
             images: dataset.len(),
             objects: dataset.object_count(),
-            checksum: format!("{:08x}", hasher.finalize()),
+            checksum: shown(hasher),
+            areas: Some(areas(dataset)),
+            lengths: lengths(dataset),
         }
     }
 
@@ -60,12 +68,44 @@ impl SplitDigest {
         count("images", self.images, found.images)
             .or_else(|| count("objects", self.objects, found.objects))
             .or_else(|| {
-                (self != found).then(|| {
-                    "has different annotations, classes or image order than when the run started"
-                        .to_owned()
-                })
+                let differs = |then: &Option<String>, now: &Option<String>| {
+                    (then.as_ref().zip(now.as_ref())).is_some_and(|(then, now)| then != now)
+                };
+                let what = if self.checksum != found.checksum {
+                    "annotations, classes or image order"
+                } else if differs(&self.areas, &found.areas) {
+                    "annotated areas"
+                } else if differs(&self.lengths, &found.lengths) {
+                    "image files"
+                } else {
+                    return None;
+                };
+                Some(format!("has different {what} than when the run started"))
             })
     }
+}
+
+fn shown(hasher: crc32fast::Hasher) -> String {
+    format!("{:08x}", hasher.finalize())
+}
+
+fn areas(dataset: &DetectionDataset) -> String {
+    let mut hasher = crc32fast::Hasher::new();
+    for object in dataset.images().iter().flat_map(|image| &image.objects) {
+        let area = object.annotated_area.unwrap_or(f64::NAN);
+        hasher.update(&area.to_le_bytes());
+    }
+    shown(hasher)
+}
+
+/// `None` if the images are not in files. A file that cannot be read has no length.
+fn lengths(dataset: &DetectionDataset) -> Option<String> {
+    let mut hasher = crc32fast::Hasher::new();
+    for index in 0..dataset.len() {
+        let length = fs::metadata(dataset.image_file(index)?).map_or(0, |file| file.len());
+        hasher.update(&length.to_le_bytes());
+    }
+    Some(shown(hasher))
 }
 
 impl DataDigest {
@@ -122,5 +162,29 @@ mod tests {
             "{moved}"
         );
         assert_ne!(first.train.checksum, digest(1, 4).train.checksum);
+    }
+
+    #[test]
+    fn what_an_older_run_lacks_is_not_compared() {
+        let run = Path::new("runs/mine");
+        let now = digest(0, 4);
+        let mut then = now.clone();
+        then.val.areas = Some("00000000".to_owned());
+        let error = then.check(&now, run).unwrap_err().to_string();
+        assert!(error.contains("different annotated areas"), "{error}");
+        then.val.areas = None;
+        then.check(&now, run).unwrap();
+        let of_files = |digest: &DataDigest, lengths: &str| {
+            let mut digest = digest.clone();
+            digest.train.lengths = Some(lengths.to_owned());
+            digest
+        };
+        let [then, changed] = ["12345678", "12345679"].map(|lengths| of_files(&now, lengths));
+        then.check(&then.clone(), run).unwrap();
+        let error = then.check(&changed, run).unwrap_err().to_string();
+        assert!(
+            error.contains("training split has different image files"),
+            "{error}"
+        );
     }
 }

@@ -26,7 +26,7 @@ use crate::{Error, config::OptimizationConfig, step::WeightAverage};
 /// The number of checkpoints to keep: if the last one is damaged, the one before it is used.
 const KEPT: usize = 2;
 
-/// The position of a training, between two optimizer steps.
+/// The position of a training run, between two optimizer steps.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Position {
     /// The number of completed steps.

@@ -51,7 +51,7 @@ impl RunFolder {
             .try_for_each(|part| fs::create_dir_all(part).map_err(Error::io(part)))
     }
 
-    /// Fails if a run in `path` would overwrite another one, or another training is running there.
+    /// Fails if a run in `path` would overwrite another one, or another training run is running there.
     pub(crate) fn check(path: &Path) -> Result<(), Error> {
         let path = path.to_owned();
         let folder = Self { path };
@@ -85,7 +85,8 @@ impl RunFolder {
     /// # Errors
     ///
     /// Fails if the folder is not a run folder.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         let folder = Self {
             path: path.to_owned(),
         };

@@ -23,7 +23,7 @@ impl TrainLog {
     ///
     /// # Errors
     ///
-    /// Fails if the file cannot be written, or if another training has it open.
+    /// Fails if the file cannot be written, or if another training run has it open.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = OpenOptions::new()
             // Windows locks only readable files.
@@ -68,12 +68,34 @@ pub(crate) fn warning_line(warning: &str) -> String {
     format!("{WARNING}{}", warning.replace(['\r', '\n'], " "))
 }
 
-/// The warnings in a log, without repetitions.
+/// What a line with a warning about the results starts with.
+const EVALUATION_WARNING: &str = "warning of the evaluation: ";
+
+/// A warning about the results as a single line.
+pub(crate) fn evaluation_warning_line(warning: &str) -> String {
+    format!("{EVALUATION_WARNING}{}", warning.replace(['\r', '\n'], " "))
+}
+
+/// What the first line of each start and resumption of a training run starts with.
+pub(crate) const TRAINING_DATA: &str = "train: ";
+
+/// The warnings in a log, without repetitions; of those about results, the ones about the last results.
 pub(super) fn warnings(log: &str) -> Vec<String> {
     let mut seen = HashSet::<&str>::new();
-    let warnings = log.lines().filter_map(|line| line.strip_prefix(WARNING));
-    let distinct = warnings.filter(|&warning| seen.insert(warning));
-    distinct.map(str::to_owned).collect()
+    let (mut warnings, mut of_results) = (Vec::new(), Vec::new());
+    for line in log.lines() {
+        if line.starts_with(TRAINING_DATA) {
+            of_results.clear();
+        } else if let Some(warning) = line.strip_prefix(EVALUATION_WARNING) {
+            of_results.push(warning.to_owned());
+        } else if let Some(warning) = line.strip_prefix(WARNING)
+            && seen.insert(warning)
+        {
+            warnings.push(warning.to_owned());
+        }
+    }
+    warnings.extend(of_results);
+    warnings
 }
 
 /// The line of an epoch in the log.
@@ -112,5 +134,21 @@ mod tests {
         let lines = ["one\ntwo", "three", "one\ntwo"].map(warning_line);
         let log = format!("epoch 1: 3 s\n{}\ninterrupted\n", lines.join("\n"));
         assert_eq!(warnings(&log), ["one two", "three"]);
+    }
+
+    /// A run that was continued twice.
+    #[test]
+    fn warnings_about_earlier_results_are_not_found_again() {
+        let start = format!("{TRAINING_DATA}shapes");
+        let lines = |warning: &str| [start.clone(), evaluation_warning_line(warning)].join("\n");
+        let log = [
+            warning_line("slow"),
+            lines("wrong classes: 62.8"),
+            lines("wrong classes: 70.8"),
+        ];
+        let mut log = log.join("\n");
+        assert_eq!(warnings(&log), ["slow", "wrong classes: 70.8"]);
+        log.push_str(&format!("\n{start}\nepoch 5: 3 s\n"));
+        assert_eq!(warnings(&log), ["slow"]);
     }
 }

@@ -16,5 +16,5 @@ pub use epoch_row::EpochRow;
 pub(crate) use event_log::EventLog;
 pub use folder::RunFolder;
 pub use log::TrainLog;
-pub(crate) use log::{epoch_line, warning_line};
+pub(crate) use log::{TRAINING_DATA, epoch_line, evaluation_warning_line, warning_line};
 pub(crate) use metrics_csv::write_metrics_csv;

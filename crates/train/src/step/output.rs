@@ -280,12 +280,14 @@ impl ItemLazy for StepOutput {
 /// The detections of some images, boxes in original pixels.
 #[derive(Clone, Debug)]
 pub struct ValidationOutput {
-    /// The index of each image in its data set, and its detections.
-    pub images: Vec<(usize, Vec<Detection>)>,
+    /// The index of each image in its data set, and its detections, unless the device failed.
+    pub images: Result<Vec<(usize, Vec<Detection>)>, ExecutionError>,
 }
 
 impl ItemLazy for ValidationOutput {
     fn sync(self) -> Result<Self, ExecutionError> {
-        Ok(self)
+        Ok(Self {
+            images: Ok(self.images?),
+        })
     }
 }

@@ -42,7 +42,7 @@ impl OptimizationConfig {
 }
 
 impl Milestones {
-    /// The iterations of the milestones in a training of `total` iterations.
+    /// The iterations of the milestones in a training run of `total` iterations.
     fn iterations(&self, total: usize) -> Vec<usize> {
         match self {
             Self::Iterations(milestones) => milestones.clone(),

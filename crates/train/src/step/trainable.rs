@@ -481,7 +481,8 @@ impl<B: Backbone> InferenceStep for TrainableDetector<B> {
         let detect = || self.detector.detect(images, &batch.frames);
         let detections = self.devices.install(|| self.precision.scope(detect));
         ValidationOutput {
-            images: batch.indices.into_iter().zip(detections).collect(),
+            images: detections
+                .map(|detections| batch.indices.into_iter().zip(detections).collect()),
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Whether a training has stopped improving.
+//! Whether a training run has stopped improving.
 
 use std::fmt;
 
 use crate::{config::EarlyStopping, run::EpochRow};
 
-/// Why a training ends before its last epoch.
+/// Why a training run ends before its last epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Stopped {
     /// The epoch of the last improvement.
@@ -35,7 +35,7 @@ impl fmt::Display for Stopped {
 
 impl EarlyStopping {
     /// Whether a training whose completed epochs are `rows` ends with the last of them. Epochs
-    /// without AP neither improve nor end a training.
+    /// without AP neither improve nor end a training run.
     pub(super) fn verdict(&self, rows: &[EpochRow]) -> Option<Stopped> {
         let mut aps = rows.iter().filter_map(|row| Some((row.epoch, row.ap()?)));
         let mut improved = aps.next()?;
@@ -62,7 +62,7 @@ mod tests {
 
     use super::*;
 
-    /// The number of epochs after which a training with these APs stops.
+    /// The number of epochs after which a training run with these APs stops.
     fn length(stopping: EarlyStopping, aps: &[Option<f64>]) -> usize {
         let rows = EpochRow::with_aps(aps);
         let mut lengths = 1..rows.len();

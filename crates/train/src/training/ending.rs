@@ -1,4 +1,4 @@
-//! How a training is stopped, and how it ended.
+//! How a training run is stopped, and how it ended.
 
 use std::{
     ops::ControlFlow,
@@ -52,9 +52,9 @@ impl EndingSlot {
     }
 }
 
-/// The two interrupters of a training, either of which stops it.
+/// The two interrupters of a training run, either of which stops it.
 pub(crate) struct Interrupters {
-    /// Belongs to the caller, who may use it for further trainings. It is only read.
+    /// Belongs to the caller, who may use it for further training runs. It is only read.
     pub(crate) caller: Interrupter,
     /// Belongs to burn-train: its dashboard and its event processor stop the training with it.
     pub(crate) burn: Interrupter,

@@ -90,7 +90,7 @@ pub(crate) struct EpochLoop<B: Backbone> {
     pub(crate) start: Mutex<Option<Start<B>>>,
 }
 
-/// The number of steps of a training.
+/// The number of steps of a training run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Steps {
     /// In a complete epoch.
@@ -100,7 +100,7 @@ pub(crate) struct Steps {
 }
 
 impl Steps {
-    /// The steps of a training on `images`.
+    /// The steps of a training run on `images`.
     pub(crate) fn of<C: BackboneConfig>(config: &RunConfig<C>, images: &DetectionDataset) -> Self {
         let per_epoch = config.steps_per_epoch(images.len());
         Self {

@@ -1,4 +1,4 @@
-//! The parts of a training that are the caller's code.
+//! The parts of a training run that are the caller's code.
 
 use std::{path::Path, sync::Arc};
 

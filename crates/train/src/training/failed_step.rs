@@ -86,7 +86,8 @@ impl FailedStep {
     /// # Errors
     ///
     /// Fails if the folder is not a run folder or has no failed step.
-    pub fn read(run: &Path) -> Result<Self, Error> {
+    pub fn read(run: impl AsRef<Path>) -> Result<Self, Error> {
+        let run = run.as_ref();
         let folder = RunFolder::open(run)?;
         Ok(read_json(&folder.failed_step_path().join(STEP))?)
     }

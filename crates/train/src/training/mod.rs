@@ -67,8 +67,8 @@ use crate::{
         digest::{DataDigest, SplitDigest},
     },
     run::{
-        Checkpoint, EpochProgress, EpochRow, EventLog, Position, RunFolder, TrainLog, warning_line,
-        write_artifacts, write_metrics_csv,
+        Checkpoint, EpochProgress, EpochRow, EventLog, Position, RunFolder, TRAINING_DATA,
+        TrainLog, evaluation_warning_line, warning_line, write_artifacts, write_metrics_csv,
     },
     step::{StepMetric, TrainableDetector, WeightAverage},
 };
@@ -91,10 +91,9 @@ pub enum Outcome {
 /// Trains detectors. It holds what a training needs in addition to its configuration.
 ///
 /// ```no_run
-/// use std::path::Path;
 /// use fcos_burn_train::{Outcome, RunConfig, Trainer};
 ///
-/// let outcome = Trainer::new().train(RunConfig::small(), Path::new("runs/shapes"))?;
+/// let outcome = Trainer::new().train(RunConfig::small(), "runs/shapes")?;
 /// if let Outcome::Finished(evaluation) = outcome {
 ///     println!("{}", evaluation.table());
 /// }
@@ -167,10 +166,10 @@ impl Trainer {
 
     /// Calls `rule` after each epoch with the rows of all epochs so far, and stops on [`ControlFlow::Break`]. A stopped
     /// training is [interrupted](Outcome::Interrupted), even after its last epoch: it is not evaluated, and can be resumed.
-    /// [`RunConfig::early_stopping`] ends a training that no longer improves.
+    /// [`RunConfig::early_stopping`] ends a training run that no longer improves.
     ///
     /// ```no_run
-    /// use std::{ops::ControlFlow, path::Path};
+    /// use std::ops::ControlFlow;
     /// use fcos_burn_train::{RunConfig, Trainer, run::EpochRow};
     ///
     /// // Stops when the epochs have taken an hour.
@@ -181,7 +180,7 @@ impl Trainer {
     ///         false => ControlFlow::Continue(()),
     ///     }
     /// };
-    /// Trainer::new().with_stop_rule(rule).train(RunConfig::small(), Path::new("runs/short"))?;
+    /// Trainer::new().with_stop_rule(rule).train(RunConfig::small(), "runs/short")?;
     /// # Ok::<(), fcos_burn_train::Error>(())
     /// ```
     #[must_use]
@@ -226,7 +225,7 @@ impl Trainer {
 
     /// Overrides the duration of the configuration. A [resumed](Self::resume) run goes on to it, also if it was complete.
     /// If it had stopped early, it no longer does. From the checkpoint on, the learning rate, the association ramp and the
-    /// place of the plain epochs at the end are those of a training with this duration. The augmentation and the number of
+    /// place of the plain epochs at the end are those of a training run with this duration. The augmentation and the number of
     /// plain epochs stay those of the configuration, also if they were chosen automatically.
     ///
     /// A run whose last epoch was cut short by a number of iterations can only be continued by iterations, as this epoch
@@ -292,7 +291,12 @@ impl Trainer {
     ///
     /// Fails if the configuration, the data, a device or the folder cannot be used, if an image
     /// cannot be loaded or a checkpoint cannot be written, or if a loss or gradient is not finite.
-    pub fn train(self, config: RunConfig, output: &Path) -> Result<Outcome, Error> {
+    pub fn train(self, config: RunConfig, output: impl AsRef<Path>) -> Result<Outcome, Error> {
+        self.train_resnet(config, output.as_ref())
+    }
+
+    /// Not generic, so that it is compiled with this crate, as are the other two.
+    fn train_resnet(self, config: RunConfig, output: &Path) -> Result<Outcome, Error> {
         self.train_backbone(config, output)
     }
 
@@ -303,7 +307,11 @@ impl Trainer {
     ///
     /// Fails as [`train`](Self::train) does, and if no checkpoint can be read, or the data, the
     /// terms or the assignment rule have changed.
-    pub fn resume(self, path: &Path) -> Result<Outcome, Error> {
+    pub fn resume(self, path: impl AsRef<Path>) -> Result<Outcome, Error> {
+        self.resume_resnet(path.as_ref())
+    }
+
+    fn resume_resnet(self, path: &Path) -> Result<Outcome, Error> {
         self.resume_backbone::<ResNetConfig>(path)
     }
 
@@ -313,7 +321,15 @@ impl Trainer {
     /// # Errors
     ///
     /// Fails as [`resume`](Self::resume) does, and if the images are not those of the step.
-    pub fn replay(self, step: &FailedStep, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
+    pub fn replay(
+        self,
+        step: &FailedStep,
+        run: impl AsRef<Path>,
+    ) -> Result<Vec<(StepMetric, f64)>, Error> {
+        self.replay_resnet(step, run.as_ref())
+    }
+
+    fn replay_resnet(self, step: &FailedStep, run: &Path) -> Result<Vec<(StepMetric, f64)>, Error> {
         self.replay_backbone::<ResNetConfig>(step, run)
     }
 
@@ -325,8 +341,9 @@ impl Trainer {
     pub fn train_backbone<C: BackboneConfig>(
         self,
         mut config: RunConfig<C>,
-        output: &Path,
+        output: impl AsRef<Path>,
     ) -> Result<Outcome, Error> {
+        let output = output.as_ref();
         // Before the time that opening and checking the data takes.
         RunFolder::check(output)?;
         let devices = self.prepare(&mut config)?;
@@ -341,6 +358,7 @@ impl Trainer {
         devices: Vec<Device>,
         output: &Path,
     ) -> Result<Outcome, Error> {
+        config.data.check_held_out_name()?;
         let data = self.open_data(&mut config)?;
         let extensions = (self.extensions(&config)?).with_class_balance(&config, &data.train)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;
@@ -397,7 +415,11 @@ impl Trainer {
     /// # Errors
     ///
     /// Those of [`resume`](Self::resume).
-    pub fn resume_backbone<C: BackboneConfig>(mut self, path: &Path) -> Result<Outcome, Error> {
+    pub fn resume_backbone<C: BackboneConfig>(
+        mut self,
+        path: impl AsRef<Path>,
+    ) -> Result<Outcome, Error> {
+        let path = path.as_ref();
         let folder = RunFolder::open(path)?;
         let log = TrainLog::open(&folder.log_path())?;
         let Opened {
@@ -430,8 +452,9 @@ impl Trainer {
     pub fn replay_backbone<C: BackboneConfig>(
         mut self,
         step: &FailedStep,
-        run: &Path,
+        run: impl AsRef<Path>,
     ) -> Result<Vec<(StepMetric, f64)>, Error> {
+        let run = run.as_ref();
         let folder = RunFolder::open(run)?;
         let Opened {
             config,
@@ -453,6 +476,10 @@ impl Trainer {
     /// Opens what an existing run needs, and checks that it is what the run was started with.
     fn reopen<C: BackboneConfig>(&mut self, folder: &RunFolder) -> Result<Opened<C>, Error> {
         let mut config: RunConfig<C> = folder.read_config()?;
+        config.validate().map_err(|error| Error::Run {
+            path: folder.config_path(),
+            cause: error.to_string(),
+        })?;
         let devices = self.prepare(&mut config)?;
         self.extensions(&config)?.check(folder)?;
         let classes = config.model.num_classes;
@@ -549,7 +576,7 @@ struct Opened<C: BackboneConfig> {
     data: Splits,
 }
 
-/// The data of a training. The classes of `val` are some of those of `train`, with their own ids.
+/// The data of a training run. The classes of `val` are some of those of `train`, with their own ids.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Splits {
@@ -580,7 +607,15 @@ impl Splits {
         val: DetectionDataset,
         config: &mut RunConfig<C>,
     ) -> Result<Self, Error> {
-        let val = known_classes(val, train.categories())?;
+        let detected = match &config.model.postprocess.classes {
+            None => train.categories().to_vec(),
+            Some(labels) => {
+                let categories = labels.iter().map(|label| train.categories().get(*label));
+                categories.flatten().cloned().collect()
+            }
+        };
+        // Objects of other classes would only lower AP.
+        let val = known_classes(val, &detected)?;
         config.model.num_classes = train.categories().len();
         config.data.categories = train.categories().to_vec();
         let data = Self {
@@ -672,7 +707,7 @@ fn untrained_layers<B: Backbone>(model: &Fcos<B>, weights: &InitialWeights) -> O
     })
 }
 
-/// Warnings of a schedule that is made for longer trainings.
+/// Warnings of a schedule that is made for longer training runs.
 fn schedule_warnings(config: &OptimizationConfig, steps: usize) -> Vec<String> {
     let warmup = config.warmup.iterations;
     let warmup = (warmup > 0 && warmup >= steps).then(|| {
@@ -775,7 +810,7 @@ impl<C: BackboneConfig> Run<C> {
         let log_path = self.folder.log_path();
         let log = self.log.clone();
         let note = |line: &str| log.line(line).map_err(Error::io(&log_path));
-        note(&format!("train: {}", self.data.train))?;
+        note(&format!("{TRAINING_DATA}{}", self.data.train))?;
         note(&format!("validation: {}", self.data.val))?;
         for line in self.data.findings() {
             note(&line)?;
@@ -1086,7 +1121,7 @@ impl<C: BackboneConfig> Run<C> {
             Err(error) => Some(format!("cannot check for class confusion: {error}")),
         };
         if let Some(warning) = warning {
-            note(&warning_line(&warning))?;
+            note(&evaluation_warning_line(&warning))?;
             log::warn!("{warning}");
         }
         let report = EvaluationReport::new(&evaluation, &analysis);

@@ -122,7 +122,7 @@ pub fn random_model<C: BackboneConfig>(
     seed: u64,
     device: &Device,
 ) -> Result<Fcos<C::Backbone>, ConfigError> {
-    // The random state is global to the process, and other trainings may use it too.
+    // The random state is global to the process, and other training runs may use it too.
     static RANDOM_STATE: Mutex<()> = Mutex::new(());
     let _guard = RANDOM_STATE.lock().unwrap_or_else(PoisonError::into_inner);
     device.seed(seed);

@@ -113,7 +113,7 @@ fn a_stopped_training_is_interrupted_even_if_the_renderer_resets_the_interrupter
     );
 }
 
-/// The weights of the same step are those of a training that was not stopped.
+/// The weights of the same step are those of a training run that was not stopped.
 #[test]
 fn a_stop_rule_stops_after_an_epoch_and_the_run_can_be_resumed() {
     let (dir, run) = folder();

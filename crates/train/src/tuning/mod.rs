@@ -5,12 +5,11 @@
 //! training only on its configuration. A search that was stopped therefore continues to the same result.
 //!
 //! ```no_run
-//! use std::path::Path;
 //! use fcos_burn_train::{RunConfig, tuning::{Tuner, TuningConfig}};
 //!
 //! let base = RunConfig::small();
 //! let search = TuningConfig::around(&base).with_trials(30);
-//! let mut tuner = Tuner::create(Path::new("runs/search"), base, search)?;
+//! let mut tuner = Tuner::create("runs/search", base, search)?;
 //! tuner.run(|event| println!("{event}"))?;
 //! if let Some(best) = tuner.best() {
 //!     println!("trial {}: {:?}", best.trial, best.values);

@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{Error, RunConfig};
 
-/// Modifies the seed so that trials share no random numbers with trainings.
+/// The fields of a configuration that all trials have in common.
+const COMMON: [&str; 2] = ["data", "duration"];
+
+/// Modifies the seed so that trials share no random numbers with training runs.
 const TRIALS: u64 = 0x5472_6961_6c73_0000;
 
 /// The values of a trial, by their path in the configuration, such as `optimization.learning_rate`.
@@ -105,7 +108,8 @@ impl SearchSpace {
     /// # Errors
     ///
     /// Names the file and what is malformed in it.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
         Ok(read_json(path)?)
     }
 
@@ -128,10 +132,15 @@ impl SearchSpace {
     ///
     /// # Errors
     ///
-    /// Names the first invalid one, or fails if there is none.
+    /// Names the first invalid one, or the first that is of the duration or the data. Fails if there is none.
     pub fn validate(&self) -> Result<(), ConfigError> {
         ConfigError::ensure(!self.0.is_empty(), "space", "empty", "a list of values")?;
         for (path, distribution) in &self.0 {
+            let root = path.split('.').next().unwrap_or_default();
+            let is_common = COMMON.contains(&root);
+            let requirement =
+                "left out: trials are compared after the same epochs, on the same data";
+            ConfigError::ensure(!is_common, format!("space.{path}"), "given", requirement)?;
             let (holds, requirement) = match distribution {
                 Distribution::Uniform([low, high]) => (
                     low.is_finite() && high.is_finite() && low <= high,
@@ -185,7 +194,7 @@ fn rounded_between(value: f64, low: f64, high: f64) -> f64 {
     rounded.unwrap_or(value).max(low).min(high)
 }
 
-/// The steps of a training, and these with mild and with strong jitter, where they have none.
+/// The steps of a training run, and these with mild and with strong jitter, where they have none.
 fn augmentations(own: &[Transform]) -> Vec<Value> {
     let has = |found: fn(&Transform) -> bool| own.iter().any(found);
     let has_color = has(|step| matches!(step, Transform::ColorJitter(_)));

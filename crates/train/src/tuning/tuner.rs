@@ -32,6 +32,9 @@ const RECORD: &str = "tuning.json";
 /// The configuration that the trials vary, in its folder.
 const BASE: &str = "base.json";
 
+/// The folder of the trials.
+const TRIALS: &str = "trials";
+
 /// The files that a trial keeps after its end.
 const KEPT: [&str; 2] = [run_files::CONFIG, "metrics.json"];
 
@@ -152,7 +155,16 @@ impl Tuner {
     /// Fails if the folder has a search or cannot be written, if a value is invalid, if the length of the training is
     /// not given in epochs, or if it depends on data that cannot be opened. Names the value of a trial with which the
     /// configuration would be invalid.
-    pub fn create(folder: &Path, mut base: RunConfig, search: TuningConfig) -> Result<Self, Error> {
+    pub fn create(
+        folder: impl AsRef<Path>,
+        base: RunConfig,
+        search: TuningConfig,
+    ) -> Result<Self, Error> {
+        Self::create_in(folder.as_ref(), base, search)
+    }
+
+    /// Not generic, so that it is compiled with this crate, as is the next one.
+    fn create_in(folder: &Path, mut base: RunConfig, search: TuningConfig) -> Result<Self, Error> {
         search.space.validate()?;
         let within = |error: ConfigError| error.within("halving");
         search.halving.validate().map_err(within)?;
@@ -176,11 +188,20 @@ impl Tuner {
             results: Vec::new(),
         };
         let tuner = Self::new(folder, base, record).with_trials(search.trials)?;
+        let refused = |cause: String| Error::Run {
+            path: folder.to_owned(),
+            cause,
+        };
         if tuner.record_path().exists() {
-            return Err(Error::Run {
-                path: folder.to_owned(),
-                cause: "already holds a search: resume it, or choose another folder".to_owned(),
-            });
+            let cause = "already holds a search: resume it, or choose another folder";
+            return Err(refused(cause.to_owned()));
+        }
+        // They may be those of a run, or belong to weights beside them.
+        for name in [run_files::CONFIG, BASE, TRIALS] {
+            if folder.join(name).exists() {
+                let cause = format!("already has '{name}', which the search would overwrite");
+                return Err(refused(cause));
+            }
         }
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
         tuner.base.write(&folder.join(BASE))?;
@@ -197,13 +218,19 @@ impl Tuner {
     /// # Errors
     ///
     /// Fails if the folder has no search, or its files are malformed.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_in(folder.as_ref())
+    }
+
+    fn open_in(folder: &Path) -> Result<Self, Error> {
         let record = read_json(&folder.join(RECORD))?;
-        Ok(Self::new(
-            folder,
-            RunConfig::read(&folder.join(BASE))?,
-            record,
-        ))
+        let path = folder.join(BASE);
+        let base = RunConfig::read(&path)?;
+        base.validate().map_err(|error| Error::Run {
+            path,
+            cause: error.to_string(),
+        })?;
+        Ok(Self::new(folder, base, record))
     }
 
     fn new(folder: &Path, base: RunConfig, record: Record) -> Self {
@@ -231,9 +258,14 @@ impl Tuner {
         let at_least = format!("at least {ended}, as so many have ended");
         ConfigError::ensure(trials >= ended, "trials", trials, at_least)?;
         for trial in self.record.results.len()..trials {
-            self.base
-                .with_fields(&self.record.values(trial))?
-                .validate()?;
+            let config = self.base.with_fields(&self.record.values(trial));
+            let checked = config
+                .map_err(Error::from)
+                .and_then(|config| config.validate());
+            checked.map_err(|error| Error::Trial {
+                trial,
+                error: Box::new(error),
+            })?;
         }
         self.record.trials = trials;
         Ok(self)
@@ -323,7 +355,7 @@ impl Tuner {
     }
 
     fn trial_path(&self, trial: usize) -> PathBuf {
-        self.folder.join("trials").join(format!("{trial:03}"))
+        self.folder.join(TRIALS).join(format!("{trial:03}"))
     }
 }
 
@@ -332,7 +364,7 @@ fn default_trainer() -> Trainer {
     Trainer::new().with_renderer(Box::new(LineRenderer::new(|_| {})))
 }
 
-/// Reports what happens, also from the thread of a training.
+/// Reports what happens, also from the thread of a training run.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<dyn FnMut(TuningEvent) + Send>>);
 

@@ -31,7 +31,7 @@ use crate::{
     },
     scratch::Scratch,
     simd::dispatch,
-    uninit::initialized,
+    uninit::as_uninit,
 };
 
 /// The most values of the transformed kernels of a group, unless a single panel has more. In 16 bits, they
@@ -310,6 +310,7 @@ pub fn forward(
         tasks.push((tiles, start, output));
         (start, rest) = (start + length, others);
     }
+    assert!(rest.is_empty(), "tiles of all pixels");
     tasks.into_par_iter().for_each(|(tiles, start, output)| {
         let count = tiles.count();
         let [mut transformed, mut products] = [Scratch::new(), Scratch::new()];
@@ -331,7 +332,7 @@ pub fn forward(
                 finish: Finish::default(),
                 // SAFETY: products are only written.
                 #[allow(unsafe_code)]
-                output: unsafe { initialized(products) },
+                output: unsafe { as_uninit(products) },
             }
             .multiply();
         }
