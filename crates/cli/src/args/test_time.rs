@@ -50,8 +50,8 @@ impl TestTimeArgs {
     ///
     /// # Errors
     ///
-    /// Fails if a view is given twice or is too large, if boxes are not averaged but have an IoU for it, or if there is only
-    /// one view, but a way to merge several.
+    /// Fails if a view is given twice or is too large, if boxes are not averaged but have an IoU for it, or if a way
+    /// to merge views is given, but no views, and the run has only one.
     pub fn apply(&self, detector: Detector) -> Result<Detector, Error> {
         let mut views = detector.input().test_time_augmentation.clone();
         if let Some(flips) = &self.flip {
@@ -79,8 +79,9 @@ impl TestTimeArgs {
             };
             fusion.iou_threshold = iou;
         }
-        let is_merging_given = self.merge.is_some() || self.merge_iou.is_some();
-        if is_merging_given && views.views() < 2 {
+        let gives_merging = self.merge.is_some() || self.merge_iou.is_some();
+        let gives_views = self.flip.is_some() || self.scales.is_some();
+        if gives_merging && !gives_views && views.views() < 2 {
             return Err(fcos_burn::detect::Error::from(ConfigError::new(
                 "input.test_time_augmentation.merging",
                 "given",

@@ -482,6 +482,91 @@ fn what_a_file_says_of_the_data_holds_for_other_data() {
 }
 
 #[test]
+fn splits_that_a_file_names_are_those_of_other_data_if_it_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = dir.join("data");
+    for (split, objects) in [
+        ("train", &["red", "blue", "red", "blue"][..]),
+        ("second", &["red", "blue"]),
+        ("val", &["red"]),
+        ("other", &["blue"]),
+    ] {
+        write_split(&data, split, &RED_BLUE, objects);
+    }
+    let splits = |name: &str, stated: Value, more: &[&str]| {
+        let folder = dir.join(name);
+        let args = training(dir, &data, &folder);
+        let mut config: Value = serde_json::from_str(STILL).unwrap();
+        config["data"] = stated;
+        fs::write(dir.join("still.json"), config.to_string()).unwrap();
+        let text = succeeds("train", &args, more);
+        let data = read(&folder.join("config.json"))["data"].clone();
+        (
+            [&data["train_split"], &data["val_split"]]
+                .map(|split| split.as_str().unwrap().to_owned()),
+            text,
+        )
+    };
+    let stated = json!({"train_split": "second", "val_split": "other"});
+    let (found, _) = splits("stated", stated.clone(), &[]);
+    assert_eq!(found, ["second", "other"]);
+    let (found, _) = splits("flag", stated, &["--val-split", "val"]);
+    assert_eq!(found, ["second", "val"]);
+    let (found, text) = splits("absent", json!({"train_split": "third"}), &[]);
+    assert_eq!(found, ["train", "val"]);
+    assert!(text.contains("has no split 'third'"), "{text}");
+
+    // A field that is set names a split, too, not the part that is held out.
+    let only = dir.join("only");
+    write_split(&only, "train", &RED_BLUE, &["red", "blue", "red", "blue"]);
+    write_split(&only, "checks", &RED_BLUE, &["red"]);
+    let folder = dir.join("set");
+    let text = succeeds(
+        "train",
+        &training(dir, &only, &folder),
+        &["--set", "data.val_split=checks"],
+    );
+    assert!(!text.contains("held out"), "{text}");
+    assert_eq!(
+        image_ids(&read(&folder.join("results.json"))),
+        BTreeSet::from([1])
+    );
+    let mut args = training(dir, &only, &dir.join("both"));
+    args.extend(
+        [
+            "--set",
+            "data.val_split=checks",
+            "--set",
+            "data.val_share=0.3",
+        ]
+        .map(str::to_owned),
+    );
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    assert_fails("train", &args, 1, &["data.val_split is checks", "no split"]);
+}
+
+#[test]
+fn only_detected_classes_are_validated() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = data_set(dir, "data", &RED_BLUE);
+    let folder = dir.join("run");
+    // The second class, before the data is known.
+    let classes = ["--set", "model.postprocess.classes=[1]"];
+    succeeds("train", &training(dir, &data, &folder), &classes);
+    let trained = read(&folder.join("results.json"));
+    let metrics = read(&folder.join("metrics.json"));
+    assert!(
+        metrics[0]["validation"]["class_ap"].get("red").is_none(),
+        "{metrics}"
+    );
+    let (found, text) = evaluated(dir, &folder, &[]);
+    assert_eq!(found, trained);
+    assert!(text.contains("of the classes blue"), "{text}");
+}
+
+#[test]
 fn doubtful_data_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -55,6 +55,21 @@ fn flags_and_the_run_set_the_views() {
     let plain = detect(&weights, &photo, &[]);
     let one_view = ["--flip", "none", "--scales", "1", "--merge", "wbf"];
     assert_eq!(detect(&weights, &photo, &one_view), plain);
+    // Without a word about views, there is nothing to merge.
+    for flags in [
+        &["--merge", "wbf"][..],
+        &["--merge", "wbf", "--merge-iou", "0.6"],
+    ] {
+        let args = [
+            "--weights",
+            path(&weights),
+            "--input",
+            path(&photo),
+            "--no-pictures",
+        ];
+        let args = [&args[..], flags].concat();
+        assert_fails("detect", &args, 1, &["nothing to merge"]);
+    }
     let soft = detect(&weights, &photo, &["--nms", "soft-gaussian"]);
     assert_ne!(soft, plain);
     let narrow = ["--nms", "soft-gaussian", "--nms-sigma", "0.1"];

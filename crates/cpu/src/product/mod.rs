@@ -23,6 +23,7 @@ mod multiply;
 mod pairs;
 #[forbid(unsafe_code)]
 mod panels;
+mod prefetch;
 #[forbid(unsafe_code)]
 mod rows;
 #[forbid(unsafe_code)]
@@ -31,5 +32,6 @@ mod vectors;
 pub use columns::{ColumnMemory, Columns, LeftColumns};
 pub use format::ProductFormat;
 pub use panels::{Blocks, Panel, PanelColumns, Panels, lanes};
+pub use prefetch::prefetch;
 pub use rows::{Finish, Rows};
 pub use vectors::{load, store};

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 
 use pulp::{
     Simd,
-    bytemuck::{Pod, cast_slice_mut},
+    bytemuck::{Pod, cast_slice, cast_slice_mut},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     multiply::multiply,
     pairs::round,
     panels::{Panel, Panels},
+    prefetch::prefetch,
     vectors::{load, store},
 };
 use crate::scratch::{LINE, Scratch};
@@ -67,26 +68,70 @@ impl Finish<'_> {
     pub fn apply<S: Simd>(
         &self,
         simd: S,
-        mut sums: S::f32s,
+        sums: S::f32s,
         columns: FinishColumns<S>,
         start: usize,
         count: usize,
     ) -> S::f32s {
-        sums = match (columns.scale, columns.bias) {
-            (Some(scale), Some(bias)) => simd.mul_add_e_f32s(sums, scale, bias),
-            (Some(scale), None) => simd.mul_f32s(sums, scale),
-            (None, Some(bias)) => simd.add_f32s(sums, bias),
-            (None, None) => sums,
-        };
+        let mut block = [[sums]];
+        self.apply_to_rows(simd, &mut block, [columns], [start], count);
+        block[0][0]
+    }
+
+    /// Finishes `count` sums of each row, which begin at `starts` in the output. Step by step, so that all of them stay in
+    /// registers.
+    #[inline(always)]
+    fn apply_to_rows<S: Simd, const COUNT: usize, const VECTORS: usize>(
+        &self,
+        simd: S,
+        sums: &mut [[S::f32s; VECTORS]; COUNT],
+        columns: [FinishColumns<S>; VECTORS],
+        starts: [usize; COUNT],
+        count: usize,
+    ) {
+        let zero = simd.splat_f32s(0.0);
+        let scales = columns.map(|columns| columns.scale.unwrap_or(zero));
+        let biases = columns.map(|columns| columns.bias.unwrap_or(zero));
+        match (self.scale, self.bias) {
+            (Some(_), Some(_)) => each::<S, COUNT, VECTORS>(sums, |sum, j| {
+                simd.mul_add_e_f32s(sum, scales[j], biases[j])
+            }),
+            (Some(_), None) => {
+                each::<S, COUNT, VECTORS>(sums, |sum, j| simd.mul_f32s(sum, scales[j]));
+            }
+            (None, Some(_)) => {
+                each::<S, COUNT, VECTORS>(sums, |sum, j| simd.add_f32s(sum, biases[j]));
+            }
+            (None, None) => {}
+        }
         if let Some(addend) = self.addend {
-            sums = simd.add_f32s(sums, load(simd, &addend[start..start + count]));
+            for i in 0..COUNT {
+                let addend = &addend[starts[i]..starts[i] + count];
+                for j in 0..VECTORS {
+                    let values = addend.get(j * S::F32_LANES..).unwrap_or_default();
+                    sums[i][j] = simd.add_f32s(sums[i][j], load(simd, values));
+                }
+            }
         }
         if self.relu {
             // NaN remains.
-            let zero = simd.splat_f32s(0.0);
-            sums = simd.select_f32s(simd.less_than_f32s(sums, zero), zero, sums);
+            each::<S, COUNT, VECTORS>(sums, |sum, _| {
+                simd.select_f32s(simd.less_than_f32s(sum, zero), zero, sum)
+            });
         }
-        sums
+    }
+}
+
+/// Replaces each vector, given its place in its row.
+#[inline(always)]
+fn each<S: Simd, const COUNT: usize, const VECTORS: usize>(
+    sums: &mut [[S::f32s; VECTORS]; COUNT],
+    change: impl Fn(S::f32s, usize) -> S::f32s,
+) {
+    for row in sums {
+        for j in 0..VECTORS {
+            row[j] = change(row[j], j);
+        }
     }
 }
 
@@ -256,8 +301,15 @@ impl Rows<'_> {
     ) {
         let simd = arithmetic.simd();
         let lanes = A::Simd::F32_LANES;
+        let count = panel.columns.count;
+        let starts: [usize; COUNT] =
+            std::array::from_fn(|i| targets[row + i] + panel.columns.first);
+        for start in starts {
+            prefetch(self.output, start);
+            prefetch(self.output, start + count - 1);
+        }
         let (vectors, _) = A::Simd::as_simd_f32s(panel.values);
-        let sums = sums_of_rows::<A, COUNT, VECTORS>(
+        let mut sums = sums_of_rows::<A, COUNT, VECTORS>(
             arithmetic,
             left.source,
             &left.starts[row..row + COUNT],
@@ -267,18 +319,20 @@ impl Rows<'_> {
         );
         let columns: [FinishColumns<A::Simd>; VECTORS] =
             std::array::from_fn(|j| self.finish.columns(simd, panel.columns.first + j * lanes));
-        for i in 0..COUNT {
-            let start = targets[row + i] + panel.columns.first;
-            let mut output = &mut self.output[start..start + panel.columns.count];
-            for j in 0..VECTORS {
-                let start = start + j * lanes;
-                let count = output.len().min(lanes);
-                let sum = self
-                    .finish
-                    .apply(simd, sums[i][j], columns[j], start, count);
-                let (values, rest) = output.split_at_mut(count);
-                store::<A::Simd>(values, sum);
-                output = rest;
+        self.finish
+            .apply_to_rows(simd, &mut sums, columns, starts, count);
+        let rows = starts.map(|start| start..start + count);
+        if count == VECTORS * lanes {
+            for (row, sums) in rows.into_iter().zip(sums) {
+                let output = self.output[row].chunks_exact_mut(lanes);
+                for (values, sum) in output.zip(sums) {
+                    store::<A::Simd>(values, sum);
+                }
+            }
+        } else {
+            for (row, sums) in rows.into_iter().zip(&sums) {
+                let values: &[f32] = cast_slice(sums);
+                self.output[row].write_copy_of_slice(&values[..count]);
             }
         }
     }

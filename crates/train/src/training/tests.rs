@@ -1,22 +1,35 @@
 #![allow(clippy::unwrap_used)]
 
-use std::path::PathBuf;
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use burn::tensor::{Device, Tensor};
 use burn::train::{
-    LearnerSummary,
+    Interrupter, LearnerSummary,
     logger::{EvaluationProgressLogger, TrainingProgressLogger},
     metric::MetricDefinition,
-    renderer::{EvaluationName, MetricState, MetricsRendererEvaluation, MetricsRendererTraining},
+    renderer::{
+        EvaluationName, MetricState, MetricsRenderer, MetricsRendererEvaluation,
+        MetricsRendererTraining,
+    },
 };
 use fcos_burn_boxes::LabeledBox;
 use fcos_burn_data::shapes::ShapesConfig;
-use fcos_burn_loss::TermInput;
-use fcos_burn_model::{assignment::Assignment, locations::Locations};
+use fcos_burn_detect::device::DeviceName;
+use fcos_burn_loss::{LossTerm, TermInput};
+use fcos_burn_model::{
+    assignment::{Assignment, AssignmentRule},
+    locations::Locations,
+};
 
-use super::*;
+use super::{trainer::untrained_layers, *};
 use crate::{
+    Error, InitialWeights, RunConfig, RunFolder,
     config::{DataConfig, Decay, EarlyStopping, TrainingLength},
+    run::EpochRow,
     step::running_means,
 };
 

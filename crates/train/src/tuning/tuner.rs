@@ -683,7 +683,21 @@ mod tests {
             ),
             (
                 create(tiny(), space(json!({"batch_size": {"choice": [0]}}))),
-                "batch_size is 0",
+                "trial 0: batch_size is 0",
+            ),
+            (
+                create(
+                    tiny(),
+                    space(json!({"duration": {"choice": [{"epochs": 2}, {"epochs": 3}]}})),
+                ),
+                "space.duration is given",
+            ),
+            (
+                create(
+                    tiny(),
+                    space(json!({"data.source.shapes.train_images": {"choice": [4, 8]}})),
+                ),
+                "space.data.source.shapes.train_images is given",
             ),
             (
                 create(
@@ -696,5 +710,21 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn files_that_a_search_would_overwrite_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["config.json", "base.json", "trials"] {
+            let folder = dir.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            let kept = folder.join(name);
+            fs::write(&kept, "mine").unwrap();
+            let error = Tuner::create(&folder, tiny(), search_of(1)).err().unwrap();
+            let expected = format!("already has '{name}'");
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert_eq!(fs::read_to_string(&kept).unwrap(), "mine");
+            assert_eq!(names(&folder), [name]);
+        }
     }
 }

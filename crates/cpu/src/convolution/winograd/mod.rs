@@ -27,7 +27,7 @@ use crate::{
     nhwc::Nhwc,
     product::{
         Blocks, ColumnMemory, Columns, Finish, LeftColumns, Panel, Panels, ProductFormat, Rows,
-        lanes, load,
+        lanes, load, prefetch,
     },
     scratch::Scratch,
     simd::dispatch,
@@ -64,6 +64,9 @@ const PART_TILES: f64 = 1.0 / 256.0;
 
 /// The tiles that are multiplied at once for the gradient of the weight.
 const GRADIENT_TILES: usize = 128;
+
+/// The rows of transformed kernels that are brought to the cache before they are written.
+const KERNELS_AHEAD: usize = 4;
 
 /// The most columns of a panel: two vectors of 512 bits.
 const MAX_WIDTH: usize = 32;
@@ -192,6 +195,12 @@ impl Kernels {
                     for (taps, value) in taps.iter_mut().zip(&all_taps[kernel]) {
                         taps[lane] = *value;
                     }
+                }
+                for element in 0..ELEMENTS {
+                    prefetch(
+                        panel,
+                        (element * blocks.pitch() + k + KERNELS_AHEAD) * width,
+                    );
                 }
                 dispatch(TransformKernels {
                     taps: &taps,

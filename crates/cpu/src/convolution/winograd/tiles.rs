@@ -12,10 +12,13 @@ use super::{
 };
 use crate::{
     nhwc::Nhwc,
-    product::{Finish, Panel, PanelColumns, load, store},
+    product::{Finish, Panel, PanelColumns, prefetch, store},
     scratch::{LINE, Scratch},
     simd::dispatch,
 };
+
+/// How far ahead of the values of each element that are read or written, others are brought to the cache.
+const AHEAD: usize = 64;
 
 /// Whole rows of tiles, consecutive in a batch, which may have images of several sizes.
 #[derive(Debug)]
@@ -282,6 +285,7 @@ impl<T: Transform<SIDE, INPUT_TILE>, const SIDE: usize> WithSimd for TransformTi
                     |i, j, values| {
                         let start = (i * INPUT_TILE + j) * plane;
                         S::as_mut_simd_f32s(&mut output[start..start + S::F32_LANES]).0[0] = values;
+                        prefetch(output, start + AHEAD);
                     },
                 );
             } else {
@@ -328,20 +332,33 @@ impl WithSimd for WriteTile<'_> {
             let products = &self.products[self.tile * count + filter..];
             let lanes = S::F32_LANES.min(count - filter);
             let constants = self.finish.columns(simd, first + filter);
-            transform_2d::<Output, S, INPUT_TILE, TILE>(
-                simd,
-                |i, j| {
-                    let start = (i * INPUT_TILE + j) * plane;
-                    load(simd, &products[start..start + lanes])
-                },
-                |i, j, values| {
-                    if i < rows && j < columns {
-                        let start = self.start + i * self.pitch + j * all + first + filter;
-                        let values = self.finish.apply(simd, values, constants, start, lanes);
-                        store::<S>(&mut self.output[start..start + lanes], values);
-                    }
-                },
-            );
+            let write = |i: usize, j: usize, values| {
+                if i < rows && j < columns {
+                    let start = self.start + i * self.pitch + j * all + first + filter;
+                    let values = self.finish.apply(simd, values, constants, start, lanes);
+                    store::<S>(&mut self.output[start..start + lanes], values);
+                }
+            };
+            if lanes == S::F32_LANES {
+                transform_2d::<Output, S, INPUT_TILE, TILE>(
+                    simd,
+                    |i, j| {
+                        let start = (i * INPUT_TILE + j) * plane;
+                        prefetch(products, start + AHEAD);
+                        S::as_simd_f32s(&products[start..start + S::F32_LANES]).0[0]
+                    },
+                    write,
+                );
+            } else {
+                transform_2d::<Output, S, INPUT_TILE, TILE>(
+                    simd,
+                    |i, j| {
+                        let start = (i * INPUT_TILE + j) * plane;
+                        simd.partial_load_f32s(&products[start..start + lanes])
+                    },
+                    write,
+                );
+            }
         }
     }
 }
