@@ -14,6 +14,7 @@ mod panics;
 mod random;
 mod report;
 pub mod shapes;
+mod spelling;
 pub mod synthetic;
 pub mod transforms;
 pub mod video;

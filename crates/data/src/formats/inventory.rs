@@ -9,6 +9,7 @@ use walkdir::{DirEntry, WalkDir};
 use super::split::names_split;
 use crate::decoding::is_image;
 use crate::files::{file_name, has_extension, stem};
+use crate::spelling::{are_same, composed, folded};
 use crate::{DataError, Tally};
 
 /// How deep folders are searched.
@@ -26,6 +27,8 @@ pub(super) struct Inventory {
     root: PathBuf,
     /// Relative to the root, sorted, so that the files of a folder are consecutive.
     files: Vec<PathBuf>,
+    /// The searched folders, relative to the root.
+    folders: Vec<PathBuf>,
     by_stem: OnceLock<HashMap<String, Vec<usize>>>,
     skipped: Skipped,
 }
@@ -61,6 +64,7 @@ impl Inventory {
         let mut walk = Walk {
             root,
             files: Vec::new(),
+            folders: Vec::new(),
             skipped: Skipped::default(),
         };
         if !folders.iter().any(|folder| folder == root) {
@@ -70,13 +74,17 @@ impl Inventory {
             walk.through(folder, MAX_DEPTH, &mut Vec::new())?;
         }
         let Walk {
-            mut files, skipped, ..
+            mut files,
+            folders,
+            skipped,
+            ..
         } = walk;
         files.sort();
         files.dedup();
         Ok(Self {
             root: root.to_path_buf(),
             files,
+            folders,
             by_stem: OnceLock::new(),
             skipped,
         })
@@ -135,6 +143,21 @@ impl Inventory {
         found.is_ok()
     }
 
+    /// The only file or folder that differs from this path, relative to the root, at most in how characters are composed.
+    pub fn spelled_like(&self, path: &Path) -> Option<PathBuf> {
+        let text = |path: &Path| composed(&path.to_string_lossy()).into_owned();
+        let wanted = text(path);
+        if wanted.is_ascii() {
+            return None;
+        }
+        let all = self.files.iter().chain(&self.folders);
+        let mut same = all.filter(|known| text(known) == wanted);
+        match (same.next(), same.next()) {
+            (Some(found), None) => Some(self.root.join(found)),
+            _ => None,
+        }
+    }
+
     /// The files with this extension, which must be in lower case.
     pub fn with_extension(&self, extension: &str) -> impl Iterator<Item = &PathBuf> {
         self.files
@@ -142,15 +165,21 @@ impl Inventory {
             .filter(move |file| has_extension(file, extension))
     }
 
+    /// The searched folders without any file, relative to the root.
+    pub fn empty_folders(&self) -> impl Iterator<Item = &PathBuf> {
+        let folders = self.folders.iter();
+        folders.filter(|folder| self.under(folder).is_empty())
+    }
+
     /// The images in supported formats.
     pub fn images(&self) -> impl Iterator<Item = &PathBuf> {
         self.files.iter().filter(|file| is_image(file))
     }
 
-    /// The files whose name without extension is `stem`, case-insensitive.
+    /// The files whose name without extension is `stem`, ignoring case and how characters are composed.
     pub fn with_stem(&self, stem: &str) -> impl Iterator<Item = &Path> + use<'_> {
         let by_stem = self.by_stem.get_or_init(|| self.index());
-        let indices = by_stem.get(&stem.to_lowercase());
+        let indices = by_stem.get(&folded(stem));
         let indices = indices.map(Vec::as_slice).unwrap_or_default();
         indices.iter().map(|&index| self.files[index].as_path())
     }
@@ -158,31 +187,44 @@ impl Inventory {
     fn index(&self) -> HashMap<String, Vec<usize>> {
         let mut by_stem: HashMap<String, Vec<usize>> = HashMap::new();
         for (file, index) in self.files.iter().zip(0..) {
-            by_stem
-                .entry(stem(file).to_lowercase())
-                .or_default()
-                .push(index);
+            by_stem.entry(folded(&stem(file))).or_default().push(index);
         }
         by_stem
     }
 
-    /// The file that best matches the path `parts`: of the files with its name for which `fits` is true, the one that
-    /// shares the most parent folders. `None` if there is no match or a tie.
+    /// The files with the name of the path `parts`.
+    pub fn namesakes<'a>(&'a self, parts: &[&str]) -> impl Iterator<Item = &'a Path> + use<'a> {
+        let name = parts.last().copied().unwrap_or_default().to_owned();
+        let same_stem = self.with_stem(&stem(Path::new(&name)));
+        same_stem.filter(move |file| are_same(&file_name(file), &name))
+    }
+
+    /// The file that best matches the path `parts`: of its [namesakes](Self::namesakes) for which `fits` is true, the one
+    /// that shares the most parent folders; of several, the one that shares the most in the same spelling. `None` if
+    /// there is no match or a tie.
     pub fn resembling(&self, parts: &[&str], fits: impl Fn(&Path) -> bool) -> Option<&Path> {
-        let name = Path::new(parts.last()?);
-        let same_name = |file: &&Path| file_name(file).eq_ignore_ascii_case(&file_name(name));
-        let candidates = self.with_stem(&stem(name)).filter(same_name);
-        unique_max(candidates.filter(|file| fits(file)), |file| {
-            equal_at_end(file, parts)
+        let candidates = self.namesakes(parts).filter(|file| fits(file));
+        unique_max(candidates, |file| {
+            (equal_at_end(file, parts), spelled_at_end(file, parts))
         })
     }
 }
 
-/// The number of components that the ends of a path and of `parts` have in common, ignoring case.
+/// The number of components that the ends of a path and of `parts` have in common, ignoring case and how characters are
+/// composed.
 pub(super) fn equal_at_end(path: &Path, parts: &[&str]) -> usize {
+    common_at_end(path, parts, are_same)
+}
+
+/// The number of components that the ends of a path and of `parts` have in common in the same spelling.
+fn spelled_at_end(path: &Path, parts: &[&str]) -> usize {
+    common_at_end(path, parts, |a, b| a == b)
+}
+
+fn common_at_end(path: &Path, parts: &[&str], are_equal: impl Fn(&str, &str) -> bool) -> usize {
     let own = path.iter().rev().map(|part| part.to_string_lossy());
     let pairs = own.zip(parts.iter().rev());
-    pairs.take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
+    pairs.take_while(|(a, b)| are_equal(a, b)).count()
 }
 
 /// The item with the largest key; `None` on a tie.
@@ -206,6 +248,7 @@ pub(super) fn unique_max<T: Copy, K: Ord>(
 struct Walk<'a> {
     root: &'a Path,
     files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
     skipped: Skipped,
 }
 
@@ -232,6 +275,7 @@ impl Walk<'_> {
             };
             let path = entry.path();
             if entry.depth() == 0 {
+                self.add_folder(path);
                 continue;
             }
             if entry.path_is_symlink() {
@@ -246,6 +290,8 @@ impl Walk<'_> {
             } else if path.parent().map(device) != Some(device(path)) && !is_part(path) {
                 self.skipped.elsewhere.add(self.place(path));
                 entries.skip_current_dir();
+            } else {
+                self.add_folder(path);
             }
         }
         Ok(())
@@ -294,6 +340,12 @@ impl Walk<'_> {
             self.files.push(relative.to_path_buf());
         }
         Ok(())
+    }
+
+    fn add_folder(&mut self, path: &Path) {
+        if let Ok(relative) = path.strip_prefix(self.root) {
+            self.folders.push(relative.to_path_buf());
+        }
     }
 
     fn place(&self, path: &Path) -> String {

@@ -5,10 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::inventory::Inventory;
+use super::sub_folders::sub_folders;
 use super::yolo_label::is_label_text;
 use crate::decoding::{is_image, is_unread_image};
 use crate::error::is_absent;
 use crate::files::{file_name, has_extension, read_text, stem};
+use crate::spelling::folded;
 
 /// Finds the label files of images.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ impl LabelFiles {
         }
     }
 
-    /// The label file of an image: the file at an expected place, ignoring case, or else the only file with its stem
+    /// The label file of an image: the file at an expected place, ignoring case and how characters are composed, or else the only file with its stem
     /// that belongs to no other image and is in the same subfolders.
     pub fn of(&self, image: &Path) -> Option<LabelPath> {
         let found = |path: PathBuf, is_expected| Some(LabelPath { path, is_expected });
@@ -53,10 +55,10 @@ impl LabelFiles {
             let files = named.flat_map(|stem| self.inventory.with_stem(stem));
             files.filter(|file| has_extension(file, "txt") && !self.expected().contains(*file))
         };
-        let lower = |path: &Path| path.to_string_lossy().to_lowercase();
+        let plain = |path: &Path| folded(&path.to_string_lossy());
         for place in &places {
-            let place = lower(place.strip_prefix(root).unwrap_or(place));
-            let mut same = unused().filter(|file| lower(file) == place);
+            let place = plain(place.strip_prefix(root).unwrap_or(place));
+            let mut same = unused().filter(|file| plain(file) == place);
             if let (Some(file), None) = (same.next(), same.next()) {
                 return found(root.join(file), true);
             }
@@ -119,29 +121,6 @@ pub(super) fn expected_places(image: &Path) -> Vec<PathBuf> {
     };
     let swapped: PathBuf = parts.iter().enumerate().map(swap).collect();
     vec![swapped.with_extension("txt"), beside]
-}
-
-/// The folders of a file in lower case, without folders for images or labels.
-fn sub_folders(file: &Path) -> Vec<String> {
-    const KINDS: [&str; 12] = [
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "jpegimages",
-        "pictures",
-        "photos",
-        "labels",
-        "label",
-        "annotations",
-        "txt",
-        "yolo",
-    ];
-    let folders = file.parent().unwrap_or(Path::new("")).iter();
-    let folders = folders.map(|part| part.to_string_lossy().to_lowercase());
-    folders
-        .filter(|part| !KINDS.contains(&part.as_str()))
-        .collect()
 }
 
 #[cfg(test)]

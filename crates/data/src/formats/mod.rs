@@ -22,6 +22,7 @@ mod listing;
 mod open;
 mod refusals;
 mod split;
+mod sub_folders;
 mod voc;
 mod xml;
 mod yolo;
