@@ -5,8 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::candidates::Candidates;
 use super::class_name::ClassName;
 use super::coco_file::{
@@ -18,11 +16,12 @@ use super::description::{
 };
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
-use super::listed_images::{locate, remark_on_unlisted};
+use super::listed_images::{locate_all, remark_on_unlisted};
 use super::split::{Found, Role, Split, SplitReader, split_names, split_of};
 use crate::dataset::require_unique;
 use crate::decoding::is_image;
 use crate::files::{file_name, has_extension, last_part, start_of, stem};
+use crate::spelling::composed;
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
@@ -64,17 +63,21 @@ impl SplitReader for CocoSplit {
         let annotations = self.inventory.root().join(&self.annotations);
         let file = CocoFile::read(&annotations)?;
         let finder = ImageFinder::new(Arc::clone(&self.inventory), self.images.clone());
+        let finder = finder.of_file(&self.annotations, self.files.iter());
         let finder = finder.of_split(&self.name);
         let mut description = describe(file, &annotations, &finder)?;
         // Other files may be large. They are only read if they may list an image that this file does not.
         let others_of = || -> HashSet<String> {
             let others = self.files.iter().filter(|file| **file != self.annotations);
             let names = others.flat_map(|file| image_names(&self.inventory.root().join(file)));
-            names.map(|name| last_part(&name).to_string()).collect()
+            names
+                .map(|name| composed(last_part(&name)).into_owned())
+                .collect()
         };
         let others = OnceCell::new();
         remark_on_unlisted(&self.inventory, &mut description, |image| {
-            others.get_or_init(others_of).contains(&file_name(image))
+            let others = others.get_or_init(others_of);
+            others.contains(composed(&file_name(image)).as_ref())
         });
         Ok(description)
     }
@@ -305,18 +308,18 @@ fn describe(
             report.record(Finding::UnusableSize, place);
         }
     }
-    let found = |(image, id): (&Image, u64)| {
-        Ok(AnnotatedImage {
-            id: Some(id),
-            path: locate(finder, image.name())?,
-            file_name: image.name().to_string(),
-            stated_size: image.size().unwrap_or_default(),
-            source: image.name().to_string(),
-            objects: Vec::new(),
-        })
+    let listed: Vec<&str> = file.images.iter().map(Image::name).collect();
+    let paths = locate_all(finder, &listed, &[], &mut report).map_err(malformed)?;
+    let found = |((image, id), path): ((&Image, u64), PathBuf)| AnnotatedImage {
+        id: Some(id),
+        path,
+        file_name: image.name().to_string(),
+        stated_size: image.size().unwrap_or_default(),
+        source: image.name().to_string(),
+        objects: Vec::new(),
     };
-    let images = file.images.par_iter().zip(image_numbers).map(found);
-    let mut images: Vec<AnnotatedImage> = images.collect::<Result<_, _>>().map_err(malformed)?;
+    let images = file.images.iter().zip(image_numbers).zip(paths);
+    let mut images: Vec<AnnotatedImage> = images.map(found).collect();
 
     if file.annotations.is_none() {
         report.note("the file has no list of annotations");
@@ -388,9 +391,89 @@ fn describe(
     })
 }
 
+/// Removes images and categories that are listed again with the same content, as in files that were joined. The report
+/// tells how many.
+///
+/// # Errors
+///
+/// The cause, if the contents of an id differ.
+fn merge_equal_entries(file: &mut CocoFile, report: &mut LoadReport) -> Result<(), String> {
+    let content = |image: &Image| {
+        let size = image.size().unwrap_or_default();
+        let size = size.map(|(width, height)| format!(", {width}x{height}"));
+        format!("{}{}", image.name(), size.unwrap_or_default())
+    };
+    let repeated = equal_entries("image", &file.images, |image| image.id.as_ref(), content)?;
+    for image in removed(&mut file.images, &repeated) {
+        report.record(Finding::Repeated, image.name());
+    }
+    let name = |category: &coco_file::Category| match &category.name {
+        Some(ClassName(name)) => name.clone(),
+        None => String::new(),
+    };
+    let categories = &file.categories;
+    let repeated = equal_entries(
+        "category",
+        categories,
+        |category| category.id.as_ref(),
+        name,
+    )?;
+    let mut merged = Tally::default();
+    for category in removed(&mut file.categories, &repeated) {
+        merged.add(name(&category));
+    }
+    if merged.count > 0 {
+        report.remark(format!("categories listed again, merged: {merged}"));
+    }
+    Ok(())
+}
+
+/// Whether each entry has the id and the content of an earlier one.
+///
+/// # Errors
+///
+/// The cause, if an earlier entry has the same id and another content.
+fn equal_entries<T>(
+    kind: &str,
+    entries: &[T],
+    id: impl Fn(&T) -> Option<&Id>,
+    content: impl Fn(&T) -> String,
+) -> Result<Vec<bool>, String> {
+    let mut known: HashMap<&Id, &T> = HashMap::with_capacity(entries.len());
+    let mut is_repeated = |entry| {
+        let Some(id) = id(entry) else {
+            return Ok(false);
+        };
+        let first = match known.entry(id) {
+            Entry::Vacant(place) => {
+                place.insert(entry);
+                return Ok(false);
+            }
+            Entry::Occupied(place) => content(place.get()),
+        };
+        let second = content(entry);
+        match first == second {
+            true => Ok(true),
+            false => Err(format!(
+                "{kind} id {id} is used twice: for {} and for {}",
+                shown(&first),
+                shown(&second)
+            )),
+        }
+    };
+    entries.iter().map(&mut is_repeated).collect()
+}
+
+/// Removes the marked entries.
+fn removed<T>(entries: &mut Vec<T>, marked: &[bool]) -> Vec<T> {
+    let all = std::mem::take(entries).into_iter().zip(marked);
+    let (removed, kept): (Vec<_>, Vec<_>) = all.partition(|(_, is_marked)| **is_marked);
+    *entries = kept.into_iter().map(|(entry, _)| entry).collect();
+    removed.into_iter().map(|(entry, _)| entry).collect()
+}
+
 /// Numbers for these ids: the ids themselves, or unused numbers for ids that are strings or negative.
-fn numbers(kind: &str, ids: &[&Id], report: &mut LoadReport) -> Result<Vec<u64>, String> {
-    require_unique(kind, ids.iter().copied())?;
+fn numbers(kind: &str, ids: &[&Id], report: &mut LoadReport) -> Vec<u64> {
     let number = |id: &Id| match id {
         Id::Number(number) => Some(*number),
         Id::Text(_) => None,
@@ -414,5 +497,5 @@ fn numbers(kind: &str, ids: &[&Id], report: &mut LoadReport) -> Result<Vec<u64>,
             largest.wrapping_add(1)
         )),
     }
-    Ok(numbers)
+    numbers
 }

@@ -12,9 +12,10 @@ use super::description::{
 };
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
-use super::listed_images::{locate, remark_on_unlisted};
+use super::listed_images::{locate_all, remark_on_unlisted};
 use super::split::{Found, Split, SplitReader, split_names, title};
 use crate::files::{file_name, last_part, stem};
+use crate::spelling::composed;
 use crate::{Category, DataError, Finding, Layout, LoadReport};
 
 /// The entry of an image in a file.
@@ -177,7 +178,7 @@ impl SplitReader for Listing {
             images.filter(move |image| is_other(image, file))
         });
         let of_others: HashSet<String> = others
-            .map(|image| stem(Path::new(last_part(&image.file_name))))
+            .map(|image| composed(&stem(Path::new(last_part(&image.file_name)))).into_owned())
             .collect();
         let categories = self.listings.categories(&listed);
         let names = categories.iter().map(|category| category.name.as_str());
@@ -186,6 +187,7 @@ impl SplitReader for Listing {
         let file = files[self.file].path.as_path();
         let split = self.named.as_deref().unwrap_or(&self.name);
         let finder = ImageFinder::new(Arc::clone(inventory), image_folders(root, file, split));
+        let finder = finder.of_file(file, files.iter().map(|file| &file.path));
         let finder = finder.of_split(split);
         let mut report = LoadReport::default();
         let listed = listed.swap_remove(self.file);
@@ -194,6 +196,19 @@ impl SplitReader for Listing {
         if in_shares {
             report.remark(IN_SHARES);
         }
+        let (listed, others): (Vec<ListedImage>, Vec<ListedImage>) =
+            listed.into_iter().partition(|image| self.holds(image));
+        let path = root.join(file);
+        let names = listed.iter().map(|image| image.file_name.as_str());
+        let named: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+        let others = others.iter().map(|image| image.file_name.as_str());
+        let others: Vec<&str> = others.collect();
+        let located = locate_all(&finder, &named, &others, &mut report);
+        let mut located = (located.map_err(|cause| DataError::Annotations {
+            path: path.clone(),
+            cause,
+        })?)
+        .into_iter();
         let outline = |corners: Option<[f64; 4]>| match corners {
             None => Outline::Missing,
             Some(corners) if in_shares => Outline::CornerShares(corners),
@@ -221,9 +236,9 @@ impl SplitReader for Listing {
                         );
                     }),
                 }
-                return Ok(None);
+                return None;
             }
-            let path = locate(&finder, &image.file_name)?;
+            let path = located.next()?;
             let mut objects = Vec::with_capacity(image.objects.len());
             for object in image.objects {
                 let Some(&label) = label_of.get(object.class.as_str()) else {
@@ -242,24 +257,16 @@ impl SplitReader for Listing {
                     place: object.place,
                 });
             }
-            Ok(Some(AnnotatedImage {
+            Some(AnnotatedImage {
                 id: None,
                 path,
                 stated_size: image.size,
                 source,
                 objects,
                 file_name: image.file_name,
-            }))
+            })
         };
-        let images: Result<Vec<_>, String> = (listed.into_iter())
-            .filter(|listed| self.holds(listed))
-            .filter_map(|listed| image(listed).transpose())
-            .collect();
-        let path = root.join(file);
-        let images = images.map_err(|cause| DataError::Annotations {
-            path: path.clone(),
-            cause,
-        })?;
+        let images: Vec<AnnotatedImage> = listed.into_iter().filter_map(&mut image).collect();
         if images.is_empty() {
             let cause = "no images are listed".to_string();
             return Err(DataError::Annotations { path, cause });
@@ -273,7 +280,7 @@ impl SplitReader for Listing {
             report,
         };
         remark_on_unlisted(inventory, &mut description, |image| {
-            of_others.contains(&stem(image))
+            of_others.contains(composed(&stem(image)).as_ref())
         });
         Ok(description)
     }

@@ -1,6 +1,7 @@
 //! Pascal VOC: one XML file per image, one list of images per split.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,11 +11,14 @@ use super::description::{AnnotatedImage, AnnotatedObject, Description, Outline, 
 use super::image_finder::{ImageFinder, slashed};
 use super::inventory::{Inventory, equal_at_end, unique_max};
 use super::listed_images::remark_on_unlisted;
+use super::named_folders::{Claim, NamedFolder, NamedFolders, wrong_claims};
 use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, role_of, split_of, title};
+use super::sub_folders::{is_kind, sub_folders};
 use super::xml::{Element, Fault};
 use crate::decoding::{is_image, is_unread_image};
-use crate::files::{file_name, has_extension, lines, read_text, start_of, stem};
-use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport};
+use crate::files::{file_name, has_extension, last_part, lines, read_text, start_of, stem};
+use crate::spelling::composed;
+use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
     /// Reads one split of a VOC folder: an XML file for each image, in any folders. The splits are the lists
@@ -50,6 +54,10 @@ struct VocSet {
     /// Relative to the folder, sorted.
     files: Vec<PathBuf>,
     finder: ImageFinder,
+    /// The [sub-folder](sub_folders) of each file.
+    folders: Vec<NamedFolder>,
+    /// All of them.
+    named: NamedFolders,
 }
 
 /// The images of a split.
@@ -87,7 +95,11 @@ pub(super) fn find(
     let image_folders =
         ["JPEGImages", "images", "Images", ""].map(|name| root.join(above).join(name));
     let folders = image_folders.into_iter().chain([root.join(folder)]);
+    let sub_folder = |file: &PathBuf| NamedFolder::relative(sub_folders(file));
+    let sub_folders: Vec<NamedFolder> = files.iter().map(sub_folder).collect();
     let set = VocSet {
+        named: NamedFolders::of(&sub_folders),
+        folders: sub_folders,
         finder: ImageFinder::new(Arc::clone(inventory), folders.collect()),
         inventory: Arc::clone(inventory),
         files,
@@ -159,6 +171,30 @@ fn verdict(line: &str) -> Option<&str> {
     matches!(verdict, "-1" | "0" | "1").then(|| name.trim_end())
 }
 
+/// The names in a line of a list, without extensions: the whole line, the second of `image.jpg image.xml`, and the first
+/// column of a list for a single class. Of `a.jpg`, the annotation may be `a.jpg.xml`, but normally is `a.xml`.
+fn bare_names(line: &str) -> impl Iterator<Item = PathBuf> {
+    let second = line
+        .rsplit_once(char::is_whitespace)
+        .map(|(_, second)| second)
+        .filter(|second| has_extension(Path::new(second), "xml"));
+    let names = [Some(line), second, verdict(line)].into_iter().flatten();
+    names.flat_map(|name| {
+        let name = slashed(name);
+        let name = Path::new(name.trim_start_matches("./"));
+        let is_file = is_image(name) || is_unread_image(name) || has_extension(name, "xml");
+        let stripped = is_file.then(|| name.with_extension(""));
+        [Some(name.to_path_buf()), stripped].into_iter().flatten()
+    })
+}
+
+/// An annotation file that matches a line of a list.
+struct Match {
+    index: usize,
+    /// The sub-folder in the line.
+    folder: NamedFolder,
+}
+
 /// The split of a list for a single class: `train` for `cat_train`.
 fn split_of_class_list(stem: &str) -> Option<&str> {
     let (_, split) = stem.rsplit_once('_')?;
@@ -169,7 +205,7 @@ fn split_of_class_list(stem: &str) -> Option<&str> {
 fn by_folder(set: &VocSet) -> BTreeMap<String, Vec<usize>> {
     let mut splits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (file, index) in set.files.iter().zip(0..) {
-        let of_image = || split_of(set.images_by_stem(file, &XmlFile::default()).first()?);
+        let of_image = || split_of(set.images_by_stem(index, &XmlFile::default()).first()?);
         let name = split_of(file).or_else(of_image).unwrap_or(ONLY_SPLIT);
         splits.entry(name.to_string()).or_default().push(index);
     }
@@ -207,8 +243,17 @@ impl VocSet {
         let mut lists = BTreeMap::new();
         for file in at_top.filter(|file| names_split(&stem(file))) {
             let text = read_text(&self.inventory.root().join(file))?;
-            let first = lines(&text).next();
-            if first.is_some_and(|(_, line)| !self.resolve(file, line).is_empty()) {
+            let is_annotated = |(_, line): (usize, &str)| !self.resolve(file, line).is_empty();
+            let is_list = match lines(&text).next() {
+                Some(first) if is_annotated(first) => true,
+                // It may be an image without annotations.
+                Some((_, first)) if self.has_image(first) => {
+                    2 * lines(&text).filter(|line| is_annotated(*line)).count()
+                        >= lines(&text).count()
+                }
+                _ => false,
+            };
+            if is_list {
                 lists.insert(stem(file), vec![file.clone()]);
             }
         }
@@ -241,16 +286,9 @@ impl VocSet {
             .collect()
     }
 
-    /// The indices of the annotation files that match a line of a list. Only the best kind of match is returned: the
-    /// path that the line names next to the folder of lists, then a file with its stem there, then a file with its stem
-    /// anywhere.
-    fn resolve(&self, list: &Path, line: &str) -> Vec<usize> {
-        // `image.jpg image.xml`, or the second column of a list for a single class.
-        let second = line
-            .rsplit_once(char::is_whitespace)
-            .map(|(_, second)| second)
-            .filter(|second| has_extension(Path::new(second), "xml"));
-        let names = [Some(line), second, verdict(line)].into_iter().flatten();
+    /// The annotation files that match a line of a list. Only the best kind of match is returned: the path that the line
+    /// names next to the folder of lists, then a file with its stem there, then a file with its stem anywhere.
+    fn resolve(&self, list: &Path, line: &str) -> Vec<Match> {
         let base = match list.iter().position(|part| part == "ImageSets") {
             Some(position) => list.iter().take(position).collect(),
             None => list.parent().unwrap_or(Path::new("")).to_path_buf(),
@@ -260,39 +298,53 @@ impl VocSet {
                 .binary_search_by(|known| known.as_path().cmp(file))
                 .ok()
         };
-        // Of `a.jpg`, the annotation may be `a.jpg.xml`, but normally is `a.xml`.
-        let bare_names = names.flat_map(|name| {
-            let name = slashed(name);
-            let name = Path::new(name.trim_start_matches("./"));
-            let is_file = is_image(name) || is_unread_image(name) || has_extension(name, "xml");
-            let stripped = is_file.then(|| name.with_extension(""));
-            [Some(name.to_path_buf()), stripped].into_iter().flatten()
-        });
-        for bare in bare_names {
+        for bare in bare_names(line) {
+            let found = |index: usize| Match {
+                index,
+                folder: NamedFolder::relative(sub_folders(&bare)),
+            };
             let mut xml = bare.clone().into_os_string();
             xml.push(".xml");
             let folders = ["Annotations", "annotations", ""].map(|folder| base.join(folder));
             let beside = folders.iter().find_map(|folder| index(&folder.join(&xml)));
-            if let Some(found) = beside {
-                return vec![found];
+            if let Some(index) = beside {
+                return vec![found(index)];
             }
-            let same: Vec<&Path> = self
+            let name = file_name(&bare);
+            let named: Vec<&Path> = self
                 .inventory
-                .with_stem(&file_name(&bare))
-                .filter(|file| has_extension(file, "xml") && stem(file) == file_name(&bare))
+                .with_stem(&name)
+                .filter(|file| has_extension(file, "xml"))
+                .filter(|file| composed(&stem(file)) == composed(&name))
                 .collect();
+            let exact: Vec<&Path> = (named.iter().copied())
+                .filter(|file| stem(file) == name)
+                .collect();
+            let same = if exact.is_empty() { named } else { exact };
             let near: Vec<&Path> = same
                 .iter()
                 .copied()
                 .filter(|file| file.starts_with(&base))
                 .collect();
             let near = if near.is_empty() { same } else { near };
-            let found: Vec<usize> = near.into_iter().filter_map(index).collect();
-            if !found.is_empty() {
-                return found;
+            let matches: Vec<Match> = near.into_iter().filter_map(index).map(found).collect();
+            if !matches.is_empty() {
+                return matches;
             }
         }
         Vec::new()
+    }
+
+    /// Whether an image has the name in a line of a list, in folders that do not contradict it.
+    fn has_image(&self, line: &str) -> bool {
+        bare_names(line).any(|bare| {
+            let (name, folder) = (file_name(&bare), NamedFolder::relative(sub_folders(&bare)));
+            let mut images = self
+                .inventory
+                .with_stem(&name)
+                .filter(|file| is_image(file) && composed(&stem(file)) == composed(&name));
+            images.any(|image| folder.agrees_with(&sub_folders(image)))
+        })
     }
 
     /// The name of an annotation file in reports: the file name, or the path if another file has the same name.
@@ -309,32 +361,125 @@ impl VocSet {
         }
     }
 
-    /// The image of an annotation file: the image with the same stem, or else the image that `<filename>` names.
-    fn locate(&self, file: &Path, content: &XmlFile) -> Result<PathBuf, String> {
+    /// The image of an annotation file: the image with the same stem, or else the image that `<filename>` names. If that
+    /// is probably the image of another annotation file, the path where the image was expected.
+    fn locate(&self, index: usize, content: &XmlFile) -> Result<PathBuf, String> {
+        let file = &self.files[index];
         let role = role_of(file);
-        match self.images_by_stem(file, content)[..] {
+        let named = || match content.file_name.is_empty() {
+            true => format!("{}.jpg", stem(file)),
+            false => content.file_name.clone(),
+        };
+        match self.images_by_stem(index, content)[..] {
             [image] => Ok(self.inventory.root().join(image)),
             [first, second, ..] => Err(format!(
                 "the image may be {} or {}",
                 first.display(),
                 second.display()
             )),
-            [] if content.file_name.is_empty() => {
-                self.finder.find_in(&format!("{}.jpg", stem(file)), role)
+            [] => {
+                let found = self.finder.find_in(&named(), role)?;
+                let is_of_others = self.is_of_others(index, self.relative(&found));
+                match is_of_others && found.is_file() {
+                    true => Ok(self.expected(index, content)),
+                    false => Ok(found),
+                }
             }
-            [] => self.finder.find_in(&content.file_name, role),
         }
+    }
+
+    /// Where the image of an annotation file is expected that is not on disk.
+    fn expected(&self, index: usize, content: &XmlFile) -> PathBuf {
+        let file = &self.files[index];
+        let named = slashed(&content.file_name);
+        let name = match last_part(&named) {
+            "" => stem(file) + ".jpg",
+            name => name.to_owned(),
+        };
+        let root = self.inventory.root();
+        let folder = file.parent().unwrap_or(Path::new(""));
+        let parts: Vec<&OsStr> = folder.iter().collect();
+        let kind = parts
+            .iter()
+            .rposition(|part| is_kind(&part.to_string_lossy()));
+        // `JPEGImages/seq1` for `Annotations/seq1`.
+        let of_images = kind.into_iter().flat_map(|kind| {
+            let (above, below) = (&parts[..kind], &parts[kind + 1..]);
+            let above: PathBuf = above.iter().collect();
+            let below: PathBuf = below.iter().collect();
+            let folders = ["JPEGImages", "images", "Images", ""].map(|name| above.join(name));
+            let folders = folders
+                .into_iter()
+                .filter(|folder| root.join(folder).is_dir());
+            folders.map(move |folder| folder.join(&below))
+        });
+        let mut paths = of_images
+            .chain([folder.to_path_buf()])
+            .map(|folder| root.join(folder).join(&name));
+        let expected = paths.find(|path| !path.is_file());
+        // Never fall back to an existing file.
+        expected.unwrap_or_else(|| root.join(file).join(&name))
+    }
+
+    /// Replaces the paths of images that are [probably others](super::named_folders) by those where they were expected.
+    /// `paths` are those of the images of these annotation files.
+    fn give_up_wrong(
+        &self,
+        files: &[usize],
+        annotated: &[XmlFile],
+        paths: &mut [PathBuf],
+        report: &mut LoadReport,
+    ) {
+        let places = paths.iter().map(|path| sub_folders(self.relative(path)));
+        let places: Vec<Vec<String>> = places.collect();
+        let claims = files.iter().zip(paths.iter()).zip(&places);
+        let claims = claims.map(|((&index, path), place)| Claim {
+            folder: &self.folders[index],
+            place,
+            path,
+        });
+        let wrong = wrong_claims(&claims.collect::<Vec<_>>(), []);
+        let mut others = Tally::default();
+        for ((&index, path), is_wrong) in files.iter().zip(paths).zip(wrong) {
+            if is_wrong && path.is_file() {
+                let (file, image) = (self.files[index].display(), self.relative(path).display());
+                others.add(format_args!("{file}, not {image}"));
+                *path = self.expected(index, &annotated[index]);
+            }
+        }
+        if others.count > 0 {
+            report.note(format!(
+                "annotation files of images that are claimed by files in other folders, taken as missing: {others}"
+            ));
+        }
+    }
+
+    /// Whether an image, relative to the folder of the inventory, is in the sub-folder of other annotation files and not
+    /// in that of this one.
+    fn is_of_others(&self, index: usize, image: &Path) -> bool {
+        self.named
+            .exclude(&self.folders[index], &sub_folders(image))
+    }
+
+    fn relative<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(self.inventory.root()).unwrap_or(path)
     }
 
     /// The images with the stem of an annotation file that match it best. Criteria, in order: folders like those of the
     /// annotation file, the annotated file name, the annotated folders, and a folder for images. Images of another
-    /// split are excluded.
-    fn images_by_stem(&self, file: &Path, content: &XmlFile) -> Vec<&Path> {
+    /// split or of other annotation files are excluded.
+    fn images_by_stem(&self, index: usize, content: &XmlFile) -> Vec<&Path> {
+        let file = &self.files[index];
         let stem = stem(file);
         let role = role_of(file);
         let is_of_split =
             |image: &&Path| role.is_none() || role_of(image).is_none_or(|own| Some(own) == role);
-        let all = || self.inventory.with_stem(&stem).filter(is_of_split);
+        let is_of_file = |image: &&Path| {
+            let is_picture = is_image(image) || is_unread_image(image);
+            is_picture && !self.is_of_others(index, image)
+        };
+        let same = || self.inventory.with_stem(&stem).filter(is_of_split);
+        let all = || same().filter(is_of_file);
         let of_stem = |image: &&Path| crate::files::stem(image) == stem;
         let read: Vec<&Path> = all().filter(|image| is_image(image)).collect();
         let images = match read.is_empty() {
@@ -396,14 +541,14 @@ impl SplitReader for VocSplit {
         let mut report = LoadReport::default();
         let members = self.members(&mut report)?;
         let located = |&index: &usize| {
-            let file = &set.files[index];
-            set.locate(file, &annotated[index])
-                .map_err(|cause| DataError::Annotations {
-                    path: root.join(file),
-                    cause,
-                })
+            let path = set.locate(index, &annotated[index]);
+            path.map_err(|cause| DataError::Annotations {
+                path: root.join(&set.files[index]),
+                cause,
+            })
         };
-        let paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
+        let mut paths: Vec<PathBuf> = members.iter().map(located).collect::<Result<_, _>>()?;
+        set.give_up_wrong(&members, &annotated, &mut paths, &mut report);
         for &index in &members {
             let (source, content) = (set.source(index), &annotated[index]);
             if let Some(line) = content.unusable_size {
@@ -489,7 +634,8 @@ impl SplitReader for VocSplit {
 }
 
 impl VocSplit {
-    /// The indices of the annotation files of the split, each once.
+    /// The indices of the annotation files of the split, each once. Listed images without one are skipped and counted, as
+    /// are images that no list names.
     fn members(&self, report: &mut LoadReport) -> Result<Vec<usize>, DataError> {
         let lists = match &self.members {
             Members::Files(files) => return Ok(files.clone()),
@@ -497,27 +643,40 @@ impl VocSplit {
         };
         let mut members = Vec::new();
         let mut seen = HashSet::new();
+        let mut unannotated = Unannotated::default();
         for list in lists {
             let path = self.set.inventory.root().join(list);
             let text = read_text(&path)?;
             // Lists for different classes name the same images.
             let is_of_one_class = lists.len() > 1 && has_verdicts(&text);
-            for (line, name) in lines(&text) {
-                let found = self.set.resolve(list, name);
+            let resolved: Vec<(usize, &str, Vec<Match>)> = lines(&text)
+                .map(|(line, name)| (line, name, self.set.resolve(list, name)))
+                .collect();
+            let matches = resolved.iter().flat_map(|(.., matches)| matches);
+            let named = NamedFolders::of(matches.map(|found| &found.folder));
+            for (line, name, mut found) in resolved {
                 let malformed = |cause: String| DataError::Line {
                     path: path.clone(),
                     line,
                     cause,
                 };
-                let index = match found[..] {
-                    [index] => index,
+                // The file of another line.
+                found.retain(|found| {
+                    !named.exclude(&found.folder, &sub_folders(&self.set.files[found.index]))
+                });
+                let index = match &found[..] {
+                    [found] => found.index,
                     [] => {
-                        return Err(malformed(format!(
-                            "'{name}' has no annotation file {name}.xml"
-                        )));
+                        let error =
+                            malformed(format!("'{name}' has no annotation file {name}.xml"));
+                        if !self.set.has_image(name) {
+                            return Err(error);
+                        }
+                        unannotated.add(name, error);
+                        continue;
                     }
                     [first, second, ..] => {
-                        let file = |index: usize| self.set.files[index].display();
+                        let file = |found: &Match| self.set.files[found.index].display();
                         return Err(malformed(format!(
                             "'{name}' matches both {} and {}",
                             file(first),
@@ -532,7 +691,47 @@ impl VocSplit {
                 }
             }
         }
+        unannotated.report_to(report, members.len())?;
         Ok(members)
+    }
+}
+
+/// Listed images without an annotation file.
+#[derive(Default)]
+struct Unannotated {
+    names: HashSet<String>,
+    tally: Tally,
+    /// The error about the first one.
+    error: Option<DataError>,
+}
+
+impl Unannotated {
+    fn add(&mut self, name: &str, error: DataError) {
+        // Lists for different classes name the same images.
+        let bare = verdict(name).unwrap_or(name);
+        if self.names.insert(bare.to_owned()) {
+            self.tally.add(bare);
+            self.error.get_or_insert(error);
+        }
+    }
+
+    /// Fails if there are more of these images than of annotated ones.
+    fn report_to(self, report: &mut LoadReport, annotated: usize) -> Result<(), DataError> {
+        let count = self.tally.count;
+        if count > annotated
+            && let Some(DataError::Line { path, line, cause }) = self.error
+        {
+            let total = count + annotated;
+            let cause = format!("{cause} ({count} of {total} listed images have none)");
+            return Err(DataError::Line { path, line, cause });
+        }
+        if count > 0 {
+            report.remark(format!(
+                "images without annotations, skipped: {}",
+                self.tally
+            ));
+        }
+        Ok(())
     }
 }
 

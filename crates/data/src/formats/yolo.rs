@@ -12,6 +12,7 @@ use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
 use super::image_finder::{ImageFinder, plain, slashed};
 use super::inventory::{Inventory, unique_max};
 use super::label_files::{LabelFiles, LabelPath, expected_places};
+use super::listed_images::{Located, settle};
 use super::split::{
     Found, ONLY_SPLIT, Role, Split, SplitReader, names_split, role_of, split_of, title,
 };
@@ -406,6 +407,7 @@ impl YoloSet {
         paths
             .into_iter()
             .find(|path| path.exists())
+            .or_else(|| self.inventory.spelled_like(&inside))
             .unwrap_or_else(|| self.base.join(inside))
     }
 
@@ -637,16 +639,27 @@ impl YoloSplit {
         let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots);
         let finder = finder.of_split(&self.name);
         let role = Role::of_word(&self.name);
-        for (line, name) in lines(&text) {
+        let located = lines(&text).map(|(line, name)| {
             let path = finder
                 .find(name)
                 .or_else(|_| self.set.finder.find_in(name, role));
-            images.paths.push(path.map_err(|cause| DataError::Line {
+            let path = path.map_err(|cause| DataError::Line {
                 path: list.to_path_buf(),
                 line,
                 cause,
-            })?);
-        }
+            })?;
+            Ok(Located {
+                name: Cow::Borrowed(name),
+                path,
+            })
+        });
+        let located: Vec<Located> = located.collect::<Result<_, _>>()?;
+        let paths = settle(&finder, &located, &[], &mut images.report);
+        let paths = paths.map_err(|cause| DataError::Annotations {
+            path: list.to_path_buf(),
+            cause,
+        })?;
+        images.paths.extend(paths);
         Ok(())
     }
 

@@ -9,6 +9,7 @@ mod formats;
 mod image_sources;
 mod images;
 mod listings;
+mod named_images;
 mod orientation;
 mod reproducible;
 mod round_trips;
