@@ -42,7 +42,7 @@ pub(crate) fn admit(
 }
 
 /// Fails if an id occurs twice. `kind` names what the ids belong to.
-pub(crate) fn require_unique<T: Eq + Hash + Copy + fmt::Display>(
+fn require_unique<T: Eq + Hash + Copy + fmt::Display>(
     kind: &str,
     ids: impl Iterator<Item = T>,
 ) -> Result<(), String> {

@@ -10,7 +10,7 @@ mod image_source;
 mod records;
 mod subset;
 
-pub(crate) use checks::{admit, renumber_objects, require_unique};
+pub(crate) use checks::{admit, renumber_objects};
 pub(crate) use detection_dataset::Annotations;
 pub use detection_dataset::DetectionDataset;
 pub use equal_images::{ImagePlace, equal_images};

@@ -1,6 +1,7 @@
 //! COCO: one JSON file per split.
 
 use std::cell::OnceCell;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +19,8 @@ use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
 use super::listed_images::{locate_all, remark_on_unlisted};
 use super::split::{Found, Role, Split, SplitReader, split_names, split_of};
-use crate::dataset::require_unique;
 use crate::decoding::is_image;
-use crate::files::{file_name, has_extension, last_part, start_of, stem};
+use crate::files::{file_name, has_extension, last_part, shown, start_of, stem};
 use crate::spelling::composed;
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
@@ -271,14 +271,15 @@ fn describe(
         }
     }
     file.categories.retain(|category| category.id.is_some());
+    merge_equal_entries(&mut file, &mut report).map_err(malformed)?;
     let image_ids: Vec<&Id> = (file.images.iter())
         .filter_map(|image| image.id.as_ref())
         .collect();
     let category_ids: Vec<&Id> = (file.categories.iter())
         .filter_map(|category| category.id.as_ref())
         .collect();
-    let image_numbers = numbers("image", &image_ids, &mut report).map_err(malformed)?;
-    let category_numbers = numbers("category", &category_ids, &mut report).map_err(malformed)?;
+    let image_numbers = numbers("image", &image_ids, &mut report);
+    let category_numbers = numbers("category", &category_ids, &mut report);
 
     let named = |((category, id), number): ((&coco_file::Category, &&Id), &u64)| Category {
         id: *number,

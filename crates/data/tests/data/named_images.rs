@@ -613,6 +613,68 @@ fn of_files_that_differ_in_composition_the_exact_one_is_used() {
 }
 
 #[test]
+fn equal_entries_of_coco_are_merged() {
+    let dir = images(&["a.png", "b.png"]);
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut file = coco(&["a.png", "b.png"]);
+        change(&mut file);
+        write(dir.path(), "all.json", file.to_string());
+    };
+    let add = |file: &mut Value, list: &str, entry: Value| {
+        file[list].as_array_mut().unwrap().push(entry);
+    };
+    let all = expected(&[("a.png", 1), ("b.png", 2)]);
+    // Two files with all lists joined.
+    with(&|file| {
+        for list in ["images", "categories", "annotations"] {
+            let again = file[list][0].clone();
+            add(file, list, again);
+        }
+    });
+    let dataset = read(&dir, None);
+    assert_eq!(found(dir.path(), &dataset), all);
+    assert_eq!(dataset.categories().len(), 1);
+    let report = dataset.report();
+    assert_eq!(report.tally(Finding::Repeated).examples, ["a.png"]);
+    assert_eq!(report.tally(Finding::Duplicate).count, 1);
+    let remarks = report.remarks().join("\n");
+    assert!(
+        remarks.contains("categories listed again, merged: 1 (cat)"),
+        "{remarks}"
+    );
+    // Fields that are not used may differ, and ids may be strings.
+    with(&|file| {
+        let image =
+            json!({"id": "1", "file_name": "a.png", "width": 40, "height": 30, "license": 4});
+        add(file, "images", image);
+        let category = json!({"id": 1.0, "name": "cat", "supercategory": "animal"});
+        add(file, "categories", category);
+    });
+    assert_eq!(found(dir.path(), &read(&dir, None)), all);
+    for (list, entry, cause) in [
+        (
+            "images",
+            json!({"id": 1, "file_name": "c.png", "width": 40, "height": 30}),
+            "image id 1 is used twice: for a.png, 40x30 and for c.png, 40x30",
+        ),
+        (
+            "images",
+            json!({"id": 1, "file_name": "a.png", "width": 20, "height": 30}),
+            "image id 1 is used twice: for a.png, 40x30 and for a.png, 20x30",
+        ),
+        (
+            "categories",
+            json!({"id": 1, "name": "dog"}),
+            "category id 1 is used twice: for cat and for dog",
+        ),
+    ] {
+        with(&|file| add(file, list, entry.clone()));
+        let error = refused(&dir, None);
+        assert!(error.contains(cause), "{error}");
+    }
+}
+
+#[test]
 fn listed_images_without_voc_annotations_are_skipped() {
     for (folder, lines) in [
         ("ImageSets/Main/", ["a", "b", "c"]),
