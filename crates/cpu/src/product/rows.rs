@@ -52,6 +52,18 @@ pub struct FinishColumns<S: Simd> {
     bias: Option<S::f32s>,
 }
 
+/// Replaces each vector, given its place in its row. A closure would be a function of its own, without vector instructions.
+macro_rules! each {
+    ($sums:expr, |$sum:ident, $j:ident| $value:expr) => {
+        for row in $sums.iter_mut() {
+            for ($j, slot) in row.iter_mut().enumerate() {
+                let $sum = *slot;
+                *slot = $value;
+            }
+        }
+    };
+}
+
 impl Finish<'_> {
     /// Scale and bias of the columns from `first` on.
     #[inline(always)]
@@ -93,15 +105,12 @@ impl Finish<'_> {
         let scales = columns.map(|columns| columns.scale.unwrap_or(zero));
         let biases = columns.map(|columns| columns.bias.unwrap_or(zero));
         match (self.scale, self.bias) {
-            (Some(_), Some(_)) => each::<S, COUNT, VECTORS>(sums, |sum, j| {
-                simd.mul_add_e_f32s(sum, scales[j], biases[j])
-            }),
-            (Some(_), None) => {
-                each::<S, COUNT, VECTORS>(sums, |sum, j| simd.mul_f32s(sum, scales[j]));
+            (Some(_), Some(_)) => {
+                each!(sums, |sum, j| simd
+                    .mul_add_e_f32s(sum, scales[j], biases[j]));
             }
-            (None, Some(_)) => {
-                each::<S, COUNT, VECTORS>(sums, |sum, j| simd.add_f32s(sum, biases[j]));
-            }
+            (Some(_), None) => each!(sums, |sum, j| simd.mul_f32s(sum, scales[j])),
+            (None, Some(_)) => each!(sums, |sum, j| simd.add_f32s(sum, biases[j])),
             (None, None) => {}
         }
         if let Some(addend) = self.addend {
@@ -115,22 +124,11 @@ impl Finish<'_> {
         }
         if self.relu {
             // NaN remains.
-            each::<S, COUNT, VECTORS>(sums, |sum, _| {
-                simd.select_f32s(simd.less_than_f32s(sum, zero), zero, sum)
-            });
-        }
-    }
-}
-
-/// Replaces each vector, given its place in its row.
-#[inline(always)]
-fn each<S: Simd, const COUNT: usize, const VECTORS: usize>(
-    sums: &mut [[S::f32s; VECTORS]; COUNT],
-    change: impl Fn(S::f32s, usize) -> S::f32s,
-) {
-    for row in sums {
-        for j in 0..VECTORS {
-            row[j] = change(row[j], j);
+            each!(sums, |sum, _j| simd.select_f32s(
+                simd.less_than_f32s(sum, zero),
+                zero,
+                sum
+            ));
         }
     }
 }

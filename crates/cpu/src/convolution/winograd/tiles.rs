@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     nhwc::Nhwc,
-    product::{Finish, Panel, PanelColumns, prefetch, store},
+    product::{Finish, Panel, PanelColumns, load, prefetch, store},
     scratch::{LINE, Scratch},
     simd::dispatch,
 };
@@ -332,33 +332,21 @@ impl WithSimd for WriteTile<'_> {
             let products = &self.products[self.tile * count + filter..];
             let lanes = S::F32_LANES.min(count - filter);
             let constants = self.finish.columns(simd, first + filter);
-            let write = |i: usize, j: usize, values| {
-                if i < rows && j < columns {
-                    let start = self.start + i * self.pitch + j * all + first + filter;
-                    let values = self.finish.apply(simd, values, constants, start, lanes);
-                    store::<S>(&mut self.output[start..start + lanes], values);
-                }
-            };
-            if lanes == S::F32_LANES {
-                transform_2d::<Output, S, INPUT_TILE, TILE>(
-                    simd,
-                    |i, j| {
-                        let start = (i * INPUT_TILE + j) * plane;
-                        prefetch(products, start + AHEAD);
-                        S::as_simd_f32s(&products[start..start + S::F32_LANES]).0[0]
-                    },
-                    write,
-                );
-            } else {
-                transform_2d::<Output, S, INPUT_TILE, TILE>(
-                    simd,
-                    |i, j| {
-                        let start = (i * INPUT_TILE + j) * plane;
-                        simd.partial_load_f32s(&products[start..start + lanes])
-                    },
-                    write,
-                );
-            }
+            transform_2d::<Output, S, INPUT_TILE, TILE>(
+                simd,
+                |i, j| {
+                    let start = (i * INPUT_TILE + j) * plane;
+                    prefetch(products, start + AHEAD);
+                    load(simd, &products[start..start + lanes])
+                },
+                |i, j, values| {
+                    if i < rows && j < columns {
+                        let start = self.start + i * self.pitch + j * all + first + filter;
+                        let values = self.finish.apply(simd, values, constants, start, lanes);
+                        store::<S>(&mut self.output[start..start + lanes], values);
+                    }
+                },
+            );
         }
     }
 }
