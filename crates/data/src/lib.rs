@@ -33,7 +33,7 @@ pub use dataset::{
 };
 pub use decoding::{ImageListing, image_files, read_image};
 pub use error::DataError;
-pub use formats::{DataFolder, Division, PassedOver};
+pub use formats::{DataFolder, Division, PassedOver, PassedOverCause};
 pub use layout::Layout;
 pub use loading::{
     ImageBatch, InputChannel, Loader, LoaderError, Normalization, RepeatFactors, SampleOrder,

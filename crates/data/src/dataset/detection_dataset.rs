@@ -184,6 +184,13 @@ impl DetectionDataset {
         self
     }
 
+    /// Appends to its [report](Self::report).
+    #[must_use]
+    pub fn with_report(mut self, report: LoadReport) -> Self {
+        self.annotations.report.extend(report);
+        self
+    }
+
     /// The [report](Self::report) and its remarks as messages that start with the name of the data set.
     pub fn messages(&self) -> Vec<String> {
         let report = self.report();

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::candidates::Candidates;
 use super::class_name::ClassName;
 use super::coco_file::{
-    self, Annotation, CocoFile, Id, Image, count_images, image_names, is_coco, lists_no_image,
-    not_json,
+    self, Annotation, CocoFile, Id, Image, count_images, image_names, is_coco, lists_no_annotation,
+    lists_no_image, not_json,
 };
 use super::description::{
     AnnotatedImage, AnnotatedObject, Description, IN_SHARES, Outline, Place, are_shares, corners,
@@ -18,7 +18,7 @@ use super::description::{
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
 use super::listed_images::{locate_all, remark_on_unlisted};
-use super::split::{Found, Role, Split, SplitReader, split_names, split_of};
+use super::split::{Found, Role, Split, SplitReader, split_names};
 use crate::decoding::is_image;
 use crate::files::{file_name, has_extension, last_part, shown, start_of, stem};
 use crate::spelling::composed;
@@ -58,14 +58,19 @@ struct CocoSplit {
     images: Vec<PathBuf>,
 }
 
+impl CocoSplit {
+    fn finder(&self) -> ImageFinder {
+        let finder = ImageFinder::new(Arc::clone(&self.inventory), self.images.clone());
+        let finder = finder.of_file(&self.annotations, self.files.iter());
+        finder.of_split(&self.name)
+    }
+}
+
 impl SplitReader for CocoSplit {
     fn describe(&self) -> Result<Description, DataError> {
         let annotations = self.inventory.root().join(&self.annotations);
         let file = CocoFile::read(&annotations)?;
-        let finder = ImageFinder::new(Arc::clone(&self.inventory), self.images.clone());
-        let finder = finder.of_file(&self.annotations, self.files.iter());
-        let finder = finder.of_split(&self.name);
-        let mut description = describe(file, &annotations, &finder)?;
+        let mut description = describe(file, &annotations, &self.finder())?;
         // Other files may be large. They are only read if they may list an image that this file does not.
         let others_of = || -> HashSet<String> {
             let others = self.files.iter().filter(|file| **file != self.annotations);
@@ -91,6 +96,20 @@ impl SplitReader for CocoSplit {
         let path = self.inventory.root().join(&self.annotations);
         let is_small = std::fs::metadata(&path).is_ok_and(|file| file.len() < 1 << 20);
         is_small && lists_no_image(&path)
+    }
+
+    fn has_objects(&self) -> bool {
+        // As with images.
+        let path = self.inventory.root().join(&self.annotations);
+        let is_small = std::fs::metadata(&path).is_ok_and(|file| file.len() < 64 << 20);
+        !(is_small && lists_no_annotation(&path))
+    }
+
+    fn members(&self) -> HashSet<PathBuf> {
+        let names = image_names(&self.inventory.root().join(&self.annotations));
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let paths = locate_all(&self.finder(), &names, &[], &mut LoadReport::default());
+        paths.unwrap_or_default().into_iter().collect()
     }
 }
 
@@ -121,7 +140,7 @@ pub(super) fn find(
     let evidence = first.display().to_string();
     let files: Arc<[PathBuf]> = files.into();
     let paths: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    let names = split_names(&paths);
+    let names = split_names(inventory, &paths);
     let splits = files.iter().zip(&names).map(|(file, name)| {
         let split = CocoSplit {
             name: name.clone(),
@@ -164,11 +183,11 @@ fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
         }
         return (files, report);
     }
-    let mut roles: Vec<Option<Role>> = files.iter().map(|file| role(file)).collect();
+    let mut roles: Vec<Option<Role>> = files.iter().map(|file| role(inventory, file)).collect();
     let mut left_out = Tally::default();
     let mut report = LoadReport::default();
     for file in candidates.files {
-        let role = role(file);
+        let role = role(inventory, file);
         let is_wanted = role.is_some() && !roles.contains(&role);
         if is_wanted && is_coco(&path(file)) {
             files.push(file.to_path_buf());
@@ -199,10 +218,10 @@ fn note_malformed(inventory: &Inventory, file: &Path, report: &mut LoadReport) -
 }
 
 /// The role of an annotation file, from a word in its name or else from its folders.
-fn role(file: &Path) -> Option<Role> {
+fn role(inventory: &Inventory, file: &Path) -> Option<Role> {
     let stem = stem(file);
     let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());
-    let of_folder = || Role::of_word(split_of(file)?);
+    let of_folder = || inventory.role_of(file);
     words.find_map(Role::of_word).or_else(of_folder)
 }
 

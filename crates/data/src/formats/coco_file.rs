@@ -267,6 +267,20 @@ pub(super) fn lists_no_image(path: &Path) -> bool {
     read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok_and(|lists| lists.images.is_empty()))
 }
 
+/// Whether a file is COCO without a list of annotations, or with an empty one.
+pub(super) fn lists_no_annotation(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Lists {
+        #[serde(rename = "images")]
+        _images: Vec<IgnoredAny>,
+        annotations: Option<Vec<IgnoredAny>>,
+    }
+    let lists = read(path)
+        .ok()
+        .and_then(|bytes| parse::<Lists>(&bytes).ok());
+    lists.is_some_and(|lists| lists.annotations.is_none_or(|list| list.is_empty()))
+}
+
 /// The file names of the images that a file lists; empty if it cannot be read.
 pub(super) fn image_names(path: &Path) -> Vec<String> {
     #[derive(Deserialize)]

@@ -59,7 +59,7 @@ pub(super) fn find(
                 let header = header(&start);
                 unused.extend(header.iter().flat_map(|header| header.unused.clone()));
                 let splits = match header.and_then(|header| header.split) {
-                    Some(column) => splits(file, &column, &parsed(&path)?, &mut report),
+                    Some(column) => splits(inventory, file, &column, &parsed(&path)?, &mut report),
                     None => Vec::new(),
                 };
                 files.push(ListedFile {
@@ -99,14 +99,22 @@ fn parsed(path: &Path) -> Result<Table, DataError> {
 }
 
 /// The splits that a column of a table names, with a remark on how it is used. If empty, the table is one split.
-fn splits(file: &Path, column: &str, table: &Table, report: &mut LoadReport) -> Vec<String> {
+fn splits(
+    inventory: &Inventory,
+    file: &Path,
+    column: &str,
+    table: &Table,
+    report: &mut LoadReport,
+) -> Vec<String> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let images = (table.images.iter()).filter(|image| !image.file_name.is_empty());
     for split in images.filter_map(|image| image.split.as_ref()) {
         *counts.entry(split).or_default() += 1;
     }
     let (name, column) = (file.display(), shown(column));
-    let own = split_names(&[file]).pop().filter(|own| names_split(own));
+    let own = split_names(inventory, &[file])
+        .pop()
+        .filter(|own| names_split(own));
     match (&table.only_split, own) {
         _ if counts.is_empty() => {
             report.remark(format!(

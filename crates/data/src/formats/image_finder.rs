@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::inventory::{Inventory, equal_at_end, unique_max};
-use super::split::{Role, role_of};
+use super::split::Role;
 use super::sub_folders::is_kind;
 use crate::decoding::{is_image, is_unread_image};
 use crate::files::{file_name, stem};
@@ -85,18 +85,13 @@ fn counterpart(file: &Path, other: &Path) -> Option<PathBuf> {
 fn roles(name: &str, role: Option<Role>) -> Vec<Role> {
     let name = Path::new(name);
     let folders = name.parent().unwrap_or(Path::new("")).iter();
-    let named = folders.filter_map(|folder| Role::of_word(folder.to_str()?));
+    let named = folders.filter_map(|folder| Role::of_split(folder.to_str()?));
     let mut roles: Vec<Role> = named.collect();
     // Folders on another machine may have any name.
     if roles.is_empty() || name.is_absolute() {
         roles.extend(role);
     }
     roles
-}
-
-/// Whether a file of the inventory may belong to a split with one of these roles.
-fn fits(roles: &[Role], file: &Path) -> bool {
-    roles.is_empty() || role_of(file).is_none_or(|own| roles.contains(&own))
 }
 
 impl ImageFinder {
@@ -140,7 +135,7 @@ impl ImageFinder {
     /// Searches only for images of the split with this name. If there is no folder for its images, they may be in folders
     /// of other splits: people divide the training images of a public data set.
     pub fn of_split(mut self, name: &str) -> Self {
-        let role = Role::of_word(name);
+        let role = Role::of_split(name);
         (self.role, self.homeless) = match role.is_some_and(|role| self.has_folder_for(role)) {
             true => (role, None),
             false => (None, role),
@@ -154,13 +149,13 @@ impl ImageFinder {
             return false;
         };
         let own = path.strip_prefix(self.inventory.root()).unwrap_or(path);
-        let own = roles(&own.to_string_lossy(), None);
-        !own.is_empty() && !own.contains(&role) && roles(&slashed(name), Some(role)) == [role]
+        let own = self.inventory.role_of(own);
+        own.is_some_and(|own| own != role) && roles(&slashed(name), Some(role)) == [role]
     }
 
     /// Whether a folder of the split with this role has images or is empty, or has the annotation file.
     fn has_folder_for(&self, role: Role) -> bool {
-        let is_of_role = |file: &Path| role_of(file) == Some(role);
+        let is_of_role = |file: &Path| self.inventory.role_of(file) == Some(role);
         let mut files = self.inventory.files().iter();
         let mut last = None;
         let holds_images = files.any(|file| {
@@ -216,7 +211,7 @@ impl ImageFinder {
         let stem = parts.pop()?;
         let images = || {
             let same = self.inventory.with_stem(stem);
-            let fitting = same.filter(|file| is_image(file) && fits(&roles, file));
+            let fitting = same.filter(|file| is_image(file) && self.fits(&roles, file));
             fitting.filter(|file| !self.is_foreign(file, 1 + equal_folders(file, &parts)))
         };
         let parent = parts.join("/");
@@ -252,7 +247,7 @@ impl ImageFinder {
         let slashed = slashed(name);
         let relative = Path::new(&slashed);
         let roles = roles(&slashed, role);
-        let fits = |file: &Path| fits(&roles, file);
+        let fits = |file: &Path| self.fits(&roles, file);
         let is_file = |path: &Path| {
             path.is_file()
                 && fits(
@@ -330,6 +325,12 @@ impl ImageFinder {
         (self.inventory.resembling(parts, fits))
             .or_else(|| self.folders.iter().find_map(in_folder))
             .or_else(|| self.nearest(namesakes(), |file| equal_at_end(file, parts)))
+    }
+
+    /// Whether a file of the inventory may belong to a split with one of these roles.
+    fn fits(&self, roles: &[Role], file: &Path) -> bool {
+        let own = || self.inventory.role_of(file);
+        roles.is_empty() || own().is_none_or(|own| roles.contains(&own))
     }
 
     fn allows(&self, path: &Path) -> bool {

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::split::names_split;
+use super::split::{Role, names_split};
+use super::split_folders::SplitFolders;
 use crate::decoding::is_image;
 use crate::files::{file_name, has_extension, stem};
 use crate::spelling::{are_same, composed, folded};
@@ -30,6 +31,7 @@ pub(super) struct Inventory {
     /// The searched folders, relative to the root.
     folders: Vec<PathBuf>,
     by_stem: OnceLock<HashMap<String, Vec<usize>>>,
+    splits: OnceLock<SplitFolders>,
     skipped: Skipped,
 }
 
@@ -86,6 +88,7 @@ impl Inventory {
             files,
             folders,
             by_stem: OnceLock::new(),
+            splits: OnceLock::new(),
             skipped,
         })
     }
@@ -190,6 +193,20 @@ impl Inventory {
             by_stem.entry(folded(&stem(file))).or_default().push(index);
         }
         by_stem
+    }
+
+    /// The name of the split that a file belongs to, if its folders name one. The path is relative to the root.
+    pub fn split_of<'a>(&'a self, file: &'a Path) -> Option<&'a str> {
+        self.splits().split_of(file)
+    }
+
+    /// The role of the split that a file belongs to, if its folders name one. The path is relative to the root.
+    pub fn role_of(&self, file: &Path) -> Option<Role> {
+        self.splits().role_of(file)
+    }
+
+    fn splits(&self) -> &SplitFolders {
+        self.splits.get_or_init(|| SplitFolders::of(&self.files))
     }
 
     /// The files with the name of the path `parts`.

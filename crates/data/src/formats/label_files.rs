@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::inventory::Inventory;
+use super::split_word::{SplitWord, words};
 use super::sub_folders::sub_folders;
 use super::yolo_label::is_label_text;
 use crate::decoding::{is_image, is_unread_image};
@@ -102,25 +103,60 @@ impl LabelFiles {
 }
 
 /// Where the label file of an image is expected: at its path with the last folder `images` replaced by `labels`, or
-/// next to the image.
+/// next to the image. Without such a folder, also at its path with `images` replaced in the name of a folder, such as
+/// `images_train` or `train_images`.
 pub(super) fn expected_places(image: &Path) -> Vec<PathBuf> {
     let beside = image.with_extension("txt");
     let parts: Vec<Component> = image.components().collect();
     let replacement = |part: &Component| match part.as_os_str().to_str()? {
-        "images" | "JPEGImages" => Some("labels"),
-        "Images" => Some("Labels"),
-        "IMAGES" => Some("LABELS"),
+        "images" | "JPEGImages" => Some("labels".to_string()),
+        "Images" => Some("Labels".to_string()),
+        "IMAGES" => Some("LABELS".to_string()),
         _ => None,
     };
-    let Some(last) = parts.iter().rposition(|part| replacement(part).is_some()) else {
-        return vec![beside];
+    let within = |part: &Component| folder_of_labels(part.as_os_str().to_str()?);
+    let folders = &parts[..parts.len().saturating_sub(1)];
+    let last = |replaced: &dyn Fn(&Component) -> Option<String>| {
+        let mut folders = folders.iter().enumerate().rev();
+        folders.find_map(|(position, part)| Some((position, replaced(part)?)))
     };
-    let swap = |(position, part): (usize, &Component)| match replacement(part) {
-        Some(labels) if last == position => labels.into(),
-        _ => part.as_os_str().to_os_string(),
+    let swapped = |(last, labels): (usize, String)| {
+        let swap = |(position, part): (usize, &Component)| match position == last {
+            true => labels.clone().into(),
+            false => part.as_os_str().to_os_string(),
+        };
+        let swapped: PathBuf = parts.iter().enumerate().map(swap).collect();
+        swapped.with_extension("txt")
     };
-    let swapped: PathBuf = parts.iter().enumerate().map(swap).collect();
-    vec![swapped.with_extension("txt"), beside]
+    match (last(&replacement), last(&within)) {
+        (Some(labels), _) => vec![swapped(labels), beside],
+        (None, Some(labels)) => vec![beside, swapped(labels)],
+        (None, None) => vec![beside],
+    }
+}
+
+/// The folder of labels that belongs to a folder of images with other words in its name: `labels_train` for
+/// `images_train`.
+fn folder_of_labels(images: &str) -> Option<String> {
+    let is_attached =
+        || SplitWord::in_name(images).is_some_and(|split| split.rest.contains("images"));
+    let kinds = [
+        ("images", "labels"),
+        ("Images", "Labels"),
+        ("IMAGES", "LABELS"),
+    ];
+    let mut kinds = kinds.into_iter().filter(|(kind, _)| {
+        images.contains(kind) && (words(images).any(|word| word == *kind) || is_attached())
+    });
+    let (kind, labels) = kinds.next()?;
+    Some(images.replacen(kind, labels, 1))
+}
+
+/// Whether a folder of an image has `images` among the words of its name.
+pub(super) fn is_for_images(image: &Path) -> bool {
+    let folders = image.parent().unwrap_or(Path::new("")).iter();
+    let mut names = folders.filter_map(|folder| folder.to_str());
+    names.any(|name| folder_of_labels(name).is_some())
 }
 
 #[cfg(test)]
@@ -142,5 +178,23 @@ mod tests {
             "/images/d/train/labels/a.b.txt"
         );
         assert_eq!(files("flat/a.jpg"), ["flat/a.txt"]);
+        for (images, labels) in [
+            ("images_train", "labels_train"),
+            ("train-images", "train-labels"),
+            ("TrainImages", "TrainLabels"),
+            ("valimages", "vallabels"),
+            ("my images", "my labels"),
+        ] {
+            let found = files(&format!("{images}/a.jpg"));
+            assert_eq!(
+                found,
+                [format!("{images}/a.txt"), format!("{labels}/a.txt")]
+            );
+        }
+        assert_eq!(files("myimages/a.jpg"), ["myimages/a.txt"]);
+        assert_eq!(
+            files("train_images/images/images_1.jpg")[0],
+            "train_images/labels/images_1.txt"
+        );
     }
 }

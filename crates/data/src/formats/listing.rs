@@ -89,7 +89,7 @@ impl Listings {
         let paths: Vec<&Path> = (self.files.iter())
             .map(|file| file.path.as_path())
             .collect();
-        let names = split_names(&paths);
+        let names = split_names(&self.inventory, &paths);
         let mut parts: Vec<(String, usize, Option<String>)> = Vec::new();
         for ((file, name), index) in self.files.iter().zip(names).zip(0..) {
             match file.splits.is_empty() {
@@ -158,6 +158,41 @@ impl Listing {
     fn holds(&self, image: &ListedImage) -> bool {
         self.named.is_none() || image.split == self.named
     }
+
+    /// The path of its file.
+    fn path(&self) -> PathBuf {
+        let root = self.listings.inventory.root();
+        root.join(&self.listings.files[self.file].path)
+    }
+
+    fn finder(&self) -> ImageFinder {
+        let inventory = &self.listings.inventory;
+        let file = self.listings.files[self.file].path.as_path();
+        let split = self.named.as_deref().unwrap_or(&self.name);
+        let folders = image_folders(inventory.root(), file, split);
+        let finder = ImageFinder::new(Arc::clone(inventory), folders);
+        let files = self.listings.files.iter().map(|file| &file.path);
+        finder.of_file(file, files).of_split(split)
+    }
+
+    /// The paths of the images of this split that have names, in their order. `listed` are all images in its file.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if a name points outside the data set.
+    fn locate(
+        &self,
+        listed: &[ListedImage],
+        report: &mut LoadReport,
+    ) -> Result<Vec<PathBuf>, String> {
+        let (own, others): (Vec<&ListedImage>, Vec<&ListedImage>) =
+            listed.iter().partition(|image| self.holds(image));
+        let names = own.iter().map(|image| image.file_name.as_str());
+        let named: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+        let others = others.iter().map(|image| image.file_name.as_str());
+        let others: Vec<&str> = others.collect();
+        locate_all(&self.finder(), &named, &others, report)
+    }
 }
 
 impl SplitReader for Listing {
@@ -185,10 +220,6 @@ impl SplitReader for Listing {
         let label_of: HashMap<&str, usize> = names.zip(0..).collect();
 
         let file = files[self.file].path.as_path();
-        let split = self.named.as_deref().unwrap_or(&self.name);
-        let finder = ImageFinder::new(Arc::clone(inventory), image_folders(root, file, split));
-        let finder = finder.of_file(file, files.iter().map(|file| &file.path));
-        let finder = finder.of_split(split);
         let mut report = LoadReport::default();
         let listed = listed.swap_remove(self.file);
         let objects = listed.iter().flat_map(|image| &image.objects);
@@ -196,14 +227,8 @@ impl SplitReader for Listing {
         if in_shares {
             report.remark(IN_SHARES);
         }
-        let (listed, others): (Vec<ListedImage>, Vec<ListedImage>) =
-            listed.into_iter().partition(|image| self.holds(image));
         let path = root.join(file);
-        let names = listed.iter().map(|image| image.file_name.as_str());
-        let named: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
-        let others = others.iter().map(|image| image.file_name.as_str());
-        let others: Vec<&str> = others.collect();
-        let located = locate_all(&finder, &named, &others, &mut report);
+        let located = self.locate(&listed, &mut report);
         let mut located = (located.map_err(|cause| DataError::Annotations {
             path: path.clone(),
             cause,
@@ -266,7 +291,8 @@ impl SplitReader for Listing {
                 file_name: image.file_name,
             })
         };
-        let images: Vec<AnnotatedImage> = listed.into_iter().filter_map(&mut image).collect();
+        let own = listed.into_iter().filter(|image| self.holds(image));
+        let images: Vec<AnnotatedImage> = own.filter_map(&mut image).collect();
         if images.is_empty() {
             let cause = "no images are listed".to_string();
             return Err(DataError::Annotations { path, cause });
@@ -286,9 +312,19 @@ impl SplitReader for Listing {
     }
 
     fn annotated(&self) -> usize {
-        let root = self.listings.inventory.root();
-        let path = root.join(&self.listings.files[self.file].path);
+        let path = self.path();
         let own = |image: &&ListedImage| !image.file_name.is_empty() && self.holds(image);
         (self.listings.read)(&path).map_or(0, |images| images.iter().filter(own).count())
+    }
+
+    fn has_objects(&self) -> bool {
+        let own = |image: &ListedImage| self.holds(image) && !image.objects.is_empty();
+        (self.listings.read)(&self.path()).map_or(true, |images| images.iter().any(own))
+    }
+
+    fn members(&self) -> HashSet<PathBuf> {
+        let images = (self.listings.read)(&self.path()).unwrap_or_default();
+        let paths = self.locate(&images, &mut LoadReport::default());
+        paths.unwrap_or_default().into_iter().collect()
     }
 }

@@ -23,6 +23,8 @@ mod named_folders;
 mod open;
 mod refusals;
 mod split;
+mod split_folders;
+mod split_word;
 mod sub_folders;
 mod voc;
 mod xml;
@@ -30,6 +32,6 @@ mod yolo;
 mod yolo_description;
 mod yolo_label;
 
-pub use data_folder::{DataFolder, PassedOver};
+pub use data_folder::{DataFolder, PassedOver, PassedOverCause};
 pub use division::Division;
-pub(crate) use split::Role;
+pub(crate) use split::{Role, is_trainval};

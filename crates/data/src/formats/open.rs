@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::inventory::{Inventory, is_part};
 use super::refusals::refusals;
-use super::split::Found;
+use super::split::{Found, names_split};
 use super::{coco, createml, csv, voc, yolo};
 use crate::DataError;
-use crate::files::{file_name, read_text};
+use crate::files::{file_name, has_extension, read_text, stem};
 
 /// Recognizes a layout by the files of a folder, or by a single file that describes the data set, relative to the
 /// folder. `None` if the layout is another one.
@@ -32,8 +32,12 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
     let inventory = Arc::new(Inventory::of(&folder)?);
     // An archive is often unpacked into a folder of its own.
     if let (None, Some(inner)) = (&given, only_folder(&inventory)) {
+        let is_named = names_split(&file_name(&inner));
         match recognize(&inner) {
             Err(DataError::UnknownLayout { .. }) => {}
+            // Its name is that of the only split, unless there are splits in it.
+            Ok(found) if is_named && !found.is_divided() => {}
+            Err(_) if is_named => {}
             found => return found,
         }
     }
@@ -128,16 +132,31 @@ fn is_of_a_description(error: &DataError) -> bool {
     is_coco || is_yolo || name.starts_with("_annotations.")
 }
 
-/// The only subfolder of an inventory, if it holds all files and is not part of a layout.
+/// The only subfolder of an inventory, if it holds all files but documentation and is not part of a layout. It may be
+/// named like a split.
 fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     let folder = |file: &PathBuf| {
         let mut parts = file.components();
         let first = parts.next()?;
         parts.next().map(|_| first.as_os_str().to_os_string())
     };
-    let first = inventory.files().first().and_then(folder)?;
-    let last = inventory.files().last().and_then(folder)?;
-    (first == last && !is_part(Path::new(&first))).then(|| inventory.root().join(first))
+    let mut files = (inventory.files().iter()).filter(|file| !is_documentation(file));
+    let first = files.next()?;
+    let last = folder(files.next_back().unwrap_or(first))?;
+    let first = folder(first)?;
+    let is_wrapper =
+        |name: &Path| !is_part(name) || name.to_str().is_some_and(|name| names_split(name));
+    (first == last && is_wrapper(Path::new(&first))).then(|| inventory.root().join(first))
+}
+
+/// Whether a file at the top is about the data set but not part of it, such as `README.md`.
+fn is_documentation(file: &Path) -> bool {
+    let stem = stem(file).to_lowercase();
+    let is_named = ["readme", "license", "licence", "citation"]
+        .iter()
+        .any(|known| stem.starts_with(known));
+    let is_page = ["md", "pdf"].iter().any(|known| has_extension(file, known));
+    file.components().count() == 1 && (is_named || is_page)
 }
 
 /// The contents of a folder that is not a data set, as in `3 .jpg, 1 .json`.

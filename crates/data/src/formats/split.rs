@@ -1,10 +1,13 @@
 //! The splits of a data set.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::description::Description;
+use super::inventory::Inventory;
+use super::split_word::SplitWord;
 use crate::files::{file_name, stem};
 use crate::{DataError, DetectionDataset, Layout, LoadReport};
 
@@ -25,7 +28,16 @@ pub(super) trait SplitReader: fmt::Debug + Send + Sync {
         false
     }
 
-    /// What was found in the image folders of an empty split but is not read.
+    /// Whether the split may have objects. Without any, nothing can be measured on it.
+    fn has_objects(&self) -> bool {
+        true
+    }
+
+    /// What identifies the images of the split: equal paths in two splits of a data set mean the same image. Empty if
+    /// the split cannot be read.
+    fn members(&self) -> HashSet<PathBuf>;
+
+    /// What was found in the image folders of a split without images or objects but is not read.
     fn left_out(&self) -> LoadReport {
         LoadReport::default()
     }
@@ -96,7 +108,7 @@ impl Found {
 
     /// Whether messages about the folder as a whole belong to the report of this split.
     fn is_reported_with(&self, split: &Split) -> bool {
-        let is_training = |split: &Split| Role::of_word(&split.name) == Some(Role::Train);
+        let is_training = |split: &Split| Role::of_split(&split.name) == Some(Role::Train);
         is_training(split) || !self.splits.iter().any(is_training)
     }
 
@@ -110,6 +122,13 @@ impl Found {
     pub fn annotated(&self) -> usize {
         let readers = self.splits.iter().map(|split| split.reader.annotated());
         readers.sum()
+    }
+
+    /// Whether all images are in splits with names, at least one of which is a word for a split.
+    pub fn is_divided(&self) -> bool {
+        let mut names = self.splits.iter().map(|split| split.name.as_str());
+        names.clone().all(|name| name != ONLY_SPLIT)
+            && names.any(|name| names_split(name) || Role::of_split(name).is_some())
     }
 
     /// The split called `name` in any case, or the only split if `name` is `None`.
@@ -171,14 +190,28 @@ impl Role {
         Self::of(first_word(name))
     }
 
+    /// The role of a split with this name: that of its first word, or else of the only word for a split in it, as in
+    /// `coon_train`. A path is only judged by its first word.
+    pub(crate) fn of_split(name: &str) -> Option<Self> {
+        let of_any_word = || match name.contains(['/', '\\']) {
+            true => None,
+            false => SplitWord::in_name(name)?.role(),
+        };
+        Self::of_word(name).or_else(of_any_word)
+    }
+
     /// The role of a name that is a word for a role, in any case.
     pub(super) fn of(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_lowercase().as_str() {
-            "train" | "training" => Self::Train,
-            "val" | "valid" | "validation" | "dev" => Self::Validation,
-            "test" | "testing" => Self::Test,
-            _ => return None,
-        })
+        let is_any = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(name));
+        if is_any(&["train", "training"]) {
+            Some(Self::Train)
+        } else if is_any(&["val", "valid", "validation", "dev"]) {
+            Some(Self::Validation)
+        } else if is_any(&["test", "testing"]) {
+            Some(Self::Test)
+        } else {
+            None
+        }
     }
 }
 
@@ -190,7 +223,12 @@ fn first_word(name: &str) -> &str {
 
 /// Whether a folder or file with this name holds a split: `train`, `Valid`, `val2017`, `test_set`, but not `device`.
 pub(super) fn names_split(name: &str) -> bool {
-    Role::of_word(name).is_some() || first_word(name).eq_ignore_ascii_case("trainval")
+    Role::of_word(name).is_some() || is_trainval(name)
+}
+
+/// Whether a name starts with the word for the training and the validation images together.
+pub(crate) fn is_trainval(name: &str) -> bool {
+    first_word(name).eq_ignore_ascii_case("trainval")
 }
 
 /// Whether a name is the word for a role, without anything after it.
@@ -198,19 +236,30 @@ pub(super) fn is_role_word(name: &str) -> bool {
     Role::of_word(name).is_some() && first_word(name).len() == name.len()
 }
 
-/// The split that a file belongs to: its outermost folder that names a split.
-pub(super) fn split_of(file: &Path) -> Option<&str> {
-    let folders = file.parent()?.iter().filter_map(|part| part.to_str());
-    folders.into_iter().find(|part| names_split(part))
+/// Of lists of images, those of splits: their names start with a word for a split, or else have one at any place, if one
+/// of them is for training and another one is not.
+pub(super) fn lists_of_splits(mut lists: Vec<&PathBuf>) -> Vec<&PathBuf> {
+    let starts_with_word = |list: &&PathBuf| names_split(&stem(list));
+    if lists.iter().any(starts_with_word) {
+        lists.retain(starts_with_word);
+        return lists;
+    }
+    let is_for_training =
+        |list: &&PathBuf| Some(SplitWord::in_name(&stem(list))?.is_for_training());
+    let is_any = |wanted| {
+        lists
+            .iter()
+            .any(|list| is_for_training(list) == Some(wanted))
+    };
+    match is_any(true) && is_any(false) {
+        true => lists.retain(|list| is_for_training(list).is_some()),
+        false => lists.clear(),
+    }
+    lists
 }
 
-/// The role of the split that a file belongs to, if its folders name one.
-pub(super) fn role_of(file: &Path) -> Option<Role> {
-    split_of(file).and_then(Role::of_word)
-}
-
-/// Distinct split names for these annotation files.
-pub(super) fn split_names(files: &[&Path]) -> Vec<String> {
+/// Distinct split names for these annotation files of a folder.
+pub(super) fn split_names(inventory: &Inventory, files: &[&Path]) -> Vec<String> {
     let name = |file: &&Path| {
         let stem = stem(file);
         if let Some(name) = stem.strip_prefix("instances_") {
@@ -218,7 +267,7 @@ pub(super) fn split_names(files: &[&Path]) -> Vec<String> {
         }
         let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());
         let word = words.find(|word| names_split(word)).map(str::to_string);
-        let folder = || split_of(file).map(str::to_string);
+        let folder = || inventory.split_of(file).map(str::to_string);
         let roboflow = || {
             let folder = file.parent().map(file_name).filter(|name| !name.is_empty());
             folder.filter(|_| stem.starts_with("_annotations"))
@@ -261,7 +310,21 @@ mod tests {
         ] {
             assert!(!names_split(name), "{name}");
         }
-        assert_eq!(split_of(Path::new("images/Train/cam/a.jpg")), Some("Train"));
-        assert_eq!(split_of(Path::new("images/a.jpg")), None);
+    }
+
+    #[test]
+    fn the_role_of_a_split_is_in_its_first_word_or_in_the_only_word_for_a_split() {
+        for (name, role) in [
+            ("train_test", Some(Role::Train)),
+            ("coon_train", Some(Role::Train)),
+            ("trainset", Some(Role::Train)),
+            ("imagesVal", Some(Role::Validation)),
+            ("a/b_test", None),
+            ("trainval", None),
+            ("x_train_test", None),
+            ("all", None),
+        ] {
+            assert_eq!(Role::of_split(name), role, "{name}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::spelling::folded;
+use super::split_word::{SplitWord, words};
+use crate::spelling::{composed, folded};
 
 /// Names of folders, in lower case, that only say what kind of files they hold.
 const KINDS: [&str; 15] = [
@@ -28,11 +29,25 @@ pub(super) fn is_kind(folder: &str) -> bool {
     KINDS.contains(&folded(folder).as_str())
 }
 
-/// The folders of a file as [folded] names, without those for a kind of files.
+/// The folders of a file as [folded] names, without those for a kind of files. In the names of splits, such as
+/// `train_labels`, the word for a kind is replaced, so that they equal those of `train_images`.
 pub(super) fn sub_folders(file: &Path) -> Vec<String> {
     let folders = file.parent().unwrap_or(Path::new("")).iter();
-    let folders = folders.map(|part| folded(&part.to_string_lossy()));
-    folders
-        .filter(|part| !KINDS.contains(&part.as_str()))
-        .collect()
+    let folders = folders.map(|part| part.to_string_lossy());
+    let names = folders
+        .filter(|part| !is_kind(part))
+        .map(|part| match SplitWord::in_name(&part) {
+            Some(_) => with_any_kind(&composed(&part)),
+            None => folded(&part),
+        });
+    names.collect()
+}
+
+/// The words of a name, those for a kind of files replaced.
+fn with_any_kind(name: &str) -> String {
+    let words = words(name).map(|word| match is_kind(word) {
+        true => "*".to_string(),
+        false => folded(word),
+    });
+    words.collect::<Vec<_>>().join("_")
 }

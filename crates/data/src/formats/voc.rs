@@ -12,7 +12,7 @@ use super::image_finder::{ImageFinder, slashed};
 use super::inventory::{Inventory, equal_at_end, unique_max};
 use super::listed_images::remark_on_unlisted;
 use super::named_folders::{Claim, NamedFolder, NamedFolders, wrong_claims};
-use super::split::{Found, ONLY_SPLIT, Split, SplitReader, names_split, role_of, split_of, title};
+use super::split::{Found, ONLY_SPLIT, Split, SplitReader, lists_of_splits, names_split, title};
 use super::sub_folders::{is_kind, sub_folders};
 use super::xml::{Element, Fault};
 use crate::decoding::{is_image, is_unread_image};
@@ -114,9 +114,14 @@ pub(super) fn find(
         false => (lists.into_iter())
             .map(|(name, lists)| (name, Members::Lists(lists)))
             .collect(),
-        true => (by_folder(&set).into_iter())
-            .map(|(name, files)| (name, Members::Files(files)))
-            .collect(),
+        true => {
+            let splits = by_folder(&set);
+            set.report_unannotated(&splits, &mut report);
+            let splits = splits.into_iter();
+            splits
+                .map(|(name, files)| (name, Members::Files(files)))
+                .collect()
+        }
     };
     let split = |(name, members): (String, Members)| {
         let set = Arc::clone(&set);
@@ -195,18 +200,18 @@ struct Match {
     folder: NamedFolder,
 }
 
-/// The split of a list for a single class: `train` for `cat_train`.
-fn split_of_class_list(stem: &str) -> Option<&str> {
-    let (_, split) = stem.rsplit_once('_')?;
-    names_split(split).then_some(split)
-}
-
 /// The files of each split, from the folder of the annotation file or else of its image.
 fn by_folder(set: &VocSet) -> BTreeMap<String, Vec<usize>> {
     let mut splits: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (file, index) in set.files.iter().zip(0..) {
-        let of_image = || split_of(set.images_by_stem(index, &XmlFile::default()).first()?);
-        let name = split_of(file).or_else(of_image).unwrap_or(ONLY_SPLIT);
+        let inventory = &set.inventory;
+        let of_image = || {
+            let images = set.images_by_stem(index, &XmlFile::default());
+            inventory.split_of(images.first()?)
+        };
+        let name = (inventory.split_of(file))
+            .or_else(of_image)
+            .unwrap_or(ONLY_SPLIT);
         splits.entry(name.to_string()).or_default().push(index);
     }
     splits
@@ -224,9 +229,9 @@ impl VocSet {
             let mut of_classes: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
             for file in texts.iter().copied().filter(|file| is_in(file, folder)) {
                 let name = stem(file);
-                match split_of_class_list(&name) {
+                match self.split_of_class_list(file) {
                     Some(split) if self.is_of_one_class(file)? => {
-                        let lists = of_classes.entry(split.to_string()).or_default();
+                        let lists = of_classes.entry(split).or_default();
                         lists.push(file.clone());
                     }
                     _ => lists.entry(name).or_default().push(file.clone()),
@@ -241,7 +246,7 @@ impl VocSet {
             .into_iter()
             .filter(|file| file.components().count() == 1);
         let mut lists = BTreeMap::new();
-        for file in at_top.filter(|file| names_split(&stem(file))) {
+        for file in lists_of_splits(at_top.collect()) {
             let text = read_text(&self.inventory.root().join(file))?;
             let is_annotated = |(_, line): (usize, &str)| !self.resolve(file, line).is_empty();
             let is_list = match lines(&text).next() {
@@ -258,6 +263,21 @@ impl VocSet {
             }
         }
         Ok(lists)
+    }
+
+    /// The split of a list for a single class: `train` for `cat_train.txt`, or any split with a list beside it, as in
+    /// `cat_default.txt` beside `default.txt`.
+    fn split_of_class_list(&self, list: &Path) -> Option<String> {
+        let name = stem(list);
+        let ends = name.match_indices('_').map(|(at, _)| &name[at + 1..]);
+        let has_list = |split: &&str| {
+            let file = list.with_file_name(format!("{split}.txt"));
+            !split.is_empty() && self.inventory.contains(&file)
+        };
+        let last = || name.rsplit_once('_').map(|(_, split)| split);
+        let split = (ends.into_iter().find(has_list))
+            .or_else(|| last().filter(|split| names_split(split)))?;
+        Some(split.to_string())
     }
 
     /// Whether a list is one of VOC's lists for a single class (`cat_train.txt`). Image names may also have spaces.
@@ -284,6 +304,25 @@ impl VocSet {
         unused
             .map(|file| format!("{}: image list not used", file.display()))
             .collect()
+    }
+
+    /// Adds remarks on images in folders of splits without annotations.
+    fn report_unannotated(&self, splits: &BTreeMap<String, Vec<usize>>, report: &mut LoadReport) {
+        let mut unannotated: BTreeMap<&str, Tally> = BTreeMap::new();
+        for image in self.inventory.images() {
+            let split = self.inventory.split_of(image);
+            let mut same = self.inventory.with_stem(&stem(image));
+            if let Some(split) = split.filter(|split| !splits.contains_key(*split))
+                && !same.any(|file| has_extension(file, "xml"))
+            {
+                unannotated.entry(split).or_default().add(image.display());
+            }
+        }
+        for (split, images) in unannotated {
+            report.remark(format!(
+                "'{split}' is no split: its images have no annotations: {images}"
+            ));
+        }
     }
 
     /// The annotation files that match a line of a list. Only the best kind of match is returned: the path that the line
@@ -339,10 +378,9 @@ impl VocSet {
     fn has_image(&self, line: &str) -> bool {
         bare_names(line).any(|bare| {
             let (name, folder) = (file_name(&bare), NamedFolder::relative(sub_folders(&bare)));
-            let mut images = self
-                .inventory
-                .with_stem(&name)
-                .filter(|file| is_image(file) && composed(&stem(file)) == composed(&name));
+            let mut images = (self.inventory.with_stem(&name))
+                .filter(|file| is_image(file) || is_unread_image(file))
+                .filter(|file| composed(&stem(file)) == composed(&name));
             images.any(|image| folder.agrees_with(&sub_folders(image)))
         })
     }
@@ -365,7 +403,7 @@ impl VocSet {
     /// is probably the image of another annotation file, the path where the image was expected.
     fn locate(&self, index: usize, content: &XmlFile) -> Result<PathBuf, String> {
         let file = &self.files[index];
-        let role = role_of(file);
+        let role = self.inventory.role_of(file);
         let named = || match content.file_name.is_empty() {
             true => format!("{}.jpg", stem(file)),
             false => content.file_name.clone(),
@@ -471,14 +509,16 @@ impl VocSet {
     fn images_by_stem(&self, index: usize, content: &XmlFile) -> Vec<&Path> {
         let file = &self.files[index];
         let stem = stem(file);
-        let role = role_of(file);
-        let is_of_split =
-            |image: &&Path| role.is_none() || role_of(image).is_none_or(|own| Some(own) == role);
+        let inventory = &self.inventory;
+        let role = inventory.role_of(file);
+        let is_of_split = |image: &&Path| {
+            role.is_none() || inventory.role_of(image).is_none_or(|own| Some(own) == role)
+        };
         let is_of_file = |image: &&Path| {
             let is_picture = is_image(image) || is_unread_image(image);
             is_picture && !self.is_of_others(index, image)
         };
-        let same = || self.inventory.with_stem(&stem).filter(is_of_split);
+        let same = || inventory.with_stem(&stem).filter(is_of_split);
         let all = || same().filter(is_of_file);
         let of_stem = |image: &&Path| crate::files::stem(image) == stem;
         let read: Vec<&Path> = all().filter(|image| is_image(image)).collect();
@@ -631,19 +671,48 @@ impl SplitReader for VocSplit {
     fn is_empty(&self) -> bool {
         self.annotated() == 0
     }
+
+    fn has_objects(&self) -> bool {
+        let Ok((members, _)) = self.found_members(&mut LoadReport::default()) else {
+            return true;
+        };
+        let root = self.set.inventory.root();
+        let has_objects = |index: &usize| {
+            let text = read_text(&root.join(&self.set.files[*index]));
+            text.map_or(true, |text| text.contains("<object"))
+        };
+        members.par_iter().any(has_objects)
+    }
+
+    fn members(&self) -> HashSet<PathBuf> {
+        let found = self.found_members(&mut LoadReport::default());
+        let members = found.map_or_else(|_| Vec::new(), |(members, _)| members);
+        let files = members.into_iter().map(|index| &self.set.files[index]);
+        files.cloned().collect()
+    }
 }
 
 impl VocSplit {
     /// The indices of the annotation files of the split, each once. Listed images without one are skipped and counted, as
     /// are images that no list names.
     fn members(&self, report: &mut LoadReport) -> Result<Vec<usize>, DataError> {
-        let lists = match &self.members {
-            Members::Files(files) => return Ok(files.clone()),
-            Members::Lists(lists) => lists,
-        };
+        let (members, unannotated) = self.found_members(report)?;
+        unannotated.report_to(report, members.len())?;
+        Ok(members)
+    }
+
+    /// The indices of the annotation files of the split, each once, and the listed images without one.
+    fn found_members(
+        &self,
+        report: &mut LoadReport,
+    ) -> Result<(Vec<usize>, Unannotated), DataError> {
         let mut members = Vec::new();
         let mut seen = HashSet::new();
         let mut unannotated = Unannotated::default();
+        let lists = match &self.members {
+            Members::Files(files) => return Ok((files.clone(), unannotated)),
+            Members::Lists(lists) => lists,
+        };
         for list in lists {
             let path = self.set.inventory.root().join(list);
             let text = read_text(&path)?;
@@ -691,8 +760,7 @@ impl VocSplit {
                 }
             }
         }
-        unannotated.report_to(report, members.len())?;
-        Ok(members)
+        Ok((members, unannotated))
     }
 }
 

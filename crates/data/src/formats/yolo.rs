@@ -11,10 +11,10 @@ use rayon::prelude::*;
 use super::description::{AnnotatedImage, AnnotatedObject, Description, Place};
 use super::image_finder::{ImageFinder, plain, slashed};
 use super::inventory::{Inventory, unique_max};
-use super::label_files::{LabelFiles, LabelPath, expected_places};
+use super::label_files::{LabelFiles, LabelPath, expected_places, is_for_images};
 use super::listed_images::{Located, settle};
 use super::split::{
-    Found, ONLY_SPLIT, Role, Split, SplitReader, names_split, role_of, split_of, title,
+    Found, ONLY_SPLIT, Role, Split, SplitReader, is_trainval, lists_of_splits, names_split, title,
 };
 use super::yolo_description::{YoloDescription, class_names};
 use super::yolo_label::{Label, LabelFormat, is_label_text, refusal};
@@ -222,8 +222,7 @@ fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
         0 => return Ok(None),
         count => format!("{count} images with label files"),
     };
-    let lists = image_lists(inventory).into_iter();
-    let lists = lists.filter(|list| names_split(&stem(list)));
+    let lists = lists_of_splits(image_lists(inventory)).into_iter();
     let lists: Vec<PathBuf> = lists.map(|list| inventory.root().join(list)).collect();
     set.report_unused(&lists.iter().cloned().collect(), &mut report);
     if lists.is_empty() {
@@ -350,7 +349,9 @@ impl YoloSet {
         let labeled: HashSet<PathBuf> = labeled.map(|image| folder(image)).collect();
         // Other images, such as plots, do not belong to the data set.
         let is_of_set = |image: &Path| {
-            labeled.contains(&folder(image)) || image.iter().any(|part| part == "images")
+            labeled.contains(&folder(image))
+                || image.iter().any(|part| part == "images")
+                || inventory.split_of(image).is_some() && is_for_images(image)
         };
         let files = inventory.files().iter();
         let images =
@@ -359,13 +360,13 @@ impl YoloSet {
         for image in images {
             let path = inventory.root().join(image);
             splits
-                .entry(split_of(image).unwrap_or(ONLY_SPLIT))
+                .entry(inventory.split_of(image).unwrap_or(ONLY_SPLIT))
                 .or_default()
                 .push(path);
         }
-        let roles: Vec<Option<Role>> = splits.keys().map(|name| Role::of_word(name)).collect();
-        let is_rest =
-            roles.contains(&Some(Role::Validation)) && !roles.contains(&Some(Role::Train));
+        let has = |role| splits.keys().any(|name| Role::of_split(name) == Some(role));
+        let is_for_training = has(Role::Train) || splits.keys().any(|name| is_trainval(name));
+        let is_rest = has(Role::Validation) && !is_for_training;
         if splits.is_empty() {
             splits.insert(ONLY_SPLIT, Vec::new());
         } else if is_rest && let Some(rest) = splits.remove(ONLY_SPLIT) {
@@ -491,6 +492,7 @@ impl YoloSet {
         }
         let first = used.first().copied().unwrap_or(top);
         let names = class_names(&root.join(first))?;
+        let role_of = |list: &Path| self.inventory.role_of(list);
         let role = role_of(first);
         for other in lists.into_iter().filter(|other| *other != first) {
             let is_used = used.contains(&other);
@@ -638,7 +640,7 @@ impl YoloSplit {
         let roots = [vec![base], self.set.roots.clone()].concat();
         let finder = ImageFinder::new(Arc::clone(&self.set.inventory), roots);
         let finder = finder.of_split(&self.name);
-        let role = Role::of_word(&self.name);
+        let role = Role::of_split(&self.name);
         let located = lines(&text).map(|(line, name)| {
             let path = finder
                 .find(name)
@@ -884,11 +886,37 @@ impl SplitReader for YoloSplit {
         }
     }
 
+    fn has_objects(&self) -> bool {
+        // An unreadable file may have some: reading the split then reports the error.
+        let has_lines = |labels: LabelPath| {
+            read_text(&labels.path).map_or(true, |text| lines(&text).next().is_some())
+        };
+        let has_objects = |image: &PathBuf| self.set.labels.of(image).is_some_and(has_lines);
+        self.images()
+            .map_or(true, |images| images.paths.par_iter().any(has_objects))
+    }
+
+    fn members(&self) -> HashSet<PathBuf> {
+        let images = self.images().map(|images| images.paths.iter().cloned());
+        images.map(Iterator::collect).unwrap_or_default()
+    }
+
     fn left_out(&self) -> LoadReport {
         let mut report = LoadReport::default();
         if let Ok(images) = self.images() {
+            let labels = images
+                .paths
+                .par_iter()
+                .map(|image| self.set.labels.of(image));
+            let labels: Vec<Option<LabelPath>> = labels.collect();
+            let used = labels.iter().flatten().map(|labels| labels.path.as_path());
+            let used: HashSet<&Path> = used.collect();
+            let unlabeled = images.paths.iter().zip(&labels);
+            let unlabeled = unlabeled.filter(|(_, labels)| labels.is_none());
+            let unlabeled: Vec<&PathBuf> = unlabeled.map(|(image, _)| image).collect();
             self.record_unread(images, &mut report);
-            self.record_orphans(images, &HashSet::new(), &mut report);
+            self.report_unlabeled(&unlabeled, &used, &mut report);
+            self.record_orphans(images, &used, &mut report);
         }
         report
     }

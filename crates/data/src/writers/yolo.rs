@@ -11,7 +11,7 @@ use serde_saphyr::{ser_options, to_string_with_options};
 use super::layout_writer::{LayoutWriter, write_text};
 use super::report::{WriteFinding, WriteReport};
 use super::splits::WrittenSplit;
-use crate::formats::Role;
+use crate::formats::{Role, is_trainval};
 use crate::{Category, DataError, ImageRecord, Object};
 
 /// `data.yaml`, `images/SPLIT/` and `labels/SPLIT/`.
@@ -77,17 +77,18 @@ enum Places {
 }
 
 impl<'a> DataYaml<'a> {
-    /// Lists the training, validation and test splits: `data.yaml` has no others. A single split becomes the training
-    /// split.
+    /// Lists the training, validation and test splits: `data.yaml` has no others. A single split, or `trainval` without
+    /// a training split, becomes the training split.
     fn of(categories: &'a [Category], splits: &[WrittenSplit], report: &mut WriteReport) -> Self {
         let mut places: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+        let has_training = splits.iter().any(|split| key(&split.name) == Some("train"));
         for WrittenSplit { name, .. } in splits {
             let place = format!("images/{name}");
             if let Some(key) = key(name) {
                 places.entry(key).or_default().push(place);
-            } else if splits.len() == 1 {
+            } else if splits.len() == 1 || (is_trainval(name) && !has_training) {
                 report.remark(format!("data.yaml lists the split '{name}' as 'train'"));
-                places.insert("train", vec![place]);
+                places.entry("train").or_default().push(place);
             } else {
                 report.remark(format!(
                     "data.yaml does not list the split '{name}': it is not a training, validation or test split"
@@ -111,7 +112,7 @@ impl<'a> DataYaml<'a> {
 
 /// The key of `data.yaml` for a split with this name.
 fn key(split: &str) -> Option<&'static str> {
-    Role::of_word(split).map(|role| match role {
+    Role::of_split(split).map(|role| match role {
         Role::Train => "train",
         Role::Validation => "val",
         Role::Test => "test",

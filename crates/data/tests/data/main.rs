@@ -13,6 +13,7 @@ mod named_images;
 mod orientation;
 mod reproducible;
 mod round_trips;
+mod splits;
 mod tool_exports;
 mod video;
 mod writers;
