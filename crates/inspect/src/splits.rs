@@ -2,7 +2,7 @@
 
 use std::{fmt, path::Path};
 
-use fcos_burn_data::{DataError, DataFolder, DetectionDataset, Division, ImageRecord};
+use fcos_burn_data::{DataError, DataFolder, DetectionDataset, Division, ImageRecord, LoadReport};
 use serde::Serialize;
 
 use crate::picture::Picture;
@@ -116,11 +116,31 @@ impl Splits {
         }
         match first_error {
             Some(error) if splits.splits.is_empty() => Err(error),
-            _ => Ok(match division.and_then(|division| division.share) {
-                Some(share) => splits.with_held_out(share),
+            _ => Ok(match division {
+                Some(division) => {
+                    let splits = match division.share {
+                        Some(share) => splits.with_held_out(share),
+                        None => splits,
+                    };
+                    splits.with_left_out(folder.left_out(division))
+                }
                 None => splits,
             }),
         }
+    }
+
+    /// Reports what is left out with the validation split, or else with the training split.
+    fn with_left_out(mut self, left_out: LoadReport) -> Self {
+        let position = |purpose| {
+            self.splits
+                .iter()
+                .position(|split| split.purpose == purpose)
+        };
+        let reported = position(Purpose::Validation).or_else(|| position(Purpose::Training));
+        if let Some(split) = reported.and_then(|index| self.splits.get_mut(index)) {
+            split.dataset = split.dataset.clone().with_report(left_out);
+        }
+        self
     }
 
     /// Reads one split of a folder.

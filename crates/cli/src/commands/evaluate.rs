@@ -239,7 +239,7 @@ fn open_split(args: &Args, run: Option<&RunConfig>) -> Result<DetectionDataset, 
         Some(data) => open_divided(&data, split),
         None => Ok(match split {
             Some(split) => source.open(split)?,
-            None => source.open(&source.evaluation_split()?)?,
+            None => source.open_for_evaluation()?,
         }),
     }
 }

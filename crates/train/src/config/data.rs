@@ -118,6 +118,21 @@ impl DataSource {
         }
     }
 
+    /// Opens the split to [evaluate](Self::evaluation_split), and tells which splits for validation are not evaluated.
+    ///
+    /// # Errors
+    ///
+    /// Fails if no split is recognizable as the one for validation, or its files cannot be read.
+    pub fn open_for_evaluation(&self) -> Result<DetectionDataset, Error> {
+        let source = OpenSource::of(self)?;
+        let OpenSource::Folder(folder) = &source else {
+            return source.read(&self.evaluation_split()?);
+        };
+        let split = folder.evaluation_split()?;
+        let left_out = folder.left_out_of_evaluation(split);
+        Ok(folder.read(split)?.with_report(left_out))
+    }
+
     /// Opens a split by name. The built-in sets and individually given COCO files have the
     /// splits `train` and `val`.
     ///
@@ -383,8 +398,7 @@ impl DataConfig {
     /// Fails as [`DataSource::open`] and [`DetectionDataset::hold_out`] do.
     pub fn open_splits(&self) -> Result<(DetectionDataset, DetectionDataset), Error> {
         let source = OpenSource::of(&self.source)?;
-        let (train, val) = self.read_splits(&source)?;
-        Ok((train, self.with_passed_over(val, &source)))
+        self.read_splits(&source)
     }
 
     /// Fails if the part that is held out has the name of another split, which could then not be opened.
@@ -404,36 +418,21 @@ impl DataConfig {
         source: &OpenSource,
     ) -> Result<(DetectionDataset, DetectionDataset), Error> {
         let train = source.read(&self.train_split)?;
-        match self.val_share {
-            Some(share) => Ok(train.hold_out(share)?),
-            None => Ok((train, source.read(&self.val_split)?)),
-        }
+        let (train, val) = match self.val_share {
+            Some(share) => train.hold_out(share)?,
+            None => (train, source.read(&self.val_split)?),
+        };
+        Ok((train, self.with_left_out(val, source)))
     }
 
-    /// Tells which splits would have been validated on if they had images.
-    fn with_passed_over(&self, mut val: DetectionDataset, source: &OpenSource) -> DetectionDataset {
+    /// Tells which splits are not used.
+    fn with_left_out(&self, val: DetectionDataset, source: &OpenSource) -> DetectionDataset {
         let OpenSource::Folder(folder) = source else {
             return val;
         };
-        let instead = match self.val_share {
-            Some(_) => "a share is held out",
-            None if folder.validation_split() == Some(self.val_split.as_str()) => {
-                &format!("'{}' is validated on", self.val_split)
-            }
-            // Chosen by name, whatever other splits there are.
-            None => return val,
-        };
-        let passed_over = folder.passed_over().into_iter();
-        for split in
-            passed_over.filter(|other| !source.is_same_split(&other.split, &self.train_split))
-        {
-            let told = format!("{split}: {instead} instead");
-            val = match split.left_out.is_clean() {
-                true => val.with_remark(told),
-                false => val.with_note(told),
-            };
-        }
-        val
+        let mut division = Division::new(&self.train_split, &self.val_split);
+        division.share = self.val_share;
+        val.with_report(folder.left_out(&division))
     }
 
     /// Opens a split by name: the one to train on, without what is held out of it; the one to
@@ -445,7 +444,11 @@ impl DataConfig {
     pub fn open(&self, split: &str) -> Result<DetectionDataset, Error> {
         let source = OpenSource::of(&self.source)?;
         if self.val_share.is_none() {
-            source.read(split)
+            let dataset = source.read(split)?;
+            Ok(match source.is_same_split(split, &self.val_split) {
+                true => self.with_left_out(dataset, &source),
+                false => dataset,
+            })
         } else if split == self.val_split {
             Ok(self.read_splits(&source)?.1)
         } else if source.is_same_split(split, &self.train_split) {
