@@ -144,8 +144,7 @@ fn only_folder(inventory: &Inventory) -> Option<PathBuf> {
     let first = files.next()?;
     let last = folder(files.next_back().unwrap_or(first))?;
     let first = folder(first)?;
-    let is_wrapper =
-        |name: &Path| !is_part(name) || name.to_str().is_some_and(|name| names_split(name));
+    let is_wrapper = |name: &Path| !is_part(name) || name.to_str().is_some_and(names_split);
     (first == last && is_wrapper(Path::new(&first))).then(|| inventory.root().join(first))
 }
 
