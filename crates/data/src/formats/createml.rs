@@ -36,6 +36,7 @@ pub(super) fn find(
         inventory: Arc::clone(inventory),
         files: files.collect(),
         classes: Vec::new(),
+        names: Vec::new(),
         read: |path| {
             let images = parse(&read_text(path)?);
             images.map_err(|cause| DataError::Annotations {
@@ -108,6 +109,7 @@ impl Entry {
         let objects = objects.map(|(annotation, number)| ListedObject {
             class: annotation.label.map(|label| label.0).unwrap_or_default(),
             corners: annotation.coordinates.and_then(Coordinates::corners),
+            iscrowd: false,
             place: Place::Annotation(number.to_string()),
         });
         ListedImage {

@@ -11,12 +11,16 @@ use super::candidates::{Candidates, names_annotations};
 use super::description::{Place, corners};
 use super::inventory::Inventory;
 use super::listing::{ListedFile, ListedImage, ListedObject, Listings};
+use super::listing_classes::ClassNames;
 use super::split::{Found, ONLY_SPLIT, Role, is_role_word, names_split, split_names};
 use crate::files::{read_text, shown, start_of, stem};
 use crate::{Category, DataError, Layout, LoadReport};
 
 /// A column with more values than this does not name splits.
 const MAX_SPLITS: usize = 50;
+
+/// The class of all objects of a table without a column for it.
+const ONLY_CLASS: &str = "object";
 
 /// The extensions of tables.
 pub(super) const EXTENSIONS: [&str; 2] = ["csv", "tsv"];
@@ -26,7 +30,7 @@ pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
 ) -> Result<Option<Found>, DataError> {
-    let (mut files, mut lists) = (Vec::new(), Vec::new());
+    let (mut files, mut lists, mut names) = (Vec::new(), Vec::new(), Vec::new());
     let Candidates {
         files: candidates,
         mut report,
@@ -58,6 +62,12 @@ pub(super) fn find(
             Content::Boxes if given.is_none_or(|given| given == file) => {
                 let header = header(&start);
                 unused.extend(header.iter().flat_map(|header| header.unused.clone()));
+                if header.as_ref().is_some_and(|header| !header.has_class) {
+                    report.remark(format!(
+                        "{}: no column for the class: all objects are of one class, '{ONLY_CLASS}'",
+                        file.display()
+                    ));
+                }
                 let splits = match header.and_then(|header| header.split) {
                     Some(column) => splits(inventory, file, &column, &parsed(&path)?, &mut report),
                     None => Vec::new(),
@@ -68,8 +78,16 @@ pub(super) fn find(
                 });
             }
             Content::Classes if names_classes(file) => lists.push(path),
+            Content::Names if names_classes(file) => match names_of(&path) {
+                Ok(pairs) => names.push(ClassNames {
+                    file: file.to_path_buf(),
+                    names: pairs,
+                }),
+                // It may be about something else.
+                Err(error) => report.remark(format!("not read: {error}")),
+            },
             // A split may be missing because of this.
-            Content::Other if given.is_none() && names_annotations(file) => {
+            Content::Other | Content::Names if given.is_none() && names_annotations(file) => {
                 let cause = refusal(&start);
                 report.remark(format!("{}: not read: {cause}", file.display()));
             }
@@ -88,6 +106,7 @@ pub(super) fn find(
         inventory: Arc::clone(inventory),
         files,
         classes: classes(&lists)?,
+        names,
         read: |path| Ok(parsed(path)?.images),
     };
     Ok(Some(listings.found().with_report(report)))
@@ -194,6 +213,11 @@ fn classes(lists: &[PathBuf]) -> Result<Vec<Category>, DataError> {
         .collect())
 }
 
+/// The names of classes by their codes.
+fn names_of(path: &Path) -> Result<HashMap<String, String>, DataError> {
+    parse_names(&read_text(path)?).map_err(|fault| fault.in_file(path))
+}
+
 /// A malformed file.
 #[derive(Debug, PartialEq)]
 struct Fault {
@@ -226,6 +250,8 @@ enum Content {
     Boxes,
     /// The ids of classes.
     Classes,
+    /// Two texts a row, which may be the codes of classes and their names.
+    Names,
     /// Something else.
     Other,
 }
@@ -245,8 +271,13 @@ fn content(start: &str) -> Content {
     let second = rows.next().and_then(Result::ok).map(|(_, row)| row);
     let is_class = |row: &StringRecord| row.len() == 2 && row[1].parse::<u64>().is_ok();
     let is_header = first.len() == 2 && CLASS.contains(&plain(&first[0]).as_str());
-    match is_class(&first) || (is_header && second.as_ref().is_some_and(is_class)) {
-        true => Content::Classes,
+    if is_class(&first) || (is_header && second.as_ref().is_some_and(is_class)) {
+        return Content::Classes;
+    }
+    let is_name = |field: &str| !field.is_empty() && field.parse::<f64>().is_err();
+    let is_pair = |row: &StringRecord| row.len() == 2 && !row[0].is_empty() && is_name(&row[1]);
+    match is_pair(&first) && second.as_ref().is_none_or(is_pair) {
+        true => Content::Names,
         false => Content::Other,
     }
 }
@@ -274,7 +305,7 @@ pub(super) fn refusal(start: &str) -> String {
 
 /// Whether a file that starts with this text is a table of boxes or a list of classes.
 pub(super) fn is_known(start: &str) -> bool {
-    content(start) != Content::Other
+    matches!(content(start), Content::Boxes | Content::Classes)
 }
 
 /// What the header of a table says besides where the boxes are.
@@ -283,6 +314,8 @@ struct Header {
     split: Option<String>,
     /// The columns that are not used, as messages show them.
     unused: Vec<String>,
+    /// Whether a column names the class.
+    has_class: bool,
 }
 
 /// The header of a table that starts with this text; `None` if it has none or lacks a column.
@@ -295,6 +328,7 @@ fn header(start: &str) -> Option<Header> {
     Some(Header {
         split: columns.split.map(|column| named(column).to_string()),
         unused: unused.collect(),
+        has_class: columns.class.is_some(),
     })
 }
 
@@ -388,6 +422,7 @@ fn parse(text: &str) -> Result<Table, Fault> {
             .extend(row.object.map(|(class, corners)| ListedObject {
                 class,
                 corners,
+                iscrowd: row.is_group,
                 place,
             }));
     }
@@ -467,6 +502,29 @@ fn parse_classes(text: &str) -> Result<BTreeMap<u64, String>, Fault> {
         }
     }
     Ok(classes)
+}
+
+/// Reads a table of `code,name`. A header does no harm: no class has its code.
+fn parse_names(text: &str) -> Result<HashMap<String, String>, Fault> {
+    let mut names: HashMap<String, String> = HashMap::new();
+    for row in Rows::of(text) {
+        let (line, row) = row?;
+        let [code, name] = [0, 1].map(|field| row.get(field).unwrap_or_default());
+        if row.len() != 2 || name.is_empty() {
+            let row = shown_row(&row);
+            let cause = format!("expected the code of a class and its name, found '{row}'");
+            return Err(Fault { line, cause });
+        }
+        match names.insert(code.to_string(), name.to_string()) {
+            Some(other) if other != name => {
+                let code = shown(code);
+                let cause = format!("the class {code} is called '{other}' and '{name}'");
+                return Err(Fault { line, cause });
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
 }
 
 /// The rows of a text that are not blank, with their line numbers. Fields are trimmed.
@@ -601,9 +659,12 @@ struct Table {
 struct Columns {
     file_name: usize,
     edges: Edges,
-    class: usize,
+    /// `None` if all objects are of one class.
+    class: Option<usize>,
     size: Option<[usize; 2]>,
     split: Option<usize>,
+    /// The column that tells groups from single objects.
+    group: Option<usize>,
 }
 
 /// The columns of a box.
@@ -634,10 +695,17 @@ const FILE_NAME: &[&str] = &[
     "imagename",
     "imagefilename",
     "imagefile",
+    "imgpath",
+    "imgname",
+    "imgfilename",
+    "imgfile",
+    "fname",
     "image",
     "img",
     "file",
     "imageid",
+    "imgid",
+    "frame",
     "name",
 ];
 const CLASS: &[&str] = &[
@@ -702,6 +770,8 @@ const SPLIT: &[&str] = &[
     "partition",
     "mluse",
 ];
+/// Whether the box is around several objects: Open Images' name, and COCO's.
+const GROUP: &[&str] = &["isgroupof", "iscrowd"];
 const SIZE: [&[&str]; 2] = [
     &["width", "imagewidth", "imgwidth"],
     &["height", "imageheight", "imgheight"],
@@ -721,6 +791,8 @@ struct Row {
     object: Option<(String, Option<[f64; 4]>)>,
     /// Its split, if it is given.
     split: Option<String>,
+    /// Whether the object is a group.
+    is_group: bool,
 }
 
 /// The image size in a row.
@@ -737,9 +809,10 @@ impl Columns {
     const POSITIONAL: Self = Self {
         file_name: 0,
         edges: Edges::Corners([1, 2, 3, 4]),
-        class: 5,
+        class: Some(5),
         size: None,
         split: None,
+        group: None,
     };
 
     /// The columns that a header names; `None` if the row is not a header.
@@ -796,12 +869,13 @@ impl Columns {
             Ok(Self {
                 file_name,
                 edges,
-                class: required(class, CLASS)?,
+                class,
                 size: match SIZE.map(find_free) {
                     [Some(width), Some(height)] => Some([width, height]),
                     _ => None,
                 },
                 split: find(SPLIT),
+                group: find(GROUP),
             })
         };
         Some(columns())
@@ -822,7 +896,7 @@ impl Columns {
 
     /// Whether a column is read.
     fn uses(&self, column: usize) -> bool {
-        let others = [Some(self.file_name), Some(self.class), self.split];
+        let others = [Some(self.file_name), self.class, self.split, self.group];
         others.contains(&Some(column))
             || self.edges.columns().contains(&column)
             || self.size.is_some_and(|size| size.contains(&column))
@@ -842,7 +916,8 @@ impl Columns {
         let columns = self.edges.columns();
         // pandas may write `nan` for an image without objects.
         let is_missing = |field: &str| field.is_empty() || field.eq_ignore_ascii_case("nan");
-        let (file_name, class) = (field(self.file_name)?, field(self.class)?);
+        let file_name = field(self.file_name)?;
+        let class = self.class.map(field).transpose()?;
         let (mut edges, mut is_blank) = ([None; 4], true);
         for (edge, column) in edges.iter_mut().zip(columns) {
             let field = field(column)?;
@@ -857,8 +932,14 @@ impl Columns {
             }),
             _ => None,
         };
-        let object = (!is_blank || !is_missing(class) || file_name.is_empty())
-            .then(|| (class.to_string(), edges));
+        let has_object = !is_blank || class.is_some_and(|class| !is_missing(class));
+        let object = (has_object || file_name.is_empty())
+            .then(|| (class.unwrap_or(ONLY_CLASS).to_string(), edges));
+        // Open Images has -1 where it is not known.
+        let is_yes = |field: &str| {
+            field.parse::<f64>().is_ok_and(|value| value > 0.0)
+                || field.eq_ignore_ascii_case("true")
+        };
         let size = match self.size {
             None => Size::Missing,
             Some([width, height]) => match (extent(field(width)?), extent(field(height)?)) {
@@ -875,6 +956,7 @@ impl Columns {
             split: (self.split.and_then(|column| row.get(column)))
                 .filter(|split| !split.is_empty())
                 .map(str::to_string),
+            is_group: (self.group.and_then(|column| row.get(column))).is_some_and(is_yes),
         })
     }
 }
@@ -1091,9 +1173,11 @@ mod tests {
             "a,b,c,d,e,f\n",
             "1,2,3,4,5,6,7\n",
             "not a table",
+            "a.jpg,\nb.jpg,\n",
         ] {
             assert_eq!(content(text), Content::Other, "{text}");
         }
+        assert_eq!(content("/m/01,Cat\n/m/02,Dog\n"), Content::Names);
         assert_eq!(content("a.jpg,1,2,3,4,cat\n"), Content::Boxes);
         assert_eq!(content("a.jpg,,,,,\n"), Content::Boxes);
         assert_eq!(content("file;left;top;right;bottom;name\n"), Content::Boxes);

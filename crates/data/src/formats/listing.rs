@@ -13,6 +13,7 @@ use super::description::{
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
 use super::listed_images::{locate_all, remark_on_unlisted};
+use super::listing_classes::{ClassNames, name_classes};
 use super::split::{Found, Split, SplitReader, split_names, title};
 use crate::files::{file_name, last_part, stem};
 use crate::spelling::composed;
@@ -39,6 +40,7 @@ pub(super) struct ListedObject {
     pub class: String,
     /// Left, top, right and bottom; `None` if any of them is missing.
     pub corners: Option<[f64; 4]>,
+    pub iscrowd: bool,
     pub place: Place,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct Listings {
     pub files: Vec<ListedFile>,
     /// The classes that the data set lists.
     pub classes: Vec<Category>,
+    /// Lists that may give names to the other classes.
+    pub names: Vec<ClassNames>,
     /// Reads one of the files.
     pub read: fn(&Path) -> Result<Vec<ListedImage>, DataError>,
 }
@@ -207,6 +211,9 @@ impl SplitReader for Listing {
         let read = |file: &ListedFile| (self.listings.read)(&root.join(&file.path));
         // All files, so that every split has the same categories.
         let mut listed: Vec<_> = files.par_iter().map(read).collect::<Result<_, _>>()?;
+        let mut report = LoadReport::default();
+        let Listings { classes, names, .. } = &*self.listings;
+        name_classes(&mut listed, classes, names, &mut report);
         let is_other = |image: &ListedImage, file| file != self.file || !self.holds(image);
         let others = listed.iter().zip(0..).flat_map(|(images, file)| {
             let images = images.iter();
@@ -220,7 +227,6 @@ impl SplitReader for Listing {
         let label_of: HashMap<&str, usize> = names.zip(0..).collect();
 
         let file = files[self.file].path.as_path();
-        let mut report = LoadReport::default();
         let listed = listed.swap_remove(self.file);
         let objects = listed.iter().flat_map(|image| &image.objects);
         let in_shares = are_shares(objects.filter_map(|object| object.corners));
@@ -278,7 +284,7 @@ impl SplitReader for Listing {
                     outline: outline(object.corners),
                     label,
                     annotated_area: None,
-                    iscrowd: false,
+                    iscrowd: object.iscrowd,
                     place: object.place,
                 });
             }

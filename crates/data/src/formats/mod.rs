@@ -19,6 +19,7 @@ mod inventory;
 mod label_files;
 mod listed_images;
 mod listing;
+mod listing_classes;
 mod named_folders;
 mod open;
 mod refusals;

@@ -9,14 +9,14 @@ use image::RgbImage;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
+pub(super) fn write(path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
     let path = path.as_ref();
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
 }
 
 /// A folder with images of 40x30 pixels and text files.
-fn folder(images: &[&str], texts: &[(&str, &str)]) -> TempDir {
+pub(super) fn folder(images: &[&str], texts: &[(&str, &str)]) -> TempDir {
     let dir = TempDir::new().unwrap();
     for (image, shade) in images.iter().zip(1..) {
         let path = dir.path().join(image);
@@ -31,7 +31,7 @@ fn folder(images: &[&str], texts: &[(&str, &str)]) -> TempDir {
 }
 
 /// The objects of a split: image name, class, and the corners of the box. For an image without objects, only its name.
-fn objects(dir: &Path, split: &str) -> Vec<String> {
+pub(super) fn objects(dir: &Path, split: &str) -> Vec<String> {
     let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
     let mut found = Vec::new();
     for (index, image) in dataset.images().iter().enumerate() {
@@ -48,7 +48,7 @@ fn objects(dir: &Path, split: &str) -> Vec<String> {
     found
 }
 
-fn layout_and_splits(dir: &Path) -> (Layout, Vec<String>) {
+pub(super) fn layout_and_splits(dir: &Path) -> (Layout, Vec<String>) {
     let folder = DataFolder::open(dir).unwrap();
     (folder.layout(), folder.splits().to_vec())
 }
@@ -61,7 +61,7 @@ fn classes(dir: &Path, split: &str) -> Vec<(u64, String)> {
         .collect()
 }
 
-fn message<T>(result: Result<T, DataError>) -> String {
+pub(super) fn message<T>(result: Result<T, DataError>) -> String {
     let message = result.err().expect("an error").to_string();
     assert!(!message.contains('\n'), "{message}");
     message
@@ -425,7 +425,7 @@ fn errors_of_tables_that_are_not_utf8_name_the_line() {
     );
 }
 
-fn remarks(dir: &Path, split: &str) -> Vec<String> {
+pub(super) fn remarks(dir: &Path, split: &str) -> Vec<String> {
     let dataset = DetectionDataset::open(dir, Some(split)).unwrap();
     dataset.report().remarks().to_vec()
 }
@@ -699,4 +699,197 @@ fn tasks_of_label_studio_are_not_create_ml() {
     let dir = folder(&["images/a.png"], &[("project-1.json", tasks)]);
     let cause = message(DataFolder::open(dir.path()));
     assert!(cause.contains("Label Studio"), "{cause}");
+}
+
+fn table(header: &str, rows: &str) -> String {
+    format!("{header}\n{rows}\n")
+}
+
+#[test]
+fn class_numbers_with_a_point_are_whole_numbers() {
+    let header = "image,xmin,ymin,xmax,ymax,label";
+    let images = ["a.png", "b.png", "n.png"];
+    let sets = |train: &str, val: &str| {
+        folder(
+            &images,
+            &[
+                ("train.csv", &table(header, train)),
+                ("val.csv", &table(header, val)),
+            ],
+        )
+    };
+    // pandas writes a column of numbers with a blank cell like this.
+    for (train, val) in [
+        ("a.png,1,2,10,10,1.0\nn.png,,,,,", "b.png,1,2,10,10,1"),
+        ("a.png,1,2,10,10,1\nn.png,,,,,", "b.png,1,2,10,10,1.00"),
+        ("a.png,1,2,10,10,1.0\nn.png,,,,,", "b.png,1,2,10,10,1.0"),
+    ] {
+        let dir = sets(train, val);
+        assert_eq!(objects(dir.path(), "train"), ["a.png 1 1 2 10 10", "n.png"]);
+        assert_eq!(objects(dir.path(), "val"), ["b.png 1 1 2 10 10"]);
+        assert_eq!(classes(dir.path(), "train"), [(1, "1".into())]);
+        let remark = &remarks(dir.path(), "train")[0];
+        assert!(
+            remark.starts_with("classes read as whole numbers: 1 (1.0"),
+            "{remark}"
+        );
+    }
+    // Spreadsheets write it with a comma.
+    let text = table(&header.replace(',', ";"), "a.png;1;2;10;10;1,0");
+    let dir = folder(&images, &[("train.csv", &text)]);
+    assert_eq!(objects(dir.path(), "train"), ["a.png 1 1 2 10 10"]);
+    // Versions, and a class that the data set lists.
+    let dir = sets(
+        "a.png,1,2,10,10,1.0\na.png,1,2,9,9,1.5",
+        "b.png,1,2,10,10,2.0",
+    );
+    assert_eq!(objects(dir.path(), "val"), ["b.png 2.0 1 2 10 10"]);
+    let dir = sets("a.png,1,2,10,10,1.0", "b.png,1,2,10,10,1.0");
+    write(dir.path().join("classes.csv"), "1.0,0\n");
+    assert_eq!(classes(dir.path(), "val"), [(0, "1.0".into())]);
+    assert_eq!(
+        remarks(dir.path(), "val").len(),
+        1,
+        "{:?}",
+        remarks(dir.path(), "val")
+    );
+}
+
+const OPEN_IMAGES: &str = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,IsDepiction,IsInside";
+
+#[test]
+fn classes_of_open_images_have_names() {
+    let rows = "7,xclick,/m/01,1,0.25,0.75,0,1,0,0,0,0,0\n7,xclick,/m/02,1,0.5,0.75,0,1,0,0,1,0,0\n\
+                7,xclick,/m/02,1,0.5,0.75,0.5,1,0,0,-1,0,0";
+    let text = table(OPEN_IMAGES, rows);
+    let annotations = ("oidv6-train-annotations-bbox.csv", text.as_str());
+    for (name, list) in [
+        (
+            "class-descriptions-boxable.csv",
+            "/m/01,Cat\n/m/02,Dog\n/m/03,Owl\n",
+        ),
+        (
+            "oidv7-class-descriptions.csv",
+            "LabelName,DisplayName\n/m/02,Dog\n/m/01,Cat\n",
+        ),
+        ("meta/label_names.csv", "/m/01;Cat\n/m/02;Dog\n"),
+    ] {
+        let dir = folder(&["train/7.png"], &[annotations, (name, list)]);
+        assert_eq!(
+            objects(dir.path(), "train"),
+            ["7 Cat 10 0 30 30", "7 Dog 20 0 30 30", "7 Dog 20 15 30 30"]
+        );
+        assert_eq!(
+            classes(dir.path(), "train"),
+            [(1, "Cat".into()), (2, "Dog".into())]
+        );
+        let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+        let groups = dataset.images()[0]
+            .objects
+            .iter()
+            .map(|object| object.iscrowd);
+        assert_eq!(groups.collect::<Vec<_>>(), [false, true, false]);
+        assert!(dataset.report().is_clean(), "{}", dataset.report());
+        let remarks = dataset.report().remarks().join("\n");
+        assert!(
+            remarks.contains(&format!("names of classes from {name}")),
+            "{remarks}"
+        );
+    }
+    // Numbers, too.
+    let text = "image,xmin,ymin,xmax,ymax,class_id\na.png,1,2,10,10,1\na.png,1,2,9,9,0\n";
+    let texts = [
+        ("train.csv", text),
+        ("label_map.csv", "id,name\n0,cat\n1,dog\n"),
+    ];
+    let dir = folder(&["a.png"], &texts);
+    assert_eq!(
+        objects(dir.path(), "train"),
+        ["a.png dog 1 2 10 10", "a.png cat 1 2 9 9"]
+    );
+}
+
+#[test]
+fn a_list_that_does_not_name_all_classes_is_not_used() {
+    let rows = "a.png,1,2,10,10,cat\na.png,1,2,9,9,dog\n";
+    let open = |name: &str, list: &str| {
+        let dir = folder(&["a.png"], &[("train.csv", rows), (name, list)]);
+        let dataset = DetectionDataset::open(dir.path(), None).unwrap();
+        let names = dataset.categories().iter().map(|class| class.name.clone());
+        (names.collect::<Vec<_>>(), dataset.report().clone())
+    };
+    let (names, report) = open("classes_de.csv", "cat,Katze\n");
+    assert_eq!(names, ["cat", "dog"]);
+    assert_eq!(
+        report.remarks(),
+        ["classes_de.csv: not used: it has no name for the class 'dog'"]
+    );
+    // A table about something else.
+    let (names, _) = open("colors.csv", "cat,black\ndog,white\n");
+    assert_eq!(names, ["cat", "dog"]);
+    let (names, report) = open("class_notes.csv", "cat,black\ndog,white\ncow,red,old\n");
+    assert_eq!(names, ["cat", "dog"]);
+    let remark = &report.remarks()[0];
+    assert!(
+        remark.contains("class_notes.csv:3: expected the code"),
+        "{remark}"
+    );
+    // Two classes with one name.
+    let (names, report) = open("classes_de.csv", "cat,Tier\ndog,Tier\n");
+    assert_eq!(names, ["Tier"]);
+    assert!(
+        report.notes()[0].contains("2 classes have 1 names"),
+        "{report}"
+    );
+}
+
+#[test]
+fn images_have_many_names_of_columns() {
+    for column in [
+        "frame", "Frame", "img_path", "imgpath", "imgname", "img_name", "ImgName", "fname",
+        "img_id",
+    ] {
+        let text = format!("{column},xmin,ymin,xmax,ymax,class\na.png,1,2,31,22,cat\n");
+        let dir = folder(&["images/a.png"], &[("labels_train.csv", &text)]);
+        assert_eq!(
+            objects(dir.path(), "train"),
+            ["a.png cat 1 2 31 22"],
+            "{column}"
+        );
+    }
+    // The number of a frame beside the name of its image.
+    let text = "frame,filename,xmin,ymin,xmax,ymax,class\n7,a.png,1,2,31,22,cat\n";
+    let dir = folder(&["a.png"], &[("train.csv", text)]);
+    assert_eq!(objects(dir.path(), "train"), ["a.png cat 1 2 31 22"]);
+    let dir = folder(
+        &["a.png"],
+        &[("train.csv", &text.replace("frame,filename", "shot,scene"))],
+    );
+    let error = message(DetectionDataset::open(dir.path(), None));
+    assert!(error.contains("no column 'filename'"), "{error}");
+}
+
+#[test]
+fn a_table_without_a_class_has_one_class() {
+    for (header, row) in [
+        ("image,xmin,ymin,xmax,ymax", "a.png,1,2,31,22"),
+        (",image,xmin,ymin,xmax,ymax,score", "0,a.png,1,2,31,22,0.5"),
+        ("path,x,y,w,h", "a.png,1,2,30,20"),
+    ] {
+        let blank = row.replace("a.png", "b.png");
+        let blank: String = blank
+            .replace(",1,2,31,22", ",,,,")
+            .replace(",1,2,30,20", ",,,,");
+        let text = format!("{header}\n{row}\n{blank}\n");
+        let dir = folder(&["a.png", "b.png"], &[("train.csv", &text)]);
+        assert_eq!(
+            objects(dir.path(), "train"),
+            ["a.png object 1 2 31 22", "b.png"]
+        );
+        let remarks = remarks(dir.path(), "train");
+        assert_eq!(
+            remarks[0],
+            "train.csv: no column for the class: all objects are of one class, 'object'"
+        );
+    }
 }
