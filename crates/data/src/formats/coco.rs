@@ -9,15 +9,17 @@ use std::sync::Arc;
 use super::candidates::Candidates;
 use super::class_name::ClassName;
 use super::coco_file::{
-    self, Annotation, CocoFile, Id, Image, count_images, image_names, is_coco, lists_no_annotation,
-    lists_no_image, not_json,
+    self, Annotation, CocoFile, Id, Image, count_images, has_boxes, image_names, is_coco,
+    lists_no_annotation, lists_no_image, not_json,
 };
+use super::coco_task::CocoTask;
 use super::description::{
     AnnotatedImage, AnnotatedObject, Description, IN_SHARES, Outline, Place, are_shares, corners,
 };
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
 use super::listed_images::{locate_all, remark_on_unlisted};
+use super::native_formats::advice_on;
 use super::split::{Found, Role, Split, SplitReader, split_names};
 use crate::decoding::is_image;
 use crate::files::{file_name, has_extension, last_part, shown, start_of, stem};
@@ -114,8 +116,9 @@ impl SplitReader for CocoSplit {
 }
 
 /// Recognizes annotation files: `instances_{split}.json` in any folder (COCO), `{split}/_annotations.coco.json`
-/// (Roboflow), or else any JSON file with images, annotations and categories. If `given` is set, only that file is
-/// considered.
+/// (Roboflow), or else any JSON file with images, annotations and categories. Files for other tasks, such as
+/// `person_keypoints_{split}.json`, are read for splits without another file, if they have boxes. If `given` is set, only
+/// that file is considered.
 pub(super) fn find(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
@@ -156,8 +159,51 @@ pub(super) fn find(
 }
 
 /// The annotation files of a folder, and a report on files that are not read. Files named as by COCO or Roboflow come
-/// first, joined by other files for splits that these do not cover. If no file has such a name, all files are used.
+/// first, joined by other files for splits that these do not cover. If no file has such a name, all files are used. For
+/// splits that are still not covered, files for other tasks are used if they have boxes.
 fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
+    let (mut files, mut report) = files_of_boxes(inventory);
+    let mut roles: Vec<Option<Role>> = files.iter().map(|file| role(inventory, file)).collect();
+    let is_alone = files.is_empty();
+    let mut splits = HashSet::new();
+    let mut others = Tally::default();
+    let candidates = Candidates::of(inventory, &["json"], |file| CocoTask::of(file).is_some());
+    let mut candidates: Vec<(CocoTask, &Path)> = (candidates.files.into_iter())
+        .filter_map(|file| Some((CocoTask::of(file)?, file)))
+        .collect();
+    // Of several files of a split, the first task is used.
+    candidates.sort();
+    for (task, file) in candidates {
+        let path = inventory.root().join(file);
+        let role = role(inventory, file);
+        let is_wanted = match role {
+            Some(_) => !roles.contains(&role),
+            None => is_alone && !splits.contains(&task.split(file)),
+        };
+        if is_wanted && is_coco(&path) && has_boxes(&path) {
+            report.remark(format!(
+                "{}: a file for {}: only its boxes are read",
+                file.display(),
+                task.name()
+            ));
+            roles.extend(role.map(Some));
+            splits.insert(task.split(file));
+            files.push(file.to_path_buf());
+        } else if is_wanted && note_malformed(inventory, file, &mut report) {
+            // The note names the cause.
+        } else if looks_like_coco(&start_of(&path)) {
+            others.add(file.display());
+        }
+    }
+    if others.count > 0 && !files.is_empty() {
+        report.remark(format!("files for other tasks, not read: {others}"));
+    }
+    files.sort();
+    (files, report)
+}
+
+/// The annotation files of a folder that are not for other tasks, and a report on files that are not read.
+fn files_of_boxes(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
     let all = inventory.with_extension("json").map(PathBuf::as_path);
     let mut files: Vec<PathBuf> = (all.filter(|file| is_named(file)))
         .map(Path::to_path_buf)
@@ -168,7 +214,7 @@ fn annotation_files(inventory: &Inventory) -> (Vec<PathBuf>, LoadReport) {
         same.any(|other| is_image(other) && other.parent() == file.parent())
     };
     let candidates = Candidates::of(inventory, &["json"], |file| {
-        !is_named(file) && !is_for_another_task(file) && !of_one_image(file)
+        !is_named(file) && CocoTask::of(file).is_none() && !of_one_image(file)
     });
     let path = |file: &Path| inventory.root().join(file);
     if files.is_empty() {
@@ -225,22 +271,8 @@ fn role(inventory: &Inventory, file: &Path) -> Option<Role> {
     words.find_map(Role::of_word).or_else(of_folder)
 }
 
-/// Whether COCO uses this name for files without boxes or with the boxes of another file.
-fn is_for_another_task(file: &Path) -> bool {
-    let name = file_name(file).to_lowercase();
-    [
-        "captions_",
-        "person_keypoints_",
-        "panoptic_",
-        "stuff_",
-        "image_info_",
-    ]
-    .iter()
-    .any(|task| name.starts_with(task))
-}
-
 /// Whether a text that starts like this may be COCO.
-fn looks_like_coco(start: &str) -> bool {
+pub(super) fn looks_like_coco(start: &str) -> bool {
     let mut keys = ["\"images\"", "\"annotations\"", "\"categories\""].into_iter();
     start.trim_start().starts_with('{') && keys.any(|key| start.contains(key))
 }
@@ -261,9 +293,10 @@ fn describe(
         cause,
     };
     if file.images.is_empty() {
-        return Err(malformed(
-            "not COCO annotations: no images are listed".into(),
-        ));
+        return Err(malformed(match advice_on(path) {
+            Some(advice) => advice.into(),
+            None => "not COCO annotations: no images are listed".into(),
+        }));
     }
     if file.categories.is_empty() {
         return Err(malformed(
@@ -291,6 +324,14 @@ fn describe(
     }
     file.categories.retain(|category| category.id.is_some());
     merge_equal_entries(&mut file, &mut report).map_err(malformed)?;
+    if let Some(root) = root_category(&file) {
+        let root = file.categories.remove(root);
+        let name = root.name.map(|ClassName(name)| name).unwrap_or_default();
+        report.remark(format!(
+            "the category '{}' is not a class: it is the parent of all others and has no objects",
+            shown(&name)
+        ));
+    }
     let image_ids: Vec<&Id> = (file.images.iter())
         .filter_map(|image| image.id.as_ref())
         .collect();
@@ -490,6 +531,20 @@ fn removed<T>(entries: &mut Vec<T>, marked: &[bool]) -> Vec<T> {
     let (removed, kept): (Vec<_>, Vec<_>) = all.partition(|(_, is_marked)| **is_marked);
     *entries = kept.into_iter().map(|(entry, _)| entry).collect();
     removed.into_iter().map(|(entry, _)| entry).collect()
+}
+
+/// The position of the category that Roboflow's exports have for the whole project: without a parent, the parent of all
+/// others, and without objects.
+fn root_category(file: &CocoFile) -> Option<usize> {
+    let mut roots = (file.categories.iter().enumerate())
+        .filter(|(_, category)| category.parent().eq_ignore_ascii_case("none"));
+    let (position, root) = roots.next().filter(|_| file.categories.len() > 1)?;
+    let ClassName(name) = root.name.as_ref()?;
+    let mut others = (file.categories.iter().enumerate()).filter(|(other, _)| *other != position);
+    let mut annotations = file.annotations.iter().flatten();
+    let is_root = others.all(|(_, category)| category.parent() == name.as_str())
+        && annotations.all(|annotation| annotation.category_id != root.id);
+    is_root.then_some(position)
 }
 
 /// Numbers for these ids: the ids themselves, or unused numbers for ids that are strings or negative.

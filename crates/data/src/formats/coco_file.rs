@@ -14,6 +14,7 @@ use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess
 
 use super::class_name::ClassName;
 use super::description::{Outline, span};
+use super::native_formats::advice_on;
 use crate::DataError;
 use crate::files::{not_utf8, open, without_mark};
 
@@ -78,6 +79,16 @@ pub(super) struct Category {
     pub id: Option<Id>,
     #[serde(default)]
     pub name: Option<ClassName>,
+    /// Empty if missing.
+    #[serde(default, deserialize_with = "text")]
+    supercategory: String,
+}
+
+impl Category {
+    /// The name of the category above; empty if missing.
+    pub fn parent(&self) -> &str {
+        self.supercategory.trim()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,6 +134,11 @@ impl CocoFile {
         parse(&bytes).map_err(|error| DataError::Annotations {
             path: path.to_path_buf(),
             cause: match std::str::from_utf8(&bytes) {
+                // A file that is cut off is not one of another format.
+                Ok(_) if error.is_data() => match advice_on(path) {
+                    Some(advice) => advice.into(),
+                    None => format!("not COCO annotations: {error}"),
+                },
                 Ok(_) => format!("not COCO annotations: {error}"),
                 Err(_) => not_utf8(&bytes),
             },
@@ -256,6 +272,26 @@ fn malformed(bytes: &[u8]) -> Option<String> {
         Ok(_) => format!("not JSON: {error}"),
         Err(_) => not_utf8(bytes),
     })
+}
+
+/// Whether the annotations of a file have boxes or segmentations, or there are none yet. Files for captions and panoptic
+/// segmentation have others.
+pub(super) fn has_boxes(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Lists {
+        annotations: Vec<Shape>,
+    }
+    #[derive(Deserialize)]
+    struct Shape {
+        bbox: Option<IgnoredAny>,
+        segmentation: Option<IgnoredAny>,
+    }
+    let has_any = |lists: Lists| {
+        let mut shapes = lists.annotations.iter();
+        lists.annotations.is_empty()
+            || shapes.any(|shape| shape.bbox.is_some() || shape.segmentation.is_some())
+    };
+    read(path).is_ok_and(|bytes| parse::<Lists>(&bytes).is_ok_and(has_any))
 }
 
 /// Whether a file is COCO with an empty list of images.

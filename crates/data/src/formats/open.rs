@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::inventory::{Inventory, is_part};
 use super::refusals::refusals;
 use super::split::{Found, names_split};
-use super::{coco, createml, csv, voc, yolo};
+use super::{coco, createml, csv, native_formats, voc, yolo};
 use crate::DataError;
-use crate::files::{file_name, has_extension, read_text, stem};
+use crate::files::{file_name, has_extension, stem};
 
 /// Recognizes a layout by the files of a folder, or by a single file that describes the data set, relative to the
 /// folder. `None` if the layout is another one.
@@ -46,6 +46,7 @@ pub(super) fn recognize(path: &Path) -> Result<Found, DataError> {
         return Ok(found);
     }
     let summary = iter::once(summary(&inventory))
+        .chain(native_formats::advice(&inventory, given.as_deref()))
         .chain(inventory.omissions())
         .chain(refusals(&inventory, given.as_deref()));
     Err(DataError::UnknownLayout {
@@ -175,40 +176,8 @@ fn summary(inventory: &Inventory) -> String {
     let kinds: Vec<String> = (counts.iter().take(5))
         .map(|(kind, count)| format!("{count} {kind}"))
         .collect();
-    let hint = hint(inventory).unwrap_or_default();
     match kinds.is_empty() {
         true => "no files".to_string(),
-        false => format!(
-            "{} files: {}{hint}",
-            inventory.files().len(),
-            kinds.join(", ")
-        ),
+        false => format!("{} files: {}", inventory.files().len(), kinds.join(", ")),
     }
-}
-
-/// What to do about the native formats of tools.
-fn hint(inventory: &Inventory) -> Option<&'static str> {
-    let holds = |extension: &str, mark: &str| {
-        let mut first = inventory.with_extension(extension).take(3);
-        first.any(|file| {
-            let text = read_text(&inventory.root().join(file));
-            text.is_ok_and(|text| text.contains(mark))
-        })
-    };
-    if holds("xml", "<annotations>") {
-        return Some(
-            "; one XML file for all images is CVAT's native format: export COCO, VOC or YOLO instead",
-        );
-    }
-    if holds("json", "\"completed_by\"") {
-        return Some(
-            "; a JSON file of tasks is Label Studio's native format: export COCO, VOC or YOLO instead",
-        );
-    }
-    if holds("json", "\"shapes\"") {
-        return Some(
-            "; a JSON file with shapes for each image is labelme's format: convert it to COCO, VOC or YOLO",
-        );
-    }
-    None
 }

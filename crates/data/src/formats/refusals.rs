@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use super::candidates::Candidates;
+use super::coco::looks_like_coco;
+use super::coco_task::CocoTask;
 use super::inventory::Inventory;
+use super::native_formats::advice_on;
 use super::xml::{Element, Fault};
 use super::yolo_description::YoloDescription;
 use super::{coco_file, csv};
@@ -52,7 +55,18 @@ pub(super) fn refusals(inventory: &Inventory, given: Option<&Path>) -> Vec<Strin
 }
 
 fn of_json(path: &Path, _: bool) -> Option<String> {
-    coco_file::refusal(path)
+    if let Some(cause) = coco_file::not_json(path) {
+        return Some(cause);
+    }
+    // There is advice about native formats.
+    let refusal = coco_file::refusal(path).filter(|_| advice_on(path).is_none());
+    let Some(task) = CocoTask::of(path).filter(|_| looks_like_coco(&start_of(path))) else {
+        return refusal;
+    };
+    Some(match refusal {
+        Some(cause) => format!("a file for {}: {cause}", task.name()),
+        None => format!("a file for {}, without boxes", task.name()),
+    })
 }
 
 fn of_table(path: &Path, _: bool) -> Option<String> {
@@ -60,7 +74,9 @@ fn of_table(path: &Path, _: bool) -> Option<String> {
         return Some(cause(error));
     }
     let start = start_of(path);
-    (!csv::is_known(&start)).then(|| csv::refusal(&start))
+    // There is advice about native formats.
+    let is_known = csv::is_known(&start) || advice_on(path).is_some();
+    (!is_known).then(|| csv::refusal(&start))
 }
 
 fn of_xml(path: &Path, is_given: bool) -> Option<String> {

@@ -262,7 +262,8 @@ pub(super) fn lists_of_splits(mut lists: Vec<&PathBuf>) -> Vec<&PathBuf> {
 pub(super) fn split_names(inventory: &Inventory, files: &[&Path]) -> Vec<String> {
     let name = |file: &&Path| {
         let stem = stem(file);
-        if let Some(name) = stem.strip_prefix("instances_") {
+        let mut of_coco = ["instances_", "person_keypoints_"].into_iter();
+        if let Some(name) = of_coco.find_map(|task| stem.strip_prefix(task)) {
             return name.to_string();
         }
         let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());

@@ -13,6 +13,7 @@ use super::image_finder::{ImageFinder, plain, slashed};
 use super::inventory::{Inventory, unique_max};
 use super::label_files::{LabelFiles, LabelPath, expected_places, is_for_images};
 use super::listed_images::{Located, settle};
+use super::native_formats::advice_on;
 use super::split::{
     Found, ONLY_SPLIT, Role, Split, SplitReader, is_trainval, lists_of_splits, names_split, title,
 };
@@ -789,7 +790,19 @@ impl SplitReader for YoloSplit {
             .iter()
             .flatten()
             .filter_map(|labels| labels.path.parent());
-        let names = set.class_names(&folders.collect(), &mut report)?;
+        // Labels of another format may be in the places of label files.
+        let advice = |error: DataError| {
+            let first = paths.iter().flatten().next();
+            match first.and_then(|labels| Some((&labels.path, advice_on(&labels.path)?))) {
+                Some((path, advice)) => DataError::Annotations {
+                    path: path.clone(),
+                    cause: advice.into(),
+                },
+                None => error,
+            }
+        };
+        let names = set.class_names(&folders.collect(), &mut report);
+        let names = names.map_err(advice)?;
         let mut elsewhere = Tally::default();
         for labels in paths.iter().flatten().filter(|labels| !labels.is_expected) {
             elsewhere.add(set.below(&labels.path));

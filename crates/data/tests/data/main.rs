@@ -10,6 +10,7 @@ mod image_sources;
 mod images;
 mod listings;
 mod named_images;
+mod native_formats;
 mod orientation;
 mod reproducible;
 mod round_trips;
