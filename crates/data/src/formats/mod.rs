@@ -34,6 +34,7 @@ mod xml;
 mod yolo;
 mod yolo_description;
 mod yolo_label;
+mod yolo_pose;
 
 pub use data_folder::{DataFolder, PassedOver, PassedOverCause};
 pub use division::Division;

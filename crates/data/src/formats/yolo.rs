@@ -18,9 +18,9 @@ use super::split::{
     Found, ONLY_SPLIT, Role, Split, SplitReader, is_trainval, lists_of_splits, names_split, title,
 };
 use super::yolo_description::{YoloDescription, class_names};
-use super::yolo_label::{Label, LabelFormat, is_label_text, refusal};
+use super::yolo_label::{Label, LabelFormat, are_tracks, is_label_text, refusal};
 use crate::decoding::{is_image, is_unread_image};
-use crate::files::{file_name, has_extension, lines, read_text, stem};
+use crate::files::{file_name, has_extension, lines, read_text, shown, stem};
 use crate::{Category, DataError, DetectionDataset, Finding, Layout, LoadReport, Tally};
 
 impl DetectionDataset {
@@ -28,8 +28,8 @@ impl DetectionDataset {
     /// with `classes.txt`.
     ///
     /// Labels are `class cx cy w h`, as fractions of the size of the upright image, or polygons, which are replaced by
-    /// their bounding boxes. A score after a box is ignored. The label file of an image is at its path with the last
-    /// folder `images` replaced by `labels`, or next to the image.
+    /// their bounding boxes. A score after a box is ignored, and so is the number of a track after the score. The label
+    /// file of an image is at its path with the last folder `images` replaced by `labels`, or next to the image.
     ///
     /// # Errors
     ///
@@ -135,8 +135,8 @@ pub(super) fn find(
 }
 
 /// The file that describes a data set, the data set, and a report on the folder as a whole. The file is the given one,
-/// or a YAML file or darknet's `*.data` at the top, or the only `data.yaml` in a subfolder. Of several, the one with
-/// the most existing splits is chosen; on a tie, `data.yaml` is preferred.
+/// or a YAML file or darknet's `*.data` at the top, or the outermost `data.yaml` in a subfolder. Of several at the top,
+/// the one with the most existing splits is chosen; on a tie, `data.yaml` is preferred.
 fn described(
     inventory: &Arc<Inventory>,
     given: Option<&Path>,
@@ -149,9 +149,6 @@ fn described(
         };
         let base = file.parent().unwrap_or(Path::new(""));
         YoloSet::new(inventory, base, description?)
-    };
-    let is_named = |file: &Path| {
-        is_yaml(file) && ["data", "dataset"].contains(&stem(file).to_lowercase().as_str())
     };
     let candidates: Vec<&Path> = match given {
         Some(file) => vec![file],
@@ -190,21 +187,73 @@ fn described(
     };
     if let Some(best) = best {
         let (file, set, mut report) = described.remove(best);
-        for (other, ..) in &described {
-            let other = other.display();
-            unread.push(format!("{other}: another data set description, not used"));
-        }
+        unread.extend(described.iter().map(|(other, ..)| not_used(other)));
         unread.into_iter().for_each(|remark| report.remark(remark));
         return Ok(Some((file.to_path_buf(), set, report)));
     }
-    let depth = |file: &Path| file.components().count();
     let below = candidates.iter().copied().filter(|file| is_named(file));
-    match unique_max(below, |file| Reverse(depth(file))) {
-        Some(file) => {
-            let (set, report) = read(file)?;
-            Ok(Some((file.to_path_buf(), set, report)))
-        }
-        None => Ok(None),
+    let depth = |file: &Path| file.components().count();
+    let Some(file) = unique_max(below.clone(), |file| Reverse(depth(file))) else {
+        let mut lists = inventory.files().iter().filter_map(|file| list_rank(file));
+        return match (below.clone().next(), lists.next()) {
+            (Some(_), None) => Err(several_descriptions(inventory.root(), below)),
+            // With a class list, the folder is read without them.
+            _ => Ok(None),
+        };
+    };
+    let (set, mut report) = read(file)?;
+    for other in below.filter(|other| *other != file) {
+        report.remark(not_used(other));
+    }
+    Ok(Some((file.to_path_buf(), set, report)))
+}
+
+/// The remark on a description beside the one that is used.
+fn not_used(description: &Path) -> String {
+    let description = description.display();
+    format!("{description}: another data set description, not used")
+}
+
+/// The first few YAML files of any name and in any folder that describe data sets.
+fn descriptions(inventory: &Inventory) -> Vec<&Path> {
+    const MAX_READ: usize = 20;
+    let files = inventory.files().iter().map(PathBuf::as_path);
+    let is_about_data = |file: &&Path| {
+        let description = YoloDescription::of_yaml(&inventory.root().join(file));
+        description.is_ok_and(|description| description.is_about_data())
+    };
+    let yaml = files.filter(|file| is_yaml(file)).take(MAX_READ);
+    yaml.filter(is_about_data).collect()
+}
+
+/// The error for a folder that holds data sets in subfolders.
+fn several_descriptions<'a>(
+    root: &Path,
+    descriptions: impl Iterator<Item = &'a Path>,
+) -> DataError {
+    let mut all = Tally::default();
+    descriptions.for_each(|description| all.add(description.display()));
+    DataError::Annotations {
+        path: root.to_path_buf(),
+        cause: format!("descriptions of data sets in subfolders: {all}; give one of them"),
+    }
+}
+
+/// Whether a file has the usual name of a description.
+fn is_named(file: &Path) -> bool {
+    is_yaml(file) && ["data", "dataset"].contains(&stem(file).to_lowercase().as_str())
+}
+
+/// How likely a file lists the class names, from its name: 0 for the most likely; `None` if it does not.
+fn list_rank(file: &Path) -> Option<usize> {
+    match file_name(file).to_lowercase().as_str() {
+        "classes.txt" => Some(0),
+        "obj.names" | "classes.names" => Some(1),
+        "_darknet.labels" => Some(2),
+        "notes.json" => Some(3),
+        name if name.ends_with(".names") => Some(4),
+        "labels.txt" | "predefined_classes.txt" => Some(5),
+        _ => None,
     }
 }
 
@@ -225,6 +274,9 @@ fn undescribed(inventory: &Arc<Inventory>) -> Result<Option<Found>, DataError> {
     };
     let lists = lists_of_splits(image_lists(inventory)).into_iter();
     let lists: Vec<PathBuf> = lists.map(|list| inventory.root().join(list)).collect();
+    for description in inventory.files().iter().filter(|file| is_named(file)) {
+        report.remark(not_used(description));
+    }
     set.report_unused(&lists.iter().cloned().collect(), &mut report);
     if lists.is_empty() {
         return Ok(Some(set.by_folder(evidence).with_report(report)));
@@ -422,7 +474,16 @@ impl YoloSet {
         let names = match (&self.description.names, &self.description.names_file) {
             (Some(names), _) => names.clone(),
             (None, Some(file)) if self.resolve(file).is_file() => class_names(&self.resolve(file))?,
-            _ => self.listed_class_names(labels, report)?,
+            (None, file) => {
+                let names = self.listed_class_names(labels, report)?;
+                if let Some(file) = file {
+                    report.note(format!(
+                        "{}: no such file of class names; another list is used",
+                        shown(file)
+                    ));
+                }
+                names
+            }
         };
         if let Some(classes) = self
             .description
@@ -443,31 +504,13 @@ impl YoloSet {
         labels: &BTreeSet<&Path>,
         report: &mut LoadReport,
     ) -> Result<Vec<String>, DataError> {
-        let rank = |file: &Path| match file_name(file).to_lowercase().as_str() {
-            "classes.txt" => Some(0),
-            "obj.names" | "classes.names" => Some(1),
-            "_darknet.labels" => Some(2),
-            "notes.json" => Some(3),
-            name if name.ends_with(".names") => Some(4),
-            "labels.txt" | "predefined_classes.txt" => Some(5),
-            _ => None,
-        };
         let files = self.inventory.files().iter();
         let mut lists: Vec<(usize, usize, &PathBuf)> = files
-            .filter_map(|file| Some((rank(file)?, file.components().count(), file)))
+            .filter_map(|file| Some((list_rank(file)?, file.components().count(), file)))
             .collect();
         lists.sort();
         let Some((rank, _, top)) = lists.first().copied() else {
-            let cause = match self.description.splits.is_empty() {
-                true => "no class names: neither data.yaml nor classes.txt was found",
-                false => {
-                    "no class names: the description has no 'names', and classes.txt was not found"
-                }
-            };
-            return Err(DataError::Annotations {
-                path: self.base.clone(),
-                cause: cause.into(),
-            });
+            return self.numbered_class_names(report);
         };
         let root = self.inventory.root();
         let lists: Vec<&PathBuf> = (lists.iter())
@@ -518,6 +561,44 @@ impl YoloSet {
             ));
         }
         Ok(names)
+    }
+
+    /// The names `class_0`, `class_1`, …, as Ultralytics has them, if the description states only the number of classes.
+    fn numbered_class_names(&self, report: &mut LoadReport) -> Result<Vec<String>, DataError> {
+        /// A description may state any number.
+        const MOST: usize = 10_000;
+        let cause = match (self.description.classes, &self.description.names_file) {
+            (_, Some(file)) => format!(
+                "no class names: {} does not exist, and classes.txt was not found",
+                shown(file)
+            ),
+            (Some(classes @ 1..=MOST), None) => {
+                report.remark(match classes {
+                    1 => "no class names: the only class is called class_0".to_string(),
+                    _ => format!(
+                        "no class names: the {classes} classes are called class_0 to class_{}",
+                        classes - 1
+                    ),
+                });
+                return Ok((0..classes).map(|class| format!("class_{class}")).collect());
+            }
+            (Some(classes @ 1..), None) => {
+                format!("no class names for {classes} classes; at most {MOST} are numbered")
+            }
+            _ if self.description.splits.is_empty() => {
+                let below = descriptions(&self.inventory);
+                if !below.is_empty() {
+                    return Err(several_descriptions(&self.base, below.into_iter()));
+                }
+                "no class names: neither data.yaml nor classes.txt was found".into()
+            }
+            _ => "no class names: the description has no 'names', and classes.txt was not found"
+                .into(),
+        };
+        Err(DataError::Annotations {
+            path: self.base.clone(),
+            cause,
+        })
     }
 
     /// A path for messages, relative to the folder of the data set if it is inside.
@@ -828,8 +909,8 @@ impl SplitReader for YoloSplit {
             })
             .collect();
         // Report the first of several errors.
-        let files: Vec<Option<LabelFile>> = files.into_iter().collect::<Result<_, _>>()?;
-        require_boxes(&files)?;
+        let mut files: Vec<Option<LabelFile>> = files.into_iter().collect::<Result<_, _>>()?;
+        settle(&mut files)?;
         let used: HashSet<&Path> = files
             .iter()
             .flatten()
@@ -843,15 +924,24 @@ impl SplitReader for YoloSplit {
         let unlabeled: Vec<&PathBuf> = unlabeled.map(|(image, _)| image).collect();
         self.report_unlabeled(&unlabeled, &used, &mut report);
         self.record_orphans(images, &used, &mut report);
-        let mut scores = Tally::default();
+        let (mut scores, mut tracks) = (Tally::default(), Tally::default());
         for file in files.iter().flatten() {
-            let scored = file.labels.iter().filter(|(_, label)| label.has_score);
-            for (line, _) in scored {
-                scores.add(format_args!("{} line {line}", set.below(&file.path)));
+            for (line, label) in &file.labels {
+                let place = format_args!("{} line {line}", set.below(&file.path));
+                if label.has_score {
+                    scores.add(place);
+                } else if label.is_track() {
+                    tracks.add(place);
+                }
             }
         }
         if scores.count > 0 {
             report.remark(format!("scores after boxes, ignored: {scores}"));
+        }
+        if tracks.count > 0 {
+            report.remark(format!(
+                "scores and numbers of tracks after boxes, ignored: {tracks}"
+            ));
         }
         let searched = searched(&images.paths, |path| set.below(path));
 
@@ -958,23 +1048,30 @@ impl YoloSplit {
     }
 }
 
-/// Fails if the labels are oriented boxes or poses.
-fn require_boxes(files: &[Option<LabelFile>]) -> Result<(), DataError> {
+/// Decides what single lines leave open: whether labels are boxes of a tracker or polygons. Fails if they are oriented
+/// boxes or poses.
+fn settle(files: &mut [Option<LabelFile>]) -> Result<(), DataError> {
     let labels = files.iter().flatten().flat_map(|file| &file.labels);
-    let Some(cause) = refusal(labels.map(|(_, label)| label)) else {
+    let labels = labels.map(|(_, label)| label);
+    if are_tracks(labels.clone()) {
+        let labels = files.iter_mut().flatten().flat_map(|file| &mut file.labels);
+        labels.for_each(|(_, label)| label.read_as_track());
         return Ok(());
-    };
-    let first = files
-        .iter()
-        .flatten()
-        .find_map(|file| Some((file, file.labels.first()?)));
-    first.map_or(Ok(()), |(file, (line, _))| {
-        Err(DataError::Line {
-            path: file.path.clone(),
-            line: *line,
-            cause,
+    }
+    // A cause that all labels have in common is reported with the first.
+    let cause = refusal(labels);
+    let fault = files.iter().flatten().find_map(|file| {
+        let mut labels = file.labels.iter();
+        labels.find_map(|(line, label)| {
+            let own = || label.refusal_without_tracks().map(str::to_string);
+            Some(DataError::Line {
+                path: file.path.clone(),
+                line: *line,
+                cause: cause.clone().or_else(own)?,
+            })
         })
-    })
+    });
+    fault.map_or(Ok(()), Err)
 }
 
 /// The first few folders where label files of these images were searched for.

@@ -1,6 +1,7 @@
 //! The files that describe a YOLO data set: `data.yaml`, darknet's `obj.data`, and lists of class names.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::split::names_split;
 use crate::DataError;
-use crate::files::{has_extension, lines, read_text};
+use crate::files::{has_extension, lines, read_text, shown};
 
 /// The content of a description.
 #[derive(Debug, Default)]
@@ -63,7 +64,23 @@ impl YoloDescription {
             let message = error.to_string();
             malformed(readable(message.lines().next().unwrap_or_default()))
         })?;
-        let names = yaml.names.map(|names| names.0).transpose();
+        let (names, names_file) = match yaml.names {
+            None => (None, None),
+            Some(Names::Listed(names)) => {
+                // An empty list is often left to be filled in.
+                (
+                    Some(names.map_err(malformed)?).filter(|names| !names.is_empty()),
+                    None,
+                )
+            }
+            Some(Names::Text(file)) if is_names_file(&file, path) => (None, Some(file)),
+            Some(Names::Text(other)) => {
+                let other = shown(&other);
+                return Err(malformed(format!(
+                    "names: expected a list or a map of class names, or the file that lists them, found '{other}'"
+                )));
+            }
+        };
         let not_empty = |places: &Places| !places.0.is_empty();
         let validation = [
             ("val", yaml.val),
@@ -90,8 +107,8 @@ impl YoloDescription {
         Ok(Self {
             path: yaml.path.map(|path| path.0),
             splits: splits.collect(),
-            names: names.map_err(malformed)?,
-            names_file: None,
+            names,
+            names_file,
             classes: yaml.nc.and_then(|count| count.0.parse().ok()),
             keypoints: keypoints.and_then(|shape| shape.try_into().ok()),
             task: yaml.task.map(|task| task.0),
@@ -101,7 +118,7 @@ impl YoloDescription {
 
     /// Whether the file is about a data set, rather than about a model or something else.
     pub fn is_about_data(&self) -> bool {
-        !self.splits.is_empty() || self.names.is_some()
+        !self.splits.is_empty() || self.names.is_some() || self.names_file.is_some()
     }
 
     /// Reads darknet's `KEY = VALUE` lines, such as `train = data/train.txt`. Keys such as `train` are splits; other
@@ -268,8 +285,22 @@ impl<'de> Deserialize<'de> for Places {
     }
 }
 
-/// A list of names, or a map from indices to names. `Err` holds the cause if the indices are not 0, 1, 2, ….
-struct Names(Result<Vec<String>, String>);
+/// Whether the value of `names` in the description at `path` is a file of class names rather than a name.
+fn is_names_file(value: &str, path: &Path) -> bool {
+    let file = Path::new(value);
+    let mut extensions = ["txt", "names", "list", "labels"].into_iter();
+    extensions.any(|extension| has_extension(file, extension))
+        || path.with_file_name(value).is_file()
+}
+
+/// The class names of a description.
+enum Names {
+    /// A list of names, a map from indices to names, or a map from names to indices. `Err` holds the cause if the indices
+    /// are not 0, 1, 2, ….
+    Listed(Result<Vec<String>, String>),
+    /// A single text.
+    Text(String),
+}
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -279,34 +310,64 @@ impl<'de> Deserialize<'de> for Names {
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a list or a map of class names")
             }
+            fn visit_str<E>(self, text: &str) -> Result<Names, E> {
+                Ok(Names::Text(text.trim().to_string()))
+            }
+            fn visit_unit<E>(self) -> Result<Names, E> {
+                Ok(Names::Listed(Ok(Vec::new())))
+            }
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Names, A::Error> {
                 let mut names = Vec::new();
                 while let Some(Text(name)) = items.next_element()? {
                     names.push(name);
                 }
-                Ok(Names(Ok(names)))
+                Ok(Names::Listed(Ok(names)))
             }
             fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Names, A::Error> {
-                let mut names = BTreeMap::new();
-                while let Some((Text(key), Text(name))) = entries.next_entry()? {
-                    match key.parse::<usize>() {
-                        Ok(index) => {
-                            names.insert(index, name);
-                        }
-                        Err(_) => {
-                            let cause = format!("the key '{key}' of 'names' is not an index");
-                            return Ok(Names(Err(cause)));
-                        }
-                    }
+                // The parser expects that all entries are read, even after a malformed one.
+                let mut pairs = Vec::new();
+                while let Some((Text(key), Text(value))) = entries.next_entry()? {
+                    pairs.push((key, value));
                 }
-                let names = in_order(names);
-                Ok(Names(
-                    names.map_err(|cause| format!("the keys of 'names' {cause}")),
-                ))
+                Ok(Names::Listed(of_pairs(pairs)))
             }
         }
         deserializer.deserialize_any(ListOrMap)
     }
+}
+
+/// The class names of a map from indices to names, or from names to indices.
+fn of_pairs(pairs: Vec<(String, String)>) -> Result<Vec<String>, String> {
+    let is_index = |text: &String| text.parse::<usize>().is_ok();
+    let not_an_index = pairs.iter().map(|(key, _)| key).find(|key| !is_index(key));
+    let is_inverted = not_an_index.is_some() && pairs.iter().all(|(_, value)| is_index(value));
+    let (kind, pairs) = match (not_an_index, is_inverted) {
+        (Some(key), false) => {
+            let key = shown(key);
+            return Err(format!("the key '{key}' of 'names' is not an index"));
+        }
+        (_, true) => {
+            let inverted = pairs.into_iter().map(|(name, index)| (index, name));
+            ("values", inverted.collect())
+        }
+        (None, _) => ("keys", pairs),
+    };
+    let mut names = BTreeMap::new();
+    for (index, name) in pairs {
+        // Both are indices, but `0` and `00` are the same.
+        let Ok(index) = index.parse::<usize>() else {
+            continue;
+        };
+        match names.entry(index) {
+            Entry::Vacant(place) => drop(place.insert(name)),
+            Entry::Occupied(_) => {
+                return Err(format!(
+                    "the {kind} of 'names' have the index {index} twice"
+                ));
+            }
+        }
+    }
+    in_order(names).map_err(|cause| format!("the {kind} of 'names' {cause}"))
 }
 
 #[cfg(test)]
@@ -348,6 +409,24 @@ mod tests {
     }
 
     #[test]
+    fn names_may_be_keys_or_in_a_file() {
+        let names = |text: &str| yaml(text).unwrap().names;
+        let expected = Some(vec!["cat".to_string(), "1".to_string()]);
+        for map in ["{cat: 0, 1: 1}", "{1: 1, cat: 0}", "{0: cat, 1: 1}"] {
+            assert_eq!(names(&format!("names: {map}\nnc: 2\n")), expected, "{map}");
+        }
+        for empty in ["[]", "{}", "", "null"] {
+            let description = yaml(&format!("names: {empty}\nnc: 2\n")).unwrap();
+            assert_eq!((description.names, description.classes), (None, Some(2)));
+        }
+        for file in ["classes.txt", "../a/obj.names"] {
+            let description = yaml(&format!("names: {file}\n")).unwrap();
+            assert_eq!(description.names_file.as_deref(), Some(file));
+            assert!(description.is_about_data() && description.names.is_none());
+        }
+    }
+
+    #[test]
     fn splits_have_one_or_several_places_or_none() {
         let description =
             yaml("train: [a, b]\nvalidation: c\ntest: # none\nnc: 2\nkpt_shape: [17, 3]\n")
@@ -381,7 +460,24 @@ mod tests {
                 "the keys of 'names' are not 0, 1, 2, …",
             ),
             ("names: {a: b}", "the key 'a' of 'names' is not an index"),
+            (
+                "names: {a: b, c: d}",
+                "the key 'a' of 'names' is not an index",
+            ),
+            (
+                "names: {a: 0, b: 1, c: 1}",
+                "the values of 'names' have the index 1 twice",
+            ),
+            (
+                "names: {a: 1, b: 2}",
+                "the values of 'names' are not 0, 1, 2, …",
+            ),
+            (
+                "names:\n  0: a\n  00: b\n",
+                "the keys of 'names' have the index 0 twice",
+            ),
             ("names: cat", "a list or a map of class names"),
+            ("names: 7", "a list or a map of class names"),
             ("train: {a: b}", "a path or a list of paths"),
         ] {
             let error = yaml(text).unwrap_err();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::description::{Outline, span};
+use super::yolo_pose::PosePairs;
 
 /// Larger values cannot be fractions of the image size, even for a box that extends past the border.
 const LARGEST_SHARE: f64 = 2.0;
@@ -27,8 +28,21 @@ pub(super) struct Label {
     pub quadrilateral: Option<Quadrilateral>,
     /// Keypoints, if the coordinates may be a box with keypoints instead of a polygon.
     pub keypoints: Option<Keypoints>,
+    /// Keypoints without visibilities, if the coordinates may be a box with such keypoints instead of a polygon.
+    pub pairs: Option<PosePairs>,
     /// Whether a score follows the box. It is not used.
     pub has_score: bool,
+    /// A box, if the coordinates may be one with a score and the number of a track instead of a triangle.
+    tracked: Option<TrackedBox>,
+}
+
+/// A box that a score and the number of a track may follow, as trackers write them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct TrackedBox {
+    /// The center and the size, as fractions.
+    shares: [f64; 4],
+    /// Whether the number of the track is too large for a coordinate.
+    is_certain: bool,
 }
 
 /// Numbers after a box that may be keypoints: every third number is a visibility of 0, 1 or 2.
@@ -53,8 +67,12 @@ pub(super) enum Quadrilateral {
 const ORIENTED: &str =
     "an oriented box (OBB); only axis-aligned boxes are supported: class, center, width and height";
 
+/// Why coordinates beyond the image are rejected.
+const PIXELS: &str = "the values are pixels, not fractions of the image size";
+
 impl Label {
-    /// Reads `class cx cy w h`, also with a score after it, or `class x1 y1 x2 y2 x3 y3 …`, a polygon.
+    /// Reads `class cx cy w h`, also with a score after it, or `class x1 y1 x2 y2 x3 y3 …`, a polygon. Whether six numbers
+    /// are a box with a score and the number of a track is known only from [all labels](are_tracks).
     pub fn parse(line: &str, format: LabelFormat) -> Result<Self, String> {
         let fields: Vec<&str> = line.split_whitespace().collect();
         if is_dota(&fields) {
@@ -95,9 +113,17 @@ impl Label {
                 ));
             }
         };
+        let tracked = TrackedBox::of(coordinates);
         let is_pixel = |value: &f64| value.is_finite() && value.abs() > LARGEST_SHARE;
-        if coordinates.iter().any(is_pixel) {
-            return Err("the values are pixels, not fractions of the image size".into());
+        if tracked.is_none() && coordinates.iter().any(is_pixel) {
+            return Err(match *coordinates {
+                [cx, cy, width, height, score, track] if is_box([cx, cy, width, height]) => {
+                    format!(
+                        "expected a score from 0 to 1 and the number of a track after 'class cx cy w h', found {score} {track}"
+                    )
+                }
+                _ => PIXELS.into(),
+            });
         }
         let quadrilateral = <[f64; 8]>::try_from(coordinates)
             .ok()
@@ -116,9 +142,66 @@ impl Label {
             outline,
             quadrilateral,
             keypoints: keypoints.filter(|_| format.keypoints.is_none()),
+            pairs: PosePairs::of(coordinates).filter(|_| format.keypoints.is_none()),
             has_score: score.is_some(),
+            tracked,
         })
     }
+
+    /// Why this label of a data set without tracks cannot be read, although its line could be.
+    pub fn refusal_without_tracks(&self) -> Option<&'static str> {
+        let is_certain = self.tracked.is_some_and(|tracked| tracked.is_certain);
+        is_certain.then_some(PIXELS)
+    }
+
+    /// Whether the label was [read as a track](Self::read_as_track).
+    pub fn is_track(&self) -> bool {
+        let tracked = self.tracked.map(|tracked| tracked.shares);
+        tracked.is_some_and(|shares| self.outline == Outline::CenterAndSizeShares(shares))
+    }
+
+    /// Replaces the triangle by the box with a score and the number of a track, if it may be one.
+    pub fn read_as_track(&mut self) {
+        if let Some(tracked) = self.tracked {
+            self.outline = Outline::CenterAndSizeShares(tracked.shares);
+        }
+    }
+}
+
+impl TrackedBox {
+    /// `cx cy w h score track`: a box in the image, a share, and a whole number, which is -1 for an object without track.
+    fn of(numbers: &[f64]) -> Option<Self> {
+        let &[cx, cy, width, height, score, track] = numbers else {
+            return None;
+        };
+        let is_track = track.fract() == 0.0 && track >= -1.0;
+        let fits = is_box([cx, cy, width, height]) && (0.0..=1.0).contains(&score) && is_track;
+        fits.then_some(Self {
+            shares: [cx, cy, width, height],
+            is_certain: track > LARGEST_SHARE,
+        })
+    }
+}
+
+/// Whether the center and the size of a box lie within the image, apart from rounding.
+pub(super) fn is_box([cx, cy, width, height]: [f64; 4]) -> bool {
+    const ROUNDING: f64 = 0.02;
+    let is_inside = |center: f64, side: f64| {
+        let within = -ROUNDING..=1.0 + ROUNDING;
+        side > 0.0
+            && within.contains(&(center - side / 2.0))
+            && within.contains(&(center + side / 2.0))
+    };
+    is_inside(cx, width) && is_inside(cy, height)
+}
+
+/// Whether the labels of a data set are those of a tracker: boxes, and at least one with a score and the number of a track.
+/// Triangles of a data set rarely all end with a whole number.
+pub(super) fn are_tracks<'a>(mut labels: impl Iterator<Item = &'a Label> + Clone) -> bool {
+    let is_tracked = |label: &Label| label.tracked.is_some();
+    let is_plain = |label: &Label| matches!(label.outline, Outline::CenterAndSizeShares(_));
+    let mut all = labels.clone();
+    labels.any(is_tracked) && all.all(|label| is_tracked(label) || is_plain(label))
 }
 
 /// DOTA's `x1 y1 x2 y2 x3 y3 x4 y4 class difficult`.
@@ -170,7 +253,11 @@ impl Keypoints {
 pub(super) fn refusal<'a>(labels: impl Iterator<Item = &'a Label> + Clone) -> Option<String> {
     match are_oriented(labels.clone()) {
         true => Some(ORIENTED.into()),
-        false => keypoints_of_all(labels).map(pose),
+        false => {
+            let keypoints = keypoints_of_all(labels.clone());
+            let pairs = || PosePairs::of_all(labels.map(|label| label.pairs));
+            keypoints.or_else(pairs).map(pose)
+        }
     }
 }
 
@@ -296,6 +383,26 @@ mod tests {
         };
         let angle = Label::parse("1 0.5 0.5 0.2 0.1 0.3", oriented);
         assert!(angle.unwrap_err().contains("OBB"));
+    }
+
+    #[test]
+    fn boxes_of_trackers_and_triangles_are_distinguished_over_all_labels() {
+        let label = |line: &str| Label::parse(line, TWO).unwrap();
+        let tracked = |track: &str| label(&format!("1 0.5 0.5 0.2 0.1 0.9 {track}"));
+        let plain = || label("1 0.5 0.5 0.2 0.1 0.9");
+        let triangle = || label("1 0.5 0.3 0.6 0.6 0.4 0.6");
+        assert!(are_tracks(
+            [tracked("1"), plain(), tracked("17"), tracked("-1")].iter()
+        ));
+        assert!(!are_tracks([plain(), plain()].iter()));
+        assert!(!are_tracks([tracked("1"), triangle()].iter()));
+        assert_eq!(tracked("1").refusal_without_tracks(), None);
+        assert_eq!(tracked("17").refusal_without_tracks(), Some(PIXELS));
+        let mut label = tracked("17");
+        label.read_as_track();
+        assert_eq!(label.outline, plain().outline);
+        assert!(cause("0 0.5 0.5 0.2 0.1 7 0.9").contains("found 7 0.9"));
+        assert_eq!(cause("0 0.5 0.5 20 10 0.9 7"), PIXELS);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod division;
 mod formats;
 mod image_sources;
 mod images;
+mod label_forms;
 mod listings;
 mod named_images;
 mod native_formats;
