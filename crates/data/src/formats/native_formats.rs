@@ -140,6 +140,9 @@ pub(super) fn advice_on(path: &Path) -> Option<&'static str> {
     Some(format.advice)
 }
 
+/// Recognizes the lines of a format, with the advice.
+type LineFormat = (fn(&[&str]) -> bool, &'static str);
+
 /// Formats whose lines have no names: recognized if all complete lines of the start of a file fit.
 fn advice_on_lines(start: &str) -> Option<&'static str> {
     let mut all: Vec<&str> = lines(start).map(|(_, line)| line).collect();
@@ -147,7 +150,7 @@ fn advice_on_lines(start: &str) -> Option<&'static str> {
     if all.len() > 1 {
         all.pop();
     }
-    let kinds: [(fn(&[&str]) -> bool, &str); 4] = [
+    let kinds: [LineFormat; 4] = [
         (
             are_kitti,
             "KITTI's labels: convert them to COCO, VOC or YOLO, for example with 'datum convert'",
