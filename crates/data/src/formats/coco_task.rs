@@ -4,6 +4,13 @@ use std::path::Path;
 
 use crate::files::{file_name, stem};
 
+/// The split in COCO's name of a file for objects or keypoints, without extension: `val2017` of `instances_val2017`.
+/// CVAT writes the subset there.
+pub(super) fn split_in_name(stem: &str) -> Option<&str> {
+    let mut tasks = ["instances_", "person_keypoints_"].into_iter();
+    tasks.find_map(|task| stem.strip_prefix(task))
+}
+
 /// A task for which COCO has files of its own. Ordered by how well their boxes suit detection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum CocoTask {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::coco_task::split_in_name;
 use super::inventory::{Inventory, equal_at_end, unique_max};
 use super::split::Role;
 use super::sub_folders::is_kind;
@@ -35,7 +36,7 @@ pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBu
     let beside = file.parent().unwrap_or(Path::new(""));
     // CVAT's `annotations/instances_default.json` is about `images/default`.
     let name = stem(file);
-    let subset = name.strip_prefix("instances_");
+    let subset = split_in_name(&name);
     let above = beside.parent().map(|above| above.join("images"));
     let of_subset = above.iter().zip(subset);
     let of_subset = of_subset.map(|(above, subset)| (above.as_path(), Path::new(subset)));

@@ -37,8 +37,8 @@ impl LabelFiles {
         }
     }
 
-    /// The label file of an image: the file at an expected place, ignoring case and how characters are composed, or else the only file with its stem
-    /// that belongs to no other image and is in the same subfolders.
+    /// The label file of an image: the file at an expected place, ignoring case and how characters are composed, or else
+    /// the only file with its stem that belongs to no other image and is in the same subfolders.
     pub fn of(&self, image: &Path) -> Option<LabelPath> {
         let found = |path: PathBuf, is_expected| Some(LabelPath { path, is_expected });
         let places = expected_places(image);

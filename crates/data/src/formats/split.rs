@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::coco_task::split_in_name;
 use super::description::Description;
 use super::inventory::Inventory;
 use super::split_word::SplitWord;
@@ -262,8 +263,7 @@ pub(super) fn lists_of_splits(mut lists: Vec<&PathBuf>) -> Vec<&PathBuf> {
 pub(super) fn split_names(inventory: &Inventory, files: &[&Path]) -> Vec<String> {
     let name = |file: &&Path| {
         let stem = stem(file);
-        let mut of_coco = ["instances_", "person_keypoints_"].into_iter();
-        if let Some(name) = of_coco.find_map(|task| stem.strip_prefix(task)) {
+        if let Some(name) = split_in_name(&stem) {
             return name.to_string();
         }
         let mut words = stem.split(|letter: char| !letter.is_ascii_alphanumeric());

@@ -51,3 +51,25 @@ fn with_any_kind(name: &str) -> String {
     });
     words.collect::<Vec<_>>().join("_")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_one_split_are_equal_for_all_kinds_of_files() {
+        for (one, other, folders) in [
+            ("images/Seq1/a", "labels/seq1/a", &["seq1"][..]),
+            ("train_images/a", "train-labels/a", &["train_*"]),
+            ("ImagesVal/x/a", "xmls_val/x/a", &["*_val", "x"]),
+            (
+                "cafe\u{301}_train/a",
+                "caf\u{e9}-train/a",
+                &["caf\u{e9}_train"],
+            ),
+        ] {
+            assert_eq!(sub_folders(Path::new(one)), folders, "{one}");
+            assert_eq!(sub_folders(Path::new(other)), folders, "{other}");
+        }
+    }
+}

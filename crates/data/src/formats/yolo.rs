@@ -910,7 +910,7 @@ impl SplitReader for YoloSplit {
             .collect();
         // Report the first of several errors.
         let mut files: Vec<Option<LabelFile>> = files.into_iter().collect::<Result<_, _>>()?;
-        settle(&mut files)?;
+        settle_labels(&mut files)?;
         let used: HashSet<&Path> = files
             .iter()
             .flatten()
@@ -1050,7 +1050,7 @@ impl YoloSplit {
 
 /// Decides what single lines leave open: whether labels are boxes of a tracker or polygons. Fails if they are oriented
 /// boxes or poses.
-fn settle(files: &mut [Option<LabelFile>]) -> Result<(), DataError> {
+fn settle_labels(files: &mut [Option<LabelFile>]) -> Result<(), DataError> {
     let labels = files.iter().flatten().flat_map(|file| &file.labels);
     let labels = labels.map(|(_, label)| label);
     if are_tracks(labels.clone()) {
