@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::split::{Role, names_split};
 use super::split_folders::SplitFolders;
+use super::split_name::{Role, names_split};
 use crate::decoding::is_image;
 use crate::files::{file_name, has_extension, stem};
 use crate::spelling::{are_same, composed, folded};

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::inventory::Inventory;
-use super::split_word::{SplitWord, words};
+use super::split_name::{SplitWord, words};
 use super::sub_folders::sub_folders;
 use super::yolo_label::is_label_text;
 use crate::decoding::{is_image, is_unread_image};

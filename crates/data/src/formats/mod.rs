@@ -27,7 +27,7 @@ mod open;
 mod refusals;
 mod split;
 mod split_folders;
-mod split_word;
+mod split_name;
 mod sub_folders;
 mod voc;
 mod xml;
@@ -38,4 +38,4 @@ mod yolo_pose;
 
 pub use data_folder::{DataFolder, PassedOver, PassedOverCause};
 pub use division::Division;
-pub(crate) use split::{Role, is_trainval};
+pub(crate) use split_name::{Role, is_trainval};

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use super::split::{Role, names_split};
-use super::split_word::SplitWord;
+use super::split_name::{Role, SplitWord, names_split};
 use crate::decoding::{is_image, is_unread_image};
 use crate::files::{file_name, stem};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::split_word::{SplitWord, words};
+use super::split_name::{SplitWord, words};
 use crate::spelling::{composed, folded};
 
 /// Names of folders, in lower case, that only say what kind of files they hold.

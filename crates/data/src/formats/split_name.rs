@@ -1,6 +1,64 @@
-//! Words for splits inside of names.
+//! Words for splits in names.
 
-use super::split::Role;
+/// The purpose of a split, from its name alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Train,
+    Validation,
+    Test,
+}
+
+impl Role {
+    /// The role of a name that starts with a word for a role, as in `val2017` and `test_set`.
+    pub(crate) fn of_word(name: &str) -> Option<Self> {
+        Self::of(first_word(name))
+    }
+
+    /// The role of a split with this name: that of its first word, or else of the only word for a split in it, as in
+    /// `coon_train`. A path is only judged by its first word.
+    pub(crate) fn of_split(name: &str) -> Option<Self> {
+        let of_any_word = || match name.contains(['/', '\\']) {
+            true => None,
+            false => SplitWord::in_name(name)?.role(),
+        };
+        Self::of_word(name).or_else(of_any_word)
+    }
+
+    /// The role of a name that is a word for a role, in any case.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let is_any = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(name));
+        if is_any(&["train", "training"]) {
+            Some(Self::Train)
+        } else if is_any(&["val", "valid", "validation", "dev"]) {
+            Some(Self::Validation)
+        } else if is_any(&["test", "testing"]) {
+            Some(Self::Test)
+        } else {
+            None
+        }
+    }
+}
+
+/// The word that a name starts with.
+fn first_word(name: &str) -> &str {
+    let end = name.find(|letter: char| !letter.is_ascii_alphabetic());
+    &name[..end.unwrap_or(name.len())]
+}
+
+/// Whether a folder or file with this name holds a split: `train`, `Valid`, `val2017`, `test_set`, but not `device`.
+pub(super) fn names_split(name: &str) -> bool {
+    Role::of_word(name).is_some() || is_trainval(name)
+}
+
+/// Whether a name starts with the word for the training and the validation images together.
+pub(crate) fn is_trainval(name: &str) -> bool {
+    first_word(name).eq_ignore_ascii_case("trainval")
+}
+
+/// Whether a name is the word for a role, without anything after it.
+pub(super) fn is_role_word(name: &str) -> bool {
+    Role::of_word(name).is_some() && first_word(name).len() == name.len()
+}
 
 /// Words for splits.
 const WORDS: [&str; 9] = [
@@ -135,6 +193,43 @@ fn known(word: &str) -> Option<(&'static str, Option<&'static str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn split_names_start_with_a_common_word() {
+        for name in [
+            "train",
+            "Train",
+            "VALID",
+            "val2017",
+            "dev-set",
+            "test_1",
+            "trainval",
+            "Validation",
+        ] {
+            assert!(names_split(name), "{name}");
+        }
+        for name in [
+            "device", "trainer", "values", "images", "", "2train", "latest",
+        ] {
+            assert!(!names_split(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_role_of_a_split_is_in_its_first_word_or_in_the_only_word_for_a_split() {
+        for (name, role) in [
+            ("train_test", Some(Role::Train)),
+            ("coon_train", Some(Role::Train)),
+            ("trainset", Some(Role::Train)),
+            ("imagesVal", Some(Role::Validation)),
+            ("a/b_test", None),
+            ("trainval", None),
+            ("x_train_test", None),
+            ("all", None),
+        ] {
+            assert_eq!(Role::of_split(name), role, "{name}");
+        }
+    }
 
     #[test]
     fn words_for_splits_are_found_at_any_place_of_a_name() {
