@@ -433,7 +433,7 @@ def torchvision_inference(case, model, pictures, _targets, clock):
 
 
 class Training:
-    """The steps of a training of torchvision's detector on one batch."""
+    """The training steps of torchvision's detector on one batch."""
 
     def __init__(self, case, model, pictures, targets):
         import torch

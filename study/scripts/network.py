@@ -4,7 +4,7 @@
     python3 study/scripts/network.py --bench target/release/bench --fcos-burn target/release/fcos-burn
 
 Without a GPU feature, more bytes are sent. Up to two servers with one thread each run on the loopback address.
-The devices of a training are threads of this machine's CPU (`cpu`) and the servers (`a`, `b`). Each row is the
+The devices of training are threads of this machine's CPU (`cpu`) and the servers (`a`, `b`). Each row is the
 median of the turns: steps per second, and what a step sends to the servers and receives from them, in MB. The
 second table has upper bounds by the network alone, if the client sends the weights to all servers and gathers
 their gradients, as this program does, or with a ring all-reduce.

@@ -1,4 +1,4 @@
-"""Compare starts of a training: random weights, the built-in ones, or others, on a few images or many.
+"""Compare starts of a training run: random weights, the built-in ones, or others, on a few images or many.
 
     cargo build --release
     python3 study/scripts/transfer.py --fcos-burn target/release/fcos-burn \\
@@ -122,7 +122,7 @@ def main():
     parser.add_argument("--epochs", type=int, help="use this number of epochs instead")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--start", action="append", required=True, help="NAME=FLAGS; the others are compared with the first one")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at the same time")
+    parser.add_argument("--jobs", type=int, default=1, help="training runs at the same time")
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     prepare(args)

@@ -131,7 +131,7 @@ pub enum Error {
     /// Standard output could not be written.
     #[error("standard output: {0}")]
     Output(io::Error),
-    /// A folder that was to be resumed is not that of a training or of a search.
+    /// A folder that was to be resumed is not that of a training run or a search.
     #[error("{} {is}: resume it with `fcos-burn {command} --resume`", path.display())]
     OtherFolder {
         /// The folder.

@@ -1,7 +1,7 @@
 //! Memory that the allocator keeps.
 
 /// Makes the allocator keep freed memory for its next use. By default, glibc returns large blocks to
-/// the operating system, and each step of a training gets them back page by page, cleared.
+/// the operating system, and each training step gets them back page by page, cleared.
 ///
 /// The process then holds at least the memory of its largest step until it ends. Call this at the
 /// start of `main`. It has no effect if other threads are already running, without glibc, or with a

@@ -151,9 +151,7 @@ impl<B: Backbone> Detector<B> {
     /// The classes that are detected, in the order of the labels: all, or those of
     /// [`with_classes`](Self::with_classes).
     pub fn detected_classes(&self) -> Vec<Category> {
-        let labeled = self.categories.iter().enumerate();
-        let detected = labeled.filter(|(label, _)| self.model.postprocess().detects(*label));
-        detected.map(|(_, category)| category.clone()).collect()
+        self.model.postprocess().detected(&self.categories)
     }
 
     /// The most detections of an image, if [`with_max_detections`](Self::with_max_detections) has set it.

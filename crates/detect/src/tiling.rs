@@ -213,7 +213,7 @@ impl<B: Backbone> Detector<B> {
                 .input()
                 .clone()
                 .with_resize(tiling.resize.unwrap_or(own));
-            input.validate()?;
+            input.validate().map_err(|error| error.within("tiling"))?;
             let pixels: Vec<RgbImage> = pixels.collect();
             let detections = self.detect_inputs(vec![input.batch(&pixels)?])?;
             for (window, detections) in windows.iter().zip(detections) {

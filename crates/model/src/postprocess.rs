@@ -75,6 +75,20 @@ impl Default for PostprocessConfig {
 }
 
 impl PostprocessConfig {
+    /// Those of `classes`, one for each label in order, that are detected.
+    ///
+    /// ```
+    /// use fcos_burn_model::postprocess::PostprocessConfig;
+    ///
+    /// let config = PostprocessConfig::default().with_classes(Some(vec![2, 0]));
+    /// assert_eq!(config.detected(&["cat", "dog", "bird"]), ["cat", "bird"]);
+    /// ```
+    pub fn detected<T: Clone>(&self, classes: &[T]) -> Vec<T> {
+        let labeled = classes.iter().enumerate();
+        let detected = labeled.filter(|(label, _)| self.detects(*label));
+        detected.map(|(_, class)| class.clone()).collect()
+    }
+
     /// Sets [`score_threshold`](Self::score_threshold).
     #[must_use]
     pub fn with_score_threshold(self, score_threshold: f32) -> Self {

@@ -1,4 +1,4 @@
-//! Presets of a training's configuration.
+//! Presets of training configurations.
 
 use clap::ValueEnum;
 use fcos_burn::train::RunConfig;

@@ -71,7 +71,7 @@ impl TestTimeArgs {
         if let Some(iou) = self.merge_iou {
             let ViewMerging::WeightedBoxesFusion(fusion) = &mut views.merging else {
                 return Err(fcos_burn::detect::Error::from(ConfigError::new(
-                    "input.test_time_augmentation.merging",
+                    "test_time_augmentation.merging",
                     "suppression",
                     "weighted-boxes-fusion where the IoU of boxes to average is given",
                 ))
@@ -83,7 +83,7 @@ impl TestTimeArgs {
         let gives_views = self.flip.is_some() || self.scales.is_some();
         if gives_merging && !gives_views && views.views() < 2 {
             return Err(fcos_burn::detect::Error::from(ConfigError::new(
-                "input.test_time_augmentation.merging",
+                "test_time_augmentation.merging",
                 "given",
                 "left out for a single view: there is nothing to merge without flips or scales",
             ))

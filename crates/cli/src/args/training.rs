@@ -303,38 +303,21 @@ impl From<Centerness> for CenternessBranch {
     }
 }
 
-/// The splits that a configuration file names, as far as the data has them.
-#[derive(Default)]
-struct Splits {
-    train: Option<String>,
-    val: Option<String>,
-}
-
-impl Splits {
-    fn stated(file: &ConfigFile, source: &DataSource) -> Result<Self, Error> {
-        let names = ["data.train_split", "data.val_split"].map(|field| file.text(field));
-        let DataSource::Folder(path) = source else {
-            return Ok(Self::default());
-        };
-        if names == [None, None] {
-            return Ok(Self::default());
+/// The split that a configuration file names, if the data has it. The file may be that of a run on other data.
+fn split_of_file(name: Option<&str>, source: &DataSource) -> Result<Option<String>, Error> {
+    let (Some(name), DataSource::Folder(path)) = (name, source) else {
+        return Ok(None);
+    };
+    let folder = DataFolder::open(path).map_err(train::Error::from)?;
+    match folder.split(name) {
+        Ok(split) => Ok(Some(split.to_owned())),
+        Err(_) => {
+            message(format_args!(
+                "warning: {} has no split '{name}', which the configuration names: the default is used",
+                path.display()
+            ));
+            Ok(None)
         }
-        let folder = DataFolder::open(path).map_err(train::Error::from)?;
-        let [train, val] = names.map(|name| {
-            let name = name?;
-            match folder.split(name) {
-                Ok(split) => Some(split.to_owned()),
-                Err(_) => {
-                    // The file may be that of a run on other data.
-                    message(format_args!(
-                        "warning: {} has no split '{name}', which the configuration names: another is chosen",
-                        path.display()
-                    ));
-                    None
-                }
-            }
-        });
-        Ok(Self { train, val })
     }
 }
 
@@ -395,15 +378,17 @@ impl TrainingArgs {
             {
                 val_share = val_share.or(config.data.val_share);
             }
-            let stated = match &file {
-                Some(file) => Splits::stated(file, &source)?,
-                None => Splits::default(),
-            };
-            let train_split = train_split.or(stated.train.as_deref());
-            let val_split = val_split.or(match val_share {
+            let of_file = |field| file.as_ref().and_then(|file| file.text(field));
+            let train_of_file = match train_split {
                 Some(_) => None,
-                None => stated.val.as_deref(),
-            });
+                None => split_of_file(of_file("data.train_split"), &source)?,
+            };
+            let val_of_file = match (val_split, val_share) {
+                (None, None) => split_of_file(of_file("data.val_split"), &source)?,
+                _ => None,
+            };
+            let train_split = train_split.or(train_of_file.as_deref());
+            let val_split = val_split.or(val_of_file.as_deref());
             config.data =
                 DataConfig::of(source, train_split, val_split)?.with_strict(config.data.strict);
         } else {

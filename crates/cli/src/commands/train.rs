@@ -202,7 +202,7 @@ fn train(args: &Args, trainer: Trainer, config: RunConfig) -> Result<(PathBuf, O
         }
         None => {
             let runs = NewFolder::at(Path::new(RUNS));
-            let folder = free_folder(&config)?;
+            let folder = free_folder(&config).inspect_err(|_| runs.remove_if_empty())?;
             let new = runs.with(&folder);
             (folder, new)
         }
@@ -218,7 +218,7 @@ fn train(args: &Args, trainer: Trainer, config: RunConfig) -> Result<(PathBuf, O
     }
 }
 
-/// The error of a training; after the loss of a device, with the way to go on.
+/// The error of a training run; after the loss of a device, with the way to go on.
 fn failure(error: fcos_burn::train::Error, folder: &Path) -> Error {
     match error {
         fcos_burn::train::Error::Device(device @ DeviceError::Lost { .. })

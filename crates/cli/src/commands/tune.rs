@@ -133,7 +133,7 @@ fn resume(args: &Args, folder: &Path) -> Result<Tuner, Error> {
     if !Tuner::is_search(folder) && RunFolder::open(folder).is_ok() {
         return Err(Error::OtherFolder {
             path: folder.to_owned(),
-            is: "is the folder of a training",
+            is: "is the folder of a training run",
             command: "train",
         });
     }

@@ -516,6 +516,11 @@ fn splits_that_a_file_names_are_those_of_other_data_if_it_has_them() {
     let (found, text) = splits("absent", json!({"train_split": "third"}), &[]);
     assert_eq!(found, ["train", "val"]);
     assert!(text.contains("has no split 'third'"), "{text}");
+    // The file of a run that held out a part.
+    let held_out = json!({"train_split": "train", "val_split": "held-out", "val_share": 0.5});
+    let (found, text) = splits("held-out", held_out, &[]);
+    assert_eq!(found, ["train", "held-out"]);
+    assert!(!text.contains("has no split"), "{text}");
 
     // A field that is set names a split, too, not the part that is held out.
     let only = dir.join("only");
@@ -564,6 +569,35 @@ fn only_detected_classes_are_validated() {
     let (found, text) = evaluated(dir, &folder, &[]);
     assert_eq!(found, trained);
     assert!(text.contains("of the classes blue"), "{text}");
+    let report = fs::read(folder.join("report.html")).unwrap();
+    succeeds("report", &[path(&folder).to_owned()], &[]);
+    assert!(report == fs::read(folder.join("report.html")).unwrap());
+
+    let mut args = training(dir, &data, &dir.join("none"));
+    args.extend(["--set", "model.postprocess.classes=[5]"].map(str::to_owned));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    assert_fails(
+        "train",
+        &args,
+        1,
+        &["model.postprocess.classes is [5]", "labels below 2"],
+    );
+}
+
+#[test]
+fn a_run_that_cannot_start_leaves_no_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let data = data_set(dir, "data", &RED_BLUE);
+    fs::create_dir(dir.join("kept")).unwrap();
+    for output in ["a/b/c", "kept/b"] {
+        let mut args = training(dir, &data, &dir.join(output));
+        args.extend(["--set", "batch_size=0"].map(str::to_owned));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        assert_fails("train", &args, 1, &["batch_size is 0"]);
+    }
+    assert!(!dir.join("a").exists());
+    assert_eq!(fs::read_dir(dir.join("kept")).unwrap().count(), 0);
 }
 
 #[test]

@@ -705,9 +705,11 @@ const FILE_NAME: &[&str] = &[
     "file",
     "imageid",
     "imgid",
-    "frame",
-    "name",
 ];
+/// Names of columns of the image unless something else names it. With a `name`, the other may be a number.
+const FRAME_NAME: [&str; 2] = ["frame", "name"];
+/// Columns that are no class, whatever they contain.
+const NUMBERS: &[&str] = &["", "unnamed0", "index", "id", "area", "depth", "channels"];
 const CLASS: &[&str] = &[
     "class",
     "classname",
@@ -854,9 +856,17 @@ impl Columns {
                     .find(|(_, found)| found.is_none());
                 no_column(missing.map_or("", |(aliases, _)| aliases[0]))
             })?;
-            let file_name = required(find(FILE_NAME), FILE_NAME)?;
-            let class = CLASS.iter().filter(|alias| names[file_name] != **alias);
-            let class = find(&class.copied().collect::<Vec<_>>());
+            let class_other_than = |file_name: &str| {
+                let class = CLASS.iter().filter(|alias| file_name != **alias);
+                find(&class.copied().collect::<Vec<_>>())
+            };
+            let mut frame_name = FRAME_NAME;
+            if class_other_than("name").is_some() {
+                frame_name.reverse();
+            }
+            let file_name = find(FILE_NAME).or_else(|| find(&frame_name));
+            let file_name = required(file_name, FILE_NAME)?;
+            let class = class_other_than(&names[file_name]);
             let taken = edges.columns();
             // A column of the box may have one of these names, too.
             let find_free = |aliases: &[&str]| {
@@ -866,7 +876,7 @@ impl Columns {
                 };
                 aliases.iter().find_map(named)
             };
-            Ok(Self {
+            let found = Self {
                 file_name,
                 edges,
                 class,
@@ -876,7 +886,14 @@ impl Columns {
                 },
                 split: find(SPLIT),
                 group: find(GROUP),
-            })
+            };
+            // Another column may have the class, or there are scores: then these are no annotations.
+            let is_number = |column: usize| NUMBERS.contains(&names[column].as_str());
+            let is_known = |column: usize| found.uses(column) || is_number(column);
+            match class.is_some() || (0..names.len()).all(is_known) {
+                true => Ok(found),
+                false => Err(no_column(CLASS[0])),
+            }
         };
         Some(columns())
     }

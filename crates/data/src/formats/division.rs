@@ -72,10 +72,10 @@ impl DataFolder {
         })
     }
 
-    /// Messages about the splits that a division does not use. A note for each that is used for nothing, and a note or a
+    /// Messages about the splits that a division does not use. A note for each that is not used at all, and a note or a
     /// remark for each that would have been validated on if it had images or objects. If the division is not the
     /// [default](Self::division), they are remarks. A `test` split beside a validation split is not used either, which
-    /// is not told. Nor are splits whose images are all in other splits, such as `trainval`.
+    /// is not reported. Nor are splits whose images are all in other splits, such as `trainval`.
     pub fn left_out(&self, division: &Division) -> LoadReport {
         let own = |name| self.split(name).unwrap_or(name);
         let train = own(division.train.as_str());
@@ -122,6 +122,9 @@ impl DataFolder {
             let images = split.reader.members();
             let unused = images.difference(&known).count();
             let told = match unused {
+                0 if images.is_empty() && !split.reader.is_empty() => {
+                    without_use(split, "it cannot be read")
+                }
                 0 => continue,
                 _ if unused == images.len() => without_use(split, &counted(unused)),
                 _ => {
@@ -147,7 +150,11 @@ impl DataFolder {
         };
         for split in self.all().iter().filter(is_other) {
             match split.reader.members().len() {
-                0 => {}
+                0 if split.reader.is_empty() => {}
+                0 => report.note(format!(
+                    "split '{}' cannot be read, and is not evaluated",
+                    split.name
+                )),
                 images => report.note(format!(
                     "split '{}' ({}) is not evaluated",
                     split.name,
@@ -182,7 +189,7 @@ impl DataFolder {
 
 /// The message about a split without a use.
 fn without_use(split: &Split, images: &str) -> String {
-    format!("split '{}' ({images}) is used for nothing", split.name)
+    format!("split '{}' ({images}) is not used", split.name)
 }
 
 fn counted(images: usize) -> String {

@@ -1,6 +1,6 @@
 //! Paths of the images that annotation files name.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,9 +58,9 @@ pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBu
         .collect()
 }
 
-/// The outermost folder of `other` that `file` is not in, if both are annotation files of the same kind of folder, such as
-/// `taskA` of `taskB/annotations.json` and `taskA/annotations.json`.
-fn counterpart(file: &Path, other: &Path) -> Option<PathBuf> {
+/// The outermost folders in which `file` and `other` are apart, if both are annotation files of the same kind of folder:
+/// `taskB` and `taskA` of `taskB/annotations.json` and `taskA/annotations.json`.
+fn counterparts(file: &Path, other: &Path) -> Option<[PathBuf; 2]> {
     let parts = |path: &Path| -> Vec<String> {
         let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
         parts.collect()
@@ -78,7 +78,7 @@ fn counterpart(file: &Path, other: &Path) -> Option<PathBuf> {
     // All images may be in `images`, whether annotations are there or in `annotations`.
     let is_counterpart =
         inner == other_inner && is_alike && !is_kind(folder) && !is_kind(other_folder);
-    is_counterpart.then(|| others[..=common].iter().collect())
+    is_counterpart.then(|| [own, others].map(|parts| parts[..=common].iter().collect()))
 }
 
 /// The roles of the splits that an image with this name may belong to, in a split with `role`. Without any, it may belong
@@ -119,16 +119,26 @@ impl ImageFinder {
 
     /// Searches for the images of the annotation `file`, which is one of `files`. All are relative to the folder of the
     /// inventory. Images in the folder of another file are not considered if the folders are alike, such as exports of
-    /// two tasks, unless names point there.
+    /// two tasks, and the file has images in its own, unless names point there.
     pub fn of_file<'a>(
         mut self,
         file: &Path,
         files: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Self {
-        let foreign = files
-            .into_iter()
-            .filter_map(|other| counterpart(file, other));
-        self.foreign = foreign.collect();
+        let mut has_images: HashMap<PathBuf, bool> = HashMap::new();
+        for other in files {
+            let Some([own, foreign]) = counterparts(file, other) else {
+                continue;
+            };
+            let inventory = &self.inventory;
+            let has_images = *(has_images.entry(own)).or_insert_with_key(|own| {
+                let mut files = inventory.under(own).iter();
+                files.any(|file| is_image(file) || is_unread_image(file))
+            });
+            if has_images {
+                self.foreign.insert(foreign);
+            }
+        }
         self.beside = file.parent().map(Path::to_path_buf);
         self
     }
@@ -173,6 +183,12 @@ impl ImageFinder {
             || self.beside.as_deref().is_some_and(is_in_folder)
     }
 
+    /// Whether a file is in a folder of the split with this role. Folders in it may have words for other splits in their
+    /// names, such as `steam_train`.
+    fn is_of(&self, role: Option<Role>, file: &Path) -> bool {
+        role.is_some() && self.inventory.role_of(file) == role
+    }
+
     /// Whether a file is in a folder with an annotation file of its own, and a name that has `equal` components in common
     /// with its end does not point there.
     fn is_foreign(&self, file: &Path, equal: usize) -> bool {
@@ -210,21 +226,22 @@ impl ImageFinder {
         let roles = roles(&slashed, self.role);
         let mut parts: Vec<&str> = slashed.split('/').filter(|part| *part != ".").collect();
         let stem = parts.pop()?;
-        let images = || {
-            let same = self.inventory.with_stem(stem);
-            let fitting = same.filter(|file| is_image(file) && self.fits(&roles, file));
-            fitting.filter(|file| !self.is_foreign(file, 1 + equal_folders(file, &parts)))
+        let same = || {
+            let same = self.inventory.with_stem(stem).filter(|file| is_image(file));
+            same.filter(|file| !self.is_foreign(file, 1 + equal_folders(file, &parts)))
         };
+        let images = || same().filter(|file| self.fits(&roles, file));
         let parent = parts.join("/");
         let folders = self.folders.iter().filter_map(|folder| {
             let folder = folder.strip_prefix(self.inventory.root()).ok()?;
             Some(tidy(&folder.join(&parent)))
         });
         let mut direct = folders.filter_map(|folder| {
-            unique_max(
-                images().filter(|file| file.parent() == Some(&folder)),
-                |_| 0,
-            )
+            let is_direct = |file: &&Path| {
+                file.parent() == Some(&folder)
+                    && (self.is_of(self.role, file) || self.fits(&roles, file))
+            };
+            unique_max(same().filter(is_direct), |_| 0)
         });
         let found = direct.next().or_else(|| {
             unique_max(images(), |file| equal_folders(file, &parts))
@@ -250,11 +267,8 @@ impl ImageFinder {
         let roles = roles(&slashed, role);
         let fits = |file: &Path| self.fits(&roles, file);
         let is_file = |path: &Path| {
-            path.is_file()
-                && fits(
-                    path.strip_prefix(self.inventory.root())
-                        .unwrap_or(Path::new("")),
-                )
+            let file = path.strip_prefix(self.inventory.root());
+            path.is_file() && file.is_ok_and(|file| self.is_of(role, file) || fits(file))
         };
         // Nearly all names are found here.
         let is_inside = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);

@@ -80,13 +80,13 @@ pub(super) fn settle(
             return Ok(path.clone());
         }
         let found = path.strip_prefix(finder.root()).unwrap_or(path);
-        wrong.add(format_args!("{name}, not {}", found.display()));
+        wrong.add(format_args!("{name}, found {}", found.display()));
         finder.expected(name)
     });
     let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
     if wrong.count > 0 {
         report.note(format!(
-            "images that were found only in the folders of other names, taken as missing: {wrong}"
+            "images treated as missing, since the only file of that name is in a folder that other entries name: {wrong}"
         ));
     }
     let mut borrowed = Tally::default();
@@ -97,7 +97,7 @@ pub(super) fn settle(
     }
     if borrowed.count > 0 {
         report.remark(format!(
-            "no folder is for the images of this split; found in folders of other splits: {borrowed}"
+            "this split has no folder of images; found in those of other splits: {borrowed}"
         ));
     }
     Ok(paths)

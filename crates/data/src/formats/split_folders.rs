@@ -12,7 +12,7 @@ use crate::files::{file_name, stem};
 ///
 /// A folder whose name starts with a word for a split names one. A folder with such a word elsewhere in its name, as in
 /// `coon_train` and `trainset`, names one only beside another split: classes and places may have such names, too. A
-/// folder that holds several splits, such as `train_data` with `train` and `val`, is none itself.
+/// folder that holds several splits, such as `train_data` with `train` and `val`, is not a split itself.
 #[derive(Debug, Default)]
 pub(super) struct SplitFolders {
     /// The splits of folders that do not start with a word for a split.
@@ -171,19 +171,22 @@ impl<'a> Folders<'a> {
         let mut found: Vec<(&Path, &SplitWord)> = Vec::new();
         for (parent, named) in &siblings {
             let with_images = || named.iter().filter(|(folder, _)| self.all[folder]);
-            let is_counterpart = |(_, one): &(&Path, SplitWord), other: &SplitWord| {
-                one.rest == other.rest && one.role() != other.role()
+            let mut roles: HashMap<&str, HashSet<Option<Role>>> = HashMap::new();
+            for (_, word) in named {
+                roles.entry(&word.rest).or_default().insert(word.role());
+            }
+            let has_counterpart = |word: &SplitWord| {
+                let mut roles = roles[word.rest.as_str()].iter();
+                roles.any(|role| *role != word.role())
             };
-            let is_split = |(_, word): &(&Path, SplitWord)| {
-                word.is_plain() || named.iter().any(|other| is_counterpart(other, word))
-            };
+            let is_split =
+                |(_, word): &(&Path, SplitWord)| word.is_plain() || has_counterpart(word);
             let is_division = !mixed.contains(parent)
                 && with_images().any(is_split)
                 && with_images().any(|(_, word)| word.is_for_training())
                 && with_images().any(|(_, word)| !word.is_for_training());
             for (folder, word) in named.iter().filter(|(folder, _)| !starts_with_word(folder)) {
-                let has_counterpart = named.iter().any(|other| is_counterpart(other, word));
-                if has_counterpart || (is_division && self.all[folder]) {
+                if has_counterpart(word) || (is_division && self.all[folder]) {
                     found.push((folder, word));
                 }
             }

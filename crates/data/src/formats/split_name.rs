@@ -1,7 +1,7 @@
 //! Words for splits in names.
 
 /// The purpose of a split, from its name alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     Train,
     Validation,

@@ -320,7 +320,7 @@ impl VocSet {
         }
         for (split, images) in unannotated {
             report.remark(format!(
-                "'{split}' is no split: its images have no annotations: {images}"
+                "'{split}' is not used as a split, since its images have no annotations: {images}"
             ));
         }
     }
@@ -487,7 +487,7 @@ impl VocSet {
         }
         if others.count > 0 {
             report.note(format!(
-                "annotation files of images that are claimed by files in other folders, taken as missing: {others}"
+                "annotation files without an image, since the only one of that name belongs to a file in another folder: {others}"
             ));
         }
     }

@@ -873,7 +873,7 @@ fn images_have_many_names_of_columns() {
 fn a_table_without_a_class_has_one_class() {
     for (header, row) in [
         ("image,xmin,ymin,xmax,ymax", "a.png,1,2,31,22"),
-        (",image,xmin,ymin,xmax,ymax,score", "0,a.png,1,2,31,22,0.5"),
+        (",image,xmin,ymin,xmax,ymax,area", "0,a.png,1,2,31,22,600"),
         ("path,x,y,w,h", "a.png,1,2,30,20"),
     ] {
         let blank = row.replace("a.png", "b.png");
@@ -890,6 +890,40 @@ fn a_table_without_a_class_has_one_class() {
         assert_eq!(
             remarks[0],
             "train.csv: no column for the class: all objects are of one class, 'object'"
+        );
+    }
+}
+
+/// Detections of a program, and a class under another name.
+#[test]
+fn a_table_with_a_column_that_may_be_the_class_is_refused() {
+    for (header, row) in [
+        ("image,xmin,ymin,xmax,ymax,score", "a.png,1,2,31,22,0.5"),
+        ("image,xmin,ymin,xmax,ymax,species", "a.png,1,2,31,22,owl"),
+    ] {
+        let text = format!("{header}\n{row}\n");
+        let dir = folder(&["a.png"], &[("train.csv", &text)]);
+        let error = message(DetectionDataset::open(dir.path(), None));
+        assert!(error.contains("no column 'class'"), "{error}");
+    }
+}
+
+#[test]
+fn of_two_columns_that_may_be_the_image_the_other_one_is_not_the_class() {
+    for (header, row) in [
+        (
+            "name,frame,xmin,ymin,xmax,ymax,class",
+            "a.png,17,1,2,31,22,cat",
+        ),
+        ("frame,xmin,ymin,xmax,ymax,name", "a.png,1,2,31,22,cat"),
+        ("frame,xmin,ymin,xmax,ymax,label", "a.png,1,2,31,22,cat"),
+    ] {
+        let text = format!("{header}\n{row}\n");
+        let dir = folder(&["a.png"], &[("train.csv", &text)]);
+        assert_eq!(
+            objects(dir.path(), "train"),
+            ["a.png cat 1 2 31 22"],
+            "{header}"
         );
     }
 }

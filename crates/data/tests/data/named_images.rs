@@ -155,7 +155,7 @@ fn an_image_of_another_folder_does_not_take_the_place_of_a_missing_one() {
             let present = expected(&[(on_disk[0], 2 - lost)]);
             assert_eq!(found(dir.path(), &dataset), present, "{names:?}");
             let notes = dataset.report().notes().join("\n");
-            assert!(notes.contains("taken as missing: 1 ("), "{notes}");
+            assert!(notes.contains("that other entries name: 1 ("), "{notes}");
         });
     }
     // Nothing tells which of the names is right.
@@ -711,4 +711,38 @@ fn listed_images_without_voc_annotations_are_skipped() {
     let error = refused(&dir, Some("train"));
     let cause = "train.txt:2: 'b' has no annotation file b.xml (2 of 3 listed images have none)";
     assert!(error.contains(cause), "{error}");
+}
+
+/// Folders in a split may have words for other splits in their names, which are those of classes or places.
+#[test]
+fn folders_in_a_split_may_be_called_like_another_split() {
+    let names = ["steam_train/2.png", "crash_test/1.png", "TestTube/3.png"];
+    let on_disk = |split: &str| names.map(|name| format!("{split}/{name}"));
+    for split in ["train", "val"] {
+        let all = [on_disk("train"), on_disk("val")].concat();
+        let dir = images(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        write(dir.path(), &format!("{split}.json"), coco_text(&names));
+        let dataset = read(&dir, Some(split));
+        let own = on_disk(split);
+        let numbered: Vec<(&str, usize)> = own.iter().map(String::as_str).zip(1..).collect();
+        assert_eq!(found(dir.path(), &dataset), expected(&numbered));
+    }
+}
+
+/// The second annotations of the same images.
+#[test]
+fn a_file_without_images_beside_it_uses_those_of_another() {
+    for prefix in ["", "images/"] {
+        let names = [format!("{prefix}a.png"), format!("{prefix}b.png")];
+        let names = names.each_ref().map(String::as_str);
+        let dir = images(&["v1/images/a.png", "v1/images/b.png"]);
+        write(dir.path(), "v1/annotations.json", coco_text(&names));
+        write(dir.path(), "v2/annotations.json", coco_text(&names));
+        let splits = DataFolder::open(dir.path()).unwrap().splits().to_vec();
+        for split in &splits {
+            let dataset = read(&dir, Some(split));
+            let both = expected(&[("v1/images/a.png", 1), ("v1/images/b.png", 2)]);
+            assert_eq!(found(dir.path(), &dataset), both, "{split} of {splits:?}");
+        }
+    }
 }

@@ -426,10 +426,7 @@ fn classes_and_places_with_a_word_for_a_split_are_no_splits() {
     assert_eq!(set.splits(), ["a_train: a", "b_train: c", "val: b"]);
     let (train, val, left_out) = divided(&set.open());
     assert_eq!((train.as_str(), val.as_str()), ("a_train", "val"));
-    assert_eq!(
-        left_out.notes(),
-        ["split 'b_train' (1 image) is used for nothing"]
-    );
+    assert_eq!(left_out.notes(), ["split 'b_train' (1 image) is not used"]);
 }
 
 #[test]
@@ -451,7 +448,7 @@ fn splits_that_are_used_for_nothing_are_told() {
     assert_eq!((train.as_str(), val.as_str()), ("train_day", "val"));
     assert_eq!(
         left_out.notes(),
-        ["split 'train_night' (2 images) is used for nothing"]
+        ["split 'train_night' (2 images) is not used"]
     );
     // Chosen by name.
     let chosen = folder.division(Some("train_night"), None).unwrap();
@@ -459,7 +456,7 @@ fn splits_that_are_used_for_nothing_are_told() {
     assert!(left_out.is_clean());
     assert_eq!(
         left_out.remarks(),
-        ["split 'train_day' (1 image) is used for nothing"]
+        ["split 'train_day' (1 image) is not used"]
     );
 
     // VOC: a class with the name of a split.
@@ -473,10 +470,7 @@ fn splits_that_are_used_for_nothing_are_told() {
     ]);
     let (train, _, left_out) = divided(&set.open());
     assert_eq!(train, "train");
-    assert_eq!(
-        left_out.notes(),
-        ["split 'all' (2 images) is used for nothing"]
-    );
+    assert_eq!(left_out.notes(), ["split 'all' (2 images) is not used"]);
 
     // COCO: two splits for validation. Those for testing are kept for later.
     let set = Set::new();
@@ -490,10 +484,7 @@ fn splits_that_are_used_for_nothing_are_told() {
     let folder = set.open();
     let (_, val, left_out) = divided(&folder);
     assert_eq!(val, "val_a");
-    assert_eq!(
-        left_out.notes(),
-        ["split 'val_b' (1 image) is used for nothing"]
-    );
+    assert_eq!(left_out.notes(), ["split 'val_b' (1 image) is not used"]);
     let evaluated = folder.evaluation_split().unwrap();
     assert_eq!(
         folder.left_out_of_evaluation(evaluated).notes(),
@@ -506,10 +497,7 @@ fn splits_that_are_used_for_nothing_are_told() {
                 c.png,1,1,9,9,cat,extra\nd.png,1,1,9,9,cat,test\n";
     set.write("labels.csv", rows);
     let (_, _, left_out) = divided(&set.open());
-    assert_eq!(
-        left_out.notes(),
-        ["split 'extra' (1 image) is used for nothing"]
-    );
+    assert_eq!(left_out.notes(), ["split 'extra' (1 image) is not used"]);
 }
 
 #[test]
@@ -536,7 +524,7 @@ fn splits_whose_images_are_in_others_are_not_told() {
     let (_, _, left_out) = divided(&set.open());
     assert_eq!(
         left_out.notes(),
-        ["split 'all' (1 of 5 images in no other split) is used for nothing"]
+        ["split 'all' (1 of 5 images in no other split) is not used"]
     );
 }
 
@@ -609,7 +597,7 @@ fn a_test_split_without_objects_is_not_validated_on() {
     assert_eq!(set.splits(), ["train: a"]);
     assert_eq!(
         set.open().read("train").unwrap().report().remarks(),
-        ["'test' is no split: its images have no annotations: 1 (test/x.png)"]
+        ["'test' is not used as a split, since its images have no annotations: 1 (test/x.png)"]
     );
     held_out(&voc_set());
     held_out(voc_set().write("Annotations/x.xml", voc("x", "")));

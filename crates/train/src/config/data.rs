@@ -118,7 +118,7 @@ impl DataSource {
         }
     }
 
-    /// Opens the split to [evaluate](Self::evaluation_split), and tells which splits for validation are not evaluated.
+    /// Opens the split to [evaluate](Self::evaluation_split), and reports which splits for validation are not evaluated.
     ///
     /// # Errors
     ///

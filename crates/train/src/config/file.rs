@@ -32,6 +32,12 @@ impl ConfigFile {
             values: read_config(path)?,
         })
     }
+
+    /// The text of a field that the file contains, named by its path, such as `data.train_split`.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        self.values.pointer(&pointer)?.as_str()
+    }
 }
 
 #[derive(Serialize)]
@@ -40,14 +46,6 @@ struct Versioned<'a, C: BackboneConfig> {
     version: u64,
     #[serde(flatten)]
     config: &'a RunConfig<C>,
-}
-
-impl ConfigFile {
-    /// The text of a field that the file contains, named by its path, such as `data.train_split`.
-    pub fn text(&self, path: &str) -> Option<&str> {
-        let pointer = format!("/{}", path.replace('.', "/"));
-        self.values.pointer(&pointer)?.as_str()
-    }
 }
 
 impl<C: BackboneConfig> RunConfig<C> {

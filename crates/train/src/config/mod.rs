@@ -680,7 +680,7 @@ impl<C: BackboneConfig> RunConfig<C> {
             model.postprocess.classes = None;
         }
         model.validate().map_err(|error| error.within("model"))?;
-        (model.assignment_rule()).map_err(|error| error.within("model"))?;
+        (self.model.assignment_rule()).map_err(|error| error.within("model"))?;
         let is_ranking = matches!(
             self.objective.classification,
             ClassificationLoss::RankSort { .. } | ClassificationLoss::Alrp { .. }

@@ -85,7 +85,7 @@ fn shrunk(picture: RgbImage) -> RgbImage {
     imageops::thumbnail(&picture, side(width), side(height))
 }
 
-/// The curves of a training: those that are plotted, the learning rate, and the gradient norm.
+/// The curves of a training run: those that are plotted, the learning rate, and the gradient norm.
 pub(super) fn curves(rows: &[EpochRow]) -> Vec<LineChart> {
     let single = |title: &str, value: &dyn Fn(&EpochRow) -> Option<f64>| LineChart {
         title: title.to_owned(),

@@ -5,7 +5,7 @@ use std::{fs, io, path::PathBuf};
 use fcos_burn_data::DetectionDataset;
 use fcos_burn_detect::{json::read_json, known_classes, run_files};
 use fcos_burn_eval::CocoResult;
-use fcos_burn_model::file::write_whole;
+use fcos_burn_model::{file::write_whole, postprocess::PostprocessConfig};
 use fcos_burn_report::{Epoch, Provenance, Report, RunSummary};
 use serde::Deserialize;
 use serde_json::Value;
@@ -23,6 +23,15 @@ struct Settings {
     data: DataConfig,
     #[serde(default)]
     keep: Keep,
+    #[serde(default)]
+    model: ModelSettings,
+}
+
+/// What a report needs of the configuration of a detector.
+#[derive(Default, Deserialize)]
+struct ModelSettings {
+    #[serde(default)]
+    postprocess: PostprocessConfig,
 }
 
 impl RunFolder {
@@ -32,8 +41,9 @@ impl RunFolder {
     ///
     /// Fails if the data cannot be opened, or is not the data of the run.
     pub fn open_validation(&self) -> Result<DetectionDataset, Error> {
-        let data = self.settings()?.1.data;
-        let dataset = known_classes(data.open(&data.val_split)?, &data.categories)?;
+        let Settings { data, model, .. } = self.settings()?.1;
+        let detected = model.postprocess.detected(&data.categories);
+        let dataset = known_classes(data.open(&data.val_split)?, &detected)?;
         let path = self.checkpoints().data_path();
         if path.exists() {
             let digest: DataDigest = read_json(&path)?;

@@ -69,7 +69,7 @@ impl StepMetric {
         }
     }
 
-    /// Whether a metric of a training other than a term has this name, in any case: some logs and
+    /// Whether a metric of a training run other than a term has this name, in any case: some logs and
     /// displays write names in lower case.
     pub(crate) fn is_reserved(name: &str) -> bool {
         // The last one is the name of burn-train's metric.

@@ -112,7 +112,7 @@ impl Numeric for TrainingMetric {
 
 /// A COCO metric on the validation split, in percent.
 ///
-/// The metrics of a training share an evaluator, which takes each image once and evaluates
+/// The metrics of a training run share an evaluator, which takes each image once and evaluates
 /// once per epoch.
 #[derive(Clone)]
 pub(crate) struct ValidationMetric {

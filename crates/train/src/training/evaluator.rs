@@ -9,7 +9,7 @@ use fcos_burn_boxes::Detection;
 use fcos_burn_data::{Category, DetectionDataset};
 use fcos_burn_eval::{CocoMetric, Evaluation, EvaluationError};
 
-/// The evaluator that the COCO metrics of a training share. Clones share its state.
+/// The evaluator that the COCO metrics of a training run share. Clones share its state.
 #[derive(Clone)]
 pub(crate) struct SharedEvaluator {
     dataset: Arc<DetectionDataset>,

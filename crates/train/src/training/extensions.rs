@@ -15,7 +15,7 @@ use crate::{
     step::StepMetric,
 };
 
-/// The objective, assignment and augmentations of a training: custom ones, or those of its
+/// The objective, assignment and augmentations of a training run: custom ones, or those of its
 /// configuration.
 pub(super) struct Extensions {
     pub(super) objective: FcosObjective,

@@ -21,7 +21,7 @@ use super::burn_metrics::LOSS;
 /// The minimum time between two lines of a split.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows the progress of a training as lines of text.
+/// Shows the progress of a training run as lines of text.
 pub struct LineRenderer {
     line: Box<dyn FnMut(&str) + Send + Sync>,
     names: HashMap<MetricId, String>,

@@ -1,4 +1,4 @@
-//! Setup of a training: devices, initial model, trainable detector.
+//! Setup of a training run: devices, initial model, trainable detector.
 
 use std::sync::{Mutex, PoisonError};
 

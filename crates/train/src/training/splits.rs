@@ -43,16 +43,12 @@ impl Splits {
         val: DetectionDataset,
         config: &mut RunConfig<C>,
     ) -> Result<Self, Error> {
-        let detected = match &config.model.postprocess.classes {
-            None => train.categories().to_vec(),
-            Some(labels) => {
-                let categories = labels.iter().map(|label| train.categories().get(*label));
-                categories.flatten().cloned().collect()
-            }
-        };
-        // Objects of other classes would only lower AP.
-        let val = known_classes(val, &detected)?;
         config.model.num_classes = train.categories().len();
+        let checked = config.model.validate();
+        checked.map_err(|error| error.within("model"))?;
+        // Objects of other classes would only lower AP.
+        let detected = config.model.postprocess.detected(train.categories());
+        let val = known_classes(val, &detected)?;
         config.data.categories = train.categories().to_vec();
         let data = Self {
             // A held-out part has no image of the rest.

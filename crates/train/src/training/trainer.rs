@@ -310,7 +310,9 @@ impl Trainer {
         devices: Vec<Device>,
         output: &Path,
     ) -> Result<Outcome, Error> {
-        config.data.check_held_out_name()?;
+        if self.data.is_none() {
+            config.data.check_held_out_name()?;
+        }
         let data = self.open_data(&mut config)?;
         let extensions = (self.extensions(&config)?).with_class_balance(&config, &data.train)?;
         let summary = check(&data.train, Unreadable::Replaced, config.data.strict)?;

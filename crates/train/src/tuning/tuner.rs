@@ -152,7 +152,7 @@ impl Tuner {
     ///
     /// # Errors
     ///
-    /// Fails if the folder has a search or cannot be written, if a value is invalid, if the length of the training is
+    /// Fails if the folder has a search or files that it would overwrite, or cannot be written, if a value is invalid, if the length of the training is
     /// not given in epochs, or if it depends on data that cannot be opened. Names the value of a trial with which the
     /// configuration would be invalid.
     pub fn create(
