@@ -1,6 +1,6 @@
 //! Paths of the images that annotation files name.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -58,9 +58,9 @@ pub(super) fn image_folders(root: &Path, file: &Path, split: &str) -> Vec<PathBu
         .collect()
 }
 
-/// The outermost folders in which `file` and `other` are apart, if both are annotation files of the same kind of folder:
-/// `taskB` and `taskA` of `taskB/annotations.json` and `taskA/annotations.json`.
-fn counterparts(file: &Path, other: &Path) -> Option<[PathBuf; 2]> {
+/// The outermost folder of `other` that `file` is not in, if both are annotation files of the same kind of folder, such as
+/// `taskA` of `taskB/annotations.json` and `taskA/annotations.json`.
+fn counterpart(file: &Path, other: &Path) -> Option<PathBuf> {
     let parts = |path: &Path| -> Vec<String> {
         let parts = path.iter().map(|part| part.to_string_lossy().into_owned());
         parts.collect()
@@ -78,7 +78,7 @@ fn counterparts(file: &Path, other: &Path) -> Option<[PathBuf; 2]> {
     // All images may be in `images`, whether annotations are there or in `annotations`.
     let is_counterpart =
         inner == other_inner && is_alike && !is_kind(folder) && !is_kind(other_folder);
-    is_counterpart.then(|| [own, others].map(|parts| parts[..=common].iter().collect()))
+    is_counterpart.then(|| others[..=common].iter().collect())
 }
 
 /// The roles of the splits that an image with this name may belong to, in a split with `role`. Without any, it may belong
@@ -119,26 +119,16 @@ impl ImageFinder {
 
     /// Searches for the images of the annotation `file`, which is one of `files`. All are relative to the folder of the
     /// inventory. Images in the folder of another file are not considered if the folders are alike, such as exports of
-    /// two tasks, and the file has images in its own, unless names point there.
+    /// two tasks, unless names point there.
     pub fn of_file<'a>(
         mut self,
         file: &Path,
         files: impl IntoIterator<Item = &'a PathBuf>,
     ) -> Self {
-        let mut has_images: HashMap<PathBuf, bool> = HashMap::new();
-        for other in files {
-            let Some([own, foreign]) = counterparts(file, other) else {
-                continue;
-            };
-            let inventory = &self.inventory;
-            let has_images = *(has_images.entry(own)).or_insert_with_key(|own| {
-                let mut files = inventory.under(own).iter();
-                files.any(|file| is_image(file) || is_unread_image(file))
-            });
-            if has_images {
-                self.foreign.insert(foreign);
-            }
-        }
+        let foreign = files
+            .into_iter()
+            .filter_map(|other| counterpart(file, other));
+        self.foreign = foreign.collect();
         self.beside = file.parent().map(Path::to_path_buf);
         self
     }
@@ -268,7 +258,8 @@ impl ImageFinder {
         let fits = |file: &Path| self.fits(&roles, file);
         let is_file = |path: &Path| {
             let file = path.strip_prefix(self.inventory.root());
-            path.is_file() && file.is_ok_and(|file| self.is_of(role, file) || fits(file))
+            let file = file.unwrap_or(Path::new(""));
+            path.is_file() && (self.is_of(role, file) || fits(file))
         };
         // Nearly all names are found here.
         let is_inside = |part: Component| matches!(part, Component::Normal(_) | Component::CurDir);

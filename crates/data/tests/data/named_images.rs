@@ -438,7 +438,7 @@ fn a_split_without_a_folder_may_use_those_of_others() {
             assert_eq!(found(dir.path(), &dataset), expected(&[(&names[1], 1)]));
             let remarks = dataset.report().remarks().join("\n");
             assert!(
-                remarks.contains("in folders of other splits: 1 (b.png)"),
+                remarks.contains("found in those of other splits: 1 (b.png)"),
                 "{remarks}"
             );
             let train = read(&dir, Some("train"));
@@ -726,23 +726,5 @@ fn folders_in_a_split_may_be_called_like_another_split() {
         let own = on_disk(split);
         let numbered: Vec<(&str, usize)> = own.iter().map(String::as_str).zip(1..).collect();
         assert_eq!(found(dir.path(), &dataset), expected(&numbered));
-    }
-}
-
-/// The second annotations of the same images.
-#[test]
-fn a_file_without_images_beside_it_uses_those_of_another() {
-    for prefix in ["", "images/"] {
-        let names = [format!("{prefix}a.png"), format!("{prefix}b.png")];
-        let names = names.each_ref().map(String::as_str);
-        let dir = images(&["v1/images/a.png", "v1/images/b.png"]);
-        write(dir.path(), "v1/annotations.json", coco_text(&names));
-        write(dir.path(), "v2/annotations.json", coco_text(&names));
-        let splits = DataFolder::open(dir.path()).unwrap().splits().to_vec();
-        for split in &splits {
-            let dataset = read(&dir, Some(split));
-            let both = expected(&[("v1/images/a.png", 1), ("v1/images/b.png", 2)]);
-            assert_eq!(found(dir.path(), &dataset), both, "{split} of {splits:?}");
-        }
     }
 }
