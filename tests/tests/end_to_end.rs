@@ -134,7 +134,7 @@ fn every_assignment_rule_learns() {
         config.model.fpn.channels = 32;
         let train = config.data.source.open("train").unwrap();
         let trainer = Trainer::new().with_data(train.clone(), train);
-        let evaluation = finished(trainer.train(config, &dir.path().join("run")).unwrap());
+        let evaluation = finished(trainer.train(config, dir.path().join("run")).unwrap());
         let ap50 = evaluation.metric(CocoMetric::AP50).unwrap_or(0.0);
         println!("{assigner:?}: AP50 {ap50}");
         assert!(ap50 > 0.5, "{assigner:?}: {ap50}");

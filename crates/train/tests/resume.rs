@@ -81,7 +81,7 @@ fn state(run: &Path) -> State {
     let model = || initial_model(&config, &devices[0]).unwrap();
     let checkpoint = (folder.checkpoints()).last(&model(), &config.optimization);
     let checkpoint = checkpoint.unwrap();
-    let kept = model().load(&folder.model_path()).unwrap();
+    let kept = model().load(folder.model_path()).unwrap();
     let average = checkpoint.average.unwrap();
     let bits = [&checkpoint.model, average.model(), &kept].map(|model| {
         let mut bits = Bits::default();

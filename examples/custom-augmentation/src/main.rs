@@ -48,7 +48,7 @@ fn run(config: RunConfig, output: &Path) -> Result<Outcome, Box<dyn std::error::
     let config = config.merge_file(&changes)?;
     let augmentations = Augmentations::default().with::<RandomGray>("random_gray")?;
     let trainer = Trainer::new().with_augmentations(augmentations);
-    Ok(trainer.train(config, &output.join("run"))?)
+    Ok(trainer.train(config, output.join("run"))?)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -83,7 +83,7 @@ mod tests {
         config.data = DataConfig::shapes(shapes);
         run(config, folder.path())?;
         // The run's configuration names the augmentation, which this trainer does not know.
-        let error = Trainer::new().resume(&folder.path().join("run"));
+        let error = Trainer::new().resume(folder.path().join("run"));
         let error = error
             .err()
             .map(|error| error.to_string())

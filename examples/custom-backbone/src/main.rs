@@ -102,11 +102,7 @@ fn run(config: RunConfig, output: &Path) -> Result<(), Box<dyn std::error::Error
     println!("{loaded}");
     let weights = output.join("model.safetensors");
     detector.model().export_safetensors(&weights)?;
-    export(
-        &detector,
-        &OnnxConfig::default(),
-        &output.join("model.onnx"),
-    )?;
+    export(&detector, &OnnxConfig::default(), output.join("model.onnx"))?;
     let black = fcos_burn::data::RgbImage::new(160, 120);
     let found = detector.detect(&[black])?;
     println!("{} objects in a black image", found[0].len());

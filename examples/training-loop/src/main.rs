@@ -53,8 +53,8 @@ fn run(
             }
         }
     }
-    config.write(&folder.config_path())?;
-    detector.detector().save(&folder.model_path())?;
+    config.write(folder.config_path())?;
+    detector.detector().save(folder.model_path())?;
 
     let (model, input) = (detector.detector().valid(), config.input.clone());
     let classes = config.data.categories.clone();

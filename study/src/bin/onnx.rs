@@ -111,7 +111,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Error> {
     files.truncate(cli.count);
     let images = files
         .iter()
-        .map(|file| read_image(file))
+        .map(read_image)
         .collect::<Result<Vec<_>, _>>()?;
     let device = DeviceName::CPU.open(Precision::F32)?;
     if !cli.only_weights {
@@ -240,7 +240,7 @@ fn write(
         ),
         ("detections", config),
     ] {
-        onnx::export(&detector, &config, &folder.join(format!("{name}.onnx"))).map_err(failed)?;
+        onnx::export(&detector, &config, folder.join(format!("{name}.onnx"))).map_err(failed)?;
     }
     let interpolation = detector.input().interpolation;
     let images = images.iter().enumerate().map(|(index, image)| {

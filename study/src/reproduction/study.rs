@@ -98,7 +98,7 @@ impl Study {
     fn start(&self, row: &Row, seed: u64, interrupter: &Interrupter) -> Result<Outcome, Error> {
         let config = row.apply(&self.config).with_seed(seed);
         let trainer = Trainer::new().with_interrupter(interrupter.clone());
-        Ok(trainer.train(config, &self.path(row, seed))?)
+        Ok(trainer.train(config, self.path(row, seed))?)
     }
 
     /// The finished runs of a row in order of their seeds, including seeds that were not asked for.

@@ -91,7 +91,7 @@ fn resnet50_outputs_with_the_stride_in_the_first_convolution_match_torchvision()
 /// Compares boxes in pixels of the original image, labels and scores with `model.eval()(images)`.
 fn compare_detections(resnet: &str, file: &str, tolerance: Tolerance) {
     let (model, config) = detector(resnet, StrideIn::MiddleConv);
-    let image = read_image(&fixture::folder().join(format!("photograph.{file}"))).unwrap();
+    let image = read_image(fixture::folder().join(format!("photograph.{file}"))).unwrap();
     let resize = Resize::ShortSide {
         short: 200,
         long: 333,

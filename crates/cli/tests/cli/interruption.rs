@@ -105,7 +105,7 @@ fn signal(child: &Child, signal: &str) {
 
 /// The run in `dir` ended with the weights, metrics and detections of the uninterrupted one.
 fn assert_undisturbed(dir: &Path) {
-    let open = |dir: &Path| RunFolder::open(&folder(dir)).unwrap();
+    let open = |dir: &Path| RunFolder::open(folder(dir)).unwrap();
     let (found, expected) = (open(dir), open(UNDISTURBED.0.path()));
     let config: RunConfig = found.read_config().unwrap();
     let rows = |run: &RunFolder| -> Vec<EpochRow> {

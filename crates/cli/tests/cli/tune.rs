@@ -93,7 +93,7 @@ fn a_search_ends_with_a_configuration_for_training() {
         .output()
         .unwrap();
     assert!(tuned.status.success(), "{}", stderr(&tuned));
-    let best: RunConfig = RunConfig::read(&dir.path().join("from-run/config.json")).unwrap();
+    let best: RunConfig = RunConfig::read(dir.path().join("from-run/config.json")).unwrap();
     let stated = Some(InitialWeights::All(output.clone()));
     assert_eq!(best.initial_weights, stated);
 

@@ -114,11 +114,11 @@ impl Finish<'_> {
             (None, None) => {}
         }
         if let Some(addend) = self.addend {
-            for i in 0..COUNT {
-                let addend = &addend[starts[i]..starts[i] + count];
-                for j in 0..VECTORS {
+            for (sums, start) in sums.iter_mut().zip(starts) {
+                let addend = &addend[start..start + count];
+                for (j, sum) in sums.iter_mut().enumerate() {
                     let values = addend.get(j * S::F32_LANES..).unwrap_or_default();
-                    sums[i][j] = simd.add_f32s(sums[i][j], load(simd, values));
+                    *sum = simd.add_f32s(*sum, load(simd, values));
                 }
             }
         }

@@ -606,7 +606,7 @@ mod tests {
     #[test]
     fn own_files_are_read_back_whatever_their_names() {
         let dir = TempDir::new().unwrap();
-        let file = WeightsFile::open(&saved(&dir)).unwrap();
+        let file = WeightsFile::open(saved(&dir)).unwrap();
         assert_eq!(file.naming(), TensorNaming::FcosBurn);
         assert_eq!(file.num_classes(), Some(3));
         assert_eq!(file.detector(), None);
@@ -651,7 +651,7 @@ mod tests {
     #[test]
     fn weights_for_other_classes_are_loaded_without_the_classifier() {
         let dir = TempDir::new().unwrap();
-        let file = WeightsFile::open(&saved(&dir)).unwrap();
+        let file = WeightsFile::open(saved(&dir)).unwrap();
         let error = file.load(detector(&tiny(7))).unwrap_err().to_string();
         for part in [
             "holiday.jpg",
@@ -773,7 +773,7 @@ mod tests {
     #[test]
     fn rows_that_do_not_exist_are_errors() {
         let dir = TempDir::new().unwrap();
-        let file = WeightsFile::open(&saved(&dir)).unwrap();
+        let file = WeightsFile::open(saved(&dir)).unwrap();
         for (rows, part) in [
             (
                 &[Some(0), Some(3)][..],
@@ -856,7 +856,7 @@ mod tests {
     #[test]
     fn mismatched_tensors_are_listed() {
         let dir = TempDir::new().unwrap();
-        let file = WeightsFile::open(&saved(&dir)).unwrap();
+        let file = WeightsFile::open(saved(&dir)).unwrap();
         let mut config = tiny(3);
         config.head.tower_depth = 2;
         config.head.learned_scales = false;
@@ -882,7 +882,7 @@ mod tests {
         config.backbone.frozen_stages = 5;
         config.backbone.norm = NormKind::Frozen;
         let device = Device::flex().autodiff();
-        let model = config.init(&device).unwrap().load(&saved(&dir)).unwrap();
+        let model = config.init(&device).unwrap().load(saved(&dir)).unwrap();
         let maps = Backbone::forward(model.backbone(), Tensor::ones([1, 3, 32, 32], &device));
         assert!(maps.iter().all(|map| !map.is_require_grad()));
         let output = model.forward(Tensor::ones([1, 3, 32, 32], &device));
@@ -1065,7 +1065,7 @@ mod tests {
     fn detectors_that_torchvision_cannot_compute_are_not_exported() {
         let dir = TempDir::new().unwrap();
         let error = detector(&tiny(3))
-            .export_torchvision(&dir.path().join("x.safetensors"))
+            .export_torchvision(dir.path().join("x.safetensors"))
             .unwrap_err()
             .to_string();
         assert!(error.contains("learned scales"), "{error}");

@@ -717,7 +717,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let mut trained = RunConfig::small().with_assigner(AssignerConfig::Tal(Default::default()));
         trained.model.fpn.channels = 32;
-        trained.write(&run.path().join("config.json")).unwrap();
+        trained.write(run.path().join("config.json")).unwrap();
         let config = RunConfig::accurate().with_model_of(run.path()).unwrap();
         assert_eq!(config.model.fpn.channels, 32);
         assert_eq!(config.model.assigner, RunConfig::accurate().model.assigner);

@@ -105,7 +105,7 @@ impl RunFolder {
     ///
     /// Fails if the configuration is malformed or has another backbone.
     pub fn read_config<C: BackboneConfig>(&self) -> Result<RunConfig<C>, Error> {
-        RunConfig::read(&self.config_path())
+        RunConfig::read(self.config_path())
     }
 
     /// The path of the folder.

@@ -234,7 +234,7 @@ impl<C: BackboneConfig> Run<C> {
         if evaluation.exists() {
             fs::remove_file(&evaluation).map_err(Error::io(&evaluation))?;
         }
-        self.config.write(&self.folder.config_path())?;
+        self.config.write(self.folder.config_path())?;
         Ok(Some(line))
     }
 
@@ -420,7 +420,7 @@ impl<C: BackboneConfig> Run<C> {
         // A new model: the initial one would have been kept through the whole training.
         let model = (self.config.model.init(&self.devices[0]))
             .map_err(|error| error.within("model"))?
-            .load(&self.folder.model_path())?;
+            .load(self.folder.model_path())?;
         let detector = Detector::new(
             &model,
             self.config.input.clone(),
@@ -446,7 +446,7 @@ impl<C: BackboneConfig> Run<C> {
             &evaluation,
             &analysis,
         )?;
-        self.config.write(&self.folder.config_path())?;
+        self.config.write(self.folder.config_path())?;
         let confusion = ClassConfusion::find(
             &self.data.val,
             &results,

@@ -346,7 +346,7 @@ fn a_failed_step_keeps_the_running_statistics_from_before_it() {
         let run = RunFolder::open(&run).unwrap();
         let config: RunConfig = run.read_config().unwrap();
         let model = config.model.init(&Device::flex()).unwrap();
-        let model = model.load(&FailedStep::weights(&run)).unwrap();
+        let model = model.load(FailedStep::weights(&run)).unwrap();
         assert!(running_means(&model).iter().all(|mean| *mean == 0.0));
     }
 }
@@ -432,7 +432,7 @@ fn a_replay_checks_the_configuration_the_data_and_the_images() {
     let folder = RunFolder::open(&run).unwrap();
     let config: RunConfig = folder.read_config().unwrap();
     let changed = |config: RunConfig, part: &str| {
-        config.write(&folder.config_path()).unwrap();
+        config.write(folder.config_path()).unwrap();
         let error = replay(&step).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };

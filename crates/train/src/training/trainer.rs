@@ -352,7 +352,7 @@ impl Trainer {
         checkpoints.save(&position, &model, &optimizer, average.as_ref())?;
         // The run may be evaluated or resumed from another folder.
         config = config.with_absolute_paths();
-        config.write(&folder.config_path())?;
+        config.write(folder.config_path())?;
         let checkpoint = Checkpoint {
             position,
             model,
@@ -420,7 +420,7 @@ impl Trainer {
         let batch = step.batch(&folder, &extensions.collate, &data.train, &plan)?;
         let names = config.devices.clone();
         on_devices(&names, || {
-            let model = initial_model(&config, &devices[0])?.load(&FailedStep::weights(&folder))?;
+            let model = initial_model(&config, &devices[0])?.load(FailedStep::weights(&folder))?;
             let step = trainable(&config, model, devices)?.with_objective(extensions.objective)?;
             let output = TrainStep::step(&step, batch).item.read()?;
             Ok(output.metrics().to_vec())

@@ -204,7 +204,7 @@ impl Tuner {
             }
         }
         fs::create_dir_all(folder).map_err(Error::io(folder))?;
-        tuner.base.write(&folder.join(BASE))?;
+        tuner.base.write(folder.join(BASE))?;
         Ok(tuner)
     }
 
@@ -457,8 +457,8 @@ impl TrainTrial for Trials<'_> {
         write_whole(&table, tuner.table().as_bytes()).map_err(Error::io(&table))?;
         let best = record.best().map(|best| best.trial);
         if let Some(best) = best {
-            let config: RunConfig = RunFolder::open(&tuner.trial_path(best))?.read_config()?;
-            config.write(&tuner.folder.join(run_files::CONFIG))?;
+            let config: RunConfig = RunFolder::open(tuner.trial_path(best))?.read_config()?;
+            config.write(tuner.folder.join(run_files::CONFIG))?;
         }
         for result in &record.results {
             let keeps_weights = best == Some(result.trial);
@@ -566,7 +566,7 @@ mod tests {
             let expected = &with_weights[..if trial == best.trial { 3 } else { 2 }];
             assert_eq!(kept, expected, "{trial}");
         }
-        let config: RunConfig = RunConfig::read(&whole.join("config.json")).unwrap();
+        let config: RunConfig = RunConfig::read(whole.join("config.json")).unwrap();
         assert_eq!(json!(config.input.resize), best.values["input.resize"]);
         assert_eq!(
             json!(config.optimization.learning_rate),
@@ -613,7 +613,7 @@ mod tests {
         // AP cannot rise by more than 1.
         let never = EarlyStopping::new(1).with_min_improvement(1.0);
         let base = tiny().with_early_stopping(Some(never));
-        let mut tuner = Tuner::create(&dir.path().join("search"), base, search_of(1)).unwrap();
+        let mut tuner = Tuner::create(dir.path().join("search"), base, search_of(1)).unwrap();
         assert_eq!(tuner.run(|_| {}).unwrap(), TuningOutcome::Finished);
         let result = &tuner.results()[0];
         assert_eq!((result.end, result.epochs.len()), (TrialEnd::Completed, 2));
@@ -658,7 +658,7 @@ mod tests {
             epochs: 1,
             iterations: 5,
         });
-        let tuner = Tuner::create(&dir.path().join("search"), base, search_of(1)).unwrap();
+        let tuner = Tuner::create(dir.path().join("search"), base, search_of(1)).unwrap();
         assert_eq!(tuner.base().duration, TrainingLength::Epochs(3));
     }
 
