@@ -28,7 +28,7 @@ pub use trainer::Trainer;
 /// How a training ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// All epochs are complete, or it [stopped early](RunConfig::early_stopping). The evaluation is that of the kept epoch.
+    /// All epochs are complete, or it [stopped early](crate::RunConfig::early_stopping). The evaluation is that of the kept epoch.
     Finished(Box<Evaluation>),
     /// The interrupter or the [stop rule](Trainer::with_stop_rule) stopped it; [`Trainer::resume`] continues from there.
     Interrupted,

@@ -146,7 +146,7 @@ impl Trainer {
         }
     }
 
-    /// Shows progress with a burn-train renderer, such as a [`LineRenderer`], instead of logging
+    /// Shows progress with a burn-train renderer, such as a [`LineRenderer`](super::LineRenderer), instead of logging
     /// it.
     #[must_use]
     pub fn with_renderer(self, renderer: Box<dyn MetricsRenderer>) -> Self {
