@@ -215,8 +215,9 @@ impl<C: BackboneConfig> FcosConfig<C> {
     ///
     /// Names the invalid field of the rule's parameters, or of the configuration of the levels.
     pub fn assignment_rule(&self) -> Result<Assigner, ConfigError> {
-        // Which objects are detected does not matter here, and may be known only with the data.
-        let model = self.clone().with_postprocess(PostprocessConfig::default());
+        // The labels may be those of data that is not yet known.
+        let mut model = self.clone();
+        model.postprocess.classes = None;
         model.validate()?;
         let checked = self.assigner.validate();
         checked.map_err(|error| error.within("assigner"))?;

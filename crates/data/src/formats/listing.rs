@@ -13,36 +13,12 @@ use super::description::{
 use super::image_finder::{ImageFinder, image_folders};
 use super::inventory::Inventory;
 use super::listed_images::{locate_all, remark_on_unlisted};
+use super::listed_objects::ListedImage;
 use super::listing_classes::{ClassNames, name_classes};
 use super::split::{Found, Split, SplitReader, split_names, title};
 use crate::files::{file_name, last_part, stem};
 use crate::spelling::composed;
 use crate::{Category, DataError, Finding, Layout, LoadReport};
-
-/// The entry of an image in a file.
-#[derive(Debug, PartialEq)]
-pub(super) struct ListedImage {
-    /// Empty if missing.
-    pub file_name: String,
-    /// Width and height in pixels, if both are given.
-    pub size: Option<(u32, u32)>,
-    /// The place of a size that is not a valid number of pixels.
-    pub unusable_size: Option<Place>,
-    /// The split that the file names, if it names splits.
-    pub split: Option<String>,
-    pub objects: Vec<ListedObject>,
-}
-
-/// The entry of an object in a file.
-#[derive(Debug, PartialEq)]
-pub(super) struct ListedObject {
-    /// Empty if missing.
-    pub class: String,
-    /// Left, top, right and bottom; `None` if any of them is missing.
-    pub corners: Option<[f64; 4]>,
-    pub iscrowd: bool,
-    pub place: Place,
-}
 
 /// A file that lists images.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
-use super::listing::{ListedImage, ListedObject};
+use super::listed_objects::{ListedImage, ListedObject};
 use crate::files::shown;
 use crate::{Category, LoadReport, Tally};
 

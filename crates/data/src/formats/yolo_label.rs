@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::description::{Outline, span};
+use super::yolo_box::is_box;
 use super::yolo_pose::PosePairs;
 
 /// Larger values cannot be fractions of the image size, even for a box that extends past the border.
@@ -181,18 +182,6 @@ impl TrackedBox {
             is_certain: track > LARGEST_SHARE,
         })
     }
-}
-
-/// Whether the center and the size of a box lie within the image, apart from rounding.
-pub(super) fn is_box([cx, cy, width, height]: [f64; 4]) -> bool {
-    const ROUNDING: f64 = 0.02;
-    let is_inside = |center: f64, side: f64| {
-        let within = -ROUNDING..=1.0 + ROUNDING;
-        side > 0.0
-            && within.contains(&(center - side / 2.0))
-            && within.contains(&(center + side / 2.0))
-    };
-    is_inside(cx, width) && is_inside(cy, height)
 }
 
 /// Whether the labels of a data set are those of a tracker: boxes, and at least one with a score and the number of a track.

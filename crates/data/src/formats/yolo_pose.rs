@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::description::span;
-use super::yolo_label::is_box;
+use super::yolo_box::is_box;
 
 /// The most keypoints of a pose. Longer labels are polygons.
 const MAX_KEYPOINTS: usize = 200;
