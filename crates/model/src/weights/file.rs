@@ -41,7 +41,7 @@ const LISTED: usize = 12;
 /// use burn::tensor::Device;
 /// use fcos_burn_model::weights::WeightsFile;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let file = WeightsFile::open("fcos_resnet50_fpn_coco.pth".as_ref())?;
+/// let file = WeightsFile::open("fcos_resnet50_fpn_coco.pth")?;
 /// let config = file.detector().ok_or("only a backbone")?;
 /// let (detector, report) = file.load(config.init(&Device::flex())?)?;
 /// println!("{report}");
@@ -245,7 +245,7 @@ impl WeightsFile {
     /// # use fcos_burn_model::{Fcos, weights::{WeightsError, WeightsFile}};
     /// # fn main() -> Result<(), WeightsError> {
     /// # let model: Fcos = unimplemented!();
-    /// let file = WeightsFile::open("cat-dog.bpk".as_ref())?;
+    /// let file = WeightsFile::open("cat-dog.bpk")?;
     /// // The model's classes are dog, cow, cat.
     /// let (model, report) = file.load_classes(model, &[Some(1), None, Some(0)])?;
     /// # Ok(())
