@@ -139,11 +139,8 @@ impl FcosOutput {
         frames: &[ImageFrame],
         decode: impl Fn(&[LevelValues<'_>], ImageFrame) -> Vec<Detection>,
     ) -> Result<Vec<Vec<Detection>>, ExecutionError> {
-        let images = self
-            .levels
-            .first()
-            .map(|level| level.class_logits.dims()[0]);
-        assert_eq!(images.unwrap_or(0), frames.len(), "frames of the images");
+        let batch = (self.levels.first()).map_or(0, |level| level.class_logits.dims()[0]);
+        assert_eq!(batch, frames.len(), "frames of the images");
         let levels = self.levels.into_iter().map(HostLevel::read);
         let levels: Vec<HostLevel> = levels.collect::<Result<_, _>>()?;
         let images = frames.iter().enumerate().map(|(image, &frame)| {

@@ -145,6 +145,15 @@ impl Error {
         }
     }
 
+    /// The error of a configuration that was read from a file.
+    pub(crate) fn in_config(path: &Path) -> impl FnOnce(Self) -> Self + use<> {
+        let path = path.to_owned();
+        move |error| Self::Run {
+            path,
+            cause: error.to_string(),
+        }
+    }
+
     /// Adds the file or folder to an I/O error.
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.to_owned();

@@ -303,22 +303,29 @@ impl From<Centerness> for CenternessBranch {
     }
 }
 
-/// The split that a configuration file names, if the data has it. The file may be that of a run on other data.
-fn split_of_file(name: Option<&str>, source: &DataSource) -> Result<Option<String>, Error> {
-    let (Some(name), DataSource::Folder(path)) = (name, source) else {
-        return Ok(None);
+/// Those of the splits that a configuration file names which the data has. The file may be that of a run on other data.
+fn splits_of_file(
+    names: [Option<&str>; 2],
+    source: &DataSource,
+) -> Result<[Option<String>; 2], Error> {
+    let DataSource::Folder(path) = source else {
+        return Ok([None, None]);
     };
+    if names == [None, None] {
+        return Ok([None, None]);
+    }
     let folder = DataFolder::open(path).map_err(train::Error::from)?;
-    match folder.split(name) {
-        Ok(split) => Ok(Some(split.to_owned())),
+    let own = |name: &str| match folder.split(name) {
+        Ok(split) => Some(split.to_owned()),
         Err(_) => {
             message(format_args!(
                 "warning: {} has no split '{name}', which the configuration names: the default is used",
                 path.display()
             ));
-            Ok(None)
+            None
         }
-    }
+    };
+    Ok(names.map(|name| name.and_then(own)))
 }
 
 impl TrainingArgs {
@@ -379,14 +386,12 @@ impl TrainingArgs {
                 val_share = val_share.or(config.data.val_share);
             }
             let of_file = |field| file.as_ref().and_then(|file| file.text(field));
-            let train_of_file = match train_split {
-                Some(_) => None,
-                None => split_of_file(of_file("data.train_split"), &source)?,
-            };
-            let val_of_file = match (val_split, val_share) {
-                (None, None) => split_of_file(of_file("data.val_split"), &source)?,
-                _ => None,
-            };
+            let is_val_open = val_split.is_none() && val_share.is_none();
+            let names = [
+                of_file("data.train_split").filter(|_| train_split.is_none()),
+                of_file("data.val_split").filter(|_| is_val_open),
+            ];
+            let [train_of_file, val_of_file] = splits_of_file(names, &source)?;
             let train_split = train_split.or(train_of_file.as_deref());
             let val_split = val_split.or(val_of_file.as_deref());
             config.data =

@@ -98,13 +98,13 @@ pub(super) fn training(dir: &Path, data: &Path, run: &Path) -> Vec<String> {
     args.map(str::to_owned).collect()
 }
 
+fn joined<'a>(args: &'a [String], more: &[&'a str]) -> Vec<&'a str> {
+    let args = args.iter().map(String::as_str);
+    args.chain(more.iter().copied()).collect()
+}
+
 fn run_with(name: &str, args: &[String], more: &[&str]) -> Output {
-    let args: Vec<&str> = args
-        .iter()
-        .map(String::as_str)
-        .chain(more.iter().copied())
-        .collect();
-    run(name, &args)
+    run(name, &joined(args, more))
 }
 
 /// The standard error of a command that succeeds.
@@ -537,17 +537,14 @@ fn splits_that_a_file_names_are_those_of_other_data_if_it_has_them() {
         image_ids(&read(&folder.join("results.json"))),
         BTreeSet::from([1])
     );
-    let mut args = training(dir, &only, &dir.join("both"));
-    args.extend(
-        [
-            "--set",
-            "data.val_split=checks",
-            "--set",
-            "data.val_share=0.3",
-        ]
-        .map(str::to_owned),
-    );
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let args = training(dir, &only, &dir.join("both"));
+    let both = [
+        "--set",
+        "data.val_split=checks",
+        "--set",
+        "data.val_share=0.3",
+    ];
+    let args = joined(&args, &both);
     assert_fails("train", &args, 1, &["data.val_split is checks", "no split"]);
 }
 
@@ -573,12 +570,10 @@ fn only_detected_classes_are_validated() {
     succeeds("report", &[path(&folder).to_owned()], &[]);
     assert!(report == fs::read(folder.join("report.html")).unwrap());
 
-    let mut args = training(dir, &data, &dir.join("none"));
-    args.extend(["--set", "model.postprocess.classes=[5]"].map(str::to_owned));
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let args = training(dir, &data, &dir.join("none"));
     assert_fails(
         "train",
-        &args,
+        &joined(&args, &["--set", "model.postprocess.classes=[5]"]),
         1,
         &["model.postprocess.classes is [5]", "labels below 2"],
     );
@@ -591,9 +586,8 @@ fn a_run_that_cannot_start_leaves_no_folder() {
     let data = data_set(dir, "data", &RED_BLUE);
     fs::create_dir(dir.join("kept")).unwrap();
     for output in ["a/b/c", "kept/b"] {
-        let mut args = training(dir, &data, &dir.join(output));
-        args.extend(["--set", "batch_size=0"].map(str::to_owned));
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let args = training(dir, &data, &dir.join(output));
+        let args = joined(&args, &["--set", "batch_size=0"]);
         assert_fails("train", &args, 1, &["batch_size is 0"]);
     }
     assert!(!dir.join("a").exists());

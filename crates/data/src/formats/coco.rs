@@ -12,7 +12,7 @@ use super::coco_file::{
     self, Annotation, CocoFile, Id, Image, count_images, has_boxes, image_names, is_coco,
     lists_no_annotation, lists_no_image, not_json,
 };
-use super::coco_task::CocoTask;
+use super::coco_task::{CocoTask, INSTANCES};
 use super::description::{
     AnnotatedImage, AnnotatedObject, Description, IN_SHARES, Outline, Place, are_shares, corners,
 };
@@ -279,7 +279,7 @@ pub(super) fn looks_like_coco(start: &str) -> bool {
 
 fn is_named(file: &Path) -> bool {
     let name = file_name(file).to_lowercase();
-    (name.starts_with("instances_") && name.ends_with(".json")) || name == "_annotations.coco.json"
+    (name.starts_with(INSTANCES) && name.ends_with(".json")) || name == "_annotations.coco.json"
 }
 
 /// Reads an annotation file. Images are located by `finder`.

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use crate::files::{file_name, stem};
 
+/// What COCO's names of files for objects start with, before the split.
+pub(super) const INSTANCES: &str = "instances_";
+
 /// The split in COCO's name of a file for objects or keypoints, without extension: `val2017` of `instances_val2017`.
 /// CVAT writes the subset there.
 pub(super) fn split_in_name(stem: &str) -> Option<&str> {
-    let mut tasks = ["instances_", "person_keypoints_"].into_iter();
+    let mut tasks = [INSTANCES, CocoTask::Keypoints.prefix()].into_iter();
     tasks.find_map(|task| stem.strip_prefix(task))
 }
 

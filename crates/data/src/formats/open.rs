@@ -5,6 +5,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::coco_task::INSTANCES;
 use super::inventory::{Inventory, is_part};
 use super::refusals::refusals;
 use super::split::{Found, names_split};
@@ -128,7 +129,7 @@ fn is_of_a_description(error: &DataError) -> bool {
         return false;
     };
     let name = file_name(path).to_lowercase();
-    let is_coco = name.starts_with("instances_") && name.ends_with(".json");
+    let is_coco = name.starts_with(INSTANCES) && name.ends_with(".json");
     let is_yolo = ["data.yaml", "data.yml", "dataset.yaml", "dataset.yml"].contains(&name.as_str());
     is_coco || is_yolo || name.starts_with("_annotations.")
 }

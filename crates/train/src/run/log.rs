@@ -65,7 +65,7 @@ const WARNING: &str = "warning: ";
 
 /// A warning as a single line.
 pub(crate) fn warning_line(warning: &str) -> String {
-    format!("{WARNING}{}", warning.replace(['\r', '\n'], " "))
+    in_one_line(WARNING, warning)
 }
 
 /// What a line with a warning about the results starts with.
@@ -73,7 +73,11 @@ const EVALUATION_WARNING: &str = "warning of the evaluation: ";
 
 /// A warning about the results as a single line.
 pub(crate) fn evaluation_warning_line(warning: &str) -> String {
-    format!("{EVALUATION_WARNING}{}", warning.replace(['\r', '\n'], " "))
+    in_one_line(EVALUATION_WARNING, warning)
+}
+
+fn in_one_line(start: &str, warning: &str) -> String {
+    format!("{start}{}", warning.replace(['\r', '\n'], " "))
 }
 
 /// What the first line of each start and resumption of a training run starts with.

@@ -430,10 +430,9 @@ impl Trainer {
     /// Opens what an existing run needs, and checks that it is what the run was started with.
     fn reopen<C: BackboneConfig>(&mut self, folder: &RunFolder) -> Result<Opened<C>, Error> {
         let mut config: RunConfig<C> = folder.read_config()?;
-        config.validate().map_err(|error| Error::Run {
-            path: folder.config_path(),
-            cause: error.to_string(),
-        })?;
+        config
+            .validate()
+            .map_err(Error::in_config(&folder.config_path()))?;
         let devices = self.prepare(&mut config)?;
         self.extensions(&config)?.check(folder)?;
         let classes = config.model.num_classes;

@@ -226,10 +226,7 @@ impl Tuner {
         let record = read_json(&folder.join(RECORD))?;
         let path = folder.join(BASE);
         let base = RunConfig::read(&path)?;
-        base.validate().map_err(|error| Error::Run {
-            path,
-            cause: error.to_string(),
-        })?;
+        base.validate().map_err(Error::in_config(&path))?;
         Ok(Self::new(folder, base, record))
     }
 
